@@ -1,0 +1,35 @@
+"""fromnoise: diffusion models, from the equations to the pictures.
+
+Everything is imported when it is first used, so that `import fromnoise` costs milliseconds.
+"""
+
+from fromnoise.lazy import lazy_attributes
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    data="data:*",
+    errors="errors:*",
+    gaussian="gaussian:*",
+    guidance="guidance:*",
+    nn="nn:*",
+    objectives="objectives:*",
+    oracle="oracle:*",
+    parameterize="parameterize:*",
+    recipes="recipes:*",
+    samplers="samplers:*",
+    schedules="schedules:*",
+    train="train:*",
+    variance="variance:*",
+    Chain="schedules._base",
+    Denoiser="denoise",
+    FromNoiseError="errors",
+    Gaussian="gaussian",
+    Level="gaussian",
+    Prediction="parameterize",
+    load="io",
+    reverse="variance",
+    sample="samplers._base",
+    save="io",
+)

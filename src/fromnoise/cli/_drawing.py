@@ -1,0 +1,114 @@
+"""Samples from a trained model into files: what `sample` and `show` share. Needs torch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fromnoise import guidance, io, pictures, samplers
+from fromnoise.cli._progress import Bar, say
+from fromnoise.cli._runs import read_config
+from fromnoise.data._images import to_uint8
+from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.recipes._recipe import SampleConfig
+
+
+@dataclass
+class Model:
+    """A denoiser and how it is best sampled."""
+
+    denoiser: Denoiser
+    sampling: SampleConfig
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How to sample: what was asked for, and the recipe's word on the rest."""
+
+    sampler: samplers.Sampler
+    steps: int
+    spacing: str
+    clip: bool
+
+    @classmethod
+    def of(
+        cls,
+        usual: SampleConfig,
+        sampler: samplers.Sampler | None = None,
+        options: dict[str, Any] | None = None,
+        steps: int | None = None,
+        spacing: str | None = None,
+        clip: bool | None = None,
+    ) -> "Choice":
+        sampler = sampler or samplers.build(usual.sampler | (options or {}))
+        clip = usual.clip if clip is None else clip
+        return cls(sampler, steps or usual.steps if steps != 0 else 0, spacing or usual.spacing, clip)
+
+
+def open_model(path: Path, precision: Any = "auto", ema: bool = True) -> Model:
+    """From a run, a checkpoint or a saved model; a damaged checkpoint is a warning."""
+    is_run = (path / "config.yaml").exists() or not path.exists()
+    config = read_config(path) if is_run else None
+    denoiser = io.load(path, ema, precision, lambda text: say(f"fromnoise: warning: {text}"))
+    return Model(denoiser, config.sample if config else SampleConfig())
+
+
+def draw(
+    model: Model,
+    n: int,
+    choice: Choice,
+    seed: int,
+    batch_size: int,
+    callback: Callable[[samplers.Moment], None] | None = None,
+) -> Tensor:
+    """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call."""
+    denoiser = guidance.Clip(model.denoiser) if choice.clip else model.denoiser
+    if n < 1 or batch_size < 1:
+        raise FromNoiseError(f"--n and --batch-size must be at least 1, got {n} and {batch_size}")
+    length = len(denoiser.schedule.steps(choice.steps, choice.spacing))
+    with Bar("sampling", -(-n // batch_size) * length) as bar:
+
+        def each(moment: samplers.Moment) -> None:
+            bar.advance()
+            if callback is not None:
+                callback(moment)
+
+        drawn = samplers.sample(
+            denoiser, n, choice.sampler, choice.steps, seed, spacing=choice.spacing, batch_size=batch_size, callback=each
+        )
+    if not bool(torch.isfinite(drawn).all()):
+        raise FromNoiseError("the samples are not finite; try --precision fp32, or an earlier checkpoint")
+    return to_uint8(drawn.cpu())
+
+
+def draw_to(out: Path, model: Model, n: int, choice: Choice, seed: int, batch_size: int) -> None:
+    """Samples as a grid (.png), an array (.npz) or an animation of the denoising (.gif)."""
+    kind = out.suffix.lower()
+    if kind == ".gif":
+        animation(out, model, n, choice, seed)
+        return
+    pixels = draw(model, n, choice, seed, batch_size)
+    if kind == ".png":
+        pictures.grid(pixels).save(out)
+    else:
+        np.savez(out, arr_0=pixels.permute(0, 2, 3, 1).numpy())
+
+
+def animation(out: Path, model: Model, n: int, choice: Choice, seed: int) -> Tensor:
+    """The denoising as a GIF; returns the final samples, uint8."""
+    frames = []
+    wanted: set[int] = set()
+
+    def keep(moment: samplers.Moment) -> None:
+        wanted.update(pictures.frame_steps(moment.total) if not wanted else ())
+        if moment.index in wanted:
+            frames.append(pictures.grid(to_uint8(moment.x.cpu())))
+
+    pixels = draw(model, n, choice, seed, batch_size=n, callback=keep)
+    pictures.gif(frames, out)
+    return pixels

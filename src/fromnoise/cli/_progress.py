@@ -1,0 +1,82 @@
+"""Progress with the time left: bars on a terminal, now and then a line elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # fmt: skip
+
+_EVERY = 30.0
+
+
+def say(text: str) -> None:
+    """A line for the person, on standard error, so that standard output stays data."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Bar:
+    """One task: `advance` it, `close` it.
+
+    Args:
+        what: shown before the bar.
+        total: units of work; fractions are allowed.
+        counts: whether "done/total" means something to a person.
+    """
+
+    def __init__(self, what: str, total: float, counts: bool = True):
+        self.what, self.total, self.done, self.note = what, total, 0.0, ""
+        self._live: Progress | None = None
+        self._last = self._start = time.monotonic()
+        if sys.stderr.isatty():
+            middle = MofNCompleteColumn() if counts else TaskProgressColumn()
+            columns = (TextColumn("{task.description}"), BarColumn(), middle, TimeElapsedColumn(), TextColumn("left"),
+                       TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            self._live = Progress(*columns, console=Console(stderr=True))
+            self._task = self._live.add_task(what, total=total, note="")
+            self._live.start()
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        self.done += amount
+        self.note = note or self.note
+        if self._live is not None:
+            self._live.update(self._task, completed=min(self.done, self.total), note=self.note)
+            return
+        now = time.monotonic()
+        if now - self._last >= _EVERY:
+            self._last = now
+            left = (now - self._start) * (self.total / self.done - 1) if self.done else 0
+            say(f"{self.what}: {100 * self.done / self.total:.0f} %, {_clock(left)} left {self.note}".rstrip())
+
+    def close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self.note:
+            say(f"{self.what}: {self.note}")
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+
+def counter(what: str, total: int) -> Callable[[], None]:
+    """A function to call once for each item; the bar shows only where there is much to do."""
+    if total < 500:
+        return lambda: None
+    bar = Bar(what, total)
+
+    def tick() -> None:
+        bar.advance()
+        if bar.done >= total:
+            bar.close()
+
+    return tick
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

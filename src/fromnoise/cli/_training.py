@@ -1,0 +1,124 @@
+"""A configuration becomes a run: everything that needs torch behind `fromnoise train`."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fromnoise import guidance, io, objectives, samplers
+from fromnoise.cli._progress import Bar, counter, say
+from fromnoise.data._images import to_uint8
+from fromnoise.data._load import load as load_images
+from fromnoise.denoise import Denoiser
+from fromnoise.hardware import choose
+from fromnoise.pictures import grid
+from fromnoise.recipes._recipe import Recipe
+from fromnoise.train.distributed import Processes
+from fromnoise.train.trainer import Trainer, Watcher
+
+_GRID = 16
+
+
+def train(config: Recipe, out: Path) -> int:
+    """Run it; returns the exit status."""
+    processes = Processes()
+    hardware = choose(config.precision, processes.local_rank)
+    with processes.started(hardware.device):
+        talk = say if processes.is_first else (lambda text: None)
+        with processes.first_alone():
+            images = load_images(config.data, counter if processes.is_first else None)
+        denoiser = config.build(images.shape)
+        sampler = samplers.build(config.sample.sampler)  # a wrong option is better known now than at the first grid
+        for note in images.notes:
+            talk(f"fromnoise: warning: {note}")
+        watcher = _Watcher(config, denoiser, sampler, out)
+        trainer = Trainer(
+            denoiser=denoiser,
+            objective=objectives.build(config.objective),
+            images=images,
+            config=config.train,
+            seed=config.seed,
+            folder=out,
+            hardware=hardware,
+            processes=processes,
+            about={io.ABOUT: io.describe(denoiser) | {"classes": list(images.classes)}},
+            watcher=Watcher(watcher.step, watcher.sample, lambda text: talk(f"fromnoise: warning: {text}")),
+            flip=config.data.flip,
+            workers=config.data.workers,
+        )
+        resumed = trainer.resume()
+        if resumed and trainer.is_finished():
+            talk(f"{out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
+            _what_next(talk, out)
+            return 0
+        if processes.is_first:
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            (out / "config.yaml").write_text(text, encoding="utf-8")
+        count = sum(p.numel() for p in denoiser.network.parameters())
+        shape = "x".join(map(str, images.shape))
+        talk(f"{config.recipe}: {count:,} parameters, {len(images):,} images of {shape} from {images.name}, on {hardware.why}")
+        if resumed:
+            talk(f"going on after step {trainer.progress.step}")
+        watcher.start(trainer)
+        try:
+            stopped = trainer.run()
+        finally:
+            watcher.close()
+        if stopped:
+            talk(f"stopped after step {trainer.progress.step}, nothing is lost; go on with: fromnoise train {config.recipe} "
+                 f"--out {out} --resume")  # fmt: skip
+            return 128 + stopped
+        p = trainer.progress
+        talk(f"trained {p.step} steps, {p.images:,} images in {p.seconds / 60:.1f} minutes "
+             f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}")  # fmt: skip
+        _what_next(talk, out)
+        return 0
+
+
+def _what_next(talk: Any, out: Path) -> None:
+    talk(f"next: fromnoise sample {out} --n 64 --out digits.png    or: fromnoise show {out}".replace("digits.png", f"{out.name}.png"))
+
+
+class _Watcher:
+    """The bar, and the sample grids while training."""
+
+    def __init__(self, config: Recipe, denoiser: Denoiser, sampler: samplers.Sampler, out: Path):
+        self.config, self.denoiser, self.sampler, self.out = config, denoiser, sampler, out
+        self.bar: Bar | None = None
+
+    def start(self, trainer: Trainer) -> None:
+        c, self.progress = self.config.train, trainer.progress
+        by_steps = c.minutes is None
+        self.bar = Bar("training", c.steps if by_steps else 60 * c.minutes, counts=by_steps)
+        self.rate, self.shown = 0.0, 0.0
+        self.bar.done = self.progress.step if by_steps else self.progress.seconds
+        self.by_steps = by_steps
+
+    def step(self, line: dict[str, Any]) -> None:
+        assert self.bar is not None
+        now = time.monotonic()
+        self.rate = 0.9 * self.rate + 0.1 * line["images_per_second"] if self.rate else line["images_per_second"]
+        if now - self.shown < 0.1 and not self._is_last(line):
+            return
+        self.shown = now
+        done = line["step"] if self.by_steps else line["seconds"]
+        note = f"step {line['step']}  loss {self.progress.loss:.4f}  {self.rate:.0f} images/s"
+        self.bar.advance(done - self.bar.done, note)
+
+    def _is_last(self, line: dict[str, Any]) -> bool:
+        c = self.config.train
+        return line["step"] == c.steps or (c.minutes is not None and line["seconds"] >= 60 * c.minutes)
+
+    def sample(self, step: int) -> None:
+        s = self.config.sample
+        denoiser = guidance.Clip(self.denoiser) if s.clip else self.denoiser
+        steps = min(s.steps, 50)  # a look in passing, not the final picture
+        drawn = samplers.sample(denoiser, _GRID, self.sampler, steps, self.config.seed, spacing=s.spacing)
+        folder = self.out / "samples"
+        folder.mkdir(exist_ok=True)
+        grid(to_uint8(drawn.cpu())).save(folder / f"step-{step:08d}.png")
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,43 @@
+"""`fromnoise list`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from fromnoise import data, nn, objectives, recipes, samplers, schedules
+from fromnoise.errors import unknown
+
+if TYPE_CHECKING:
+    from fromnoise.registry import Registry
+
+KINDS: "dict[str, Registry]" = {"recipes": recipes.registry, "samplers": samplers.registry, "schedules": schedules.registry,
+                                "objectives": objectives.registry, "networks": nn.registry, "data": data.registry}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class List:
+    """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets."""
+
+    kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
+    """recipes, samplers, schedules, objectives, networks, data, or all."""
+
+    def __call__(self) -> int:
+        from rich.console import Console
+        from rich.table import Table
+
+        if self.kind not in KINDS and self.kind != "all":
+            raise unknown("kind of thing", self.kind, [*KINDS, "all"])
+        console = Console(highlight=False)
+        for kind, registry in KINDS.items():
+            if self.kind not in (kind, "all"):
+                continue
+            table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2))
+            for name in registry.names():
+                text = registry.summary(name)
+                if kind == "recipes" and self.kind == kind:
+                    text += f"\n[dim]expected: {recipes.load(name).expected}[/dim]"
+                table.add_row(f"[bold]{name}[/bold]", text)
+            console.print(table)
+            console.print()
+        return 0

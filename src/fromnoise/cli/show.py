@@ -1,0 +1,47 @@
+"""`fromnoise show`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fromnoise.cli._options import Run
+from fromnoise.cli._progress import say
+from fromnoise.cli._runs import read_config, writable
+
+
+@dataclass(frozen=True)
+class Show:
+    """Draw the pictures of a run: new samples, the forward process on its data, and the denoising.
+
+    They are written into RUN/pictures as samples.png, forward.png and denoising.gif.
+    """
+
+    run: Run
+    """A run's folder."""
+    n: int = 64
+    """How many samples the grid has."""
+    seed: int = 0
+    """Of the noise."""
+
+    def __call__(self) -> int:
+        from fromnoise import figures, pictures
+        from fromnoise.cli import _drawing
+        from fromnoise.cli._progress import counter
+        from fromnoise.data._images import to_unit
+        from fromnoise.data._load import load
+
+        config = read_config(self.run)
+        model = _drawing.open_model(self.run)
+        choice = _drawing.Choice.of(model.sampling)
+        folder = self.run / "pictures"
+        grid, forward, film = (writable(folder / name) for name in ("samples.png", "forward.png", "denoising.gif"))
+        schedule = model.denoiser.schedule
+        x0 = to_unit(load(config.data, counter).batch([0, 1, 2, 3])[0])
+        figures.forward_process(x0, schedule, forward, figures.default_times(schedule), self.seed)
+        _drawing.animation(film, model, min(self.n, 16), choice, self.seed)
+        pictures.grid(_drawing.draw(model, self.n, choice, self.seed, batch_size=64)).save(grid)
+        for path, what in ((grid, f"{self.n} new samples"), (forward, "the forward process"), (film, "the denoising")):
+            print(f"{path}   {what}")
+        say(f"next: fromnoise sample {self.run} --n 64 --sampler ddim --steps 20 --seed 1 --out few-steps.png\n"
+            f"      fromnoise info {self.run}\n"
+            f"      fromnoise train {config.recipe} --out {self.run} --resume --minutes 20    (longer is better)")  # fmt: skip
+        return 0

@@ -1,0 +1,108 @@
+"""`fromnoise train`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from fromnoise import recipes
+from fromnoise.cli._options import Folder, Number, Precision, Settings, option
+from fromnoise.cli._runs import changes, read_config
+from fromnoise.errors import FromNoiseError
+
+if TYPE_CHECKING:
+    from fromnoise.recipes._recipe import Recipe
+
+# What a resumed run may change without ceasing to be the same run.
+_FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
+                   "train.skip_nonfinite", "train.accumulate", "data.root", "data.workers", "data.memory"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model from a recipe.
+
+    The run's folder gets config.yaml, metrics.jsonl (a line a step), samples/ and checkpoints/. Ctrl-C and
+    SIGTERM leave a checkpoint, and --resume goes on from it exactly. Many processes:
+    torchrun --nproc-per-node 2 -m fromnoise train RECIPE ...
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional, option("RECIPE")]
+    """A recipe's name."""
+    data: Annotated[str | None, option("NAME|FOLDER")] = None
+    """A data set's name, or a folder of images (a sub-folder is a class)."""
+    data_root: Folder = None
+    """Where named data sets lie; what is missing is downloaded there."""
+    out: Folder = None
+    """Folder of the run; runs/RECIPE unless named."""
+    steps: Number = None
+    """Optimiser steps."""
+    minutes: Annotated[float | None, option("M")] = None
+    """Minutes of training, in place of a number of steps."""
+    batch_size: Number = None
+    """Images of one step."""
+    seed: Number = None
+    """Of weights, noise and order."""
+    precision: Annotated[Precision | None, option("auto|fp32|bf16")] = None
+    """auto: bf16 where the hardware multiplies it natively."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the run in --out; start it where there is none."""
+    set: Settings = ()
+    """Any key of config.yaml, e.g. --set train.lr=1e-3 network.channels=64 schedule=cosine."""
+
+    def __call__(self) -> int:
+        from fromnoise.cli._training import train
+
+        asked = self._changes()
+        out = self.out or Path("runs", self.recipe)
+        base = recipes.load(self.recipe)
+        if (out / "config.yaml").exists():
+            if not self.resume:
+                raise FromNoiseError(f"{out} holds a run already: go on with --resume, or name another folder with --out")
+            saved = read_config(out)
+            if saved.recipe != self.recipe:
+                raise FromNoiseError(f"{out} is a run of recipe {saved.recipe}, not {self.recipe}")
+            config = saved.with_changes(asked)
+            _same_run(saved, config, out)
+        else:
+            config = base.with_changes(asked)
+        if config.train.steps is None and config.train.minutes is None:
+            raise FromNoiseError("this run would never end: give --steps or --minutes")
+        _folder(out)
+        return train(config, out)
+
+    def _changes(self) -> dict[str, Any]:
+        flags = {"data.name": self.data, "data.root": self.data_root and str(self.data_root.expanduser()),
+                 "train.steps": self.steps, "train.minutes": self.minutes, "train.batch_size": self.batch_size,
+                 "seed": self.seed, "precision": self.precision}  # fmt: skip
+        given = {key: value for key, value in flags.items() if value is not None}
+        if self.data is not None:
+            given["data.channels"] = None  # what the images have, unless --set says otherwise
+        return given | changes(self.set)
+
+
+def _same_run(saved: "Recipe", config: "Recipe", out: Path) -> None:
+    """Raises: FromNoiseError naming the first difference that would make it another run."""
+    before, after = _flat(saved.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key) and key not in _FREE_ON_RESUME and key.split(".")[0] != "sample":
+            raise FromNoiseError(f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another "
+                                 "run: leave it out, or name another folder with --out")  # fmt: skip
+
+
+def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return found
+
+
+def _folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK):
+            raise PermissionError(13, "permission denied")
+    except OSError as error:
+        raise FromNoiseError(f"--out {out}: cannot be written ({error.strerror or error})") from None

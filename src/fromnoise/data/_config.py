@@ -1,0 +1,28 @@
+"""Which images, and how they are brought to the network's size."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DataConfig(BaseModel):
+    """The `data` part of a run's configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("digits", description="a data set's name, or a folder of images")
+    root: Path | None = Field(None, description="where named data sets lie; downloaded there where missing")
+    size: int | tuple[int, int] | None = Field(None, description="height and width; none keeps the data set's own")
+    channels: Literal[1, 3] | None = Field(None, description="1 gray, 3 colour; none takes what the images have")
+    fit: Literal["crop", "pad", "stretch"] = Field(
+        "crop", description="crop: scale the shorter side, cut the middle; pad: keep the pixels, add a border "
+        "of the corner's colour (larger images are scaled down first); stretch: ignore the proportions")  # fmt: skip
+    flip: bool = Field(False, description="mirror half of the examples left to right")
+    workers: int = Field(2, ge=0, description="loader processes, used only by sets too large for memory")
+    memory: int = Field(1024, ge=0, description="MB of uint8 images up to which a set is held in memory")
+
+    @property
+    def hw(self) -> tuple[int, int] | None:
+        """(height, width), if the size is fixed."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size

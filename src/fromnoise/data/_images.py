@@ -1,0 +1,69 @@
+"""What a data set is to everyone else: numbered uint8 images of one size."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Images(ABC):
+    """N images of one shape.
+
+    Attributes:
+        name: for messages and reports.
+        shape: (C, H, W).
+        classes: names of the classes; empty where there are no labels.
+        notes: what a person should know about how the set was read, a line each.
+        in_memory: whether `batch` costs no decoding.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    classes: Sequence[str]
+    notes: Sequence[str]
+    in_memory: bool
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """uint8 [B, C, H, W] and int64 labels [B] (-1 where there are none)."""
+
+
+@dataclass
+class InMemory(Images):
+    """Images held as one uint8 tensor [N, C, H, W]."""
+
+    name: str
+    pixels: Tensor
+    labels: Tensor | None = None
+    classes: Sequence[str] = ()
+    notes: Sequence[str] = field(default_factory=list)
+    in_memory = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:  # pyrefly: ignore[bad-override]
+        c, h, w = self.pixels.shape[1:]
+        return c, h, w
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        chosen = torch.as_tensor(np.asarray(indices))
+        labels = self.labels[chosen] if self.labels is not None else torch.full((len(chosen),), -1)
+        return self.pixels[chosen], labels
+
+
+def to_unit(pixels: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 [-1, 1]: x / 127.5 - 1."""
+    return pixels.float().div_(127.5).sub_(1)
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """[-1, 1] -> uint8: clip, then round(127.5 (x + 1)), the inverse of `to_unit`."""
+    return x.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)

@@ -1,0 +1,11 @@
+"""50,000 photographs in ten classes, 32x32 RGB (Krizhevsky)."""
+
+from fromnoise.data._torchvision import TorchvisionSet
+from fromnoise.registry import register
+
+
+@register("cifar10")
+class CIFAR10(TorchvisionSet):
+    """The training split of CIFAR10, through torchvision."""
+
+    kind = "CIFAR10"

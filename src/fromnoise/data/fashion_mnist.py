@@ -1,0 +1,11 @@
+"""60,000 pieces of clothing, 28x28 gray (Zalando; MIT)."""
+
+from fromnoise.data._torchvision import TorchvisionSet
+from fromnoise.registry import register
+
+
+@register("fashion-mnist")
+class FashionMNIST(TorchvisionSet):
+    """The training split of FashionMNIST, through torchvision."""
+
+    kind = "FashionMNIST"

@@ -1,0 +1,61 @@
+"""The denoiser: a network, the schedule it was trained on, and what its output means."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise import schedules
+from fromnoise.gaussian import Level
+from fromnoise.parameterize import Parameterization, Prediction, parameterization
+from fromnoise.schedules._base import Schedule
+from fromnoise.variance import Variance, variance
+
+Cond = dict[str, Tensor]
+
+
+class Denoiser(nn.Module):
+    """x_t, t -> E[x_0 | x_t] (and eps, score, v: see `Prediction`).
+
+    Args:
+        network: F(x_t, time, **cond), torch's own types only; kept raw as `Denoiser.network`.
+        schedule: a Schedule, or a registered name.
+        parameterization: what F predicts: "eps", "x0", "mean", "v", "score".
+        variance: of the reverse step: "fixed_small" or "fixed_large".
+        shape: of one example, e.g. (3, 32, 32); samplers need it when only a number is asked for.
+    """
+
+    state_dtype = torch.float32
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: Schedule | str,
+        parameterization: str | Parameterization = "eps",
+        variance: str | Variance = "fixed_large",
+        shape: tuple[int, ...] | None = None,
+    ):
+        super().__init__()
+        self.network = network
+        self.schedule: Schedule = schedules.build(schedule) if isinstance(schedule, str) else schedule
+        self.parameterization = _parameterization(parameterization)
+        self.variance = _variance(variance)
+        self.shape = tuple(shape) if shape else None
+
+    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
+        """F(x_t, t) in the network's type, as a Prediction of float32 state. t: scalar or [B]."""
+        time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
+        weight = next(self.network.parameters(), None)
+        dtype = weight.dtype if weight is not None else x_t.dtype
+        output = self.network(x_t.to(dtype), time, **(cond or {}))
+        return Prediction(x_t, t, output.to(x_t.dtype), self.parameterization, self.schedule)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        first: Any = next(self.parameters(), None)
+        return first.device if first is not None else torch.device("cpu")
+
+
+# The constructor's arguments have the functions' names, which is what a caller should read.
+_parameterization, _variance = parameterization, variance

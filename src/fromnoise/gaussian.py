@@ -1,0 +1,130 @@
+"""Noise levels, and the Gaussians that connect them.
+
+q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I). For two levels s < t, with a = alpha_t / alpha_s and
+b = sigma_t^2 - a^2 sigma_s^2,
+
+    q(x_t | x_s)      = N(a x_s, b I)
+    q(x_s | x_t, x_0) = N((a sigma_s^2 / sigma_t^2) x_t + (alpha_s b / sigma_t^2) x_0, (b sigma_s^2 / sigma_t^2) I)
+
+which for s = t - 1 are DDPM's q(x_t | x_{t-1}) with b = beta_t, and its posterior with variance
+beta-tilde_t. Coefficients are float64 and are cast once, to the type of the state.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Level:
+    """One noise level or a batch of them: x_t = alpha x_0 + sigma eps.
+
+    Attributes:
+        time: the schedule's own coordinate; only a Schedule interprets it.
+        alpha, sigma: float64 tensors on the CPU, scalar or [B].
+        log_snr: log(alpha^2 / sigma^2), +inf at the clean level.
+    """
+
+    time: Tensor
+    alpha: Tensor
+    sigma: Tensor
+
+    @property
+    def log_snr(self) -> Tensor:
+        return 2 * (torch.log(self.alpha) - torch.log(self.sigma))
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every level is sigma = 0, where the state is the data."""
+        return not bool(self.sigma.any())
+
+    def __getitem__(self, index: int | slice | Tensor) -> "Level":
+        return Level(self.time[index], self.alpha[index], self.sigma[index])
+
+    def expand(self, n: int) -> "Level":
+        """The same level for each of n examples: [n]."""
+        return Level(self.time.expand(n), self.alpha.expand(n), self.sigma.expand(n))
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(mean, exp(log_var)), independent in every element; `log_var` broadcasts against `mean`."""
+
+    mean: Tensor
+    log_var: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """mean + exp(log_var / 2) noise, with `noise` standard normal of the mean's shape (Sedykh eq. 2.5)."""
+        return self.mean + torch.exp(self.log_var / 2) * noise
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log N(x; mean, var) in nats, element by element."""
+        return -((x - self.mean) ** 2 * torch.exp(-self.log_var) + self.log_var + math.log(2 * math.pi)) / 2
+
+    def kl(self, other: "Gaussian") -> Tensor:
+        """KL(self | other) in nats, element by element (Sedykh eq. 2.85; Friedman, "The Training Loss, Finally")."""
+        ratio = self.log_var - other.log_var
+        square = (self.mean - other.mean) ** 2 * torch.exp(-other.log_var)
+        return (torch.expm1(ratio) - ratio + square) / 2
+
+
+class Step(NamedTuple):
+    """The numbers of one step between levels s < t, float64.
+
+    a, b: q(x_t | x_s) = N(a x_s, b I).
+    from_x_t, from_x0, variance: q(x_s | x_t, x_0) = N(from_x_t x_t + from_x0 x_0, variance I).
+    """
+
+    a: Tensor
+    b: Tensor
+    from_x_t: Tensor
+    from_x0: Tensor
+    variance: Tensor
+
+
+def step(t: Level, s: Level) -> Step:
+    """a = alpha_t / alpha_s, b = -sigma_t^2 expm1(log_snr_t - log_snr_s), and the posterior's coefficients.
+
+    This form of b = sigma_t^2 - a^2 sigma_s^2 has no cancellation. Source: Sedykh eq. 2.68; Friedman's
+    a_t, b_t and kappa_t^2 (corrected); Weng's beta-tilde and mu-tilde.
+
+    Raises:
+        ValueError: s is not cleaner than t.
+    """
+    if not bool((s.log_snr > t.log_snr).all()):
+        raise ValueError("a step needs s < t: the first level must be the noisier one")
+    a = t.alpha / s.alpha
+    share = -torch.expm1(t.log_snr - s.log_snr)  # b / sigma_t^2, exactly 1 at s = 0
+    keep = (s.sigma / t.sigma) ** 2
+    return Step(a, share * t.sigma**2, a * keep, s.alpha * share, share * s.sigma**2)
+
+
+def marginal(x0: Tensor, t: Level) -> Gaussian:
+    """q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I) (Sedykh eq. 2.10; Friedman, "Scheduling choices"; Weng)."""
+    return Gaussian(like(t.alpha, x0) * x0, like(2 * torch.log(t.sigma), x0))
+
+
+def forward(x_s: Tensor, s: Level, t: Level) -> Gaussian:
+    """q(x_t | x_s) = N(a x_s, b I), s < t (Sedykh eq. 2.3 at s = t - 1; Friedman's gamma_t and sigma_t^2)."""
+    k = step(t, s)
+    return Gaussian(like(k.a, x_s) * x_s, like(torch.log(k.b), x_s))
+
+
+def posterior(x0: Tensor, x_t: Tensor, t: Level, s: Level) -> Gaussian:
+    """q(x_s | x_t, x_0), s < t; log_var is -inf at s = 0 (Sedykh eq. 2.68, DDPM eq. 6-7)."""
+    k = step(t, s)
+    return Gaussian(like(k.from_x_t, x_t) * x_t + like(k.from_x0, x_t) * x0, like(torch.log(k.variance), x_t))
+
+
+def diffuse(x0: Tensor, noise: Tensor, t: Level) -> Tensor:
+    """x_t = alpha_t x_0 + sigma_t eps (Sedykh eq. 2.9)."""
+    return like(t.alpha, x0) * x0 + like(t.sigma, x0) * noise
+
+
+def like(coefficient: Tensor, x: Tensor) -> Tensor:
+    """A float64 coefficient (scalar or [B]) in the type and on the device of x, shaped to broadcast over it."""
+    shape = (-1,) + (1,) * (x.dim() - 1) if coefficient.dim() else ()
+    return coefficient.to(x.dtype).to(x.device, non_blocking=True).view(shape)

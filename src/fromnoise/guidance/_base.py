@@ -1,0 +1,14 @@
+"""What every wrapper shares: everything but `forward` is the wrapped denoiser's."""
+
+from fromnoise.denoise import Denoiser
+
+
+class Wrapper(Denoiser):
+    """A Denoiser around a Denoiser: subclasses override `forward` and change the prediction."""
+
+    def __init__(self, denoiser: Denoiser):
+        super().__init__(
+            denoiser.network, denoiser.schedule, denoiser.parameterization, denoiser.variance, denoiser.shape
+        )
+        self.inner = denoiser
+        self.state_dtype = denoiser.state_dtype

@@ -1,0 +1,63 @@
+"""Where a network runs and in which number format, chosen from what the machine has."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A device and the type in which the network computes; states and weights stay float32.
+
+    Attributes:
+        device: cuda, mps or cpu.
+        dtype: torch.bfloat16 or torch.float32.
+        why: one line for the person who asks.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    why: str
+
+    def prepare(self, network: nn.Module, inference: bool) -> nn.Module:
+        """The network on the device, in channels_last; for inference its weights are cast once."""
+        network.to(self.device)
+        if self.device.type != "mps":
+            network.to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]
+        return network.to(self.dtype) if inference else network
+
+    def autocast(self) -> torch.autocast:
+        """The context in which a training step runs the network."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+
+def choose(precision: Precision = "auto", local_rank: int = 0) -> Hardware:
+    """The first CUDA device, else Apple's, else the CPU; bf16 where the hardware multiplies it natively.
+
+    `precision` "fp32" and "bf16" overrule the second choice. On a CPU without AMX or AVX-512 BF16, bf16 is
+    emulated and several times slower than float32, so "auto" takes float32 there.
+    """
+    if torch.cuda.is_available():
+        device = torch.device("cuda", local_rank % torch.cuda.device_count())
+        native, name = torch.cuda.get_device_capability(device) >= (8, 0), torch.cuda.get_device_name(device)
+        torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
+        torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    elif torch.backends.mps.is_available():
+        device, native, name = torch.device("mps"), False, "Apple GPU"
+    else:
+        device, native, name = torch.device("cpu"), _cpu_has_bf16(), f"CPU, {torch.get_num_threads()} threads"
+    use_bf16 = native if precision == "auto" else precision == "bf16"
+    detail = "bf16" if use_bf16 else "fp32"
+    if precision == "auto":
+        detail += " (native)" if native else " (no native bf16)"
+    return Hardware(device, torch.bfloat16 if use_bf16 else torch.float32, f"{name}, {detail}")
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU has AMX or AVX-512 BF16 instructions, as torch's own probes say."""
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)

@@ -1,0 +1,89 @@
+"""Models on the disk: load and save, nothing executed."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fromnoise import nn, registry, schedules, storage
+from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.hardware import Precision, choose
+from fromnoise.train.checkpoint import Checkpoints
+
+ABOUT = "denoiser"
+
+
+def describe(denoiser: Denoiser) -> dict[str, Any]:
+    """Everything but the weights, as JSON values from which `load` builds the same denoiser."""
+    return {
+        "network": registry.spec(denoiser.network),
+        "schedule": registry.spec(denoiser.schedule),
+        "parameterization": denoiser.parameterization.name,
+        "variance": denoiser.variance.name,
+        "shape": list(denoiser.shape) if denoiser.shape else None,
+    }
+
+
+def save(denoiser: Denoiser, path: str | Path) -> None:
+    """Write a denoiser into a folder: safetensors, JSON and a manifest; what was there is replaced when it is whole.
+
+    Raises:
+        FromNoiseError: network or schedule are not registered, or the folder cannot be written.
+    """
+    try:
+        weights = denoiser.network.state_dict()
+        storage.write_folder(Path(path).expanduser().resolve(), {"model": weights}, {ABOUT: describe(denoiser)})
+    except OSError as error:
+        raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def load(
+    path: str | Path, ema: bool = True, precision: Precision | None = None, warn: Callable[[str], None] = warnings.warn
+) -> Denoiser:
+    """A denoiser, in evaluation mode, from a run, one of its checkpoints, or a folder written by `save`.
+
+    Of a run the newest whole checkpoint is taken; `warn` is told of damaged ones.
+
+    Args:
+        path: the folder.
+        ema: the averaged weights (what papers report), where there are any.
+        precision: None leaves float32 weights on the CPU; "auto", "fp32" or "bf16" puts the network on the
+            best device in that format, ready to sample.
+        warn: called with one line.
+
+    Raises:
+        FromNoiseError: there is no model, or none that is whole.
+    """
+    folder = find(path, warn)
+    about = storage.read_text(folder, ABOUT)
+    network = nn.build(about["network"])
+    averaged = ema and (folder / "ema.safetensors").exists()
+    state = storage.read_tensors(folder, "ema" if averaged else "model")
+    network.load_state_dict(state)
+    shape = tuple(about["shape"]) if about["shape"] else None
+    schedule = schedules.build(about["schedule"])
+    if precision is not None:
+        choose(precision).prepare(network, inference=True)
+    return Denoiser(network, schedule, about["parameterization"], about["variance"], shape).eval()
+
+
+def find(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> Path:
+    """The folder that holds the model: `path` itself, or the newest whole checkpoint of the run `path`."""
+    root = Path(path).expanduser()
+    if (root / f"{ABOUT}.json").exists():
+        storage.verify_folder(root)
+        return root
+    if not root.exists():
+        raise FromNoiseError(f"{path}: no such run; train one with: fromnoise train digits --out {path}")
+    checkpoints = Checkpoints(root / "checkpoints")
+    found = checkpoints.newest_whole(warn)
+    if found is None:
+        why = "all its checkpoints are damaged" if checkpoints.steps() else "it holds no checkpoint yet"
+        raise FromNoiseError(f"{path}: no model to load, {why}")
+    return found
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers the network of a checkpoint has."""
+    return sum(t.numel() for t in storage.read_tensors(folder, "model").values())

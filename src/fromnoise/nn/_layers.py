@@ -1,0 +1,115 @@
+"""The blocks that diffusion U-Nets are made of."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fromnoise.nn._norm import GroupNormSiLU
+
+
+def sinusoidal(time: Tensor, width: int, endpoint: bool = True) -> Tensor:
+    """[sin(t f_i), cos(t f_i)], f_i = 10000^(-i/(half - 1)), i = 0..half - 1: [B] -> [B, width], float32.
+
+    With `endpoint=False` the last frequency is left out: f_i = 10000^(-i/half), the thesis' and the
+    transformer's own choice. DDPM's reference code has the endpoint.
+    """
+    half = width // 2
+    steps = max(half - 1, 1) if endpoint else half
+    frequency = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10000) / steps)).float()
+    angle = time.float()[:, None] * frequency.to(time.device)
+    return F.pad(torch.cat([angle.sin(), angle.cos()], 1), (0, width % 2))
+
+
+def init_fan_avg(module: nn.Module) -> None:
+    """DDPM's initialisation: weights uniform with variance 1/fan_avg, biases zero."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def zeroed(module: nn.Conv2d | nn.Linear) -> None:
+    """Set a layer that ends a residual branch to zero, so that a fresh block is the identity."""
+    nn.init.zeros_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+class ResidualBlock(nn.Module):
+    """y = skip(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + W emb)))).
+
+    x: [N, c_in, H, W], emb: [N, width] (already through SiLU), y: [N, c_out, H, W]. The order of the
+    layers is that of DDPM's code, not the one Sedykh 2.2.3 describes.
+    """
+
+    def __init__(self, c_in: int, c_out: int, width: int, groups: int, eps: float, dropout: float):
+        super().__init__()
+        self.norm1 = GroupNormSiLU(groups, c_in, eps)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.time = nn.Linear(width, c_out)
+        self.norm2 = GroupNormSiLU(groups, c_out, eps)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
+        self.shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        h = self.conv1(self.norm1(x))
+        h = h + self.time(emb)[:, :, None, None]
+        h = self.conv2(self.dropout(self.norm2(h)))
+        return self.shortcut(x) + h
+
+
+class SelfAttention(nn.Module):
+    """y = x + W_o softmax(q k' / sqrt(d)) v over the pixels: [N, C, H, W] -> the same."""
+
+    def __init__(self, channels: int, heads: int, groups: int, eps: float):
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"{channels} channels do not divide into {heads} heads")
+        self.heads = heads
+        self.norm = GroupNormSiLU(groups, channels, eps, silu=False)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        tokens = self.norm(x).permute(0, 2, 3, 1).reshape(n, h * w, c)
+        q, k, v = self.qkv(tokens).view(n, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
+        return x + self.out(mixed).view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+class StridedDown(nn.Conv2d):
+    """DDPM's down-sampling: 3x3, stride 2, padded on the right and below only, as TensorFlow does."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        return super().forward(F.pad(x, (0, 1, 0, 1)))
+
+
+class NearestUp(nn.Conv2d):
+    """DDPM's up-sampling: every pixel twice in both directions, then 3x3."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        return super().forward(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class StridedDown4(nn.Conv2d):
+    """The thesis' down-sampling: 4x4, stride 2."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 4, stride=2, padding=1)
+
+
+class TransposedUp4(nn.ConvTranspose2d):
+    """The thesis' up-sampling: transposed 4x4, stride 2."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 4, stride=2, padding=1)

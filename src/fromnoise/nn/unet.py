@@ -1,0 +1,178 @@
+"""The U-Net of DDPM and of the thesis, one class."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.nn._layers import (
+    NearestUp,
+    ResidualBlock,
+    SelfAttention,
+    StridedDown,
+    StridedDown4,
+    TransposedUp4,
+    init_fan_avg,
+    sinusoidal,
+    zeroed,
+)
+from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.registry import register
+
+
+@register("unet")
+class UNet(nn.Module):
+    """F(x, t): [N, in_channels, H, W], [N] -> [N, out_channels, H, W].
+
+    The defaults are DDPM's network for CIFAR-10 (35,746,307 parameters; Sedykh 2.2.3). With
+    `resample="4x4", skips="levels", mult=(1, 2, 4, 8), blocks=1, attention=(), mid_attention=False`
+    it is the thesis' network for MNIST (7,339,297 parameters; Sedykh 6).
+
+    Args:
+        in_channels: channels of the image.
+        out_channels: channels of the output; None means those of the image.
+        channels: width of the first level.
+        mult: width of each level in units of `channels`; every further level halves the image.
+        blocks: residual blocks in each level on the way down (one more on the way up with skips="blocks").
+        attention: down-sampling factors with self-attention: 2 is 16x16 for images of 32x32.
+        mid_attention: self-attention between the two blocks in the middle.
+        heads: attention heads.
+        groups, eps: group normalisation.
+        dropout: probability, in every residual block.
+        time_features: width of the sinusoidal embedding; None means `channels`.
+        time_width: width of the time vector after its two layers; None means 4 `channels`.
+        time_endpoint: whether the lowest frequency is exactly 1/10000 (DDPM) or one step short of it.
+        resample: "ddpm" is a strided 3x3 convolution down, and nearest + 3x3 up; "4x4" is a strided 4x4
+            convolution down and a transposed one up, which also change the width.
+        skips: "blocks" joins every block of the way down to one of the way up; "levels" joins only the
+            last feature map of each level, after up-sampling.
+        patch: pixels are first folded into channels in squares of this side (1 leaves the image alone).
+
+    Raises:
+        FromNoiseError: in `forward`, when a side is not divisible by `patch` times the down-sampling.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int | None = None,
+        channels: int = 128,
+        mult: tuple[int, ...] = (1, 2, 2, 2),
+        blocks: int = 2,
+        attention: tuple[int, ...] = (2,),
+        mid_attention: bool = True,
+        heads: int = 1,
+        groups: int = 32,
+        eps: float = 1e-6,
+        dropout: float = 0.0,
+        time_features: int | None = None,
+        time_width: int | None = None,
+        time_endpoint: bool = True,
+        resample: Literal["ddpm", "4x4"] = "ddpm",
+        skips: Literal["blocks", "levels"] = "blocks",
+        patch: int = 1,
+    ):
+        super().__init__()
+        self.patch, self.factor = patch, patch * 2 ** (len(mult) - 1)
+        self.time_features, self.time_endpoint = time_features or channels, time_endpoint
+        self.skip_blocks = skips == "blocks"
+        emb = time_width or 4 * channels
+        widths = [channels * m for m in mult]
+
+        def block(c_in: int, c_out: int) -> ResidualBlock:
+            return ResidualBlock(c_in, c_out, emb, groups, eps, dropout)
+
+        def attend(c: int, factor: int) -> nn.Module:
+            return SelfAttention(c, heads, groups, eps) if factor in attention else nn.Identity()
+
+        down, up = (StridedDown, NearestUp) if resample == "ddpm" else (StridedDown4, TransposedUp4)
+        changes_width = resample == "4x4"
+
+        self.time = nn.Sequential(nn.Linear(self.time_features, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
+        self.stem = nn.Conv2d(in_channels * patch**2, widths[0], 3, padding=1)
+
+        self.down = nn.ModuleList()
+        c, joined = widths[0], [widths[0]]  # joined: widths of the maps that the way up will be given
+        for i, width in enumerate(widths):
+            level = nn.ModuleDict({"blocks": nn.ModuleList(), "attention": nn.ModuleList()})
+            for _ in range(blocks):
+                level["blocks"].append(block(c, width))
+                level["attention"].append(attend(width, 2**i))
+                c = width
+                joined.append(c)
+            if i + 1 < len(widths):
+                after = widths[i + 1] if changes_width else c
+                level["resample"] = down(c, after)
+                c = after
+                joined.append(c)
+            self.down.append(level)
+
+        self.mid = nn.ModuleList([block(c, c), block(c, c)])
+        self.mid_attention = SelfAttention(c, heads, groups, eps) if mid_attention else nn.Identity()
+
+        self.up = nn.ModuleList()
+        for i, width in reversed(list(enumerate(widths))):
+            level = nn.ModuleDict({"blocks": nn.ModuleList(), "attention": nn.ModuleList()})
+            for j in range(blocks + self.skip_blocks):
+                if self.skip_blocks:
+                    c += joined.pop()
+                elif j == 0 and i + 1 < len(widths):
+                    c += width
+                level["blocks"].append(block(c, width))
+                level["attention"].append(attend(width, 2**i))
+                c = width
+            if i > 0:
+                after = widths[i - 1] if changes_width else c
+                level["resample"] = up(c, after)
+                c = after
+            self.up.append(level)
+
+        self.norm = GroupNormSiLU(groups, c, eps)
+        self.out = nn.Conv2d(c, (out_channels or in_channels) * patch**2, 3, padding=1)
+
+        self.apply(init_fan_avg)
+        for module in self.modules():
+            if isinstance(module, ResidualBlock):
+                zeroed(module.conv2)
+            elif isinstance(module, SelfAttention):
+                zeroed(module.out)
+        zeroed(self.out)
+
+    def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
+        """Every side must be a multiple of the down-sampling; else one line that names the nearest size that is."""
+        if any(side % self.factor or side < self.factor for side in size):
+            given = "x".join(map(str, size))
+            fits = "x".join(str(max(self.factor, round(side / self.factor) * self.factor)) for side in size)
+            raise FromNoiseError(f"images of {given} do not fit: the network needs sides divisible by {self.factor}; "
+                                 f"{fits} fits")  # fmt: skip
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        self.check_size(x.shape[-2:])
+        emb = self.time(sinusoidal(time, self.time_features, self.time_endpoint).to(self.time[0].weight.dtype))
+        if self.patch > 1:
+            x = F.pixel_unshuffle(x, self.patch)
+        h = self.stem(x)
+        skips = [h] if self.skip_blocks else []
+        for level in self.down:
+            for block, attention in zip(level["blocks"], level["attention"], strict=True):
+                h = attention(block(h, emb))
+                if self.skip_blocks:
+                    skips.append(h)
+            if "resample" in level:
+                if not self.skip_blocks:
+                    skips.append(h)
+                h = level["resample"](h)
+                if self.skip_blocks:
+                    skips.append(h)
+        h = self.mid[1](self.mid_attention(self.mid[0](h, emb)), emb)
+        for depth, level in enumerate(self.up):
+            for j, (block, attention) in enumerate(zip(level["blocks"], level["attention"], strict=True)):
+                if self.skip_blocks or (j == 0 and depth > 0):
+                    h = torch.cat([h, skips.pop()], 1)
+                h = attention(block(h, emb))
+            if "resample" in level:
+                h = level["resample"](h)
+        h = self.out(self.norm(h))
+        return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h

@@ -1,0 +1,179 @@
+"""Distributions whose diffusion is known exactly: the truth that everything else is tested against.
+
+For data from a Gaussian mixture every marginal q(x_t) is a mixture too, so that its density, its score
+and the posterior mean E[x_0 | x_t] have closed forms. `.denoiser(schedule)` is an ordinary Denoiser.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Level
+from fromnoise.parameterize import Prediction, X0
+from fromnoise.schedules._base import Schedule
+
+
+class GaussianMixture:
+    """p(x_0) = sum_k w_k N(m_k, S_k), with full covariances.
+
+    With C = alpha^2 S + sigma^2 I, d = x - alpha m, r the softmax of log w - (d' C^-1 d + logdet C)/2:
+
+        log q(x_t) = logsumexp,   score = -sum r C^-1 d,   E[x_0 | x_t] = sum r (m + alpha S C^-1 d),
+        Cov[x_0 | x_t] = sum r (sigma^2 S C^-1 + mu mu') - x0hat x0hat'.
+
+    Args:
+        weights: [K], positive; they are normalised.
+        means: [K, D].
+        covariances: [K, D, D], symmetric, positive semi-definite; zero makes a component a point.
+    """
+
+    def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor):
+        self.means = torch.as_tensor(means, dtype=torch.float64)
+        weights = torch.as_tensor(weights, dtype=torch.float64)
+        covariances = torch.as_tensor(covariances, dtype=torch.float64)
+        k, d = self.means.shape
+        if weights.shape != (k,) or covariances.shape != (k, d, d):
+            raise ValueError(f"weights [K], means [K, D], covariances [K, D, D]; got K = {k}, D = {d}, "
+                             f"{tuple(weights.shape)}, {tuple(covariances.shape)}")  # fmt: skip
+        self.log_weights = torch.log(weights / weights.sum())
+        self.covariances = covariances
+        self.eigenvalues, self.eigenvectors = torch.linalg.eigh(covariances)
+        self.eigenvalues = self.eigenvalues.clamp_min(0)
+
+    @property
+    def dim(self) -> int:
+        return self.means.shape[1]
+
+    def _parts(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """log joint [N, K], d in each component's eigenbasis [N, K, D], C's eigenvalues [N, K, D], alpha, sigma."""
+        x = x.double().cpu()
+        alpha = level.alpha.expand(len(x)).view(-1, 1, 1)
+        sigma = level.sigma.expand(len(x)).view(-1, 1, 1)
+        d = torch.einsum("nkd,kde->nke", x[:, None] - alpha * self.means, self.eigenvectors)
+        c = alpha**2 * self.eigenvalues + sigma**2
+        log_normal = -(d**2 / c + torch.log(c) + math.log(2 * math.pi)).sum(-1) / 2
+        return self.log_weights + log_normal, d, c, alpha, sigma
+
+    def log_prob(self, x: Tensor, level: Level) -> Tensor:
+        """log q(x_t) in nats: [N, D] -> [N]."""
+        return torch.logsumexp(self._parts(x, level)[0], 1)
+
+    def score(self, x: Tensor, level: Level) -> Tensor:
+        """grad_x log q(x_t): [N, D] -> [N, D]."""
+        joint, d, c, _, _ = self._parts(x, level)
+        return -torch.einsum("nk,nke,kde->nd", joint.softmax(1), d / c, self.eigenvectors)
+
+    def responsibilities(self, x: Tensor, level: Level) -> Tensor:
+        """p(component | x_t): [N, D] -> [N, K]."""
+        return self._parts(x, level)[0].softmax(1)
+
+    def moments(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
+        """E[x_0 | x_t] and Cov[x_0 | x_t]: [N, D] -> [N, D], [N, D, D]. At sigma = 0: x_0 itself, and 0."""
+        x = x.double().cpu()
+        clean = (level.sigma == 0).expand(len(x))
+        safe = Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
+        joint, d, c, alpha, sigma = self._parts(x, safe)
+        r = joint.softmax(1)
+        mu = self.means + torch.einsum("nke,kde->nkd", alpha * self.eigenvalues * d / c, self.eigenvectors)
+        x0 = torch.einsum("nk,nkd->nd", r, mu)
+        within = torch.einsum(
+            "nk,kde,nke,kfe->ndf", r, self.eigenvectors, sigma**2 * self.eigenvalues / c, self.eigenvectors
+        )
+        spread = mu - x0[:, None]
+        cov = within + torch.einsum("nk,nkd,nkf->ndf", r, spread, spread)
+        x0 = torch.where(clean[:, None], x / level.alpha.expand(len(x))[:, None], x0)
+        return x0, torch.where(clean[:, None, None], 0.0, cov)
+
+    def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
+        """Of the data: [D], [D, D]."""
+        w = self.log_weights.exp()
+        mean = w @ self.means
+        spread = self.means - mean
+        return mean, torch.einsum("k,kde->de", w, self.covariances) + torch.einsum(
+            "k,kd,ke->de", w, spread, spread
+        )
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n draws of x_0: [n, D], float64."""
+        k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
+        z = torch.randn(n, self.dim, dtype=torch.float64, generator=generator)
+        return self.means[k] + torch.einsum("nde,ne->nd", self.eigenvectors[k], self.eigenvalues[k].sqrt() * z)
+
+    def denoiser(self, schedule: Schedule, variance: str = "fixed_large") -> Denoiser:
+        """The exact Denoiser of this distribution, float64."""
+        return _Oracle(self, schedule, variance, (self.dim,))
+
+
+class FiniteData:
+    """p(x_0) uniform over a finite data set: the empirical denoiser, which a network trained for ever becomes.
+
+    E[x_0 | x_t] is the softmax of -|x - alpha x_i|^2 / (2 sigma^2) over the points: the mixture with S = 0,
+    without its [N, K, D] tensors, so that a whole data set of images fits.
+
+    Args:
+        points: [K, ...], of any shape; float64 inside.
+    """
+
+    def __init__(self, points: Tensor):
+        self.shape = tuple(points.shape[1:])
+        self.points = points.double().flatten(1)
+
+    def _joint(self, x: Tensor, level: Level) -> Tensor:
+        flat = x.double().cpu().flatten(1)
+        alpha, sigma = level.alpha.expand(len(x))[:, None], level.sigma.expand(len(x))[:, None]
+        square = (flat**2).sum(1, keepdim=True) - 2 * alpha * flat @ self.points.T
+        square = square + alpha**2 * (self.points**2).sum(1)
+        log_normal = -square / (2 * sigma**2) - self.points.shape[1] * torch.log(2 * math.pi * sigma**2) / 2
+        return log_normal - math.log(len(self.points))
+
+    def log_prob(self, x: Tensor, level: Level) -> Tensor:
+        """log q(x_t) in nats: [N, ...] -> [N]; sigma must be positive."""
+        return torch.logsumexp(self._joint(x, level), 1)
+
+    def responsibilities(self, x: Tensor, level: Level) -> Tensor:
+        """p(point | x_t): [N, ...] -> [N, K]."""
+        return self._joint(x, level).softmax(1)
+
+    def score(self, x: Tensor, level: Level) -> Tensor:
+        """(alpha x0hat - x) / sigma^2, of the shape of x."""
+        alpha, sigma = level.alpha.expand(len(x))[:, None], level.sigma.expand(len(x))[:, None]
+        flat = x.double().cpu().flatten(1)
+        return ((alpha * self.mean(x, level).flatten(1) - flat) / sigma**2).view(x.shape)
+
+    def mean(self, x: Tensor, level: Level) -> Tensor:
+        """E[x_0 | x_t], of the shape of x; at sigma = 0 x_0 itself."""
+        safe = Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
+        x0 = self.responsibilities(x, safe) @ self.points
+        clean = (level.sigma == 0).expand(len(x))[:, None]
+        x0 = torch.where(clean, x.double().cpu().flatten(1) / level.alpha.expand(len(x))[:, None], x0)
+        return x0.view(x.shape)
+
+    def moments(self, x: Tensor, level: Level) -> tuple[Tensor, None]:
+        """E[x_0 | x_t]; the covariance is left out, a data set of images has no room for it."""
+        return self.mean(x, level), None
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n points drawn with replacement: [n, ...], float64."""
+        return self.points[torch.randint(len(self.points), (n,), generator=generator)].view(n, *self.shape)
+
+    def denoiser(self, schedule: Schedule, variance: str = "fixed_large") -> Denoiser:
+        """The exact Denoiser of this distribution, float64."""
+        return _Oracle(self, schedule, variance, self.shape)
+
+
+class _Oracle(Denoiser):
+    """E[x_0 | x_t] in closed form, in place of a network."""
+
+    state_dtype = torch.float64
+
+    def __init__(
+        self, truth: GaussianMixture | FiniteData, schedule: Schedule, variance: str, shape: tuple[int, ...]
+    ):
+        super().__init__(nn.Identity(), schedule, "x0", variance, shape)
+        self.truth = truth
+
+    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
+        x0 = self.truth.moments(x_t, t)[0]
+        return Prediction(x_t, t, x0.to(x_t), X0(), self.schedule)

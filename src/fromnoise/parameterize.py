@@ -1,0 +1,172 @@
+"""What a network's output F means, and every other view of the same prediction.
+
+A parameterisation is one linear equation between the output and the pair (x_0, eps):
+
+    k F = f_0 x_0 + f_e eps,        and always        x_t = alpha x_0 + sigma eps
+
+so that the target follows from (x_0, eps), and (x_0, eps) follow from (x_t, F) by Cramer's rule with the
+determinant alpha f_e - sigma f_0. Any parameterisation converts to any other through these two lines.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fromnoise.errors import unknown
+from fromnoise.gaussian import Level, like, step
+from fromnoise.schedules._base import Schedule
+
+
+class Equation(NamedTuple):
+    """k F = f0 x_0 + fe eps at one level or a batch of them: float64."""
+
+    k: Tensor
+    f0: Tensor
+    fe: Tensor
+
+
+class Parameterization(ABC):
+    """The meaning of F(x_t, t)."""
+
+    name: str
+
+    @abstractmethod
+    def equation(self, t: Level, schedule: Schedule) -> Equation:
+        """The three coefficients at level t."""
+
+    def target(self, x0: Tensor, eps: Tensor, t: Level, schedule: Schedule) -> Tensor:
+        """What F should be, given the clean data and the noise, both [B, ...]: (f0 x_0 + fe eps) / k."""
+        k, f0, fe = self.equation(t, schedule)
+        return like(f0 / k, x0) * x0 + like(fe / k, eps) * eps
+
+    def score_factors(self, t: Level, equation: Equation) -> tuple[Tensor, Tensor]:
+        """(p, q) with score = p x_t + q F; -eps / sigma unless the subclass knows it without dividing by sigma."""
+        k, f0, fe = equation
+        scaled = t.sigma * (t.alpha * fe - t.sigma * f0)
+        return f0 / scaled, -t.alpha * k / scaled
+
+
+class Eps(Parameterization):
+    """F = eps, the noise relative to x_0 (Sedykh eq. 2.80, 2.98)."""
+
+    name = "eps"
+
+    def equation(self, t: Level, schedule: Schedule) -> Equation:
+        one = torch.ones_like(t.alpha)
+        return Equation(one, torch.zeros_like(one), one)
+
+
+class X0(Parameterization):
+    """F = x_0, the clean data (Friedman's s_theta, "The Training Loss, Finally")."""
+
+    name = "x0"
+
+    def equation(self, t: Level, schedule: Schedule) -> Equation:
+        one = torch.ones_like(t.alpha)
+        return Equation(one, one, torch.zeros_like(one))
+
+
+class V(Parameterization):
+    """F = v = alpha eps - sigma x_0 (Salimans and Ho, 2022)."""
+
+    name = "v"
+
+    def equation(self, t: Level, schedule: Schedule) -> Equation:
+        return Equation(torch.ones_like(t.alpha), -t.sigma, t.alpha)
+
+
+class Score(Parameterization):
+    """F = grad log q(x_t) = -eps / sigma (Sedykh eq. 3.29)."""
+
+    name = "score"
+
+    def equation(self, t: Level, schedule: Schedule) -> Equation:
+        one = torch.ones_like(t.alpha)
+        return Equation(-t.sigma, torch.zeros_like(one), one)
+
+    def score_factors(self, t: Level, equation: Equation) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(t.alpha), torch.ones_like(t.alpha)
+
+
+class Mean(Parameterization):
+    """F = the mean of q(x_{t-1} | x_t, x_0), between neighbouring rows (Sedykh eq. 2.68, 2.89)."""
+
+    name = "mean"
+
+    def equation(self, t: Level, schedule: Schedule) -> Equation:
+        k = step(t, schedule.level(t.time - 1))
+        return Equation(torch.ones_like(t.alpha), k.from_x_t * t.alpha + k.from_x0, k.from_x_t * t.sigma)
+
+
+PARAMETERIZATIONS: dict[str, type[Parameterization]] = {cls.name: cls for cls in (Eps, X0, Mean, V, Score)}
+
+
+def parameterization(name: str | Parameterization) -> Parameterization:
+    """The object of that name (or the object itself).
+
+    Raises:
+        FromNoiseError: an unknown name.
+    """
+    if isinstance(name, Parameterization):
+        return name
+    if name not in PARAMETERIZATIONS:
+        raise unknown("parameterization", name, PARAMETERIZATIONS)
+    return PARAMETERIZATIONS[name]()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A network's output at x_t, seen as x_0, eps, score or v: each solved from the output when asked for.
+
+    Attributes:
+        x_t: the noisy state, [B, ...].
+        t: its level.
+        output: F(x_t, t), of the shape of x_t.
+        kind: the parameterisation that says what the output means.
+        schedule: the schedule that t belongs to.
+    """
+
+    x_t: Tensor
+    t: Level
+    output: Tensor
+    kind: Parameterization
+    schedule: Schedule
+
+    @cached_property
+    def _equation(self) -> Equation:
+        return self.kind.equation(self.t, self.schedule)
+
+    def _combine(self, of_x_t: Tensor, of_output: Tensor) -> Tensor:
+        return like(of_x_t, self.x_t) * self.x_t + like(of_output, self.x_t) * self.output
+
+    @cached_property
+    def x0(self) -> Tensor:
+        """E[x_0 | x_t] as predicted: (fe x_t - sigma k F) / (alpha fe - sigma f0) (Sedykh eq. 4.11 for eps)."""
+        k, f0, fe = self._equation
+        det = self.t.alpha * fe - self.t.sigma * f0
+        return self._combine(fe / det, -self.t.sigma * k / det)
+
+    @cached_property
+    def eps(self) -> Tensor:
+        """(alpha k F - f0 x_t) / (alpha fe - sigma f0)."""
+        k, f0, fe = self._equation
+        det = self.t.alpha * fe - self.t.sigma * f0
+        return self._combine(-f0 / det, self.t.alpha * k / det)
+
+    @cached_property
+    def score(self) -> Tensor:
+        """grad log q(x_t) = -eps / sigma = (alpha x_0 - x_t) / sigma^2 (Sedykh eq. 3.29)."""
+        return self._combine(*self.kind.score_factors(self.t, self._equation))
+
+    @cached_property
+    def v(self) -> Tensor:
+        """alpha eps - sigma x_0."""
+        return like(self.t.alpha, self.x_t) * self.eps - like(self.t.sigma, self.x_t) * self.x0
+
+    def with_x0(self, x0: Tensor) -> "Prediction":
+        """The prediction of another x_0 at the same x_t; eps, score and v follow from it."""
+        return replace(self, output=x0, kind=X0())

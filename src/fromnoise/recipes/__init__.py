@@ -1,0 +1,23 @@
+"""Recipes: complete configurations, one file for each, from which runs start."""
+
+import importlib
+
+from fromnoise.lazy import lazy_attributes
+from fromnoise.registry import Registry
+
+
+class _Recipes(Registry):
+    """Here a module holds a ready object, `recipe`, in place of a class."""
+
+    def load(self, name: str):  # noqa: ANN201 (the type lives in a module that this one must not import yet)
+        """The Recipe of that name.
+
+        Raises:
+            FromNoiseError: an unknown name; the message has the nearest one.
+        """
+        return importlib.import_module(f"{self.package}.{self._module(name)}").recipe
+
+
+registry = _Recipes(__name__, "recipe")
+names, load = registry.names, registry.load
+__getattr__, __dir__ = lazy_attributes(__name__, Recipe="_recipe")

@@ -1,0 +1,140 @@
+"""Names for what can be chosen, so that adding a thing is adding one file.
+
+A registry is a package: every module in it whose name has no leading underscore is one entry, and the
+module registers the class that does the work under the module's name. The names are therefore known
+without importing anything heavy (`fromnoise --help` never imports torch), and an entry is imported when
+it is asked for. In names, `-` and `_` are the same.
+"""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fromnoise.errors import FromNoiseError, nearest, unknown
+
+_OPTIONS = "_registered_options"
+
+
+def register(name: str) -> Callable[[type], type]:
+    """Give a class its public name and remember the arguments that each object is made with."""
+
+    def mark(cls: type) -> type:
+        signature = inspect.signature(cls)
+        original = cls.__init__
+
+        @functools.wraps(original)
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            if type(self) is cls:
+                bound = signature.bind(*args, **kwargs)
+                bound.apply_defaults()
+                object.__setattr__(self, _OPTIONS, dict(bound.arguments))
+            original(self, *args, **kwargs)
+
+        cls.__init__ = init  # pyrefly: ignore[bad-assignment]
+        cls.registered_name = name  # pyrefly: ignore[missing-attribute]
+        return cls
+
+    return mark
+
+
+class Registry:
+    """The entries of one package.
+
+    Args:
+        package: the package's import name, e.g. "fromnoise.samplers".
+        kind: what an entry is called in messages, e.g. "sampler".
+    """
+
+    def __init__(self, package: str, kind: str):
+        self.package, self.kind = package, kind
+
+    def names(self) -> list[str]:
+        """Every name, sorted; imports nothing but the package itself."""
+        path = importlib.import_module(self.package).__path__
+        found = (m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+        return sorted(name.replace("_", "-") for name in found)
+
+    def summary(self, name: str) -> str:
+        """The first line of the entry's module, without importing it."""
+        path = importlib.import_module(self.package).__path__
+        source = Path(path[0], self._module(name) + ".py").read_text(encoding="utf-8")
+        return source.lstrip().removeprefix('"""').split("\n", 1)[0].removesuffix('"""').strip()
+
+    def get(self, name: str) -> type:
+        """The class of that name.
+
+        Raises:
+            FromNoiseError: no such name; the message has the nearest one.
+        """
+        module = importlib.import_module(f"{self.package}.{self._module(name)}")
+        for value in vars(module).values():
+            if isinstance(value, type) and value.__dict__.get("registered_name") == _public(name):
+                return value
+        raise FromNoiseError(f"{module.__name__} registers no {self.kind} named {_public(name)!r}")
+
+    def build(self, spec: str | Mapping[str, Any], **defaults: Any) -> Any:
+        """An object from its name, or from {"name": ..., option: value}.
+
+        `defaults` are options that hold where `spec` leaves them out.
+
+        Raises:
+            FromNoiseError: unknown name, unknown option, or a value of the wrong type.
+        """
+        options = {"name": spec} if isinstance(spec, str) else dict(spec)
+        if "name" not in options:
+            raise FromNoiseError(f"a {self.kind} needs a name; choose from {', '.join(self.names())}")
+        name = options.pop("name")
+        cls = self.get(name)
+        allowed = inspect.signature(cls).parameters
+        for key in options:
+            if key not in allowed:
+                hint = nearest(key, allowed)
+                raise FromNoiseError(
+                    f"{self.kind} {name} has no option {key!r}{hint}; it has {', '.join(allowed) or 'none'}"
+                )
+        options = {k: v for k, v in defaults.items() if k in allowed} | options
+        checked = {k: _checked(f"{self.kind}.{k}", v, allowed[k].annotation) for k, v in options.items()}
+        try:
+            return cls(**checked)
+        except (ValueError, ArithmeticError, RuntimeError, LookupError) as error:
+            raise FromNoiseError(f"{self.kind} {name} cannot be made of {_words(checked)}: {error}") from None
+
+    def _module(self, name: str) -> str:
+        if _public(name) not in self.names():
+            raise unknown(self.kind, name, self.names())
+        return _public(name).replace("-", "_")
+
+
+def spec(thing: Any) -> dict[str, Any]:
+    """The description from which `Registry.build` makes the same object again: plain JSON values.
+
+    Raises:
+        FromNoiseError: the object's class was not registered, so that its name means nothing elsewhere.
+    """
+    name = type(thing).__dict__.get("registered_name")
+    if name is None:
+        raise FromNoiseError(f"{type(thing).__name__} is not registered: give it @register and a file of its own")
+    options = {k: list(v) if isinstance(v, tuple) else v for k, v in getattr(thing, _OPTIONS).items()}
+    return {"name": name, **options}
+
+
+def _public(name: str) -> str:
+    return str(name).replace("_", "-")
+
+
+def _words(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in options.items()) or "its defaults"
+
+
+def _checked(key: str, value: Any, annotation: Any) -> Any:
+    from pydantic import TypeAdapter, ValidationError  # the one heavy import of this module, so not at its top
+
+    try:
+        return TypeAdapter(annotation).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise FromNoiseError(f"{key}: {first['msg'].lower()}, got {value!r}") from None

@@ -1,0 +1,166 @@
+"""What a sampler is, and the one loop that runs them all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fromnoise import noise as counted
+from fromnoise import samplers
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, like
+
+Noise = Callable[[], Tensor]
+
+
+class Sampler(ABC):
+    """One way to step from level t to the cleaner level s.
+
+    Subclasses are frozen dataclasses, one in a file, with the update equation in the docstring.
+    """
+
+    order: ClassVar[int | None]
+    """Of convergence in the number of steps, or None; declared, and therefore measured by a test."""
+
+    def init(self, x: Tensor) -> Any:
+        """The state that `step` carries from step to step (multistep methods); None where there is none."""
+        return None
+
+    @abstractmethod
+    def step(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
+    ) -> tuple[Tensor, Any]:
+        """x_t -> x_s, and the new state.
+
+        Args:
+            denoiser: called once or more as denoiser(x, t, cond).
+            x: [B, ...] at level t.
+            t, s: scalar levels, s cleaner than t; s may be clean.
+            state: from `init` or the step before.
+            noise: each call gives fresh standard normal numbers of the shape of x.
+            cond: handed to the denoiser.
+        """
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a callback sees after each step.
+
+    Attributes:
+        index, total: steps done in this batch, and of how many.
+        t: the level that x is at now.
+        x: the state, [B, ...].
+        first: the number of the batch's first sample.
+    """
+
+    index: int
+    total: int
+    t: Level
+    x: Tensor
+    first: int
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Denoiser,
+    n_or_shape: int | tuple[int, ...],
+    sampler: Sampler | str = "ddim",
+    steps: int = 50,
+    seed: int = 0,
+    cond: Cond | None = None,
+    callback: Callable[[Moment], None] | None = None,
+    *,
+    spacing: str = "uniform",
+    batch_size: int = 64,
+    first: int = 0,
+    progress: bool = False,
+) -> Tensor:
+    """Draw samples: x_T from the schedule's prior, then one step of the sampler for each pair of levels.
+
+    The noise of sample i of seed s is the same bit for bit whatever `batch_size` is, on every device; the
+    samples then agree as far as the network's kernels do (1e-4 in float32).
+
+    Args:
+        denoiser: the model; put into evaluation mode for the time of the call.
+        n_or_shape: how many of `denoiser.shape`, or the whole shape [N, ...].
+        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name.
+        steps: of the sampler, at most the length of a discrete chain.
+        seed: any integer.
+        cond: conditions, each [N, ...].
+        callback: called after every step of every batch.
+        spacing: which levels: "uniform", "ddim" or "quadratic".
+        batch_size: samples that are denoised together.
+        first: number of the first sample: samples `first` to `first + n - 1` of the seed.
+        progress: show a bar with the time left.
+
+    Returns:
+        float32 (float64 for oracles), [N, ...], images in [-1, 1] though not clipped to it.
+
+    Raises:
+        FromNoiseError: unknown sampler or spacing, or `steps` out of range; before any network call.
+    """
+    if isinstance(sampler, str):
+        sampler = samplers.build(sampler)
+    if isinstance(n_or_shape, int):
+        if denoiser.shape is None:
+            raise FromNoiseError("this denoiser has no shape of its own: ask for the whole shape (n, ...)")
+        n_or_shape = (n_or_shape, *denoiser.shape)
+    n, *shape = n_or_shape
+    if n < 1 or batch_size < 1:
+        raise FromNoiseError(f"the number of samples and the batch size must be at least 1, got {n} and {batch_size}")
+    chain = denoiser.schedule.steps(steps, spacing)
+    prior = denoiser.schedule.prior()
+    device, dtype = denoiser.device, denoiser.state_dtype
+    starts = range(0, n, batch_size)
+    tick = _bar(len(starts) * len(chain)) if progress else None
+    was_training = denoiser.training
+    denoiser.eval()
+    done = []
+    try:
+        for start in starts:
+            indices = range(first + start, first + min(start + batch_size, n))
+            calls = iter(range(2**62))
+
+            def noise(indices: range = indices, calls: Any = calls) -> Tensor:
+                drawn = counted.normal(seed, indices, next(calls), tuple(shape), dtype=dtype)
+                return drawn.to(device, non_blocking=True)
+
+            part = {k: v[start : start + batch_size].to(device) for k, v in cond.items()} if cond else None
+            x = noise()
+            x = like(prior.mean, x) + like(torch.exp(prior.log_var / 2), x) * x
+            state = sampler.init(x)
+            for i, (t, s) in enumerate(chain.pairs()):
+                x, state = sampler.step(denoiser, x, t, s, state, noise, part)
+                if callback is not None:
+                    callback(Moment(i + 1, len(chain), s, x, first + start))
+                if tick is not None:
+                    tick()
+            done.append(x)
+    finally:
+        denoiser.train(was_training)
+        if tick is not None:
+            tick(close=True)
+    return torch.cat(done)
+
+
+def _bar(total: int) -> Callable[..., None]:
+    """A progress bar on standard error: tick() after a step, tick(close=True) at the end."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True))
+    bar.start()
+    task = bar.add_task("sampling", total=total)
+
+    def tick(close: bool = False) -> None:
+        if close:
+            bar.stop()
+        else:
+            bar.advance(task)
+
+    return tick

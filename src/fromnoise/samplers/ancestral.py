@@ -1,0 +1,43 @@
+"""DDPM's own sampler: draw x_s from p(x_s | x_t) at every step."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Level
+from fromnoise.registry import register
+from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.variance import reverse
+from fromnoise.variance import variance as variance_named
+
+
+@register("ancestral")
+@dataclass(frozen=True)
+class Ancestral(Sampler):
+    """x_s = mean + sqrt(var) z, p(x_s | x_t) = N(mean, var I); no noise in the last step, to s = 0.
+
+    For s = t - 1 this is Algorithm 2 with alpha_bar under the roots of eps:
+    x_{t-1} = (x_t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t) + sigma_t z, z = 0 at t = 1.
+    Source: Sedykh Algorithm 2 and eq. 2.80, DDPM Algorithm 2. On a sub-sequence, "fixed_large" is the row
+    sigma-hat of Sedykh fig 4.2.
+
+    Args:
+        variance: "fixed_small" or "fixed_large"; None means the denoiser's own.
+    """
+
+    order: ClassVar[int | None] = 1
+    variance: str | None = None
+
+    def step(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
+    ) -> tuple[Tensor, Any]:
+        p = denoiser(x, t, cond)
+        variance = variance_named(self.variance) if self.variance else denoiser.variance
+        step = reverse(p, t, s, variance)
+        return (step.mean if s.is_clean else step.sample(noise())), state
+
+    def __post_init__(self) -> None:
+        if self.variance is not None:
+            variance_named(self.variance)

@@ -1,0 +1,47 @@
+"""DDIM: the family of samplers with DDPM's marginals, deterministic at eta = 0."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, like, step
+from fromnoise.registry import register
+from fromnoise.samplers._base import Noise, Sampler
+
+
+@register("ddim")
+@dataclass(frozen=True)
+class DDIM(Sampler):
+    """x_s = alpha_s x0hat + sqrt(sigma_s^2 - v) eps + sqrt(v) z,  v = eta^2 beta-tilde.
+
+    beta-tilde = b sigma_s^2 / sigma_t^2 is the posterior's variance, so that eta = 1 is the ancestral
+    sampler with "fixed_small", and eta = 0 a first-order solver of the probability-flow ODE.
+    Source: Sedykh eq. 4.14 and 4.19 (whose alpha is alpha_bar), DDIM eq. 12 and 16.
+
+    Args:
+        eta: scale of the noise's standard deviation, in [0, 1].
+
+    Raises:
+        FromNoiseError: eta outside [0, 1], where sigma_s^2 - v may be negative.
+    """
+
+    order: ClassVar[int | None] = 1
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise FromNoiseError(f"sampler.eta must lie in [0, 1], got {self.eta}")
+
+    def step(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
+    ) -> tuple[Tensor, Any]:
+        p = denoiser(x, t, cond)
+        var = self.eta**2 * step(t, s).variance
+        mean = like(s.alpha, x) * p.x0 + like(torch.sqrt(s.sigma**2 - var), x) * p.eps
+        if s.is_clean or self.eta == 0:
+            return mean, state
+        return mean + like(torch.sqrt(var), x) * noise(), state

@@ -1,0 +1,8 @@
+"""Noise schedules: the only code that knows what a time means."""
+
+from fromnoise.lazy import lazy_registry
+from fromnoise.registry import Registry
+
+registry = Registry(__name__, "schedule")
+names, get, build = registry.names, registry.get, registry.build
+__getattr__, __dir__ = lazy_registry(registry, Schedule="_base", Discrete="_base", Chain="_base")

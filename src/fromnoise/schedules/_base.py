@@ -1,0 +1,185 @@
+"""What a schedule is, and the descending chain of levels that every sampler walks."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fromnoise.gaussian import Gaussian, Level, step
+from fromnoise.schedules import _spacing
+
+
+class Schedule(ABC):
+    """t -> (alpha_t, sigma_t), with the signal-to-noise ratio falling as t grows and t = 0 the clean data."""
+
+    @abstractmethod
+    def level(self, t: float | Tensor) -> Level:
+        """The level at time t, fractional or not, scalar or [B].
+
+        Raises:
+            ValueError: t outside the schedule's range.
+        """
+
+    @abstractmethod
+    def at(self, log_snr: float | Tensor) -> Level:
+        """The level with that log(alpha^2 / sigma^2): the inverse of `level`."""
+
+    @abstractmethod
+    def prior(self) -> Gaussian:
+        """p(x_T), scalar mean and log-variance: what sampling starts from."""
+
+    @abstractmethod
+    def steps(self, n: int, spacing: str = "uniform") -> "Chain":
+        """At most n + 1 descending levels that end clean.
+
+        Raises:
+            FromNoiseError: n below 1 or more than the schedule has, or an unknown spacing.
+        """
+
+    @abstractmethod
+    def draw(self, u: Tensor) -> Level:
+        """Training levels from u in [0, 1): [B], every time of the schedule equally likely."""
+
+    @abstractmethod
+    def network_time(self, t: Level) -> Tensor:
+        """What a network is told of the level, float32: [B] or scalar."""
+
+
+class Discrete(Schedule):
+    """A chain of T steps, held as T + 1 float64 rows; row 0 is clean, so that t means what it does in the papers.
+
+    Subclasses pass alpha_t and sigma_t for t = 1..T. Between two rows the log-SNR is linear in t and the
+    scale alpha^2 + sigma^2 is log-linear; below row 1 the SNR is SNR_1 / t.
+    """
+
+    def __init__(self, alpha: Tensor, sigma: Tensor):
+        clean = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        self.alpha = torch.cat([clean[:1], alpha.double().cpu()])
+        self.sigma = torch.cat([clean[1:], sigma.double().cpu()])
+        self.T = len(self.alpha) - 1
+        snr = self.log_snr
+        if self.T < 1 or not bool((snr[1:] < snr[:-1]).all()):
+            raise ValueError("the signal-to-noise ratio must fall strictly from row to row")
+
+    @classmethod
+    def betas(cls, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t), abar_t = prod (1 - beta_i) (Sedykh eq. 2.9)."""
+        log_alpha_bar = torch.cumsum(torch.log1p(-beta.double()), 0)
+        return torch.exp(log_alpha_bar / 2), torch.sqrt(-torch.expm1(log_alpha_bar))
+
+    @cached_property
+    def log_snr(self) -> Tensor:
+        return 2 * (torch.log(self.alpha) - torch.log(self.sigma))
+
+    @cached_property
+    def _log_scale(self) -> Tensor:
+        return torch.log(self.alpha**2 + self.sigma**2)
+
+    def level(self, t: float | Tensor) -> Level:
+        time = torch.as_tensor(t, dtype=torch.float64, device="cpu")
+        if not bool(((time >= 0) & (time <= self.T)).all()):
+            raise ValueError(f"t must lie in [0, {self.T}], got {t}")
+        row = time.floor().long().clamp_max(self.T)
+        alpha, sigma = self.alpha[row], self.sigma[row]
+        fraction = time - row
+        if not bool(fraction.any()):
+            return Level(time, alpha, sigma)
+        after = (row + 1).clamp_max(self.T)
+        inside = self.log_snr[row] + fraction * (self.log_snr[after] - self.log_snr[row])
+        near_clean = self.log_snr[1] - torch.log(time)
+        between = self._from(
+            torch.where(row == 0, near_clean, inside),
+            self._log_scale[row] + fraction * (self._log_scale[after] - self._log_scale[row]),
+        )
+        exact = fraction == 0
+        return Level(time, torch.where(exact, alpha, between[0]), torch.where(exact, sigma, between[1]))
+
+    def at(self, log_snr: float | Tensor) -> Level:
+        """The inverse of `level`.
+
+        Raises:
+            ValueError: a log-SNR below that of t = T, which the chain never reaches.
+        """
+        wanted = torch.as_tensor(log_snr, dtype=torch.float64, device="cpu")
+        lowest = self.log_snr[-1]
+        if not bool((wanted >= lowest - 1e-9 * lowest.abs()).all()):
+            raise ValueError(f"the schedule's log-SNR ends at {lowest.item():.6g}, got {log_snr}")
+        rising = self.log_snr[1:].flip(0)
+        above = torch.searchsorted(rising, wanted.contiguous(), right=True)  # rows with log-SNR <= wanted
+        row = (self.T - above).clamp_max(self.T - 1)  # wanted lies between row and row + 1
+        inside = row + (self.log_snr[row] - wanted) / (self.log_snr[row] - self.log_snr[row + 1])
+        near_clean = torch.exp(self.log_snr[1] - wanted)
+        time = torch.where(row == 0, near_clean, inside).clamp(0, self.T)
+        return self.level(torch.where(torch.isinf(wanted), torch.zeros_like(time), time))
+
+    @staticmethod
+    def _from(log_snr: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
+        scale = torch.exp(log_scale / 2)
+        return scale * torch.sigmoid(log_snr).sqrt(), scale * torch.sigmoid(-log_snr).sqrt()
+
+    def prior(self) -> Gaussian:
+        zero = torch.zeros((), dtype=torch.float64)
+        return Gaussian(zero, zero)
+
+    def steps(self, n: int, spacing: str = "uniform") -> "Chain":
+        rows = _spacing.rows(n, self.T, spacing)
+        return Chain(self.level(torch.tensor([*reversed(rows), 0], dtype=torch.float64)))
+
+    def draw(self, u: Tensor) -> Level:
+        return self.level(1 + torch.floor(u.double() * self.T).clamp_max(self.T - 1))
+
+    def network_time(self, t: Level) -> Tensor:
+        """(t - 1) 1000 / T: DDPM's t - 1 where T = 1000, improved DDPM's rescaled time elsewhere."""
+        return ((t.time - 1) * (1000 / self.T)).float()
+
+
+class Chain:
+    """Strictly descending levels, clean last: what a sampler walks and what the bound is summed over."""
+
+    def __init__(self, levels: Level):
+        if not bool((levels.log_snr[1:] > levels.log_snr[:-1]).all()) or not levels[-1].is_clean:
+            raise ValueError("a chain descends strictly and ends clean")
+        self.levels = levels
+
+    def __len__(self) -> int:
+        """The number of steps (one less than the number of levels)."""
+        return len(self.levels.time) - 1
+
+    def pairs(self) -> Iterator[tuple[Level, Level]]:
+        """(t, s) for every step, the noisiest first."""
+        for i in range(len(self)):
+            yield self.levels[i], self.levels[i + 1]
+
+    def below(self, t: Level) -> Level:
+        """The next cleaner level of the chain for each t.
+
+        Raises:
+            ValueError: t is not a level of the chain, or is its clean end.
+        """
+        return self.levels[self._index(t) + 1]
+
+    def above(self, t: Level) -> Level:
+        """The next noisier level of the chain for each t (the same errors)."""
+        return self.levels[self._index(t) - 1]
+
+    def _index(self, t: Level) -> Tensor:
+        rising = -self.levels.time
+        index = torch.searchsorted(rising, -t.time.contiguous()).clamp_max(len(self))
+        if not bool((self.levels.time[index] == t.time).all()):
+            raise ValueError("not a level of this chain")
+        return index
+
+    @cached_property
+    def first_log_var(self) -> float:
+        """log beta-tilde of the chain's second step, which stands in for log beta-tilde_1 = -inf.
+
+        The reference code's rule, for fixed small, fixed large and learned variances alike. A chain of
+        one step has no second, and uses its beta.
+        """
+        n = len(self)
+        if n == 1:
+            return math.log(step(self.levels[0], self.levels[1]).b.item())
+        return math.log(step(self.levels[n - 2], self.levels[n - 1]).variance.item())

@@ -1,0 +1,38 @@
+"""The general chain: any scale gamma_t and noise sigma_t at every step."""
+
+from collections.abc import Sequence
+
+import torch
+
+from fromnoise.gaussian import Gaussian
+from fromnoise.registry import register
+from fromnoise.schedules._base import Discrete
+
+
+@register("chain")
+class GeneralChain(Discrete):
+    """x_t = gamma_t x_{t-1} + sigma_t eps_t, hence q(x_t | x_0) = N(gammabar_t x_0, sigmabar_t^2 I) with
+    gammabar_t = prod gamma_i and sigmabar_t^2 = gamma_t^2 sigmabar_{t-1}^2 + sigma_t^2.
+
+    Source: Friedman, "Scheduling choices" (with the product over gamma_i). The prior is
+    N(0, sigmabar_T^2 I), the covariance that Friedman asks of p_T.
+
+    Args:
+        gamma: T positive numbers.
+        sigma: T numbers, not negative, the first positive: standard deviations of the added noise.
+    """
+
+    def __init__(self, gamma: Sequence[float], sigma: Sequence[float]):
+        if len(gamma) != len(sigma):
+            raise ValueError(f"gamma and sigma must have the same length, got {len(gamma)} and {len(sigma)}")
+        scale, variance, scales, variances = 1.0, 0.0, [], []
+        for g, s in zip(gamma, sigma, strict=True):
+            scale *= g
+            variance = g * g * variance + s * s
+            scales.append(scale)
+            variances.append(variance)
+        as_tensor = torch.tensor([scales, variances], dtype=torch.float64)
+        super().__init__(as_tensor[0], as_tensor[1].sqrt())
+
+    def prior(self) -> Gaussian:
+        return Gaussian(torch.zeros((), dtype=torch.float64), 2 * torch.log(self.sigma[-1]))

@@ -1,0 +1,33 @@
+"""Improved DDPM's schedule: alpha_bar falls as a squared cosine."""
+
+import math
+
+import torch
+
+from fromnoise.registry import register
+from fromnoise.schedules._base import Discrete
+
+
+@register("cosine")
+class Cosine(Discrete):
+    """f(t) = cos((t/T + s)/(1 + s) pi/2)^2, beta_t = min(1 - f(t)/f(t - 1), max_beta).
+
+    Source: Sedykh eq. 4.4-4.6, where the clip at 0.999 is missing.
+
+    Args:
+        T: number of steps.
+        s: offset that keeps beta from vanishing near t = 0.
+        max_beta: where beta is clipped.
+    """
+
+    def __init__(self, T: int = 1000, s: float = 0.008, max_beta: float = 0.999):
+        if T < 1:
+            raise ValueError(f"T must be at least 1, got {T}")
+        angle = [(t / T + s) / (1 + s) * math.pi / 2 for t in range(T + 1)]
+        beta = [_beta(angle[t], angle[t - 1]) for t in range(1, T + 1)]
+        super().__init__(*self.betas(torch.tensor(beta, dtype=torch.float64).clamp_max(max_beta)))
+
+
+def _beta(u: float, v: float) -> float:
+    """1 - cos(u)^2 / cos(v)^2 = sin(u - v) sin(u + v) / cos(v)^2, without the cancellation."""
+    return math.sin(u - v) * math.sin(u + v) / math.cos(v) ** 2

@@ -1,0 +1,26 @@
+"""DDPM's schedule: beta rises linearly from 1e-4 to 0.02."""
+
+import torch
+
+from fromnoise.registry import register
+from fromnoise.schedules._base import Discrete
+
+
+@register("linear")
+class Linear(Discrete):
+    """beta_t = beta_start + (beta_end - beta_start) (t - 1) / (T - 1), t = 1..T.
+
+    Source: Sedykh 2.1 (after eq. 2.10), DDPM section 4.
+
+    Args:
+        T: number of steps.
+        beta_start, beta_end: beta_1 and beta_T, in (0, 1).
+    """
+
+    def __init__(self, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
+        if T < 1:
+            raise ValueError(f"T must be at least 1, got {T}")
+        # Built from both ends as numpy.linspace is, so that the float64 rows round as the reference's do.
+        beta = beta_start + torch.arange(T, dtype=torch.float64) * ((beta_end - beta_start) / max(T - 1, 1))
+        beta[-1] = beta_end if T > 1 else beta_start
+        super().__init__(*self.betas(beta))

@@ -1,0 +1,129 @@
+"""Folders that are whole or absent: how checkpoints and models are written and checked.
+
+A folder is written under a temporary name beside its place, every file and then the folder is synced to
+the disk, a manifest holds the size and SHA-256 of each file, and a rename puts it in place. What was
+there before is removed only after that. Nothing but safetensors and JSON is ever read.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from fromnoise.errors import FromNoiseError
+
+MANIFEST = "manifest.json"
+_WRITING = ".writing-"
+_OLD = ".old-"
+
+Content = Mapping[str, Tensor] | Mapping[str, Any]
+
+
+class Damaged(FromNoiseError):
+    """A folder whose files are not what its manifest says."""
+
+
+def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> int:
+    """Write `target`, replacing what is there; returns the bytes written.
+
+    Args:
+        target: the folder.
+        tensors: file stem -> tensors, saved as STEM.safetensors.
+        texts: file stem -> JSON value, saved as STEM.json.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written; what was there is still whole.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    writing = target.with_name(f"{_WRITING}{target.name}")
+    old = target.with_name(f"{_OLD}{target.name}")
+    shutil.rmtree(writing, ignore_errors=True)
+    try:
+        writing.mkdir()
+        for stem, values in tensors.items():
+            save_file({k: v.detach().contiguous().cpu() for k, v in values.items()}, writing / f"{stem}.safetensors")
+        for stem, value in texts.items():
+            (writing / f"{stem}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        files = sorted(writing.iterdir())
+        manifest = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
+        (writing / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        for path in [*files, writing / MANIFEST, writing]:
+            sync(path)
+    except SafetensorError as error:
+        # safetensors hides the system's error number; a full disk is by far its most likely cause here.
+        shutil.rmtree(writing, ignore_errors=True)
+        raise OSError(28 if "No space" in str(error) else 5, str(error), str(target)) from None
+    except BaseException:
+        shutil.rmtree(writing, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    writing.rename(target)
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+    return sum(entry["bytes"] for entry in manifest.values())
+
+
+def verify_folder(folder: Path) -> None:
+    """Check every file of the manifest against its size and hash.
+
+    Raises:
+        Damaged: no manifest, a file is missing, cut or changed; the message names the file.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        entries = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise Damaged(f"{folder}: no readable {MANIFEST}") from None
+    for name, (size, digest) in entries.items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            raise Damaged(f"{folder}: {name} is missing")
+        if path.stat().st_size != size:
+            raise Damaged(f"{folder}: {name} has {path.stat().st_size} bytes, not {size}")
+        if _sha256(path) != digest:
+            raise Damaged(f"{folder}: {name} was changed after it was written")
+
+
+def read_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
+    """The tensors of STEM.safetensors, on the CPU."""
+    return load_file(folder / f"{stem}.safetensors")
+
+
+def read_text(folder: Path, stem: str) -> Any:
+    """The value of STEM.json."""
+    return json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
+
+
+def clean_up(parent: Path) -> None:
+    """Finish or remove what a killed writer left behind in `parent`."""
+    for old in parent.glob(f"{_OLD}*"):
+        place = old.with_name(old.name.removeprefix(_OLD))
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(place)
+    for writing in parent.glob(f"{_WRITING}*"):
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Have the system put a file or folder on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,60 @@
+"""The checkpoints of a run: which are there, which are whole, which are kept."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fromnoise import storage
+
+_PREFIX = "step-"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A run's `checkpoints` folder, one sub-folder for each, named after its step.
+
+    Args:
+        folder: where they are.
+        keep: newest ones that survive `save`, beside the one with the lowest loss.
+    """
+
+    folder: Path
+    keep: int = 2
+
+    def steps(self) -> list[int]:
+        """The steps of all checkpoints, ascending, whole or not."""
+        found = (p.name.removeprefix(_PREFIX) for p in self.folder.glob(f"{_PREFIX}*") if p.is_dir())
+        return sorted(int(name) for name in found if name.isdigit())
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"{_PREFIX}{step:08d}"
+
+    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> None:
+        """Write one, then let go of those that `keep` no longer holds. `texts["state"]["loss"]` ranks them."""
+        storage.write_folder(self.path(step), tensors, texts)
+        newest = self.steps()
+        best = min(newest, key=self._loss)
+        for old in newest[: -self.keep]:
+            if old != best:
+                shutil.rmtree(self.path(old), ignore_errors=True)
+
+    def newest_whole(self, warn: Callable[[str], None]) -> Path | None:
+        """The newest checkpoint whose files are as they were written; `warn` is told of those that are not."""
+        for step in reversed(self.steps()):
+            try:
+                storage.verify_folder(self.path(step))
+            except storage.Damaged as error:
+                warn(f"damaged checkpoint left aside: {error}")
+                continue
+            return self.path(step)
+        return None
+
+    def _loss(self, step: int) -> float:
+        try:
+            return float(storage.read_text(self.path(step), "state")["loss"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return float("inf")

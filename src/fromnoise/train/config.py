@@ -1,0 +1,25 @@
+"""The `train` part of a run's configuration."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainConfig(BaseModel):
+    """How long, how fast, and what is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int | None = Field(None, ge=1, description="optimiser steps; none trains until `minutes` are over")
+    minutes: float | None = Field(None, gt=0, description="training time, sampling and saving not counted")
+    batch_size: int = Field(128, ge=1, description="examples of one optimiser step, over all processes")
+    accumulate: int = Field(1, ge=1, description="parts that a process works through one after the other")
+    lr: float = Field(2e-4, gt=0, description="AdamW's learning rate after the warm-up")
+    warmup: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay of the two moments")
+    weight_decay: float = Field(0.0, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    ema: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights, reached gradually")
+    checkpoint_every: int = Field(1000, ge=1, description="steps")
+    keep: int = Field(2, ge=1, description="newest checkpoints that are kept, beside the best")
+    sample_every: int = Field(0, ge=0, description="steps between sample grids; 0 draws none")
+    skip_nonfinite: int = Field(0, ge=0, description="steps with a loss or gradient that is not a number that may be "
+                                "left out before the run stops")  # fmt: skip

@@ -1,0 +1,71 @@
+"""One process or many: under `torchrun` each takes its share of the batch."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Processes:
+    """The processes of this run, as torchrun's environment tells; a run of one needs nothing."""
+
+    def __init__(self) -> None:
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        self.device = torch.device("cpu")
+
+    @contextmanager
+    def started(self, device: torch.device) -> Iterator["Processes"]:
+        """Connected to the others inside the block: NCCL on CUDA, Gloo elsewhere."""
+        self.device = device
+        if self.world == 1:
+            yield self
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        try:
+            yield self
+        finally:
+            dist.destroy_process_group()
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network with its gradients averaged over the processes."""
+        if self.world == 1:
+            return network
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=ids)
+
+    def local_gradients(self, network: nn.Module) -> Any:
+        """A context in which a backward pass does not yet talk to the other processes."""
+        return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+
+    def mean_and_any(self, value: torch.Tensor, flag: int) -> tuple[float, int]:
+        """The mean of a scalar over the processes, and the largest flag of any."""
+        if self.world == 1:
+            return value.item(), flag
+        both = torch.zeros(self.world, 2, dtype=torch.float64)
+        both[self.rank] = torch.tensor([value.item(), flag], dtype=torch.float64)
+        both = both.to(self.device)
+        dist.all_reduce(both)
+        return both[:, 0].mean().item(), int(both[:, 1].max().item())
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process runs the block before the others do: downloads happen once."""
+        if self.world > 1 and not self.is_first:
+            dist.barrier()
+        yield
+        if self.world > 1 and self.is_first:
+            dist.barrier()

@@ -1,0 +1,275 @@
+"""Algorithm 1, made to survive: the loop that every run goes through."""
+
+import errno
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fromnoise import noise, storage
+from fromnoise.data._feed import Feed
+from fromnoise.data._images import Images
+from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError, TrainingError
+from fromnoise.hardware import Hardware
+from fromnoise.objectives._base import Objective
+from fromnoise.train.checkpoint import Checkpoints
+from fromnoise.train.config import TrainConfig
+from fromnoise.train.distributed import Processes
+from fromnoise.train.ema import EMA
+from fromnoise.train.log import MetricsLog
+from fromnoise.train.signals import StopRequest
+
+
+@dataclass
+class Progress:
+    """How far a run is: what a checkpoint holds beside tensors.
+
+    Attributes:
+        step: optimiser steps done.
+        images: examples seen.
+        seconds: of training, sampling and saving not counted.
+        loss: moving average of the loss over some 100 steps.
+        skipped: steps left out because something was not a number.
+    """
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    loss: float = math.inf
+    skipped: int = 0
+
+    def follow(self, loss: float) -> None:
+        weight = max(0.01, 1 / (self.step + 1))
+        self.loss = loss if math.isinf(self.loss) else self.loss + weight * (loss - self.loss)
+
+
+@dataclass
+class Watcher:
+    """What the trainer tells the outside; every function may be replaced.
+
+    Attributes:
+        step: after every step, with the metrics line.
+        sample: when a sample grid is due, with the step, the weights being the averaged ones.
+        say: a line for the person watching.
+    """
+
+    step: Callable[[dict[str, Any]], None] = lambda line: None
+    sample: Callable[[int], None] = lambda step: None
+    say: Callable[[str], None] = lambda text: None
+
+
+@dataclass
+class Trainer:
+    """Sedykh Algorithm 1 (alpha_bar under the roots) with AdamW, clipping, EMA and checkpoints.
+
+    t and eps of an example are functions of (seed, step, its place in the global batch), so that
+    `accumulate`, loader workers and the number of processes do not change them. Dropout is seeded for each
+    step and part, so that a run that resumes repeats it.
+
+    Args:
+        denoiser: what is trained, in float32.
+        objective: what is minimised.
+        images: the data.
+        config: how.
+        seed: of weights' noise, data order and dropout.
+        folder: of the run.
+        hardware: device and number format.
+        processes: this process among others.
+        about: JSON values saved with every checkpoint, enough to build the denoiser again.
+        watcher: who is told.
+        flip: mirror half of the examples.
+        workers: loader processes, for images that are not in memory.
+    """
+
+    denoiser: Denoiser
+    objective: Objective
+    images: Images
+    config: TrainConfig
+    seed: int
+    folder: Path
+    hardware: Hardware
+    processes: Processes = field(default_factory=Processes)
+    about: dict[str, Any] = field(default_factory=dict)
+    watcher: Watcher = field(default_factory=Watcher)
+    flip: bool = False
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        c, world = self.config, self.processes.world
+        if c.batch_size % (world * c.accumulate):
+            raise FromNoiseError(f"train.batch_size {c.batch_size} does not divide into {world} processes "
+                                 f"times train.accumulate {c.accumulate}")  # fmt: skip
+        self.progress = Progress()
+        self.network = self.denoiser.network  # raw; the denoiser calls it through DDP where there are many
+        self.hardware.prepare(self.network, inference=False)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
+        self.ema = EMA(self.network, c.ema)
+        fused = self.hardware.device.type in ("cpu", "cuda")
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=c.lr, betas=c.betas, weight_decay=c.weight_decay, fused=fused
+        )
+        share = c.batch_size // world
+        self.places = range(self.processes.rank * share, (self.processes.rank + 1) * share)
+
+    def resume(self) -> bool:
+        """Continue from the newest whole checkpoint; whether there was one.
+
+        Raises:
+            FromNoiseError: there are checkpoints and all are damaged.
+        """
+        if self.processes.is_first:
+            storage.clean_up(self.checkpoints.folder)
+        found = self.checkpoints.newest_whole(self.watcher.say)
+        if found is None:
+            if self.checkpoints.steps():
+                raise FromNoiseError(f"{self.folder}: every checkpoint is damaged; train again into another folder")
+            return False
+        self.progress = Progress(**storage.read_text(found, "state"))
+        self.network.load_state_dict(storage.read_tensors(found, "model"))
+        self.ema.load(storage.read_tensors(found, "ema"))
+        self._load_optimizer(storage.read_tensors(found, "optimizer"))
+        return True
+
+    def is_finished(self) -> bool:
+        """Whether the steps or the minutes asked for are done."""
+        c, p = self.config, self.progress
+        return (c.steps is not None and p.step >= c.steps) or (c.minutes is not None and p.seconds >= 60 * c.minutes)
+
+    def run(self) -> int:
+        """Train until finished or told to stop; returns 0, or the number of the signal that stopped it.
+
+        Raises:
+            TrainingError: something was not a number, or the disk is full; what was saved is whole.
+        """
+        log = MetricsLog(self.folder / "metrics.jsonl", self.progress.step) if self.processes.is_first else None
+        feed = Feed(self.images, self.seed, self.config.batch_size, self.places, self.flip, self.workers)
+        batches = feed.from_step(self.progress.step + 1)
+        self.denoiser.network = self.processes.wrap(self.network)
+        self.denoiser.train()
+        saved = self.progress.step
+        with StopRequest().listening() as request:
+            try:
+                while not self.is_finished():
+                    stop = self._one_step(next(batches), log, request)
+                    at = self.progress.step
+                    if stop or self.is_finished() or at % self.config.checkpoint_every == 0:
+                        self._save(log)
+                        saved = at
+                    if stop:
+                        return stop
+                    if self.config.sample_every and at % self.config.sample_every == 0 and self.processes.is_first:
+                        self._sample()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+                    raise
+                need = sum(t.numel() * 4 for t in self.network.parameters()) * 4
+                raise TrainingError(f"{error.strerror or error}: a checkpoint needs {need:,} bytes in {self.folder}; "
+                                    f"the one of step {saved} is whole, free room and --resume") from None  # fmt: skip
+            finally:
+                self.denoiser.network = self.network
+                if log is not None:
+                    log.close()
+        return 0
+
+    def _one_step(self, batch: tuple[Tensor, Tensor], log: MetricsLog | None, request: StopRequest) -> int:
+        started = time.perf_counter()
+        c, step = self.config, self.progress.step + 1
+        loss = self._gradients(batch[0], step)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+        mean, stop = self.processes.mean_and_any(loss, request.number)
+        size = norm.item()
+        lr = c.lr * min(1.0, step / c.warmup) if c.warmup else c.lr
+        if math.isfinite(mean) and math.isfinite(size):
+            self._descend(norm, lr, step)
+            self.progress.follow(mean)
+        else:
+            self._refuse(step, mean)
+        self.optimizer.zero_grad()
+        seconds = time.perf_counter() - started
+        p = self.progress
+        p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
+        line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr,
+                "images_per_second": c.batch_size / seconds, "seconds": p.seconds}  # fmt: skip
+        if log is not None:
+            log.write(line)
+            self.watcher.step(line)
+        return stop
+
+    def _gradients(self, x0: Tensor, step: int) -> Tensor:
+        """Accumulate the gradient of the mean loss of this process' share; returns that mean."""
+        t = self.denoiser.schedule.draw(noise.uniform(self.seed, self.places, step, noise.Stream.TRAIN_TIME))
+        eps = noise.normal(self.seed, self.places, step, tuple(x0.shape[1:]), noise.Stream.TRAIN_NOISE)
+        parts = self.config.accumulate
+        size = len(x0) // parts
+        total = torch.zeros((), device=self.hardware.device)
+        for i in range(parts):
+            own = slice(i * size, (i + 1) * size)
+            place = self.processes.rank * parts + i
+            torch.manual_seed(noise.integer(self.seed, place, step, noise.Stream.DROPOUT))
+            last = i + 1 == parts
+            with nullcontext() if last else self.processes.local_gradients(self.denoiser.network):
+                with self.hardware.autocast():
+                    terms = self.objective(self.denoiser, self._put(x0[own]), t[own], self._put(eps[own]))
+                part = terms["loss"].mean() / parts
+                part.backward()
+            total += part.detach()
+        return total
+
+    def _put(self, x: Tensor) -> Tensor:
+        if self.hardware.device.type == "cuda":
+            x = x.pin_memory()
+        return x.to(self.hardware.device, non_blocking=True)
+
+    def _descend(self, norm: Tensor, lr: float, step: int) -> None:
+        torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), self.config.clip, norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.ema.update(step)
+
+    def _refuse(self, step: int, loss: float) -> None:
+        """The weights stay as they are; the run goes on only where that was asked for."""
+        if self.progress.skipped < self.config.skip_nonfinite:
+            self.progress.skipped += 1
+            return
+        bad = (n for n, p in self.network.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
+        raise TrainingError(
+            f"step {step}: the loss is {loss:.4g} and the gradient of {next(bad, 'no tensor')} is not finite; nothing was "
+            f"changed by it; lower train.lr, or try --precision fp32, or allow it with train.skip_nonfinite"
+        )
+
+    def _save(self, log: MetricsLog | None) -> None:
+        if not self.processes.is_first or log is None:
+            return
+        log.sync()
+        tensors = {"model": self.network.state_dict(), "ema": self.ema.state(), "optimizer": self._optimizer_state()}
+        self.checkpoints.save(self.progress.step, tensors, {**self.about, "state": vars(self.progress)})
+
+    def _sample(self) -> None:
+        with self.ema.applied():
+            self.watcher.sample(self.progress.step)
+        self.denoiser.train()
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        state = {}
+        for name, p in self.network.named_parameters():
+            for key, value in self.optimizer.state.get(p, {}).items():
+                state[f"{key}.{name}"] = value
+        return state
+
+    def _load_optimizer(self, state: dict[str, Tensor]) -> None:
+        for name, p in self.network.named_parameters():
+            own = {key: state[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in state}
+            if own:
+                on_device = {k: v.to(p.device) for k, v in own.items()}
+                # The layout decides the order of summation, and with it the last bit.
+                self.optimizer.state[p] = {
+                    k: v if k == "step" else torch.empty_like(p).copy_(v) for k, v in on_device.items()
+                }
