@@ -15,7 +15,11 @@ from fromnoise.schedules._base import Schedule
 
 
 def forward_process(
-    x0: Tensor, schedule: Schedule, path: Path, times: Sequence[float] = (0, 50, 100, 200, 400, 600, 800, 1000), seed: int = 0
+    x0: Tensor,
+    schedule: Schedule,
+    path: Path,
+    times: Sequence[float] = (0, 50, 100, 200, 400, 600, 800, 1000),
+    seed: int = 0,
 ) -> None:
     """x_t = alpha_t x_0 + sigma_t eps of a few images at chosen t: a row an image, a column a time (Sedykh fig 6.1).
 

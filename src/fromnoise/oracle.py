@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
-from fromnoise.parameterize import Prediction, X0
+from fromnoise.parameterize import X0, Prediction
 from fromnoise.schedules._base import Schedule
 
 
@@ -91,9 +91,7 @@ class GaussianMixture:
         w = self.log_weights.exp()
         mean = w @ self.means
         spread = self.means - mean
-        return mean, torch.einsum("k,kde->de", w, self.covariances) + torch.einsum(
-            "k,kd,ke->de", w, spread, spread
-        )
+        return mean, torch.einsum("k,kde->de", w, self.covariances) + torch.einsum("k,kd,ke->de", w, spread, spread)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n draws of x_0: [n, D], float64."""
@@ -168,9 +166,7 @@ class _Oracle(Denoiser):
 
     state_dtype = torch.float64
 
-    def __init__(
-        self, truth: GaussianMixture | FiniteData, schedule: Schedule, variance: str, shape: tuple[int, ...]
-    ):
+    def __init__(self, truth: GaussianMixture | FiniteData, schedule: Schedule, variance: str, shape: tuple[int, ...]):
         super().__init__(nn.Identity(), schedule, "x0", variance, shape)
         self.truth = truth
 

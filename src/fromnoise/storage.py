@@ -103,6 +103,15 @@ def read_text(folder: Path, stem: str) -> Any:
     return json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
 
 
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step: a kill leaves the old one or the new one."""
+    writing = path.with_name(f"{_WRITING}{path.name}")
+    writing.write_text(text, encoding="utf-8")
+    sync(writing)
+    writing.replace(path)
+    sync(path.parent)
+
+
 def clean_up(parent: Path) -> None:
     """Finish or remove what a killed writer left behind in `parent`."""
     for old in parent.glob(f"{_OLD}*"):

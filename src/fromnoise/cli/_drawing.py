@@ -51,9 +51,9 @@ class Choice:
 
 
 def open_model(path: Path, precision: Any = "auto", ema: bool = True) -> Model:
-    """From a run, a checkpoint or a saved model; a damaged checkpoint is a warning."""
-    is_run = (path / "config.yaml").exists() or not path.exists()
-    config = read_config(path) if is_run else None
+    """From a run, one of its checkpoints or a saved model; a damaged checkpoint is a warning."""
+    run = path.parent.parent if path.parent.name == "checkpoints" else path
+    config = read_config(run) if (run / "config.yaml").exists() or not path.exists() else None
     denoiser = io.load(path, ema, precision, lambda text: say(f"fromnoise: warning: {text}"))
     return Model(denoiser, config.sample if config else SampleConfig())
 
@@ -79,7 +79,14 @@ def draw(
                 callback(moment)
 
         drawn = samplers.sample(
-            denoiser, n, choice.sampler, choice.steps, seed, spacing=choice.spacing, batch_size=batch_size, callback=each
+            denoiser,
+            n,
+            choice.sampler,
+            choice.steps,
+            seed,
+            spacing=choice.spacing,
+            batch_size=batch_size,
+            callback=each,
         )
     if not bool(torch.isfinite(drawn).all()):
         raise FromNoiseError("the samples are not finite; try --precision fp32, or an earlier checkpoint")

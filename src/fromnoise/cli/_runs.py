@@ -1,5 +1,6 @@
 """What several commands need to know of a run's folder."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ def read_config(run: Path) -> "Recipe":
     path = run / "config.yaml"
     if not run.exists():
         others = sorted(str(p.parent) for p in run.parent.glob("*/config.yaml")) if run.parent.is_dir() else []
-        there = f"; there is {', '.join(others[:5])}" if others else f"; train one with: fromnoise train digits --out {run}"
+        there = (
+            f"; there is {', '.join(others[:5])}" if others else f"; train one with: fromnoise train digits --out {run}"
+        )
         raise FromNoiseError(f"{run}: no such run{there}")
     if not path.exists():
         raise FromNoiseError(f"{run}: not a run, it holds no config.yaml")
@@ -51,10 +54,8 @@ def changes(settings: tuple[str, ...]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise FromNoiseError(f"--set {key}: {text!r} is not a value") from None
         if isinstance(value, str):
-            try:
+            with contextlib.suppress(ValueError):
                 value = float(value)  # YAML 1.1 takes 1e-3 for a word
-            except ValueError:
-                pass
         found[key] = value
     return found
 

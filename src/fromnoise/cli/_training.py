@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fromnoise import guidance, io, objectives, samplers
+from fromnoise import guidance, io, objectives, samplers, storage
 from fromnoise.cli._progress import Bar, counter, say
 from fromnoise.data._images import to_uint8
 from fromnoise.data._load import load as load_images
@@ -53,11 +53,11 @@ def train(config: Recipe, out: Path) -> int:
             _what_next(talk, out)
             return 0
         if processes.is_first:
-            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-            (out / "config.yaml").write_text(text, encoding="utf-8")
+            storage.write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
         count = sum(p.numel() for p in denoiser.network.parameters())
         shape = "x".join(map(str, images.shape))
-        talk(f"{config.recipe}: {count:,} parameters, {len(images):,} images of {shape} from {images.name}, on {hardware.why}")
+        what = f"{len(images):,} images of {shape} from {images.name}"
+        talk(f"{config.recipe}: {count:,} parameters, {what}, on {hardware.why}")
         if resumed:
             talk(f"going on after step {trainer.progress.step}")
         watcher.start(trainer)
@@ -66,8 +66,8 @@ def train(config: Recipe, out: Path) -> int:
         finally:
             watcher.close()
         if stopped:
-            talk(f"stopped after step {trainer.progress.step}, nothing is lost; go on with: fromnoise train {config.recipe} "
-                 f"--out {out} --resume")  # fmt: skip
+            again = f"fromnoise train {config.recipe} --out {out} --resume"
+            talk(f"stopped after step {trainer.progress.step}, nothing is lost; go on with: {again}")
             return 128 + stopped
         p = trainer.progress
         talk(f"trained {p.step} steps, {p.images:,} images in {p.seconds / 60:.1f} minutes "
@@ -77,7 +77,7 @@ def train(config: Recipe, out: Path) -> int:
 
 
 def _what_next(talk: Any, out: Path) -> None:
-    talk(f"next: fromnoise sample {out} --n 64 --out digits.png    or: fromnoise show {out}".replace("digits.png", f"{out.name}.png"))
+    talk(f"next: fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}")
 
 
 class _Watcher:

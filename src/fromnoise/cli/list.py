@@ -11,8 +11,14 @@ from fromnoise.errors import unknown
 if TYPE_CHECKING:
     from fromnoise.registry import Registry
 
-KINDS: "dict[str, Registry]" = {"recipes": recipes.registry, "samplers": samplers.registry, "schedules": schedules.registry,
-                                "objectives": objectives.registry, "networks": nn.registry, "data": data.registry}  # fmt: skip
+KINDS: "dict[str, Registry]" = {
+    "recipes": recipes.registry,
+    "samplers": samplers.registry,
+    "schedules": schedules.registry,
+    "objectives": objectives.registry,
+    "networks": nn.registry,
+    "data": data.registry,
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """`fromnoise sample`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from fromnoise.cli._options import File, Name, Number, Precision, Run, Settings, option

@@ -1,7 +1,6 @@
 """`fromnoise show`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from fromnoise.cli._options import Run
 from fromnoise.cli._progress import say
@@ -39,9 +38,10 @@ class Show:
         figures.forward_process(x0, schedule, forward, figures.default_times(schedule), self.seed)
         _drawing.animation(film, model, min(self.n, 16), choice, self.seed)
         pictures.grid(_drawing.draw(model, self.n, choice, self.seed, batch_size=64)).save(grid)
-        for path, what in ((grid, f"{self.n} new samples"), (forward, "the forward process"), (film, "the denoising")):
+        made = {grid: f"{self.n} new samples", forward: "the forward process", film: "the denoising"}
+        for path, what in made.items():
             print(f"{path}   {what}")
-        say(f"next: fromnoise sample {self.run} --n 64 --sampler ddim --steps 20 --seed 1 --out few-steps.png\n"
-            f"      fromnoise info {self.run}\n"
-            f"      fromnoise train {config.recipe} --out {self.run} --resume --minutes 20    (longer is better)")  # fmt: skip
+        say(f"next: fromnoise sample {self.run} --n 64 --sampler ddim --steps 20 --seed 1 --out few-steps.png")
+        say(f"      fromnoise info {self.run}")
+        say(f"      fromnoise train {config.recipe} --out {self.run} --resume --minutes 20    (longer is better)")
         return 0

@@ -60,7 +60,9 @@ class Train:
         base = recipes.load(self.recipe)
         if (out / "config.yaml").exists():
             if not self.resume:
-                raise FromNoiseError(f"{out} holds a run already: go on with --resume, or name another folder with --out")
+                raise FromNoiseError(
+                    f"{out} holds a run already: go on with --resume, or name another folder with --out"
+                )
             saved = read_config(out)
             if saved.recipe != self.recipe:
                 raise FromNoiseError(f"{out} is a run of recipe {saved.recipe}, not {self.recipe}")
@@ -88,8 +90,10 @@ def _same_run(saved: "Recipe", config: "Recipe", out: Path) -> None:
     before, after = _flat(saved.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key) and key not in _FREE_ON_RESUME and key.split(".")[0] != "sample":
-            raise FromNoiseError(f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another "
-                                 "run: leave it out, or name another folder with --out")  # fmt: skip
+            raise FromNoiseError(
+                f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another run: "
+                "leave it out, or name another folder with --out"
+            )
 
 
 def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:

@@ -64,8 +64,7 @@ class Feed:
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=4 if self.workers else None,
         )
-        for pixels, labels in loader:
-            yield pixels, labels
+        yield from loader
 
 
 class _Order:
@@ -79,5 +78,3 @@ class _Order:
         while True:
             yield self.feed.indices(step)
             step += 1
-
-

@@ -17,7 +17,11 @@ from fromnoise.data._images import Images, InMemory
 from fromnoise.errors import FromNoiseError
 
 # Formats whose decoders read pixels and nothing else: no document, no video, no call to another program.
-FORMATS = ("AVIF", "BMP", "DDS", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP")  # fmt: skip
+_HARMLESS = (
+    "AVIF", "BMP", "DDS", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
+Image.init()
+FORMATS = tuple(name for name in _HARMLESS if name in Image.OPEN)
 
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
 
@@ -52,7 +56,9 @@ def load_folder(config: DataConfig, progress: Callable[[str, int], Callable[[], 
         raise FromNoiseError(f"{root}: none of its {len(paths)} images can be read; the first: {_why(*broken[0])}")
     if config.hw is None and len(sizes) > 1:
         (h, w), _ = sizes.most_common(1)[0]
-        raise FromNoiseError(f"{root}: images have {len(sizes)} different sizes; give data.size, e.g. --set data.size={max(h, w)}")
+        raise FromNoiseError(
+            f"{root}: images have {len(sizes)} different sizes; give data.size, e.g. --set data.size={max(h, w)}"
+        )
     size = config.hw or next(iter(sizes))
     channels = config.channels or (1 if gray else 3)
     folder = Folder(root, good, (channels, *size), config.fit)
@@ -127,7 +133,9 @@ class Folder(Images):
             if tick:
                 tick()
         if not kept:
-            raise FromNoiseError(f"{self.name}: none of its {len(self)} images can be read; the first: {_why(*broken[0])}")
+            raise FromNoiseError(
+                f"{self.name}: none of its {len(self)} images can be read; the first: {_why(*broken[0])}"
+            )
         labels = self.labels[kept] if self.classes else None
         return InMemory(self.name, torch.from_numpy(pixels[: len(kept)]), labels, self.classes), broken
 

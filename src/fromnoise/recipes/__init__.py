@@ -1,15 +1,19 @@
 """Recipes: complete configurations, one file for each, from which runs start."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from fromnoise.lazy import lazy_attributes
 from fromnoise.registry import Registry
+
+if TYPE_CHECKING:
+    from fromnoise.recipes._recipe import Recipe
 
 
 class _Recipes(Registry):
     """Here a module holds a ready object, `recipe`, in place of a class."""
 
-    def load(self, name: str):  # noqa: ANN201 (the type lives in a module that this one must not import yet)
+    def load(self, name: str) -> "Recipe":
         """The Recipe of that name.
 
         Raises:

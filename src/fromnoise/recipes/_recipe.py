@@ -65,7 +65,9 @@ class Recipe(BaseModel):
 
         if shape is None:
             if self.data.hw is None or self.data.channels is None:
-                raise FromNoiseError(f"recipe {self.recipe} takes its size from the data: give build() a shape (C, H, W)")
+                raise FromNoiseError(
+                    f"recipe {self.recipe} takes its size from the data: give build() a shape (C, H, W)"
+                )
             shape = (self.data.channels, *self.data.hw)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -119,7 +121,7 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
     free = bool(parents) and parents[-1] in _FREE
     if not isinstance(place, dict) or (last not in place and not free):
         raise _unknown_key(key, values)
-    if isinstance(place[last] if last in place else None, dict) and isinstance(value, str):
+    if isinstance(place.get(last), dict) and isinstance(value, str):
         place[last] = {"name": value}  # --set schedule=cosine
     else:
         place[last] = value

@@ -17,7 +17,8 @@ recipe = Recipe(
     parameterization="eps",
     variance="fixed_large",
     data=DataConfig(name="cifar10", size=32, channels=3, flip=True),
-    train=TrainConfig(steps=800_000, batch_size=128, lr=2e-4, warmup=5000, ema=0.9999, checkpoint_every=5000,
-                      sample_every=10_000),  # fmt: skip
+    train=TrainConfig(
+        steps=800_000, batch_size=128, lr=2e-4, warmup=5000, ema=0.9999, checkpoint_every=5000, sample_every=10_000
+    ),
     sample=SampleConfig(sampler={"name": "ancestral"}, steps=1000, clip=True),
 )

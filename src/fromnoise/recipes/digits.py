@@ -15,7 +15,15 @@ recipe = Recipe(
     parameterization="v",
     variance="fixed_small",
     data=DataConfig(name="digits", size=28, channels=1),
-    train=TrainConfig(minutes=4, batch_size=32, lr=1e-3, betas=(0.9, 0.99), warmup=50, ema=0.995, checkpoint_every=200,
-                      sample_every=400),  # fmt: skip
+    train=TrainConfig(
+        minutes=4,
+        batch_size=32,
+        lr=1e-3,
+        betas=(0.9, 0.99),
+        warmup=50,
+        ema=0.995,
+        checkpoint_every=200,
+        sample_every=400,
+    ),
     sample=SampleConfig(sampler={"name": "ancestral"}, steps=100),
 )

@@ -49,14 +49,15 @@ class Schedule(ABC):
 
 
 class Discrete(Schedule):
-    """A chain of T steps, held as T + 1 float64 rows; row 0 is clean, so that t means what it does in the papers.
+    """A chain of T steps, held as T + 1 float64 rows on the CPU (under `torch.device("meta")` too); row 0
+    is clean, so that t means what it does in the papers.
 
     Subclasses pass alpha_t and sigma_t for t = 1..T. Between two rows the log-SNR is linear in t and the
     scale alpha^2 + sigma^2 is log-linear; below row 1 the SNR is SNR_1 / t.
     """
 
     def __init__(self, alpha: Tensor, sigma: Tensor):
-        clean = torch.tensor([1.0, 0.0], dtype=torch.float64)
+        clean = torch.tensor([1.0, 0.0], dtype=torch.float64, device="cpu")
         self.alpha = torch.cat([clean[:1], alpha.double().cpu()])
         self.sigma = torch.cat([clean[1:], sigma.double().cpu()])
         self.T = len(self.alpha) - 1
@@ -121,12 +122,12 @@ class Discrete(Schedule):
         return scale * torch.sigmoid(log_snr).sqrt(), scale * torch.sigmoid(-log_snr).sqrt()
 
     def prior(self) -> Gaussian:
-        zero = torch.zeros((), dtype=torch.float64)
+        zero = torch.zeros((), dtype=torch.float64, device="cpu")
         return Gaussian(zero, zero)
 
     def steps(self, n: int, spacing: str = "uniform") -> "Chain":
         rows = _spacing.rows(n, self.T, spacing)
-        return Chain(self.level(torch.tensor([*reversed(rows), 0], dtype=torch.float64)))
+        return Chain(self.level(torch.tensor([*reversed(rows), 0], dtype=torch.float64, device="cpu")))
 
     def draw(self, u: Tensor) -> Level:
         return self.level(1 + torch.floor(u.double() * self.T).clamp_max(self.T - 1))

@@ -31,8 +31,8 @@ class GeneralChain(Discrete):
             variance = g * g * variance + s * s
             scales.append(scale)
             variances.append(variance)
-        as_tensor = torch.tensor([scales, variances], dtype=torch.float64)
+        as_tensor = torch.tensor([scales, variances], dtype=torch.float64, device="cpu")
         super().__init__(as_tensor[0], as_tensor[1].sqrt())
 
     def prior(self) -> Gaussian:
-        return Gaussian(torch.zeros((), dtype=torch.float64), 2 * torch.log(self.sigma[-1]))
+        return Gaussian(torch.zeros((), dtype=torch.float64, device="cpu"), 2 * torch.log(self.sigma[-1]))

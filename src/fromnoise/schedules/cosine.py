@@ -18,14 +18,20 @@ class Cosine(Discrete):
         T: number of steps.
         s: offset that keeps beta from vanishing near t = 0.
         max_beta: where beta is clipped.
+        shift: added to every row's log-SNR; negative spends more of the steps at high noise, where the global
+            shape is decided ("simple diffusion", Hoogeboom et al. 2023).
     """
 
-    def __init__(self, T: int = 1000, s: float = 0.008, max_beta: float = 0.999):
+    def __init__(self, T: int = 1000, s: float = 0.008, max_beta: float = 0.999, shift: float = 0.0):
         if T < 1:
             raise ValueError(f"T must be at least 1, got {T}")
         angle = [(t / T + s) / (1 + s) * math.pi / 2 for t in range(T + 1)]
         beta = [_beta(angle[t], angle[t - 1]) for t in range(1, T + 1)]
-        super().__init__(*self.betas(torch.tensor(beta, dtype=torch.float64).clamp_max(max_beta)))
+        alpha, sigma = self.betas(torch.tensor(beta, dtype=torch.float64, device="cpu").clamp_max(max_beta))
+        if shift:
+            log_snr = 2 * (torch.log(alpha) - torch.log(sigma)) + shift
+            alpha, sigma = torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt()
+        super().__init__(alpha, sigma)
 
 
 def _beta(u: float, v: float) -> float:

@@ -21,6 +21,8 @@ class Linear(Discrete):
         if T < 1:
             raise ValueError(f"T must be at least 1, got {T}")
         # Built from both ends as numpy.linspace is, so that the float64 rows round as the reference's do.
-        beta = beta_start + torch.arange(T, dtype=torch.float64) * ((beta_end - beta_start) / max(T - 1, 1))
+        beta = beta_start + torch.arange(T, dtype=torch.float64, device="cpu") * (
+            (beta_end - beta_start) / max(T - 1, 1)
+        )
         beta[-1] = beta_end if T > 1 else beta_start
         super().__init__(*self.betas(beta))

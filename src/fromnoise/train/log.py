@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fromnoise.storage import sync
+from fromnoise.storage import write_text
 
 
 class MetricsLog:
@@ -16,10 +16,7 @@ class MetricsLog:
         self.path = path
         if path.exists():
             kept = [line for line in _whole_lines(path) if line["step"] <= last]
-            writing = path.with_name(f".writing-{path.name}")
-            writing.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            sync(writing)
-            writing.replace(path)
+            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, line: dict[str, Any]) -> None:

@@ -241,8 +241,8 @@ class Trainer:
             return
         bad = (n for n, p in self.network.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
         raise TrainingError(
-            f"step {step}: the loss is {loss:.4g} and the gradient of {next(bad, 'no tensor')} is not finite; nothing was "
-            f"changed by it; lower train.lr, or try --precision fp32, or allow it with train.skip_nonfinite"
+            f"step {step}: the loss is {loss:.4g} and the gradient of {next(bad, 'no tensor')} is not finite; "
+            "the weights are as before it; lower train.lr, try --precision fp32, or allow it with train.skip_nonfinite"
         )
 
     def _save(self, log: MetricsLog | None) -> None:

@@ -1,0 +1,47 @@
+# The front of the two commands: `make` trains and draws digits, `make test` proves the code.
+# Windows, or no make: the same three pip lines are in the README.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?= runs/digits
+MINUTES ?=
+
+.DEFAULT_GOAL := digits
+.PHONY: digits test test-all check format bench clean
+
+digits: .venv/ready
+	$(BIN)/fromnoise train digits --out $(RUN) --resume $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/fromnoise show $(RUN)
+
+test: .venv/ready-dev
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-all: .venv/ready-dev
+	$(BIN)/python -m pytest -n 2
+
+check: .venv/ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyrefly check
+
+format: .venv/ready-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/ready-dev
+	$(BIN)/python benchmarks/group_norm.py
+	$(BIN)/python benchmarks/thesis.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/ready: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[digits,vision,figures]"
+	touch $@
+
+.venv/ready-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch .venv/ready $@
+
+clean:
+	rm -rf .venv .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

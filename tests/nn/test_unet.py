@@ -1,0 +1,90 @@
+"""The U-Net: parameter counts of the papers, sizes, and what a fresh one does."""
+
+import pytest
+import torch
+
+import fromnoise as fn
+
+SMALL = {"channels": 8, "mult": (1, 2), "blocks": 1, "groups": 4, "attention": (2,)}
+
+
+def count(**options) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in fn.nn.UNet(**options).parameters())
+
+
+def test_parameter_counts_are_the_published_ones():
+    assert count() == 35_746_307
+    assert count(mult=(1, 1, 2, 2, 4, 4), attention=(16,)) == 113_673_219
+    thesis = fn.recipes.load("thesis-mnist").network
+    assert count(**{k: v for k, v in thesis.items() if k != "name"}, in_channels=1) == 7_339_297
+
+
+@pytest.mark.parametrize("resample", ["ddpm", "4x4"])
+@pytest.mark.parametrize("skips", ["blocks", "levels"])
+@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_every_variant_keeps_the_shape(resample, skips, patch, channels):
+    network = fn.nn.UNet(in_channels=channels, resample=resample, skips=skips, patch=patch, **SMALL)
+    x = torch.randn(2, channels, 12, 20)
+    assert network(x, torch.tensor([0.0, 999.0])).shape == x.shape
+    assert (
+        fn.nn.UNet(in_channels=3, out_channels=6, patch=patch, **SMALL)(torch.randn(1, 3, 8, 8), torch.zeros(1)).shape[
+            1
+        ]
+        == 6
+    )
+
+
+def test_a_fresh_network_predicts_zero():
+    assert not fn.nn.UNet(**SMALL)(torch.randn(2, 3, 8, 8), torch.zeros(2)).any()
+
+
+def test_every_parameter_is_used_and_learns():
+    for options in ({}, {"resample": "4x4", "skips": "levels"}, {"patch": 2}):
+        torch.manual_seed(0)
+        network = fn.nn.UNet(**SMALL, **options)
+        with torch.no_grad():
+            for p in network.parameters():
+                p.add_(0.1 * torch.randn_like(p))
+        network(torch.randn(2, 3, 8, 8), torch.tensor([3.0, 700.0])).square().sum().backward()
+        assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_time_matters_and_examples_do_not_mix():
+    torch.manual_seed(0)
+    network = fn.nn.UNet(**SMALL).eval()
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    x, t = torch.randn(3, 3, 8, 8), torch.tensor([0.0, 10.0, 500.0])
+    whole = network(x, t)
+    for i in range(3):
+        torch.testing.assert_close(whole[i : i + 1], network(x[i : i + 1], t[i : i + 1]), rtol=1e-4, atol=1e-5)
+    assert (network(x, t + 50) - whole).abs().max() > 1e-3
+
+
+def test_sizes_that_do_not_fit_name_the_one_that_does():
+    network = fn.nn.UNet(mult=(1, 2, 2), channels=8, groups=4, attention=())
+    with pytest.raises(fn.FromNoiseError, match=r"30x27 do not fit.*divisible by 4; 32x28 fits"):
+        network(torch.zeros(1, 3, 30, 27), torch.zeros(1))
+
+
+def test_sinusoidal_has_both_denominators():
+    from fromnoise.nn._layers import sinusoidal
+
+    t = torch.tensor([7.0])
+    ddpm, thesis = sinusoidal(t, 8), sinusoidal(t, 8, endpoint=False)
+    for i in range(4):
+        assert ddpm[0, i].item() == pytest.approx(torch.sin(t / 10000 ** (i / 3)).item(), abs=1e-6)
+        assert ddpm[0, 4 + i].item() == pytest.approx(torch.cos(t / 10000 ** (i / 3)).item(), abs=1e-6)
+        assert thesis[0, i].item() == pytest.approx(torch.sin(t / 10000 ** (2 * i / 8)).item(), abs=1e-6)
+
+
+def test_recipes_build_with_the_published_counts():
+    for name, shape, expected in [("ddpm-cifar10", None, 35_746_307), ("ddpm-celebahq-256", None, 113_673_219),
+                                  ("thesis-mnist", None, 7_339_297)]:  # fmt: skip
+        with torch.device("meta"):
+            denoiser = fn.recipes.load(name).build(shape)
+        assert sum(p.numel() for p in denoiser.parameters()) == expected
+        assert denoiser.schedule.level(1000).alpha.device.type == "cpu"

@@ -1,0 +1,157 @@
+"""Rules that hold for the whole of the code: who imports whom, what is never called, what names cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "fromnoise"
+
+# Lowest first: a module imports from its own layer and from those before it.
+LAYERS = [
+    ["errors", "registry", "lazy"],
+    ["noise", "hardware", "storage", "pictures"],
+    ["gaussian"],
+    ["schedules"],
+    ["parameterize"],
+    ["variance"],
+    ["denoise"],
+    ["oracle"],
+    ["guidance"],
+    ["samplers"],
+    ["objectives"],
+    ["nn"],
+    ["data"],
+    ["train"],
+    ["recipes"],
+    ["io"],
+    ["figures", "interop"],
+    ["cli"],
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+FILES = sorted(SRC.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    return path.relative_to(SRC).parts[0].removesuffix(".py")
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Names of fromnoise's parts that a module imports at run time."""
+    found = set()
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("fromnoise.")}
+        elif isinstance(node, ast.ImportFrom) and node.module == "fromnoise":
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fromnoise."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_imports_point_upward(path):
+    here = part(path)
+    if here in ("__init__", "__main__"):
+        return
+    assert here in RANK, f"{here} has no layer: put it into LAYERS"
+    for other in imports(ast.parse(path.read_text())):
+        assert RANK[other] <= RANK[here], f"{here} must not import {other}"
+
+
+def test_networks_know_nothing_of_diffusion():
+    for path in (SRC / "nn").rglob("*.py"):
+        assert imports(ast.parse(path.read_text())) <= {"nn", "errors", "registry", "lazy"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_nothing_is_executed_from_files(path):
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {a.name for a in node.names} | {getattr(node, "module", None)}
+            assert not names & {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in {"eval", "exec", "torch.load", "yaml.load", "yaml.unsafe_load", "__import__"}
+            assert not any(k.arg == "allow_pickle" for k in node.keywords)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_a_file_is_one_thing(path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import fromnoise",
+        "import fromnoise; fromnoise.samplers.names(); fromnoise.recipes.names()",
+        "from fromnoise.cli import main\ntry:\n main(['--help'])\nexcept SystemExit as e: assert not e.code",
+        "from fromnoise.cli import main\ntry:\n main(['train', '--help'])\nexcept SystemExit as e: assert not e.code",
+    ],
+)
+def test_help_and_import_never_load_torch(code):
+    probe = f"import sys\n{code}\nassert 'torch' not in sys.modules and 'pydantic' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_resolves():
+    import fromnoise as fn
+
+    for name in dir(fn):
+        assert getattr(fn, name) is not None
+    with pytest.raises(AttributeError):
+        fn.no_such_thing  # noqa: B018
+
+
+@pytest.mark.parametrize("registry", ["schedules", "samplers", "objectives", "nn", "data"])
+def test_every_entry_is_registered_under_its_files_name(registry):
+    import fromnoise as fn
+
+    package = getattr(fn, registry)
+    assert package.names()
+    for name in package.names():
+        cls = package.get(name)
+        assert cls.registered_name == name
+        assert cls.__doc__
+        assert package.registry.summary(name)
+        assert getattr(package, cls.__name__) is cls
+
+
+def test_unknown_names_name_the_nearest():
+    import fromnoise as fn
+
+    with pytest.raises(
+        fn.FromNoiseError, match=r"unknown sampler 'dim' \(did you mean ddim\?\); choose from ancestral"
+    ):
+        fn.samplers.build("dim")
+    with pytest.raises(fn.FromNoiseError, match=r"sampler ddim has no option 'etta' \(did you mean eta\?\)"):
+        fn.samplers.build({"name": "ddim", "etta": 1})
+    with pytest.raises(fn.FromNoiseError, match="eta"):
+        fn.samplers.build({"name": "ddim", "eta": "much"})
+
+
+def test_a_spec_builds_the_same_object():
+    import fromnoise as fn
+    from fromnoise.registry import spec
+
+    for thing, package in [
+        (fn.schedules.Cosine(T=77, s=0.01), fn.schedules),
+        (fn.samplers.DDIM(eta=0.3), fn.samplers),
+        (fn.nn.UNet(channels=8, groups=4, mult=(1, 2), attention=()), fn.nn),
+    ]:
+        again = package.build(spec(thing))
+        assert type(again) is type(thing)
+        assert spec(again) == spec(thing)

