@@ -19,8 +19,8 @@ TILDE = BETA * (1 - torch.cat([torch.ones(1, dtype=torch.float64), BAR[:-1]])) /
 def at(t, name, chain=None):
     level, below = SCHEDULE.level(t), SCHEDULE.level(t - 1)
     x = torch.zeros(1, 2, dtype=torch.float64)
-    p = Prediction(x, level, x, parameterization("eps"), SCHEDULE)
-    return reverse(p, level, below, variance(name), chain).log_var.item()
+    p = Prediction(x, level, x, parameterization("eps"), SCHEDULE, variance=torch.zeros_like(x))  # learned: beta-tilde
+    return reverse(p, level, below, variance(name), chain).log_var.flatten()[0].item()
 
 
 @pytest.mark.parametrize("t", [2, 3, 400, 1000])

@@ -9,11 +9,14 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
+    bound="bound:*",
     data="data:*",
     errors="errors:*",
     gaussian="gaussian:*",
     guidance="guidance:*",
+    likelihood="likelihood:*",
     nn="nn:*",
+    noise="noise:*",
     objectives="objectives:*",
     oracle="oracle:*",
     parameterize="parameterize:*",

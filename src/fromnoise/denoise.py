@@ -21,7 +21,8 @@ class Denoiser(nn.Module):
         network: F(x_t, time, **cond), torch's own types only; kept raw as `Denoiser.network`.
         schedule: a Schedule, or a registered name.
         parameterization: what F predicts: "eps", "x0", "mean", "v", "score".
-        variance: of the reverse step: "fixed_small" or "fixed_large".
+        variance: of the reverse step: "fixed_small", "fixed_large", or "learned_range", for which the network
+            puts out twice the channels.
         shape: of one example, e.g. (3, 32, 32); samplers need it when only a number is asked for.
     """
 
@@ -47,8 +48,12 @@ class Denoiser(nn.Module):
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
         weight = next(self.network.parameters(), None)
         dtype = weight.dtype if weight is not None else x_t.dtype
-        output = self.network(x_t.to(dtype), time, **(cond or {}))
-        return Prediction(x_t, t, output.to(x_t.dtype), self.parameterization, self.schedule)
+        output = self.network(x_t.to(dtype), time, **(cond or {})).to(x_t.dtype)
+        fraction = None
+        if self.variance.outputs == 2:
+            output, raw = output.chunk(2, 1)
+            fraction = (raw + 1) / 2
+        return Prediction(x_t, t, output, self.parameterization, self.schedule, fraction)
 
     @property
     def device(self) -> torch.device:

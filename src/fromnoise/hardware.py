@@ -44,8 +44,9 @@ def choose(precision: Precision = "auto", local_rank: int = 0) -> Hardware:
     if torch.cuda.is_available():
         device = torch.device("cuda", local_rank % torch.cuda.device_count())
         native, name = torch.cuda.get_device_capability(device) >= (8, 0), torch.cuda.get_device_name(device)
-        torch.backends.cuda.matmul.allow_tf32 = precision != "fp32"
-        torch.backends.cudnn.allow_tf32 = precision != "fp32"
+        exact = "ieee" if precision == "fp32" else "tf32"  # what float32 means to the tensor cores
+        torch.backends.cuda.matmul.fp32_precision = exact
+        torch.backends.cudnn.conv.fp32_precision = exact  # pyrefly: ignore[missing-attribute]
     elif torch.backends.mps.is_available():
         device, native, name = torch.device("mps"), False, "Apple GPU"
     else:

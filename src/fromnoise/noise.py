@@ -23,6 +23,7 @@ class Stream(IntEnum):
     TRAIN_FLIP = 3
     DATA_ORDER = 4
     DROPOUT = 5
+    LIKELIHOOD = 6
 
 
 class _Counted:

@@ -128,6 +128,7 @@ class Prediction:
         output: F(x_t, t), of the shape of x_t.
         kind: the parameterisation that says what the output means.
         schedule: the schedule that t belongs to.
+        variance: learned fraction of the log-variance between beta-tilde (0) and b (1), of the shape of x_t.
     """
 
     x_t: Tensor
@@ -135,6 +136,7 @@ class Prediction:
     output: Tensor
     kind: Parameterization
     schedule: Schedule
+    variance: Tensor | None = None
 
     @cached_property
     def _equation(self) -> Equation:

@@ -4,6 +4,7 @@ p(x_s | x_t) = N(mean of q(x_s | x_t, x_0 := x0hat), variance), one function for
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,17 +16,25 @@ from fromnoise.schedules._base import Chain
 
 
 class Variance(ABC):
-    """log of the variance of p(x_s | x_t), before the chain's first-step rule."""
+    """The variance of p(x_s | x_t).
+
+    Attributes:
+        name: in recipes and files.
+        outputs: how many times the image's channels the network puts out.
+    """
 
     name: str
+    outputs = 1
 
     @abstractmethod
-    def log_var(self, p: Prediction, k: Step) -> Tensor:
-        """float64 coefficients or a tensor like p.x_t; k holds the numbers of the step."""
+    def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:
+        """Scalar, [B] (float64) or like p.x_t.
 
-    def first_log_var(self, chain: Chain, k: Step) -> float:
-        """What stands at the chain's last step, to the clean level, where beta-tilde is 0."""
-        return chain.first_log_var
+        Args:
+            p: the prediction at x_t.
+            k: the numbers of the step; k.variance is beta-tilde, 0 for the step to the clean level.
+            small: log beta-tilde, for the step to the clean level that of the chain's step before it.
+        """
 
 
 class FixedSmall(Variance):
@@ -33,20 +42,56 @@ class FixedSmall(Variance):
 
     name = "fixed_small"
 
-    def log_var(self, p: Prediction, k: Step) -> Tensor:
-        return torch.log(k.variance)
+    def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:
+        return small
 
 
 class FixedLarge(Variance):
-    """b, which is beta_t when s = t - 1 (Sedykh 2.2; sigma-hat squared of 4.2)."""
+    """b, which is beta_t when s = t - 1 (Sedykh 2.2; sigma-hat squared of 4.2); at the first step as FixedSmall."""
 
     name = "fixed_large"
 
-    def log_var(self, p: Prediction, k: Step) -> Tensor:
-        return torch.log(k.b)
+    def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:
+        return torch.where(k.variance == 0, small, torch.log(k.b))
 
 
-VARIANCES: dict[str, type[Variance]] = {cls.name: cls for cls in (FixedSmall, FixedLarge)}
+class LearnedRange(Variance):
+    """exp(f log b + (1 - f) log beta-tilde), the fraction f = (o + 1)/2 from the network's second half o.
+
+    Source: Sedykh eq. 4.1 (where beta-tilde is called learned, and is not) and improved DDPM eq. 15. f is
+    not bounded: 0 is beta-tilde, 1 is b.
+    """
+
+    name = "learned_range"
+    outputs = 2
+
+    def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:
+        if p.variance is None:
+            raise ValueError("this prediction has no learned variance")
+        low, high = like(small, p.x_t), like(torch.log(k.b), p.x_t)
+        return low + p.variance * (high - low)
+
+
+class Optimal(Variance):
+    """v* = beta-tilde + c^2 E tr Cov[x_0 | x_t] / D, c the posterior's weight of x_0: the best isotropic variance.
+
+    Source: Analytic-DPM (Bao et al. 2022), theorem 1; it minimises every L_t, the decoder's first step included.
+
+    Args:
+        spread: t -> E tr Cov[x_0 | x_t] / D at that level, float64, like its alpha; exact for an oracle,
+            or the mean squared error of x0hat on data.
+    """
+
+    name = "optimal"
+
+    def __init__(self, spread: Callable[[Level], Tensor]):
+        self.spread = spread
+
+    def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:
+        return torch.log(k.variance + k.from_x0**2 * self.spread(p.t))
+
+
+VARIANCES: dict[str, type[Variance]] = {cls.name: cls for cls in (FixedSmall, FixedLarge, LearnedRange)}
 
 
 def variance(name: str | Variance) -> Variance:
@@ -77,9 +122,10 @@ def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain 
     """
     k = step(t, s)
     mean = like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.x0
-    log_var = like(variance.log_var(p, k), p.x_t)
-    first = like(s.sigma == 0, p.x_t)
-    if bool(first.any()):
-        at_first = -float("inf") if chain is None else variance.first_log_var(chain, k)
-        log_var = torch.where(first.bool(), torch.full_like(log_var, at_first), log_var)
-    return Gaussian(mean, log_var)
+    small = torch.log(k.variance)
+    if bool((s.sigma == 0).all()) and chain is None:
+        return Gaussian(mean, like(small, p.x_t))
+    if chain is not None:
+        small = torch.where(s.sigma == 0, chain.first_log_var, small)
+    log_var = variance.log_var(p, k, small)
+    return Gaussian(mean, log_var if log_var.shape == p.x_t.shape else like(log_var, p.x_t))

@@ -1,5 +1,6 @@
 """The command line: what it writes, and one line with exit status 2 for everything wrong."""
 
+import json
 import os
 import subprocess
 import sys
@@ -69,6 +70,15 @@ def test_a_run_is_a_folder_with_these_parts(run):
     assert sorted(p.name for p in (run / "samples").iterdir()) == ["step-00000002.png", "step-00000004.png"]
 
 
+@pytest.mark.parametrize("objective", fn.objectives.names())
+@pytest.mark.parametrize("variance", ["fixed_large", "learned_range"])
+def test_every_objective_trains(tmp_path, objective, variance):
+    out = tmp_path / "run"
+    words = [f"objective={objective}", f"variance={variance}", "parameterization=eps"]
+    assert call("train", "digits", "--out", out, "--steps", 2, *TINY, "--set", *words) == 0
+    assert call("sample", out, "--n", 1, "--steps", 2, "--sampler", "ancestral", "--out", tmp_path / "s.png") == 0
+
+
 @pytest.mark.parametrize("sampler", fn.samplers.names())
 def test_samples_as_array(run, tmp_path, sampler, capsys):
     out = tmp_path / "s.npz"
@@ -135,6 +145,19 @@ def test_show_list_and_info(run, capsys):
     assert "channels: 8" in said
 
 
+def test_nll(run, tmp_path, capfd, refused):
+    out = tmp_path / "nll.json"
+    assert call("nll", run, "--n", 3, "--steps", 4, "--batch-size", 2, "--out", out) == 0
+    report = json.loads(out.read_text())
+    assert report.keys() >= {"bits_per_dim", "prior", "steps", "decoder", "standard_error", "n"}
+    assert (report["n"], len(report["steps"])) == (3, 3)
+    assert report["bits_per_dim"] == pytest.approx(report["prior"] + sum(report["steps"]) + report["decoder"], rel=1e-5)
+    assert f"{report['bits_per_dim']:.4f} +- " in capfd.readouterr().out
+    assert "between 1 and 1000" in refused("nll", run, "--steps", 1001)
+    assert "did you mean mnist?" in refused("nll", run, "--data", "mnits")
+    assert "at least 1" in refused("nll", run, "--n", 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -164,6 +187,7 @@ def test_show_list_and_info(run, capsys):
         (["train", "digits", "--out", "/proc/nothing/here"], "cannot be written"),
         (["sample", "/no/such/run"], "no such run"),
         (["info", "/no/such/run"], "no such run"),
+        (["nll", "/no/such/run"], "no such run"),
         (["show", "/no/such/run"], "no such run"),
         (["list", "recipe"], "did you mean recipes?"),
     ],

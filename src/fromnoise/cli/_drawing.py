@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from fromnoise import guidance, io, pictures, samplers
-from fromnoise.cli._progress import Bar, say
 from fromnoise.cli._runs import read_config
 from fromnoise.data._images import to_uint8
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
+from fromnoise.progress import Bar, say
 from fromnoise.recipes._recipe import SampleConfig
 
 
@@ -47,7 +47,7 @@ class Choice:
     ) -> "Choice":
         sampler = sampler or samplers.build(usual.sampler | (options or {}))
         clip = usual.clip if clip is None else clip
-        return cls(sampler, steps or usual.steps if steps != 0 else 0, spacing or usual.spacing, clip)
+        return cls(sampler, usual.steps if steps is None else steps, spacing or usual.spacing, clip)
 
 
 def open_model(path: Path, precision: Any = "auto", ema: bool = True) -> Model:
@@ -103,7 +103,8 @@ def draw_to(out: Path, model: Model, n: int, choice: Choice, seed: int, batch_si
     if kind == ".png":
         pictures.grid(pixels).save(out)
     else:
-        np.savez(out, arr_0=pixels.permute(0, 2, 3, 1).numpy())
+        with out.open("wb") as file:
+            np.savez(file, arr_0=pixels.permute(0, 2, 3, 1).numpy())
 
 
 def animation(out: Path, model: Model, n: int, choice: Choice, seed: int) -> Tensor:

@@ -12,12 +12,13 @@ from typing import Annotated, Any
 from fromnoise import recipes
 from fromnoise.cli.info import Info
 from fromnoise.cli.list import List
+from fromnoise.cli.nll import Nll
 from fromnoise.cli.sample import Sample
 from fromnoise.cli.show import Show
 from fromnoise.cli.train import Train
 from fromnoise.errors import FromNoiseError, unknown
 
-COMMANDS: dict[str, type] = {"train": Train, "sample": Sample, "show": Show, "list": List, "info": Info}
+COMMANDS: dict[str, type] = {"train": Train, "sample": Sample, "show": Show, "nll": Nll, "list": List, "info": Info}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 from fromnoise import guidance, io, objectives, samplers, storage
-from fromnoise.cli._progress import Bar, counter, say
 from fromnoise.data._images import to_uint8
 from fromnoise.data._load import load as load_images
 from fromnoise.denoise import Denoiser
 from fromnoise.hardware import choose
 from fromnoise.pictures import grid
+from fromnoise.progress import Bar, counter, say
 from fromnoise.recipes._recipe import Recipe
 from fromnoise.train.distributed import Processes
 from fromnoise.train.trainer import Trainer, Watcher
@@ -90,7 +90,7 @@ class _Watcher:
     def start(self, trainer: Trainer) -> None:
         c, self.progress = self.config.train, trainer.progress
         by_steps = c.minutes is None
-        self.bar = Bar("training", c.steps if by_steps else 60 * c.minutes, counts=by_steps)
+        self.bar = Bar("training", 60 * c.minutes if c.minutes else c.steps or 0, counts=by_steps)
         self.rate, self.shown = 0.0, 0.0
         self.bar.done = self.progress.step if by_steps else self.progress.seconds
         self.by_steps = by_steps

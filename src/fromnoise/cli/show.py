@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from fromnoise.cli._options import Run
-from fromnoise.cli._progress import say
 from fromnoise.cli._runs import read_config, writable
+from fromnoise.progress import say
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Show:
     def __call__(self) -> int:
         from fromnoise import figures, pictures
         from fromnoise.cli import _drawing
-        from fromnoise.cli._progress import counter
         from fromnoise.data._images import to_unit
         from fromnoise.data._load import load
+        from fromnoise.progress import counter
 
         config = read_config(self.run)
         model = _drawing.open_model(self.run)

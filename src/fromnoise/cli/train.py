@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from fromnoise import recipes
+from fromnoise import data, recipes
 from fromnoise.cli._options import Folder, Number, Precision, Settings, option
 from fromnoise.cli._runs import changes, read_config
 from fromnoise.errors import FromNoiseError
@@ -76,10 +76,15 @@ class Train:
         return train(config, out)
 
     def _changes(self) -> dict[str, Any]:
-        flags = {"data.name": self.data, "data.root": self.data_root and str(self.data_root.expanduser()),
+        # Absolute, so that the run goes on from wherever one stands.
+        name = self.data
+        if name is not None and name.replace("_", "-") not in data.names() and Path(name).expanduser().is_dir():
+            name = str(Path(name).expanduser().resolve())
+        root = str(self.data_root.expanduser().resolve()) if self.data_root else None
+        flags = {"data.name": name, "data.root": root,
                  "train.steps": self.steps, "train.minutes": self.minutes, "train.batch_size": self.batch_size,
                  "seed": self.seed, "precision": self.precision}  # fmt: skip
-        given = {key: value for key, value in flags.items() if value is not None}
+        given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
         if self.data is not None:
             given["data.channels"] = None  # what the images have, unless --set says otherwise
         return given | changes(self.set)

@@ -59,7 +59,7 @@ class Feed:
     def _streamed(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
         loader = DataLoader(
             self.images,  # pyrefly: ignore[bad-argument-type]
-            batch_sampler=_Order(self, first),
+            batch_sampler=_Order(self, first),  # pyrefly: ignore[bad-argument-type]
             num_workers=self.workers,
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=4 if self.workers else None,

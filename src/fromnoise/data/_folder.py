@@ -142,7 +142,13 @@ class Folder(Images):
 
 def _files(root: Path) -> Iterator[Path]:
     known = {ext for ext, kind in Image.registered_extensions().items() if kind in FORMATS}
-    for folder, _, names in os.walk(root, followlinks=True):
+    seen: set[str] = set()  # links may lead back up
+    for folder, below, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
         for name in names:
             if Path(name).suffix.lower() in known and not name.startswith("."):
                 yield Path(folder, name)

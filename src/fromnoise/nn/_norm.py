@@ -76,7 +76,8 @@ class _Streaming(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor):
+    def backward(ctx: Any, *grads: Any) -> Any:  # pyrefly: ignore[bad-override]
+        (grad,) = grads
         rows, scale, shift, mean, rstd, weight = ctx.saved_tensors
         n, _, c = rows.shape
         groups = mean.shape[1]

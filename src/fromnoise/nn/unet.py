@@ -1,6 +1,7 @@
 """The U-Net of DDPM and of the thesis, one class."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,23 @@ from fromnoise.nn._layers import (
 )
 from fromnoise.nn._norm import GroupNormSiLU
 from fromnoise.registry import register
+
+
+class _Level(nn.Module):
+    """The blocks of one resolution, and the step to the next where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks, self.attention = nn.ModuleList(), nn.ModuleList()
+        self.resample: nn.Module | None = None
+
+    def units(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """(residual block, attention) in order."""
+        return zip(self.blocks, self.attention, strict=True)
+
+
+def _levels(modules: nn.ModuleList) -> list[_Level]:
+    return cast("list[_Level]", list(modules))
 
 
 @register("unet")
@@ -96,15 +114,15 @@ class UNet(nn.Module):
         self.down = nn.ModuleList()
         c, joined = widths[0], [widths[0]]  # joined: widths of the maps that the way up will be given
         for i, width in enumerate(widths):
-            level = nn.ModuleDict({"blocks": nn.ModuleList(), "attention": nn.ModuleList()})
+            level = _Level()
             for _ in range(blocks):
-                level["blocks"].append(block(c, width))
-                level["attention"].append(attend(width, 2**i))
+                level.blocks.append(block(c, width))
+                level.attention.append(attend(width, 2**i))
                 c = width
                 joined.append(c)
             if i + 1 < len(widths):
                 after = widths[i + 1] if changes_width else c
-                level["resample"] = down(c, after)
+                level.resample = down(c, after)
                 c = after
                 joined.append(c)
             self.down.append(level)
@@ -114,18 +132,18 @@ class UNet(nn.Module):
 
         self.up = nn.ModuleList()
         for i, width in reversed(list(enumerate(widths))):
-            level = nn.ModuleDict({"blocks": nn.ModuleList(), "attention": nn.ModuleList()})
+            level = _Level()
             for j in range(blocks + self.skip_blocks):
                 if self.skip_blocks:
                     c += joined.pop()
                 elif j == 0 and i + 1 < len(widths):
                     c += width
-                level["blocks"].append(block(c, width))
-                level["attention"].append(attend(width, 2**i))
+                level.blocks.append(block(c, width))
+                level.attention.append(attend(width, 2**i))
                 c = width
             if i > 0:
                 after = widths[i - 1] if changes_width else c
-                level["resample"] = up(c, after)
+                level.resample = up(c, after)
                 c = after
             self.up.append(level)
 
@@ -150,29 +168,29 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         self.check_size(x.shape[-2:])
-        emb = self.time(sinusoidal(time, self.time_features, self.time_endpoint).to(self.time[0].weight.dtype))
+        emb = self.time(sinusoidal(time, self.time_features, self.time_endpoint).to(self.stem.weight.dtype))
         if self.patch > 1:
             x = F.pixel_unshuffle(x, self.patch)
         h = self.stem(x)
         skips = [h] if self.skip_blocks else []
-        for level in self.down:
-            for block, attention in zip(level["blocks"], level["attention"], strict=True):
+        for level in _levels(self.down):
+            for block, attention in level.units():
                 h = attention(block(h, emb))
                 if self.skip_blocks:
                     skips.append(h)
-            if "resample" in level:
+            if level.resample is not None:
                 if not self.skip_blocks:
                     skips.append(h)
-                h = level["resample"](h)
+                h = level.resample(h)
                 if self.skip_blocks:
                     skips.append(h)
         h = self.mid[1](self.mid_attention(self.mid[0](h, emb)), emb)
-        for depth, level in enumerate(self.up):
-            for j, (block, attention) in enumerate(zip(level["blocks"], level["attention"], strict=True)):
+        for depth, level in enumerate(_levels(self.up)):
+            for j, (block, attention) in enumerate(level.units()):
                 if self.skip_blocks or (j == 0 and depth > 0):
                     h = torch.cat([h, skips.pop()], 1)
                 h = attention(block(h, emb))
-            if "resample" in level:
-                h = level["resample"](h)
+            if level.resample is not None:
+                h = level.resample(h)
         h = self.out(self.norm(h))
         return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h

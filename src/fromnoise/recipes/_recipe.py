@@ -43,7 +43,7 @@ class Recipe(BaseModel):
     network: Spec
     schedule: Spec = {"name": "linear", "T": 1000}
     parameterization: Literal["eps", "x0", "mean", "v", "score"] = "eps"
-    variance: Literal["fixed_small", "fixed_large"] = "fixed_large"
+    variance: Literal["fixed_small", "fixed_large", "learned_range"] = "fixed_large"
     objective: Spec = {"name": "simple"}
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
@@ -62,6 +62,7 @@ class Recipe(BaseModel):
 
         from fromnoise import nn, schedules
         from fromnoise.denoise import Denoiser
+        from fromnoise.variance import variance
 
         if shape is None:
             if self.data.hw is None or self.data.channels is None:
@@ -71,7 +72,8 @@ class Recipe(BaseModel):
             shape = (self.data.channels, *self.data.hw)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            network = nn.build(self.network, in_channels=shape[0])
+            outputs = shape[0] * variance(self.variance).outputs
+            network = nn.build(self.network, in_channels=shape[0], out_channels=outputs)
         network.check_size(shape[1:])
         return Denoiser(network, schedules.build(self.schedule), self.parameterization, self.variance, shape)
 

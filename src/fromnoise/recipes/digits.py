@@ -1,6 +1,17 @@
 """Handwritten digits in minutes: 5,000 real 28x28 digits, 4 minutes of training on two cores.
 
-PLACEHOLDER
+What buys the most legible digits for a few hundred steps, each choice tried against the others in 4 minutes:
+
+- *network*: the image is folded into 2x2 patches, so that the U-Net starts at 14x14 with 48 channels, and
+  joins only the last map of each level. At 28x28 a step costs three times as much and too few of them are
+  left; with 32 channels, or one block a level, the strokes break; 64 channels are too slow.
+- *parameterisation* v: its target has the same size at every level, so that no level is lost at first.
+- *schedule*: cosine, its log-SNR lowered by 1. A digit's shape is decided at high noise, and its strokes are
+  easy; the unshifted cosine draws clean strokes that make no digit, the linear schedule wastes steps on noise.
+- *learning rate* 2e-3 after 50 steps of warm-up, batches of 32: more and smaller steps win at this budget.
+- *averaging* 0.995: the last 200 steps, which does what lowering the learning rate would.
+- *sampler*: ancestral with the small variance and 50 steps; its noise corrects the network's errors, which
+  DDIM keeps, and 100 steps were not better.
 """
 
 from fromnoise.data._config import DataConfig
@@ -9,21 +20,30 @@ from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(
     recipe="digits",
-    expected="legible digits after 4 minutes on 2 cores",
-    network={"name": "unet", "channels": 48, "mult": [1, 2], "blocks": 2, "attention": [2], "groups": 16, "patch": 2},
-    schedule={"name": "cosine", "T": 1000},
+    expected="most of 64 digits legible after 4 minutes on 2 cores without bf16; better with it, or with longer",
+    network={
+        "name": "unet",
+        "channels": 48,
+        "mult": [1, 2],
+        "blocks": 2,
+        "attention": [2],
+        "groups": 8,
+        "skips": "levels",
+        "patch": 2,
+    },
+    schedule={"name": "cosine", "T": 1000, "shift": -1.0},
     parameterization="v",
     variance="fixed_small",
     data=DataConfig(name="digits", size=28, channels=1),
     train=TrainConfig(
         minutes=4,
         batch_size=32,
-        lr=1e-3,
+        lr=2e-3,
         betas=(0.9, 0.99),
         warmup=50,
         ema=0.995,
         checkpoint_every=200,
-        sample_every=400,
+        sample_every=200,
     ),
-    sample=SampleConfig(sampler={"name": "ancestral"}, steps=100),
+    sample=SampleConfig(sampler={"name": "ancestral"}, steps=50),
 )

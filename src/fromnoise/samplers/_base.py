@@ -13,6 +13,7 @@ from fromnoise import samplers
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
+from fromnoise.progress import Bar
 
 Noise = Callable[[], Tensor]
 
@@ -116,7 +117,7 @@ def sample(
     prior = denoiser.schedule.prior()
     device, dtype = denoiser.device, denoiser.state_dtype
     starts = range(0, n, batch_size)
-    tick = _bar(len(starts) * len(chain)) if progress else None
+    bar = Bar("sampling", len(starts) * len(chain)) if progress else None
     was_training = denoiser.training
     denoiser.eval()
     done = []
@@ -137,37 +138,11 @@ def sample(
                 x, state = sampler.step(denoiser, x, t, s, state, noise, part)
                 if callback is not None:
                     callback(Moment(i + 1, len(chain), s, x, first + start))
-                if tick is not None:
-                    tick()
+                if bar is not None:
+                    bar.advance()
             done.append(x)
     finally:
         denoiser.train(was_training)
-        if tick is not None:
-            tick(close=True)
+        if bar is not None:
+            bar.close()
     return torch.cat(done)
-
-
-def _bar(total: int) -> Callable[..., None]:
-    """A progress bar on standard error: tick() after a step, tick(close=True) at the end."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("sampling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True))
-    bar.start()
-    task = bar.add_task("sampling", total=total)
-
-    def tick(close: bool = False) -> None:
-        if close:
-            bar.stop()
-        else:
-            bar.advance(task)
-
-    return tick

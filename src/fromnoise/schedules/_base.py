@@ -39,6 +39,11 @@ class Schedule(ABC):
             FromNoiseError: n below 1 or more than the schedule has, or an unknown spacing.
         """
 
+    @property
+    @abstractmethod
+    def chain(self) -> "Chain":
+        """The levels that the bound is summed over."""
+
     @abstractmethod
     def draw(self, u: Tensor) -> Level:
         """Training levels from u in [0, 1): [B], every time of the schedule equally likely."""
@@ -64,6 +69,11 @@ class Discrete(Schedule):
         snr = self.log_snr
         if self.T < 1 or not bool((snr[1:] < snr[:-1]).all()):
             raise ValueError("the signal-to-noise ratio must fall strictly from row to row")
+
+    @cached_property
+    def chain(self) -> "Chain":
+        """Every row, from T down."""
+        return self.steps(self.T)
 
     @classmethod
     def betas(cls, beta: Tensor) -> tuple[Tensor, Tensor]:

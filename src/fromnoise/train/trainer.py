@@ -253,7 +253,7 @@ class Trainer:
         self.checkpoints.save(self.progress.step, tensors, {**self.about, "state": vars(self.progress)})
 
     def _sample(self) -> None:
-        with self.ema.applied():
+        with self.ema.applied(), self.hardware.autocast():
             self.watcher.sample(self.progress.step)
         self.denoiser.train()
 

@@ -1,0 +1,78 @@
+"""`fromnoise nll`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fromnoise.cli._options import File, Folder, Name, Number, Precision, Run
+from fromnoise.cli._runs import read_config, writable
+from fromnoise.errors import FromNoiseError
+from fromnoise.progress import Bar, say
+
+
+@dataclass(frozen=True)
+class Nll:
+    """Bits per dimension: the variational bound of a model on 8-bit images, term by term.
+
+    It costs one network call for every image and step. Printed and, with --out, written as JSON:
+    {bits_per_dim, prior, steps, decoder, standard_error, n}.
+    """
+
+    run: Run
+    """A run's folder, or one of its checkpoints."""
+    data: Name = None
+    """A data set's name or a folder; what the run was trained on unless given."""
+    data_root: Folder = None
+    """Where named data sets lie."""
+    n: int = 256
+    """How many images, the first of a fixed shuffle."""
+    steps: Number = None
+    """Steps of the chain; every one of the model's unless given."""
+    seed: int = 0
+    """Of the noise and the choice of images."""
+    batch_size: int = 64
+    """Images that are looked at together."""
+    out: File = None
+    """JSON file to write."""
+    ema: bool = True
+    """The averaged weights."""
+    precision: Precision = "auto"
+    """auto: bf16 where the hardware multiplies it natively."""
+
+    def __call__(self) -> int:
+        config = read_config(self.run if (self.run / "config.yaml").exists() else self.run.parent.parent)
+        if self.n < 1 or self.batch_size < 1:
+            raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
+        from fromnoise import likelihood, noise
+        from fromnoise.cli._drawing import open_model
+        from fromnoise.data._images import to_unit
+        from fromnoise.data._load import load
+        from fromnoise.progress import counter
+
+        denoiser = open_model(self.run, self.precision, self.ema).denoiser
+        chain = denoiser.schedule.steps(self.steps, "uniform") if self.steps is not None else denoiser.schedule.chain
+        shape = denoiser.shape or (0, 0, 0)
+        changes = {"size": shape[1:], "channels": shape[0]}
+        changes |= {"name": self.data} if self.data else {}
+        changes |= {"root": self.data_root} if self.data_root else {}
+        images = load(config.data.model_copy(update=changes), counter)
+        if self.out:
+            writable(self.out)
+        chosen = noise.permutation(self.seed, 0, len(images))[: self.n]
+        bounds = []
+        with Bar("bits/dim", -(-len(chosen) // self.batch_size) * len(chain)) as bar:
+            for start in range(0, len(chosen), self.batch_size):
+                x0 = to_unit(images.batch(chosen[start : start + self.batch_size].tolist())[0])
+                options = {"chain": chain, "seed": self.seed, "first": start, "callback": bar.advance}
+                bounds.append(likelihood.vlb(denoiser, x0, **options))
+        report = likelihood.summary(bounds)
+        if self.out:
+            Path(self.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        error = f" +- {report['standard_error']:.4f}" if report["standard_error"] is not None else ""
+        print(
+            f"{report['bits_per_dim']:.4f}{error} bits/dim on {report['n']} images of {images.name}, {len(chain)} steps"
+        )
+        print(f"prior {report['prior']:.4f}   steps {sum(report['steps']):.4f}   decoder {report['decoder']:.4f}")
+        if self.data is None:
+            say("these images were trained on; name others with --data")
+        return 0

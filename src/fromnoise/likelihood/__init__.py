@@ -1,0 +1,5 @@
+"""Likelihood: how many bits a model needs for an image."""
+
+from fromnoise.lazy import lazy_attributes
+
+__getattr__, __dir__ = lazy_attributes(__name__, vlb="_vlb", Bound="_vlb", summary="_vlb")

@@ -1,0 +1,122 @@
+"""The variational bound, term by term, in bits per dimension.
+
+-log p(x_0) <= L_T + sum_t L_t + L_0 with
+
+    L_T = KL(q(x_T | x_0) | p(x_T)),   L_t = KL(q(x_s | x_t, x_0) | p(x_s | x_t)),   L_0 = -log p(x_0 | x_1)
+
+over the steps t -> s of a chain, the last of them, to the clean level, being the discretised decoder.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fromnoise import noise as counted
+from fromnoise.bound import prior_kl, step_terms
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import diffuse
+from fromnoise.schedules._base import Chain
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The terms of the bound for each example, in bits per dimension.
+
+    Attributes:
+        prior: L_T, [B].
+        steps: L_t of every step but the last, the noisiest first, [B, steps - 1].
+        decoder: L_0, [B].
+        times: of the terms in `steps`, [steps - 1].
+    """
+
+    prior: Tensor
+    steps: Tensor
+    decoder: Tensor
+    times: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The bound on -log2 p(x_0) per dimension, [B]."""
+        return self.prior + self.steps.sum(1) + self.decoder
+
+
+@torch.no_grad()
+def vlb(
+    denoiser: Denoiser,
+    x0: Tensor,
+    *,
+    chain: Chain | None = None,
+    cond: Cond | None = None,
+    seed: int = 0,
+    first: int = 0,
+    callback: Callable[[], None] | None = None,
+) -> Bound:
+    """The bound for every example, one draw of x_t for each term (Sedykh eq. 2.38-2.41, 2.95-2.97).
+
+    The noise of example i is a function of (seed, first + i, step), whatever the batch is.
+
+    Args:
+        denoiser: the model; put into evaluation mode for the time of the call.
+        x0: 8-bit data as x / 127.5 - 1, [B, ...].
+        chain: which steps; None means every one of the schedule's.
+        cond: conditions, each [B, ...].
+        seed: of the noise.
+        first: number of the first example.
+        callback: called after every step.
+
+    Raises:
+        FromNoiseError: data that are not 8-bit values, for which the decoder's bins mean nothing.
+    """
+    _check_8_bit(x0)
+    chain = chain or denoiser.schedule.chain
+    x0 = x0.to(denoiser.device, denoiser.state_dtype)
+    bits = 1 / (x0[0].numel() * math.log(2))
+    terms = []
+    was_training = denoiser.training
+    denoiser.eval()
+    try:
+        for i, (t, s) in enumerate(chain.pairs()):
+            indices = range(first, first + len(x0))
+            eps = counted.normal(seed, indices, i, tuple(x0.shape[1:]), counted.Stream.LIKELIHOOD, x0.dtype).to(
+                x0.device
+            )
+            p = denoiser(diffuse(x0, eps, t), t, cond)
+            terms.append(bits * step_terms(denoiser, p, x0, t.expand(len(x0)), s.expand(len(x0)), chain))
+            if callback is not None:
+                callback()
+    finally:
+        denoiser.train(was_training)
+    prior = bits * prior_kl(denoiser, x0, chain.levels[0])
+    return Bound(
+        prior, torch.stack(terms[:-1], 1) if terms[:-1] else x0.new_zeros(len(x0), 0), terms[-1], chain.levels.time[:-2]
+    )
+
+
+def _check_8_bit(x0: Tensor) -> None:
+    level = (x0.double() + 1) * 127.5
+    if not bool(((level - level.round()).abs() < 1e-3).all()) or x0.abs().max() > 1 + 1e-6:
+        raise FromNoiseError("the bound counts 8-bit values: data must be uint8 / 127.5 - 1, not resampled floats")
+
+
+def summary(bounds: list[Bound]) -> dict[str, Any]:
+    """Means over all examples, as JSON values: the whole bound, its terms, and its standard error.
+
+    "steps" has the term of every step, the noisiest first; the standard error (of the mean over examples,
+    the draws of x_t included) is None for one example.
+    """
+    total = torch.cat([b.total for b in bounds]).double().cpu()
+    n = len(total)
+    return {
+        "bits_per_dim": total.mean().item(),
+        "prior": torch.cat([b.prior for b in bounds]).double().mean().item(),
+        "steps": torch.cat([b.steps for b in bounds]).double().mean(0).tolist(),
+        "decoder": torch.cat([b.decoder for b in bounds]).double().mean().item(),
+        "standard_error": (total.std() / n**0.5).item() if n > 1 else None,
+        "n": n,
+        "times": bounds[0].times.tolist(),
+    }

@@ -1,0 +1,45 @@
+"""L_hybrid: L_simple for the mean, a little of L_vlb for the variance."""
+
+import math
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from fromnoise.bound import step_terms
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Level, diffuse
+from fromnoise.objectives._base import Objective
+from fromnoise.registry import register
+from fromnoise.schedules._base import Chain
+
+
+@register("hybrid")
+@dataclass(frozen=True)
+class Hybrid(Objective):
+    """L = L_simple + weight sum_t L_t in bits/dim, with a stop-gradient on the mean inside L_t.
+
+    Source: Sedykh eq. 4.2 (lambda = 0.001; the stop-gradient, unstated there, is improved DDPM's section 3.1):
+    the bound teaches the variance only.
+
+    Args:
+        weight: lambda.
+    """
+
+    weight: float = 0.001
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        t: Level,
+        noise: Tensor,
+        cond: Cond | None = None,
+        chain: Chain | None = None,
+    ) -> dict[str, Tensor]:
+        chain = chain or denoiser.schedule.chain
+        p = denoiser(diffuse(x0, noise, t), t, cond)
+        target = denoiser.parameterization.target(x0, noise, t, denoiser.schedule)
+        simple = (p.output - target).square().flatten(1).mean(1)
+        frozen = replace(p, output=p.output.detach())
+        vlb = len(chain) * step_terms(denoiser, frozen, x0, t, chain.below(t), chain) / (x0[0].numel() * math.log(2))
+        return {"loss": simple + self.weight * vlb, "simple": simple.detach(), "vlb": vlb.detach()}

@@ -1,0 +1,37 @@
+"""L_vlb: one term of the variational bound, drawn at random."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fromnoise.bound import step_terms
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Level, diffuse
+from fromnoise.objectives._base import Objective
+from fromnoise.registry import register
+from fromnoise.schedules._base import Chain
+
+
+@register("vlb")
+@dataclass(frozen=True)
+class Vlb(Objective):
+    """L = T L_t in bits/dim, whose mean over uniform t is the bound without the constant L_T.
+
+    Source: Sedykh eq. 2.38 and 4.3 with p_t = 1/T; improved DDPM section 3.3. It trains the mean and, with
+    "learned_range", the variance; its gradient is noisy, which is why importance sampling of t exists.
+    """
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        t: Level,
+        noise: Tensor,
+        cond: Cond | None = None,
+        chain: Chain | None = None,
+    ) -> dict[str, Tensor]:
+        chain = chain or denoiser.schedule.chain
+        p = denoiser(diffuse(x0, noise, t), t, cond)
+        term = step_terms(denoiser, p, x0, t, chain.below(t), chain) / (x0[0].numel() * math.log(2))
+        return {"loss": len(chain) * term, "vlb": len(chain) * term.detach()}
