@@ -46,7 +46,7 @@ class Denoiser(nn.Module):
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         """F(x_t, t) in the network's type, as a Prediction of float32 state. t: scalar or [B]."""
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
-        weight = next(self.network.parameters(), None)
+        weight = next(self.parameters(), None)
         dtype = weight.dtype if weight is not None else x_t.dtype
         output = self.network(x_t.to(dtype), time, **(cond or {})).to(x_t.dtype)
         fraction = None

@@ -111,7 +111,7 @@ def test_samples_as_array(run, tmp_path, sampler, capsys):
 
 def test_samples_as_pictures(run, tmp_path):
     assert call("sample", run, "--n", 9, "--steps", 2, "--out", tmp_path / "new" / "s.png") == 0
-    assert Image.open(tmp_path / "new" / "s.png").size == (184, 184)
+    assert Image.open(tmp_path / "new" / "s.png").size == (276, 276)
     assert call("sample", run, "--n", 4, "--steps", 5, "--out", tmp_path / "s.gif") == 0
     film = Image.open(tmp_path / "s.gif")
     assert (film.n_frames, film.info["loop"]) == (5, 0)

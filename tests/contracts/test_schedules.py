@@ -101,17 +101,23 @@ def test_draw_is_uniform_over_the_rows(schedule):
 def test_chains_descend_to_clean(schedule, spacing):
     for n in {1, min(2, schedule.T), schedule.T}:
         chain = schedule.steps(n, spacing)
-        assert len(chain) <= n
+        assert len(chain) == chain.steps + 1 <= n + 1
+        assert [v.time.item() for v in chain] == chain.levels.time.tolist()
+        assert chain[0].time > chain[-1].time == 0
         assert chain.levels[-1].is_clean
         times = chain.levels.time
         assert bool((times[1:] < times[:-1]).all())
         pairs = list(chain.pairs())
-        assert len(pairs) == len(chain)
+        assert len(pairs) == chain.steps
         for t, s in pairs:
             assert chain.below(t).time == s.time
             assert chain.above(s).time == t.time
     with pytest.raises(ValueError, match="not a level"):
         chain.below(schedule.level(0.5))
+    with pytest.raises(ValueError, match="ends here"):
+        chain.above(chain[0])
+    with pytest.raises(ValueError, match="ends here"):
+        chain.below(chain[-1])
 
 
 def test_wrong_chains_are_refused(schedule):

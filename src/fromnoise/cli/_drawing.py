@@ -70,7 +70,7 @@ def draw(
     denoiser = guidance.Clip(model.denoiser) if choice.clip else model.denoiser
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"--n and --batch-size must be at least 1, got {n} and {batch_size}")
-    length = len(denoiser.schedule.steps(choice.steps, choice.spacing))
+    length = denoiser.schedule.steps(choice.steps, choice.spacing).steps
     with Bar("sampling", -(-n // batch_size) * length) as bar:
 
         def each(moment: samplers.Moment) -> None:

@@ -60,7 +60,7 @@ class Nll:
             writable(self.out)
         chosen = noise.permutation(self.seed, 0, len(images))[: self.n]
         bounds = []
-        with Bar("bits/dim", -(-len(chosen) // self.batch_size) * len(chain)) as bar:
+        with Bar("bits/dim", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
             for start in range(0, len(chosen), self.batch_size):
                 x0 = to_unit(images.batch(chosen[start : start + self.batch_size].tolist())[0])
                 options = {"chain": chain, "seed": self.seed, "first": start, "callback": bar.advance}
@@ -69,9 +69,8 @@ class Nll:
         if self.out:
             Path(self.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         error = f" +- {report['standard_error']:.4f}" if report["standard_error"] is not None else ""
-        print(
-            f"{report['bits_per_dim']:.4f}{error} bits/dim on {report['n']} images of {images.name}, {len(chain)} steps"
-        )
+        what = f"{report['n']} images of {images.name}, {chain.steps} steps"
+        print(f"{report['bits_per_dim']:.4f}{error} bits/dim on {what}")
         print(f"prior {report['prior']:.4f}   steps {sum(report['steps']):.4f}   decoder {report['decoder']:.4f}")
         if self.data is None:
             say("these images were trained on; name others with --data")

@@ -91,7 +91,7 @@ def vlb(
                 callback()
     finally:
         denoiser.train(was_training)
-    prior = bits * prior_kl(denoiser, x0, chain.levels[0])
+    prior = bits * prior_kl(denoiser, x0, chain[0])
     return Bound(
         prior, torch.stack(terms[:-1], 1) if terms[:-1] else x0.new_zeros(len(x0), 0), terms[-1], chain.levels.time[:-2]
     )

@@ -41,5 +41,5 @@ class Hybrid(Objective):
         target = denoiser.parameterization.target(x0, noise, t, denoiser.schedule)
         simple = (p.output - target).square().flatten(1).mean(1)
         frozen = replace(p, output=p.output.detach())
-        vlb = len(chain) * step_terms(denoiser, frozen, x0, t, chain.below(t), chain) / (x0[0].numel() * math.log(2))
+        vlb = chain.steps * step_terms(denoiser, frozen, x0, t, chain.below(t), chain) / (x0[0].numel() * math.log(2))
         return {"loss": simple + self.weight * vlb, "simple": simple.detach(), "vlb": vlb.detach()}

@@ -34,4 +34,4 @@ class Vlb(Objective):
         chain = chain or denoiser.schedule.chain
         p = denoiser(diffuse(x0, noise, t), t, cond)
         term = step_terms(denoiser, p, x0, t, chain.below(t), chain) / (x0[0].numel() * math.log(2))
-        return {"loss": len(chain) * term, "vlb": len(chain) * term.detach()}
+        return {"loss": chain.steps * term, "vlb": chain.steps * term.detach()}

@@ -117,7 +117,7 @@ def sample(
     prior = denoiser.schedule.prior()
     device, dtype = denoiser.device, denoiser.state_dtype
     starts = range(0, n, batch_size)
-    bar = Bar("sampling", len(starts) * len(chain)) if progress else None
+    bar = Bar("sampling", len(starts) * chain.steps) if progress else None
     was_training = denoiser.training
     denoiser.eval()
     done = []
@@ -137,7 +137,7 @@ def sample(
             for i, (t, s) in enumerate(chain.pairs()):
                 x, state = sampler.step(denoiser, x, t, s, state, noise, part)
                 if callback is not None:
-                    callback(Moment(i + 1, len(chain), s, x, first + start))
+                    callback(Moment(i + 1, chain.steps, s, x, first + start))
                 if bar is not None:
                     bar.advance()
             done.append(x)

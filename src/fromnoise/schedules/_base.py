@@ -2,8 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -147,8 +149,11 @@ class Discrete(Schedule):
         return ((t.time - 1) * (1000 / self.T)).float()
 
 
-class Chain:
-    """Strictly descending levels, clean last: what a sampler walks and what the bound is summed over."""
+class Chain(Sequence[Level]):
+    """Strictly descending levels, clean last: what a sampler walks and what the bound is summed over.
+
+    A sequence of scalar levels, the noisiest first; `levels` is the same as one batch.
+    """
 
     def __init__(self, levels: Level):
         if not bool((levels.log_snr[1:] > levels.log_snr[:-1]).all()) or not levels[-1].is_clean:
@@ -156,13 +161,21 @@ class Chain:
         self.levels = levels
 
     def __len__(self) -> int:
-        """The number of steps (one less than the number of levels)."""
-        return len(self.levels.time) - 1
+        return len(self.levels.time)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(index)  # which is how iteration learns of the end
+        return self.levels[index]
+
+    @property
+    def steps(self) -> int:
+        """One less than the number of levels."""
+        return len(self) - 1
 
     def pairs(self) -> Iterator[tuple[Level, Level]]:
         """(t, s) for every step, the noisiest first."""
-        for i in range(len(self)):
-            yield self.levels[i], self.levels[i + 1]
+        return pairwise(self)
 
     def below(self, t: Level) -> Level:
         """The next cleaner level of the chain for each t.
@@ -170,18 +183,25 @@ class Chain:
         Raises:
             ValueError: t is not a level of the chain, or is its clean end.
         """
-        return self.levels[self._index(t) + 1]
+        return self._neighbour(t, 1)
 
     def above(self, t: Level) -> Level:
-        """The next noisier level of the chain for each t (the same errors)."""
-        return self.levels[self._index(t) - 1]
+        """The next noisier level of the chain for each t.
 
-    def _index(self, t: Level) -> Tensor:
-        rising = -self.levels.time
-        index = torch.searchsorted(rising, -t.time.contiguous()).clamp_max(len(self))
-        if not bool((self.levels.time[index] == t.time).all()):
+        Raises:
+            ValueError: t is not a level of the chain, or is its noisiest.
+        """
+        return self._neighbour(t, -1)
+
+    def _neighbour(self, t: Level, offset: int) -> Level:
+        falling = self.levels.time
+        index = torch.searchsorted(-falling, -t.time.contiguous()).clamp_max(self.steps)
+        if not bool((falling[index] == t.time).all()):
             raise ValueError("not a level of this chain")
-        return index
+        index = index + offset
+        if not bool(((index >= 0) & (index < len(self))).all()):
+            raise ValueError("the chain ends here")
+        return self.levels[index]
 
     @cached_property
     def first_log_var(self) -> float:
@@ -190,7 +210,6 @@ class Chain:
         The reference code's rule, for fixed small, fixed large and learned variances alike. A chain of
         one step has no second, and uses its beta.
         """
-        n = len(self)
-        if n == 1:
-            return math.log(step(self.levels[0], self.levels[1]).b.item())
-        return math.log(step(self.levels[n - 2], self.levels[n - 1]).variance.item())
+        if self.steps == 1:
+            return math.log(step(self[0], self[1]).b.item())
+        return math.log(step(self[-3], self[-2]).variance.item())
