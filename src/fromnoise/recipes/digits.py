@@ -3,7 +3,7 @@
 What buys the most legible digits for a few hundred steps, each choice tried against the others in 4 minutes:
 
 - *network*: the image is folded into 2x2 patches, so that the U-Net starts at 14x14 with 48 channels, and
-  joins only the last map of each level. At 28x28 a step costs three times as much and too few of them are
+  joins only the last map of each level. At 28x28 a step costs two to three times as much and too few of them are
   left; with 32 channels, or one block a level, the strokes break; 64 channels are too slow.
 - *parameterisation* v: its target has the same size at every level, so that no level is lost at first.
 - *schedule*: cosine, its log-SNR lowered by 1. A digit's shape is decided at high noise, and its strokes are
