@@ -70,8 +70,7 @@ def writable(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise FromNoiseError(f"--out {path}: is a folder; name a file")
-        with path.open("ab"):
-            pass
+        path.open("ab").close()
         if path.stat().st_size == 0:
             path.unlink()
     except OSError as error:
