@@ -22,7 +22,7 @@ LAYERS = [
     ["oracle"],
     ["guidance"],
     ["samplers"],
-    ["objectives"],
+    ["objectives", "times"],
     ["likelihood"],
     ["nn"],
     ["data"],
@@ -118,7 +118,7 @@ def test_every_public_name_resolves():
         fn.no_such_thing  # noqa: B018
 
 
-@pytest.mark.parametrize("registry", ["schedules", "samplers", "objectives", "nn", "data"])
+@pytest.mark.parametrize("registry", ["schedules", "samplers", "objectives", "times", "nn", "data"])
 def test_every_entry_is_registered_under_its_files_name(registry):
     import fromnoise as fn
 

@@ -23,6 +23,7 @@ __getattr__, __dir__ = lazy_attributes(
     recipes="recipes:*",
     samplers="samplers:*",
     schedules="schedules:*",
+    times="times:*",
     train="train:*",
     variance="variance:*",
     Chain="schedules._base",

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.denoise import Denoiser
-from fromnoise.gaussian import Gaussian, Level, like, marginal, posterior
+from fromnoise.gaussian import Gaussian, Level, like, marginal, step
 from fromnoise.parameterize import Prediction
 from fromnoise.schedules._base import Chain
 from fromnoise.variance import reverse
@@ -31,9 +31,9 @@ def step_terms(denoiser: Denoiser, p: Prediction, x0: Tensor, t: Level, s: Level
     """
     model = reverse(p, t, s, denoiser.variance, chain)
     last = like(s.sigma == 0, x0).bool()
-    # At s = 0 the true posterior is a point: its KL is not asked for, any finite variance will do.
-    truth = posterior(x0, p.x_t, t, s)
-    truth = Gaussian(truth.mean, torch.where(last, torch.zeros_like(truth.log_var), truth.log_var))
-    kl = truth.kl(model)
+    # At s = 0 the true posterior is a point: its KL is not asked for, any variance that has a logarithm will do.
+    k = step(t, s)
+    log_var = torch.log(torch.where(s.sigma == 0, 1.0, k.variance))
+    kl = Gaussian(like(k.from_x_t, x0) * p.x_t + like(k.from_x0, x0) * x0, like(log_var, x0)).kl(model)
     decoder = -model.log_bin(x0) if bool(last.any()) else kl
     return torch.where(last, decoder, kl).flatten(1).sum(1)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise import schedules
-from fromnoise.gaussian import Level
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, like
 from fromnoise.parameterize import Parameterization, Prediction, parameterization
 from fromnoise.schedules._base import Schedule
 from fromnoise.variance import Variance, variance
@@ -20,10 +21,13 @@ class Denoiser(nn.Module):
     Args:
         network: F(x_t, time, **cond), torch's own types only; kept raw as `Denoiser.network`.
         schedule: a Schedule, or a registered name.
-        parameterization: what F predicts: "eps", "x0", "mean", "v", "score".
+        parameterization: what F predicts: "eps", "x0", "mean", "v", "score", "edm".
         variance: of the reverse step: "fixed_small", "fixed_large", or "learned_range", for which the network
             puts out twice the channels.
         shape: of one example, e.g. (3, 32, 32); samplers need it when only a number is asked for.
+
+    Raises:
+        FromNoiseError: an unknown name, or a parameterisation that a schedule without a last signal cannot have.
     """
 
     state_dtype = torch.float32
@@ -42,25 +46,60 @@ class Denoiser(nn.Module):
         self.parameterization = _parameterization(parameterization)
         self.variance = _variance(variance)
         self.shape = tuple(shape) if shape else None
+        if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
+            raise FromNoiseError(
+                f"at the last level of {type(self.schedule).__name__} no signal is left, and "
+                f"{self.parameterization.name} says nothing of x_0 there: use parameterization v or x0"
+            )
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         """F(x_t, t) in the network's type, as a Prediction of float32 state. t: scalar or [B]."""
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
-        weight = next(self.parameters(), None)
+        weight = next(self.network.parameters(), None)
         dtype = weight.dtype if weight is not None else x_t.dtype
-        output = self.network(x_t.to(dtype), time, **(cond or {})).to(x_t.dtype)
+        scale = self.parameterization.scale_input(t)
+        seen = x_t if scale is None else like(scale, x_t) * x_t
+        output = self.network(seen.to(dtype), time, **(cond or {})).to(x_t.dtype)
         fraction = None
         if self.variance.outputs == 2:
             output, raw = output.chunk(2, 1)
             fraction = (raw + 1) / 2
         return Prediction(x_t, t, output, self.parameterization, self.schedule, fraction)
 
+    def weights(self) -> dict[str, nn.Parameter]:
+        """What is trained, by name: the network's parameters, and a learned schedule's as "schedule.NAME"."""
+        found = dict(self.network.named_parameters())
+        if isinstance(self.schedule, nn.Module):
+            found |= {f"schedule.{name}": p for name, p in self.schedule.named_parameters()}
+        return found
+
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        first: Any = next(self.parameters(), None)
+        first: Any = next(self.network.parameters(), None)
         return first.device if first is not None else torch.device("cpu")
 
 
 # The constructor's arguments have the functions' names, which is what a caller should read.
 _parameterization, _variance = parameterization, variance
+
+
+def state(network: nn.Module, schedule: Schedule) -> dict[str, Tensor]:
+    """The tensors of a model, as files hold them: the network's, and a learned schedule's as "schedule.NAME"."""
+    found = dict(network.state_dict())
+    if isinstance(schedule, nn.Module):
+        found |= {f"schedule.{name}": value for name, value in schedule.state_dict().items()}
+    return found
+
+
+def load_state(network: nn.Module, schedule: Schedule, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `state`.
+
+    Raises:
+        RuntimeError: names or shapes do not fit.
+    """
+    if isinstance(schedule, nn.Module):
+        own = {k.removeprefix("schedule."): v for k, v in tensors.items() if k.startswith("schedule.")}
+        schedule.load_state_dict(own)
+        tensors = {k: v for k, v in tensors.items() if not k.startswith("schedule.")}
+    network.load_state_dict(tensors)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise import nn, registry, schedules, storage
-from fromnoise.denoise import Denoiser
+from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Precision, choose
 from fromnoise.train.checkpoint import Checkpoints
@@ -32,7 +32,7 @@ def save(denoiser: Denoiser, path: str | Path) -> None:
         FromNoiseError: network or schedule are not registered, or the folder cannot be written.
     """
     try:
-        weights = denoiser.network.state_dict()
+        weights = state(denoiser.network, denoiser.schedule)
         storage.write_folder(Path(path).expanduser().resolve(), {"model": weights}, {ABOUT: describe(denoiser)})
     except OSError as error:
         raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None
@@ -59,10 +59,9 @@ def load(
     about = storage.read_text(folder, ABOUT)
     network = nn.build(about["network"])
     averaged = ema and (folder / "ema.safetensors").exists()
-    state = storage.read_tensors(folder, "ema" if averaged else "model")
-    network.load_state_dict(state)
     shape = tuple(about["shape"]) if about["shape"] else None
     schedule = schedules.build(about["schedule"])
+    load_state(network, schedule, storage.read_tensors(folder, "ema" if averaged else "model"))
     if precision is not None:
         choose(precision).prepare(network, inference=True)
     return Denoiser(network, schedule, about["parameterization"], about["variance"], shape).eval()

@@ -43,6 +43,15 @@ class Parameterization(ABC):
         k, f0, fe = self.equation(t, schedule)
         return like(f0 / k, x0) * x0 + like(fe / k, eps) * eps
 
+    def scale_input(self, t: Level) -> Tensor | None:
+        """What x_t is multiplied by before the network sees it; None where nothing is."""
+        return None
+
+    def solvable(self, t: Level, schedule: Schedule) -> bool:
+        """Whether the output at level t says what x_0 is: the determinant is not 0."""
+        _, f0, fe = self.equation(t, schedule)
+        return bool((t.alpha * fe != t.sigma * f0).all())
+
     def score_factors(self, t: Level, equation: Equation) -> tuple[Tensor, Tensor]:
         """(p, q) with score = p x_t + q F; -eps / sigma unless the subclass knows it without dividing by sigma."""
         k, f0, fe = equation
@@ -102,7 +111,32 @@ class Mean(Parameterization):
         return Equation(torch.ones_like(t.alpha), k.from_x_t * t.alpha + k.from_x0, k.from_x_t * t.sigma)
 
 
-PARAMETERIZATIONS: dict[str, type[Parameterization]] = {cls.name: cls for cls in (Eps, X0, Mean, V, Score)}
+class EDM(Parameterization):
+    """x0 = c_skip y + c_out F(c_in y), y = x_t / alpha = x_0 + (sigma / alpha) eps, for data of variance data_std^2.
+
+    With r = sigma / alpha: c_skip = d^2 / (r^2 + d^2), c_out = r d / sqrt(r^2 + d^2), c_in = 1 / sqrt(r^2 + d^2), so
+    that input and target have variance 1 at every level (Karras et al. 2022, table 1). Divided by r the equation is
+    regular at the clean level too.
+
+    Args:
+        data_std: d, the standard deviation of the data.
+    """
+
+    name = "edm"
+
+    def __init__(self, data_std: float = 0.5):
+        self.data_std = data_std
+
+    def equation(self, t: Level, schedule: Schedule) -> Equation:
+        r, d = t.sigma / t.alpha, self.data_std
+        total = r**2 + d**2
+        return Equation(d / torch.sqrt(total), r / total, -(d**2) / total)
+
+    def scale_input(self, t: Level) -> Tensor:
+        return 1 / torch.sqrt(t.sigma**2 + (t.alpha * self.data_std) ** 2)
+
+
+PARAMETERIZATIONS: dict[str, type[Parameterization]] = {cls.name: cls for cls in (Eps, X0, Mean, V, Score, EDM)}
 
 
 def parameterization(name: str | Parameterization) -> Parameterization:

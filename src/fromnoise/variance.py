@@ -122,10 +122,11 @@ def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain 
     """
     k = step(t, s)
     mean = like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.x0
-    small = torch.log(k.variance)
     if bool((s.sigma == 0).all()) and chain is None:
-        return Gaussian(mean, like(small, p.x_t))
-    if chain is not None:
-        small = torch.where(s.sigma == 0, chain.first_log_var, small)
+        return Gaussian(mean, like(torch.log(k.variance), p.x_t))
+    last = s.sigma == 0
+    # Where the variance is 0 its logarithm would spoil the gradient of a learned schedule, even unused.
+    small = torch.log(torch.where(last, 1.0, k.variance))
+    small = torch.where(last, -torch.inf if chain is None else chain.first_log_var, small)
     log_var = variance.log_var(p, k, small)
     return Gaussian(mean, log_var if log_var.shape == p.x_t.shape else like(log_var, p.x_t))

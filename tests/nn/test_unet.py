@@ -16,11 +16,17 @@ def count(**options) -> int:
 def test_parameter_counts_are_the_published_ones():
     assert count() == 35_746_307
     assert count(mult=(1, 1, 2, 2, 4, 4), attention=(16,)) == 113_673_219
+    learned = {"out_channels": 6, "scale_shift": True}
+    improved = count(blocks=3, attention=(2, 4), heads=4, resample="centered", **learned)
+    assert improved == 52_546_438
+    adm = learned | {"head_channels": 64, "resample": "residual", "classes": 1000}
+    assert count(channels=192, mult=(1, 2, 3, 4), blocks=3, attention=(2, 4, 8), **adm) == 295_904_454
+    assert count(channels=256, mult=(1, 1, 2, 2, 4, 4), attention=(8, 16, 32), **adm) == 553_838_086
     thesis = fn.recipes.load("thesis-mnist").network
     assert count(**{k: v for k, v in thesis.items() if k != "name"}, in_channels=1) == 7_339_297
 
 
-@pytest.mark.parametrize("resample", ["ddpm", "4x4"])
+@pytest.mark.parametrize("resample", ["ddpm", "centered", "residual", "4x4"])
 @pytest.mark.parametrize("skips", ["blocks", "levels"])
 @pytest.mark.parametrize("patch", [1, 2])
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])
@@ -41,13 +47,16 @@ def test_a_fresh_network_predicts_zero():
 
 
 def test_every_parameter_is_used_and_learns():
-    for options in ({}, {"resample": "4x4", "skips": "levels"}, {"patch": 2}):
+    adm = {"resample": "residual", "scale_shift": True, "classes": 7, "head_channels": 4}
+    for options in ({}, {"resample": "4x4", "skips": "levels"}, {"patch": 2}, {"resample": "centered"}, adm):
         torch.manual_seed(0)
         network = fn.nn.UNet(**SMALL, **options)
         with torch.no_grad():
             for p in network.parameters():
                 p.add_(0.1 * torch.randn_like(p))
-        network(torch.randn(2, 3, 8, 8), torch.tensor([3.0, 700.0])).square().sum().backward()
+        label = (torch.arange(7),) if "classes" in options else ()
+        n = 7 if label else 2
+        network(torch.randn(n, 3, 8, 8), torch.linspace(3.0, 700.0, n), *label).square().sum().backward()
         assert [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
@@ -88,3 +97,18 @@ def test_recipes_build_with_the_published_counts():
             denoiser = fn.recipes.load(name).build(shape)
         assert sum(p.numel() for p in denoiser.parameters()) == expected
         assert denoiser.schedule.level(1000).alpha.device.type == "cpu"
+
+
+def test_labels_matter_and_are_asked_for():
+    torch.manual_seed(0)
+    network = fn.nn.UNet(**SMALL, classes=3)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    x, t = torch.randn(1, 3, 8, 8).expand(2, -1, -1, -1), torch.ones(2)
+    first, second = network(x, t, torch.tensor([0, 2]))
+    assert not torch.allclose(first, second)
+    with pytest.raises(fn.FromNoiseError, match="needs a label"):
+        network(x, t)
+    with pytest.raises(fn.FromNoiseError, match="knows no labels"):
+        fn.nn.UNet(**SMALL)(x, t, torch.tensor([0, 2]))

@@ -106,4 +106,4 @@ def test_log_variance_at_the_first_step_is_that_of_the_second(name):
     beta = reference_betas(kind, total)
     bar = np.cumprod(1 - beta)
     second = beta[1] * (1 - bar[0]) / (1 - bar[1])
-    assert schedule.steps(total).first_log_var == pytest.approx(math.log(second), rel=1e-12)
+    assert schedule.steps(total).first_log_var.item() == pytest.approx(math.log(second), rel=1e-12)

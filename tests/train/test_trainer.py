@@ -42,16 +42,35 @@ def trainer(folder, steps=8, dropout=0.1, data=None, **options):
         "keep": 50,
         "ema": 0.9,
     } | options
-    return Trainer(
-        denoiser=fn.Denoiser(network(dropout=dropout), fn.schedules.Linear(T=50), "v", shape=(1, 8, 8)),
-        objective=fn.objectives.Simple(), images=data or images(), config=TrainConfig(**options), seed=7, folder=folder,
-        hardware=CPU, watcher=watcher, flip=flip, workers=workers,
-    )  # fmt: skip
+    given = {
+        "denoiser": fn.Denoiser(network(dropout=dropout), fn.schedules.Linear(T=50), "v", shape=(1, 8, 8)),
+        "objective": fn.objectives.Simple(),
+        "images": data or images(),
+    } | {k: options.pop(k) for k in ("denoiser", "objective", "times") if k in options}
+    return Trainer(config=TrainConfig(**options), seed=7, folder=folder, hardware=CPU, watcher=watcher, flip=flip,
+                   workers=workers, **given)  # fmt: skip
+
+
+def everything():
+    """A trainer's options with every kind of state: Muon, a learned schedule and variance, importance sampling."""
+    torch.manual_seed(0)
+    net = fn.nn.UNet(in_channels=1, out_channels=2, channels=8, mult=(1, 2), blocks=1, groups=4, attention=(2,))
+    schedule = fn.schedules.Learned(T=3, width=8)
+    return {
+        "optimizer": "muon",
+        "denoiser": fn.Denoiser(net, schedule, "v", "learned_range", (1, 8, 8)),
+        "objective": fn.objectives.Vlb(),
+        "times": fn.times.Importance(history=2),
+    }
 
 
 def end_state(folder):
     path = Checkpoints(folder / "checkpoints").newest_whole(pytest.fail)
-    state = {stem: storage.read_tensors(path, stem) for stem in ("model", "ema", "optimizer")}
+    state = {
+        stem: storage.read_tensors(path, stem)
+        for stem in ("model", "ema", "optimizer", "times")
+        if (path / f"{stem}.safetensors").exists()
+    }
     return state, storage.read_text(path, "state")
 
 
@@ -93,6 +112,25 @@ def test_resume_is_exact_at_every_step(tmp_path, accumulate):
         assert_same(tmp_path / "whole", folder)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_resume_is_exact_with_every_kind_of_state(tmp_path, accumulate):
+    trainer(tmp_path / "whole", accumulate=accumulate, **everything()).run()
+    state = end_state(tmp_path / "whole")[0]
+    assert state["times"]["counts"].sum() == 8 * 4
+    assert "momentum.mid.0.conv1.weight" in state["optimizer"]
+    assert "exp_avg.schedule.bottom" in state["optimizer"]
+    fresh = dict(everything()["denoiser"].schedule.named_parameters())
+    for name, p in fresh.items():  # the bound trains the schedule
+        assert not torch.equal(state["model"][f"schedule.{name}"], p)
+    for k in (2, 5, 7):
+        folder = tmp_path / str(k)
+        trainer(folder, steps=k, accumulate=accumulate, **everything()).run()
+        again = trainer(folder, accumulate=accumulate, **everything())
+        assert again.resume()
+        again.run()
+        assert_same(tmp_path / "whole", folder)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resume_is_exact_when_images_are_streamed(tmp_path, folder_of_images, workers):
     from fromnoise.data import DataConfig, load
@@ -111,18 +149,23 @@ def test_resume_is_exact_when_images_are_streamed(tmp_path, folder_of_images, wo
     assert_same(tmp_path / "whole", tmp_path / "part")
 
 
-@pytest.mark.parametrize("forgotten", ["ema", "optimizer", "progress", "model"])
+@pytest.mark.parametrize("forgotten", ["ema", "optimizer", "progress", "model", "times"])
 def test_a_resume_that_forgets_one_state_is_noticed(tmp_path, forgotten):
     """The negative control: the comparison above can fail."""
-    trainer(tmp_path / "whole").run()
-    trainer(tmp_path / "part", steps=4).run()
-    again = trainer(tmp_path / "part")
-    fresh = trainer(tmp_path / "other")
+
+    def start(folder, **options):
+        return trainer(tmp_path / folder, **options, **(everything() if forgotten == "times" else {}))
+
+    start("whole").run()
+    start("part", steps=4).run()
+    again, fresh = start("part"), start("other")
     again.resume()
     if forgotten == "ema":
         again.ema.load(fresh.ema.state())
     elif forgotten == "optimizer":
-        again.optimizer.state.clear()
+        again.optimizer = fresh.optimizer.__class__(again.weights, again.config)
+    elif forgotten == "times":
+        again.times = fn.times.Importance(history=2)
     elif forgotten == "model":
         again.network.load_state_dict(network(seed=3).state_dict())
     else:
@@ -159,7 +202,7 @@ def test_ema_is_the_average_of_the_weights():
     layer = torch.nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         layer.weight.fill_(1.0)
-    ema = EMA(layer, 0.5)
+    ema = EMA(dict(layer.named_parameters()), 0.5)
     expected = 1.0
     for step in range(1, 12):
         with torch.no_grad():

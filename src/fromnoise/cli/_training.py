@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fromnoise import guidance, io, objectives, samplers, storage
+from fromnoise import guidance, io, objectives, samplers, storage, times
 from fromnoise.data._images import to_uint8
 from fromnoise.data._load import load as load_images
 from fromnoise.denoise import Denoiser
@@ -46,6 +46,7 @@ def train(config: Recipe, out: Path) -> int:
             watcher=Watcher(watcher.step, watcher.sample, lambda text: talk(f"fromnoise: warning: {text}")),
             flip=config.data.flip,
             workers=config.data.workers,
+            times=times.build(config.times),
         )
         resumed = trainer.resume()
         if resumed and trainer.is_finished():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fromnoise import data, nn, objectives, recipes, samplers, schedules
+from fromnoise import data, nn, objectives, recipes, samplers, schedules, times
 from fromnoise.errors import unknown
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ KINDS: "dict[str, Registry]" = {
     "samplers": samplers.registry,
     "schedules": schedules.registry,
     "objectives": objectives.registry,
+    "times": times.registry,
     "networks": nn.registry,
     "data": data.registry,
 }
@@ -23,10 +24,10 @@ KINDS: "dict[str, Registry]" = {
 
 @dataclass(frozen=True)
 class List:
-    """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets."""
+    """What there is to choose from: recipes, samplers, schedules, objectives, time samplings, networks, data sets."""
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
-    """recipes, samplers, schedules, objectives, networks, data, or all."""
+    """recipes, samplers, schedules, objectives, times, networks, data, or all."""
 
     def __call__(self) -> int:
         from rich.console import Console

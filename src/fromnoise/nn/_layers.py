@@ -1,6 +1,7 @@
 """The blocks that diffusion U-Nets are made of."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -37,28 +38,61 @@ def zeroed(module: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(module.bias)
 
 
+def half(x: Tensor) -> Tensor:
+    """The mean of every 2x2 pixels."""
+    return F.avg_pool2d(x, 2)
+
+
+def double(x: Tensor) -> Tensor:
+    """Every pixel twice in both directions."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
 class ResidualBlock(nn.Module):
     """y = skip(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + W emb)))).
 
     x: [N, c_in, H, W], emb: [N, width] (already through SiLU), y: [N, c_out, H, W]. The order of the
     layers is that of DDPM's code, not the one Sedykh 2.2.3 describes.
+
+    Args:
+        scale_shift: emb scales and shifts the second norm, (1 + W_1 emb) norm(h) + W_2 emb, in place of the addition
+            (improved DDPM's code; "adaptive group normalisation" of Dhariwal and Nichol 2021).
+        resize: applied to both branches, before the first convolution: `half` or `double` (their "resblock_updown").
     """
 
-    def __init__(self, c_in: int, c_out: int, width: int, groups: int, eps: float, dropout: float):
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        width: int,
+        groups: int,
+        eps: float,
+        dropout: float,
+        scale_shift: bool = False,
+        resize: Callable[[Tensor], Tensor] | None = None,
+    ):
         super().__init__()
+        self.scale_shift, self.resize = scale_shift, resize
         self.norm1 = GroupNormSiLU(groups, c_in, eps)
         self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.time = nn.Linear(width, c_out)
-        self.norm2 = GroupNormSiLU(groups, c_out, eps)
+        self.time = nn.Linear(width, 2 * c_out if scale_shift else c_out)
+        self.norm2 = GroupNormSiLU(groups, c_out, eps, silu=not scale_shift)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
         self.shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        h = self.conv1(self.norm1(x))
-        h = h + self.time(emb)[:, :, None, None]
-        h = self.conv2(self.dropout(self.norm2(h)))
-        return self.shortcut(x) + h
+        h = self.norm1(x)
+        if self.resize is not None:
+            h, x = self.resize(h), self.resize(x)
+        h = self.conv1(h)
+        told = self.time(emb)[:, :, None, None]
+        if self.scale_shift:
+            scale, shift = told.chunk(2, 1)
+            h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        else:
+            h = self.norm2(h + told)
+        return self.shortcut(x) + self.conv2(self.dropout(h))
 
 
 class SelfAttention(nn.Module):
@@ -91,6 +125,13 @@ class StridedDown(nn.Conv2d):
         return super().forward(F.pad(x, (0, 1, 0, 1)))
 
 
+class CenteredDown(nn.Conv2d):
+    """improved DDPM's down-sampling: 3x3, stride 2, padded on every side."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 3, stride=2, padding=1)
+
+
 class NearestUp(nn.Conv2d):
     """DDPM's up-sampling: every pixel twice in both directions, then 3x3."""
 
@@ -98,7 +139,7 @@ class NearestUp(nn.Conv2d):
         super().__init__(c_in, c_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
-        return super().forward(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return super().forward(double(x))
 
 
 class StridedDown4(nn.Conv2d):

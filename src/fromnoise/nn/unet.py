@@ -1,6 +1,6 @@
 """The U-Net of DDPM and of the thesis, one class."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, cast
 
 import torch
@@ -9,18 +9,24 @@ from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn._layers import (
+    CenteredDown,
     NearestUp,
     ResidualBlock,
     SelfAttention,
     StridedDown,
     StridedDown4,
     TransposedUp4,
+    double,
+    half,
     init_fan_avg,
     sinusoidal,
     zeroed,
 )
 from fromnoise.nn._norm import GroupNormSiLU
 from fromnoise.registry import register
+
+Resize = Callable[[Tensor], Tensor]
+Resampler = Callable[[int, int], nn.Module]
 
 
 class _Level(nn.Module):
@@ -30,6 +36,11 @@ class _Level(nn.Module):
         super().__init__()
         self.blocks, self.attention = nn.ModuleList(), nn.ModuleList()
         self.resample: nn.Module | None = None
+
+    def resized(self, h: Tensor, emb: Tensor) -> Tensor:
+        """At the resolution of the next level."""
+        assert self.resample is not None
+        return self.resample(h, emb) if isinstance(self.resample, ResidualBlock) else self.resample(h)
 
     def units(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """(residual block, attention) in order."""
@@ -57,15 +68,19 @@ class UNet(nn.Module):
         attention: down-sampling factors with self-attention: 2 is 16x16 for images of 32x32.
         mid_attention: self-attention between the two blocks in the middle.
         heads: attention heads.
+        head_channels: width of a head, in place of their number.
         groups, eps: group normalisation.
         dropout: probability, in every residual block.
         time_features: width of the sinusoidal embedding; None means `channels`.
         time_width: width of the time vector after its two layers; None means 4 `channels`.
         time_endpoint: whether the lowest frequency is exactly 1/10000 (DDPM) or one step short of it.
-        resample: "ddpm" is a strided 3x3 convolution down, and nearest + 3x3 up; "4x4" is a strided 4x4
-            convolution down and a transposed one up, which also change the width.
+        resample: "ddpm" is a strided 3x3 convolution down, and nearest + 3x3 up; "centered" the same with padding on
+            every side (improved DDPM); "residual" a residual block that averages or repeats pixels (ADM); "4x4" is a
+            strided 4x4 convolution down and a transposed one up, which also change the width.
         skips: "blocks" joins every block of the way down to one of the way up; "levels" joins only the
             last feature map of each level, after up-sampling.
+        scale_shift: the time vector scales and shifts each block's second norm (improved DDPM, ADM).
+        classes: number of labels, for a network that is told one: F(x, t, label), label [N] in 0..classes - 1.
         patch: pixels are first folded into channels in squares of this side (1 leaves the image alone).
 
     Raises:
@@ -88,8 +103,11 @@ class UNet(nn.Module):
         time_features: int | None = None,
         time_width: int | None = None,
         time_endpoint: bool = True,
-        resample: Literal["ddpm", "4x4"] = "ddpm",
+        head_channels: int | None = None,
+        resample: Literal["ddpm", "centered", "residual", "4x4"] = "ddpm",
         skips: Literal["blocks", "levels"] = "blocks",
+        scale_shift: bool = False,
+        classes: int | None = None,
         patch: int = 1,
     ):
         super().__init__()
@@ -99,16 +117,26 @@ class UNet(nn.Module):
         emb = time_width or 4 * channels
         widths = [channels * m for m in mult]
 
-        def block(c_in: int, c_out: int) -> ResidualBlock:
-            return ResidualBlock(c_in, c_out, emb, groups, eps, dropout)
+        def block(c_in: int, c_out: int, resize: Resize | None = None) -> ResidualBlock:
+            return ResidualBlock(c_in, c_out, emb, groups, eps, dropout, scale_shift, resize)
+
+        def attention_of(c: int) -> SelfAttention:
+            return SelfAttention(c, c // head_channels if head_channels else heads, groups, eps)
 
         def attend(c: int, factor: int) -> nn.Module:
-            return SelfAttention(c, heads, groups, eps) if factor in attention else nn.Identity()
+            return attention_of(c) if factor in attention else nn.Identity()
 
-        down, up = (StridedDown, NearestUp) if resample == "ddpm" else (StridedDown4, TransposedUp4)
+        resamplers: dict[str, tuple[Resampler, Resampler]] = {
+            "ddpm": (StridedDown, NearestUp),
+            "centered": (CenteredDown, NearestUp),
+            "residual": (lambda a, b: block(a, b, half), lambda a, b: block(a, b, double)),
+            "4x4": (StridedDown4, TransposedUp4),
+        }
+        down, up = resamplers[resample]
         changes_width = resample == "4x4"
 
         self.time = nn.Sequential(nn.Linear(self.time_features, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
+        self.label = nn.Embedding(classes, emb) if classes else None
         self.stem = nn.Conv2d(in_channels * patch**2, widths[0], 3, padding=1)
 
         self.down = nn.ModuleList()
@@ -128,7 +156,7 @@ class UNet(nn.Module):
             self.down.append(level)
 
         self.mid = nn.ModuleList([block(c, c), block(c, c)])
-        self.mid_attention = SelfAttention(c, heads, groups, eps) if mid_attention else nn.Identity()
+        self.mid_attention = attention_of(c) if mid_attention else nn.Identity()
 
         self.up = nn.ModuleList()
         for i, width in reversed(list(enumerate(widths))):
@@ -166,9 +194,17 @@ class UNet(nn.Module):
             raise FromNoiseError(f"images of {given} do not fit: the network needs sides divisible by {self.factor}; "
                                  f"{fits} fits")  # fmt: skip
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def _embed(self, features: Tensor, label: Tensor | None) -> Tensor:
+        """The time vector, with the label's added before its last SiLU."""
+        if (self.label is None) != (label is None):
+            raise FromNoiseError("this network needs a label" if label is None else "this network knows no labels")
+        if self.label is None or label is None:
+            return self.time(features)
+        return F.silu(self.time[:3](features) + self.label(label))
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         self.check_size(x.shape[-2:])
-        emb = self.time(sinusoidal(time, self.time_features, self.time_endpoint).to(self.stem.weight.dtype))
+        emb = self._embed(sinusoidal(time, self.time_features, self.time_endpoint).to(self.stem.weight.dtype), label)
         if self.patch > 1:
             x = F.pixel_unshuffle(x, self.patch)
         h = self.stem(x)
@@ -181,7 +217,7 @@ class UNet(nn.Module):
             if level.resample is not None:
                 if not self.skip_blocks:
                     skips.append(h)
-                h = level.resample(h)
+                h = level.resized(h, emb)
                 if self.skip_blocks:
                     skips.append(h)
         h = self.mid[1](self.mid_attention(self.mid[0](h, emb)), emb)
@@ -191,6 +227,6 @@ class UNet(nn.Module):
                     h = torch.cat([h, skips.pop()], 1)
                 h = attention(block(h, emb))
             if level.resample is not None:
-                h = level.resample(h)
+                h = level.resized(h, emb)
         h = self.out(self.norm(h))
         return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h

@@ -1,6 +1,7 @@
 """What an objective is."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -11,6 +12,9 @@ from fromnoise.schedules._base import Chain
 
 class Objective(ABC):
     """(denoiser, x_0, t, eps) -> the loss of each example, and whatever else is worth a curve."""
+
+    draws: ClassVar[int] = 1
+    """Independent normal draws that one example needs: with more than one `noise` is [B, draws, ...]."""
 
     @abstractmethod
     def __call__(
@@ -28,7 +32,7 @@ class Objective(ABC):
             denoiser: the model.
             x0: clean data, [B, ...].
             t: levels, [B].
-            noise: standard normal, of the shape of x0.
+            noise: standard normal, of the shape of x0, or [B, draws, ...].
             cond: conditions, each [B, ...].
             chain: the chain that a term of the bound belongs to, for objectives that are one.
         """

@@ -42,9 +42,10 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     network: Spec
     schedule: Spec = {"name": "linear", "T": 1000}
-    parameterization: Literal["eps", "x0", "mean", "v", "score"] = "eps"
+    parameterization: Literal["eps", "x0", "mean", "v", "score", "edm"] = "eps"
     variance: Literal["fixed_small", "fixed_large", "learned_range"] = "fixed_large"
     objective: Spec = {"name": "simple"}
+    times: Spec = {"name": "uniform"}
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     sample: SampleConfig = SampleConfig()
@@ -110,7 +111,7 @@ def checked(values: Any) -> Recipe:
         raise FromNoiseError(f"{key}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}") from None
 
 
-_FREE = ("network", "schedule", "objective", "sampler")  # their keys are checked when the thing is built
+_FREE = ("network", "schedule", "objective", "times", "sampler")  # their keys are checked when the thing is built
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

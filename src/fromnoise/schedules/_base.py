@@ -1,6 +1,5 @@
 """What a schedule is, and the descending chain of levels that every sampler walks."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -138,7 +137,7 @@ class Discrete(Schedule):
         return Gaussian(zero, zero)
 
     def steps(self, n: int, spacing: str = "uniform") -> "Chain":
-        rows = _spacing.rows(n, self.T, spacing)
+        rows = _spacing.times(n, self.T, spacing, whole=True)
         return Chain(self.level(torch.tensor([*reversed(rows), 0], dtype=torch.float64, device="cpu")))
 
     def draw(self, u: Tensor) -> Level:
@@ -204,12 +203,12 @@ class Chain(Sequence[Level]):
         return self.levels[index]
 
     @cached_property
-    def first_log_var(self) -> float:
-        """log beta-tilde of the chain's second step, which stands in for log beta-tilde_1 = -inf.
+    def first_log_var(self) -> Tensor:
+        """log beta-tilde of the chain's second step, which stands in for log beta-tilde_1 = -inf: a float64 scalar.
 
-        The reference code's rule, for fixed small, fixed large and learned variances alike. A chain of
-        one step has no second, and uses its beta.
+        The reference code's rule, for fixed small, fixed large and learned variances alike (Sedykh eq. 4.1). A chain
+        of one step has no second, and uses its beta.
         """
         if self.steps == 1:
-            return math.log(step(self[0], self[1]).b.item())
-        return math.log(step(self[-3], self[-2]).variance.item())
+            return torch.log(step(self[0], self[1]).b)
+        return torch.log(step(self[-3], self[-2]).variance)

@@ -1,4 +1,4 @@
-"""Which rows of a chain of T steps a sampler of S steps visits: the sub-sequences of the papers."""
+"""Which times of a schedule a sampler of S steps visits: the sub-sequences of the papers."""
 
 import math
 from collections.abc import Callable
@@ -6,33 +6,40 @@ from collections.abc import Callable
 from fromnoise.errors import FromNoiseError, unknown
 
 
-def uniform(n: int, total: int) -> list[int]:
-    """1 + round(i (T - 1) / (S - 1)), i = 0..S - 1: contains 1 and T (improved DDPM). One step is [T]."""
-    return [1 + round(i * (total - 1) / (n - 1)) for i in range(n)] if n > 1 else [total]
+def uniform(n: int, total: int, whole: bool) -> list[float]:
+    """1 + i (T - 1) / (S - 1), i = 0..S - 1: contains 1 and T (improved DDPM, which rounds). One step is [T]."""
+    places = [1 + i * (total - 1) / (n - 1) for i in range(n)] if n > 1 else [total]
+    return [round(p) for p in places] if whole else places
 
 
-def ddim(n: int, total: int) -> list[int]:
+def ddim(n: int, total: int, whole: bool) -> list[float]:
     """1 + i floor(T / S): DDIM's uniform sub-sequence, which starts sampling below T (at 981 for S = 50)."""
-    return [1 + i * (total // n) for i in range(n)]
+    return [1 + i * (total // n if whole else (total - 1) / n) for i in range(n)]
 
 
-def quadratic(n: int, total: int) -> list[int]:
+def quadratic(n: int, total: int, whole: bool) -> list[float]:
     """1 + floor((i sqrt(0.8 T) / (S - 1))^2): DDIM's quadratic sub-sequence, repeats dropped."""
     root = math.sqrt(0.8 * total)
-    return [1 + int((i * root / (n - 1)) ** 2) for i in range(n)] if n > 1 else [total]
+    places = [1 + (i * root / (n - 1)) ** 2 for i in range(n)] if n > 1 else [total]
+    return [int(p) for p in places] if whole else [min(p, total) for p in places]
 
 
-SPACINGS: dict[str, Callable[[int, int], list[int]]] = {"uniform": uniform, "ddim": ddim, "quadratic": quadratic}
+SPACINGS: dict[str, Callable[[int, int, bool], list[float]]] = {
+    "uniform": uniform,
+    "ddim": ddim,
+    "quadratic": quadratic,
+}
 
 
-def rows(n: int, total: int, spacing: str) -> list[int]:
-    """The rows, ascending, without repeats.
+def times(n: int, total: int, spacing: str, whole: bool) -> list[float]:
+    """Times in [1, T], ascending, without repeats; whole rows, or the fractional times that those stand for.
 
     Raises:
-        FromNoiseError: an unknown spacing, or n outside 1..T.
+        FromNoiseError: an unknown spacing, or n below 1 or, for whole rows, above T.
     """
     if spacing not in SPACINGS:
         raise unknown("spacing", spacing, SPACINGS)
-    if not 1 <= n <= total:
-        raise FromNoiseError(f"steps must lie between 1 and {total}, the length of the model's chain, got {n}")
-    return sorted(set(SPACINGS[spacing](n, total)))
+    if n < 1 or (whole and n > total):
+        most = f"between 1 and {total}, the length of the model's chain" if whole else "at least at 1"
+        raise FromNoiseError(f"steps must lie {most}, got {n}")
+    return sorted(set(SPACINGS[spacing](n, total, whole)))

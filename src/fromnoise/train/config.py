@@ -1,5 +1,7 @@
 """The `train` part of a run's configuration."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -12,7 +14,8 @@ class TrainConfig(BaseModel):
     minutes: float | None = Field(None, gt=0, description="training time, sampling and saving not counted")
     batch_size: int = Field(128, ge=1, description="examples of one optimiser step, over all processes")
     accumulate: int = Field(1, ge=1, description="parts that a process works through one after the other")
-    lr: float = Field(2e-4, gt=0, description="AdamW's learning rate after the warm-up")
+    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
+    lr: float = Field(2e-4, gt=0, description="learning rate after the warm-up")
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay of the two moments")
     weight_decay: float = Field(0.0, ge=0)

@@ -1,7 +1,7 @@
 """One process or many: under `torchrun` each takes its share of the batch."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -62,6 +62,21 @@ class Processes:
         both = both.to(self.device)
         dist.all_reduce(both)
         return both[:, 0].mean().item(), int(both[:, 1].max().item())
+
+    def whole(self, part: torch.Tensor, places: range, size: int) -> torch.Tensor:
+        """A vector [size] whose entries `places` are this process' `part`, and the others those of the others."""
+        vector = torch.zeros(size, dtype=torch.float64, device=self.device)
+        vector[places.start : places.stop] = part.double()
+        if self.world > 1:
+            dist.all_reduce(vector)
+        return vector.cpu()
+
+    def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """For parameters that `wrap` does not know of: a learned schedule's, which stay on the CPU."""
+        for p in parameters if self.world > 1 else ():
+            grad = (torch.zeros_like(p) if p.grad is None else p.grad).to(self.device)
+            dist.all_reduce(grad)
+            p.grad = (grad / self.world).to(p.device)
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:

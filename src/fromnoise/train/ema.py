@@ -1,6 +1,6 @@
 """The moving average of the weights, which is what one samples from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -14,14 +14,13 @@ class EMA:
     the papers.
 
     Args:
-        network: whose parameters are followed; kept in float32 on the same device.
+        parameters: that are followed, by name; the average has their type and is on their device.
         decay: in [0, 1).
     """
 
-    def __init__(self, network: nn.Module, decay: float):
+    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float):
         self.decay = decay
-        self.names = [name for name, _ in network.named_parameters()]
-        self.live = [p for _, p in network.named_parameters()]
+        self.names, self.live = list(parameters), list(parameters.values())
         self.average = [p.detach().clone() for p in self.live]
 
     @torch.no_grad()
@@ -48,4 +47,6 @@ class EMA:
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
         """The inverse of `state`."""
-        torch._foreach_copy_(self.average, [state[name].to(self.average[0].device) for name in self.names])
+        torch._foreach_copy_(
+            self.average, [state[n].to(a.device) for n, a in zip(self.names, self.average, strict=True)]
+        )

@@ -12,18 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import noise, storage
+from fromnoise import noise, storage, times
 from fromnoise.data._feed import Feed
 from fromnoise.data._images import Images
-from fromnoise.denoise import Denoiser
+from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError, TrainingError
+from fromnoise.gaussian import like
 from fromnoise.hardware import Hardware
 from fromnoise.objectives._base import Objective
+from fromnoise.times._base import TimeSampling
 from fromnoise.train.checkpoint import Checkpoints
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
 from fromnoise.train.log import MetricsLog
+from fromnoise.train.optimizer import optimizer
 from fromnoise.train.signals import StopRequest
 
 
@@ -86,6 +89,7 @@ class Trainer:
         watcher: who is told.
         flip: mirror half of the examples.
         workers: loader processes, for images that are not in memory.
+        times: which levels are looked at, and with what weight.
     """
 
     denoiser: Denoiser
@@ -100,6 +104,7 @@ class Trainer:
     watcher: Watcher = field(default_factory=Watcher)
     flip: bool = False
     workers: int = 0
+    times: TimeSampling = field(default_factory=lambda: times.build("uniform"))
 
     def __post_init__(self) -> None:
         c, world = self.config, self.processes.world
@@ -110,11 +115,9 @@ class Trainer:
         self.network = self.denoiser.network  # raw; the denoiser calls it through DDP where there are many
         self.hardware.prepare(self.network, inference=False)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
-        self.ema = EMA(self.network, c.ema)
-        fused = self.hardware.device.type in ("cpu", "cuda")
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=c.lr, betas=c.betas, weight_decay=c.weight_decay, fused=fused
-        )
+        self.weights = self.denoiser.weights()
+        self.ema = EMA(self.weights, c.ema)
+        self.optimizer = optimizer(self.weights, c)
         share = c.batch_size // world
         self.places = range(self.processes.rank * share, (self.processes.rank + 1) * share)
 
@@ -132,9 +135,11 @@ class Trainer:
                 raise FromNoiseError(f"{self.folder}: every checkpoint is damaged; train again into another folder")
             return False
         self.progress = Progress(**storage.read_text(found, "state"))
-        self.network.load_state_dict(storage.read_tensors(found, "model"))
+        load_state(self.network, self.denoiser.schedule, storage.read_tensors(found, "model"))
         self.ema.load(storage.read_tensors(found, "ema"))
-        self._load_optimizer(storage.read_tensors(found, "optimizer"))
+        self.optimizer.load(storage.read_tensors(found, "optimizer"))
+        if self.times.state():
+            self.times.load(storage.read_tensors(found, "times"))
         return True
 
     def is_finished(self) -> bool:
@@ -169,7 +174,7 @@ class Trainer:
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
                     raise
-                need = sum(t.numel() * 4 for t in self.network.parameters()) * 4
+                need = sum(t.numel() * 4 for t in self.weights.values()) * 4
                 raise TrainingError(f"{error.strerror or error}: a checkpoint needs {need:,} bytes in {self.folder}; "
                                     f"the one of step {saved} is whole, free room and --resume") from None  # fmt: skip
             finally:
@@ -182,7 +187,7 @@ class Trainer:
         started = time.perf_counter()
         c, step = self.config, self.progress.step + 1
         loss = self._gradients(batch[0], step)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.weights.values() if p.grad is not None])
         mean, stop = self.processes.mean_and_any(loss, request.number)
         size = norm.item()
         lr = c.lr * min(1.0, step / c.warmup) if c.warmup else c.lr
@@ -191,7 +196,8 @@ class Trainer:
             self.progress.follow(mean)
         else:
             self._refuse(step, mean)
-        self.optimizer.zero_grad()
+        for p in self.weights.values():
+            p.grad = None
         seconds = time.perf_counter() - started
         p = self.progress
         p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
@@ -204,23 +210,37 @@ class Trainer:
 
     def _gradients(self, x0: Tensor, step: int) -> Tensor:
         """Accumulate the gradient of the mean loss of this process' share; returns that mean."""
-        t = self.denoiser.schedule.draw(noise.uniform(self.seed, self.places, step, noise.Stream.TRAIN_TIME))
-        eps = noise.normal(self.seed, self.places, step, tuple(x0.shape[1:]), noise.Stream.TRAIN_NOISE)
+        u = noise.uniform(self.seed, self.places, step, noise.Stream.TRAIN_TIME)
+        draws = (self.objective.draws,) if self.objective.draws > 1 else ()
+        eps = noise.normal(self.seed, self.places, step, (*draws, *x0.shape[1:]), noise.Stream.TRAIN_NOISE)
         parts = self.config.accumulate
         size = len(x0) // parts
-        total = torch.zeros((), device=self.hardware.device)
+        total, losses = torch.zeros((), device=self.hardware.device), []
         for i in range(parts):
             own = slice(i * size, (i + 1) * size)
             place = self.processes.rank * parts + i
             torch.manual_seed(noise.integer(self.seed, place, step, noise.Stream.DROPOUT))
             last = i + 1 == parts
             with nullcontext() if last else self.processes.local_gradients(self.denoiser.network):
+                t, weight = self.times.draw(u[own], self.denoiser.schedule)
                 with self.hardware.autocast():
-                    terms = self.objective(self.denoiser, self._put(x0[own]), t[own], self._put(eps[own]))
-                part = terms["loss"].mean() / parts
+                    terms = self.objective(self.denoiser, self._put(x0[own]), t, self._put(eps[own]))
+                part = (terms["loss"] * like(weight, terms["loss"])).mean() / parts
                 part.backward()
             total += part.detach()
+            losses.append(terms["loss"].detach())
+        self.processes.average_gradients([p for n, p in self.weights.items() if n.startswith("schedule.")])
+        if self.times.watches:
+            self._tell_times(torch.cat(losses), step)
         return total
+
+    def _tell_times(self, losses: Tensor, step: int) -> None:
+        """Every process sees the losses of the whole batch, so that all draw from the same distribution."""
+        everyone = range(self.config.batch_size)
+        u = noise.uniform(self.seed, everyone, step, noise.Stream.TRAIN_TIME)
+        whole = self.processes.whole(losses, self.places, len(everyone))
+        if bool(whole.isfinite().all()):
+            self.times.observe(self.times.draw(u, self.denoiser.schedule)[0], whole)
 
     def _put(self, x: Tensor) -> Tensor:
         if self.hardware.device.type == "cuda":
@@ -228,10 +248,8 @@ class Trainer:
         return x.to(self.hardware.device, non_blocking=True)
 
     def _descend(self, norm: Tensor, lr: float, step: int) -> None:
-        torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), self.config.clip, norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.step()
+        torch.nn.utils.clip_grads_with_norm_(self.weights.values(), self.config.clip, norm)
+        self.optimizer.step(lr)
         self.ema.update(step)
 
     def _refuse(self, step: int, loss: float) -> None:
@@ -239,7 +257,7 @@ class Trainer:
         if self.progress.skipped < self.config.skip_nonfinite:
             self.progress.skipped += 1
             return
-        bad = (n for n, p in self.network.named_parameters() if p.grad is not None and not p.grad.isfinite().all())
+        bad = (n for n, p in self.weights.items() if p.grad is not None and not p.grad.isfinite().all())
         raise TrainingError(
             f"step {step}: the loss is {loss:.4g} and the gradient of {next(bad, 'no tensor')} is not finite; "
             "the weights are as before it; lower train.lr, try --precision fp32, or allow it with train.skip_nonfinite"
@@ -249,27 +267,15 @@ class Trainer:
         if not self.processes.is_first or log is None:
             return
         log.sync()
-        tensors = {"model": self.network.state_dict(), "ema": self.ema.state(), "optimizer": self._optimizer_state()}
+        tensors = {"times": self.times.state()} if self.times.state() else {}
+        tensors |= {
+            "model": state(self.network, self.denoiser.schedule),
+            "ema": self.ema.state(),
+            "optimizer": self.optimizer.state(),
+        }
         self.checkpoints.save(self.progress.step, tensors, {**self.about, "state": vars(self.progress)})
 
     def _sample(self) -> None:
         with self.ema.applied(), self.hardware.autocast():
             self.watcher.sample(self.progress.step)
         self.denoiser.train()
-
-    def _optimizer_state(self) -> dict[str, Tensor]:
-        state = {}
-        for name, p in self.network.named_parameters():
-            for key, value in self.optimizer.state.get(p, {}).items():
-                state[f"{key}.{name}"] = value
-        return state
-
-    def _load_optimizer(self, state: dict[str, Tensor]) -> None:
-        for name, p in self.network.named_parameters():
-            own = {key: state[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in state}
-            if own:
-                on_device = {k: v.to(p.device) for k, v in own.items()}
-                # The layout decides the order of summation, and with it the last bit.
-                self.optimizer.state[p] = {
-                    k: v if k == "step" else torch.empty_like(p).copy_(v) for k, v in on_device.items()
-                }

@@ -1,0 +1,114 @@
+"""A schedule that is learned: a monotone network gives the log-SNR (VDM)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fromnoise.gaussian import Gaussian, Level
+from fromnoise.registry import register
+from fromnoise.schedules import _spacing
+from fromnoise.schedules._base import Chain, Schedule
+
+
+@register("learned")
+class Learned(nn.Module, Schedule):
+    """log_snr(t) = top - (top - bottom) (g(u) - g(0)) / (g(1) - g(0)),  u = (t - 1)/(T - 1),
+
+    alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr), and
+    g(u) = l_1(u) + l_3(sigmoid(l_2(l_1(u)))) with positive weights, so that the SNR falls whatever is learned. Both
+    ends are learned too. Source: Kingma et al. 2021 (VDM), appendix H. The levels are differentiable: an objective
+    that is the whole bound trains them ("vlb"); one that is not has no reason to.
+
+    Args:
+        T: rows of the chain.
+        top, bottom: log-SNR of the first and the last row to begin with.
+        width: of the hidden layer.
+    """
+
+    def __init__(self, T: int = 1000, top: float = 13.3, bottom: float = -5.0, width: int = 1024):
+        if T < 2 or top <= bottom or width < 1:
+            raise ValueError(
+                f"T of at least 2, top above bottom and a width are needed, got {T}, {top}, {bottom}, {width}"
+            )
+        super().__init__()
+        self.T = T
+        like = {"dtype": torch.float64, "device": "cpu"}
+        # softplus of these are the weights: l_1 begins as u, l_3 small, so that the log-SNR begins nearly linear
+        self.slope = nn.Parameter(torch.tensor(_inverse_softplus(1.0), **like))
+        self.inner = nn.Parameter(torch.linspace(0.0, 4.0, width, **like))
+        self.bias = nn.Parameter(torch.linspace(-4.0, 0.0, width, **like))
+        self.outer = nn.Parameter(torch.full((width,), _inverse_softplus(1e-3), **like))
+        self.bottom = nn.Parameter(torch.tensor(bottom, **like))
+        self.height = nn.Parameter(torch.tensor(_inverse_softplus(top - bottom), **like))
+
+    def _g(self, u: Tensor) -> Tensor:
+        first = F.softplus(self.slope) * u
+        hidden = torch.sigmoid(first[..., None] * F.softplus(self.inner) + self.bias)
+        return first + hidden @ F.softplus(self.outer)
+
+    def log_snr(self, time: Tensor) -> Tensor:
+        """At times in [1, T], differentiable: [...] -> [...]."""
+        ends = self._g(torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu"))
+        share = (self._g((time - 1) / (self.T - 1)) - ends[0]) / (ends[1] - ends[0])
+        return self.bottom + F.softplus(self.height) * (1 - share)
+
+    def level(self, t: float | Tensor) -> Level:
+        time = torch.as_tensor(t, dtype=torch.float64, device="cpu")
+        if not bool(((time >= 0) & (time <= self.T)).all()):
+            raise ValueError(f"t must lie in [0, {self.T}], got {t}")
+        # Below the first row the SNR is SNR_1 / t, as in every chain; log of 0 must not reach the gradient.
+        near = -torch.log(torch.where(time > 0, time, 1.0).clamp_max(1.0))
+        snr = self.log_snr(time.clamp_min(1.0)) + near
+        clean = time == 0
+        return Level(
+            time,
+            torch.where(clean, 1.0, torch.sigmoid(snr).sqrt()),
+            torch.where(clean, 0.0, torch.sigmoid(-snr).sqrt()),
+        )
+
+    @torch.no_grad()
+    def at(self, log_snr: float | Tensor) -> Level:
+        """The inverse of `level`, by bisection; without a gradient.
+
+        Raises:
+            ValueError: a log-SNR below that of t = T.
+        """
+        wanted = torch.as_tensor(log_snr, dtype=torch.float64, device="cpu")
+        top, bottom = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu"))
+        if not bool((wanted >= bottom - 1e-9 * bottom.abs()).all()):
+            raise ValueError(f"the schedule's log-SNR ends at {bottom.item():.6g}, got {log_snr}")
+        low, high = torch.ones_like(wanted), torch.full_like(wanted, self.T)
+        for _ in range(60):
+            middle = (low + high) / 2
+            above = self.log_snr(middle) > wanted
+            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+        near = torch.exp(top - wanted)
+        return self.level(torch.where(wanted > top, near, high))
+
+    def prior(self) -> Gaussian:
+        zero = torch.zeros((), dtype=torch.float64, device="cpu")
+        return Gaussian(zero, zero)
+
+    def steps(self, n: int, spacing: str = "uniform") -> Chain:
+        times = _spacing.times(n, self.T, spacing, whole=False)
+        return Chain(self.level(torch.tensor([*reversed(times), 0], dtype=torch.float64, device="cpu")))
+
+    @property
+    def chain(self) -> Chain:
+        """Every row, from T down, as the parameters are now."""
+        return self.steps(self.T)
+
+    def draw(self, u: Tensor) -> Level:
+        return self.level(1 + torch.floor(u.double() * self.T).clamp_max(self.T - 1))
+
+    def network_time(self, t: Level) -> Tensor:
+        """1000 (top - log_snr) / (top - bottom): what the network is told follows the level, not the row."""
+        top, bottom = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu"))
+        snr = torch.where(t.sigma > 0, t.log_snr, top)
+        return (1000 * (top - snr) / (top - bottom)).float()
+
+
+def _inverse_softplus(x: float) -> float:
+    return math.log(math.expm1(x)) if x < 30 else x

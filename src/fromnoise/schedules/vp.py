@@ -1,0 +1,39 @@
+"""The variance-preserving SDE's schedule: beta(t) linear in continuous time."""
+
+import torch
+from torch import Tensor
+
+from fromnoise.registry import register
+from fromnoise.schedules._continuous import Continuous
+
+
+@register("vp")
+class VP(Continuous):
+    """log alpha = -(beta_max - beta_min) u^2 / 4 - beta_min u / 2, sigma^2 = 1 - alpha^2, u = t/T in [0, 1].
+
+    The limit of DDPM's linear schedule for many steps, with beta_min = T beta_1 and beta_max = T beta_T
+    (Song et al. 2021, eq. 32-33; Weng: the sum of beta must diverge for x_T to become N(0, I)).
+
+    Args:
+        T: rows of the chain that the bound is summed over.
+        beta_min, beta_max: rates at u = 0 and u = 1, positive.
+    """
+
+    first = 0.0
+
+    def __init__(self, T: int = 1000, beta_min: float = 0.1, beta_max: float = 20.0):
+        if not 0 < beta_min <= beta_max:
+            raise ValueError(f"0 < beta_min <= beta_max is needed, got {beta_min} and {beta_max}")
+        self.beta_min, self.beta_max = beta_min, beta_max
+        super().__init__(T)
+
+    def path(self, time: Tensor, T: int) -> tuple[Tensor, Tensor]:
+        u = time / T
+        log_alpha = -(self.beta_max - self.beta_min) * u**2 / 4 - self.beta_min * u / 2
+        return torch.exp(log_alpha), torch.sqrt(-torch.expm1(2 * log_alpha))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        # -2 log alpha = log(1 + exp(-log_snr)): the positive root of a quadratic, in the form that does not cancel.
+        twice = torch.logaddexp(torch.zeros_like(log_snr), -log_snr)
+        root = torch.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * twice)
+        return self.T * 2 * twice / (self.beta_min + root)

@@ -1,0 +1,28 @@
+"""EDM's training levels: the logarithm of the noise is normal."""
+
+import torch
+from torch import Tensor
+
+from fromnoise.gaussian import Level
+from fromnoise.registry import register
+from fromnoise.schedules._base import Schedule
+from fromnoise.times._base import TimeSampling
+
+
+@register("lognormal")
+class LogNormal(TimeSampling):
+    """ln(sigma / alpha) ~ N(mean, std^2), weight 1 (Karras et al. 2022, table 1); kept within the schedule's levels.
+
+    Args:
+        mean, std: of ln(sigma / alpha).
+    """
+
+    def __init__(self, mean: float = -1.2, std: float = 1.2):
+        if std <= 0:
+            raise ValueError(f"std must be positive, got {std}")
+        self.mean, self.std = mean, std
+
+    def draw(self, u: Tensor, schedule: Schedule) -> tuple[Level, Tensor]:
+        log_ratio = self.mean + self.std * torch.special.ndtri(u.double().clamp(1e-12, 1 - 1e-12))
+        chain = schedule.chain
+        return schedule.at((-2 * log_ratio).clamp(chain[0].log_snr, chain[-2].log_snr)), torch.ones_like(u)
