@@ -1,13 +1,19 @@
 """The terms of the variational bound, which training draws one of and the likelihood adds up."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from fromnoise.denoise import Denoiser
-from fromnoise.gaussian import Gaussian, Level, like, marginal, step
+from fromnoise import noise as counted
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Gaussian, Level, diffuse, forward, like, marginal, step
 from fromnoise.parameterize import Prediction
 from fromnoise.schedules._base import Chain
-from fromnoise.variance import reverse
+from fromnoise.variance import Optimal, reverse
+
+Decoder = Callable[[Gaussian, Tensor], Tensor]
+"""(p(x_0 | x_1), x_0) -> log of the mass of each element's bin."""
 
 
 def prior_kl(denoiser: Denoiser, x0: Tensor, t: Level) -> Tensor:
@@ -17,7 +23,15 @@ def prior_kl(denoiser: Denoiser, x0: Tensor, t: Level) -> Tensor:
     return marginal(x0, t).kl(target).flatten(1).sum(1)
 
 
-def step_terms(denoiser: Denoiser, p: Prediction, x0: Tensor, t: Level, s: Level, chain: Chain) -> Tensor:
+def step_terms(
+    denoiser: Denoiser,
+    p: Prediction,
+    x0: Tensor,
+    t: Level,
+    s: Level,
+    chain: Chain,
+    decoder: Decoder = Gaussian.log_bin,
+) -> Tensor:
     """L_t in nats, [B]: the KL of each step, and the decoder's -log p(x_0 | x_1) where s is clean.
 
     Source: Sedykh eq. 2.40 and 2.41; DDPM eq. 5 and 13.
@@ -28,6 +42,7 @@ def step_terms(denoiser: Denoiser, p: Prediction, x0: Tensor, t: Level, s: Level
         x0: the data, [B, ...].
         t, s: levels of the step, [B].
         chain: the one that they are neighbours in.
+        decoder: how the bins of the last step are weighed.
     """
     model = reverse(p, t, s, denoiser.variance, chain)
     last = like(s.sigma == 0, x0).bool()
@@ -35,5 +50,92 @@ def step_terms(denoiser: Denoiser, p: Prediction, x0: Tensor, t: Level, s: Level
     k = step(t, s)
     log_var = torch.log(torch.where(s.sigma == 0, 1.0, k.variance))
     kl = Gaussian(like(k.from_x_t, x0) * p.x_t + like(k.from_x0, x0) * x0, like(log_var, x0)).kl(model)
-    decoder = -model.log_bin(x0) if bool(last.any()) else kl
-    return torch.where(last, decoder, kl).flatten(1).sum(1)
+    nll = -decoder(model, x0) if bool(last.any()) else kl
+    return torch.where(last, nll, kl).flatten(1).sum(1)
+
+
+def path_terms(
+    denoiser: Denoiser,
+    x0: Tensor,
+    t: Level,
+    noise: Tensor,
+    chain: Chain,
+    cond: Cond | None = None,
+    decoder: Decoder = Gaussian.log_bin,
+) -> Tensor:
+    """log q(x_s | x_r) - log p(x_s | x_t) in nats, [B], on a path x_r -> x_s -> x_t of neighbours r < s < t.
+
+    Where s is clean: -log p(x_0 | x_1). Its mean is that of `step_terms` less (D/2) log(b_s / beta-tilde_t), the
+    difference of two entropies that no model changes (Friedman eq. 15-18, in the form that holds).
+
+    Args:
+        denoiser: the model.
+        x0: the data, [B, ...].
+        t: levels of the chain, [B].
+        noise: three independent draws for each example, [B, 3, ...].
+        chain: the one that t belongs to.
+        cond: conditions.
+        decoder: how the bins of the last step are weighed.
+    """
+    s = chain.below(t)
+    inner = s.sigma > 0
+    x_t = diffuse(x0, noise[:, 2], t)
+    x_s, log_q = x0.clone(), torch.zeros(len(x0), dtype=x0.dtype, device=x0.device)
+    if bool(inner.any()):
+        s_in, t_in = s[inner], t[inner]
+        r_in = chain.below(s_in)
+        where = inner.to(x0.device)
+        x_r = diffuse(x0[where], noise[where, 0], r_in)
+        one = forward(x_r, r_in, s_in)
+        x_s[where] = one.sample(noise[where, 1])
+        x_t[where] = forward(x_s[where], s_in, t_in).sample(noise[where, 2])
+        log_q[where] = one.log_prob(x_s[where]).flatten(1).sum(1)
+    model = reverse(denoiser(x_t, t, cond), t, s, denoiser.variance, chain)
+    log_p = torch.where(like(inner, x0).bool(), model.log_prob(x_s), decoder(model, x0))
+    return log_q - log_p.flatten(1).sum(1)
+
+
+@torch.no_grad()
+def optimal_variance(
+    denoiser: Denoiser,
+    x0: Tensor,
+    chain: Chain | None = None,
+    seed: int = 0,
+    callback: Callable[[], None] | None = None,
+) -> Optimal:
+    """The best isotropic variance of a model, from data: E |x_0 - x0hat|^2 / D at every level of the chain.
+
+    For an exact denoiser this is E tr Cov[x_0 | x_t] / D; for a trained one it pays for the errors of the mean too, so
+    that it is the minimum of every L_t over isotropic variances. Source: Analytic-DPM (Bao et al. 2022), theorem 1.
+
+    Args:
+        denoiser: the model; put into evaluation mode for the time of the call.
+        x0: data, [B, ...].
+        chain: whose levels; None means every one of the schedule's. Between them the spread is interpolated, so that
+            the same object serves every sub-sequence.
+        seed: of the noise.
+        callback: called after every level.
+    """
+    chain = chain or denoiser.schedule.chain
+    x0 = x0.to(denoiser.device, denoiser.state_dtype)
+    was_training = denoiser.training
+    denoiser.eval()
+    spread = []
+    for i, t in enumerate(list(chain)[:-1]):
+        eps = counted.normal(seed, range(len(x0)), i, tuple(x0.shape[1:]), counted.Stream.LIKELIHOOD, x0.dtype)
+        error = x0 - denoiser(diffuse(x0, eps.to(x0.device), t), t).x0
+        spread.append(error.double().square().mean().cpu())
+        if callback is not None:
+            callback()
+    denoiser.train(was_training)
+    times, values = chain.levels.time[:-1].flip(0), torch.stack(spread).flip(0)
+
+    def at(t: Level) -> Tensor:
+        above = torch.searchsorted(times, t.time.contiguous()).clamp(1, max(len(times) - 1, 1))
+        if len(times) == 1:
+            return values[0].expand(t.time.shape)
+        low, high = times[above - 1], times[above]
+        share = ((t.time - low) / (high - low)).clamp(0, 1)
+        return values[above - 1] + share * (values[above] - values[above - 1])
+
+    return Optimal(at)

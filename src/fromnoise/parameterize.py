@@ -186,6 +186,12 @@ class Prediction:
         det = self.t.alpha * fe - self.t.sigma * f0
         return self._combine(fe / det, -self.t.sigma * k / det)
 
+    @property
+    def x0_per_output(self) -> Tensor:
+        """d x0 / d output, a number of the level: float64, scalar or [B]."""
+        k, f0, fe = self._equation
+        return -self.t.sigma * k / (self.t.alpha * fe - self.t.sigma * f0)
+
     @cached_property
     def eps(self) -> Tensor:
         """(alpha k F - f0 x_t) / (alpha fe - sigma f0)."""

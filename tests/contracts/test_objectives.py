@@ -28,7 +28,8 @@ def mean_loss(objective, shift):
     truth, schedule = plane_mixture(), fn.schedules.Cosine(T=50)
     generator = torch.Generator().manual_seed(0)
     x0 = truth.sample(4000, generator)
-    eps = torch.randn(4000, 2, dtype=torch.float64, generator=generator)
+    draws = (objective.draws,) if objective.draws > 1 else ()
+    eps = torch.randn(4000, *draws, 2, dtype=torch.float64, generator=generator)
     t = schedule.draw(0.02 + 0.98 * torch.rand(4000, dtype=torch.float64, generator=generator))  # the decoder has bins
     denoiser = Shifted(truth.denoiser(schedule), shift)
     return objective(denoiser, x0, t, eps)["loss"].mean().item()
@@ -48,8 +49,10 @@ def test_losses_are_per_example_and_finite(objective):
     denoiser = Shifted(truth.denoiser(schedule), 0.0)
     x0 = torch.tensor([[0.0, 0.5], [-1.0, 1.0], [0.2, -0.7]], dtype=torch.float64)
     t = schedule.level(torch.tensor([1.0, 25.0, 50.0]))
-    whole = objective(denoiser, x0, t, torch.ones(3, 2, dtype=torch.float64))
+    draws = (objective.draws,) if objective.draws > 1 else ()
+    eps = torch.ones(3, *draws, 2, dtype=torch.float64)
+    whole = objective(denoiser, x0, t, eps)
     assert all(v.shape == (3,) and v.isfinite().all() for v in whole.values())
     for i in range(3):
-        one = objective(denoiser, x0[i : i + 1], t[i : i + 1], torch.ones(1, 2, dtype=torch.float64))
+        one = objective(denoiser, x0[i : i + 1], t[i : i + 1], eps[i : i + 1])
         torch.testing.assert_close(one["loss"], whole["loss"][i : i + 1], rtol=1e-9, atol=1e-9)

@@ -48,3 +48,20 @@ def test_heads_and_another_depth():
     ours = fn.nn.UNet(channels=32, mult=(1, 2), blocks=1, attention=(2,), heads=4, groups=8)
     expected, got, _ = outputs(reference, ours, size=16)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
+def test_improved_ddpms_options():
+    """Scale and shift of the norms, heads by their width, resampling inside residual blocks, centred padding."""
+    small = {"block_out_channels": (32, 64), "layers_per_block": 1, "attention_head_dim": 8, "norm_num_groups": 8,
+             "resnet_time_scale_shift": "scale_shift", "add_attention": False}  # fmt: skip
+    options = {"channels": 32, "mult": (1, 2), "blocks": 1, "attention": (2,), "head_channels": 8, "groups": 8,
+               "scale_shift": True, "mid_attention": False}  # fmt: skip
+    plain = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
+    inside = {"down_block_types": ("ResnetDownsampleBlock2D", "AttnDownBlock2D"), "upsample_type": "resnet",
+              "up_block_types": ("AttnUpBlock2D", "ResnetUpsampleBlock2D")}  # fmt: skip
+    residual = theirs(**small, **inside)
+    expected, got, _ = outputs(residual, fn.nn.UNet(**options, resample="residual"), size=16)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+    centered = theirs(**small, **plain, downsample_padding=1)
+    expected, got, _ = outputs(centered, fn.nn.UNet(**options, resample="centered"), size=16)
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)

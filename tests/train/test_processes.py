@@ -142,6 +142,28 @@ def test_two_processes_train_as_one(undisturbed, tmp_path):
     assert steps_logged(out) == list(range(1, 31))
 
 
+def test_two_processes_agree_on_importance_and_on_a_learned_schedule(tmp_path):
+    """Losses of all processes feed the same p_t in each, and the schedule's gradient is that of the whole batch."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    settings = ("objective=vlb", "variance=learned_range", "schedule=learned", "schedule.T=4", "schedule.width=16",
+                "times=importance", "times.history=3", "train.optimizer=muon")  # fmt: skip
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert run(*command(one, steps=16, settings=settings)).returncode == 0
+    done = subprocess.run(
+        [*torchrun, *command(two, steps=16, settings=settings)], env=ENV, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    losses = [
+        [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()] for out in (one, two)
+    ]
+    torch.testing.assert_close(torch.tensor(losses[1]), torch.tensor(losses[0]), rtol=2e-3, atol=0)
+    states = [
+        storage.read_tensors(Checkpoints(out / "checkpoints").newest_whole(pytest.fail), "times") for out in (one, two)
+    ]
+    assert torch.equal(states[0]["counts"], states[1]["counts"])
+    torch.testing.assert_close(states[1]["losses"], states[0]["losses"], rtol=2e-3, atol=0)
+
+
 def test_minutes_are_training_time(tmp_path):
     out = tmp_path / "run"
     arguments = [a if a != "--steps" else "--minutes" for a in command(out)]

@@ -43,6 +43,8 @@ def _name(key: str) -> str:
         return f"down.{m[1]}.{_list(m[2])}.{m[3]}.{_leaf(m[4])}"
     if m := re.match(r"up_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", key):
         return f"up.{m[1]}.{_list(m[2])}.{m[3]}.{_leaf(m[4])}"
+    if m := re.match(r"(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.((?!conv\.).*)", key):
+        return f"{m[1]}.{m[2]}.resample.{_leaf(m[3])}"
     if m := re.match(r"(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.conv\.(.*)", key):
         return f"{m[1]}.{m[2]}.resample.{m[3]}"
     if m := re.match(r"mid_block\.resnets\.(\d)\.(.*)", key):

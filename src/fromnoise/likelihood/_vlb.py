@@ -10,7 +10,7 @@ over the steps t -> s of a chain, the last of them, to the clean level, being th
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,9 +18,11 @@ from torch import Tensor
 from fromnoise import noise as counted
 from fromnoise.bound import prior_kl, step_terms
 from fromnoise.denoise import Cond, Denoiser
-from fromnoise.errors import FromNoiseError
-from fromnoise.gaussian import diffuse
+from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.gaussian import Gaussian, diffuse
 from fromnoise.schedules._base import Chain
+
+DECODERS = {"exact": Gaussian.log_bin, "tanh": Gaussian.log_bin_tanh}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def vlb(
     cond: Cond | None = None,
     seed: int = 0,
     first: int = 0,
+    decoder: Literal["exact", "tanh"] = "exact",
     callback: Callable[[], None] | None = None,
 ) -> Bound:
     """The bound for every example, one draw of x_t for each term (Sedykh eq. 2.38-2.41, 2.95-2.97).
@@ -67,11 +70,14 @@ def vlb(
         cond: conditions, each [B, ...].
         seed: of the noise.
         first: number of the first example.
+        decoder: "exact" normal distribution, or the reference code's "tanh" approximation of it.
         callback: called after every step.
 
     Raises:
         FromNoiseError: data that are not 8-bit values, for which the decoder's bins mean nothing.
     """
+    if decoder not in DECODERS:
+        raise unknown("decoder", decoder, DECODERS)
     _check_8_bit(x0)
     chain = chain or denoiser.schedule.chain
     x0 = x0.to(denoiser.device, denoiser.state_dtype)
@@ -86,7 +92,9 @@ def vlb(
                 x0.device
             )
             p = denoiser(diffuse(x0, eps, t), t, cond)
-            terms.append(bits * step_terms(denoiser, p, x0, t.expand(len(x0)), s.expand(len(x0)), chain))
+            terms.append(
+                bits * step_terms(denoiser, p, x0, t.expand(len(x0)), s.expand(len(x0)), chain, DECODERS[decoder])
+            )
             if callback is not None:
                 callback()
     finally:

@@ -23,7 +23,7 @@ class TimeSampling(ABC):
     def draw(self, u: Tensor, schedule: Schedule) -> tuple[Level, Tensor]:
         """Levels and weights, each [B]; weights are float64 on the CPU."""
 
-    def observe(self, t: Level, losses: Tensor) -> None:  # noqa: B027  most samplings do not watch
+    def observe(self, t: Level, losses: Tensor, schedule: Schedule) -> None:  # noqa: B027  most samplings do not watch
         """The losses, before their weights, of the whole batch in its global order: [B] each."""
 
     def state(self) -> dict[str, Tensor]:

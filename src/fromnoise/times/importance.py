@@ -46,7 +46,8 @@ class Importance(TimeSampling):
         index = torch.searchsorted(torch.cumsum(p, 0), u.double(), right=True).clamp_max(rows - 1)
         return schedule.level((index + 1).double()), 1 / (rows * p[index])
 
-    def observe(self, t: Level, losses: Tensor) -> None:
+    def observe(self, t: Level, losses: Tensor, schedule: Schedule) -> None:
+        self._grow(schedule.chain.steps)
         for row, loss in zip((t.time.long() - 1).tolist(), losses.double().tolist(), strict=True):
             self.losses[row, self.counts[row] % self.history] = loss
             self.counts[row] += 1

@@ -41,7 +41,9 @@ class AdamW(Optimizer):
         )
 
     def step(self, lr: float) -> None:
-        _step(self.torch, lr)
+        for group in self.torch.param_groups:
+            group["lr"] = lr
+        self.torch.step()
 
     def state(self) -> dict[str, Tensor]:
         return {
@@ -62,46 +64,71 @@ class AdamW(Optimizer):
 
 
 class Muon(Optimizer):
-    """Matrices by Muon (the momentum's nearest orthogonal matrix, scaled to AdamW's size), all else by AdamW.
+    """Matrices by Muon, all else by AdamW: M <- 0.95 M + G, theta <- theta - lr (0.2 sqrt(max(r, c)) O + decay theta).
 
-    A convolution [out, in, h, w] is the matrix [out, h w in]. Biases, norms, and the first and the last layer, whose
-    rows are the image's channels, stay with AdamW. A few hundred steps do what some twice as many of AdamW do.
-    Source: Jordan et al. 2024; the scale 0.2 sqrt(max(rows, columns)) from Liu et al. 2025.
+    O is nearly the orthogonal matrix that is nearest to G + 0.95 M, an r x c matrix: singular values 0.7 to 1.2, by
+    five steps of Newton-Schulz. The factor gives the step AdamW's size, so that learning rates carry over. Convolutions
+    [out, in, h, w] are matrices [out, h w in]; biases, norms, and the first and the last layer, whose rows or columns
+    are the image's channels, stay with AdamW. A few hundred steps do what half as many more of AdamW do.
+    Source: Jordan et al. 2024; the factor from Liu et al. 2025. torch's own computes in bf16 always, which most CPUs
+    only emulate: this one computes in float32 on the CPU, and works equal shapes off together.
 
     Args:
         parameters: by name, in the order of the network.
         config: as AdamW's.
     """
 
+    momentum = 0.95
+
     def __init__(self, parameters: dict[str, nn.Parameter], config: TrainConfig):
         wide = [name for name, p in parameters.items() if p.dim() > 1 and min(p.shape[0], p[0].numel()) > 1]
         ends = ("stem.", "out.", "schedule.")
         self.matrices = {name: parameters[name] for name in wide if not name.startswith(ends)}
         self.rest = AdamW({name: p for name, p in parameters.items() if name not in self.matrices}, config)
-        self.views = {name: _matrix(p.detach()) for name, p in self.matrices.items()}
-        self.torch = torch.optim.Muon(
-            self.views.values(), lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
-        )
+        self.decay = config.weight_decay
+        self.average: dict[str, Tensor] = {}
 
+    @torch.no_grad()
     def step(self, lr: float) -> None:
+        by_shape: dict[tuple[int, int], list[str]] = {}
+        updates: dict[str, Tensor] = {}
         for name, p in self.matrices.items():
-            self.views[name].grad = _matrix(p.grad) if p.grad is not None else None
-        _step(self.torch, lr)
+            if p.grad is None:
+                continue
+            grad = _matrix(p.grad, p)
+            average = self.average.setdefault(name, torch.zeros_like(grad))
+            average.mul_(self.momentum).add_(grad)
+            updates[name] = grad.add(average, alpha=self.momentum)
+            by_shape.setdefault((grad.shape[0], grad.shape[1]), []).append(name)
+        for shape, names in by_shape.items():
+            for name, o in zip(names, orthogonal(torch.stack([updates[n] for n in names])), strict=True):
+                matrix = _matrix(self.matrices[name], self.matrices[name])
+                matrix.mul_(1 - lr * self.decay).add_(o.to(matrix.dtype), alpha=-lr * 0.2 * max(shape) ** 0.5)
         self.rest.step(lr)
 
     def state(self) -> dict[str, Tensor]:
-        momentum = {
-            f"momentum.{name}": self.torch.state[view]["momentum_buffer"]
-            for name, view in self.views.items()
-            if view in self.torch.state
-        }
-        return momentum | self.rest.state()
+        return {f"momentum.{name}": value for name, value in self.average.items()} | self.rest.state()
 
     def load(self, state: dict[str, Tensor]) -> None:
-        for name, view in self.views.items():
-            if f"momentum.{name}" in state:
-                self.torch.state[view] = {"momentum_buffer": state[f"momentum.{name}"].to(view.device)}
+        self.average = {
+            name: state[f"momentum.{name}"].to(p.device).clone()
+            for name, p in self.matrices.items()
+            if f"momentum.{name}" in state
+        }
         self.rest.load(state)
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """U S V' -> nearly U V', by X <- (a + b A + c A^2) X, A = X X', five times: [N, r, c] -> the same."""
+    x = matrices if matrices.device.type == "cpu" else matrices.bfloat16()
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / x.flatten(1).norm(dim=1).clamp_min(1e-7)[:, None, None]
+    a, b, c = 3.4445, -4.7750, 2.0315
+    for _ in range(5):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 OPTIMIZERS: dict[str, type[AdamW | Muon]] = {"adamw": AdamW, "muon": Muon}
@@ -118,14 +145,8 @@ def optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> Optim
     return OPTIMIZERS[config.optimizer](parameters, config)
 
 
-def _step(inner: torch.optim.Optimizer, lr: float) -> None:
-    for group in inner.param_groups:
-        group["lr"] = lr
-    inner.step()
-
-
-def _matrix(p: Tensor) -> Tensor:
-    """[out, ...] as [out, rest]: a view in whichever of the two layouts the tensor has."""
+def _matrix(x: Tensor, p: Tensor) -> Tensor:
+    """[out, ...] as [out, rest], in the order in which p lies in memory: for p itself a view."""
     if p.dim() == 4 and not p.is_contiguous():
-        p = p.permute(0, 2, 3, 1)
-    return p.reshape(p.shape[0], -1)
+        x = x.permute(0, 2, 3, 1)
+    return x.reshape(x.shape[0], -1)

@@ -240,7 +240,8 @@ class Trainer:
         u = noise.uniform(self.seed, everyone, step, noise.Stream.TRAIN_TIME)
         whole = self.processes.whole(losses, self.places, len(everyone))
         if bool(whole.isfinite().all()):
-            self.times.observe(self.times.draw(u, self.denoiser.schedule)[0], whole)
+            schedule = self.denoiser.schedule
+            self.times.observe(self.times.draw(u, schedule)[0], whole, schedule)
 
     def _put(self, x: Tensor) -> Tensor:
         if self.hardware.device.type == "cuda":

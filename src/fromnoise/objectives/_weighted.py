@@ -1,0 +1,38 @@
+"""What objectives share that weight the squared error of x0hat level by level."""
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Level, diffuse, like
+from fromnoise.objectives._base import Objective
+from fromnoise.parameterize import Prediction
+from fromnoise.schedules._base import Chain
+
+
+class Weighted(Objective):
+    """L = w(t) |x_0 - x0hat|^2 / D, D elements.
+
+    The error of x0hat is that of the network's output times a number of the level; both factors are multiplied in
+    float64, so that no parameterisation cancels at any level.
+    """
+
+    @abstractmethod
+    def weight(self, p: Prediction, t: Level, denoiser: Denoiser, chain: Chain) -> Tensor:
+        """w of each example's level: [B], float64."""
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        t: Level,
+        noise: Tensor,
+        cond: Cond | None = None,
+        chain: Chain | None = None,
+    ) -> dict[str, Tensor]:
+        p = denoiser(diffuse(x0, noise, t), t, cond)
+        target = p.kind.target(x0, noise, t, p.schedule)
+        factor = p.x0_per_output**2 * self.weight(p, t, denoiser, chain or denoiser.schedule.chain)
+        square = (p.output - target).square().flatten(1).mean(1)
+        return {"loss": like(factor, square) * square}

@@ -1,0 +1,36 @@
+"""Min-SNR weights: L_simple that does not let the clean levels dominate."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level
+from fromnoise.objectives._weighted import Weighted
+from fromnoise.parameterize import Prediction
+from fromnoise.registry import register
+from fromnoise.schedules._base import Chain
+
+
+@register("min-snr")
+@dataclass(frozen=True)
+class MinSNR(Weighted):
+    """L = min(SNR, gamma) |x_0 - x0hat|^2 / D, SNR = alpha^2 / sigma^2.
+
+    For eps this is the weight min(SNR, gamma)/SNR, for v min(SNR, gamma)/(SNR + 1) of their own squared errors
+    (Hang et al. 2023).
+
+    Args:
+        gamma: where the weight stops growing.
+    """
+
+    gamma: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.gamma <= 0:
+            raise FromNoiseError(f"objective.gamma must be positive, got {self.gamma}")
+
+    def weight(self, p: Prediction, t: Level, denoiser: Denoiser, chain: Chain) -> Tensor:
+        return torch.exp(t.log_snr).clamp_max(self.gamma)

@@ -1,0 +1,91 @@
+"""What every time sampling promises."""
+
+import pytest
+import torch
+
+import fromnoise as fn
+
+SCHEDULE = fn.schedules.Linear(T=40)
+NAMES = fn.times.names()
+U = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
+
+
+def observed(name):
+    """A sampling that has seen losses."""
+    sampling = fn.times.build(name)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        t = SCHEDULE.level(torch.arange(1, 41))
+        sampling.observe(t, torch.rand(40, generator=generator) * torch.arange(1, 41), SCHEDULE)
+    return sampling
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_levels_are_the_schedules_and_weights_positive(name):
+    for sampling in (fn.times.build(name), observed(name)):
+        t, weight = sampling.draw(U, SCHEDULE)
+        assert t.time.shape == weight.shape == U.shape
+        assert (t.sigma > 0).all()
+        assert t.time.max() <= 40
+        assert weight.dtype == torch.float64
+        assert (weight > 0).all()
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "lognormal"])
+def test_the_weighted_mean_over_u_is_the_mean_over_rows(name):
+    """Sedykh eq. 4.3: dividing by p_t leaves the expectation as it was. (EDM's sampling is a weighting of its own.)"""
+    values = torch.randn(40, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for sampling in (fn.times.build(name), observed(name)):
+        t, weight = sampling.draw(U, SCHEDULE)
+        assert (weight * values[t.time.long() - 1]).mean().item() == pytest.approx(values.mean().item(), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_state_is_all_that_the_next_draw_depends_on(name):
+    sampling, again = observed(name), fn.times.build(name)
+    again.load(sampling.state())
+    for a, b in zip(sampling.draw(U, SCHEDULE), again.draw(U, SCHEDULE), strict=True):
+        assert torch.equal(getattr(a, "time", a), getattr(b, "time", b))
+
+
+def test_importance_is_the_references():
+    """Uniform until every row has `history` losses; then sqrt of their mean square, mixed with 0.001 of uniform."""
+    sampling = fn.times.Importance(history=3, uniform=0.001)
+    rows = SCHEDULE.level(torch.arange(1, 41))
+    losses = torch.rand(5, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) + 0.1
+    for i in range(2):
+        sampling.observe(rows, losses[i], SCHEDULE)
+        assert torch.equal(sampling.probabilities(40), torch.full((40,), 1 / 40, dtype=torch.float64))
+    for i in range(2, 5):
+        sampling.observe(rows, losses[i], SCHEDULE)
+    root = losses[2:].square().mean(0).sqrt()
+    expected = 0.999 * root / root.sum() + 0.001 / 40
+    torch.testing.assert_close(sampling.probabilities(40), expected)
+    drawn = torch.bincount(sampling.draw(U, SCHEDULE)[0].time.long() - 1, minlength=40).double() / len(U)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-4)
+
+
+def test_importance_lowers_the_variance_of_a_loss_that_varies_over_t():
+    sampling = fn.times.Importance(history=1)
+    loss = torch.logspace(2, -3, 40, dtype=torch.float64)
+    sampling.observe(SCHEDULE.level(torch.arange(1, 41)), loss, SCHEDULE)
+    t, weight = sampling.draw(U, SCHEDULE)
+    assert (weight * loss[t.time.long() - 1]).std() < 0.1 * loss.std()
+
+
+def test_lognormal_is_edms():
+    edm = fn.schedules.EDM()
+    t, _ = fn.times.LogNormal().draw(U, edm)
+    log_sigma = torch.log(t.sigma)
+    assert log_sigma.mean().item() == pytest.approx(-1.2, abs=2e-3)
+    assert log_sigma.std().item() == pytest.approx(1.2, abs=2e-3)
+
+
+def test_wrong_options_are_one_line():
+    for spec in (
+        {"name": "importance", "history": 0},
+        {"name": "importance", "uniform": 2},
+        {"name": "lognormal", "std": 0},
+    ):
+        with pytest.raises(fn.FromNoiseError, match="time sampling .* cannot be made"):
+            fn.times.build(spec)
