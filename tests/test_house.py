@@ -29,7 +29,7 @@ LAYERS = [
     ["train"],
     ["recipes"],
     ["io"],
-    ["figures", "interop"],
+    ["figures", "interop", "verify"],
     ["cli"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -26,6 +26,7 @@ __getattr__, __dir__ = lazy_attributes(
     times="times:*",
     train="train:*",
     variance="variance:*",
+    verify="verify:*",
     Chain="schedules._base",
     Denoiser="denoise",
     FromNoiseError="errors",

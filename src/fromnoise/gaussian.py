@@ -77,7 +77,9 @@ class Gaussian:
         flip = lower > 0  # the mass is symmetric: in the upper tail take it from the lower one
         upper, lower = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
         high, low = torch.special.log_ndtr(upper), torch.special.log_ndtr(lower)
-        return high + torch.log1p(-torch.exp(low - high))
+        gap = low - high
+        rest = torch.where(gap > -0.5, torch.log(-torch.expm1(gap)), torch.log1p(-torch.exp(gap)))  # log(1 - exp(gap))
+        return high + rest
 
     def log_bin_tanh(self, x: Tensor, half: float = 1 / 255) -> Tensor:
         """`log_bin` with Phi(z) ~ (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))/2 and masses of at least 1e-12.

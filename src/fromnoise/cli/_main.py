@@ -16,9 +16,18 @@ from fromnoise.cli.nll import Nll
 from fromnoise.cli.sample import Sample
 from fromnoise.cli.show import Show
 from fromnoise.cli.train import Train
+from fromnoise.cli.verify import Verify
 from fromnoise.errors import FromNoiseError, unknown
 
-COMMANDS: dict[str, type] = {"train": Train, "sample": Sample, "show": Show, "nll": Nll, "list": List, "info": Info}
+COMMANDS: dict[str, type] = {
+    "train": Train,
+    "sample": Sample,
+    "show": Show,
+    "nll": Nll,
+    "verify": Verify,
+    "list": List,
+    "info": Info,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +83,7 @@ _ABOUT = """Diffusion models: train, sample, look inside.
 
   fromnoise train digits                 train a model of handwritten digits, 4 minutes
   fromnoise sample runs/digits --n 64    draw from it
+  fromnoise verify                       every equation of the theory, on this machine
   fromnoise list                         recipes, samplers, data sets
   fromnoise COMMAND --help               all options of a command"""
 

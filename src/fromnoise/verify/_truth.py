@@ -1,0 +1,67 @@
+"""Known distributions and quadratures that the identities are computed with."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fromnoise.gaussian import Level
+from fromnoise.oracle import GaussianMixture
+from fromnoise.schedules.cosine import Cosine
+from fromnoise.schedules.linear import Linear
+
+LINEAR, COSINE = Linear(T=1000), Cosine(T=1000)
+BETA = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+BAR = torch.cumprod(1 - BETA, 0)  # alpha_bar_t, t = 1..T, as the texts define it
+SHORT = Linear(T=6, beta_start=0.05, beta_end=0.5)
+GREYS = torch.tensor([0, 36, 73, 109, 146, 182, 219, 255], dtype=torch.float64) / 127.5 - 1
+GRID = torch.linspace(-14, 14, 28_001, dtype=torch.float64)
+POINTS = torch.tensor([-2.1, -0.4, 0.0, 0.7, 1.9], dtype=torch.float64)
+
+
+def line() -> GaussianMixture:
+    """Three unequal components on a line."""
+    variances = torch.tensor([0.05, 0.1, 0.02]).view(3, 1, 1)
+    return GaussianMixture(torch.tensor([0.3, 0.5, 0.2]), torch.tensor([[-1.2], [0.4], [1.1]]), variances)
+
+
+def plane() -> GaussianMixture:
+    """Three components in the plane with full, rotated covariances."""
+    covariances = [[[0.2, 0.1], [0.1, 0.15]], [[0.1, -0.06], [-0.06, 0.08]], [[0.3, 0.0], [0.0, 0.02]]]
+    means = torch.tensor([[-1.0, 0.5], [0.6, 0.8], [0.2, -1.1]])
+    return GaussianMixture(torch.tensor([0.2, 0.5, 0.3]), means, torch.tensor(covariances))
+
+
+def normal(variance: float) -> GaussianMixture:
+    """N(0, variance) on a line."""
+    return GaussianMixture(torch.ones(1), torch.zeros(1, 1), torch.full((1, 1, 1), variance, dtype=torch.float64))
+
+
+def hermite(n: int = 40) -> tuple[Tensor, Tensor]:
+    """Nodes and weights with E f(z) = sum w f(node), z standard normal; exact for polynomials below degree 2n."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+    return torch.from_numpy(nodes), torch.from_numpy(weights) / math.sqrt(2 * math.pi)
+
+
+def integral(values: Tensor) -> Tensor:
+    """Over GRID, the last axis; the trapezoidal rule, exact to rounding for smooth functions that end in zeros."""
+    return torch.trapezoid(values, GRID, dim=-1)
+
+
+def log_normal(x: Tensor, mean: Tensor, var: Tensor | float) -> Tensor:
+    """log N(x; mean, var), written out here so that the library's own is not its judge."""
+    var = torch.as_tensor(var, dtype=torch.float64)
+    return -((x - mean) ** 2 / var + torch.log(2 * math.pi * var)) / 2
+
+
+def rows_of(schedule: Linear | Cosine, *times: float) -> Level:
+    """Those levels as a batch."""
+    return schedule.level(torch.tensor(times, dtype=torch.float64))
+
+
+class Slope(torch.nn.Module):
+    """A network that is no exact denoiser: F = 0.8 tanh(x)."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return 0.8 * torch.tanh(x)
