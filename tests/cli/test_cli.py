@@ -72,9 +72,12 @@ def test_a_run_is_a_folder_with_these_parts(run):
 
 @pytest.mark.parametrize("objective", fn.objectives.names())
 @pytest.mark.parametrize("variance", ["fixed_large", "learned_range"])
-def test_every_objective_trains(tmp_path, objective, variance):
+def test_every_objective_trains(tmp_path, objective, variance, refused):
     out = tmp_path / "run"
     words = [f"objective={objective}", f"variance={variance}", "parameterization=eps"]
+    if (objective, variance) == ("weighted", "learned_range"):  # its weight would be learned too
+        assert "fixed variance" in refused("train", "digits", "--out", out, "--steps", 2, *TINY, "--set", *words)
+        return
     assert call("train", "digits", "--out", out, "--steps", 2, *TINY, "--set", *words) == 0
     assert call("sample", out, "--n", 1, "--steps", 2, "--sampler", "ancestral", "--out", tmp_path / "s.png") == 0
 
@@ -153,6 +156,19 @@ def test_nll(run, tmp_path, capfd, refused):
     assert (report["n"], len(report["steps"])) == (3, 3)
     assert report["bits_per_dim"] == pytest.approx(report["prior"] + sum(report["steps"]) + report["decoder"], rel=1e-5)
     assert f"{report['bits_per_dim']:.4f} +- " in capfd.readouterr().out
+    report = json.loads(out.read_text())
+    picture = tmp_path / "terms.png"
+    again = tmp_path / "tanh.json"
+    assert call("nll", run, "--n", 3, "--steps", 4, "--decoder", "tanh", "--variance", "fixed_large", "--out", again,
+                "--figure", picture) == 0  # fmt: skip
+    other = json.loads(again.read_text())
+    assert other["prior"] == report["prior"]
+    assert other["decoder"] != report["decoder"]
+    assert other["steps"] != report["steps"]
+    assert Image.open(picture).width > 300
+    assert "no output for it" in refused("nll", run, "--variance", "learned_range")
+    assert "did you mean fixed_small" in refused("nll", run, "--variance", "fixed_smal")
+    assert "no test split" in refused("nll", run, "--split", "test")
     assert "between 1 and 1000" in refused("nll", run, "--steps", 1001)
     assert "did you mean mnist?" in refused("nll", run, "--data", "mnits")
     assert "at least 1" in refused("nll", run, "--n", 0)
@@ -179,7 +195,7 @@ def test_nll(run, tmp_path, capfd, refused):
         (["train", "digits", "--set", "schedule.T=0"], "T must be at least 1"),
         (["train", "digits", "--set", "objective=simpel"], "did you mean simple?"),
         (["train", "digits", "--set", "sample.sampler=dim"], "did you mean ddim?"),
-        (["train", "digits", "--set", "parameterization=epsilon"], "'eps', 'x0', 'mean', 'v' or 'score'"),
+        (["train", "digits", "--set", "parameterization=epsilon"], "'v', 'score' or 'edm'"),
         (["train", "digits", "--set", "data.size=27"], "28x28 fits"),
         (["train", "digits", "--set", "train.accumulate=3"], "does not divide"),
         (["train", "digits", "--data", "mnits"], "did you mean mnist?"),

@@ -3,8 +3,9 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from fromnoise.cli._options import File, Folder, Name, Number, Precision, Run
+from fromnoise.cli._options import File, Folder, Name, Number, Precision, Run, option
 from fromnoise.cli._runs import read_config, writable
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar, say
@@ -24,16 +25,24 @@ class Nll:
     """A data set's name or a folder; what the run was trained on unless given."""
     data_root: Folder = None
     """Where named data sets lie."""
+    split: Literal["train", "test"] = "train"
+    """Of a data set that has both."""
     n: int = 256
     """How many images, the first of a fixed shuffle."""
     steps: Number = None
     """Steps of the chain; every one of the model's unless given."""
+    decoder: Literal["exact", "tanh"] = "exact"
+    """The bins of the last step: the normal distribution, or the reference code's approximation of it."""
+    variance: Annotated[str | None, option("NAME")] = None
+    """Another reverse variance than the model's: fixed_small or fixed_large."""
     seed: int = 0
     """Of the noise and the choice of images."""
     batch_size: int = 64
     """Images that are looked at together."""
     out: File = None
     """JSON file to write."""
+    figure: File = None
+    """Picture of the terms over t."""
     ema: bool = True
     """The averaged weights."""
     precision: Precision = "auto"
@@ -43,27 +52,41 @@ class Nll:
         config = read_config(self.run if (self.run / "config.yaml").exists() else self.run.parent.parent)
         if self.n < 1 or self.batch_size < 1:
             raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
-        from fromnoise import likelihood, noise
+        from fromnoise import figures, guidance, likelihood, noise
         from fromnoise.cli._drawing import open_model
         from fromnoise.data._images import to_unit
         from fromnoise.data._load import load
         from fromnoise.progress import counter
+        from fromnoise.variance import variance
 
         denoiser = open_model(self.run, self.precision, self.ema).denoiser
+        if self.variance is not None:
+            other = variance(self.variance)
+            if other.outputs != denoiser.variance.outputs and other.outputs > 1:
+                raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")
+            denoiser = guidance.Revalued(denoiser, other)
         chain = denoiser.schedule.steps(self.steps, "uniform") if self.steps is not None else denoiser.schedule.chain
         shape = denoiser.shape or (0, 0, 0)
         changes = {"size": shape[1:], "channels": shape[0]}
         changes |= {"name": self.data} if self.data else {}
+        changes |= {"split": self.split}
         changes |= {"root": self.data_root} if self.data_root else {}
         images = load(config.data.model_copy(update=changes), counter)
-        if self.out:
-            writable(self.out)
+        for path in (self.out, self.figure):
+            if path is not None:
+                writable(path)
         chosen = noise.permutation(self.seed, 0, len(images))[: self.n]
         bounds = []
         with Bar("bits/dim", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
             for start in range(0, len(chosen), self.batch_size):
                 x0 = to_unit(images.batch(chosen[start : start + self.batch_size].tolist())[0])
-                options = {"chain": chain, "seed": self.seed, "first": start, "callback": bar.advance}
+                options = {
+                    "chain": chain,
+                    "seed": self.seed,
+                    "first": start,
+                    "decoder": self.decoder,
+                    "callback": bar.advance,
+                }
                 bounds.append(likelihood.vlb(denoiser, x0, **options))
         report = likelihood.summary(bounds)
         if self.out:
@@ -72,6 +95,9 @@ class Nll:
         what = f"{report['n']} images of {images.name}, {chain.steps} steps"
         print(f"{report['bits_per_dim']:.4f}{error} bits/dim on {what}")
         print(f"prior {report['prior']:.4f}   steps {sum(report['steps']):.4f}   decoder {report['decoder']:.4f}")
-        if self.data is None:
+        if self.figure is not None:
+            figures.bound_terms(report, self.figure)
+            print(f"{self.figure}   the terms over t")
+        if self.data is None and self.split == "train":
             say("these images were trained on; name others with --data")
         return 0

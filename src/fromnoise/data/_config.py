@@ -13,6 +13,7 @@ class DataConfig(BaseModel):
 
     name: str = Field("digits", description="a data set's name, or a folder of images")
     root: Path | None = Field(None, description="where named data sets lie; downloaded there where missing")
+    split: Literal["train", "test"] = Field("train", description="of a named data set that has both")
     size: int | tuple[int, int] | None = Field(None, description="height and width; none keeps the data set's own")
     channels: Literal[1, 3] | None = Field(None, description="1 gray, 3 colour; none takes what the images have")
     fit: Literal["crop", "pad", "stretch"] = Field(

@@ -28,9 +28,11 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
         FromNoiseError: neither a data set nor a folder, or what the source raises.
     """
     if config.name.replace("_", "-") in data.names():
-        return _fitted(data.get(config.name)().load(config.root), config)
+        return _fitted(data.get(config.name)().load(config.root, config.split), config)
     folder = Path(config.name).expanduser()
     if folder.is_dir():
+        if config.split != "train":
+            raise FromNoiseError(f"{folder} is a folder, which has no test split: name the folder of the test images")
         return load_folder(config, progress)
     if folder.exists():
         raise FromNoiseError(f"{folder} is a file; --data takes a folder of images or one of {', '.join(data.names())}")

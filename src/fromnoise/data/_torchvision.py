@@ -13,12 +13,12 @@ DEFAULT_ROOT = Path("~/.cache/fromnoise")
 
 
 class TorchvisionSet:
-    """The training split of a torchvision data set; subclasses name it."""
+    """A torchvision data set with a training and a test split; subclasses name it."""
 
     kind: str
 
-    def load(self, root: Path | None) -> InMemory:
-        """uint8 [N, C, H, W] with labels.
+    def load(self, root: Path | None, split: str = "train") -> InMemory:
+        """uint8 [N, C, H, W] with labels, of the split "train" or "test".
 
         Raises:
             FromNoiseError: torchvision is missing, or the files are neither there nor can be downloaded.
@@ -30,17 +30,18 @@ class TorchvisionSet:
         where = (root or DEFAULT_ROOT).expanduser()
         make = getattr(datasets, self.kind)
         try:
-            found = make(str(where), train=True, download=False)
+            found = make(str(where), train=split == "train", download=False)
         except (RuntimeError, OSError):
-            found = self._download(make, where)
+            found = self._download(make, where, split)
         pixels = np.asarray(found.data)
         pixels = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
         labels = torch.as_tensor(found.targets, dtype=torch.int64)
-        return InMemory(self.kind.lower(), torch.from_numpy(pixels.copy()), labels, list(found.classes))
+        name = self.kind.lower() if split == "train" else f"{self.kind.lower()}, {split} split"
+        return InMemory(name, torch.from_numpy(pixels.copy()), labels, list(found.classes))
 
-    def _download(self, make: Any, where: Path) -> Any:
+    def _download(self, make: Any, where: Path, split: str) -> Any:
         try:
-            return make(str(where), train=True, download=True)
+            return make(str(where), train=split == "train", download=True)
         except (RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise FromNoiseError(f"{self.kind} is not under {where} and could not be downloaded ({reason}); "

@@ -6,6 +6,6 @@ from fromnoise.registry import register
 
 @register("cifar10")
 class CIFAR10(TorchvisionSet):
-    """The training split of CIFAR10, through torchvision."""
+    """Both splits of CIFAR10, through torchvision."""
 
     kind = "CIFAR10"

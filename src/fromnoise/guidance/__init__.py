@@ -2,4 +2,4 @@
 
 from fromnoise.lazy import lazy_attributes
 
-__getattr__, __dir__ = lazy_attributes(__name__, Wrapper="_base", Clip="clip")
+__getattr__, __dir__ = lazy_attributes(__name__, Wrapper="_base", Clip="clip", Revalued="revalued")

@@ -16,6 +16,13 @@ class Objective(ABC):
     draws: ClassVar[int] = 1
     """Independent normal draws that one example needs: with more than one `noise` is [B, draws, ...]."""
 
+    def check(self, denoiser: Denoiser) -> None:  # noqa: B027  most fit every model
+        """Before training: whether this objective can train that model.
+
+        Raises:
+            FromNoiseError: it cannot; with the way out.
+        """
+
     @abstractmethod
     def __call__(
         self,

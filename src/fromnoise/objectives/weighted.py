@@ -30,9 +30,12 @@ class WeightedTerm(Weighted):
         FromNoiseError: the variance is learned, so that the weight would be too: use "vlb" or "hybrid".
     """
 
-    def weight(self, p: Prediction, t: Level, denoiser: Denoiser, chain: Chain) -> Tensor:
+    def check(self, denoiser: Denoiser) -> None:
         if denoiser.variance.outputs != 1:
             raise FromNoiseError("objective weighted needs a fixed variance; with a learned one use hybrid or vlb")
+
+    def weight(self, p: Prediction, t: Level, denoiser: Denoiser, chain: Chain) -> Tensor:
+        self.check(denoiser)
         s = chain.below(t)
         k = step(t, s)
         last = s.sigma == 0

@@ -111,6 +111,7 @@ class Trainer:
         if c.batch_size % (world * c.accumulate):
             raise FromNoiseError(f"train.batch_size {c.batch_size} does not divide into {world} processes "
                                  f"times train.accumulate {c.accumulate}")  # fmt: skip
+        self.objective.check(self.denoiser)
         self.progress = Progress()
         self.network = self.denoiser.network  # raw; the denoiser calls it through DDP where there are many
         self.hardware.prepare(self.network, inference=False)
