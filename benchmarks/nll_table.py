@@ -84,9 +84,8 @@ def main() -> None:
             rows.append((objective, schedule, "large" if objective == "simple" else "learned", found))
             if objective == "simple":
                 rows.append((objective, schedule, "small", nll(run, data, asked.n, "fixed_small")))
-    print(
-        "\n| objective | schedule | variance | bits/dim | +- | prior | steps | decoder |\n|---|---|---|---|---|---|---|---|"
-    )
+    print("\n| objective | schedule | variance | bits/dim | +- | prior | steps | decoder |")
+    print("|---|---|---|---|---|---|---|---|")
     for objective, schedule, variance, r in rows:
         print(f"| {objective} | {schedule} | {variance} | {r['bits_per_dim']:.3f} | {r['standard_error']:.3f} | "
               f"{r['prior']:.5f} | {sum(r['steps']):.3f} | {r['decoder']:.3f} |")  # fmt: skip

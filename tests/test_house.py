@@ -21,6 +21,7 @@ LAYERS = [
     ["bound"],
     ["oracle"],
     ["guidance"],
+    ["langevin"],
     ["samplers"],
     ["objectives", "times"],
     ["likelihood"],
@@ -29,6 +30,7 @@ LAYERS = [
     ["train"],
     ["recipes"],
     ["io"],
+    ["compose", "metrics"],
     ["figures", "interop", "verify"],
     ["cli"],
 ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fromnoise import noise as counted
 from fromnoise.denoise import Cond, Denoiser
-from fromnoise.gaussian import Gaussian, Level, diffuse, forward, like, marginal, step
+from fromnoise.gaussian import Gaussian, Level, diffuse, family, forward, like, marginal, step
 from fromnoise.parameterize import Prediction
 from fromnoise.schedules._base import Chain
 from fromnoise.variance import Optimal, reverse
@@ -52,6 +52,23 @@ def step_terms(
     kl = Gaussian(like(k.from_x_t, x0) * p.x_t + like(k.from_x0, x0) * x0, like(log_var, x0)).kl(model)
     nll = -decoder(model, x0) if bool(last.any()) else kl
     return torch.where(last, nll, kl).flatten(1).sum(1)
+
+
+def family_terms(p: Prediction, x0: Tensor, t: Level, s: Level, eta: float) -> Tensor:
+    """KL(q_v(x_s | x_t, x_0) | q_v(x_s | x_t, x0hat)) in nats, [B], v = eta^2 beta-tilde: a term of J_sigma.
+
+    It is gamma |eps - epshat|^2 with a gamma that no model changes, so that every member of DDIM's family is trained by
+    the same loss (Sedykh eq. 4.15-4.18). At eta = 1 it is L_t with the small variance.
+
+    Args:
+        p: the prediction at x_t.
+        x0: the data, [B, ...].
+        t, s: levels, [B], s cleaner and not clean.
+        eta: in (0, 1].
+    """
+    variance = eta**2 * step(t, s).variance
+    eps = (p.x_t - like(t.alpha, x0) * x0) / like(t.sigma, x0)
+    return family(x0, eps, s, variance).kl(family(p.x0, p.eps, s, variance)).flatten(1).sum(1)
 
 
 def path_terms(

@@ -151,6 +151,34 @@ def posterior(x0: Tensor, x_t: Tensor, t: Level, s: Level) -> Gaussian:
     return Gaussian(like(k.from_x_t, x_t) * x_t + like(k.from_x0, x_t) * x0, like(torch.log(k.variance), x_t))
 
 
+def family(x0: Tensor, eps: Tensor, s: Level, variance: Tensor) -> Gaussian:
+    """q_v(x_s | x_t, x_0) = N(alpha_s x_0 + sqrt(sigma_s^2 - v) eps, v I), eps = (x_t - alpha_t x_0) / sigma_t.
+
+    DDIM's family: for every v in [0, sigma_s^2] the marginals are DDPM's, and at v = beta-tilde it is the posterior.
+    Source: Sedykh eq. 4.7-4.9 (whose alpha is alpha_bar), DDIM eq. 7.
+
+    Args:
+        x0, eps: what x_t is made of, [B, ...].
+        s: the cleaner level.
+        variance: v, float64, scalar or [B].
+    """
+    keep = torch.sqrt(s.sigma**2 - variance)
+    return Gaussian(like(s.alpha, x0) * x0 + like(keep, eps) * eps, like(torch.log(variance), x0))
+
+
+def family_forward(x0: Tensor, x_s: Tensor, s: Level, t: Level, variance: Tensor) -> Gaussian:
+    """q_v(x_t | x_s, x_0) by Bayes' rule from `family`: DDIM's forward step, which knows x_0 (Sedykh eq. 4.10).
+
+    With k = sqrt(sigma_s^2 - v) / sigma_t it is the Gaussian of precision k^2/v + 1/sigma_t^2. At v = beta-tilde x_0
+    falls out and it is q(x_t | x_s).
+    """
+    k = torch.sqrt(s.sigma**2 - variance) / t.sigma
+    precision = k**2 / variance + 1 / t.sigma**2
+    of_x_s = k / variance / precision
+    of_x0 = (t.alpha / t.sigma**2 - k / variance * (s.alpha - k * t.alpha)) / precision
+    return Gaussian(like(of_x_s, x_s) * x_s + like(of_x0, x0) * x0, like(-torch.log(precision), x_s))
+
+
 def diffuse(x0: Tensor, noise: Tensor, t: Level) -> Tensor:
     """x_t = alpha_t x_0 + sigma_t eps (Sedykh eq. 2.9)."""
     return like(t.alpha, x0) * x0 + like(t.sigma, x0) * noise

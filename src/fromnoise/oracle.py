@@ -5,6 +5,7 @@ and the posterior mean E[x_0 | x_t] have closed forms. `.denoiser(schedule)` is 
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +104,19 @@ class GaussianMixture:
         """The exact Denoiser of this distribution, float64."""
         return _Oracle(self, schedule, variance, (self.dim,))
 
+    def given(self, components: Sequence[int]) -> "GaussianMixture":
+        """p(x_0 | y), y being "one of these components"."""
+        chosen = list(components)
+        return GaussianMixture(self.log_weights[chosen].exp(), self.means[chosen], self.covariances[chosen])
+
+    def log_class(self, x: Tensor, level: Level, components: Sequence[int]) -> Tensor:
+        """log p(y | x_t) = log of the sum of the responsibilities: [N, D] -> [N] (Sedykh eq. 4.21-4.24)."""
+        return torch.logsumexp(torch.log_softmax(self._parts(x, level)[0], 1)[:, list(components)], 1)
+
+    def conditional_denoiser(self, schedule: Schedule, classes: Sequence[Sequence[int]]) -> Denoiser:
+        """The exact Denoiser of p(x_0 | label): cond["label"] in 0..len(classes) - 1, and -1 for no label."""
+        return _ConditionalOracle(self, schedule, [self.given(c) for c in classes])
+
 
 class FiniteData:
     """p(x_0) uniform over a finite data set: the empirical denoiser, which a network trained for ever becomes.
@@ -173,3 +187,16 @@ class _Oracle(Denoiser):
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         x0 = self.truth.moments(x_t, t)[0]
         return Prediction(x_t, t, x0.to(x_t), X0(), self.schedule)
+
+
+class _ConditionalOracle(_Oracle):
+    """One oracle for each label, and the whole distribution for label -1."""
+
+    def __init__(self, whole: GaussianMixture, schedule: Schedule, parts: Sequence[GaussianMixture]):
+        super().__init__(whole, schedule, "fixed_large", (whole.dim,))
+        self.parts = [*parts, whole]  # label -1 is the last
+
+    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
+        label = cond["label"] if cond else torch.full((len(x_t),), -1)
+        every = torch.stack([part.moments(x_t, t)[0] for part in self.parts])
+        return Prediction(x_t, t, every[label, torch.arange(len(x_t))].to(x_t), X0(), self.schedule)

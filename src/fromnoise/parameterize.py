@@ -163,6 +163,8 @@ class Prediction:
         kind: the parameterisation that says what the output means.
         schedule: the schedule that t belongs to.
         variance: learned fraction of the log-variance between beta-tilde (0) and b (1), of the shape of x_t.
+        guide: scale * grad log p(y | x_t), of the shape of x_t: x0, eps, score and v are those of the guided density
+            q(x_t) p(y | x_t)^scale; the reverse step shifts its mean by the variance times it (see `reverse`).
     """
 
     x_t: Tensor
@@ -171,6 +173,7 @@ class Prediction:
     kind: Parameterization
     schedule: Schedule
     variance: Tensor | None = None
+    guide: Tensor | None = None
 
     @cached_property
     def _equation(self) -> Equation:
@@ -180,11 +183,19 @@ class Prediction:
         return like(of_x_t, self.x_t) * self.x_t + like(of_output, self.x_t) * self.output
 
     @cached_property
-    def x0(self) -> Tensor:
-        """E[x_0 | x_t] as predicted: (fe x_t - sigma k F) / (alpha fe - sigma f0) (Sedykh eq. 4.11 for eps)."""
+    def plain_x0(self) -> Tensor:
+        """x_0 as the network predicts it, without the guide."""
         k, f0, fe = self._equation
         det = self.t.alpha * fe - self.t.sigma * f0
         return self._combine(fe / det, -self.t.sigma * k / det)
+
+    @cached_property
+    def x0(self) -> Tensor:
+        """E[x_0 | x_t] as predicted: (fe x_t - sigma k F) / (alpha fe - sigma f0) (Sedykh eq. 4.11 for eps)."""
+        return self._shift(self.plain_x0, self.t.sigma**2 / self.t.alpha)
+
+    def _shift(self, value: Tensor, factor: Tensor) -> Tensor:
+        return value if self.guide is None else value + like(factor, value) * self.guide
 
     @property
     def x0_per_output(self) -> Tensor:
@@ -197,12 +208,13 @@ class Prediction:
         """(alpha k F - f0 x_t) / (alpha fe - sigma f0)."""
         k, f0, fe = self._equation
         det = self.t.alpha * fe - self.t.sigma * f0
-        return self._combine(-f0 / det, self.t.alpha * k / det)
+        return self._shift(self._combine(-f0 / det, self.t.alpha * k / det), -self.t.sigma)
 
     @cached_property
     def score(self) -> Tensor:
-        """grad log q(x_t) = -eps / sigma = (alpha x_0 - x_t) / sigma^2 (Sedykh eq. 3.29)."""
-        return self._combine(*self.kind.score_factors(self.t, self._equation))
+        """grad log q(x_t) = -eps / sigma = (alpha x_0 - x_t) / sigma^2 (Sedykh eq. 3.22-3.29)."""
+        score = self._combine(*self.kind.score_factors(self.t, self._equation))
+        return self._shift(score, torch.ones_like(self.t.sigma))
 
     @cached_property
     def v(self) -> Tensor:
@@ -211,4 +223,4 @@ class Prediction:
 
     def with_x0(self, x0: Tensor) -> "Prediction":
         """The prediction of another x_0 at the same x_t; eps, score and v follow from it."""
-        return replace(self, output=x0, kind=X0())
+        return replace(self, output=x0, kind=X0(), guide=None)

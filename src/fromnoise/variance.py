@@ -110,9 +110,10 @@ def variance(name: str | Variance) -> Variance:
 def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain | None = None) -> Gaussian:
     """p(x_s | x_t) = N((a sigma_s^2 / sigma_t^2) x_t + (alpha_s b / sigma_t^2) x0hat, variance).
 
-    With x0hat from eps this is Sedykh eq. 2.80 and Algorithm 2. At s = 0 the variance is the chain's
-    first-step rule where a chain is given (the likelihood needs it), and 0 where none is (a sampler ends
-    on the mean: "z if t > 1").
+    With x0hat from eps this is Sedykh eq. 2.11-2.12, 2.72-2.80 and Algorithm 2. A prediction with a guide shifts the
+    mean by the variance times it: p(x_s | x_t) p(y | x_s) to first order (Sedykh eq. 4.20; Dhariwal and Nichol 2021).
+    At s = 0 the variance is the chain's first-step rule where a chain is given (the likelihood needs it), and 0 where
+    none is (a sampler ends on the mean: "z if t > 1").
 
     Args:
         p: the prediction at x_t.
@@ -121,7 +122,7 @@ def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain 
         chain: the chain that t and s are neighbours in.
     """
     k = step(t, s)
-    mean = like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.x0
+    mean = like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.plain_x0
     if bool((s.sigma == 0).all()) and chain is None:
         return Gaussian(mean, like(torch.log(k.variance), p.x_t))
     last = s.sigma == 0
@@ -129,4 +130,7 @@ def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain 
     small = torch.log(torch.where(last, 1.0, k.variance))
     small = torch.where(last, -torch.inf if chain is None else chain.first_log_var, small)
     log_var = variance.log_var(p, k, small)
-    return Gaussian(mean, log_var if log_var.shape == p.x_t.shape else like(log_var, p.x_t))
+    log_var = log_var if log_var.shape == p.x_t.shape else like(log_var, p.x_t)
+    if p.guide is not None:
+        mean = mean + torch.exp(log_var) * p.guide
+    return Gaussian(mean, log_var)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.gaussian import Level, like, step
+from fromnoise.gaussian import Level, family, step
 from fromnoise.registry import register
 from fromnoise.samplers._base import Noise, Sampler
 
@@ -41,7 +40,5 @@ class DDIM(Sampler):
     ) -> tuple[Tensor, Any]:
         p = denoiser(x, t, cond)
         var = self.eta**2 * step(t, s).variance
-        mean = like(s.alpha, x) * p.x0 + like(torch.sqrt(s.sigma**2 - var), x) * p.eps
-        if s.is_clean or self.eta == 0:
-            return mean, state
-        return mean + like(torch.sqrt(var), x) * noise(), state
+        q = family(p.x0, p.eps, s, var)
+        return (q.mean if s.is_clean or self.eta == 0 else q.sample(noise())), state

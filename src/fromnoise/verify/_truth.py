@@ -65,3 +65,10 @@ class Slope(torch.nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         return 0.8 * torch.tanh(x)
+
+
+class Straight(torch.nn.Module):
+    """A linear network that is no exact denoiser."""
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return 0.6 * x - 0.2

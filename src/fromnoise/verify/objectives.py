@@ -129,13 +129,6 @@ def importance_sampling_is_unbiased() -> Sides:
     return expected, torch.cat([p, mean[None]])
 
 
-class Straight(torch.nn.Module):
-    """A linear network that is no exact denoiser."""
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        return 0.6 * x - 0.2
-
-
 def path_quadrature(row: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Mean and variance of the path form and of the posterior form of L_t, over x_0 = +-1/2 and the noise."""
     nodes, weights = hermite(8)  # exact: the network is linear, so that everything is a polynomial

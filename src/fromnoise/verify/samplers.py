@@ -6,8 +6,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from fromnoise.bound import family_terms, step_terms
 from fromnoise.denoise import Denoiser
-from fromnoise.gaussian import Level, diffuse, posterior, step
+from fromnoise.gaussian import Level, diffuse, family, family_forward, marginal, posterior, step
 from fromnoise.oracle import GaussianMixture
 from fromnoise.parameterize import Prediction, parameterization
 from fromnoise.samplers._base import Sampler
@@ -253,13 +254,42 @@ def sigma_hat_is_fixed_large() -> Sides:
     return torch.stack(theory), torch.stack(practice)
 
 
+@check("Sedykh eq. 4.7-4.10")
+def the_familys_forward_step() -> Sides:
+    """q_v(x_t | x_s, x_0) q_v(x_s | x_0) = q_v(x_s | x_t, x_0) q_v(x_t | x_0) for every v of DDIM's family"""
+    t, s, x0, x_s, x_t = LINEAR.level(400), LINEAR.level(250), ONE * 0.4, ONE * -0.3, ONE * 0.9
+    theory, practice = [], []
+    for eta in (0.2, 0.7, 1.0):
+        v = eta**2 * step(t, s).variance
+        eps = (x_t - t.alpha * x0) / t.sigma
+        back = family(x0, eps, s, v).log_prob(x_s) + marginal(x0, t).log_prob(x_t) - marginal(x0, s).log_prob(x_s)
+        theory.append(back)
+        practice.append(family_forward(x0, x_s, s, t, v).log_prob(x_t))
+    return torch.stack(theory), torch.stack(practice)
+
+
+@check("Sedykh eq. 4.15-4.18")
+def every_family_is_trained_by_the_same_loss() -> Sides:
+    """J_sigma's terms are gamma |eps - epshat|^2, gamma = (alpha_s sigma_t/alpha_t - sqrt(sigma_s^2 - v))^2/(2 v)"""
+    t, s = LINEAR.level(torch.tensor([400, 900])), LINEAR.level(torch.tensor([250, 899]))
+    x0, eps = torch.tensor([[0.4], [-0.7]], dtype=torch.float64), torch.tensor([[1.2], [0.3]], dtype=torch.float64)
+    p = line().denoiser(LINEAR)(diffuse(x0, eps, t), t)
+    theory, practice = [], []
+    for eta in (0.2, 0.7, 1.0):
+        v = eta**2 * step(t, s).variance
+        gamma = (s.alpha * t.sigma / t.alpha - torch.sqrt(s.sigma**2 - v)) ** 2 / (2 * v)
+        theory.append(gamma * (eps - p.eps)[:, 0] ** 2)
+        practice.append(family_terms(p, x0, t, s, eta))
+    theory.append(step_terms(line().denoiser(LINEAR, "fixed_small"), p, x0, t, s, LINEAR.chain))  # eta = 1 is L_t
+    practice.append(practice[-1])
+    return torch.stack(theory), torch.stack(practice)
+
+
 @check("Sedykh eq. 4.10")
 def ddims_forward_step_by_bayes() -> Sides:
     """q(x_t | x_s, x_0) = q(x_s | x_t, x_0) q(x_t | x_0)/q(x_s | x_0) does not depend on x_0 at sigma^2 = beta-tilde"""
     t, s = LINEAR.level(400), LINEAR.level(250)
     k, x_s, x_t, out = step(t, s), ONE * -0.3, ONE * 0.9, []
-    from fromnoise.gaussian import marginal
-
     for x0 in (-0.8, 0.0, 0.6):
         q = posterior(ONE * x0, x_t, t, s).log_prob(x_s) + marginal(ONE * x0, t).log_prob(x_t)
         out.append(q - marginal(ONE * x0, s).log_prob(x_s))

@@ -1,0 +1,66 @@
+"""Codecs: diffusion on latents is diffusion on encode(x), decoded at the end."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Codec(ABC):
+    """x -> z -> x, both batched."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """z = E(x) (Sedykh eq. 5.1)."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """x = D(z) (Sedykh eq. 5.2)."""
+
+
+class Scaled(Codec):
+    """z = c E(x) with c = 1 / std of E(x) over `sample`: latents of unit variance, which every schedule assumes.
+
+    The factor that is missing in Sedykh eq. 5.3; latent diffusion's 0.18215 is one. Training then is any objective on
+    `encode(x)`.
+
+    Args:
+        codec: whose latents are scaled.
+        sample: data that the standard deviation is measured on, [B, ...].
+    """
+
+    def __init__(self, codec: Codec, sample: Tensor):
+        self.codec = codec
+        self.scale = 1 / codec.encode(sample).std().item()
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.scale * self.codec.encode(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return self.codec.decode(z / self.scale)
+
+
+class PCA(Codec):
+    """z = V'(x - mean), V the k leading eigenvectors of the covariance: the best linear codec.
+
+    Its mean squared error, summed over the elements, is the sum of the dropped eigenvalues, and so is the Frechet
+    distance between data and reconstructions.
+
+    Args:
+        sample: data, [N, ...], N above k.
+        k: size of the latent.
+    """
+
+    def __init__(self, sample: Tensor, k: int):
+        flat = sample.flatten(1).double()
+        if not 1 <= k <= flat.shape[1]:
+            raise ValueError(f"k must lie between 1 and {flat.shape[1]}, got {k}")
+        self.shape, self.mean = sample.shape[1:], flat.mean(0)
+        self.eigenvalues, vectors = torch.linalg.eigh(torch.cov(flat.T, correction=0).reshape(len(self.mean), -1))
+        self.basis = vectors[:, -k:]
+
+    def encode(self, x: Tensor) -> Tensor:
+        return ((x.flatten(1).double() - self.mean) @ self.basis).to(x.dtype)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return (z.double() @ self.basis.T + self.mean).to(z.dtype).view(-1, *self.shape)

@@ -1,0 +1,41 @@
+"""Classifier guidance: the gradient of log p(y | x_t) steers the sampler."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Level
+from fromnoise.guidance._base import Wrapper
+from fromnoise.parameterize import Prediction
+
+LogProb = Callable[[Tensor, Level, Cond | None], Tensor]
+"""(x_t, t, cond) -> log p(y | x_t), [B], differentiable in x_t; y is in cond."""
+
+
+class Classifier(Wrapper):
+    """score <- score + scale grad log p(y | x_t), the score of q(x_t) p(y | x_t)^scale; scale 1 is Bayes' rule.
+
+    Samplers that use eps see eps - scale sigma_t grad log p (Sedykh Algorithm 4, with the logarithm and the scale that
+    are missing there); the ancestral step shifts its mean by the variance times the gradient (Sedykh eq. 4.20-4.25).
+
+    Args:
+        denoiser: unconditional, or whatever is to be steered.
+        log_prob: a classifier of noisy states.
+        scale: 0 leaves the denoiser as it is.
+    """
+
+    def __init__(self, denoiser: Denoiser, log_prob: LogProb, scale: float = 1.0):
+        super().__init__(denoiser)
+        self.log_prob, self.scale = log_prob, scale
+
+    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
+        p = self.inner(x_t, t, cond)
+        if not self.scale:
+            return p
+        with torch.enable_grad():
+            x = x_t.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.log_prob(x, t, cond).sum(), x)
+        return replace(p, guide=self.scale * slope)

@@ -1,0 +1,129 @@
+"""Guidance, exact on a mixture."""
+
+import torch
+
+from fromnoise.gaussian import Level, step
+from fromnoise.guidance.classifier import Classifier
+from fromnoise.guidance.classifier_free import ClassifierFree
+from fromnoise.oracle import GaussianMixture
+from fromnoise.samplers.ddim import DDIM
+from fromnoise.schedules.cosine import Cosine
+from fromnoise.variance import FixedSmall, reverse
+from fromnoise.verify._check import Sides, check
+from fromnoise.verify._truth import GRID, LINEAR, POINTS, integral, line, log_normal
+
+T = LINEAR.level(300)
+X = POINTS[:, None]
+LABEL = {"label": torch.zeros(5, dtype=torch.int64)}  # class 0: the first two components
+NONE = {"label": torch.tensor(-1)}
+
+
+def _guided(scale: float) -> Classifier:
+    truth = line()
+    return Classifier(truth.denoiser(LINEAR), lambda x, t, cond: truth.log_class(x, t, (0, 1)), scale)
+
+
+def _free(scale: float) -> ClassifierFree:
+    return ClassifierFree(line().conditional_denoiser(LINEAR, [(0, 1), (2,)]), NONE, scale)
+
+
+@check("Sedykh eq. 4.21-4.25; math: conditioning")
+def classifier_at_scale_1_is_bayes() -> Sides:
+    """classifier guidance with scale 1: score, eps and x0 are those of q(x_t | y), in closed form"""
+    given, p = line().given((0, 1)).denoiser(LINEAR)(X, T), _guided(1.0)(X, T)
+    return torch.stack([given.score, given.eps, given.x0]), torch.stack([p.score, p.eps, p.x0])
+
+
+@check("Sedykh eq. 4.25, 4.26-4.30")
+def scale_0_and_1() -> Sides:
+    """classifier-free: scale 0 is the unconditional score, 1 the conditional, g the line through both"""
+    plain, given = line().score(X, T), line().given((0, 1)).score(X, T)
+    theory = torch.stack([plain, given, 3 * given - 2 * plain])
+    return theory, torch.stack([_free(g)(X, T, LABEL).score for g in (0.0, 1.0, 3.0)])
+
+
+@check("Sedykh eq. 4.25, 4.26-4.30; Sedykh eq. 4.21-4.24")
+def both_guidances_are_one() -> Sides:
+    """with exact models classifier and classifier-free guidance give the same score at every scale"""
+    scales = (0.5, 1.0, 2.0, 7.5)
+    return torch.stack([_guided(g)(X, T).score for g in scales]), torch.stack(
+        [_free(g)(X, T, LABEL).score for g in scales]
+    )
+
+
+@check("Sedykh Algorithm 4")
+def algorithm_4_shifts_by_the_logarithm() -> Sides:
+    """epshat = eps - scale sqrt(1 - abar_t) grad log p(y | x_t): the logarithm and the scale are needed"""
+    truth, scale = line(), 2.0
+    eps = truth.denoiser(LINEAR)(X, T).eps
+    slope = truth.given((0, 1)).score(X, T) - truth.score(X, T)
+    p_y = torch.exp(truth.log_class(X, T, (0, 1)))[:, None]
+    return eps - scale * T.sigma * slope, _guided(scale)(X, T).eps, eps - T.sigma * p_y * slope
+
+
+@check("Sedykh Algorithm 4; Sedykh eq. 4.14")
+def guided_ddim_step() -> Sides:
+    """DDIM's step with epshat: sqrt(abar_s) (x_t - sqrt(1 - abar_t) epshat)/sqrt(abar_t) + sqrt(1 - abar_s) epshat"""
+    s, guided = LINEAR.level(250), _guided(2.0)
+    eps = guided(X, T).eps
+    expected = s.alpha * (X - T.sigma * eps) / T.alpha + s.sigma * eps
+    return expected, DDIM().step(guided, X, T, s, None, lambda: X, None)[0]
+
+
+@check("Sedykh eq. 4.20", 1e-6)
+def the_guided_step_is_a_product() -> Sides:
+    """p(x_s | x_t) p(y | x_s), normalised, has the mean of the shifted Gaussian for small steps, by quadrature"""
+    schedule = Cosine(T=100_000)
+    t, s = schedule.level(30_000), schedule.level(29_999)
+    truth, variance = line(), FixedSmall()
+    guided = Classifier(truth.denoiser(schedule), lambda x, at, cond: truth.log_class(x, at, (0, 1)), 1.0)
+    plain = reverse(truth.denoiser(schedule)(X, t), t, s, variance)
+    width = torch.exp(plain.log_var / 2)
+    x_s = plain.mean + width * torch.linspace(-9, 9, 2001, dtype=torch.float64)
+    flat = x_s.reshape(-1, 1)
+    weight = log_normal(x_s, plain.mean, torch.exp(plain.log_var)) + truth.log_class(flat, s, (0, 1)).view(x_s.shape)
+    weight = torch.exp(weight - weight.max(1, keepdim=True).values)
+    mean = torch.trapezoid(weight * x_s, x_s, dim=1) / torch.trapezoid(weight, x_s, dim=1)
+    assert step(t, s).variance > 0
+    return mean, reverse(guided(X, t), t, s, variance).mean[:, 0]
+
+
+@check("math: classifier-free guidance", 2e-3)
+def guidance_does_not_sample_the_tilted_density() -> Sides:
+    """N(0, 0.5^2) given, N(0, 1) not, scale 3: the flow's variance is c^(2g) u^(2(1-g)) = 0.0156, the product's 0.1"""
+    schedule = Cosine(T=4000)
+    both = GaussianMixture(torch.tensor([0.5, 0.5]), torch.zeros(2, 1), torch.tensor([0.25, 1.0]).view(2, 1, 1))
+    parts = [both.given([0]).denoiser(schedule), both.given([1]).denoiser(schedule)]
+    x = torch.ones(1, 1, dtype=torch.float64)
+    for t, s in schedule.steps(2000).pairs():
+        eps = 3 * parts[0](x, t).eps - 2 * parts[1](x, t).eps
+        x0 = (x - t.sigma * eps) / t.alpha
+        x = s.alpha * x0 + s.sigma * eps
+    return 0.5**6, x**2, 0.1
+
+
+@check("Sedykh eq. 4.20; Sedykh eq. 2.12")
+def a_guide_leaves_the_variance() -> Sides:
+    """guidance moves the mean of the reverse step by its variance times the guide, and not its variance"""
+    s, truth = LINEAR.level(250), line()
+    plain, shifted = (
+        reverse(truth.denoiser(LINEAR)(X, T), T, s, FixedSmall()),
+        reverse(_guided(2.0)(X, T), T, s, FixedSmall()),
+    )
+    slope = truth.given((0, 1)).score(X, T) - truth.score(X, T)
+    theory = torch.stack([plain.mean + 2 * torch.exp(plain.log_var) * slope, plain.log_var.expand(5, 1)])
+    return theory, torch.stack([shifted.mean, shifted.log_var.expand(5, 1)])
+
+
+@check("math: conditioning")
+def class_probabilities() -> Sides:
+    """p(y | x_t) = q(x_t | y) p(y)/q(x_t), by quadrature over x_0"""
+    truth, level = line(), Level(T.time, T.alpha, T.sigma)
+    joint = torch.zeros(2, 5, dtype=torch.float64)
+    for i, (w, m, v) in enumerate(
+        zip(truth.log_weights.exp(), truth.means[:, 0], truth.covariances[:, 0, 0], strict=True)
+    ):
+        density = integral(w * torch.exp(log_normal(GRID, m, v) + log_normal(X, T.alpha * GRID, T.sigma**2)))
+        joint[1] += density
+        joint[0] += density if i < 2 else 0
+    return joint[0] / joint[1], torch.exp(truth.log_class(X, level, (0, 1)))
