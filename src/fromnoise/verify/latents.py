@@ -56,7 +56,7 @@ def latents_are_scaled_to_unit_variance() -> Sides:
 
 @check("Sedykh eq. 5.3; Sedykh eq. 2.98", 1e-9)
 def simple_loss_on_latents() -> Sides:
-    """L_LDM of the exact denoiser of Gaussian latents N(0, S): E|eps - epshat|^2 = tr(alpha^2 S/(alpha^2 S + sigma^2))/D"""
+    """L_LDM of exact denoising of latents N(0, S): E|eps - epshat|^2 = tr(alpha^2 S/(alpha^2 S + sigma^2))/D"""
     t, var = LINEAR.level(300), torch.tensor([2.0, 0.5], dtype=torch.float64)
     truth = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.diag(var)[None]).denoiser(LINEAR)
     nodes, weights = hermite(4)
@@ -78,7 +78,7 @@ def frechet_of_gaussians() -> Sides:
 
 @check("Shorts table; Salimans et al. 2016")
 def inception_score_limits() -> Sides:
-    """the inception score is 1 when every p(y | x) is the same, K for K certain and balanced classes, exp of a KL between"""
+    """the inception score is 1 when every p(y | x) is the same, K for K certain and balanced classes"""
     same, certain = torch.full((40, 4), 0.25), torch.eye(4).repeat(10, 1)
     half = torch.tensor([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]).repeat(20, 1)
     values = [score(p, splits=5)[0] for p in (same, certain, half)]

@@ -25,6 +25,7 @@ from fromnoise.verify._truth import (
     LINEAR,
     SHORT,
     Slope,
+    Straight,
     hermite,
     integral,
     line,

@@ -52,7 +52,7 @@ def _expected(objective: Objective, network: torch.nn.Module) -> Tensor:
 
 @check("Sedykh eq. 3.1-3.7; Weng eq. 13")
 def energy_needs_no_constant() -> Sides:
-    """the score of exp(-f)/Z is -grad f, whatever Z is: f = x^4/4 - x^2, by differences of the normalised log-density"""
+    """the score of exp(-f)/Z is -grad f, whatever Z is: f = x^4/4 - x^2, by differences of the log-density"""
     f = lambda x: (x**4 / 4 - x**2).sum(1)  # noqa: E731
     log_z = torch.log(integral(torch.exp(-f(GRID[:, None]))))
     log_p = lambda x: -f(x) - log_z  # noqa: E731
@@ -76,7 +76,7 @@ def sliced_score_matching() -> Sides:
 
 @check("Sedykh eq. 3.11, 3.19-3.20; Vincent 2011")
 def denoising_score_matching() -> Sides:
-    """E|s(x_t) - grad log q(x_t | x_0)|^2/2 differs from the Fisher divergence by a constant; the gradient is over x_t"""
+    """E|s(x_t) - grad log q(x_t | x_0)|^2/2, gradient over x_t, differs from the Fisher divergence by a constant"""
     right = _fisher(Straight()) - _fisher(Bent())
     got = _expected(Denoising(), Straight()) - _expected(Denoising(), Bent())
     printed = _expected(_Flipped(), Straight()) - _expected(_Flipped(), Bent())
@@ -102,7 +102,7 @@ def ddpm_is_ncsn() -> Sides:
 
 @check("Sedykh eq. 3.16-3.18")
 def noise_conditional_score() -> Sides:
-    """on the ladder q_sigma(x) = int p(y) N(x; y, sigma^2) dy the exact denoiser's score is grad log q_sigma at every sigma"""
+    """q_sigma(x) = int p(y) N(x; y, sigma^2) dy: the exact denoiser's score is grad log q_sigma at every sigma"""
     ladder, truth = VE(T=10, sigma_min=0.1, sigma_max=3.0), normal(0.25)
     rows = [ladder.level(t) for t in (1, 4, 10)]
     x = POINTS[:, None]
@@ -145,7 +145,7 @@ def _annealed_variance(levels: list, n: int, step: float, convention: str) -> Te
 
 @check("Sedykh Algorithm 3", 5e-2)
 def annealed_needs_a_falling_ladder() -> Sides:
-    """Algorithm 3 on N(0, 0.25) with sigma from 1 down to 0.01 ends near 0.25; with the ladder as printed it does not"""
+    """Algorithm 3 on N(0, 0.25) with sigma falling from 1 to 0.01 ends near 0.25; rising, as printed, it does not"""
     ladder = VE(T=10, sigma_min=0.01, sigma_max=1.0)
     falling = [ladder.level(t) for t in range(10, 0, -1)]
     right = _annealed_variance(falling, 100, 2e-5, "written")
