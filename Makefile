@@ -6,7 +6,7 @@ RUN ?= runs/digits
 MINUTES ?=
 
 .DEFAULT_GOAL := digits
-.PHONY: digits test test-all check format bench clean
+.PHONY: digits test test-all mutants atlas check format bench clean
 
 digits: .venv/ready
 	$(BIN)/fromnoise train digits --out $(RUN) --resume $(if $(MINUTES),--minutes $(MINUTES))
@@ -17,6 +17,12 @@ test: .venv/ready-dev
 
 test-all: .venv/ready-dev
 	$(BIN)/python -m pytest -n 2
+
+mutants: .venv/ready-dev
+	$(BIN)/python tests/mutation/run.py
+
+atlas: .venv/ready-dev
+	$(BIN)/python docs/atlas/make.py
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ Decoder = Callable[[Gaussian, Tensor], Tensor]
 
 
 def prior_kl(denoiser: Denoiser, x0: Tensor, t: Level) -> Tensor:
-    """L_T = KL(q(x_T | x_0) | p(x_T)) in nats, [B] (Sedykh eq. 2.39)."""
+    """L_T = KL(q(x_T | x_0) | p(x_T)) in nats, [B] (Sedykh eq. 2.39; Weng eq. 24; Friedman eq. 21)."""
     prior = denoiser.schedule.prior()
     target = Gaussian(like(prior.mean, x0), like(prior.log_var, x0))
     return marginal(x0, t).kl(target).flatten(1).sum(1)
@@ -34,7 +34,7 @@ def step_terms(
 ) -> Tensor:
     """L_t in nats, [B]: the KL of each step, and the decoder's -log p(x_0 | x_1) where s is clean.
 
-    Source: Sedykh eq. 2.40 and 2.41; DDPM eq. 5 and 13.
+    Source: Sedykh eq. 2.40-2.41 and 2.81-2.89; DDPM eq. 5 and 13; Friedman eq. 33 and 35; Weng eq. 25-26.
 
     Args:
         denoiser: whose reverse variance is taken.

@@ -16,7 +16,9 @@ Cond = dict[str, Tensor]
 
 
 class Denoiser(nn.Module):
-    """x_t, t -> E[x_0 | x_t] (and eps, score, v: see `Prediction`).
+    """x_t, t -> E[x_0 | x_t] (and eps, score, v: see `Prediction`): one network for all levels.
+
+    Source: Sedykh eq. 3.17-3.18 and 3.21, where the level is a noise; Sedykh eq. 2.12, where it is a step.
 
     Args:
         network: F(x_t, time, **cond), torch's own types only; kept raw as `Denoiser.network`.

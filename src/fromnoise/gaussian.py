@@ -34,6 +34,7 @@ class Level:
 
     @property
     def log_snr(self) -> Tensor:
+        """log(alpha^2 / sigma^2) (Notes eq. 20)."""
         return 2 * (torch.log(self.alpha) - torch.log(self.sigma))
 
     @property
@@ -57,11 +58,11 @@ class Gaussian:
     log_var: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """mean + exp(log_var / 2) noise, with `noise` standard normal of the mean's shape (Sedykh eq. 2.5)."""
+        """mean + exp(log_var / 2) noise, with `noise` standard normal of the mean's shape (Sedykh eq. 2.4-2.5)."""
         return self.mean + torch.exp(self.log_var / 2) * noise
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log N(x; mean, var) in nats, element by element."""
+        """log N(x; mean, var) in nats, element by element: a density, which may exceed 1 (Sedykh eq. 2.1)."""
         return -((x - self.mean) ** 2 * torch.exp(-self.log_var) + self.log_var + math.log(2 * math.pi)) / 2
 
     def log_bin(self, x: Tensor, half: float = 1 / 255) -> Tensor:
@@ -93,7 +94,7 @@ class Gaussian:
         return torch.log(mass.clamp_min(1e-12))
 
     def kl(self, other: "Gaussian") -> Tensor:
-        """KL(self | other) in nats, element by element (Sedykh eq. 2.85; Friedman, "The Training Loss, Finally")."""
+        """KL(self | other) in nats, element by element (Sedykh eq. 2.82-2.86; Friedman eq. 32)."""
         ratio = self.log_var - other.log_var
         square = (self.mean - other.mean) ** 2 * torch.exp(-other.log_var)
         return (torch.expm1(ratio) - ratio + square) / 2
@@ -120,8 +121,9 @@ class Step(NamedTuple):
 def step(t: Level, s: Level) -> Step:
     """a = alpha_t / alpha_s, b = -sigma_t^2 expm1(log_snr_t - log_snr_s), and the posterior's coefficients.
 
-    This form of b = sigma_t^2 - a^2 sigma_s^2 has no cancellation. Source: Sedykh eq. 2.68; Friedman's
-    a_t, b_t and kappa_t^2 (corrected); Weng's beta-tilde and mu-tilde.
+    This form of b = sigma_t^2 - a^2 sigma_s^2 has no cancellation. Two steps make one: a a', a'^2 b + b' (Sedykh eq.
+    2.6-2.8, Sedykh Appendix A, Weng eq. 9-11). The posterior's numbers are what completing the square gives: Sedykh eq.
+    2.46-2.67 and 2.68; Friedman eq. 24-25 and 28-30 (a_t, b_t and kappa_t^2, corrected); Weng eq. 18-19.
 
     Raises:
         ValueError: s is not cleaner than t.
@@ -135,18 +137,25 @@ def step(t: Level, s: Level) -> Step:
 
 
 def marginal(x0: Tensor, t: Level) -> Gaussian:
-    """q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I) (Sedykh eq. 2.10; Friedman, "Scheduling choices"; Weng)."""
+    """q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I) (Sedykh eq. 2.10; Friedman eq. 10; Weng eq. 8)."""
     return Gaussian(like(t.alpha, x0) * x0, like(2 * torch.log(t.sigma), x0))
 
 
 def forward(x_s: Tensor, s: Level, t: Level) -> Gaussian:
-    """q(x_t | x_s) = N(a x_s, b I), s < t (Sedykh eq. 2.3 at s = t - 1; Friedman's gamma_t and sigma_t^2)."""
+    """q(x_t | x_s) = N(a x_s, b I), s < t, which for s = t - 1 is the texts' step with b = beta_t.
+
+    Source: Sedykh eq. 2.2-2.5; Friedman eq. 2, 8 and 14; Weng eq. 2 and 4; Notes eq. 1 and 8.
+    """
     k = step(t, s)
     return Gaussian(like(k.a, x_s) * x_s, like(torch.log(k.b), x_s))
 
 
 def posterior(x0: Tensor, x_t: Tensor, t: Level, s: Level) -> Gaussian:
-    """q(x_s | x_t, x_0), s < t; log_var is -inf at s = 0 (Sedykh eq. 2.68, DDPM eq. 6-7)."""
+    """q(x_s | x_t, x_0), s < t, by Bayes' rule; log_var is -inf at s = 0.
+
+    Source: Sedykh eq. 2.42-2.69 (2.53-2.67 with slips), DDPM eq. 6-7; Friedman eq. 19-20, 22-23, 26-27 and 31;
+    Weng eq. 16-17 and 19.
+    """
     k = step(t, s)
     return Gaussian(like(k.from_x_t, x_t) * x_t + like(k.from_x0, x_t) * x0, like(torch.log(k.variance), x_t))
 
@@ -180,7 +189,10 @@ def family_forward(x0: Tensor, x_s: Tensor, s: Level, t: Level, variance: Tensor
 
 
 def diffuse(x0: Tensor, noise: Tensor, t: Level) -> Tensor:
-    """x_t = alpha_t x_0 + sigma_t eps (Sedykh eq. 2.9)."""
+    """x_t = alpha_t x_0 + sigma_t eps, coefficients broadcast over each example's axes.
+
+    Source: Sedykh eq. 2.9; Friedman eq. 9; Weng eq. 7, 20 and 29; Notes eq. 2 and 9; Shorts eq. 1 (without the axes).
+    """
     return like(t.alpha, x0) * x0 + like(t.sigma, x0) * noise
 
 

@@ -17,7 +17,7 @@ def langevin(score: Score, x: Tensor, step: float, n: int, noise: Noise) -> Tens
 
     On N(0, s^2) its stationary variance is s^2 / (1 - step/(4 s^2)), and it diverges from step = 4 s^2 on: the bias
     vanishes with the step. Between modes that are far apart it does not move, and their weights stay those of the
-    start. Source: Sedykh eq. 3.14-3.15; Weng's Langevin step.
+    start. Source: Sedykh eq. 3.14-3.15; Weng eq. 13.
 
     Args:
         score: [B, ...] -> [B, ...].

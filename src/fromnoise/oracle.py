@@ -58,11 +58,11 @@ class GaussianMixture:
         return self.log_weights + log_normal, d, c, alpha, sigma
 
     def log_prob(self, x: Tensor, level: Level) -> Tensor:
-        """log q(x_t) in nats: [N, D] -> [N]."""
+        """log q(x_t) in nats, the data's density with noise added: [N, D] -> [N] (Sedykh eq. 3.16)."""
         return torch.logsumexp(self._parts(x, level)[0], 1)
 
     def score(self, x: Tensor, level: Level) -> Tensor:
-        """grad_x log q(x_t): [N, D] -> [N, D]."""
+        """grad_x log q(x_t): [N, D] -> [N, D] (Sedykh eq. 3.2)."""
         joint, d, c, _, _ = self._parts(x, level)
         return -torch.einsum("nk,nke,kde->nd", joint.softmax(1), d / c, self.eigenvectors)
 
@@ -95,7 +95,7 @@ class GaussianMixture:
         return mean, torch.einsum("k,kde->de", w, self.covariances) + torch.einsum("k,kd,ke->de", w, spread, spread)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n draws of x_0: [n, D], float64."""
+        """n draws of x_0 ~ q(x_0): [n, D], float64 (Weng eq. 1)."""
         k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
         z = torch.randn(n, self.dim, dtype=torch.float64, generator=generator)
         return self.means[k] + torch.einsum("nde,ne->nd", self.eigenvectors[k], self.eigenvalues[k].sqrt() * z)

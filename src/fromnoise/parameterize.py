@@ -60,7 +60,7 @@ class Parameterization(ABC):
 
 
 class Eps(Parameterization):
-    """F = eps, the noise relative to x_0 (Sedykh eq. 2.80, 2.98)."""
+    """F = eps, the noise relative to x_0 and not that of step t (Sedykh eq. 2.80, 2.98; Notes eq. 15)."""
 
     name = "eps"
 
@@ -70,7 +70,7 @@ class Eps(Parameterization):
 
 
 class X0(Parameterization):
-    """F = x_0, the clean data (Friedman's s_theta, "The Training Loss, Finally")."""
+    """F = x_0, the clean data (Friedman eq. 34)."""
 
     name = "x0"
 
@@ -102,7 +102,7 @@ class Score(Parameterization):
 
 
 class Mean(Parameterization):
-    """F = the mean of q(x_{t-1} | x_t, x_0), between neighbouring rows (Sedykh eq. 2.68, 2.89)."""
+    """F = the mean of q(x_{t-1} | x_t, x_0), of neighbouring rows (Sedykh eq. 2.68, 2.87-2.89; Friedman eq. 33)."""
 
     name = "mean"
 
@@ -191,7 +191,11 @@ class Prediction:
 
     @cached_property
     def x0(self) -> Tensor:
-        """E[x_0 | x_t] as predicted: (fe x_t - sigma k F) / (alpha fe - sigma f0) (Sedykh eq. 4.11 for eps)."""
+        """E[x_0 | x_t] as predicted: (fe x_t - sigma k F) / (alpha fe - sigma f0).
+
+        For eps it is (x_t - sqrt(1 - abar) eps) / sqrt(abar): Sedykh eq. 2.70-2.71 and 4.11, Weng eq. 20, Shorts eq. 3
+        (whose x0_hat is another number).
+        """
         return self._shift(self.plain_x0, self.t.sigma**2 / self.t.alpha)
 
     def _shift(self, value: Tensor, factor: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Variance(ABC):
 
 
 class FixedSmall(Variance):
-    """beta-tilde = b sigma_s^2 / sigma_t^2, the posterior's own (Sedykh eq. 2.68; Weng)."""
+    """beta-tilde = b sigma_s^2 / sigma_t^2, the posterior's own (Sedykh eq. 2.12, 2.68; Weng eq. 18; Notes eq. 12)."""
 
     name = "fixed_small"
 
@@ -47,7 +47,10 @@ class FixedSmall(Variance):
 
 
 class FixedLarge(Variance):
-    """b, which is beta_t when s = t - 1 (Sedykh 2.2; sigma-hat squared of 4.2); at the first step as FixedSmall."""
+    """b, which is beta_t when s = t - 1 and sigma-hat squared on a sub-sequence; at the first step as FixedSmall.
+
+    Source: Sedykh eq. 2.12 and 4.19; Notes eq. 12 and 17.
+    """
 
     name = "fixed_large"
 
@@ -75,7 +78,8 @@ class LearnedRange(Variance):
 class Optimal(Variance):
     """v* = beta-tilde + c^2 E tr Cov[x_0 | x_t] / D, c the posterior's weight of x_0: the best isotropic variance.
 
-    Source: Analytic-DPM (Bao et al. 2022), theorem 1; it minimises every L_t, the decoder's first step included.
+    Source: Analytic-DPM (Bao et al. 2022), theorem 1; it minimises every L_t, the decoder's first step included, and
+    with it the bound of Gaussian data is tight up to its prior term (Friedman eq. 37).
 
     Args:
         spread: t -> E tr Cov[x_0 | x_t] / D at that level, float64, like its alpha; exact for an oracle,
@@ -110,7 +114,8 @@ def variance(name: str | Variance) -> Variance:
 def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain | None = None) -> Gaussian:
     """p(x_s | x_t) = N((a sigma_s^2 / sigma_t^2) x_t + (alpha_s b / sigma_t^2) x0hat, variance).
 
-    With x0hat from eps this is Sedykh eq. 2.11-2.12, 2.72-2.80 and Algorithm 2. A prediction with a guide shifts the
+    With x0hat from eps this is Sedykh eq. 2.11-2.12, 2.72-2.80 and Sedykh Algorithm 2; Friedman eq. 3 and 34; Weng eq.
+    15, 21 and 27-28; Notes eq. 4, 11, 13 and 16. A prediction with a guide shifts the
     mean by the variance times it: p(x_s | x_t) p(y | x_s) to first order (Sedykh eq. 4.20; Dhariwal and Nichol 2021).
     At s = 0 the variance is the chain's first-step rule where a chain is given (the likelihood needs it), and 0 where
     none is (a sampler ends on the mean: "z if t > 1").

@@ -35,6 +35,7 @@ def schedule(request):
 
 
 def test_snr_falls_and_row_0_is_clean(schedule):
+    """Weng eq. 12: the SNR falls from row to row."""
     level = schedule.level(torch.arange(schedule.T + 1))
     assert level.alpha.dtype == level.sigma.dtype == torch.float64
     assert (level.alpha[0], level.sigma[0]) == (1, 0)

@@ -59,7 +59,10 @@ def vlb(
     decoder: Literal["exact", "tanh"] = "exact",
     callback: Callable[[], None] | None = None,
 ) -> Bound:
-    """The bound for every example, one draw of x_t for each term (Sedykh eq. 2.38-2.41, 2.95-2.97).
+    """The bound for every example, one draw of x_t for each term.
+
+    Source: Sedykh eq. 2.13-2.41 (the bound, its gap, its factors and its terms) and 2.95-2.97; Friedman eq. 5-6, 13-14,
+    19-21 and 36-37; Weng eq. 22-26; Notes eq. 5.
 
     The noise of example i is a function of (seed, first + i, step), whatever the batch is.
 

@@ -12,7 +12,7 @@ from fromnoise.schedules._base import Chain
 
 
 class Weighted(Objective):
-    """L = w(t) |x_0 - x0hat|^2 / D, D elements.
+    """L = w(t) |x_0 - x0hat|^2 / D, D elements: any weights have the same minimiser (Sedykh eq. 4.17).
 
     The error of x0hat is that of the network's output times a number of the level; both factors are multiplied in
     float64, so that no parameterisation cancels at any level.

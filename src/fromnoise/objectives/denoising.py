@@ -17,8 +17,8 @@ class Denoising(Objective):
     """L = sigma_t^2 |s(x_t) - grad log q(x_t | x_0)|^2 / 2 = |sigma_t s(x_t) + eps|^2 / 2.
 
     grad over x_t of log q(x_t | x_0) is -(x_t - alpha_t x_0) / sigma_t^2 = -eps / sigma_t, and the weight sigma^2 is
-    NCSN's. For a network that predicts eps it is D/2 times L_simple, term by term. Source: Vincent 2011; Sedykh eq.
-    3.11 (whose gradient is over the noisy x), 3.16-3.20.
+    NCSN's. For a network that predicts eps it is D/2 times L_simple, term by term.
+    Source: Vincent 2011; Sedykh eq. 3.11 (whose gradient is over the noisy x) and Sedykh eq. 3.16-3.20.
     """
 
     def __call__(

@@ -16,9 +16,10 @@ from fromnoise.schedules._base import Chain
 class Simple(Objective):
     """L = E |F(x_t, t) - target|^2, averaged over an example's elements, x_t = alpha x_0 + sigma eps.
 
-    With parameterization "eps" the target is the noise: Sedykh eq. 2.98 and Algorithm 1 (alpha_bar under
-    the roots), DDPM eq. 14, Weng's L_t^simple. With another parameterisation it is that one's target,
-    which weights the levels differently but has the same minimiser, the exact denoiser.
+    With parameterization "eps" the target is the noise: Sedykh eq. 2.94, 2.98 and Sedykh Algorithm 1 (alpha_bar under
+    the roots), DDPM eq. 14, Weng eq. 31-32, Notes eq. 6 and 14, Shorts eq. 2; on latents Sedykh eq. 5.3. With another
+    parameterisation it is that one's target, which weights the levels differently but has the same minimiser, the exact
+    denoiser.
     """
 
     def __call__(

@@ -22,7 +22,7 @@ class WeightedTerm(Weighted):
 
     c = alpha_s b / sigma_t^2 is the posterior's weight of x_0. In terms of eps the weight of |eps - epshat|^2 is
     beta_t^2 / (2 var alpha_t (1 - abar_t)), and with the variance beta-tilde it is (SNR_s - SNR_t)/2 for x_0.
-    Source: Sedykh eq. 2.89-2.93 and 4.17; Friedman eq. 33, 35 (with the 1/2 and the variance that are missing there);
+    Source: Sedykh eq. 2.89-2.94 and 4.17; Friedman eq. 33, 35 (with the 1/2 and the variance that are missing there);
     Weng eq. 30 (sigma^2 for |Sigma|^2). It differs from L_vlb by what the variance alone decides, and by the decoder's
     bins.
 

@@ -82,6 +82,8 @@ def sample(
 ) -> Tensor:
     """Draw samples: x_T from the schedule's prior, then one step of the sampler for each pair of levels.
 
+    Source: Sedykh eq. 2.11 and 4.12-4.13; Friedman eq. 4 (t = T..1) and 13; Weng eq. 14; Notes eq. 7.
+
     The noise of sample i of seed s is the same bit for bit whatever `batch_size` is, on every device; the
     samples then agree as far as the network's kernels do (1e-4 in float32).
 

@@ -20,7 +20,8 @@ class Ancestral(Sampler):
 
     For s = t - 1 this is Algorithm 2 with alpha_bar under the roots of eps:
     x_{t-1} = (x_t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t) + sigma_t z, z = 0 at t = 1.
-    Source: Sedykh Algorithm 2 and eq. 2.80, DDPM Algorithm 2. On a sub-sequence, "fixed_large" is the row
+    Source: Sedykh Algorithm 2 and Sedykh eq. 2.80, DDPM Algorithm 2; Notes eq. 7, 16 and 18 (with 1/sqrt(1 - beta_t)),
+    Shorts eq. 4 (which must step to this mean). On a sub-sequence, "fixed_large" is the row
     sigma-hat of Sedykh fig 4.2.
 
     Args:

@@ -19,7 +19,8 @@ class DDIM(Sampler):
 
     beta-tilde = b sigma_s^2 / sigma_t^2 is the posterior's variance, so that eta = 1 is the ancestral
     sampler with "fixed_small", and eta = 0 a first-order solver of the probability-flow ODE.
-    Source: Sedykh eq. 4.14 and 4.19 (whose alpha is alpha_bar), DDIM eq. 12 and 16.
+    Source: Sedykh eq. 4.13-4.14 and 4.19 (whose alpha is alpha_bar), DDIM eq. 12 and 16. DDPM's mean without noise is
+    not this step (Notes eq. 17).
 
     Args:
         eta: scale of the noise's standard deviation, in [0, 1].

@@ -14,7 +14,7 @@ from fromnoise.schedules import _spacing
 
 
 class Schedule(ABC):
-    """t -> (alpha_t, sigma_t), with the signal-to-noise ratio falling as t grows and t = 0 the clean data."""
+    """t -> (alpha_t, sigma_t), the signal-to-noise ratio falling as t grows, t = 0 the clean data (Weng eq. 12)."""
 
     @abstractmethod
     def level(self, t: float | Tensor) -> Level:
@@ -78,7 +78,10 @@ class Discrete(Schedule):
 
     @classmethod
     def betas(cls, beta: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t), abar_t = prod (1 - beta_i) (Sedykh eq. 2.9)."""
+        """alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t), abar_t = prod (1 - beta_i), i = 1..t.
+
+        Source: Sedykh eq. 2.9 (whose product starts at 0); Weng eq. 3 and 6; Notes eq. 3, 10 and 19.
+        """
         log_alpha_bar = torch.cumsum(torch.log1p(-beta.double()), 0)
         return torch.exp(log_alpha_bar / 2), torch.sqrt(-torch.expm1(log_alpha_bar))
 
@@ -133,6 +136,7 @@ class Discrete(Schedule):
         return scale * torch.sigmoid(log_snr).sqrt(), scale * torch.sigmoid(-log_snr).sqrt()
 
     def prior(self) -> Gaussian:
+        """N(0, I), which x_T is close to if sum beta is large (Sedykh eq. 4.8 and 4.12; Weng eq. 5; Friedman eq. 7)."""
         zero = torch.zeros((), dtype=torch.float64, device="cpu")
         return Gaussian(zero, zero)
 
@@ -149,7 +153,7 @@ class Discrete(Schedule):
 
 
 class Chain(Sequence[Level]):
-    """Strictly descending levels, clean last: what a sampler walks and what the bound is summed over.
+    """Strictly descending levels, clean last: what a sampler walks and what the bound is summed over (Friedman eq. 1).
 
     A sequence of scalar levels, the noisiest first; `levels` is the same as one batch.
     """

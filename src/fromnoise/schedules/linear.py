@@ -10,7 +10,7 @@ from fromnoise.schedules._base import Discrete
 class Linear(Discrete):
     """beta_t = beta_start + (beta_end - beta_start) (t - 1) / (T - 1), t = 1..T.
 
-    Source: Sedykh 2.1 (after eq. 2.10), DDPM section 4.
+    Source: Sedykh 2.1, DDPM section 4; Weng eq. 3; Notes eq. 21.
 
     Args:
         T: number of steps.

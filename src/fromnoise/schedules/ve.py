@@ -14,8 +14,8 @@ from fromnoise.schedules._continuous import Continuous
 class VE(Continuous):
     """alpha = 1, sigma_t = sigma_min (sigma_max / sigma_min)^((t - 1)/(T - 1)), t in [1, T]; prior N(0, sigma_max^2 I).
 
-    NCSN's geometric ladder (Sedykh 3.3) and the variance-exploding SDE (Song et al. 2021, eq. 30-31). For data in
-    [-1, 1], twice the papers' figures for [0, 1].
+    NCSN's geometric ladder (Sedykh eq. 3.16-3.18) and the variance-exploding SDE (Song et al. 2021, eq. 30-31). For
+    data in [-1, 1], twice the papers' figures for [0, 1].
 
     Args:
         T: rows of the chain.
