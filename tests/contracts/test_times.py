@@ -41,6 +41,26 @@ def test_the_weighted_mean_over_u_is_the_mean_over_rows(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_arranged_uniforms_are_uniform_and_do_not_depend_on_the_split(name):
+    sampling, size = fn.times.build(name), 8
+    u = torch.rand(500, size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    whole = torch.stack([sampling.arrange(row, range(size), size) for row in u])
+    parts = torch.cat([sampling.arrange(u[0, i : i + 2], range(i, i + 2), size) for i in range(0, size, 2)])
+    assert torch.equal(parts, whole[0])
+    assert ((whole >= 0) & (whole < 1)).all()
+    assert whole.mean().item() == pytest.approx(0.5, abs=0.02)
+    assert whole.var().item() == pytest.approx(1 / 12, abs=0.004)
+
+
+def test_stratified_batches_reach_every_part_of_the_schedule():
+    """One example in each part: the mean of a batch varies by what is inside the parts only."""
+    u = torch.rand(500, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    spread = torch.stack([fn.times.Stratified().arrange(row, range(8), 8) for row in u])
+    assert torch.equal((spread * 8).floor(), torch.arange(8.0, dtype=torch.float64).expand(500, 8))
+    assert spread.mean(1).var() < 0.05 * u.mean(1).var()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_state_is_all_that_the_next_draw_depends_on(name):
     sampling, again = observed(name), fn.times.build(name)
     again.load(sampling.state())

@@ -9,8 +9,10 @@ two cores without native bf16, judged by eye; where bf16 is native, wider networ
 - *parameterisation* v: its target has the same size at every level, so that no level is lost at first.
 - *schedule*: cosine, its log-SNR lowered by 1. A digit's shape is decided at high noise, and its strokes are
   easy; the unshifted cosine draws clean strokes that make no digit, the linear schedule wastes steps on noise.
-- *learning rate* 2e-3 after 50 steps of warm-up, batches of 32: more and smaller steps win at this budget.
-- *averaging* 0.995: the last 200 steps, which does what lowering the learning rate would.
+- *optimiser* Muon at 4e-3 after 30 steps of warm-up, batches of 64: the loss that AdamW has after 30,000 images comes
+  after 18,000, and larger batches share the cost of its orthogonalisation.
+- *times* stratified: the loss of a batch varies a third as much, and the gradient with it.
+- *averaging* 0.99: the last 100 steps, which does what lowering the learning rate would.
 - *sampler*: ancestral with the small variance and 50 steps; its noise corrects the network's errors, which
   DDIM keeps, and 100 steps were not better.
 """
@@ -35,14 +37,16 @@ recipe = Recipe(
     schedule={"name": "cosine", "T": 1000, "shift": -1.0},
     parameterization="v",
     variance="fixed_small",
+    times={"name": "stratified"},
     data=DataConfig(name="digits", size=28, channels=1),
     train=TrainConfig(
         minutes=4,
-        batch_size=32,
-        lr=2e-3,
+        optimizer="muon",
+        batch_size=64,
+        lr=4e-3,
         betas=(0.9, 0.99),
-        warmup=50,
-        ema=0.995,
+        warmup=30,
+        ema=0.99,
         checkpoint_every=200,
         sample_every=200,
     ),

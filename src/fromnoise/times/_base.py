@@ -19,6 +19,10 @@ class TimeSampling(ABC):
     watches: ClassVar[bool] = False
     """Whether `observe` wants to be told of the losses."""
 
+    def arrange(self, u: Tensor, places: range, size: int) -> Tensor:
+        """u of the examples `places` of a batch of `size`, as `draw` shall see them; independent unless overridden."""
+        return u
+
     @abstractmethod
     def draw(self, u: Tensor, schedule: Schedule) -> tuple[Level, Tensor]:
         """Levels and weights, each [B]; weights are float64 on the CPU."""

@@ -211,7 +211,7 @@ class Trainer:
 
     def _gradients(self, x0: Tensor, step: int) -> Tensor:
         """Accumulate the gradient of the mean loss of this process' share; returns that mean."""
-        u = noise.uniform(self.seed, self.places, step, noise.Stream.TRAIN_TIME)
+        u = self._uniform(self.places, step)
         draws = (self.objective.draws,) if self.objective.draws > 1 else ()
         eps = noise.normal(self.seed, self.places, step, (*draws, *x0.shape[1:]), noise.Stream.TRAIN_NOISE)
         parts = self.config.accumulate
@@ -235,10 +235,14 @@ class Trainer:
             self._tell_times(torch.cat(losses), step)
         return total
 
+    def _uniform(self, places: range, step: int) -> Tensor:
+        u = noise.uniform(self.seed, places, step, noise.Stream.TRAIN_TIME)
+        return self.times.arrange(u, places, self.config.batch_size)
+
     def _tell_times(self, losses: Tensor, step: int) -> None:
         """Every process sees the losses of the whole batch, so that all draw from the same distribution."""
         everyone = range(self.config.batch_size)
-        u = noise.uniform(self.seed, everyone, step, noise.Stream.TRAIN_TIME)
+        u = self._uniform(everyone, step)
         whole = self.processes.whole(losses, self.places, len(everyone))
         if bool(whole.isfinite().all()):
             schedule = self.denoiser.schedule
