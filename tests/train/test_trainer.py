@@ -131,6 +131,21 @@ def test_resume_is_exact_with_every_kind_of_state(tmp_path, accumulate):
         assert_same(tmp_path / "whole", folder)
 
 
+def test_the_learning_rate_warms_up_and_cools_down(tmp_path):
+    trainer(tmp_path, steps=10, warmup=2, lr=0.1, cooldown=0.4).run()
+    rates = [line[-1] for line in losses(tmp_path)]
+    assert rates == pytest.approx([0.05] + 6 * [0.1] + [0.075, 0.05, 0.025])
+
+
+def test_by_the_clock_the_learning_rate_ends_near_zero(tmp_path):
+    run = trainer(tmp_path, steps=None, minutes=0.01, warmup=0, lr=0.1, cooldown=1.0)
+    run.run()
+    rates = [line[-1] for line in losses(tmp_path)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == pytest.approx(0.1)
+    assert 0 < rates[-1] < 0.03
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resume_is_exact_when_images_are_streamed(tmp_path, folder_of_images, workers):
     from fromnoise.data import DataConfig, load

@@ -191,7 +191,7 @@ class Trainer:
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.weights.values() if p.grad is not None])
         mean, stop = self.processes.mean_and_any(loss, request.number)
         size = norm.item()
-        lr = c.lr * min(1.0, step / c.warmup) if c.warmup else c.lr
+        lr = self._learning_rate(step)
         if math.isfinite(mean) and math.isfinite(size):
             self._descend(norm, lr, step)
             self.progress.follow(mean)
@@ -208,6 +208,16 @@ class Trainer:
             log.write(line)
             self.watcher.step(line)
         return stop
+
+    def _learning_rate(self, step: int) -> float:
+        """Rising over the warm-up, falling over the cool-down; the rate of step `step` (from 1)."""
+        c = self.config
+        rate = c.lr * min(1.0, step / c.warmup) if c.warmup else c.lr
+        if not c.cooldown:
+            return rate
+        by_steps = (step - 1) / c.steps if c.steps else 0.0
+        by_clock = self.progress.seconds / 60 / c.minutes if c.minutes else 0.0
+        return rate * min(1.0, max(1 - max(by_steps, by_clock), 0.0) / c.cooldown)
 
     def _gradients(self, x0: Tensor, step: int) -> Tensor:
         """Accumulate the gradient of the mean loss of this process' share; returns that mean."""
