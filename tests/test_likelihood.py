@@ -114,6 +114,53 @@ def test_learned_range_is_minimal_at_its_closed_form_optimum(row):
             assert abs(slope.item()) < 1e-11
 
 
+class ExactMean(torch.nn.Module):
+    """The exact x0hat of the grey levels, and one number a row for the variance: what training can still learn."""
+
+    def __init__(self, schedule):
+        super().__init__()
+        self.schedule, self.truth = schedule, fn.oracle.FiniteData(LEVELS[:, None])
+        self.raw = torch.nn.Parameter(torch.zeros(schedule.T + 1, dtype=torch.float64))
+
+    def forward(self, x, time):
+        row = (time.double() * self.schedule.T / 1000 + 1).round()
+        return torch.cat([self.truth.mean(x, self.schedule.level(row)), self.raw[row.long()][:, None]], 1)
+
+
+@pytest.mark.parametrize("objective", ["vlb", "hybrid"])
+def test_learned_range_converges_to_its_closed_form_optimum(objective):
+    """Trained by the shipped objective, every row's fraction ends at log(v*/beta-tilde)/log(b/beta-tilde)."""
+    schedule = fn.schedules.Linear(T=8, beta_start=0.02, beta_end=0.4)
+    network = ExactMean(schedule)
+    denoiser = fn.Denoiser(network, schedule, "x0", "learned_range")
+    few = torch.linspace(-6, 6, 121, dtype=torch.float64)
+    weight = (torch.exp(-(few**2) / 2) / math.sqrt(2 * math.pi) * 0.1).repeat(8 * 7) / 8
+    x0 = LEVELS.repeat_interleave(121).repeat(7)[:, None]
+    eps = few.repeat(8 * 7)[:, None]
+    t = schedule.level(torch.arange(2, 9).repeat_interleave(8 * 121))
+    optimizer = torch.optim.LBFGS(
+        network.parameters(), max_iter=60, line_search_fn="strong_wolfe", tolerance_change=1e-14
+    )
+    loss = fn.objectives.build(objective)
+
+    def closure():
+        optimizer.zero_grad()
+        value = (weight * loss(denoiser, x0, t, eps)["loss"]).sum()
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    learned = (network.raw.detach()[2:] + 1) / 2
+    for row, fraction in zip(range(2, 9), learned, strict=True):
+        level = schedule.level(row)
+        k = step(level, schedule.level(row - 1))
+        x_t = diffuse(x0[: 8 * 121], eps[: 8 * 121], level)
+        spread = (weight[: 8 * 121] * (x0[: 8 * 121] - network.truth.mean(x_t, level))[:, 0] ** 2).sum()
+        best = torch.log((k.variance + k.from_x0**2 * spread) / k.variance) / torch.log(k.b / k.variance)
+        assert fraction.item() == pytest.approx(best.item(), abs=1e-3)
+    assert learned.max() - learned.min() > 0.2
+
+
 def test_bins_are_the_normal_distributions(generator):
     """log_bin against scipy's exact log-CDF, far tails and open ends included; the 256 bins add up to 1."""
     x = torch.arange(256, dtype=torch.float64) / 127.5 - 1

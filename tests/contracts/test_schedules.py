@@ -179,6 +179,36 @@ def test_respaced_chain_has_its_own_first_log_variance():
     assert single.first_log_var.item() == pytest.approx(math.log(single.levels[0].sigma.item() ** 2))
 
 
+def test_a_learned_schedule_stays_float64_on_the_cpu():
+    denoiser = fn.Denoiser(torch.nn.Linear(2, 2), fn.schedules.Learned(T=5, width=3))
+    denoiser.half().to("meta")
+    assert denoiser.network.weight.dtype == torch.float16
+    assert denoiser.network.weight.device.type == "meta"
+    level = denoiser.schedule.level(3)
+    assert (level.alpha.dtype, level.alpha.device.type) == (torch.float64, "cpu")
+
+
+def test_the_bound_of_a_learned_schedule_has_finite_gradients_at_every_row():
+    schedule = fn.schedules.Learned(T=4, width=3)
+    network = torch.nn.Linear(3, 3).double()
+    denoiser = fn.Denoiser(_Told(network), schedule, "v")
+    x0, eps = torch.tensor([[-1.0, 0.0039215686, 1.0]]).double().expand(4, 3), torch.randn(4, 3, dtype=torch.float64)
+    loss = fn.objectives.Vlb()(denoiser, x0, schedule.level(torch.arange(1, 5)), eps)["loss"].mean()
+    loss.backward()
+    for name, p in schedule.named_parameters():
+        assert p.grad.isfinite().all(), name
+        assert p.grad.any(), name
+
+
+class _Told(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x, time):
+        return self.inner(x)
+
+
 def test_schedules_that_are_none_are_refused():
     with pytest.raises(ValueError, match="same length"):
         fn.schedules.GeneralChain([1.0], [0.1, 0.2])

@@ -1,6 +1,7 @@
 """A schedule that is learned: a monotone network gives the log-SNR (VDM)."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,10 @@ class Learned(nn.Module, Schedule):
         self.outer = nn.Parameter(torch.full((width,), _inverse_softplus(1e-3), **like))
         self.bottom = nn.Parameter(torch.tensor(bottom, **like))
         self.height = nn.Parameter(torch.tensor(_inverse_softplus(top - bottom), **like))
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Learned":  # pyrefly: ignore[bad-override]
+        """Levels are float64 on the CPU wherever the denoiser that holds them is moved or cast to."""
+        return self
 
     def _g(self, u: Tensor) -> Tensor:
         first = F.softplus(self.slope) * u
