@@ -82,6 +82,20 @@ def test_every_objective_trains(tmp_path, objective, variance, refused):
     assert call("sample", out, "--n", 1, "--steps", 2, "--sampler", "ancestral", "--out", tmp_path / "s.png") == 0
 
 
+@pytest.mark.parametrize("recipe", ["improved-ddpm-cifar10", "improved-ddpm-cifar10-vlb"])
+def test_improved_ddpms_recipes_train_small(tmp_path, recipe):
+    """Three steps of the recipe with a narrow network on the digits, then few-step samples and the bound."""
+    out = tmp_path / "run"
+    small = ["data.size=28", "network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[2]", "network.mult=[1,2]",
+             "train.batch_size=4", "train.sample_every=0", "schedule.T=20"]  # fmt: skip
+    assert (
+        call("train", recipe, "--data", "digits", "--out", out, "--steps", 3, "--precision", "fp32", "--set", *small)
+        == 0
+    )
+    assert call("sample", out, "--n", 2, "--steps", 5, "--out", tmp_path / "s.png") == 0
+    assert call("nll", out, "--n", 2) == 0
+
+
 @pytest.mark.parametrize("sampler", fn.samplers.names())
 def test_samples_as_array(run, tmp_path, sampler, capsys):
     out = tmp_path / "s.npz"
