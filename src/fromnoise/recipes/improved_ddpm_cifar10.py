@@ -1,6 +1,6 @@
 """Improved DDPM on CIFAR-10: L_hybrid, learned variance, cosine schedule, 4,000 steps.
 
-Hyperparameters: Nichol and Dhariwal 2021, appendix A, and their code. NLL 3.17 bits/dim and FID 3.19 are of the averaged
+Hyperparameters: Nichol and Dhariwal 2021, appendix A, and their code. NLL 3.17 and FID 3.19 are of the averaged
 weights and all 4,000 steps; the learned variance keeps the samples good with far fewer (`--steps 100`). lambda is 0.001
 with the bound as a sum over the 4,000 steps in bits/dim. Class labels are not used. Days on one GPU.
 """

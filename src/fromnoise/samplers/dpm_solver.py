@@ -1,0 +1,40 @@
+"""DPM-Solver++(2M): second order with one network call a step."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Level, like
+from fromnoise.registry import register
+from fromnoise.samplers._base import Noise, Sampler
+
+
+@register("dpm-solver")
+@dataclass(frozen=True)
+class DPMSolver(Sampler):
+    """x_s = (sigma_s / sigma_t) x_t - alpha_s (e^(-h) - 1) D, h = lambda_s - lambda_t, lambda = log(alpha / sigma),
+
+        D = x0hat_t + (x0hat_t - x0hat_before) h / (2 h_before)
+
+    extrapolating x0hat with that of the step before. The first step, and the one to the clean level, take D = x0hat_t.
+    Source: Lu et al. 2022 (DPM-Solver++), algorithm 2.
+    """
+
+    order: ClassVar[int | None] = 2
+
+    def step(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
+    ) -> tuple[Tensor, Any]:
+        x0 = denoiser(x, t, cond).x0
+        if s.is_clean:
+            return x0, None
+        h = (s.log_snr - t.log_snr) / 2
+        guess = x0
+        if state is not None:
+            before, h_before = state
+            guess = x0 + like(h / (2 * h_before), x0) * (x0 - before)
+        moved = like(s.sigma / t.sigma, x) * x - like(s.alpha * torch.expm1(-h), x) * guess
+        return moved, (x0, h)
