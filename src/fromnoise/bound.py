@@ -1,16 +1,17 @@
 """The terms of the variational bound, which training draws one of and the likelihood adds up."""
 
+import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fromnoise import noise as counted
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Gaussian, Level, diffuse, family, forward, like, marginal, step
 from fromnoise.parameterize import Prediction
 from fromnoise.schedules._base import Chain
-from fromnoise.variance import Optimal, reverse
+from fromnoise.variance import Optimal, log_small, reverse
 
 Decoder = Callable[[Gaussian, Tensor], Tensor]
 """(p(x_0 | x_1), x_0) -> log of the mass of each element's bin."""
@@ -18,9 +19,16 @@ Decoder = Callable[[Gaussian, Tensor], Tensor]
 
 def prior_kl(denoiser: Denoiser, x0: Tensor, t: Level) -> Tensor:
     """L_T = KL(q(x_T | x_0) | p(x_T)) in nats, [B] (Sedykh eq. 2.39; Weng eq. 24; Friedman eq. 21)."""
-    prior = denoiser.schedule.prior()
+    prior = denoiser.schedule.prior(t if not t.alpha.dim() else None)
     target = Gaussian(like(prior.mean, x0), like(prior.log_var, x0))
     return marginal(x0, t).kl(target).flatten(1).sum(1)
+
+
+def learned_prior(denoiser: Denoiser, x0: Tensor, chain: Chain) -> Tensor | float:
+    """L_T in bits/dim where the schedule is learned, or it would learn to leave no noise at T; else 0."""
+    if not isinstance(denoiser.schedule, nn.Module):
+        return 0.0
+    return prior_kl(denoiser, x0, chain[0]) / (x0[0].numel() * math.log(2))
 
 
 def step_terms(
@@ -48,7 +56,7 @@ def step_terms(
     last = like(s.sigma == 0, x0).bool()
     # At s = 0 the true posterior is a point: its KL is not asked for, any variance that has a logarithm will do.
     k = step(t, s)
-    log_var = torch.log(torch.where(s.sigma == 0, 1.0, k.variance))
+    log_var = log_small(k, s)
     kl = Gaussian(like(k.from_x_t, x0) * p.x_t + like(k.from_x0, x0) * x0, like(log_var, x0)).kl(model)
     nll = -decoder(model, x0) if bool(last.any()) else kl
     return torch.where(last, nll, kl).flatten(1).sum(1)
@@ -57,8 +65,9 @@ def step_terms(
 def family_terms(p: Prediction, x0: Tensor, t: Level, s: Level, eta: float) -> Tensor:
     """KL(q_v(x_s | x_t, x_0) | q_v(x_s | x_t, x0hat)) in nats, [B], v = eta^2 beta-tilde: a term of J_sigma.
 
-    It is gamma |eps - epshat|^2 with a gamma that no model changes, so that every member of DDIM's family is trained by
-    the same loss (Sedykh eq. 4.15-4.18). At eta = 1 it is L_t with the small variance.
+    Theory: why DDIM needs no objective of its own. It is gamma |eps - epshat|^2 with a gamma that no model changes, so
+    that every member of the family is trained by the same loss (Sedykh eq. 4.15-4.18). At eta = 1 it is L_t with the
+    small variance.
 
     Args:
         p: the prediction at x_t.
@@ -118,6 +127,7 @@ def optimal_variance(
     x0: Tensor,
     chain: Chain | None = None,
     seed: int = 0,
+    batch_size: int = 64,
     callback: Callable[[], None] | None = None,
 ) -> Optimal:
     """The best isotropic variance of a model, from data: E |x_0 - x0hat|^2 / D at every level of the chain.
@@ -127,32 +137,36 @@ def optimal_variance(
 
     Args:
         denoiser: the model; put into evaluation mode for the time of the call.
-        x0: data, [B, ...].
+        x0: data, [B, ...]; training images, if the bound is then measured on others.
         chain: whose levels; None means every one of the schedule's. Between them the spread is interpolated, so that
             the same object serves every sub-sequence.
-        seed: of the noise.
-        callback: called after every level.
+        seed: of the noise, which is not that of the likelihood.
+        batch_size: examples that are looked at together.
+        callback: called after every level of every batch.
     """
     chain = chain or denoiser.schedule.chain
-    x0 = x0.to(denoiser.device, denoiser.state_dtype)
+    total = torch.zeros(chain.steps, dtype=torch.float64)
     was_training = denoiser.training
     denoiser.eval()
-    spread = []
-    for i, t in enumerate(list(chain)[:-1]):
-        eps = counted.normal(seed, range(len(x0)), i, tuple(x0.shape[1:]), counted.Stream.LIKELIHOOD, x0.dtype)
-        error = x0 - denoiser(diffuse(x0, eps.to(x0.device), t), t).x0
-        spread.append(error.double().square().mean().cpu())
-        if callback is not None:
-            callback()
-    denoiser.train(was_training)
-    times, values = chain.levels.time[:-1].flip(0), torch.stack(spread).flip(0)
+    try:
+        for first in range(0, len(x0), batch_size):
+            part = x0[first : first + batch_size].to(denoiser.device, denoiser.state_dtype)
+            indices, shape = range(first, first + len(part)), tuple(part.shape[1:])
+            for i, t in enumerate(list(chain)[:-1]):
+                eps = counted.normal(seed, indices, i, shape, counted.Stream.SPREAD, part.dtype)
+                error = part - denoiser(diffuse(part, eps.to(part.device), t), t).x0
+                total[i] += error.cpu().double().square().sum()
+                if callback is not None:
+                    callback()
+    finally:
+        denoiser.train(was_training)
+    times, values = chain.levels.time[:-1].detach().flip(0), (total / x0.numel()).flip(0)
 
     def at(t: Level) -> Tensor:
-        above = torch.searchsorted(times, t.time.contiguous()).clamp(1, max(len(times) - 1, 1))
         if len(times) == 1:
             return values[0].expand(t.time.shape)
-        low, high = times[above - 1], times[above]
-        share = ((t.time - low) / (high - low)).clamp(0, 1)
+        above = torch.searchsorted(times, t.time.contiguous()).clamp(1, len(times) - 1)
+        share = ((t.time - times[above - 1]) / (times[above] - times[above - 1])).clamp(0, 1)
         return values[above - 1] + share * (values[above] - values[above - 1])
 
     return Optimal(at)

@@ -1,5 +1,6 @@
 """The denoiser: a network, the schedule it was trained on, and what its output means."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ class Denoiser(nn.Module):
         self,
         network: nn.Module,
         schedule: Schedule | str,
-        parameterization: str | Parameterization = "eps",
+        parameterization: str | Mapping[str, Any] | Parameterization = "eps",
         variance: str | Variance = "fixed_large",
         shape: tuple[int, ...] | None = None,
     ):

@@ -86,7 +86,7 @@ class Gaussian:
         """`log_bin` with Phi(z) ~ (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))/2 and masses of at least 1e-12.
 
         What the reference code of DDPM and improved DDPM computes, for figures that are to be compared with theirs;
-        Phi is off by up to 3e-4 and far tails are cut.
+        Phi is off by up to 2e-4 and far tails are cut.
         """
         scale = torch.exp(-self.log_var / 2)
         upper, lower = _tanh_phi((x - self.mean + half) * scale), _tanh_phi((x - self.mean - half) * scale)
@@ -178,8 +178,8 @@ def family(x0: Tensor, eps: Tensor, s: Level, variance: Tensor) -> Gaussian:
 def family_forward(x0: Tensor, x_s: Tensor, s: Level, t: Level, variance: Tensor) -> Gaussian:
     """q_v(x_t | x_s, x_0) by Bayes' rule from `family`: DDIM's forward step, which knows x_0 (Sedykh eq. 4.10).
 
-    With k = sqrt(sigma_s^2 - v) / sigma_t it is the Gaussian of precision k^2/v + 1/sigma_t^2. At v = beta-tilde x_0
-    falls out and it is q(x_t | x_s).
+    Theory: no sampler walks forward. With k = sqrt(sigma_s^2 - v) / sigma_t it is the Gaussian of precision
+    k^2/v + 1/sigma_t^2. At v = beta-tilde x_0 falls out and it is q(x_t | x_s).
     """
     k = torch.sqrt(s.sigma**2 - variance) / t.sigma
     precision = k**2 / variance + 1 / t.sigma**2

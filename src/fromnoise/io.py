@@ -10,16 +10,24 @@ from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Precision, choose
 from fromnoise.train.checkpoint import Checkpoints
+from fromnoise.variance import VARIANCES
 
 ABOUT = "denoiser"
 
 
 def describe(denoiser: Denoiser) -> dict[str, Any]:
-    """Everything but the weights, as JSON values from which `load` builds the same denoiser."""
+    """Everything but the weights, as JSON values from which `load` builds the same denoiser.
+
+    Raises:
+        FromNoiseError: the variance has no name that a file could hold.
+    """
+    if denoiser.variance.name not in VARIANCES:
+        raise FromNoiseError(f"variance {denoiser.variance.name} is made from data and cannot be saved; "
+                             f"save the model with one of {', '.join(VARIANCES)}")  # fmt: skip
     return {
         "network": registry.spec(denoiser.network),
         "schedule": registry.spec(denoiser.schedule),
-        "parameterization": denoiser.parameterization.name,
+        "parameterization": denoiser.parameterization.spec,
         "variance": denoiser.variance.name,
         "shape": list(denoiser.shape) if denoiser.shape else None,
     }
@@ -84,5 +92,5 @@ def find(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> Path:
 
 
 def parameters(folder: Path) -> int:
-    """How many numbers the network of a checkpoint has."""
+    """How many numbers the model of a checkpoint has, a learned schedule's included."""
     return sum(t.numel() for t in storage.read_tensors(folder, "model").values())

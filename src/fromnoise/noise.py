@@ -24,6 +24,7 @@ class Stream(IntEnum):
     DATA_ORDER = 4
     DROPOUT = 5
     LIKELIHOOD = 6
+    SPREAD = 7
 
 
 class _Counted:

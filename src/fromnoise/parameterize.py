@@ -9,14 +9,15 @@ determinant alpha f_e - sigma f_0. Any parameterisation converts to any other th
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fromnoise.errors import unknown
+from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.gaussian import Level, like, step
 from fromnoise.schedules._base import Schedule
 
@@ -34,6 +35,11 @@ class Parameterization(ABC):
 
     name: str
 
+    @property
+    def spec(self) -> str | dict[str, Any]:
+        """From which `parameterization` makes the same object again."""
+        return self.name
+
     @abstractmethod
     def equation(self, t: Level, schedule: Schedule) -> Equation:
         """The three coefficients at level t."""
@@ -50,7 +56,8 @@ class Parameterization(ABC):
     def solvable(self, t: Level, schedule: Schedule) -> bool:
         """Whether the output at level t says what x_0 is: the determinant is not 0."""
         _, f0, fe = self.equation(t, schedule)
-        return bool((t.alpha * fe != t.sigma * f0).all())
+        det = t.alpha * fe - t.sigma * f0
+        return bool((torch.isfinite(det) & (det != 0)).all())
 
     def score_factors(self, t: Level, equation: Equation) -> tuple[Tensor, Tensor]:
         """(p, q) with score = p x_t + q F; -eps / sigma unless the subclass knows it without dividing by sigma."""
@@ -125,7 +132,13 @@ class EDM(Parameterization):
     name = "edm"
 
     def __init__(self, data_std: float = 0.5):
+        if data_std <= 0:
+            raise FromNoiseError(f"parameterization.data_std must be positive, got {data_std}")
         self.data_std = data_std
+
+    @property
+    def spec(self) -> str | dict[str, Any]:
+        return {"name": self.name, "data_std": self.data_std}
 
     def equation(self, t: Level, schedule: Schedule) -> Equation:
         r, d = t.sigma / t.alpha, self.data_std
@@ -139,17 +152,22 @@ class EDM(Parameterization):
 PARAMETERIZATIONS: dict[str, type[Parameterization]] = {cls.name: cls for cls in (Eps, X0, Mean, V, Score, EDM)}
 
 
-def parameterization(name: str | Parameterization) -> Parameterization:
-    """The object of that name (or the object itself).
+def parameterization(name: str | Mapping[str, Any] | Parameterization) -> Parameterization:
+    """The object of that name, or of {"name": ..., option: value} (or the object itself).
 
     Raises:
-        FromNoiseError: an unknown name.
+        FromNoiseError: an unknown name or option.
     """
     if isinstance(name, Parameterization):
         return name
-    if name not in PARAMETERIZATIONS:
-        raise unknown("parameterization", name, PARAMETERIZATIONS)
-    return PARAMETERIZATIONS[name]()
+    options = {"name": name} if isinstance(name, str) else dict(name)
+    kind = options.pop("name", None)
+    if kind not in PARAMETERIZATIONS:
+        raise unknown("parameterization", kind, PARAMETERIZATIONS)
+    try:
+        return PARAMETERIZATIONS[kind](**options)
+    except TypeError:
+        raise FromNoiseError(f"parameterization {kind} has no such options: {', '.join(options)}") from None
 
 
 @dataclass(frozen=True)
@@ -196,7 +214,7 @@ class Prediction:
         For eps it is (x_t - sqrt(1 - abar) eps) / sqrt(abar): Sedykh eq. 2.70-2.71 and 4.11, Weng eq. 20, Shorts eq. 3
         (whose x0_hat is another number).
         """
-        return self._shift(self.plain_x0, self.t.sigma**2 / self.t.alpha)
+        return self._shift(self.plain_x0, torch.where(self.t.alpha > 0, self.t.sigma**2 / self.t.alpha, 0.0))
 
     def _shift(self, value: Tensor, factor: Tensor) -> Tensor:
         return value if self.guide is None else value + like(factor, value) * self.guide

@@ -111,6 +111,16 @@ def variance(name: str | Variance) -> Variance:
     return VARIANCES[name]()
 
 
+def log_small(k: Step, s: Level, chain: Chain | None = None) -> Tensor:
+    """log beta-tilde of a step; at s = 0, where it is -inf, the chain's first-step rule, or 0 where no chain is given.
+
+    The logarithm of a variance of 0 would spoil the gradient of a learned schedule, even where it is not used.
+    """
+    last = s.sigma == 0
+    instead = chain.first_log_var if chain is not None else torch.zeros_like(k.variance)
+    return torch.where(last, instead, torch.log(torch.where(last, 1.0, k.variance)))
+
+
 def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain | None = None) -> Gaussian:
     """p(x_s | x_t) = N((a sigma_s^2 / sigma_t^2) x_t + (alpha_s b / sigma_t^2) x0hat, variance).
 
@@ -130,11 +140,10 @@ def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain 
     mean = like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.plain_x0
     if bool((s.sigma == 0).all()) and chain is None:
         return Gaussian(mean, like(torch.log(k.variance), p.x_t))
-    last = s.sigma == 0
-    # Where the variance is 0 its logarithm would spoil the gradient of a learned schedule, even unused.
-    small = torch.log(torch.where(last, 1.0, k.variance))
-    small = torch.where(last, -torch.inf if chain is None else chain.first_log_var, small)
-    log_var = variance.log_var(p, k, small)
+    log_var = variance.log_var(p, k, log_small(k, s, chain))
+    if chain is None:  # a sampler's batch may hold steps to the clean level beside others
+        log_var = torch.where(like(s.sigma == 0, p.x_t).bool() if log_var.shape == p.x_t.shape else s.sigma == 0,
+                              -torch.inf, log_var)  # fmt: skip
     log_var = log_var if log_var.shape == p.x_t.shape else like(log_var, p.x_t)
     if p.guide is not None:
         mean = mean + torch.exp(log_var) * p.guide

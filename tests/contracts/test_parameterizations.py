@@ -102,6 +102,31 @@ def test_state_stays_float32():
         assert {p.x0.dtype, p.eps.dtype, p.v.dtype, p.score.dtype} == {torch.float32}
 
 
+def test_what_cannot_be_solved_is_refused():
+    """No signal at T: eps, score, mean and EDM's output say nothing of x_0 there."""
+    for kind in ("eps", "score", "edm"):
+        with pytest.raises(fn.FromNoiseError, match="use parameterization v or x0"):
+            fn.Denoiser(torch.nn.Identity(), fn.schedules.ZeroTerminal(), kind)
+    for kind in ("v", "x0"):
+        fn.Denoiser(torch.nn.Identity(), fn.schedules.ZeroTerminal(), kind)
+
+
+def test_a_guide_at_a_level_without_signal_is_finite():
+    schedule = fn.schedules.ZeroTerminal({"name": "linear", "T": 10})
+    x = torch.ones(2, 3)
+    p = Prediction(x, schedule.level(10), x, parameterization("x0"), schedule, guide=x)
+    assert p.x0.isfinite().all()
+    assert p.eps.isfinite().all()
+
+
+def test_options_of_a_parameterization():
+    assert parameterization({"name": "edm", "data_std": 0.2}).spec == {"name": "edm", "data_std": 0.2}
+    with pytest.raises(fn.FromNoiseError, match="edm has no such options: std"):
+        parameterization({"name": "edm", "std": 0.2})
+    with pytest.raises(fn.FromNoiseError, match="data_std must be positive"):
+        parameterization({"name": "edm", "data_std": 0})
+
+
 def test_unknown_name():
     with pytest.raises(fn.FromNoiseError, match="unknown parameterization 'epz'"):
         parameterization("epz")

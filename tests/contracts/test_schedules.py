@@ -164,6 +164,26 @@ def test_spacings_are_the_papers():
     assert rows(1000, "uniform") == list(range(1, 1001))
 
 
+def test_uniform_rounds_as_the_reference_does():
+    """improved DDPM's loop, which adds up strides and rounds; ties go to the even row below 1."""
+    for total, n in ((1000, 25), (1000, 10), (4000, 50), (1000, 333)):
+        taken, at = [], 0.0
+        for _ in range(n):
+            taken.append(1 + round(at))
+            at += (total - 1) / (n - 1)
+        rows = fn.schedules.Cosine(T=total).steps(n).levels.time.long().tolist()[::-1][1:]
+        assert rows == taken
+
+
+@pytest.mark.parametrize("name", ["ve", "edm"])
+@pytest.mark.parametrize("spacing", ["uniform", "ddim", "quadratic"])
+def test_sampling_starts_with_the_noise_of_its_first_level(name, spacing):
+    schedule = fn.schedules.build(name)
+    truth = fn.oracle.GaussianMixture(torch.ones(1), torch.zeros(1, 1), torch.full((1, 1, 1), 0.25))
+    x = fn.sample(truth.denoiser(schedule), 2000, "heun", steps=40, spacing=spacing, batch_size=2000)
+    assert x.std().item() == pytest.approx(0.5, rel=0.05)
+
+
 def test_network_time_is_the_references():
     assert fn.schedules.Linear(T=1000).network_time(fn.schedules.Linear(T=1000).level(1)).item() == 0
     assert fn.schedules.Linear(T=1000).network_time(fn.schedules.Linear(T=1000).level(1000)).item() == 999

@@ -25,29 +25,41 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
 ]  # fmt: skip
 
 
-def survives(mutant: tuple[str, ...]) -> tuple[bool, str]:
-    """Whether every test passes on the mutant, and what was said."""
-    file, right, wrong = mutant[:3]
+def survives(mutant: tuple[str, ...] | None) -> tuple[bool, str]:
+    """Whether every test passes on the mutant (None: on the code as it is), and which test failed first.
+
+    Raises:
+        RuntimeError: the tests could not be run, so that nothing is known.
+    """
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "src")
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-        path = source / "fromnoise" / file
-        text = path.read_text(encoding="utf-8")
-        if text.count(right) != 1:
-            return True, f"the right code stands {text.count(right)} times in {file}"
-        path.write_text(text.replace(right, wrong), encoding="utf-8")
+        if mutant is not None:
+            file, right, wrong = mutant[:3]
+            path = source / "fromnoise" / file
+            text = path.read_text(encoding="utf-8")
+            if text.count(right) != 1:
+                raise RuntimeError(f"{file}: {_line(right)} stands there {text.count(right)} times; mend mutants.py")
+            path.write_text(text.replace(right, wrong), encoding="utf-8")
         env = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", *TESTS]
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
-        by = next((line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), "")
-        if done.returncode not in (0, 1, 2):
-            return True, f"pytest could not run: {done.stdout[-200:]}{done.stderr[-200:]}"
+        try:
+            done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
+        except subprocess.TimeoutExpired:
+            return False, "the tests did not end"
+        if done.returncode not in (0, 1):
+            raise RuntimeError(f"pytest could not run: {done.stdout[-300:]}{done.stderr[-300:]}")
+        by = next((line for line in done.stdout.splitlines() if line.startswith("FAILED")), "")
         return done.returncode == 0, by.split(" - ")[0].removeprefix("FAILED ")
 
 
 def main() -> int:
     chosen = [m for m in MUTANTS if not sys.argv[1:] or any(word in " ".join(m) for word in sys.argv[1:])]
     real, equivalent = [m for m in chosen if len(m) == 3], [m for m in chosen if len(m) == 4]
+    healthy, said = survives(None)
+    if not healthy:
+        print(f"the tests fail on the code as it is: {said}")
+        return 2
     killed, started = 0, time.monotonic()
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 2))) as pool:
         for i, (mutant, (alive, said)) in enumerate(zip(real, pool.map(survives, real), strict=True), 1):

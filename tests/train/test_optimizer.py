@@ -41,10 +41,29 @@ def test_muon_is_torchs(layout):
     assert (moved - expected).norm() < 0.02 * expected.norm()
 
 
+def test_the_state_does_not_depend_on_the_layout():
+    """A run that goes on on a machine with the other memory layout has the same momentum."""
+    torch.manual_seed(0)
+    one = torch.nn.Conv2d(6, 10, 3)
+    two = torch.nn.Conv2d(6, 10, 3)
+    two.load_state_dict(one.state_dict())
+    two.to(memory_format=torch.channels_last)
+    a, b = (Muon(dict(n.named_parameters()), TrainConfig(lr=0.01)) for n in (one, two))
+    grads = [torch.randn(10, 6, 3, 3) for _ in range(2)]
+    one.weight.grad = two.weight.grad = grads[0]
+    a.step(0.01)
+    b.load({k: v.clone() for k, v in a.state().items()})
+    two.load_state_dict(one.state_dict())
+    for network, muon in ((one, a), (two, b)):
+        network.weight.grad = grads[1]
+        muon.step(0.01)
+    torch.testing.assert_close(one.weight, two.weight, rtol=0, atol=1e-5)
+
+
 def test_the_ends_and_the_vectors_stay_with_adamw():
-    network = fn.nn.UNet(channels=8, mult=(1, 2), blocks=1, groups=4, attention=())
+    network = fn.nn.UNet(channels=8, mult=(1, 2), blocks=1, groups=4, attention=(), classes=3)
     muon = optimizer(dict(network.named_parameters()), TrainConfig(optimizer="muon"))
     assert isinstance(muon, Muon)
     assert set(muon.matrices) | set(muon.rest.parameters) == set(dict(network.named_parameters()))
-    assert {"stem.weight", "out.weight", "norm.weight", "mid.0.conv1.bias"} <= set(muon.rest.parameters)
+    assert {"stem.weight", "out.weight", "label.weight", "norm.weight", "mid.0.conv1.bias"} <= set(muon.rest.parameters)
     assert {"mid.0.conv1.weight", "time.0.weight"} <= set(muon.matrices)

@@ -3,12 +3,18 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fromnoise.cli._options import File, Folder, Name, Number, Precision, Run, option
 from fromnoise.cli._runs import read_config, writable
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar, say
+
+if TYPE_CHECKING:
+    from fromnoise.data._config import DataConfig
+    from fromnoise.denoise import Denoiser
+    from fromnoise.schedules._base import Chain
+    from fromnoise.variance import Variance
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class Nll:
     """A data set's name or a folder; what the run was trained on unless given."""
     data_root: Folder = None
     """Where named data sets lie."""
-    split: Literal["train", "test"] = "train"
-    """Of a data set that has both."""
+    split: Annotated[Literal["train", "test"] | None, option("train|test")] = None
+    """Of a data set that has both; the run's own unless given."""
     n: int = 256
     """How many images, the first of a fixed shuffle."""
     steps: Number = None
@@ -34,7 +40,8 @@ class Nll:
     decoder: Literal["exact", "tanh"] = "exact"
     """The bins of the last step: the normal distribution, or the reference code's approximation of it."""
     variance: Annotated[str | None, option("NAME")] = None
-    """Another reverse variance than the model's: fixed_small or fixed_large."""
+    """Another reverse variance than the model's: fixed_small, fixed_large, or optimal, which is estimated first from as
+    many of the images that the run was trained on."""
     seed: int = 0
     """Of the noise and the choice of images."""
     batch_size: int = 64
@@ -60,18 +67,20 @@ class Nll:
         from fromnoise.variance import variance
 
         denoiser = open_model(self.run, self.precision, self.ema).denoiser
+        other = None
         if self.variance is not None:
-            other = variance(self.variance)
-            if other.outputs != denoiser.variance.outputs and other.outputs > 1:
+            other = None if self.variance == "optimal" else variance(self.variance)
+            if other is not None and other.outputs > denoiser.variance.outputs:
                 raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")
-            denoiser = guidance.Revalued(denoiser, other)
         chain = denoiser.schedule.steps(self.steps, "uniform") if self.steps is not None else denoiser.schedule.chain
         shape = denoiser.shape or (0, 0, 0)
         changes = {"size": shape[1:], "channels": shape[0]}
         changes |= {"name": self.data} if self.data else {}
-        changes |= {"split": self.split}
+        changes |= {"split": self.split} if self.split else {}
         changes |= {"root": self.data_root} if self.data_root else {}
         images = load(config.data.model_copy(update=changes), counter)
+        if self.variance is not None:
+            denoiser = guidance.Revalued(denoiser, other or self._optimal(denoiser, chain, config.data))
         for path in (self.out, self.figure):
             if path is not None:
                 writable(path)
@@ -98,6 +107,21 @@ class Nll:
         if self.figure is not None:
             figures.bound_terms(report, self.figure)
             print(f"{self.figure}   the terms over t")
-        if self.data is None and self.split == "train":
+        if self.data is None and self.split in (None, config.data.split):
             say("these images were trained on; name others with --data")
         return 0
+
+    def _optimal(self, denoiser: "Denoiser", chain: "Chain", data: "DataConfig") -> "Variance":
+        """Analytic-DPM's variance, from the images that the run was trained on."""
+        from fromnoise import noise
+        from fromnoise.bound import optimal_variance
+        from fromnoise.data._images import to_unit
+        from fromnoise.data._load import load
+
+        shape = denoiser.shape or (0, 0, 0)
+        changes = {"size": shape[1:], "channels": shape[0]} | ({"root": self.data_root} if self.data_root else {})
+        images = load(data.model_copy(update=changes))
+        chosen = noise.permutation(self.seed + 1, 0, len(images))[: self.n].tolist()
+        with Bar("variance", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
+            x0 = to_unit(images.batch(chosen)[0])
+            return optimal_variance(denoiser, x0, chain, self.seed, self.batch_size, bar.advance)

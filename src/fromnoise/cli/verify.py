@@ -38,6 +38,8 @@ class Verify:
             raise unknown("topic", self.topic, ["all", *topics])
         if self.out is not None:
             writable(self.out)
+            if self.out.suffix.lower() == ".html":
+                verify.check_figures()
         chosen = [c for c in chosen if self.topic in ("all", c.topic)]
         rows = []
         with Bar("verifying", len(chosen)) as bar:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, diffuse
@@ -11,6 +12,8 @@ from fromnoise.gaussian import Level, diffuse
 
 def energy_score(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """-grad f(x), the score of p(x) = exp(-f(x)) / Z: the constant Z falls out (Sedykh eq. 3.1-3.7).
+
+    For energies that one has: Langevin dynamics samples them by it.
 
     Args:
         energy: f, [B, ...] -> [B].
@@ -24,8 +27,8 @@ def energy_score(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def score_at(denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None) -> tuple[Tensor, Tensor]:
     """(x_t, s(x_t)), both [B, D], x_t being what the score can be differentiated by."""
     x = diffuse(x0, noise, t).detach().requires_grad_()
-    flat = x.flatten(1)
-    return x, denoiser(flat.view(x.shape), t, cond).score.flatten(1)
+    with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no second derivative
+        return x, denoiser(x, t, cond).score.flatten(1)
 
 
 def gradient(value: Tensor, x: Tensor) -> Tensor:

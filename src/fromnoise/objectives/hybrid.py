@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
 from fromnoise.bound import step_terms
 from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse
 from fromnoise.objectives._base import Objective
 from fromnoise.registry import register
@@ -25,7 +27,14 @@ class Hybrid(Objective):
         weight: lambda.
     """
 
+    teaches_variance: ClassVar[bool] = True
+    needs_chain: ClassVar[bool] = True
     weight: float = 0.001
+
+    def check(self, denoiser: Denoiser) -> None:
+        super().check(denoiser)
+        if denoiser.variance.outputs == 1:
+            raise FromNoiseError("objective hybrid teaches a variance: set variance=learned_range, or use simple")
 
     def __call__(
         self,

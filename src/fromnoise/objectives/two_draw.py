@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fromnoise.bound import path_terms
+from fromnoise.bound import learned_prior, path_terms
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
 from fromnoise.objectives._base import Objective
@@ -25,6 +25,9 @@ class TwoDraw(Objective):
     of the printed form is a wrong chain.
     """
 
+    bound: ClassVar[bool] = True
+    teaches_variance: ClassVar[bool] = True
+    needs_chain: ClassVar[bool] = True
     draws: ClassVar[int] = 3
 
     def __call__(
@@ -38,4 +41,5 @@ class TwoDraw(Objective):
     ) -> dict[str, Tensor]:
         chain = chain or denoiser.schedule.chain
         term = path_terms(denoiser, x0, t, noise, chain, cond) / (x0[0].numel() * math.log(2))
-        return {"loss": chain.steps * term, "vlb": chain.steps * term.detach()}
+        prior = learned_prior(denoiser, x0, chain)
+        return {"loss": chain.steps * term + prior, "vlb": chain.steps * term.detach()}

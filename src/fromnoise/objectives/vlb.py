@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from fromnoise.bound import step_terms
+from fromnoise.bound import learned_prior, step_terms
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, diffuse
 from fromnoise.objectives._base import Objective
@@ -16,11 +17,15 @@ from fromnoise.schedules._base import Chain
 @register("vlb")
 @dataclass(frozen=True)
 class Vlb(Objective):
-    """L = T L_t in bits/dim, whose mean over uniform t is the bound without the constant L_T.
+    """L = T L_t in bits/dim, whose mean over uniform t is the bound less L_T; with a learned schedule L_T is added.
 
     Source: Sedykh eq. 2.38 and 4.3 with p_t = 1/T; improved DDPM section 3.3. It trains the mean and, with
     "learned_range", the variance; its gradient is noisy, which is why importance sampling of t exists.
     """
+
+    bound: ClassVar[bool] = True
+    teaches_variance: ClassVar[bool] = True
+    needs_chain: ClassVar[bool] = True
 
     def __call__(
         self,
@@ -34,4 +39,5 @@ class Vlb(Objective):
         chain = chain or denoiser.schedule.chain
         p = denoiser(diffuse(x0, noise, t), t, cond)
         term = step_terms(denoiser, p, x0, t, chain.below(t), chain) / (x0[0].numel() * math.log(2))
-        return {"loss": chain.steps * term, "vlb": chain.steps * term.detach()}
+        prior = learned_prior(denoiser, x0, chain)
+        return {"loss": chain.steps * term + prior, "vlb": chain.steps * term.detach()}

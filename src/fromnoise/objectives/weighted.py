@@ -2,17 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fromnoise.denoise import Denoiser
-from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, step
 from fromnoise.objectives._weighted import Weighted
 from fromnoise.parameterize import Prediction
 from fromnoise.registry import register
 from fromnoise.schedules._base import Chain
+from fromnoise.variance import log_small
 
 
 @register("weighted")
@@ -26,19 +27,13 @@ class WeightedTerm(Weighted):
     Weng eq. 30 (sigma^2 for |Sigma|^2). It differs from L_vlb by what the variance alone decides, and by the decoder's
     bins.
 
-    Raises:
-        FromNoiseError: the variance is learned, so that the weight would be too: use "vlb" or "hybrid".
+    The variance must be fixed: with a learned one the weight would be learned too.
     """
 
-    def check(self, denoiser: Denoiser) -> None:
-        if denoiser.variance.outputs != 1:
-            raise FromNoiseError("objective weighted needs a fixed variance; with a learned one use hybrid or vlb")
+    needs_chain: ClassVar[bool] = True
 
     def weight(self, p: Prediction, t: Level, denoiser: Denoiser, chain: Chain) -> Tensor:
-        self.check(denoiser)
         s = chain.below(t)
         k = step(t, s)
-        last = s.sigma == 0
-        small = torch.log(torch.where(last, 1.0, k.variance))
-        log_var = denoiser.variance.log_var(p, k, torch.where(last, chain.first_log_var, small))
+        log_var = denoiser.variance.log_var(p, k, log_small(k, s, chain))
         return chain.steps * k.from_x0**2 * torch.exp(-log_var) / (2 * math.log(2))

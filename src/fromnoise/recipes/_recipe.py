@@ -42,7 +42,7 @@ class Recipe(BaseModel):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     network: Spec
     schedule: Spec = {"name": "linear", "T": 1000}
-    parameterization: Literal["eps", "x0", "mean", "v", "score", "edm"] = "eps"
+    parameterization: Literal["eps", "x0", "mean", "v", "score", "edm"] | Spec = "eps"
     variance: Literal["fixed_small", "fixed_large", "learned_range"] = "fixed_large"
     objective: Spec = {"name": "simple"}
     times: Spec = {"name": "uniform"}

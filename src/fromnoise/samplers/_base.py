@@ -116,7 +116,7 @@ def sample(
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"the number of samples and the batch size must be at least 1, got {n} and {batch_size}")
     chain = denoiser.schedule.steps(steps, spacing)
-    prior = denoiser.schedule.prior()
+    prior = denoiser.schedule.prior(chain[0])
     device, dtype = denoiser.device, denoiser.state_dtype
     starts = range(0, n, batch_size)
     bar = Bar("sampling", len(starts) * chain.steps) if progress else None

@@ -20,8 +20,8 @@ class Heun(Sampler):
 
         y' = y_t + (r_s - r_t) eps_t,    y_s = y_t + (r_s - r_t) (eps_t + eps_s') / 2,
 
-    eps_s' being that of x' = alpha_s y' at s. The step to the clean level is Euler's, which is DDIM's. One call less than
-    two a step. Source: Karras et al. 2022, algorithm 1, whose x is y.
+    eps_s' being that of x' = alpha_s y' at s. The step to the clean level is Euler's, which is DDIM's: one call less
+    than two a step. Source: Karras et al. 2022, algorithm 1, whose x is y.
 
     Args:
         churn: noise added before each step and removed by it, as a share of r: r_t is raised to (1 + churn) r_t

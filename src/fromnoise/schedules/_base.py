@@ -29,8 +29,8 @@ class Schedule(ABC):
         """The level with that log(alpha^2 / sigma^2): the inverse of `level`."""
 
     @abstractmethod
-    def prior(self) -> Gaussian:
-        """p(x_T), scalar mean and log-variance: what sampling starts from."""
+    def prior(self, t: Level | None = None) -> Gaussian:
+        """p(x_T), scalar mean and log-variance: what sampling starts from; p(x_t) for a chain that starts at t."""
 
     @abstractmethod
     def steps(self, n: int, spacing: str = "uniform") -> "Chain":
@@ -52,6 +52,11 @@ class Schedule(ABC):
     @abstractmethod
     def network_time(self, t: Level) -> Tensor:
         """What a network is told of the level, float32: [B] or scalar."""
+
+
+def centred(log_var: Tensor) -> Gaussian:
+    """N(0, exp(log_var))."""
+    return Gaussian(torch.zeros_like(log_var), log_var)
 
 
 class Discrete(Schedule):
@@ -135,10 +140,9 @@ class Discrete(Schedule):
         scale = torch.exp(log_scale / 2)
         return scale * torch.sigmoid(log_snr).sqrt(), scale * torch.sigmoid(-log_snr).sqrt()
 
-    def prior(self) -> Gaussian:
+    def prior(self, t: Level | None = None) -> Gaussian:
         """N(0, I), which x_T is close to if sum beta is large (Sedykh eq. 4.8 and 4.12; Weng eq. 5; Friedman eq. 7)."""
-        zero = torch.zeros((), dtype=torch.float64, device="cpu")
-        return Gaussian(zero, zero)
+        return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
 
     def steps(self, n: int, spacing: str = "uniform") -> "Chain":
         rows = _spacing.times(n, self.T, spacing, whole=True)

@@ -8,8 +8,8 @@ from fromnoise.errors import FromNoiseError, unknown
 
 def uniform(n: int, total: int, whole: bool) -> list[float]:
     """1 + i (T - 1) / (S - 1), i = 0..S - 1: contains 1 and T (improved DDPM, which rounds). One step is [T]."""
-    places = [1 + i * (total - 1) / (n - 1) for i in range(n)] if n > 1 else [total]
-    return [round(p) for p in places] if whole else places
+    places = [i * (total - 1) / (n - 1) for i in range(n)] if n > 1 else [total - 1]
+    return [1 + (round(p) if whole else p) for p in places]
 
 
 def ddim(n: int, total: int, whole: bool) -> list[float]:

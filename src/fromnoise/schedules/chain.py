@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 
-from fromnoise.gaussian import Gaussian
+from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
-from fromnoise.schedules._base import Discrete
+from fromnoise.schedules._base import Discrete, centred
 
 
 @register("chain")
@@ -34,5 +34,5 @@ class GeneralChain(Discrete):
         as_tensor = torch.tensor([scales, variances], dtype=torch.float64, device="cpu")
         super().__init__(as_tensor[0], as_tensor[1].sqrt())
 
-    def prior(self) -> Gaussian:
-        return Gaussian(torch.zeros((), dtype=torch.float64, device="cpu"), 2 * torch.log(self.sigma[-1]))
+    def prior(self, t: Level | None = None) -> Gaussian:
+        return centred(2 * torch.log(self.sigma[-1] if t is None else t.sigma))

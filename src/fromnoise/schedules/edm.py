@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
+from fromnoise.schedules._base import centred
 from fromnoise.schedules._continuous import Continuous
 
 
@@ -38,8 +39,8 @@ class EDM(Continuous):
         root = torch.exp(-log_snr / (2 * self.rho))
         return 1 + (self.T - 1) * (root - self._low) / (self._high - self._low)
 
-    def prior(self) -> Gaussian:
-        return Gaussian(torch.zeros((), dtype=torch.float64, device="cpu"), 2 * torch.log(self.sigma[-1]))
+    def prior(self, t: Level | None = None) -> Gaussian:
+        return centred(2 * torch.log(self.sigma[-1] if t is None else t.sigma))
 
     def network_time(self, t: Level) -> Tensor:
         """ln(sigma) / 4; that of sigma_min at the clean level."""

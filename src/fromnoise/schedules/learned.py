@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
 from fromnoise.schedules import _spacing
-from fromnoise.schedules._base import Chain, Schedule
+from fromnoise.schedules._base import Chain, Schedule, centred
 
 
 @register("learned")
@@ -19,8 +19,9 @@ class Learned(nn.Module, Schedule):
 
     alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr), and
     g(u) = l_1(u) + l_3(sigmoid(l_2(l_1(u)))) with positive weights, so that the SNR falls whatever is learned. Both
-    ends are learned too. Source: Kingma et al. 2021 (VDM), appendix H. The levels are differentiable: an objective
-    that is the whole bound trains them ("vlb"); one that is not has no reason to.
+    ends are learned too. Source: Kingma et al. 2021 (VDM), appendix H. The levels are differentiable, and the whole
+    bound trains them, its prior term included: objectives "vlb" and "two-draw". Any other would only make its own task
+    easier, and refuses.
 
     Args:
         T: rows of the chain.
@@ -92,9 +93,8 @@ class Learned(nn.Module, Schedule):
         near = torch.exp(top - wanted)
         return self.level(torch.where(wanted > top, near, high))
 
-    def prior(self) -> Gaussian:
-        zero = torch.zeros((), dtype=torch.float64, device="cpu")
-        return Gaussian(zero, zero)
+    def prior(self, t: Level | None = None) -> Gaussian:
+        return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
 
     def steps(self, n: int, spacing: str = "uniform") -> Chain:
         times = _spacing.times(n, self.T, spacing, whole=False)

@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from fromnoise.gaussian import Gaussian
+from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
+from fromnoise.schedules._base import centred
 from fromnoise.schedules._continuous import Continuous
 
 
@@ -37,5 +38,5 @@ class VE(Continuous):
         share = (-log_snr / 2 - math.log(self.sigma_min)) / math.log(self.sigma_max / self.sigma_min)
         return 1 + (self.T - 1) * share
 
-    def prior(self) -> Gaussian:
-        return Gaussian(torch.zeros((), dtype=torch.float64, device="cpu"), 2 * torch.log(self.sigma[-1]))
+    def prior(self, t: Level | None = None) -> Gaussian:
+        return centred(2 * torch.log(self.sigma[-1] if t is None else t.sigma))

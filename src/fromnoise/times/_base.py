@@ -19,6 +19,9 @@ class TimeSampling(ABC):
     watches: ClassVar[bool] = False
     """Whether `observe` wants to be told of the losses."""
 
+    on_rows: ClassVar[bool] = True
+    """Whether every level that is drawn is a row of the schedule's chain."""
+
     def arrange(self, u: Tensor, places: range, size: int) -> Tensor:
         """u of the examples `places` of a batch of `size`, as `draw` shall see them; independent unless overridden."""
         return u

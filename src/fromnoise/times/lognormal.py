@@ -17,6 +17,8 @@ class LogNormal(TimeSampling):
         mean, std: of ln(sigma / alpha).
     """
 
+    on_rows = False
+
     def __init__(self, mean: float = -1.2, std: float = 1.2):
         if std <= 0:
             raise ValueError(f"std must be positive, got {std}")

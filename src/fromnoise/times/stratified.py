@@ -11,7 +11,7 @@ from fromnoise.times.uniform import Uniform
 class Stratified(Uniform):
     """u <- (i + u) / B for the i-th of B examples: one time from each of B equal parts of the schedule, weight 1.
 
-    Each example's t is uniform over the batch's parts, so that the loss has the same mean; that of a batch no longer
+    A batch's mean loss has the same expectation, since which image stands at its i-th place is random, and no longer
     varies by which levels happened to be drawn (for 64 digits a third of the variance was left). Source: the
     low-discrepancy sampler of Kingma et al. 2021, appendix I.1, with a draw of its own in each part.
     """

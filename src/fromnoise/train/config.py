@@ -17,8 +17,6 @@ class TrainConfig(BaseModel):
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate after the warm-up")
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
-    cooldown: float = Field(0.0, ge=0, le=1, description="share of the run, at its end, over which the learning rate "
-                            "falls to 0; of a run in minutes by the clock")  # fmt: skip
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay of the two moments")
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")

@@ -53,21 +53,24 @@ class Processes:
         """A context in which a backward pass does not yet talk to the other processes."""
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
-    def mean_and_any(self, value: torch.Tensor, flag: int) -> tuple[float, int]:
-        """The mean of a scalar over the processes, and the largest flag of any."""
+    def agree(self, value: torch.Tensor, flag: int, seconds: float) -> tuple[float, int, float]:
+        """The mean of a scalar over the processes, and the largest flag and time of any."""
+        own = value.item()
         if self.world == 1:
-            return value.item(), flag
-        both = torch.zeros(self.world, 2, dtype=torch.float64)
-        both[self.rank] = torch.tensor([value.item(), flag], dtype=torch.float64)
-        both = both.to(self.device)
-        dist.all_reduce(both)
-        return both[:, 0].mean().item(), int(both[:, 1].max().item())
+            return own, flag, seconds
+        every = torch.zeros(self.world, 3, dtype=torch.float64)
+        every[self.rank] = torch.tensor([own, flag, seconds], dtype=torch.float64)
+        every = every.to(self.device)
+        dist.all_reduce(every)
+        every = every.cpu()
+        return every[:, 0].mean().item(), int(every[:, 1].max().item()), every[:, 2].max().item()
 
     def whole(self, part: torch.Tensor, places: range, size: int) -> torch.Tensor:
         """A vector [size] whose entries `places` are this process' `part`, and the others those of the others."""
-        vector = torch.zeros(size, dtype=torch.float64, device=self.device)
-        vector[places.start : places.stop] = part.double()
+        vector = torch.zeros(size, dtype=torch.float64)
+        vector[places.start : places.stop] = part.cpu().double()
         if self.world > 1:
+            vector = vector.to(self.device)
             dist.all_reduce(vector)
         return vector.cpu()
 

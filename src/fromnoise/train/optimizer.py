@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from fromnoise.errors import unknown
 from fromnoise.train.config import TrainConfig
 
 
@@ -66,10 +65,10 @@ class AdamW(Optimizer):
 class Muon(Optimizer):
     """Matrices by Muon, all else by AdamW: M <- 0.95 M + G, theta <- theta - lr (0.2 sqrt(max(r, c)) O + decay theta).
 
-    O is nearly the orthogonal matrix that is nearest to G + 0.95 M, an r x c matrix: singular values 0.7 to 1.2, by
+    O is nearly the orthogonal matrix that is nearest to G + 0.95 M, an r x c matrix: singular values 0.5 to 1.2, by
     five steps of Newton-Schulz. The factor gives the step AdamW's size, so that learning rates carry over. Convolutions
-    [out, in, h, w] are matrices [out, h w in]; biases, norms, and the first and the last layer, whose rows or columns
-    are the image's channels, stay with AdamW. A few hundred steps do what half as many more of AdamW do.
+    [out, in, h, w] are matrices of `out` rows; biases, norms, embeddings, and the first and the last layer, whose rows
+    or columns are the image's channels, stay with AdamW.
     Source: Jordan et al. 2024; the factor from Liu et al. 2025. torch's own computes in bf16 always, which most CPUs
     only emulate: this one computes in float32 on the CPU, and works equal shapes off together.
 
@@ -82,7 +81,7 @@ class Muon(Optimizer):
 
     def __init__(self, parameters: dict[str, nn.Parameter], config: TrainConfig):
         wide = [name for name, p in parameters.items() if p.dim() > 1 and min(p.shape[0], p[0].numel()) > 1]
-        ends = ("stem.", "out.", "schedule.")
+        ends = ("stem.", "out.", "label.", "schedule.")
         self.matrices = {name: parameters[name] for name in wide if not name.startswith(ends)}
         self.rest = AdamW({name: p for name, p in parameters.items() if name not in self.matrices}, config)
         self.decay = config.weight_decay
@@ -96,7 +95,7 @@ class Muon(Optimizer):
             if p.grad is None:
                 continue
             grad = _matrix(p.grad, p)
-            average = self.average.setdefault(name, torch.zeros_like(grad))
+            average = _matrix(self.average.setdefault(name, torch.zeros_like(p)), p)
             average.mul_(self.momentum).add_(grad)
             updates[name] = grad.add(average, alpha=self.momentum)
             by_shape.setdefault((grad.shape[0], grad.shape[1]), []).append(name)
@@ -111,7 +110,7 @@ class Muon(Optimizer):
 
     def load(self, state: dict[str, Tensor]) -> None:
         self.average = {
-            name: state[f"momentum.{name}"].to(p.device).clone()
+            name: torch.empty_like(p).copy_(state[f"momentum.{name}"])
             for name, p in self.matrices.items()
             if f"momentum.{name}" in state
         }
@@ -135,13 +134,7 @@ OPTIMIZERS: dict[str, type[AdamW | Muon]] = {"adamw": AdamW, "muon": Muon}
 
 
 def optimizer(parameters: dict[str, nn.Parameter], config: TrainConfig) -> Optimizer:
-    """The optimiser that the configuration names, for parameters by name.
-
-    Raises:
-        FromNoiseError: an unknown name.
-    """
-    if config.optimizer not in OPTIMIZERS:
-        raise unknown("train.optimizer", config.optimizer, OPTIMIZERS)
+    """The optimiser that the configuration names, for parameters by name."""
     return OPTIMIZERS[config.optimizer](parameters, config)
 
 

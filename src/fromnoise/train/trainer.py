@@ -112,6 +112,10 @@ class Trainer:
             raise FromNoiseError(f"train.batch_size {c.batch_size} does not divide into {world} processes "
                                  f"times train.accumulate {c.accumulate}")  # fmt: skip
         self.objective.check(self.denoiser)
+        if self.objective.needs_chain and not self.times.on_rows:
+            raise FromNoiseError("this objective is a term of the bound and needs the rows of its chain: "
+                                 "use times=uniform, stratified or importance")  # fmt: skip
+        self.late = 0.0  # of the last step, what came after its clock was shared
         self.progress = Progress()
         self.network = self.denoiser.network  # raw; the denoiser calls it through DDP where there are many
         self.hardware.prepare(self.network, inference=False)
@@ -186,38 +190,29 @@ class Trainer:
 
     def _one_step(self, batch: tuple[Tensor, Tensor], log: MetricsLog | None, request: StopRequest) -> int:
         started = time.perf_counter()
-        c, step = self.config, self.progress.step + 1
+        c, p, step = self.config, self.progress, self.progress.step + 1
         loss = self._gradients(batch[0], step)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.weights.values() if p.grad is not None])
-        mean, stop = self.processes.mean_and_any(loss, request.number)
+        # The clock is shared too, or processes would stop at different steps.
+        mean, stop, seconds = self.processes.agree(loss, request.number, self.late + time.perf_counter() - started)
+        shared = time.perf_counter()
         size = norm.item()
-        lr = self._learning_rate(step)
+        lr = c.lr * min(1.0, step / c.warmup) if c.warmup else c.lr
         if math.isfinite(mean) and math.isfinite(size):
             self._descend(norm, lr, step)
             self.progress.follow(mean)
         else:
             self._refuse(step, mean)
-        for p in self.weights.values():
-            p.grad = None
-        seconds = time.perf_counter() - started
-        p = self.progress
+        for weight in self.weights.values():
+            weight.grad = None
+        self.late = time.perf_counter() - shared
         p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
         line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr,
-                "images_per_second": c.batch_size / seconds, "seconds": p.seconds}  # fmt: skip
+                "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds}  # fmt: skip
         if log is not None:
             log.write(line)
             self.watcher.step(line)
         return stop
-
-    def _learning_rate(self, step: int) -> float:
-        """Rising over the warm-up, falling over the cool-down; the rate of step `step` (from 1)."""
-        c = self.config
-        rate = c.lr * min(1.0, step / c.warmup) if c.warmup else c.lr
-        if not c.cooldown:
-            return rate
-        by_steps = (step - 1) / c.steps if c.steps else 0.0
-        by_clock = self.progress.seconds / 60 / c.minutes if c.minutes else 0.0
-        return rate * min(1.0, max(1 - max(by_steps, by_clock), 0.0) / c.cooldown)
 
     def _gradients(self, x0: Tensor, step: int) -> Tensor:
         """Accumulate the gradient of the mean loss of this process' share; returns that mean."""

@@ -54,9 +54,10 @@ class Row:
     why: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """{name, source, theory, practice, error, tolerance, passed}."""
+        """{name, source, theory, practice, error, tolerance, passed}; null for what is no number."""
         keys = ("name", "source", "theory", "practice", "error", "tolerance", "passed")
-        return {key: getattr(self, key) for key in keys}
+        values = {key: getattr(self, key) for key in keys}
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 _CHECKS: list[Check] = []

@@ -2,6 +2,7 @@
 
 import base64
 import html as escape
+import importlib.util
 import io
 import platform
 from collections.abc import Callable
@@ -31,11 +32,7 @@ figure { margin: 1rem 0 } img { max-width: 100% } figcaption { color: #57606a }
 
 
 def html(rows: list[Row]) -> str:
-    """One page: what holds, what fails, and figures; nothing is loaded from elsewhere.
-
-    Raises:
-        FromNoiseError: matplotlib is not installed.
-    """
+    """One page: what holds, what fails, and figures; nothing is loaded from elsewhere."""
     failed = sum(not r.passed for r in rows)
     says = f"all {len(rows)} identities hold" if not failed else f"{failed} of {len(rows)} identities fail"
     versions = f"fromnoise {fromnoise.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
@@ -51,6 +48,16 @@ def html(rows: list[Row]) -> str:
     )
 
 
+def check_figures() -> None:
+    """Before anything is computed for a page.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise FromNoiseError('an HTML report needs matplotlib: pip install "fromnoise[figures]"')
+
+
 def _row(r: Row) -> str:
     mark = "<td class='ok'>holds</td>" if r.passed else f"<td class='fail'>fails {escape.escape(r.why)}</td>"
     printed = "" if r.printed is None else f"{r.printed:.6g}"
@@ -60,10 +67,6 @@ def _row(r: Row) -> str:
 
 
 def _figures(rows: list[Row]) -> list[tuple[str, str]]:
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise FromNoiseError('an HTML report needs matplotlib: pip install "fromnoise[figures]"') from None
     draws = (
         "Friedman's path form of L_t against the posterior form, the known constant of every t taken off: "
         "one mean, more variance."
@@ -71,11 +74,18 @@ def _figures(rows: list[Row]) -> list[tuple[str, str]]:
     limits = (
         "The reverse variance of linear-1000 between its limits beta-tilde and beta, and the best one of a mixture."
     )
-    return [
-        (_draw(_two_draws), draws),
-        (_draw(_variances), limits),
-        (_draw(lambda axes: _errors(axes, rows)), "The error of every identity against its tolerance."),
+    wanted = [
+        (_two_draws, draws),
+        (_variances, limits),
+        (lambda axes: _errors(axes, rows), "The error of every identity against its tolerance."),
     ]
+    made = []
+    for paint, caption in wanted:
+        try:
+            made.append((_draw(paint), caption))
+        except Exception as error:  # the report of a broken library must still be written
+            made.append(("", f"{caption} Could not be drawn: {type(error).__name__}: {error}"))
+    return made
 
 
 def _two_draws(axes: Any) -> None:

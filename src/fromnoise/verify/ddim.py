@@ -139,8 +139,10 @@ def ddim_follows_the_probability_flow() -> Sides:
     return exact, x
 
 
-@check("Sedykh eq. 2.9, 4.8")
-def a_ddim_round_trip_starts_from_the_marginal() -> Sides:
-    """x_T of the family is the chain's: sqrt(abar_T) x_0 + sqrt(1 - abar_T) eps"""
+@check("Sedykh eq. 4.8, 4.12")
+def the_family_starts_from_the_chains_end() -> Sides:
+    """q(x_T | x_0) of the family is the chain's, sqrt(abar_T) x_0 + sqrt(1 - abar_T) eps, with alpha_bar for alpha"""
     x0, eps = torch.tensor([[0.4], [-0.9]], dtype=torch.float64), torch.tensor([[1.3], [0.2]], dtype=torch.float64)
-    return BAR[-1].sqrt() * x0 + (1 - BAR[-1]).sqrt() * eps, diffuse(x0, eps, LINEAR.level(1000))
+    last = LINEAR.chain[0]
+    right = BAR[-1].sqrt() * x0 + (1 - BAR[-1]).sqrt() * eps
+    return right, family(x0, eps, last, torch.zeros((), dtype=torch.float64)).mean, BETA[-1].sqrt() * eps

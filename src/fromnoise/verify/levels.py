@@ -99,7 +99,8 @@ def unrolled_chain() -> Sides:
 def the_prior_is_the_chains_end() -> Sides:
     """p_T = N(0, sigmabar_T^2) has the covariance of q(x_T | x_0)"""
     chain = GeneralChain([0.9, 0.5, 0.1], [0.3, 0.4, 1.5])
-    return chain.level(3).sigma ** 2, torch.exp(chain.prior().log_var)
+    sigmabar = (0.1 * 0.5 * 0.3) ** 2 + (0.1 * 0.4) ** 2 + 1.5**2
+    return [sigmabar, 0.0], torch.stack([torch.exp(chain.prior().log_var), chain.prior().mean])
 
 
 @check("Weng eq. 5")
@@ -127,9 +128,14 @@ def posterior_is_bayes_rule() -> Sides:
 def posterior_precision_adds_up() -> Sides:
     """1/beta-tilde = alpha_t / beta_t + 1/(1 - abar_{t-1}), the coefficient of x_{t-1}^2"""
     t, s, i = _step()
-    right = (1 - BETA[i]) / BETA[i] + 1 / (1 - BAR[i - 1])
-    printed = (BAR[i]) / BETA[i] + 1 / (1 - BAR[i - 1])
-    return 1 / right, step(t, s).variance, 1 / printed
+    return 1 / ((1 - BETA[i]) / BETA[i] + 1 / (1 - BAR[i - 1])), step(t, s).variance
+
+
+@check("Sedykh eq. 2.53-2.59, 2.65-2.67")
+def posterior_variance_over_one_denominator() -> Sides:
+    """beta-tilde_t = (1 - alpha_t)(1 - abar_{t-1})/(1 - abar_t); over 1 - abar_{t-1}, as printed, it is beta_t"""
+    t, s, i = _step()
+    return BETA[i] * (1 - BAR[i - 1]) / (1 - BAR[i]), step(t, s).variance, BETA[i]
 
 
 @check("Sedykh eq. 2.53-2.61")
@@ -169,9 +175,21 @@ def friedmans_coefficients() -> Sides:
     t, s, i = _step()
     k = step(t, s)
     right = torch.stack([s.alpha * BETA[i], k.a * s.sigma**2, BETA[i] * s.sigma**2]) / t.sigma**2
-    # as printed kappa_t^2 = sigmabar_{t-1}^2 - sigma_t^4 / sigmabar_t^2
-    printed = torch.stack([right[0], right[1], s.sigma**2 - BETA[i] ** 2 / t.sigma**2])
+    b = (
+        BETA[i] / t.sigma**2
+    )  # eq. 28-30: b_t, a_t = gammabar_{t-1} - b_t gammabar_t, and a kappa_t^2 that falls below 0
+    printed = torch.stack([s.alpha - b * t.alpha, b, s.sigma**2 - BETA[i] / s.sigma**2])
     return right, torch.stack([k.from_x0, k.from_x_t, k.variance]), printed
+
+
+@check("Friedman eq. 30", 0)
+def printed_kappa_is_no_variance() -> Sides:
+    """kappa_t^2 is positive at every t; sigmabar_{t-1}^2 - sigma_t^2/sigmabar_{t-1}^2 is negative for t = 2..56"""
+    t, s = LINEAR.level(torch.arange(2, 1001)), LINEAR.level(torch.arange(1, 1000))
+    printed = s.sigma**2 - BETA[1:] / s.sigma**2
+    assert bool((printed[:55] < 0).all())
+    assert bool((printed[55:] > 0).all())
+    return torch.zeros(2), torch.stack([(step(t, s).variance <= 0).sum(), (step(t, s).b <= 0).sum()])
 
 
 @check("Friedman eq. 24-25")

@@ -2,7 +2,9 @@
 
 import torch
 
+from fromnoise.denoise import Denoiser
 from fromnoise.gaussian import diffuse, posterior
+from fromnoise.objectives.simple import Simple
 from fromnoise.parameterize import EDM, Prediction, parameterization
 from fromnoise.variance import FixedSmall, reverse
 from fromnoise.verify._check import Sides, check
@@ -36,7 +38,8 @@ def x0_divides_by_the_cumulative_root() -> Sides:
     mean = reverse(_prediction("eps"), T, S, FixedSmall()).mean
     right = torch.stack([(X_T - (1 - BAR_T).sqrt() * EPS) / BAR_T.sqrt(),
                          (X_T - (1 - ALPHA) / (1 - BAR_T).sqrt() * EPS) / ALPHA.sqrt()])  # fmt: skip
-    printed = torch.stack([right[0], right[1] * ALPHA.sqrt() / BAR_T.sqrt()])
+    of_x0 = (1 - ALPHA) / (1 - BAR_T) * (X_T - (1 - BAR_T).sqrt() * EPS)  # 2.74's second term, times the root's inverse
+    printed = torch.stack([right[0], right[1] + of_x0 / BAR_T.sqrt() - of_x0 / ALPHA.sqrt()])
     return right, torch.stack([x0, mean]), printed
 
 
@@ -56,11 +59,23 @@ def algorithm_2_needs_alpha_bar() -> Sides:
     return right, mean, (X_T - (1 - ALPHA) / (1 - ALPHA).sqrt() * EPS) / ALPHA.sqrt()
 
 
+class _Recorder(torch.nn.Module):
+    """A network that keeps what it was shown."""
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        self.seen = x
+        return torch.zeros_like(x)
+
+
 @check("Sedykh Algorithm 1; Sedykh eq. 2.98")
 def algorithm_1_needs_alpha_bar() -> Sides:
-    """Algorithm 1 shows the network sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, not the step's own factors"""
+    """training shows the network sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, and its loss at F = 0 is |eps|^2"""
+    network = _Recorder()
+    loss = Simple()(Denoiser(network, LINEAR, "eps"), X0, T, EPS)["loss"]
     printed = ALPHA.sqrt() * X0 + (1 - ALPHA).sqrt() * EPS
-    return BAR_T.sqrt() * X0 + (1 - BAR_T).sqrt() * EPS, X_T, printed
+    right = BAR_T.sqrt() * X0 + (1 - BAR_T).sqrt() * EPS
+    square = EPS**2
+    return torch.cat([right, square]), torch.cat([network.seen, loss[:, None]]), torch.cat([printed, square])
 
 
 @check("Sedykh eq. 2.88-2.89; Friedman eq. 34")

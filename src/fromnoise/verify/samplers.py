@@ -1,10 +1,13 @@
 """The reverse step, its variances, and the samplers that walk it."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from fromnoise.bound import step_terms
 from fromnoise.denoise import Denoiser
-from fromnoise.gaussian import Level, step
+from fromnoise.gaussian import Level, diffuse, step
 from fromnoise.parameterize import Prediction, parameterization
 from fromnoise.samplers._base import Sampler
 from fromnoise.samplers.ancestral import Ancestral
@@ -12,7 +15,7 @@ from fromnoise.samplers.ddim import DDIM
 from fromnoise.schedules._base import Schedule
 from fromnoise.variance import FixedLarge, FixedSmall, LearnedRange, Optimal, reverse
 from fromnoise.verify._check import Sides, check
-from fromnoise.verify._truth import BAR, BETA, COSINE, LINEAR, SHORT, line, normal
+from fromnoise.verify._truth import BAR, BETA, COSINE, LINEAR, SHORT, hermite, normal
 
 ONE = torch.ones(1, 1, dtype=torch.float64)
 
@@ -102,10 +105,8 @@ def the_snippet_must_step_to_the_posterior_mean() -> Sides:
 @check("Sedykh Algorithm 2; Sedykh eq. 4.13", 0)
 def no_noise_in_the_last_step() -> Sides:
     """z = 0 at t = 1, not only below it: the end does not depend on the last noise"""
-    denoiser = line().denoiser(LINEAR)
     spreads = [gains(sampler, normal(0.3).denoiser(LINEAR), LINEAR.level(1), LINEAR.level(0))[1]
                for sampler in (Ancestral("fixed_small"), Ancestral("fixed_large"), DDIM(eta=1.0))]  # fmt: skip
-    assert denoiser.variance.name == "fixed_large"
     return torch.zeros(3), torch.stack(spreads)
 
 
@@ -143,20 +144,31 @@ def learned_range_interpolates_logarithms() -> Sides:
     return torch.stack(expected), torch.stack(out)
 
 
+def _best(var: float) -> Optimal:
+    return Optimal(lambda u: var * u.sigma**2 / (u.alpha**2 * var + u.sigma**2))
+
+
 def _fraction(var: float, t: Level, s: Level) -> Tensor:
     """log(v*/btilde)/log(b/btilde) of N(0, var)."""
     k = step(t, s)
-    best = Optimal(lambda u: var * u.sigma**2 / (u.alpha**2 * var + u.sigma**2))
     p = normal(max(var, 1e-30)).denoiser(LINEAR)(ONE, t)
-    return (best.log_var(p, k, torch.log(k.variance)) - torch.log(k.variance)) / torch.log(k.b / k.variance)
+    return (_best(var).log_var(p, k, torch.log(k.variance)) - torch.log(k.variance)) / torch.log(k.b / k.variance)
 
 
-@check("math: learned range at its optimum")
+@check("math: learned range at its optimum; Sedykh eq. 4.1")
 def learned_range_at_its_optimum() -> Sides:
-    """the best fraction log(v*/btilde)/log(beta/btilde) is 0 for a point mass and 1 for N(0, 1), at every t"""
-    rows = (2, 57, 200, 400)  # further up the two limits are closer than rounding lets one tell
-    fractions = [_fraction(v, LINEAR.level(r), LINEAR.level(r - 1)) for v in (0.0, 1.0) for r in rows]
-    return torch.tensor([0.0] * 4 + [1.0] * 4), torch.stack(fractions)
+    """the best variance is the learned range's at 0 for a point mass and at 1 for N(0, 1), at every t"""
+    theory, practice = [], []
+    for var, fraction in ((0.0, 0.0), (1.0, 1.0)):
+        for row in (2, 57, 400, 1000):
+            t, s = LINEAR.level(row), LINEAR.level(row - 1)
+            p = normal(max(var, 1e-30)).denoiser(LINEAR)(ONE, t)
+            spread = var * t.sigma**2 / (t.alpha**2 * var + t.sigma**2)
+            k = step(t, s)
+            theory.append(torch.log(k.variance + k.from_x0**2 * spread))
+            told = replace(p, variance=torch.full_like(ONE, fraction))
+            practice.append(reverse(told, t, s, LearnedRange()).log_var.squeeze())
+    return torch.stack(theory), torch.stack(practice)
 
 
 @check("math: learned range in the small-step limit", 1e-3)
@@ -171,12 +183,24 @@ def learned_range_in_small_steps() -> Sides:
     return torch.stack(expected), torch.stack(out)
 
 
-@check("Analytic-DPM theorem 1; math: v*")
+@check("Analytic-DPM theorem 1; math: v*; Friedman eq. 37")
 def optimal_variance_is_a_minimum() -> Sides:
-    """d L_{t-1}/d log v = 0 at v* = btilde + c^2 E tr Cov/D, and not at the fixed variances"""
-    t, s, var = LINEAR.level(400), LINEAR.level(399), 0.25
-    k = step(t, s)
-    spread = var * t.sigma**2 / (t.alpha**2 * var + t.sigma**2)
-    slope = lambda log_v: (1 - (k.variance + k.from_x0**2 * spread) * torch.exp(-log_v)) / 2  # noqa: E731
-    best = Optimal(lambda u: spread).log_var(normal(var).denoiser(LINEAR)(ONE, t), k, torch.log(k.variance))
+    """d E[L_{t-1}]/d log v = 0 at the optimal variance, by differences of the shipped term, and not at btilde"""
+    t, s, var, h = LINEAR.level(400), LINEAR.level(399), 0.25, 1e-3
+    nodes, weights = hermite(4)
+    x0 = (0.5 * nodes).repeat_interleave(4)[:, None]
+    x_t, weight = diffuse(x0, nodes.repeat(4)[:, None], t), weights.repeat_interleave(4) * weights.repeat(4)
+    denoiser, k, n = normal(var).denoiser(LINEAR), step(t, s), 16
+    p = denoiser(x_t, t.expand(n))
+
+    def mean_term(log_v: Tensor) -> Tensor:
+        spread = ((torch.exp(log_v) - k.variance) / k.from_x0**2).expand(n)
+        denoiser.variance = Optimal(lambda u: spread)
+        return (weight * step_terms(denoiser, p, x0, t.expand(n), s.expand(n), LINEAR.chain)).sum()
+
+    def slope(log_v: Tensor) -> Tensor:
+        ends = [mean_term(log_v + i * h) for i in (-2, -1, 1, 2)]
+        return (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
+
+    best = _best(var).log_var(p, k, torch.log(k.variance))
     return 0.0, slope(best), slope(torch.log(k.variance))

@@ -167,13 +167,11 @@ def at_inverts_level() -> Sides:
 @check("Sedykh eq. 4.19; improved DDPM eq. 19")
 def respaced_betas() -> Sides:
     """a sub-sequence has its own beta = 1 - abar_t/abar_s and its own posterior variance"""
-    rows = torch.tensor([1000, 750, 500, 250, 1])
     chain = LINEAR.steps(5)
     k = step(chain.levels[:-2], chain.levels[1:-1])
     times = chain.levels.time[:-1].long()
     t, s = BAR[times[:-1] - 1], BAR[times[1:] - 1]
     beta = 1 - t / s
-    assert len(rows) == chain.steps
     return (
         torch.stack([beta, beta * (1 - s) / (1 - t)]),
         torch.stack([k.b, k.variance]),
