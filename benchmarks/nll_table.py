@@ -16,7 +16,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import scipy.linalg
+import torch
+from torch import Tensor
+
+from fromnoise.compose import PCA
+from fromnoise.metrics import distance
 
 T = 200
 SCHEDULES = {
@@ -50,20 +54,22 @@ def nll(run: Path, data: list, n: int, variance: str | None = None) -> dict:
     return json.loads(out.read_text())
 
 
-def frechet(run: Path, steps: int, variance: str | None, reference: tuple, basis: np.ndarray) -> float:
+def frechet(run: Path, steps: int, variance: str | None, codec: PCA, reference: tuple[Tensor, Tensor]) -> float:
     """Between samples and test images, on the 64 leading principal components of the test images."""
     out = run / f"samples-{variance or 'own'}-{steps}.npz"
     if not out.exists():
         options = ["--set", f"variance={variance}"] if variance else []
         fromnoise("sample", run, "--n", 256, "--sampler", "ancestral", "--steps", steps, "--out", out, *options)
-    mean, cov = moments(np.load(out)["arr_0"], basis)
-    root = scipy.linalg.sqrtm(cov @ reference[1]).real
-    return float(((mean - reference[0]) ** 2).sum() + np.trace(cov + reference[1] - 2 * root))
+    return distance(*moments(np.load(out)["arr_0"], codec), *reference).item()
 
 
-def moments(images: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    points = (images.reshape(len(images), -1) / 127.5 - 1) @ basis
-    return points.mean(0), np.cov(points.T)
+def moments(images: np.ndarray, codec: PCA) -> tuple[Tensor, Tensor]:
+    z = codec.encode(flat(images))
+    return z.mean(0), torch.cov(z.T)
+
+
+def flat(images: np.ndarray) -> Tensor:
+    return torch.from_numpy(images.reshape(len(images), -1)).double() / 127.5 - 1
 
 
 def main() -> None:
@@ -92,14 +98,13 @@ def main() -> None:
     from torchvision.datasets import MNIST
 
     test = np.asarray(MNIST(asked.data_root, train=False).data)
-    flat = test.reshape(len(test), -1) / 127.5 - 1
-    basis = np.linalg.eigh(np.cov(flat.T))[1][:, -64:]
-    reference = moments(test, basis)
+    codec = PCA(flat(test), 64)
+    reference = moments(test, codec)
     print(f"\n| FD-PCA64, 256 samples | {' | '.join(f'{s} steps' for s in (10, 25, 50))} |\n|---|---|---|---|")
     for schedule in SCHEDULES:
         for variance in (None, "fixed_small", "fixed_large"):
             run = asked.out / f"hybrid-{schedule}"
-            distances = [frechet(run, s, variance, reference, basis) for s in (10, 25, 50)]
+            distances = [frechet(run, s, variance, codec, reference) for s in (10, 25, 50)]
             print(f"| {schedule}, {variance or 'learned'} | {' | '.join(f'{d:.2f}' for d in distances)} |")
 
 
