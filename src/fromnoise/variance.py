@@ -112,7 +112,8 @@ def variance(name: str | Variance) -> Variance:
 
 
 def log_small(k: Step, s: Level, chain: Chain | None = None) -> Tensor:
-    """log beta-tilde of a step; at s = 0, where it is -inf, the chain's first-step rule, or 0 where no chain is given.
+    """log beta-tilde of a step; at s = 0, where it is -inf, the chain's first-step rule, or 0, which stands for nothing, where no
+    chain is given.
 
     The logarithm of a variance of 0 would spoil the gradient of a learned schedule, even where it is not used.
     """
@@ -125,8 +126,8 @@ def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain 
     """p(x_s | x_t) = N((a sigma_s^2 / sigma_t^2) x_t + (alpha_s b / sigma_t^2) x0hat, variance).
 
     With x0hat from eps this is Sedykh eq. 2.11-2.12, 2.72-2.80 and Sedykh Algorithm 2; Friedman eq. 3 and 34; Weng eq.
-    15, 21 and 27-28; Notes eq. 4, 11, 13 and 16. A prediction with a guide shifts the
-    mean by the variance times it: p(x_s | x_t) p(y | x_s) to first order (Sedykh eq. 4.20; Dhariwal and Nichol 2021).
+    15, 21 and 27-28; Notes eq. 4, 11, 13 and 16. A prediction with a guide shifts the mean by the variance times it:
+    p(x_s | x_t) p(y | x_s) to first order (Sedykh eq. 4.20; Dhariwal and Nichol 2021, algorithm 1).
     At s = 0 the variance is the chain's first-step rule where a chain is given (the likelihood needs it), and 0 where
     none is (a sampler ends on the mean: "z if t > 1").
 

@@ -79,11 +79,11 @@ class Nll:
         changes |= {"split": self.split} if self.split else {}
         changes |= {"root": self.data_root} if self.data_root else {}
         images = load(config.data.model_copy(update=changes), counter)
-        if self.variance is not None:
-            denoiser = guidance.Revalued(denoiser, other or self._optimal(denoiser, chain, config.data))
         for path in (self.out, self.figure):
             if path is not None:
                 writable(path)
+        if self.variance is not None:
+            denoiser = guidance.Revalued(denoiser, other or self._optimal(denoiser, chain, config.data))
         chosen = noise.permutation(self.seed, 0, len(images))[: self.n]
         bounds = []
         with Bar("bits/dim", -(-len(chosen) // self.batch_size) * chain.steps) as bar:

@@ -192,7 +192,7 @@ class Trainer:
         started = time.perf_counter()
         c, p, step = self.config, self.progress, self.progress.step + 1
         loss = self._gradients(batch[0], step)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.weights.values() if p.grad is not None])
+        norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights.values() if w.grad is not None])
         # The clock is shared too, or processes would stop at different steps.
         mean, stop, seconds = self.processes.agree(loss, request.number, self.late + time.perf_counter() - started)
         shared = time.perf_counter()
