@@ -13,6 +13,7 @@ SRC = Path(__file__).parents[1] / "src" / "fromnoise"
 LAYERS = [
     ["errors", "registry", "lazy"],
     ["noise", "hardware", "storage", "pictures", "progress"],
+    ["nn"],
     ["gaussian"],
     ["schedules"],
     ["parameterize"],
@@ -25,7 +26,6 @@ LAYERS = [
     ["samplers"],
     ["objectives", "times"],
     ["likelihood"],
-    ["nn"],
     ["data"],
     ["train"],
     ["recipes"],

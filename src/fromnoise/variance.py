@@ -112,10 +112,10 @@ def variance(name: str | Variance) -> Variance:
 
 
 def log_small(k: Step, s: Level, chain: Chain | None = None) -> Tensor:
-    """log beta-tilde of a step; at s = 0, where it is -inf, the chain's first-step rule, or 0, which stands for nothing, where no
-    chain is given.
+    """log beta-tilde of a step; at s = 0, where it is -inf, the chain's first-step rule, or 0 where no chain is given.
 
-    The logarithm of a variance of 0 would spoil the gradient of a learned schedule, even where it is not used.
+    The 0 stands for nothing. The logarithm of a variance of 0 would spoil the gradient of a learned schedule, even
+    where it is not used.
     """
     last = s.sigma == 0
     instead = chain.first_log_var if chain is not None else torch.zeros_like(k.variance)

@@ -189,7 +189,9 @@ def test_nll(run, tmp_path, capfd, refused):
     assert other["steps"] != report["steps"]
     assert Image.open(picture).width > 300
     assert call("nll", run, "--n", 3, "--steps", 4, "--variance", "optimal", "--out", again) == 0
-    assert json.loads(again.read_text())["bits_per_dim"] < other["bits_per_dim"]
+    best = json.loads(again.read_text())
+    assert best["steps"] not in (report["steps"], other["steps"])
+    assert best["bits_per_dim"] < other["bits_per_dim"] + 0.1  # three images, and estimated on three others
     assert "no output for it" in refused("nll", run, "--variance", "learned_range")
     assert "did you mean fixed_small" in refused("nll", run, "--variance", "fixed_smal")
     assert "no test split" in refused("nll", run, "--split", "test")

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise.nn._twice import PLAIN
+
 
 class GroupNormSiLU(nn.Module):
     """y = silu(w (x - mean_g) / sqrt(var_g + eps) + b), moments over each group of channels and all pixels.
@@ -43,7 +45,7 @@ def _streaming_is_faster(x: Tensor, groups: int) -> bool:
         return False
     if not x.is_contiguous(memory_format=torch.channels_last) or x.is_contiguous():
         return False
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or PLAIN.get():
         return False
     # torch's kernel is vectorised over the channels of a group: with few of them it crawls, with many it wins.
     if x.shape[1] // groups > (2 if x.dtype == torch.float32 else 8):

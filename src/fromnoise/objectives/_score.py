@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, diffuse
+from fromnoise.nn._twice import twice_differentiable
 
 
 def energy_score(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ def energy_score(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def score_at(denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None) -> tuple[Tensor, Tensor]:
     """(x_t, s(x_t)), both [B, D], x_t being what the score can be differentiated by."""
     x = diffuse(x0, noise, t).detach().requires_grad_()
-    with sdpa_kernel(SDPBackend.MATH):  # the fused attention kernels have no second derivative
+    with twice_differentiable():
         return x, denoiser(x, t, cond).score.flatten(1)
 
 
