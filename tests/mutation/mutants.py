@@ -34,7 +34,7 @@ MUTANTS: list[tuple[str, ...]] = [
     (G, "s.alpha * share, share * s.sigma**2)", "t.alpha * share, share * s.sigma**2)"),
     (G, "s.alpha * share, share * s.sigma**2)", "s.alpha * share, share * t.sigma**2)"),
     (G, "s.alpha * share, share * s.sigma**2)", "s.alpha * share, s.sigma**2 / t.sigma**2)"),  # Sedykh eq. 2.12 as printed
-    (G, "s.alpha * share, share * s.sigma**2)", "s.alpha * share, s.sigma**2 - share**2 * t.sigma**2)"),  # Friedman's kappa^2
+    (G, "s.alpha * share, share * s.sigma**2)", "s.alpha * share, s.sigma**2 - share * t.sigma**2 / s.sigma**2)"),  # Friedman's kappa^2
     (G, "like(2 * torch.log(t.sigma), x0)", "like(torch.log(t.sigma), x0)"),
     (G, "return Gaussian(like(k.a, x_s) * x_s, like(torch.log(k.b), x_s))", "return Gaussian(like(k.a, x_s) * x_s, like(torch.log(k.b) / 2, x_s))"),
     (G, "like(k.from_x_t, x_t) * x_t + like(k.from_x0, x_t) * x0", "like(k.from_x0, x_t) * x_t + like(k.from_x_t, x_t) * x0"),
@@ -61,7 +61,7 @@ MUTANTS: list[tuple[str, ...]] = [
     (P, "self._combine(-f0 / det, self.t.alpha * k / det)", "self._combine(-f0 / det, self.t.sigma * k / det)"),
     (P, "like(self.t.alpha, self.x_t) * self.eps - like", "like(self.t.alpha, self.x_t) * self.eps + like"),
     (P, "r / total, -(d**2) / total)", "r**2 / total, -(d**2) / total)"),
-    (P, "self.t.sigma**2 / self.t.alpha)", "self.t.sigma / self.t.alpha)"),
+    (P, "self.t.sigma**2 / self.t.alpha, 0.0)", "self.t.sigma / self.t.alpha, 0.0)"),
     # the reverse step
     (V, "like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.plain_x0", "p.plain_x0"),  # Shorts' p_sample_loop
     (V, "like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.plain_x0", "like(k.from_x0, p.x_t) * p.x_t + like(k.from_x_t, p.x_t) * p.plain_x0"),
@@ -80,7 +80,7 @@ MUTANTS: list[tuple[str, ...]] = [
     (B, "x_t[where] = forward(x_s[where], s_in, t_in).sample(noise[where, 2])", "pass"),  # Friedman: as if independent
     (B, "return log_q - log_p.flatten(1).sum(1)", "return -log_q - log_p.flatten(1).sum(1)"),
     (B, "variance = eta**2 * step(t, s).variance", "variance = eta * step(t, s).variance"),
-    (B, "error.double().square().mean()", "error.double().abs().mean()"),
+    (B, "error.cpu().double().square().sum()", "error.cpu().double().abs().sum()"),
     (BITS, "bits = 1 / (x0[0].numel() * math.log(2))", "bits = 1 / x0[0].numel()"),
     (BITS, "bits = 1 / (x0[0].numel() * math.log(2))", "bits = 1 / math.log(2)"),
     (BITS, "return self.prior + self.steps.sum(1) + self.decoder", "return self.steps.sum(1) + self.decoder"),
@@ -89,7 +89,8 @@ MUTANTS: list[tuple[str, ...]] = [
     ("objectives/simple.py", "target(x0, noise, t, denoiser.schedule)", "target(noise, x0, t, denoiser.schedule)"),
     ("objectives/hybrid.py", "output=p.output.detach()", "output=p.output"),
     ("objectives/hybrid.py", "vlb = chain.steps * step_terms", "vlb = step_terms"),
-    ("objectives/vlb.py", "{\"loss\": chain.steps * term,", "{\"loss\": term,"),
+    ("objectives/vlb.py", "chain.steps * term + prior,", "term + prior,"),
+    ("objectives/vlb.py", "chain.steps * term + prior,", "chain.steps * term,"),
     ("objectives/weighted.py", "/ (2 * math.log(2))", "/ math.log(2)"),
     ("objectives/weighted.py", "k.from_x0**2 * torch.exp(-log_var)", "k.from_x0**2 * torch.exp(-2 * log_var)"),  # Weng: |Sigma|^2
     ("objectives/min_snr.py", "clamp_max(self.gamma)", "clamp_min(self.gamma)"),
