@@ -221,6 +221,19 @@ def test_vlb_adds_up_and_does_not_depend_on_the_batch():
     assert report["standard_error"] == pytest.approx(bound.total.double().std().item() / 3**0.5, rel=1e-3)
 
 
+def test_the_prior_term_is_in_the_total_where_it_matters():
+    """A chain that ends early leaves much of the image at T: L_T is the closed form at its first level."""
+    denoiser, x0 = small_denoiser(), eight_bit()
+    denoiser.schedule = fn.schedules.Linear(T=5)
+    bound = fn.likelihood.vlb(denoiser, x0)
+    t = denoiser.schedule.level(5)
+    square = x0.double().square().flatten(1).mean(1)
+    exact = (t.alpha**2 * square + t.sigma**2 - 1 - torch.log(t.sigma**2)) / 2 / math.log(2)
+    assert exact.min() > 1
+    torch.testing.assert_close(bound.prior.double(), exact, rtol=1e-5, atol=0)
+    torch.testing.assert_close(bound.total, bound.prior + bound.steps.sum(1) + bound.decoder)
+
+
 def test_anything_but_8_bits_is_refused():
     for x0 in (eight_bit() + 0.001, 2 * eight_bit(), torch.rand(2, 1, 8, 8)):
         with pytest.raises(fn.FromNoiseError, match="8-bit"):
