@@ -129,6 +129,7 @@ def optimal_variance(
     seed: int = 0,
     batch_size: int = 64,
     callback: Callable[[], None] | None = None,
+    cond: Cond | None = None,
 ) -> Optimal:
     """The best isotropic variance of a model, from data: E |x_0 - x0hat|^2 / D at every level of the chain.
 
@@ -143,6 +144,7 @@ def optimal_variance(
         seed: of the noise, which is not that of the likelihood.
         batch_size: examples that are looked at together.
         callback: called after every level of every batch.
+        cond: conditions, each [B, ...].
     """
     chain = chain or denoiser.schedule.chain
     total = torch.zeros(chain.steps, dtype=torch.float64)
@@ -152,9 +154,10 @@ def optimal_variance(
         for first in range(0, len(x0), batch_size):
             part = x0[first : first + batch_size].to(denoiser.device, denoiser.state_dtype)
             indices, shape = range(first, first + len(part)), tuple(part.shape[1:])
+            told = {k: v[first : first + batch_size].to(part.device) for k, v in cond.items()} if cond else None
             for i, t in enumerate(list(chain)[:-1]):
                 eps = counted.normal(seed, indices, i, shape, counted.Stream.SPREAD, part.dtype)
-                error = part - denoiser(diffuse(part, eps.to(part.device), t), t).x0
+                error = part - denoiser(diffuse(part, eps.to(part.device), t), t, told).x0
                 total[i] += error.cpu().double().square().sum()
                 if callback is not None:
                     callback()

@@ -1,6 +1,6 @@
 """The denoiser: a network, the schedule it was trained on, and what its output means."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ class Denoiser(nn.Module):
         variance: of the reverse step: "fixed_small", "fixed_large", or "learned_range", for which the network
             puts out twice the channels.
         shape: of one example, e.g. (3, 32, 32); samplers need it when only a number is asked for.
+        class_names: of the labels, for people.
 
     Raises:
         FromNoiseError: an unknown name, or a parameterisation that a schedule without a last signal cannot have.
@@ -42,6 +43,7 @@ class Denoiser(nn.Module):
         parameterization: str | Mapping[str, Any] | Parameterization = "eps",
         variance: str | Variance = "fixed_large",
         shape: tuple[int, ...] | None = None,
+        class_names: Sequence[str] = (),
     ):
         super().__init__()
         self.network = network
@@ -49,6 +51,7 @@ class Denoiser(nn.Module):
         self.parameterization = _parameterization(parameterization)
         self.variance = _variance(variance)
         self.shape = tuple(shape) if shape else None
+        self.class_names = tuple(class_names)
         if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
             raise FromNoiseError(
                 f"at the last level of {type(self.schedule).__name__} no signal is left, and "
@@ -75,6 +78,20 @@ class Denoiser(nn.Module):
         if isinstance(self.schedule, nn.Module):
             found |= {f"schedule.{name}": p for name, p in self.schedule.named_parameters()}
         return found
+
+    @property
+    def classes(self) -> int:
+        """How many labels the network knows; 0 for one that is told none."""
+        return getattr(self.network, "classes", None) or 0
+
+    @property
+    def null_label(self) -> int | None:
+        """The label that stands for none, which classifier-free guidance needs; None where there is no such label."""
+        return getattr(self.network, "null_label", None)
+
+    def usual_cond(self, indices: Sequence[int]) -> Cond | None:
+        """What samples of these numbers are told unless one says otherwise: every class equally often, in turn."""
+        return {"label": torch.tensor(indices) % self.classes} if self.classes else None
 
     @property
     def device(self) -> torch.device:

@@ -30,6 +30,7 @@ def describe(denoiser: Denoiser) -> dict[str, Any]:
         "parameterization": denoiser.parameterization.spec,
         "variance": denoiser.variance.name,
         "shape": list(denoiser.shape) if denoiser.shape else None,
+        "classes": list(denoiser.class_names),
     }
 
 
@@ -68,11 +69,12 @@ def load(
     network = nn.build(about["network"])
     averaged = ema and (folder / "ema.safetensors").exists()
     shape = tuple(about["shape"]) if about["shape"] else None
+    names = about.get("classes", ())  # files of before have none
     schedule = schedules.build(about["schedule"])
     load_state(network, schedule, storage.read_tensors(folder, "ema" if averaged else "model"))
     if precision is not None:
         choose(precision).prepare(network, inference=True)
-    return Denoiser(network, schedule, about["parameterization"], about["variance"], shape).eval()
+    return Denoiser(network, schedule, about["parameterization"], about["variance"], shape, names).eval()
 
 
 def find(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> Path:

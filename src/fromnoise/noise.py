@@ -25,6 +25,7 @@ class Stream(IntEnum):
     DROPOUT = 5
     LIKELIHOOD = 6
     SPREAD = 7
+    LABEL = 8
 
 
 class _Counted:

@@ -10,19 +10,19 @@ from PIL import Image
 from torch import Tensor
 
 
-def grid(pixels: Tensor, columns: int | None = None, scale: int | None = None, gap: int = 2) -> Image.Image:
+def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 2) -> Image.Image:
     """uint8 [N, C, H, W] -> one picture, row by row.
 
     Args:
         pixels: gray or RGB; other numbers of channels show the first one.
         columns: images in a row; None makes the grid as square as it can be.
-        scale: every pixel becomes a square of this side; None enlarges small images to about 84 pixels.
+        side: small images are enlarged to about this many pixels, by a whole factor.
         gap: black pixels between images, before scaling.
     """
     n, c, h, w = pixels.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    scale = scale or max(1, round(84 / max(h, w)))
+    scale = max(1, round(side / max(h, w)))
     depth = 3 if c == 3 else 1
     sheet = np.zeros((rows * (h + gap) + gap, columns * (w + gap) + gap, depth), np.uint8)
     for i, image in enumerate(pixels[:, :depth].permute(0, 2, 3, 1).numpy()):
@@ -32,14 +32,19 @@ def grid(pixels: Tensor, columns: int | None = None, scale: int | None = None, g
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
+def columns(n: int, classes: int) -> int | None:
+    """Columns for samples whose classes come in turn: a class in each, where there are few and at least two rows."""
+    return classes if 1 < classes <= 12 and n >= 2 * classes else None
+
+
 def gif(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0, rest: float = 1.5) -> None:
     """An endless animation of `seconds`, resting on the last frame for `rest` more."""
-    frames = [frame.quantize(48) for frame in frames]  # noise does not compress; 48 shades halve the file
+    frames = [frame.quantize(20) for frame in frames]  # noise does not compress; few shades keep the file small
     each = max(20, round(1000 * seconds / len(frames)))
     durations = [each] * (len(frames) - 1) + [round(1000 * rest)]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
 
 
-def frame_steps(total: int, frames: int = 36) -> set[int]:
+def frame_steps(total: int, frames: int = 24) -> set[int]:
     """Which of `total` steps to show so that an animation has at most `frames` pictures: always the last."""
     return {round(x) for x in torch.linspace(1, total, min(frames, total), dtype=torch.float64).tolist()}

@@ -316,3 +316,44 @@ def test_the_console_script_and_the_module_are_the_same_program():
     done = subprocess.run([sys.executable, "-m", "fromnoise", "--help"], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0
     assert "fromnoise train digits" in done.stdout
+
+
+def test_a_class_by_name_or_number_and_all_in_turn(run, tmp_path, refused):
+    one, other, turn = (tmp_path / f"{name}.npz" for name in "abc")
+    assert call("sample", run, "--n", 3, "--steps", 2, "--class", "7", "--guidance", 1.5, "--out", one) == 0
+    assert call("sample", run, "--n", 12, "--steps", 2, "--guidance", 1.5, "--out", turn) == 0
+    assert call("sample", run, "--n", 3, "--steps", 2, "--class", 7, "--guidance", 3, "--out", other) == 0
+    assert np.load(one)["arr_0"].shape == (3, 28, 28, 1)
+    said = refused("sample", run, "--class", "seven", "--out", tmp_path / "x.png")
+    assert "--class seven: no such class" in said
+    assert "from 0 to 9" in said
+    assert "from 0 to 9" in refused("sample", run, "--class", "10", "--out", tmp_path / "x.png")
+
+
+def test_a_model_without_classes_says_so_before_sampling(tmp_path, refused):
+    out = tmp_path / "plain"
+    options = (*TINY, "--set", "network.classes=null", "train.label_dropout=0", "sample.guidance=1")
+    assert call("train", "digits", "--out", out, "--steps", 1, *options) == 0
+    assert "knows no classes" in refused("sample", out, "--class", "3", "--out", tmp_path / "x.png")
+    assert "guidance 2 needs a model" in refused("sample", out, "--guidance", 2, "--out", tmp_path / "x.png")
+    assert call("sample", out, "--n", 2, "--steps", 2, "--out", tmp_path / "x.png") == 0
+
+
+def test_classes_are_those_of_the_folder(tmp_path, capfd):
+    for name, shade in (("cats", 20), ("dogs", 200), ("emus", 90)):
+        (tmp_path / "zoo" / name).mkdir(parents=True)
+        for i in range(3):
+            Image.new("L", (28, 28), shade + i).save(tmp_path / "zoo" / name / f"{i}.png")
+    run = tmp_path / "run"
+    assert call("train", "digits", "--data", tmp_path / "zoo", "--out", run, "--steps", 1, *TINY) == 0
+    model = fn.load(run)
+    assert (model.classes, model.null_label, model.class_names) == (3, 3, ("cats", "dogs", "emus"))
+    assert call("sample", run, "--class", "dogs", "--n", 2, "--steps", 2, "--out", tmp_path / "dogs.png") == 0
+    capfd.readouterr()
+    assert (
+        call("train", "digits", "--data", tmp_path / "zoo" / "cats", "--out", tmp_path / "one", "--steps", 1, *TINY)
+        == 0
+    )
+    assert "has no classes (a sub-folder is one): the model is trained without labels" in capfd.readouterr().err
+    assert fn.load(tmp_path / "one").classes == 0
+    assert call("sample", tmp_path / "one", "--n", 2, "--steps", 2, "--out", tmp_path / "one.png") == 0

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from fromnoise import guidance, io, pictures, samplers
 from fromnoise.cli._runs import read_config
 from fromnoise.data._images import to_uint8
 from fromnoise.denoise import Denoiser
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.progress import Bar, say
 from fromnoise.recipes._recipe import SampleConfig
 
@@ -34,6 +35,8 @@ class Choice:
     steps: int
     spacing: str
     clip: bool
+    guidance: float
+    label: str | None
 
     @classmethod
     def of(
@@ -44,10 +47,14 @@ class Choice:
         steps: int | None = None,
         spacing: str | None = None,
         clip: bool | None = None,
+        scale: float | None = None,
+        label: str | None = None,
     ) -> "Choice":
         sampler = sampler or samplers.build(usual.sampler | (options or {}))
         clip = usual.clip if clip is None else clip
-        return cls(sampler, usual.steps if steps is None else steps, spacing or usual.spacing, clip)
+        scale = usual.guidance if scale is None else scale
+        steps = usual.steps if steps is None else steps
+        return cls(sampler, steps, spacing or usual.spacing, clip, scale, label)
 
 
 def open_model(path: Path, precision: Any = "auto", ema: bool = True) -> Model:
@@ -56,6 +63,30 @@ def open_model(path: Path, precision: Any = "auto", ema: bool = True) -> Model:
     config = read_config(run) if (run / "config.yaml").exists() or not path.exists() else None
     denoiser = io.load(path, ema, precision, lambda text: say(f"fromnoise: warning: {text}"))
     return Model(denoiser, config.sample if config else SampleConfig())
+
+
+def class_number(denoiser: Denoiser, text: str) -> int:
+    """The class that a person named, or gave the number of.
+
+    Raises:
+        FromNoiseError: the model knows no classes, or none like that.
+    """
+    names = denoiser.class_names or tuple(map(str, range(denoiser.classes)))
+    if not denoiser.classes:
+        raise FromNoiseError(f"--class {text}: this model knows no classes")
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < denoiser.classes:
+        return int(text)
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    raise FromNoiseError(f"--class {text}: no such class{nearest(text, names)}; there is {shown}, or a number from 0 "
+                         f"to {denoiser.classes - 1}")  # fmt: skip
+
+
+def as_grid(pixels: Tensor, model: Model, choice: Choice, side: int = 84) -> Image:
+    """One picture; a column for each class, where they come in turn."""
+    classes = model.denoiser.classes if choice.label is None else 0
+    return pictures.grid(pixels, pictures.columns(len(pixels), classes), side=side)
 
 
 def draw(
@@ -67,9 +98,10 @@ def draw(
     callback: Callable[[samplers.Moment], None] | None = None,
 ) -> Tensor:
     """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call."""
-    denoiser = guidance.Clip(model.denoiser) if choice.clip else model.denoiser
+    denoiser = guidance.steer(model.denoiser, choice.guidance, choice.clip)
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"--n and --batch-size must be at least 1, got {n} and {batch_size}")
+    cond = None if choice.label is None else {"label": torch.full((n,), class_number(denoiser, choice.label))}
     length = denoiser.schedule.steps(choice.steps, choice.spacing).steps
     with Bar("sampling", -(-n // batch_size) * length) as bar:
 
@@ -84,6 +116,7 @@ def draw(
             choice.sampler,
             choice.steps,
             seed,
+            cond,
             spacing=choice.spacing,
             batch_size=batch_size,
             callback=each,
@@ -101,7 +134,7 @@ def draw_to(out: Path, model: Model, n: int, choice: Choice, seed: int, batch_si
         return
     pixels = draw(model, n, choice, seed, batch_size)
     if kind == ".png":
-        pictures.grid(pixels).save(out)
+        as_grid(pixels, model, choice).save(out)
     else:
         with out.open("wb") as file:
             np.savez(file, arr_0=pixels.permute(0, 2, 3, 1).numpy())
@@ -115,7 +148,7 @@ def animation(out: Path, model: Model, n: int, choice: Choice, seed: int) -> Ten
     def keep(moment: samplers.Moment) -> None:
         wanted.update(pictures.frame_steps(moment.total) if not wanted else ())
         if moment.index in wanted:
-            frames.append(pictures.grid(to_uint8(moment.x.cpu())))
+            frames.append(as_grid(to_uint8(moment.x.cpu()), model, choice, side=56))
 
     pixels = draw(model, n, choice, seed, batch_size=n, callback=keep)
     pictures.gif(frames, out)

@@ -1,17 +1,18 @@
 """A configuration becomes a run: everything that needs torch behind `fromnoise train`."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fromnoise import guidance, io, objectives, samplers, storage, times
-from fromnoise.data._images import to_uint8
+from fromnoise.data._images import Images, to_uint8
 from fromnoise.data._load import load as load_images
 from fromnoise.denoise import Denoiser
 from fromnoise.hardware import choose
-from fromnoise.pictures import grid
+from fromnoise.pictures import columns, grid
 from fromnoise.progress import Bar, counter, say
 from fromnoise.recipes._recipe import Recipe
 from fromnoise.train.distributed import Processes
@@ -28,7 +29,9 @@ def train(config: Recipe, out: Path) -> int:
         talk = say if processes.is_first else (lambda text: None)
         with processes.first_alone():
             images = load_images(config.data, counter if processes.is_first else None)
+        config = _with_classes(config, images, talk)
         denoiser = config.build(images.shape)
+        denoiser.class_names = tuple(images.classes)
         sampler = samplers.build(config.sample.sampler)  # a wrong option is better known now than at the first grid
         for note in images.notes:
             talk(f"fromnoise: warning: {note}")
@@ -42,7 +45,7 @@ def train(config: Recipe, out: Path) -> int:
             folder=out,
             hardware=hardware,
             processes=processes,
-            about={io.ABOUT: io.describe(denoiser) | {"classes": list(images.classes)}},
+            about={io.ABOUT: io.describe(denoiser)},
             watcher=Watcher(watcher.step, watcher.sample, lambda text: talk(f"fromnoise: warning: {text}")),
             flip=config.data.flip,
             workers=config.data.workers,
@@ -75,6 +78,17 @@ def train(config: Recipe, out: Path) -> int:
              f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}")  # fmt: skip
         _what_next(talk, out)
         return 0
+
+
+def _with_classes(config: Recipe, images: Images, talk: Callable[[str], None]) -> Recipe:
+    """A recipe whose network knows classes, made for those of the images; without them the model is told none."""
+    asked, there = config.network.get("classes"), len(images.classes)
+    if not asked or asked == there:
+        return config
+    if there > 1:
+        return config.with_changes({"network.classes": there})
+    talk(f"{images.name} has no classes (a sub-folder is one): the model is trained without labels")
+    return config.with_changes({"network.classes": None, "train.label_dropout": 0.0, "sample.guidance": 1.0})
 
 
 def _what_next(talk: Any, out: Path) -> None:
@@ -113,12 +127,12 @@ class _Watcher:
 
     def sample(self, step: int) -> None:
         s = self.config.sample
-        denoiser = guidance.Clip(self.denoiser) if s.clip else self.denoiser
+        denoiser = guidance.steer(self.denoiser, s.guidance, s.clip)
         steps = min(s.steps, 50)  # a look in passing, not the final picture
         drawn = samplers.sample(denoiser, _GRID, self.sampler, steps, self.config.seed, spacing=s.spacing)
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
-        grid(to_uint8(drawn.cpu())).save(folder / f"step-{step:08d}.png")
+        grid(to_uint8(drawn.cpu()), columns(_GRID, denoiser.classes)).save(folder / f"step-{step:08d}.png")
 
     def close(self) -> None:
         if self.bar is not None:

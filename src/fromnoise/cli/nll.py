@@ -64,6 +64,7 @@ class Nll:
         from fromnoise.data._images import to_unit
         from fromnoise.data._load import load
         from fromnoise.progress import counter
+        from fromnoise.train.labels import Labels
         from fromnoise.variance import variance
 
         denoiser = open_model(self.run, self.precision, self.ema).denoiser
@@ -79,6 +80,7 @@ class Nll:
         changes |= {"split": self.split} if self.split else {}
         changes |= {"root": self.data_root} if self.data_root else {}
         images = load(config.data.model_copy(update=changes), counter)
+        told = Labels(denoiser, images, 0.0, self.seed)
         for path in (self.out, self.figure):
             if path is not None:
                 writable(path)
@@ -88,15 +90,16 @@ class Nll:
         bounds = []
         with Bar("bits/dim", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
             for start in range(0, len(chosen), self.batch_size):
-                x0 = to_unit(images.batch(chosen[start : start + self.batch_size].tolist())[0])
+                pixels, labels = images.batch(chosen[start : start + self.batch_size].tolist())
                 options = {
+                    "cond": told.cond(labels, range(len(labels)), 0),
                     "chain": chain,
                     "seed": self.seed,
                     "first": start,
                     "decoder": self.decoder,
                     "callback": bar.advance,
                 }
-                bounds.append(likelihood.vlb(denoiser, x0, **options))
+                bounds.append(likelihood.vlb(denoiser, to_unit(pixels), **options))
         report = likelihood.summary(bounds)
         if self.out:
             Path(self.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -117,11 +120,14 @@ class Nll:
         from fromnoise.bound import optimal_variance
         from fromnoise.data._images import to_unit
         from fromnoise.data._load import load
+        from fromnoise.train.labels import Labels
 
         shape = denoiser.shape or (0, 0, 0)
         changes = {"size": shape[1:], "channels": shape[0]} | ({"root": self.data_root} if self.data_root else {})
         images = load(data.model_copy(update=changes))
         chosen = noise.permutation(self.seed + 1, 0, len(images))[: self.n].tolist()
         with Bar("variance", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
-            x0 = to_unit(images.batch(chosen)[0])
-            return optimal_variance(denoiser, x0, chain, self.seed, self.batch_size, bar.advance)
+            pixels, labels = images.batch(chosen)
+            cond = Labels(denoiser, images, 0.0, self.seed).cond(labels, range(len(labels)), 0)
+            options = (chain, self.seed, self.batch_size, bar.advance)
+            return optimal_variance(denoiser, to_unit(pixels), *options, cond=cond)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+import tyro
+
 from fromnoise.cli._options import File, Name, Number, Precision, Run, Settings, option
 from fromnoise.cli._runs import changes, writable
 from fromnoise.errors import FromNoiseError
@@ -36,6 +38,10 @@ class Sample:
     """Samples that are denoised together."""
     clip: Annotated[bool | None, option("True|False")] = None
     """Clip the predicted image to [-1, 1] at every step; as the recipe says unless given."""
+    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
+    """Of every sample, for a model that knows classes; all of them in turn unless given."""
+    guidance: Annotated[float | None, option("SCALE")] = None
+    """Of classifier-free guidance: 1 is off, more is surer and less varied; as the recipe says unless given."""
     ema: bool = True
     """The averaged weights, which is what papers report."""
     precision: Precision = "auto"
@@ -52,7 +58,16 @@ class Sample:
 
         named = samplers.build({"name": self.sampler, **changes(self.set)}) if self.sampler else None
         model = _drawing.open_model(self.run, self.precision, self.ema)
-        choice = _drawing.Choice.of(model.sampling, named, changes(self.set), self.steps, self.spacing, self.clip)
+        choice = _drawing.Choice.of(
+            model.sampling,
+            named,
+            changes(self.set),
+            self.steps,
+            self.spacing,
+            self.clip,
+            self.guidance,
+            self.label,
+        )
         writable(out)
         _drawing.draw_to(out, model, self.n, choice, self.seed, self.batch_size)
         print(out)

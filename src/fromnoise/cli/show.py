@@ -22,7 +22,7 @@ class Show:
     """Of the noise."""
 
     def __call__(self) -> int:
-        from fromnoise import figures, pictures
+        from fromnoise import figures
         from fromnoise.cli import _drawing
         from fromnoise.data._images import to_unit
         from fromnoise.data._load import load
@@ -36,8 +36,9 @@ class Show:
         schedule = model.denoiser.schedule
         x0 = to_unit(load(config.data, counter).batch([0, 1, 2, 3])[0])
         figures.forward_process(x0, schedule, forward, figures.default_times(schedule), self.seed)
-        _drawing.animation(film, model, min(self.n, 16), choice, self.seed)
-        pictures.grid(_drawing.draw(model, self.n, choice, self.seed, batch_size=64)).save(grid)
+        _drawing.animation(film, model, min(self.n, 20), choice, self.seed)
+        pixels = _drawing.draw(model, self.n, choice, self.seed, batch_size=64)
+        _drawing.as_grid(pixels, model, choice).save(grid)
         made = {grid: f"{self.n} new samples", forward: "the forward process", film: "the denoising"}
         for path, what in made.items():
             print(f"{path}   {what}")

@@ -9,4 +9,5 @@ __getattr__, __dir__ = lazy_attributes(
     Classifier="classifier",
     ClassifierFree="classifier_free",
     Revalued="revalued",
+    steer="_steer",
 )

@@ -8,7 +8,12 @@ class Wrapper(Denoiser):
 
     def __init__(self, denoiser: Denoiser):
         super().__init__(
-            denoiser.network, denoiser.schedule, denoiser.parameterization, denoiser.variance, denoiser.shape
+            denoiser.network,
+            denoiser.schedule,
+            denoiser.parameterization,
+            denoiser.variance,
+            denoiser.shape,
+            denoiser.class_names,
         )
         self.inner = denoiser
         self.state_dtype = denoiser.state_dtype

@@ -81,6 +81,8 @@ class UNet(nn.Module):
             last feature map of each level, after up-sampling.
         scale_shift: the time vector scales and shifts each block's second norm (improved DDPM, ADM).
         classes: number of labels, for a network that is told one: F(x, t, label), label [N] in 0..classes - 1.
+        null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
+            guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
         patch: pixels are first folded into channels in squares of this side (1 leaves the image alone).
 
     Raises:
@@ -108,6 +110,7 @@ class UNet(nn.Module):
         skips: Literal["blocks", "levels"] = "blocks",
         scale_shift: bool = False,
         classes: int | None = None,
+        null_label: bool = False,
         patch: int = 1,
     ):
         super().__init__()
@@ -136,7 +139,8 @@ class UNet(nn.Module):
         changes_width = resample == "4x4"
 
         self.time = nn.Sequential(nn.Linear(self.time_features, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
-        self.label = nn.Embedding(classes, emb) if classes else None
+        self.classes, self.null_label = classes, classes if null_label else None
+        self.label = nn.Embedding(classes + null_label, emb) if classes else None
         self.stem = nn.Conv2d(in_channels * patch**2, widths[0], 3, padding=1)
 
         self.down = nn.ModuleList()
@@ -196,6 +200,8 @@ class UNet(nn.Module):
 
     def _embed(self, features: Tensor, label: Tensor | None) -> Tensor:
         """The time vector, with the label's added before its last SiLU."""
+        if label is None and self.null_label is not None:
+            label = torch.full((len(features),), self.null_label, device=features.device)
         if (self.label is None) != (label is None):
             raise FromNoiseError("this network needs a label" if label is None else "this network knows no labels")
         if self.label is None or label is None:

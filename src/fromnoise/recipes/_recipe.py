@@ -24,6 +24,7 @@ class SampleConfig(BaseModel):
     steps: int = Field(50, ge=1)
     spacing: str = "uniform"
     clip: bool = Field(True, description="clip the predicted image to [-1, 1] at every step")
+    guidance: float = Field(1.0, description="scale of classifier-free guidance, 1 = off")
 
 
 class Recipe(BaseModel):
@@ -74,7 +75,8 @@ class Recipe(BaseModel):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             outputs = shape[0] * variance(self.variance).outputs
-            network = nn.build(self.network, in_channels=shape[0], out_channels=outputs)
+            null = self.train.label_dropout > 0
+            network = nn.build(self.network, in_channels=shape[0], out_channels=outputs, null_label=null)
         network.check_size(shape[1:])
         return Denoiser(network, schedules.build(self.schedule), self.parameterization, self.variance, shape)
 

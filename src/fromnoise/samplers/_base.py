@@ -93,7 +93,7 @@ def sample(
         sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name.
         steps: of the sampler, at most the length of a discrete chain.
         seed: any integer.
-        cond: conditions, each [N, ...].
+        cond: conditions, each [N, ...]; unless given, a model of K classes draws them in turn, i mod K.
         callback: called after every step of every batch.
         spacing: which levels: "uniform", "ddim" or "quadratic".
         batch_size: samples that are denoised together.
@@ -132,7 +132,9 @@ def sample(
                 drawn = counted.normal(seed, indices, next(calls), tuple(shape), dtype=dtype)
                 return drawn.to(device, non_blocking=True)
 
-            part = {k: v[start : start + batch_size].to(device) for k, v in cond.items()} if cond else None
+            given = {k: v[start : start + batch_size] for k, v in cond.items()} if cond else None
+            given = given or denoiser.usual_cond(indices)
+            part = {k: v.to(device) for k, v in given.items()} if given else None
             x = noise()
             x = like(prior.mean, x) + like(torch.exp(prior.log_var / 2), x) * x
             state = sampler.init(x)

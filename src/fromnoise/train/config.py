@@ -20,6 +20,8 @@ class TrainConfig(BaseModel):
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay of the two moments")
     weight_decay: float = Field(0.0, ge=0)
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    label_dropout: float = Field(0.0, ge=0, lt=1, description="share of examples whose label is hidden, for "
+                                 "classifier-free guidance")  # fmt: skip
     ema: float = Field(0.9999, ge=0, lt=1, description="decay of the averaged weights, reached gradually")
     checkpoint_every: int = Field(1000, ge=1, description="steps")
     keep: int = Field(2, ge=1, description="newest checkpoints that are kept, beside the best")

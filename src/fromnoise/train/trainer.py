@@ -25,6 +25,7 @@ from fromnoise.train.checkpoint import Checkpoints
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
+from fromnoise.train.labels import Labels
 from fromnoise.train.log import MetricsLog
 from fromnoise.train.optimizer import optimizer
 from fromnoise.train.signals import StopRequest
@@ -125,6 +126,7 @@ class Trainer:
         self.optimizer = optimizer(self.weights, c)
         share = c.batch_size // world
         self.places = range(self.processes.rank * share, (self.processes.rank + 1) * share)
+        self.labels = Labels(self.denoiser, self.images, c.label_dropout, self.seed)
 
     def resume(self) -> bool:
         """Continue from the newest whole checkpoint; whether there was one.
@@ -191,7 +193,7 @@ class Trainer:
     def _one_step(self, batch: tuple[Tensor, Tensor], log: MetricsLog | None, request: StopRequest) -> int:
         started = time.perf_counter()
         c, p, step = self.config, self.progress, self.progress.step + 1
-        loss = self._gradients(batch[0], step)
+        loss = self._gradients(*batch, step)
         norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights.values() if w.grad is not None])
         # The clock is shared too, or processes would stop at different steps.
         mean, stop, seconds = self.processes.agree(loss, request.number, self.late + time.perf_counter() - started)
@@ -214,11 +216,12 @@ class Trainer:
             self.watcher.step(line)
         return stop
 
-    def _gradients(self, x0: Tensor, step: int) -> Tensor:
+    def _gradients(self, x0: Tensor, labels: Tensor, step: int) -> Tensor:
         """Accumulate the gradient of the mean loss of this process' share; returns that mean."""
         u = self._uniform(self.places, step)
         draws = (self.objective.draws,) if self.objective.draws > 1 else ()
         eps = noise.normal(self.seed, self.places, step, (*draws, *x0.shape[1:]), noise.Stream.TRAIN_NOISE)
+        cond = self.labels.cond(labels, self.places, step) or {}
         parts = self.config.accumulate
         size = len(x0) // parts
         total, losses = torch.zeros((), device=self.hardware.device), []
@@ -229,8 +232,9 @@ class Trainer:
             last = i + 1 == parts
             with nullcontext() if last else self.processes.local_gradients(self.denoiser.network):
                 t, weight = self.times.draw(u[own], self.denoiser.schedule)
+                told = {k: self._put(v[own]) for k, v in cond.items()} or None
                 with self.hardware.autocast():
-                    terms = self.objective(self.denoiser, self._put(x0[own]), t, self._put(eps[own]))
+                    terms = self.objective(self.denoiser, self._put(x0[own]), t, self._put(eps[own]), told)
                 part = (terms["loss"] * like(weight, terms["loss"])).mean() / parts
                 part.backward()
             total += part.detach()
