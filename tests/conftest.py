@@ -12,6 +12,13 @@ import fromnoise as fn
 torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Never the user's own; one for all test processes, which sit side by side."""
+    base = tmp_path_factory.getbasetemp()
+    os.environ["FROMNOISE_CACHE"] = str((base.parent if "popen" in base.name else base) / "cache")
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(1234)

@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "fromnoise"
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = [
     ["errors", "registry", "lazy"],
-    ["noise", "hardware", "storage", "pictures", "progress"],
+    ["noise", "hardware", "storage", "foreign", "pictures", "progress"],
     ["nn"],
     ["gaussian"],
     ["schedules"],
@@ -27,10 +27,13 @@ LAYERS = [
     ["objectives", "times"],
     ["likelihood"],
     ["data"],
+    ["features"],
+    ["metrics"],
     ["train"],
     ["recipes"],
     ["io"],
-    ["compose", "metrics"],
+    ["runs", "compose"],
+    ["evaluation"],
     ["figures", "interop", "verify"],
     ["cli"],
 ]
@@ -87,6 +90,9 @@ def test_nothing_is_executed_from_files(path):
             assert not names & {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
+            if path.name == "foreign.py" and called == "torch.load":  # in a process of its own, tensors alone
+                assert ast.unparse(node).endswith("weights_only=True)")
+                continue
             assert called not in {"eval", "exec", "torch.load", "yaml.load", "yaml.unsafe_load", "__import__"}
             assert not any(k.arg == "allow_pickle" for k in node.keywords)
 
@@ -120,7 +126,9 @@ def test_every_public_name_resolves():
         fn.no_such_thing  # noqa: B018
 
 
-@pytest.mark.parametrize("registry", ["schedules", "samplers", "objectives", "times", "nn", "data"])
+@pytest.mark.parametrize(
+    "registry", ["schedules", "samplers", "objectives", "times", "nn", "data", "features", "metrics"]
+)
 def test_every_entry_is_registered_under_its_files_name(registry):
     import fromnoise as fn
 

@@ -78,6 +78,33 @@ def bound_terms(report: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def steps_curves(cells: Sequence[Any], name: str, path: Path) -> None:
+    """A figure of quality against network steps: a panel for each spacing, a curve for each row (Sedykh fig 4.2).
+
+    Args:
+        cells: of `evaluation.StepsTable`.
+        name: of the figure, e.g. FD-digits-1k.
+        path: of the picture.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    spacings = list(dict.fromkeys(c.spacing for c in cells))
+    figure = _figure(4.5 * len(spacings), 3.8)
+    panels = figure.subplots(1, len(spacings), squeeze=False, sharey=True)[0]
+    for axes, spacing in zip(panels, spacings, strict=True):
+        for row in dict.fromkeys(c.row for c in cells):
+            points = sorted((c.steps, c.value, c.n) for c in cells if (c.spacing, c.row) == (spacing, row))
+            axes.loglog([p[0] for p in points], [p[1] for p in points], "o-", markersize=3, label=row)
+        axes.set_title(spacing)
+        axes.set_xlabel("steps")
+        axes.grid(alpha=0.3, which="both")
+    sizes = {c.n for c in cells}
+    panels[0].set_ylabel(name if len(sizes) == 1 else f"{name} (fewer samples at 1000 steps)")
+    panels[0].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
 def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure

@@ -9,10 +9,11 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -98,6 +99,17 @@ def read_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
     return load_file(folder / f"{stem}.safetensors")
 
 
+def digest(folder: Path, stem: str) -> str:
+    """SHA-256 of STEM.safetensors, as the manifest has it."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return manifest[f"{stem}.safetensors"]["sha256"]
+
+
+def remove(folder: Path) -> None:
+    """A folder and what is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def read_text(folder: Path, stem: str) -> Any:
     """The value of STEM.json."""
     return json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
@@ -136,3 +148,19 @@ def sync(path: Path) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def once(folder: Path, make: Callable[[], None]) -> Path:
+    """The folder, which `make` writes unless it is there and whole; of many processes one makes it, the others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        try:
+            verify_folder(folder)
+        except Damaged:
+            make()
+    return folder
+
+
+def cache(part: str) -> Path:
+    """Where what can be made or fetched again is kept: $FROMNOISE_CACHE, else ~/.cache/fromnoise."""
+    return Path(os.environ.get("FROMNOISE_CACHE") or "~/.cache/fromnoise").expanduser() / part

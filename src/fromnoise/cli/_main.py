@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fromnoise import recipes
+from fromnoise.cli.eval import Eval
 from fromnoise.cli.info import Info
 from fromnoise.cli.list import List
 from fromnoise.cli.nll import Nll
 from fromnoise.cli.sample import Sample
 from fromnoise.cli.show import Show
+from fromnoise.cli.table import Table
 from fromnoise.cli.train import Train
 from fromnoise.cli.verify import Verify
 from fromnoise.errors import FromNoiseError, unknown
@@ -23,6 +25,8 @@ COMMANDS: dict[str, type] = {
     "train": Train,
     "sample": Sample,
     "show": Show,
+    "eval": Eval,
+    "table": Table,
     "nll": Nll,
     "verify": Verify,
     "list": List,
@@ -83,6 +87,7 @@ _ABOUT = """Diffusion models: train, sample, look inside.
 
   fromnoise train digits                 train a model of handwritten digits, 4 minutes
   fromnoise sample runs/digits --n 64    draw from it
+  fromnoise eval runs/digits             measure it: FID or its like, precision, recall
   fromnoise verify                       every equation of the theory, on this machine
   fromnoise list                         recipes, samplers, data sets
   fromnoise COMMAND --help               all options of a command"""

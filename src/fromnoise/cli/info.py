@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from fromnoise.cli._options import Run
-from fromnoise.cli._runs import read_config
 from fromnoise.progress import say
+from fromnoise.runs._config import read_config
 
 
 @dataclass(frozen=True)

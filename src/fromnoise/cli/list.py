@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fromnoise import data, nn, objectives, recipes, samplers, schedules, times
+from fromnoise import data, features, metrics, nn, objectives, recipes, samplers, schedules, times
 from fromnoise.errors import unknown
 
 if TYPE_CHECKING:
@@ -19,15 +19,17 @@ KINDS: "dict[str, Registry]" = {
     "times": times.registry,
     "networks": nn.registry,
     "data": data.registry,
+    "features": features.registry,
+    "metrics": metrics.registry,
 }
 
 
 @dataclass(frozen=True)
 class List:
-    """What there is to choose from: recipes, samplers, schedules, objectives, time samplings, networks, data sets."""
+    """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets, metrics, ..."""
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
-    """recipes, samplers, schedules, objectives, times, networks, data, or all."""
+    """recipes, samplers, schedules, objectives, times, networks, data, features, metrics, or all."""
 
     def __call__(self) -> int:
         from rich.console import Console

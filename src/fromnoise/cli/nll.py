@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fromnoise.cli._options import File, Folder, Name, Number, Precision, Run, option
-from fromnoise.cli._runs import read_config, writable
+from fromnoise.cli._words import writable
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar, say
+from fromnoise.runs._config import read_config
 
 if TYPE_CHECKING:
     from fromnoise.data._config import DataConfig
@@ -60,10 +61,10 @@ class Nll:
         if self.n < 1 or self.batch_size < 1:
             raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
         from fromnoise import figures, guidance, likelihood, noise
-        from fromnoise.cli._drawing import open_model
         from fromnoise.data._images import to_unit
         from fromnoise.data._load import load
         from fromnoise.progress import counter
+        from fromnoise.runs import open_model
         from fromnoise.train.labels import Labels
         from fromnoise.variance import variance
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import tyro
 
 from fromnoise.cli._options import File, Name, Number, Precision, Run, Settings, option
-from fromnoise.cli._runs import changes, writable
+from fromnoise.cli._words import changes, writable
 from fromnoise.errors import FromNoiseError
 
 _KINDS = (".png", ".npz", ".gif")
@@ -53,12 +53,12 @@ class Sample:
         out = self.out or self.run / "samples.png"
         if out.suffix.lower() not in _KINDS:
             raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_KINDS)}")
-        from fromnoise import samplers
+        from fromnoise import runs, samplers
         from fromnoise.cli import _drawing
 
         named = samplers.build({"name": self.sampler, **changes(self.set)}) if self.sampler else None
-        model = _drawing.open_model(self.run, self.precision, self.ema)
-        choice = _drawing.Choice.of(
+        model = runs.open_model(self.run, self.precision, self.ema)
+        choice = runs.Choice.of(
             model.sampling,
             named,
             changes(self.set),

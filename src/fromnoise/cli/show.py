@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from fromnoise.cli._options import Run
-from fromnoise.cli._runs import read_config, writable
+from fromnoise.cli._words import writable
 from fromnoise.progress import say
+from fromnoise.runs._config import read_config
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,15 @@ class Show:
     """Of the noise."""
 
     def __call__(self) -> int:
-        from fromnoise import figures
+        from fromnoise import figures, runs
         from fromnoise.cli import _drawing
         from fromnoise.data._images import to_unit
         from fromnoise.data._load import load
         from fromnoise.progress import counter
 
         config = read_config(self.run)
-        model = _drawing.open_model(self.run)
-        choice = _drawing.Choice.of(model.sampling)
+        model = runs.open_model(self.run)
+        choice = runs.Choice.of(model.sampling)
         folder = self.run / "pictures"
         grid, forward, film = (writable(folder / name) for name in ("samples.png", "forward.png", "denoising.gif"))
         schedule = model.denoiser.schedule

@@ -9,8 +9,9 @@ import tyro
 
 from fromnoise import data, recipes
 from fromnoise.cli._options import Folder, Number, Precision, Settings, option
-from fromnoise.cli._runs import changes, read_config
+from fromnoise.cli._words import changes
 from fromnoise.errors import FromNoiseError
+from fromnoise.runs._config import read_config
 
 if TYPE_CHECKING:
     from fromnoise.recipes._recipe import Recipe
@@ -94,7 +95,11 @@ def _same_run(saved: "Recipe", config: "Recipe", out: Path) -> None:
     """Raises: FromNoiseError naming the first difference that would make it another run."""
     before, after = _flat(saved.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
     for key in sorted(before.keys() | after.keys()):
-        if before.get(key) != after.get(key) and key not in _FREE_ON_RESUME and key.split(".")[0] != "sample":
+        if (
+            before.get(key) != after.get(key)
+            and key not in _FREE_ON_RESUME
+            and key.split(".")[0] not in ("sample", "evaluate")
+        ):
             raise FromNoiseError(
                 f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another run: "
                 "leave it out, or name another folder with --out"

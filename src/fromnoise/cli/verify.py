@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fromnoise.cli._options import File
-from fromnoise.cli._runs import writable
+from fromnoise.cli._words import writable
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar
 

@@ -1,5 +1,19 @@
-"""How good samples are."""
+"""How good samples are: figures that compare two sets of images by their features."""
 
-from fromnoise.lazy import lazy_attributes
+from fromnoise.lazy import lazy_registry
+from fromnoise.registry import Registry
 
-__getattr__, __dir__ = lazy_attributes(__name__, distance="frechet:distance", inception_score="classes:score")
+registry = Registry(__name__, "metric")
+names, get, build = registry.names, registry.get, registry.build
+__getattr__, __dir__ = lazy_registry(
+    registry,
+    Metric="_base",
+    Summary="_summary",
+    Statistics="_statistics",
+    compare="_compare",
+    summarise="_compare",
+    distance="frechet",
+    inception_score="inception_score:*",
+    mmd="kernel",
+    neighbours="precision_recall",
+)

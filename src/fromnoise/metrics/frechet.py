@@ -1,7 +1,33 @@
-"""The Frechet distance of two Gaussians, which FID is of Inception features."""
+"""The Frechet distance of two Gaussians: FID and sFID with Inception's features."""
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from fromnoise.metrics._base import Metric
+from fromnoise.metrics._statistics import Statistics
+from fromnoise.metrics._summary import Summary
+from fromnoise.registry import register
+
+
+@register("frechet")
+@dataclass(frozen=True)
+class Frechet(Metric):
+    """FD = |m - n|^2 + tr(S + R - 2 (S R)^(1/2)) of the features' means and covariances; sFD of an earlier map's.
+
+    Source: Heusel et al. 2017 (FID); Nash et al. 2021 (sFID).
+    """
+
+    def __call__(self, samples: Summary, reference: Summary) -> dict[str, float]:
+        pairs = {"FD": (samples.pool, reference.pool), "sFD": (samples.spatial, reference.spatial)}
+        return {name: _between(*pair).item() for name, pair in pairs.items() if None not in pair}
+
+
+def _between(one: Statistics | None, other: Statistics | None) -> Tensor:
+    assert one is not None
+    assert other is not None
+    return distance(one.mean, one.covariance, other.mean, other.covariance)
 
 
 def distance(mean: Tensor, cov: Tensor, other_mean: Tensor, other_cov: Tensor) -> Tensor:

@@ -27,6 +27,16 @@ class SampleConfig(BaseModel):
     guidance: float = Field(1.0, description="scale of classifier-free guidance, 1 = off")
 
 
+class EvalConfig(BaseModel):
+    """How this model is best measured: what `fromnoise eval` does unless told otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    features: str = Field("inception", description="a feature extractor's name")
+    n: int = Field(50_000, ge=2, description="samples")
+    split: Literal["train", "test"] = Field("train", description="of the data: what the samples are compared with")
+
+
 class Recipe(BaseModel):
     """A run's whole configuration; `config.yaml` in its folder.
 
@@ -50,6 +60,7 @@ class Recipe(BaseModel):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     sample: SampleConfig = SampleConfig()
+    evaluate: EvalConfig = EvalConfig()
 
     def build(self, shape: tuple[int, int, int] | None = None) -> "Denoiser":
         """The untrained denoiser, with weights drawn from `seed`.

@@ -20,7 +20,7 @@ two cores without native bf16, judged by eye; where bf16 is native, wider networ
 """
 
 from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import Recipe, SampleConfig
+from fromnoise.recipes._recipe import EvalConfig, Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(
@@ -55,4 +55,5 @@ recipe = Recipe(
         sample_every=200,
     ),
     sample=SampleConfig(sampler={"name": "ancestral"}, steps=50, guidance=2.0),
+    evaluate=EvalConfig(features="digits", n=1000),
 )

@@ -7,7 +7,7 @@ in place of being resampled, so that no pixel changes; the weights are averaged;
 """
 
 from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import Recipe, SampleConfig
+from fromnoise.recipes._recipe import EvalConfig, Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(
@@ -32,4 +32,5 @@ recipe = Recipe(
     data=DataConfig(name="mnist", size=32, channels=1, fit="pad"),
     train=TrainConfig(steps=18_760, batch_size=64, lr=1e-4, ema=0.999, checkpoint_every=938, sample_every=938),
     sample=SampleConfig(sampler={"name": "ddim"}, steps=50),
+    evaluate=EvalConfig(features="digits", n=1000),
 )

@@ -81,6 +81,11 @@ class Processes:
             dist.all_reduce(grad)
             p.grad = (grad / self.world).to(p.device)
 
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
     @contextmanager
     def first_alone(self) -> Iterator[None]:
         """The first process runs the block before the others do: downloads happen once."""

@@ -5,8 +5,8 @@ import math
 import torch
 
 from fromnoise.compose.latent import PCA, Scaled
-from fromnoise.metrics.classes import score
 from fromnoise.metrics.frechet import distance
+from fromnoise.metrics.inception_score import score
 from fromnoise.objectives.simple import Simple
 from fromnoise.oracle import GaussianMixture
 from fromnoise.verify._check import Sides, check

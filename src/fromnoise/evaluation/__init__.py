@@ -1,0 +1,13 @@
+"""A trained model, measured: samples on the disk, figures with all that was done to get them, tables."""
+
+from fromnoise.lazy import lazy_attributes
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    evaluate="_evaluate",
+    measure="_evaluate",
+    Reference="_reference",
+    reference="_reference",
+    short="_report",
+    StepsTable="_table",
+)

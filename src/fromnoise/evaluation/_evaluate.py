@@ -1,0 +1,126 @@
+"""From a model to its figures: sample, summarise, compare."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from fromnoise import storage
+from fromnoise.data._images import Images
+from fromnoise.errors import FromNoiseError
+from fromnoise.evaluation._parts import Parts
+from fromnoise.evaluation._reference import Reference
+from fromnoise.evaluation._report import report, short
+from fromnoise.features._base import Extractor
+from fromnoise.metrics._compare import batches, figures, summarise
+from fromnoise.metrics._summary import Summary
+from fromnoise.progress import Bar
+from fromnoise.runs import Choice, Model
+from fromnoise.train.distributed import Processes
+
+QUANTISATION = "uint8: round(127.5 (x + 1)), clipped to 0..255"
+
+
+def evaluate(
+    model: Model,
+    choice: Choice,
+    reference: Reference,
+    name: str,
+    extractor: Extractor,
+    *,
+    n: int,
+    seeds: Sequence[int] = (0,),
+    folder: Path,
+    metrics: Sequence[str] | None = None,
+    batch_size: int = 64,
+    processes: Processes | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """The figures of n samples for each seed, with their provenance; a JSON value.
+
+    What was sampled before under `folder` is not sampled again, so that a killed evaluation goes on. Of several
+    processes each samples and summarises its share.
+
+    Args:
+        model: and
+        choice: what is sampled.
+        reference: what it is compared with.
+        name, extractor: of the features.
+        n: samples for each seed.
+        seeds: more than one give a spread.
+        folder: for the samples.
+        metrics: names; None means all.
+        batch_size: samples that are denoised together.
+        processes: this one among others.
+        quiet: no bar, for callers that show one of their own.
+
+    Raises:
+        FromNoiseError: fewer than two samples, sizes that differ, or what sampling raises.
+    """
+    processes = processes or Processes()
+    if n < 2 or batch_size < 1:
+        raise FromNoiseError(f"--n must be at least 2 and --batch-size 1, got {n} and {batch_size}")
+    every = [Parts(folder, model, choice, seed, n) for seed in seeds]
+    todo = [(parts, part) for parts in every for part in parts.missing()]
+    own = todo[processes.rank :: processes.world]
+    processes.wait()  # nobody writes while others still look
+    length = choice.calls(model.denoiser)
+    total = len(own) * -(-every[0].size // batch_size) * length
+    with nullcontext() if quiet else Bar(f"sampling {short(n)}", total) as bar:
+        for parts, part in own:
+            parts.make(part, batch_size, None if bar is None else lambda moment: bar.advance())
+    processes.wait()
+    values, seconds, nfe = [], 0.0, 0.0
+    for parts in every:
+        summary = _together(parts, extractor, processes)
+        spent, nfe = parts.cost()
+        seconds += spent
+        values.append(figures(summary, reference.summary, extractor, metrics))
+    state = storage.read_text(model.folder, "state") if (model.folder / "state.json").exists() else {}
+    about = {
+        "model": {
+            "run": str(model.path),
+            "recipe": model.config.recipe if model.config else None,
+            "step": state.get("step"),
+            "ema": model.ema,
+            "precision": model.precision,
+        },
+        "sampling": choice.described() | {"nfe": nfe, "seconds": seconds, "batch_size": batch_size},
+        "quantisation": QUANTISATION,
+        "reference": reference.about,
+    }
+    return report(values, seeds, n, extractor, name, about)
+
+
+def measure(
+    samples: Images,
+    reference: Reference,
+    name: str,
+    extractor: Extractor,
+    metrics: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """The figures of images from anywhere, in the shape of `evaluate`'s."""
+    if len(samples) < 2:
+        raise FromNoiseError(f"{samples.name} holds {len(samples)} image; figures need at least 2")
+    with Bar(f"{name} features of {samples.name}", len(samples)) as bar:
+        summary = summarise(batches(samples), len(samples), extractor, bar.advance)
+    values = [figures(summary, reference.summary, extractor, metrics)]
+    about = {"samples": samples.name, "quantisation": "as the files have it", "reference": reference.about}
+    return report(values, [], len(samples), extractor, name, about)
+
+
+def _together(parts: Parts, extractor: Extractor, processes: Processes) -> Summary:
+    """The summary of all parts, of which each process looks at its share; they meet in files."""
+    share = range(processes.rank, len(parts), processes.world)
+    own = summarise(parts.read(share), parts.n, extractor)
+    if processes.world == 1:
+        return own
+    places = [parts.folder / f"summary-{rank}-of-{processes.world}" for rank in range(processes.world)]
+    storage.write_folder(places[processes.rank], {"summary": own.tensors()}, {})
+    processes.wait()
+    whole = Summary(parts.n)
+    for place in places:
+        whole.merge(Summary.of(storage.read_tensors(place, "summary")))
+    processes.wait()
+    storage.remove(places[processes.rank])
+    return whole

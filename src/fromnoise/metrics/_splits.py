@@ -1,0 +1,45 @@
+"""The sums of which the inception score is made, so that probabilities need not be kept."""
+
+import torch
+from torch import Tensor
+
+
+class Splits:
+    """Of each split of n samples: how many, sum of p, sum of p log p.
+
+    Args:
+        n: samples in all; sample i belongs to split floor(i splits / n).
+        classes: K.
+        splits: parts that are scored one by one, at most n.
+    """
+
+    def __init__(self, n: int, classes: int, splits: int = 10):
+        self.n, self.splits = n, min(splits, n)
+        self.count = torch.zeros(self.splits, dtype=torch.float64)
+        self.total = torch.zeros(self.splits, classes, dtype=torch.float64)
+        self.negentropy = torch.zeros(self.splits, dtype=torch.float64)
+
+    def add(self, first: int, probabilities: Tensor) -> None:
+        """p(y | x) of samples first, first + 1, ..., [N, K]."""
+        p = probabilities.double()
+        bounds = torch.arange(1, self.splits) * self.n // self.splits
+        where = torch.bucketize(torch.arange(first, first + len(p)), bounds, right=True)
+        self.count.index_add_(0, where, torch.ones(len(p), dtype=torch.float64))
+        self.total.index_add_(0, where, p)
+        self.negentropy.index_add_(0, where, torch.special.xlogy(p, p).sum(1))
+
+    def merge(self, other: "Splits") -> None:
+        self.count, self.total = self.count + other.count, self.total + other.total
+        self.negentropy = self.negentropy + other.negentropy
+
+    def scores(self) -> Tensor:
+        """exp(E_x KL(p(y | x) | p(y))) of each split, [splits]."""
+        mean = self.total / self.count[:, None]
+        return (self.negentropy / self.count - torch.special.xlogy(mean, mean).sum(1)).exp()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"count": self.count, "total": self.total, "negentropy": self.negentropy}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of `tensors`."""
+        self.count, self.total, self.negentropy = (tensors[k] for k in ("count", "total", "negentropy"))
