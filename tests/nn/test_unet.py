@@ -93,7 +93,10 @@ def test_sinusoidal_has_both_denominators():
 def test_recipes_build_with_the_published_counts():
     for name, shape, expected in [("ddpm-cifar10", None, 35_746_307), ("ddpm-celebahq-256", None, 113_673_219),
                                   ("thesis-mnist", None, 7_339_297), ("improved-ddpm-cifar10", None, 52_546_438),
-                                  ("improved-ddpm-cifar10-vlb", None, 52_546_438)]:  # fmt: skip
+                                  ("improved-ddpm-cifar10-vlb", None, 52_546_438), ("ddim-cifar10", None, 35_746_307),
+                                  ("adm-imagenet-64", None, 295_904_454), ("adm-imagenet-256", None, 553_838_086),
+                                  ("ddpm-lsun-bedroom-256", None, 113_673_219), ("ddpm-lsun-cat-256", None, 113_673_219),
+                                  ("ddpm-lsun-church-256", None, 113_673_219)]:  # fmt: skip
         with torch.device("meta"):
             denoiser = fn.recipes.load(name).build(shape)
         assert sum(p.numel() for p in denoiser.parameters()) == expected

@@ -65,3 +65,13 @@ def test_improved_ddpms_options():
     centered = theirs(**small, **plain, downsample_padding=1)
     expected, got, _ = outputs(centered, fn.nn.UNet(**options, resample="centered"), size=16)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+
+
+def test_the_count_of_ddims_celeba_network():
+    with torch.device("meta"):
+        plain, attention = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2D")
+        kinds = [plain, plain, attention, plain, plain]
+        reference = theirs(sample_size=64, block_out_channels=(128, 256, 256, 256, 512),
+                           down_block_types=tuple(k[0] for k in kinds), up_block_types=tuple(k[1] for k in reversed(kinds)))  # fmt: skip
+        ours = fn.recipes.load("ddim-celeba-64").build().network
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in reference.parameters())

@@ -91,6 +91,8 @@ class Bench:
     ) -> dict[str, Any]:
         """The report of new samples."""
         n = self.usual.n if n is None else n
+        if n < 2 or batch_size < 1:
+            raise FromNoiseError(f"--n must be at least 2 and --batch-size 1, got {n} and {batch_size}")
         choice.steered(self.model.denoiser)  # what the model cannot serve is better known before the reference
         choice.calls(self.model.denoiser)
         choice.cond(self.model.denoiser, 1)

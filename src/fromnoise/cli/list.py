@@ -45,7 +45,8 @@ class List:
             for name in registry.names():
                 text = registry.summary(name)
                 if kind == "recipes" and self.kind == kind:
-                    text += f"\n[dim]expected: {recipes.load(name).expected}[/dim]"
+                    recipe = recipes.load(name)
+                    text += f"\n[dim]expected: {recipe.expected}\nreproduced: {recipe.reproduced}[/dim]"
                 table.add_row(f"[bold]{name}[/bold]", text)
             console.print(table)
             console.print()

@@ -27,7 +27,7 @@ class Train:
 
     The run's folder gets config.yaml, metrics.jsonl (a line a step), samples/ and checkpoints/. Ctrl-C and
     SIGTERM leave a checkpoint, and --resume goes on from it exactly. Many processes:
-    torchrun --nproc-per-node 2 -m fromnoise train RECIPE ...
+    torchrun --nproc-per-node 2 -m -- fromnoise train RECIPE ...
     """
 
     recipe: Annotated[str, tyro.conf.Positional, option("RECIPE")]
@@ -54,7 +54,7 @@ class Train:
     """Any key of config.yaml, e.g. --set train.lr=1e-3 network.channels=64 schedule=cosine."""
 
     def __call__(self) -> int:
-        from fromnoise.cli._training import train
+        from fromnoise.runs import train
 
         asked = self._changes()
         out = self.out or Path("runs", self.recipe)

@@ -46,7 +46,7 @@ def evaluate(
         choice: what is sampled.
         reference: what it is compared with.
         name, extractor: of the features.
-        n: samples for each seed.
+        n: samples for each seed, at least 2.
         seeds: more than one give a spread.
         folder: for the samples.
         metrics: names; None means all.
@@ -55,11 +55,9 @@ def evaluate(
         quiet: no bar, for callers that show one of their own.
 
     Raises:
-        FromNoiseError: fewer than two samples, sizes that differ, or what sampling raises.
+        FromNoiseError: what sampling raises, or features that are not numbers.
     """
     processes = processes or Processes()
-    if n < 2 or batch_size < 1:
-        raise FromNoiseError(f"--n must be at least 2 and --batch-size 1, got {n} and {batch_size}")
     every = [Parts(folder, model, choice, seed, n) for seed in seeds]
     todo = [(parts, part) for parts in every for part in parts.missing()]
     own = todo[processes.rank :: processes.world]

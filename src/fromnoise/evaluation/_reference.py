@@ -22,7 +22,7 @@ class Reference:
 
 
 def content_hash(images: Images, callback: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of shape and pixels, in order."""
+    """SHA-256 of shape and pixels, in the order in which they are summarised."""
     digest = hashlib.sha256(repr((len(images), tuple(images.shape))).encode())
     for _, pixels in batches(images):
         digest.update(pixels.contiguous().numpy().tobytes())

@@ -68,7 +68,7 @@ class Digits(Extractor):
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Features:
-        x = gray(pixels)
+        x = gray(pixels).clone(memory_format=torch.contiguous_format)  # one channel fits two layouts, and two kernels
         if x.shape[2:] != (28, 28):
             x = F.interpolate(x, (28, 28), mode="bilinear", antialias=True)
         pool = self._network.pool(x / 127.5 - 1)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from fromnoise import features, metrics
+from fromnoise import features, metrics, noise
 from fromnoise.data._images import Images, InMemory
 from fromnoise.errors import FromNoiseError
 from fromnoise.features._base import Extractor
@@ -44,11 +44,11 @@ def check_shapes(samples: Images, reference: Images) -> None:
                              "size, since resizing changes every figure")  # fmt: skip
 
 
-def batches(images: Images, size: int = 250, chosen: Sequence[int] | None = None) -> Iterable[tuple[int, Tensor]]:
-    """(number of the first, uint8 pixels) of all images, or of those chosen, in order."""
-    chosen = range(len(images)) if chosen is None else chosen
-    for first in range(0, len(chosen), size):
-        yield first, images.batch(chosen[first : first + size])[0]
+def batches(images: Images, size: int = 250) -> Iterable[tuple[int, Tensor]]:
+    """(number of the first, uint8 pixels) of all images, in one random order: data sets are often sorted by class."""
+    order = noise.permutation(0, 1, len(images)).tolist()
+    for first in range(0, len(order), size):
+        yield first, images.batch(order[first : first + size])[0]
 
 
 def summarise(

@@ -3,18 +3,21 @@
 import torch
 from torch import Tensor
 
+from fromnoise import noise
+
 
 class Splits:
     """Of each split of n samples: how many, sum of p, sum of p log p.
 
     Args:
-        n: samples in all; sample i belongs to split floor(i splits / n).
+        n: samples in all, dealt to the splits at random, always the same way: files are often sorted by class.
         classes: K.
         splits: parts that are scored one by one, at most n.
     """
 
     def __init__(self, n: int, classes: int, splits: int = 10):
         self.n, self.splits = n, min(splits, n)
+        self.where = torch.from_numpy(noise.permutation(0, 0, n)) * self.splits // n
         self.count = torch.zeros(self.splits, dtype=torch.float64)
         self.total = torch.zeros(self.splits, classes, dtype=torch.float64)
         self.negentropy = torch.zeros(self.splits, dtype=torch.float64)
@@ -22,8 +25,7 @@ class Splits:
     def add(self, first: int, probabilities: Tensor) -> None:
         """p(y | x) of samples first, first + 1, ..., [N, K]."""
         p = probabilities.double()
-        bounds = torch.arange(1, self.splits) * self.n // self.splits
-        where = torch.bucketize(torch.arange(first, first + len(p)), bounds, right=True)
+        where = self.where[first : first + len(p)]
         self.count.index_add_(0, where, torch.ones(len(p), dtype=torch.float64))
         self.total.index_add_(0, where, p)
         self.negentropy.index_add_(0, where, torch.special.xlogy(p, p).sum(1))

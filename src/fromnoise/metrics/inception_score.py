@@ -13,7 +13,7 @@ from fromnoise.registry import register
 @register("inception-score")
 @dataclass(frozen=True)
 class InceptionScore(Metric):
-    """IS = exp(E_x KL(p(y | x) | p(y))) over 10 contiguous parts: mean and deviation. It never looks at the reference.
+    """IS = exp(E_x KL(p(y | x) | p(y))) over 10 random parts: mean and deviation. It never looks at the reference.
 
     Source: Salimans et al. 2016; the IS column of Shorts' table.
     """
@@ -32,7 +32,7 @@ def score(probabilities: Tensor, splits: int = 10) -> tuple[Tensor, Tensor]:
 
     Args:
         probabilities: p(y | x) of each sample, [N, K], rows that add up to 1.
-        splits: parts that are scored one by one, as published figures are; at most N.
+        splits: parts, dealt at random, that are scored one by one, as published figures are; at most N.
 
     Raises:
         ValueError: fewer samples than parts.

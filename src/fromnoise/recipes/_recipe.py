@@ -43,12 +43,14 @@ class Recipe(BaseModel):
     Attributes:
         recipe: the name it started from.
         expected: the published figure and its source, for `fromnoise list`.
+        reproduced: whether it was, and by what, for `fromnoise list`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str
     expected: str = ""
+    reproduced: str = "not on this hardware"
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     network: Spec

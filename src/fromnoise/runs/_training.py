@@ -1,4 +1,4 @@
-"""A configuration becomes a run: everything that needs torch behind `fromnoise train`."""
+"""A configuration becomes a run."""
 
 import time
 from collections.abc import Callable
@@ -21,8 +21,21 @@ from fromnoise.train.trainer import Trainer, Watcher
 _GRID = 16
 
 
-def train(config: Recipe, out: Path) -> int:
-    """Run it; returns the exit status."""
+def train(config: Recipe, out: str | Path) -> int:
+    """Train into the folder `out`, or go on with what is there; `fromnoise train` in Python.
+
+    Args:
+        config: from `recipes.load(name).with_changes({...})`.
+        out: config.yaml, metrics.jsonl, samples/ and checkpoints/ come here.
+
+    Returns:
+        0, or 128 plus the number of the signal that stopped it; a checkpoint is left in any case.
+
+    Raises:
+        FromNoiseError: the data, the network and the objective do not fit together; or what the trainer raises.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
     processes = Processes()
     hardware = choose(config.precision, processes.local_rank)
     with processes.started(hardware.device):

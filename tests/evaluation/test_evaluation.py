@@ -1,0 +1,252 @@
+"""Evaluation: the same figures whatever happened on the way, and tables in the shape of the paper's."""
+
+import csv
+import io
+import math
+
+import pytest
+import torch
+
+import fromnoise as fn
+from fromnoise import evaluation, runs
+from fromnoise.data._images import InMemory
+from fromnoise.evaluation._parts import Parts
+from fromnoise.evaluation._report import short, warnings
+from fromnoise.features import Extractor, Features
+
+
+class Toy(Extractor):
+    """Three features of an image."""
+
+    suffix, dimensions, hash, about = "-toy", 3, "1" * 64, {"kind": "toy"}
+    calls = 0
+
+    def __call__(self, pixels):
+        type(self).calls += 1
+        x = pixels.float().flatten(1)
+        return Features(torch.stack([x.mean(1), x.std(1), x[:, 0]], 1), x[:, :4].softmax(1))
+
+
+def images(n=40, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return InMemory("toys", torch.randint(0, 256, (n, 1, 8, 8), generator=generator, dtype=torch.uint8))
+
+
+@pytest.fixture
+def model(tmp_path):
+    torch.manual_seed(0)
+    net = fn.nn.UNet(
+        in_channels=1, channels=8, mult=(1, 2), blocks=1, groups=4, attention=(), classes=3, null_label=True
+    )
+    torch.nn.init.normal_(net.out.weight, std=0.2)
+    fn.save(fn.Denoiser(net, fn.schedules.Cosine(T=30), "v", "fixed_small", (1, 8, 8)), tmp_path / "model")
+    return runs.open_model(tmp_path / "model", "fp32")
+
+
+def choice(**options):
+    usual = {
+        "sampler": fn.samplers.DDIM(),
+        "steps": 4,
+        "spacing": "uniform",
+        "clip": True,
+        "guidance": 1.0,
+        "label": None,
+    }
+    return runs.Choice(**(usual | options))
+
+
+ORDERLESS = ("frechet", "kernel", "precision-recall")  # of sets of one size; the inception score deals to parts
+
+
+def reference(n=40):
+    return evaluation.reference(images(n), "toy", Toy())
+
+
+def evaluate(model, folder, n=25, how=None, **options):
+    return evaluation.evaluate(model, how or choice(), reference(), "toy", Toy(), n=n, folder=folder, **options)
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    original = Parts.__init__
+    monkeypatch.setattr(Parts, "__init__", lambda self, *a, size=10: original(self, *a, size=size))
+
+
+def test_the_figures_are_those_of_the_samples(model, tmp_path):
+    found = evaluate(model, tmp_path / "eval")
+    samples = runs.draw(model, 25, choice(), seed=0, batch_size=25)
+    same = evaluation.evaluate(
+        model, choice(), reference(25), "toy", Toy(), n=25, folder=tmp_path / "eval", metrics=ORDERLESS
+    )
+    truth = fn.metrics.compare(samples, images(25), Toy(), ORDERLESS)
+    assert {k: v["value"] for k, v in same["figures"].items()} == pytest.approx(truth, rel=1e-6)
+    assert (found["figure"], found["n"], found["value"]) == ("FD-toy-25", 25, found["figures"]["FD-toy"]["value"])
+    assert found["features"] == {"name": "toy", "sha256": "1" * 64, "dimensions": 3, "kind": "toy"}
+    assert found["reference"] | {"sha256": ""} == {
+        "data": "toys",
+        "split": "train",
+        "n": 40,
+        "shape": "1x8x8",
+        "sha256": "",
+    }
+    assert found["sampling"]["sampler"] == {"name": "ddim", "eta": 0.0}
+    assert found["sampling"]["nfe"] == 4
+    assert found["sampling"]["clip"] is True
+    assert found["model"]["ema"] is False  # a saved model has no averaged weights
+    assert found["model"]["precision"] == "fp32"
+
+
+def test_network_calls_are_counted(model, tmp_path):
+    found = evaluate(model, tmp_path / "eval", how=choice(guidance=2.0, sampler=fn.samplers.Heun()))
+    assert found["sampling"]["nfe"] == 2 * (2 * 4 - 1)  # two calls a step but the last, each for both labels
+
+
+def test_a_killed_evaluation_goes_on(model, tmp_path, monkeypatch):
+    whole = evaluate(model, tmp_path / "whole")
+    original, made = runs.draw, []
+
+    def dies(*args, **options):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(args)
+        return original(*args, **options)
+
+    monkeypatch.setattr(runs, "draw", dies)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(model, tmp_path / "killed")
+    made.clear()
+    again = evaluate(model, tmp_path / "killed")
+    assert len(made) == 1  # of three parts two were there
+    assert again["figures"] == whole["figures"]
+    made.clear()
+    assert evaluate(model, tmp_path / "killed")["figures"] == whole["figures"]
+    assert made == []
+
+
+def test_a_part_that_was_cut_is_sampled_again(model, tmp_path):
+    whole = evaluate(model, tmp_path / "eval")
+    for part in sorted((tmp_path / "eval").rglob("part-*")):
+        part.write_bytes(part.read_bytes()[:100])
+        assert evaluate(model, tmp_path / "eval")["figures"] == whole["figures"]
+
+
+def test_more_samples_go_on_from_fewer_and_other_choices_do_not(model, tmp_path):
+    evaluate(model, tmp_path / "eval", n=15)
+    (folder,) = (tmp_path / "eval").iterdir()
+    before = (folder / "part-000000.safetensors").stat().st_mtime_ns
+    grown = evaluate(model, tmp_path / "eval", n=25)
+    assert (folder / "part-000000.safetensors").stat().st_mtime_ns == before
+    assert grown["figures"] == evaluate(model, tmp_path / "fresh", n=25)["figures"]
+    assert evaluate(model, tmp_path / "eval", n=15)["n"] == 15  # and fewer from more
+    for other in (
+        choice(steps=5),
+        choice(clip=False),
+        choice(guidance=2.0),
+        choice(label="1"),
+        choice(sampler=fn.samplers.DDIM(0.5)),
+    ):
+        count = len(list((tmp_path / "eval").iterdir()))
+        evaluate(model, tmp_path / "eval", n=4, how=other)
+        assert len(list((tmp_path / "eval").iterdir())) == count + 1
+    evaluate(model, tmp_path / "eval", n=4, seeds=(1,))
+    assert len(list((tmp_path / "eval").iterdir())) == count + 2
+
+
+def test_several_seeds_give_a_spread(model, tmp_path):
+    found = evaluate(model, tmp_path / "eval", seeds=(3, 4, 5))
+    alone = [evaluate(model, tmp_path / "eval", seeds=(s,))["value"] for s in (3, 4, 5)]
+    figure = found["figures"]["FD-toy"]
+    assert figure["seeds"] == alone
+    assert figure["value"] == pytest.approx(sum(alone) / 3)
+    assert figure["spread"] == pytest.approx(torch.tensor(alone, dtype=torch.float64).std().item())
+    assert len(set(alone)) == 3
+
+
+def test_the_reference_is_summarised_once_for_its_content(monkeypatch):
+    first = evaluation.reference(images(seed=9), "toy", Toy())
+    before = Toy.calls
+    again = evaluation.reference(images(seed=9), "toy", Toy())
+    assert Toy.calls == before
+    assert again.about == first.about
+    one, other = first.summary.tensors(), again.summary.tensors()
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    evaluation.reference(images(seed=10), "toy", Toy())
+    assert Toy.calls > before
+
+
+def test_names_say_how_many():
+    assert [short(n) for n in (25, 999, 1000, 1500, 49_999, 50_000)] == ["25", "999", "1k", "1500", "49999", "50k"]
+
+
+def test_too_few_for_the_features_is_said_with_the_number():
+    assert warnings(4, Toy(), 100) == []
+    assert "3 samples for 3 features" in warnings(3, Toy(), 100)[0]
+    assert "take more than 3" in warnings(3, Toy(), 100)[0]
+    assert "2 reference images" in warnings(100, Toy(), 2)[0]
+
+
+def test_images_from_anywhere_have_the_same_figures(model, tmp_path):
+    samples = runs.draw(model, 25, choice(), seed=0, batch_size=25)
+    found = evaluation.measure(InMemory("theirs", samples), reference(25), "toy", Toy(), ORDERLESS)
+    ours = evaluation.evaluate(
+        model, choice(), reference(25), "toy", Toy(), n=25, folder=tmp_path / "eval", metrics=ORDERLESS
+    )
+    assert {k: v["value"] for k, v in found["figures"].items()} == pytest.approx(
+        {k: v["value"] for k, v in ours["figures"].items()}
+    )
+    assert found["samples"] == "theirs"
+    with pytest.raises(fn.FromNoiseError, match="need at least 2"):
+        evaluation.measure(InMemory("theirs", samples[:1]), reference(), "toy", Toy())
+
+
+def table(model, folder, **options):
+    usual = {"n": 12, "n_long": 6, "steps": (3, 5, 1000), "spacings": ("ddim", "quadratic")}
+    return evaluation.StepsTable(model, reference(), "toy", Toy(), folder, **(usual | options))
+
+
+def test_a_table_has_every_entry_that_the_chain_allows(model, tmp_path):
+    from fromnoise.train.distributed import Processes
+
+    made = table(model, tmp_path / "eval")
+    told = []
+    states = [list(cells) for cells in made.run(6, Processes(), told.append)]
+    cells = states[-1]
+    assert [len(s) for s in states] == list(range(1, 21))  # it grows entry by entry: 5 rows, 2 columns, 2 spacings
+    assert [c.steps for c in cells] == [3] * 10 + [5] * 10  # the cheap ones first; 1000 is above the chain's 30
+    assert sum(told) == pytest.approx(made.cost(6))
+    assert all(math.isfinite(c.value) for c in cells)
+    eta = {c.row: c for c in cells if (c.spacing, c.steps) == ("ddim", 5)}
+    alone = evaluate(
+        model, tmp_path / "other", n=12, how=choice(sampler=fn.samplers.DDIM(0.5), steps=5, spacing="ddim", clip=False)
+    )
+    assert eta["eta 0.5"].value == pytest.approx(alone["value"])
+    large = evaluate(
+        model,
+        tmp_path / "other",
+        n=12,
+        how=choice(sampler=fn.samplers.Ancestral("fixed_large"), steps=5, spacing="ddim"),
+    )
+    assert eta["sigma-hat"].value == pytest.approx(large["value"])
+    rows = list(csv.DictReader(io.StringIO(made.as_csv(cells))))
+    assert len(rows) == 20
+    assert rows[0]["figure"] == "FD-toy-12"
+    text = made.as_markdown(cells)
+    assert text.count("\n| eta") == 8
+    assert f"| eta 0.5 | {eta['eta 0.5'].value:.2f}"[:12] in text
+    assert "| " in made.as_markdown([])  # nothing measured yet
+    # It is on the disk: asking again samples nothing.
+    assert [c.value for c in list(table(model, tmp_path / "eval").run(6, Processes()))[-1]] == [c.value for c in cells]
+
+
+def test_the_papers_figures_stand_beside_the_same_data(model, tmp_path):
+    made = table(model, tmp_path / "eval")
+    made.reference.about["data"] = "cifar10"
+    cell = next(
+        c
+        for c in table(model, tmp_path / "eval", steps=(10,)).cells
+        if (c.spacing, c.row) == ("quadratic", "sigma-hat")
+    )
+    assert made._paper(cell) == 367.43
+    assert made._paper(next(c for c in made.cells if c.spacing == "ddim")) is None
+    made.reference.about["data"] = "toys"
+    assert made._paper(cell) is None
