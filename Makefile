@@ -6,7 +6,7 @@ RUN ?= runs/digits
 MINUTES ?=
 
 .DEFAULT_GOAL := digits
-.PHONY: digits test test-all mutants atlas check format bench clean
+.PHONY: digits test test-all mutants atlas notebooks check format bench clean
 
 digits: .venv/ready
 	$(BIN)/fromnoise train digits --out $(RUN) --resume $(if $(MINUTES),--minutes $(MINUTES))
@@ -23,6 +23,10 @@ mutants: .venv/ready-dev
 
 atlas: .venv/ready-dev
 	$(BIN)/python docs/atlas/make.py
+
+notebooks: .venv/ready-dev
+	$(BIN)/jupytext --quiet --to ipynb notebooks/mnist.py
+	cd notebooks && ../$(BIN)/jupyter execute --inplace mnist.ipynb
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .
