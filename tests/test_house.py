@@ -22,7 +22,7 @@ LAYERS = [
     ["bound"],
     ["oracle"],
     ["guidance"],
-    ["langevin"],
+    ["langevin", "flow"],
     ["samplers"],
     ["objectives", "times"],
     ["likelihood"],

@@ -14,6 +14,8 @@ from fromnoise.samplers import Moment, Sampler
 OPTIONS = {
     "ancestral": [{"variance": "fixed_small"}, {"variance": "fixed_large"}],
     "ddim": [{}, {"eta": 0.5}, {"eta": 1.0}],
+    "annealed-langevin": [{"n": 30, "size": 0.05}],  # long enough at each level to forget the last one
+    "ode": [{"rtol": 1e-7, "atol": 1e-7}],
 }
 SAMPLERS = [fn.samplers.build({"name": n, **o}) for n in fn.samplers.names() for o in OPTIONS.get(n, [{}])]
 FINE = fn.schedules.Cosine(T=4000)
@@ -118,13 +120,14 @@ def test_same_seed_same_samples_and_another_another(sampler):
 
 @every()
 def test_a_sample_does_not_depend_on_its_batch(sampler):
-    """Noise bit for bit, samples within 1e-12 in float64."""
+    """Noise bit for bit, samples within 1e-12 in float64, or what an adaptive solver's tolerance makes of them."""
+    atol = 1e3 * getattr(sampler, "rtol", 1e-15)
     denoiser = plane_mixture().denoiser(fn.schedules.Linear())
     whole = fn.sample(denoiser, 11, sampler, steps=9, seed=1, batch_size=11)
     split = fn.sample(denoiser, 11, sampler, steps=9, seed=1, batch_size=4)
     tail = fn.sample(denoiser, 3, sampler, steps=9, seed=1, first=8)
-    torch.testing.assert_close(whole, split, rtol=0, atol=1e-12)
-    torch.testing.assert_close(whole[8:], tail, rtol=0, atol=1e-12)
+    torch.testing.assert_close(whole, split, rtol=0, atol=atol)
+    torch.testing.assert_close(whole[8:], tail, rtol=0, atol=atol)
 
 
 def test_the_noise_of_a_sample_is_bit_for_bit_its_own():

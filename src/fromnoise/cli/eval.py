@@ -47,7 +47,7 @@ class Eval:
     steps: Number = None
     """Of the sampler."""
     spacing: Name = None
-    """Which levels: uniform, ddim or quadratic."""
+    """Which levels: uniform, ddim or quadratic in time, log-snr or karras in noise."""
     guidance: Annotated[float | None, option("SCALE")] = None
     """Of classifier-free guidance, 1 = off; as the recipe says unless given."""
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None

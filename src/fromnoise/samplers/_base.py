@@ -95,7 +95,7 @@ def sample(
         seed: any integer.
         cond: conditions, each [N, ...]; unless given, a model of K classes draws them in turn, i mod K.
         callback: called after every step of every batch.
-        spacing: which levels: "uniform", "ddim" or "quadratic".
+        spacing: which levels: "uniform", "ddim" or "quadratic" in time, "log-snr" or "karras" in noise.
         batch_size: samples that are denoised together.
         first: number of the first sample: samples `first` to `first + n - 1` of the seed.
         progress: show a bar with the time left.

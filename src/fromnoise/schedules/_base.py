@@ -145,6 +145,17 @@ class Discrete(Schedule):
         return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
 
     def steps(self, n: int, spacing: str = "uniform") -> "Chain":
+        return self._ladder(n, spacing, whole=True) or self._rows(n, spacing)
+
+    def _ladder(self, n: int, spacing: str, whole: bool) -> "Chain | None":
+        """The chain of a spacing by noise, between rows too; None for a spacing by time."""
+        _spacing.check(n, self.T, spacing, whole)
+        if spacing not in _spacing.LADDERS:
+            return None
+        grid = _spacing.LADDERS[spacing](n, self.log_snr[1].item(), self.log_snr[-1].item())
+        return Chain(self.at(torch.tensor([*grid, torch.inf], dtype=torch.float64, device="cpu")))
+
+    def _rows(self, n: int, spacing: str) -> "Chain":
         rows = _spacing.times(n, self.T, spacing, whole=True)
         return Chain(self.level(torch.tensor([*reversed(rows), 0], dtype=torch.float64, device="cpu")))
 

@@ -49,5 +49,8 @@ class Continuous(Discrete):
         return self.level(torch.where(inside, time, near.time))
 
     def steps(self, n: int, spacing: str = "uniform") -> Chain:
+        return self._ladder(n, spacing, whole=False) or self._rows(n, spacing)
+
+    def _rows(self, n: int, spacing: str) -> Chain:
         times = _spacing.times(n, self.T, spacing, whole=False)
         return Chain(self.level(torch.tensor([*reversed(times), 0], dtype=torch.float64, device="cpu")))

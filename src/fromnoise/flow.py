@@ -1,0 +1,94 @@
+"""The probability-flow ODE between any two levels of a schedule, in either direction.
+
+In the angle phi = atan(sigma / alpha) and the state u = x / sqrt(alpha^2 + sigma^2) it reads
+
+    du / dphi = cos(phi) eps(x, t) - sin(phi) x0hat(x, t)
+
+for VP, sub-VP and VE alike: the schedule's speed drops out, and nothing grows without bound at either end.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, like
+from fromnoise.parameterize import Prediction
+
+
+def angle(level: Level) -> Tensor:
+    """atan(sigma / alpha): 0 for data, pi / 2 for noise."""
+    return torch.atan2(level.sigma, level.alpha)
+
+
+def scale(level: Level) -> Tensor:
+    """sqrt(alpha^2 + sigma^2): 1 for a variance-preserving schedule."""
+    return torch.hypot(level.sigma, level.alpha)
+
+
+def velocity(p: Prediction, phi: Tensor) -> Tensor:
+    """du / dphi."""
+    return like(torch.cos(phi), p.x_t) * p.eps - like(torch.sin(phi), p.x_t) * p.x0
+
+
+def level_at(denoiser: Denoiser, phi: Tensor, ends: tuple[Level, Level]) -> Level:
+    """The level with that angle; rounding never leaves the interval between the ends."""
+    low, high = sorted((end.log_snr for end in ends), key=float)
+    phi = phi.double().cpu().clamp(1e-300, torch.pi / 2)
+    return denoiser.schedule.at((2 * torch.log(torch.cos(phi) / torch.sin(phi))).clamp(low, high))
+
+
+def integrate(slope: Callable[[Tensor, Any], Any], start: Any, times: Tensor, rtol: float, atol: float) -> Any:
+    """States of dy/dt = slope(t, y) at `times`, y(times[0]) = start: Dormand and Prince's pair of torchdiffeq.
+
+    Raises:
+        FromNoiseError: torchdiffeq is not installed.
+    """
+    try:
+        from torchdiffeq import odeint
+    except ImportError as error:
+        raise FromNoiseError(
+            f'adaptive ODE solving needs torchdiffeq ({error}): pip install "fromnoise[ode]"'
+        ) from None
+    options: dict[str, Any] = {"dtype": torch.float64}
+    if isinstance(start, Tensor):
+        options["norm"] = lambda error: error.square().flatten(1).mean(1).max().sqrt()  # the worst example's
+    return odeint(slope, start, times, rtol=rtol, atol=atol, method="dopri5", options=options)
+
+
+@torch.no_grad()
+def solve(
+    denoiser: Denoiser,
+    x: Tensor,
+    t: Level,
+    s: Level,
+    cond: Cond | None = None,
+    *,
+    rtol: float = 1e-5,
+    atol: float = 1e-5,
+) -> Tensor:
+    """x_t -> x_s along the probability-flow ODE: to less noise, or to more.
+
+    With s noisier than t it encodes: the latent of an image, from which the way back leads to it again.
+    Source: Song et al. 2021, eq. 13; DDIM eq. 14.
+
+    Args:
+        denoiser: the model.
+        x: state at t, [B, ...].
+        t, s: scalar levels, neither of them clean.
+        cond: conditions, each [B, ...].
+        rtol, atol: tolerances of a step, of the whole batch.
+
+    Raises:
+        FromNoiseError: torchdiffeq is not installed.
+    """
+
+    def slope(phi: Tensor, u: Tensor) -> Tensor:
+        level = level_at(denoiser, phi, (t, s))
+        return velocity(denoiser(like(scale(level), x) * u, level, cond), phi)
+
+    path = integrate(slope, x / like(scale(t), x), torch.stack([angle(t), angle(s)]), rtol, atol)
+    return like(scale(s), x) * path[-1]

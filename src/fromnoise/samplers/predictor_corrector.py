@@ -1,0 +1,51 @@
+"""Predictor-corrector: a step of the reverse SDE, then Langevin dynamics at the level it led to."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, like
+from fromnoise.registry import register
+from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.samplers.ancestral import Ancestral
+
+
+@register("predictor-corrector")
+@dataclass(frozen=True)
+class PredictorCorrector(Sampler):
+    """x <- x + e score(x) + sqrt(2 e) z at level s, e = 2 (snr sigma_s)^2, after an ancestral step to s.
+
+    The corrector repairs what the predictor did to the distribution of x_s. The reference's e is
+    2 (snr |z| / |score|)^2 with norms over the batch; a noisy state of many dimensions has |score| = |z| / sigma_s.
+    Taken as that, e depends neither on the batch nor on x, whose law Langevin dynamics would else not keep. The last
+    step is the predictor's alone. Source: Song et al. 2021, algorithms 2 to 5.
+
+    Args:
+        snr: signal-to-noise ratio of a correction, in (0, 0.5).
+        corrections: Langevin steps at each level; every one costs a network call.
+        variance: of the ancestral predictor.
+    """
+
+    order: ClassVar[int | None] = None
+    snr: float = 0.16
+    corrections: int = 1
+    variance: str = "fixed_small"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.snr < 0.5:
+            raise FromNoiseError(f"sampler.snr must lie between 0 and 0.5, got {self.snr}")
+        if self.corrections < 1:
+            raise FromNoiseError(f"sampler.corrections must be at least 1, got {self.corrections}")
+        Ancestral(self.variance)
+
+    def step(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
+    ) -> tuple[Tensor, Any]:
+        x, state = Ancestral(self.variance).step(denoiser, x, t, s, state, noise, cond)
+        for _ in range(0 if s.is_clean else self.corrections):
+            length = like(self.snr * s.sigma, x)
+            x = x + 2 * length**2 * denoiser(x, s, cond).score + 2 * length * noise()
+        return x, state
