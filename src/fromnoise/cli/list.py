@@ -44,6 +44,9 @@ class List:
             table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2))
             for name in registry.names():
                 text = registry.summary(name)
+                if kind == "samplers" and self.kind == kind:
+                    order = registry.get(name).order
+                    text += f"  [dim]{f'order {order}' if order else 'no order declared'}[/dim]"
                 if kind == "recipes" and self.kind == kind:
                     recipe = recipes.load(name)
                     text += f"\n[dim]expected: {recipe.expected}\nreproduced: {recipe.reproduced}[/dim]"

@@ -23,7 +23,9 @@ class Nll:
     """Bits per dimension: the variational bound of a model on 8-bit images, term by term.
 
     It costs one network call for every image and step. Printed and, with --out, written as JSON:
-    {bits_per_dim, prior, steps, decoder, standard_error, n}.
+    {bits_per_dim, prior, steps, decoder, standard_error, n}. With --method ode the density of the probability-flow ODE
+    stands beside it, as "ode" in the file: of images with uniform noise in their bins, the divergence by Hutchinson's
+    estimate.
     """
 
     run: Run
@@ -34,6 +36,8 @@ class Nll:
     """Where named data sets lie."""
     split: Annotated[Literal["train", "test"] | None, option("train|test")] = None
     """Of a data set that has both; the run's own unless given."""
+    method: Literal["vlb", "ode"] = "vlb"
+    """vlb: the bound; ode: and the probability-flow ODE beside it."""
     n: int = 256
     """How many images, the first of a fixed shuffle."""
     steps: Number = None
@@ -88,7 +92,7 @@ class Nll:
         if self.variance is not None:
             denoiser = guidance.Revalued(denoiser, other or self._optimal(denoiser, chain, config.data))
         chosen = noise.permutation(self.seed, 0, len(images))[: self.n]
-        bounds = []
+        bounds, flows = [], []
         with Bar("bits/dim", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
             for start in range(0, len(chosen), self.batch_size):
                 pixels, labels = images.batch(chosen[start : start + self.batch_size].tolist())
@@ -101,13 +105,20 @@ class Nll:
                     "callback": bar.advance,
                 }
                 bounds.append(likelihood.vlb(denoiser, to_unit(pixels), **options))
-        report = likelihood.summary(bounds)
+                if self.method == "ode":
+                    common = {"cond": options["cond"], "seed": self.seed, "first": start, "dequantise": True}
+                    flows.append(likelihood.ode(denoiser, to_unit(pixels), **common))
+        report = likelihood.summary(bounds) | ({"ode": likelihood.flow_summary(flows)} if flows else {})
         if self.out:
             Path(self.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         error = f" +- {report['standard_error']:.4f}" if report["standard_error"] is not None else ""
         what = f"{report['n']} images of {images.name}, {chain.steps} steps"
         print(f"{report['bits_per_dim']:.4f}{error} bits/dim on {what}")
         print(f"prior {report['prior']:.4f}   steps {sum(report['steps']):.4f}   decoder {report['decoder']:.4f}")
+        if flows:
+            ode = report["ode"]
+            error = f" +- {ode['standard_error']:.4f}" if ode["standard_error"] is not None else ""
+            print(f"{ode['bits_per_dim']:.4f}{error} bits/dim by the ODE, {ode['calls']:.0f} network calls an image")
         if self.figure is not None:
             figures.bound_terms(report, self.figure)
             print(f"{self.figure}   the terms over t")

@@ -1,8 +1,9 @@
 """The density of a model by its probability-flow ODE: exact but for the solver, where the bound is a bound."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +38,15 @@ class FlowLikelihood:
     def total(self) -> Tensor:
         """Bits per dimension of 8-bit data x / 127.5 - 1 whose uniform noise fills the bins of 2/255, [B]."""
         return math.log2(127.5) - self.log_prob / (self.dimensions * math.log(2))
+
+
+def flow_summary(flows: Sequence[FlowLikelihood]) -> dict[str, Any]:
+    """{bits_per_dim, standard_error, n, calls}: the means over all examples, as `summary` has them of a bound."""
+    bits = torch.cat([flow.total for flow in flows])
+    n = len(bits)
+    calls = sum(flow.calls * len(flow.total) for flow in flows) / n
+    error = (bits.std() / n**0.5).item() if n > 1 else None
+    return {"bits_per_dim": bits.mean().item(), "standard_error": error, "n": n, "calls": calls}
 
 
 def ode(
