@@ -102,7 +102,7 @@ def test_network_calls_are_counted(model, tmp_path):
 
 
 def test_a_killed_evaluation_goes_on(model, tmp_path, monkeypatch):
-    whole = evaluate(model, tmp_path / "whole")
+    whole = evaluate(model, tmp_path / "whole", batch_size=10)
     original, made = runs.draw, []
 
     def dies(*args, **options):
@@ -113,30 +113,49 @@ def test_a_killed_evaluation_goes_on(model, tmp_path, monkeypatch):
 
     monkeypatch.setattr(runs, "draw", dies)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(model, tmp_path / "killed")
+        evaluate(model, tmp_path / "killed", batch_size=10)
     made.clear()
-    again = evaluate(model, tmp_path / "killed")
+    again = evaluate(model, tmp_path / "killed", batch_size=10)
     assert len(made) == 1  # of three parts two were there
     assert again["figures"] == whole["figures"]
     made.clear()
-    assert evaluate(model, tmp_path / "killed")["figures"] == whole["figures"]
+    assert evaluate(model, tmp_path / "killed", batch_size=10)["figures"] == whole["figures"]
     assert made == []
 
 
+def test_large_batches_take_several_parts_at_once(model, tmp_path, monkeypatch):
+    small = evaluate(model, tmp_path / "small", n=45, batch_size=5)
+    original, asked = runs.draw, []
+    monkeypatch.setattr(runs, "draw", lambda model, n, *args: asked.append(n) or original(model, n, *args))
+    large = evaluate(model, tmp_path / "large", n=45, batch_size=20)
+    assert asked == [20, 20, 5]
+    assert {k: v["value"] for k, v in large["figures"].items()} == pytest.approx(
+        {k: v["value"] for k, v in small["figures"].items()}, rel=1e-3
+    )
+    assert large["sampling"]["nfe"] == small["sampling"]["nfe"]
+    parts = sorted((tmp_path / "large").rglob("part-*"))
+    assert len(parts) == 5
+    parts[1].unlink()
+    parts[4].unlink()
+    asked.clear()
+    assert evaluate(model, tmp_path / "large", n=45, batch_size=20)["n"] == 45
+    assert asked == [10, 5]  # those that were missing, no more
+
+
 def test_a_part_that_was_cut_is_sampled_again(model, tmp_path):
-    whole = evaluate(model, tmp_path / "eval")
+    whole = evaluate(model, tmp_path / "eval", batch_size=10)
     for part in sorted((tmp_path / "eval").rglob("part-*")):
         part.write_bytes(part.read_bytes()[:100])
-        assert evaluate(model, tmp_path / "eval")["figures"] == whole["figures"]
+        assert evaluate(model, tmp_path / "eval", batch_size=10)["figures"] == whole["figures"]
 
 
 def test_more_samples_go_on_from_fewer_and_other_choices_do_not(model, tmp_path):
-    evaluate(model, tmp_path / "eval", n=15)
+    evaluate(model, tmp_path / "eval", n=15, batch_size=10)
     (folder,) = (tmp_path / "eval").iterdir()
     before = (folder / "part-000000.safetensors").stat().st_mtime_ns
-    grown = evaluate(model, tmp_path / "eval", n=25)
+    grown = evaluate(model, tmp_path / "eval", n=25, batch_size=10)
     assert (folder / "part-000000.safetensors").stat().st_mtime_ns == before
-    assert grown["figures"] == evaluate(model, tmp_path / "fresh", n=25)["figures"]
+    assert grown["figures"] == evaluate(model, tmp_path / "fresh", n=25, batch_size=10)["figures"]
     assert evaluate(model, tmp_path / "eval", n=15)["n"] == 15  # and fewer from more
     for other in (
         choice(steps=5),

@@ -132,7 +132,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("metrics/_summary.py", "features.pool[: KEEP - first].float()", "features.pool[:KEEP].float()"),
     # evaluation
     ("evaluation/_parts.py", "part * self.size, file.get_tensor", "part, file.get_tensor"),
-    ("evaluation/_parts.py", "n, first = self._wanted(part), part * self.size", "n, first = self._wanted(part), part"),
+    ("evaluation/_parts.py", "sum(map(self._wanted, parts)), parts[0] * self.size", "sum(map(self._wanted, parts)), parts[0]"),
     ("evaluation/_parts.py", "if self._rows(part) < self._wanted(part)", "if not self._rows(part)"),
     ("evaluation/_parts.py", '"seed": seed, ', ""),
     ("evaluation/_parts.py", "calls += len(output)", "calls += 1"),

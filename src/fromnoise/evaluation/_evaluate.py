@@ -59,14 +59,14 @@ def evaluate(
     """
     processes = processes or Processes()
     every = [Parts(folder, model, choice, seed, n) for seed in seeds]
-    todo = [(parts, part) for parts in every for part in parts.missing()]
+    todo = [(parts, group) for parts in every for group in parts.groups(batch_size)]
     own = todo[processes.rank :: processes.world]
     processes.wait()  # nobody writes while others still look
     length = choice.calls(model.denoiser)
-    total = len(own) * -(-every[0].size // batch_size) * length
+    total = sum(-(-len(group) * parts.size // batch_size) for parts, group in own) * length
     with nullcontext() if quiet else Bar(f"sampling {short(n)}", total) as bar:
-        for parts, part in own:
-            parts.make(part, batch_size, None if bar is None else lambda moment: bar.advance())
+        for parts, group in own:
+            parts.make(group, batch_size, None if bar is None else lambda moment: bar.advance())
     processes.wait()
     values, seconds, nfe = [], 0.0, 0.0
     for parts in every:

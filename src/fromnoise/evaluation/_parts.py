@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,19 @@ class Parts:
         except (OSError, SafetensorError):
             return 0
 
-    def make(self, part: int, batch_size: int, callback: Callable[[Any], None] | None = None) -> None:
-        """Sample a part and put it on the disk in one step."""
+    def groups(self, batch_size: int) -> list[list[int]]:
+        """The missing parts, as many neighbours together as one batch of the network holds."""
+        found: list[list[int]] = []
+        most = max(1, batch_size // self.size)
+        for part in self.missing():
+            if found and found[-1][-1] + 1 == part and len(found[-1]) < most:
+                found[-1].append(part)
+            else:
+                found.append([part])
+        return found
+
+    def make(self, parts: Sequence[int], batch_size: int, callback: Callable[[Any], None] | None = None) -> None:
+        """Sample neighbouring parts together and put each on the disk in one step."""
         calls = 0
 
         def count(module: Any, args: Any, output: Tensor) -> None:
@@ -66,17 +77,19 @@ class Parts:
 
         hook = self.model.denoiser.network.register_forward_hook(count)
         started = time.perf_counter()
-        n, first = self._wanted(part), part * self.size
+        n, first = sum(map(self._wanted, parts)), parts[0] * self.size
         try:
             pixels = runs.draw(self.model, n, self.choice, self.seed, batch_size, first, callback)
         finally:
             hook.remove()
-        about = {"seconds": str(time.perf_counter() - started), "calls": str(calls)}
+        seconds = time.perf_counter() - started
         self.folder.mkdir(parents=True, exist_ok=True)
-        writing = self._path(part).with_suffix(f".{os.getpid()}")
-        save_file({"pixels": pixels.contiguous()}, writing, about)
-        storage.sync(writing)
-        writing.replace(self._path(part))
+        for part, own in zip(parts, pixels.split(self.size), strict=True):
+            about = {"seconds": str(seconds * len(own) / n), "calls": str(calls * len(own) // n)}
+            writing = self._path(part).with_suffix(f".{os.getpid()}")
+            save_file({"pixels": own.contiguous()}, writing, about)
+            storage.sync(writing)
+            writing.replace(self._path(part))
 
     def read(self, parts: range) -> Iterator[tuple[int, Tensor]]:
         """(number of the first sample, pixels) of each part."""
