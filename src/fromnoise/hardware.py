@@ -1,5 +1,6 @@
 """Where a network runs and in which number format, chosen from what the machine has."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,13 +36,14 @@ class Hardware:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
 
-def choose(precision: Precision = "auto", local_rank: int = 0) -> Hardware:
-    """The first CUDA device, else Apple's, else the CPU; bf16 where the hardware multiplies it natively.
+def choose(precision: Precision = "auto") -> Hardware:
+    """This process' CUDA device (torchrun's LOCAL_RANK), else Apple's, else the CPU; bf16 where it is native.
 
     `precision` "fp32" and "bf16" overrule the second choice. On a CPU without AMX or AVX-512 BF16, bf16 is
     emulated and several times slower than float32, so "auto" takes float32 there.
     """
     if torch.cuda.is_available():
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         device = torch.device("cuda", local_rank % torch.cuda.device_count())
         native, name = torch.cuda.get_device_capability(device) >= (8, 0), torch.cuda.get_device_name(device)
         exact = "ieee" if precision == "fp32" else "tf32"  # what float32 means to the tensor cores

@@ -357,3 +357,14 @@ def test_classes_are_those_of_the_folder(tmp_path, capfd):
     assert "has no classes (a sub-folder is one): the model is trained without labels" in capfd.readouterr().err
     assert fn.load(tmp_path / "one").classes == 0
     assert call("sample", tmp_path / "one", "--n", 2, "--steps", 2, "--out", tmp_path / "one.png") == 0
+
+
+def test_the_odes_density_stands_beside_the_bound(run, tmp_path, capfd):
+    pytest.importorskip("torchdiffeq", reason="the ode extra is not installed")
+    out = tmp_path / "nll.json"
+    assert call("nll", run, "--n", 3, "--steps", 3, "--method", "ode", "--out", out) == 0
+    found = json.loads(out.read_text())
+    assert found["ode"]["n"] == 3
+    assert found["ode"]["calls"] > 10
+    assert np.isfinite(found["ode"]["bits_per_dim"])
+    assert f"{found['ode']['bits_per_dim']:.4f}" in capfd.readouterr().out

@@ -60,7 +60,7 @@ class Bench:
         split = asked.split or usual.split
         if split not in ("train", "test"):
             raise FromNoiseError(f"--split {split}: choose from train, test")
-        with processes.started(choose("fp32", processes.local_rank).device):
+        with processes.started(choose("fp32").device):
             with processes.first_alone():
                 images = _images(asked, found, split)
                 if found is not None and asked.samples is None and found.denoiser.shape != tuple(images.shape):

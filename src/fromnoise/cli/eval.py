@@ -110,13 +110,11 @@ class Eval:
         which = self.metrics or None
         if self.samples is not None:
             return bench.given(self.samples, which)
-        from fromnoise import samplers
         from fromnoise.runs import Choice
 
-        named = samplers.build({"name": self.sampler, **changes(self.set)}) if self.sampler else None
         choice = Choice.of(
             bench.model.sampling,
-            named,
+            self.sampler,
             changes(self.set),
             self.steps,
             self.spacing,

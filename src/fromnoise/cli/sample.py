@@ -53,14 +53,13 @@ class Sample:
         out = self.out or self.run / "samples.png"
         if out.suffix.lower() not in _KINDS:
             raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_KINDS)}")
-        from fromnoise import runs, samplers
+        from fromnoise import runs
         from fromnoise.cli import _drawing
 
-        named = samplers.build({"name": self.sampler, **changes(self.set)}) if self.sampler else None
         model = runs.open_model(self.run, self.precision, self.ema)
         choice = runs.Choice.of(
             model.sampling,
-            named,
+            self.sampler,
             changes(self.set),
             self.steps,
             self.spacing,

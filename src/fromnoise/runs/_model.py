@@ -59,7 +59,7 @@ class Choice:
     def of(
         cls,
         usual: SampleConfig,
-        sampler: samplers.Sampler | None = None,
+        name: str | None = None,
         options: dict[str, Any] | None = None,
         steps: int | None = None,
         spacing: str | None = None,
@@ -67,7 +67,7 @@ class Choice:
         scale: float | None = None,
         label: str | None = None,
     ) -> "Choice":
-        sampler = sampler or samplers.build(usual.sampler | (options or {}))
+        sampler = samplers.build(({"name": name} if name else usual.sampler) | (options or {}))
         clip = usual.clip if clip is None else clip
         scale = usual.guidance if scale is None else scale
         steps = usual.steps if steps is None else steps

@@ -37,7 +37,7 @@ def train(config: Recipe, out: str | Path) -> int:
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     processes = Processes()
-    hardware = choose(config.precision, processes.local_rank)
+    hardware = choose(config.precision)
     with processes.started(hardware.device):
         talk = say if processes.is_first else (lambda text: None)
         with processes.first_alone():

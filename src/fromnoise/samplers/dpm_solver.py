@@ -32,9 +32,14 @@ class DPMSolver(Sampler):
         if s.is_clean:
             return x0, None
         h = (s.log_snr - t.log_snr) / 2
-        guess = x0
-        if state is not None:
-            before, h_before = state
-            guess = x0 + like(h / (2 * h_before), x0) * (x0 - before)
+        guess = extrapolated(x0, h, state)
         moved = like(s.sigma / t.sigma, x) * x - like(s.alpha * torch.expm1(-h), x) * guess
         return moved, (x0, h)
+
+
+def extrapolated(x0: Tensor, h: Tensor, state: Any) -> Tensor:
+    """D: x0hat half a step ahead, by the line through that of the step before; x0hat itself where there was none."""
+    if state is None:
+        return x0
+    before, h_before = state
+    return x0 + like(h / (2 * h_before), x0) * (x0 - before)

@@ -10,6 +10,7 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, like
 from fromnoise.registry import register
 from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.samplers.dpm_solver import extrapolated
 
 
 @register("dpm-solver-sde")
@@ -31,10 +32,7 @@ class DPMSolverSDE(Sampler):
         if s.is_clean:
             return x0, None
         h = (s.log_snr - t.log_snr) / 2
-        guess = x0
-        if state is not None:
-            before, h_before = state
-            guess = x0 + like(h / (2 * h_before), x0) * (x0 - before)
         share = -torch.expm1(-2 * h)
-        moved = like(s.sigma / t.sigma * torch.exp(-h), x) * x + like(s.alpha * share, x) * guess
+        kept = like(s.sigma / t.sigma * torch.exp(-h), x) * x
+        moved = kept + like(s.alpha * share, x) * extrapolated(x0, h, state)
         return moved + like(s.sigma * share.sqrt(), x) * noise(), (x0, h)

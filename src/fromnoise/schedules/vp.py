@@ -27,13 +27,18 @@ class VP(Continuous):
         self.beta_min, self.beta_max = beta_min, beta_max
         super().__init__(T)
 
-    def path(self, time: Tensor, T: int) -> tuple[Tensor, Tensor]:
+    def log_alpha(self, time: Tensor, T: int) -> Tensor:
         u = time / T
-        log_alpha = -(self.beta_max - self.beta_min) * u**2 / 4 - self.beta_min * u / 2
+        return -(self.beta_max - self.beta_min) * u**2 / 4 - self.beta_min * u / 2
+
+    def time_of(self, log_alpha: Tensor) -> Tensor:
+        """The inverse of `log_alpha`: the positive root of a quadratic, in the form that does not cancel."""
+        root = torch.sqrt(self.beta_min**2 - 4 * (self.beta_max - self.beta_min) * log_alpha)
+        return self.T * -4 * log_alpha / (self.beta_min + root)
+
+    def path(self, time: Tensor, T: int) -> tuple[Tensor, Tensor]:
+        log_alpha = self.log_alpha(time, T)
         return torch.exp(log_alpha), torch.sqrt(-torch.expm1(2 * log_alpha))
 
     def time(self, log_snr: Tensor) -> Tensor:
-        # -2 log alpha = log(1 + exp(-log_snr)): the positive root of a quadratic, in the form that does not cancel.
-        twice = torch.logaddexp(torch.zeros_like(log_snr), -log_snr)
-        root = torch.sqrt(self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * twice)
-        return self.T * 2 * twice / (self.beta_min + root)
+        return self.time_of(-torch.logaddexp(torch.zeros_like(log_snr), -log_snr) / 2)
