@@ -26,6 +26,7 @@ from fromnoise.train.config import TrainConfig
 recipe = Recipe(
     recipe="digits",
     expected="every digit legible after 4 minutes on 2 cores without native bf16",
+    reproduced="64 of 64 legible; FD-digits-1k 29.1, precision 0.90, recall 0.65 (guided by 2, which narrows)",
     network={
         "name": "unet",
         "channels": 48,
