@@ -90,17 +90,21 @@ def steps_curves(cells: Sequence[Any], name: str, path: Path) -> None:
         FromNoiseError: matplotlib is not installed.
     """
     spacings = list(dict.fromkeys(c.spacing for c in cells))
+    sizes = sorted({c.n for c in cells}, reverse=True)
     figure = _figure(4.5 * len(spacings), 3.8)
     panels = figure.subplots(1, len(spacings), squeeze=False, sharey=True)[0]
     for axes, spacing in zip(panels, spacings, strict=True):
-        for row in dict.fromkeys(c.row for c in cells):
-            points = sorted((c.steps, c.value, c.n) for c in cells if (c.spacing, c.row) == (spacing, row))
-            axes.loglog([p[0] for p in points], [p[1] for p in points], "o-", markersize=3, label=row)
+        for color, row in enumerate(dict.fromkeys(c.row for c in cells)):
+            own = sorted((c for c in cells if (c.spacing, c.row) == (spacing, row)), key=lambda c: c.steps)
+            for n in sizes:  # figures of other numbers of samples are not comparable, and not joined
+                points = [c for c in own if c.n == n]
+                style = {"label": row} if n == sizes[0] else {"markerfacecolor": "none"}
+                x, y = [c.steps for c in points], [c.value for c in points]
+                axes.loglog(x, y, "o-", color=f"C{color}", markersize=4, **style)
         axes.set_title(spacing)
         axes.set_xlabel("steps")
         axes.grid(alpha=0.3, which="both")
-    sizes = {c.n for c in cells}
-    panels[0].set_ylabel(name if len(sizes) == 1 else f"{name} (fewer samples at 1000 steps)")
+    panels[0].set_ylabel(name if len(sizes) == 1 else f"{name} (hollow: fewer samples)")
     panels[0].legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
