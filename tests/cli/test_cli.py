@@ -368,3 +368,11 @@ def test_the_odes_density_stands_beside_the_bound(run, tmp_path, capfd):
     assert found["ode"]["calls"] > 10
     assert np.isfinite(found["ode"]["bits_per_dim"])
     assert f"{found['ode']['bits_per_dim']:.4f}" in capfd.readouterr().out
+
+
+def test_bits_of_images_without_the_models_classes(run, tmp_path):
+    """A model that was trained with hidden labels has a density of images without any."""
+    for i in range(3):
+        Image.new("L", (28, 28), 40 * i).save(tmp_path / f"{i}.png")
+    assert call("nll", run, "--data", tmp_path, "--n", 3, "--steps", 2, "--out", tmp_path / "nll.json") == 0
+    assert json.loads((tmp_path / "nll.json").read_text())["n"] == 3

@@ -69,7 +69,7 @@ class Nll:
         from fromnoise.data._load import load
         from fromnoise.progress import counter
         from fromnoise.runs import open_model
-        from fromnoise.train.labels import Labels
+        from fromnoise.train.labels import known
         from fromnoise.variance import variance
 
         denoiser = open_model(self.run, self.precision, self.ema).denoiser
@@ -85,7 +85,6 @@ class Nll:
         changes |= {"split": self.split} if self.split else {}
         changes |= {"root": self.data_root} if self.data_root else {}
         images = load(config.data.model_copy(update=changes), counter)
-        told = Labels(denoiser, images, 0.0, self.seed)
         for path in (self.out, self.figure):
             if path is not None:
                 writable(path)
@@ -97,7 +96,7 @@ class Nll:
             for start in range(0, len(chosen), self.batch_size):
                 pixels, labels = images.batch(chosen[start : start + self.batch_size].tolist())
                 options = {
-                    "cond": told.cond(labels, range(len(labels)), 0),
+                    "cond": known(denoiser, images, labels),
                     "chain": chain,
                     "seed": self.seed,
                     "first": start,
@@ -132,7 +131,7 @@ class Nll:
         from fromnoise.bound import optimal_variance
         from fromnoise.data._images import to_unit
         from fromnoise.data._load import load
-        from fromnoise.train.labels import Labels
+        from fromnoise.train.labels import known
 
         shape = denoiser.shape or (0, 0, 0)
         changes = {"size": shape[1:], "channels": shape[0]} | ({"root": self.data_root} if self.data_root else {})
@@ -140,6 +139,6 @@ class Nll:
         chosen = noise.permutation(self.seed + 1, 0, len(images))[: self.n].tolist()
         with Bar("variance", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
             pixels, labels = images.batch(chosen)
-            cond = Labels(denoiser, images, 0.0, self.seed).cond(labels, range(len(labels)), 0)
+            cond = known(denoiser, images, labels)
             options = (chain, self.seed, self.batch_size, bar.advance)
             return optimal_variance(denoiser, to_unit(pixels), *options, cond=cond)

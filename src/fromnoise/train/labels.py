@@ -10,6 +10,17 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 
 
+def known(denoiser: Denoiser, images: Images, labels: Tensor) -> Cond | None:
+    """What a model is told of images that it is only asked about: their classes where they are its own, else none.
+
+    Raises:
+        FromNoiseError: the images have not the network's classes, and it has no label for none.
+    """
+    if denoiser.null_label is not None and len(images.classes) != denoiser.classes:
+        return None
+    return Labels(denoiser, images, 0.0, 0).cond(labels, range(len(labels)), 0)
+
+
 class Labels:
     """label -> the null label with probability `dropout`, else itself (Ho and Salimans 2022, Algorithm 1).
 
