@@ -109,6 +109,7 @@ def test_a_file_is_one_thing(path):
         "import fromnoise; fromnoise.samplers.names(); fromnoise.recipes.names()",
         "from fromnoise.cli import main\ntry:\n main(['--help'])\nexcept SystemExit as e: assert not e.code",
         "from fromnoise.cli import main\ntry:\n main(['train', '--help'])\nexcept SystemExit as e: assert not e.code",
+        "from fromnoise.cli import main\ntry:\n main(['eval', '--help'])\nexcept SystemExit as e: assert not e.code",
     ],
 )
 def test_help_and_import_never_load_torch(code):

@@ -36,9 +36,8 @@ COMMANDS: dict[str, type] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 (a run had to stop), 2 (bad input), 128 + a signal."""
-    command = _parse(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        return command()
+        return _parse(list(sys.argv[1:] if arguments is None else arguments))()
     except FromNoiseError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
