@@ -78,11 +78,12 @@ def bound_terms(report: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def steps_curves(cells: Sequence[Any], name: str, path: Path) -> None:
-    """A figure of quality against network steps: a panel for each spacing, a curve for each row (Sedykh fig 4.2).
+def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> None:
+    """A figure of quality against effort: a panel for each spacing, a curve for each row (Sedykh fig 4.2).
 
     Args:
-        cells: of `evaluation.StepsTable`.
+        cells: of an `evaluation.Table`.
+        effort: what the columns count: "steps", or "network calls", which are drawn as they were counted.
         name: of the figure, e.g. FD-digits-1k.
         path: of the picture.
 
@@ -90,22 +91,28 @@ def steps_curves(cells: Sequence[Any], name: str, path: Path) -> None:
         FromNoiseError: matplotlib is not installed.
     """
     spacings = list(dict.fromkeys(c.spacing for c in cells))
+    rows = list(dict.fromkeys(c.row for c in cells))
     sizes = sorted({c.n for c in cells}, reverse=True)
-    figure = _figure(4.5 * len(spacings), 3.8)
+    figure = _figure(4.5 * len(spacings) + (2 if len(rows) > 6 else 0), 3.8)
     panels = figure.subplots(1, len(spacings), squeeze=False, sharey=True)[0]
     for axes, spacing in zip(panels, spacings, strict=True):
-        for color, row in enumerate(dict.fromkeys(c.row for c in cells)):
-            own = sorted((c for c in cells if (c.spacing, c.row) == (spacing, row)), key=lambda c: c.steps)
+        for color, row in enumerate(rows):
+            own = sorted((c for c in cells if (c.spacing, c.row) == (spacing, row)), key=lambda c: c.column)
             for n in sizes:  # figures of other numbers of samples are not comparable, and not joined
                 points = [c for c in own if c.n == n]
                 style = {"label": row} if n == sizes[0] else {"markerfacecolor": "none"}
-                x, y = [c.steps for c in points], [c.value for c in points]
-                axes.loglog(x, y, "o-", color=f"C{color}", markersize=4, **style)
+                x = [c.column if effort == "steps" else c.nfe for c in points]
+                mark = "os^Dv"[color // 10]
+                axes.loglog(x, [c.value for c in points], f"{mark}-", color=f"C{color % 10}", markersize=4, **style)
         axes.set_title(spacing)
-        axes.set_xlabel("steps")
+        axes.set_xlabel(effort)
         axes.grid(alpha=0.3, which="both")
     panels[0].set_ylabel(name if len(sizes) == 1 else f"{name} (hollow: fewer samples)")
-    panels[0].legend(fontsize=8)
+    handles, labels = panels[0].get_legend_handles_labels()
+    if len(rows) > 6:
+        figure.legend(handles, labels, fontsize=8, loc="outside right center")
+    else:
+        panels[0].legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
 

@@ -41,11 +41,11 @@ def level_at(denoiser: Denoiser, phi: Tensor, ends: tuple[Level, Level]) -> Leve
     return denoiser.schedule.at((2 * torch.log(torch.cos(phi) / torch.sin(phi))).clamp(low, high))
 
 
-def integrate(slope: Callable[[Tensor, Any], Any], start: Any, times: Tensor, rtol: float, atol: float) -> Any:
-    """States of dy/dt = slope(t, y) at `times`, y(times[0]) = start: Dormand and Prince's pair of torchdiffeq.
+def solver() -> Callable[..., Any]:
+    """torchdiffeq's odeint.
 
     Raises:
-        FromNoiseError: torchdiffeq is not installed.
+        FromNoiseError: it is not installed.
     """
     try:
         from torchdiffeq import odeint
@@ -53,10 +53,26 @@ def integrate(slope: Callable[[Tensor, Any], Any], start: Any, times: Tensor, rt
         raise FromNoiseError(
             f'adaptive ODE solving needs torchdiffeq ({error}): pip install "fromnoise[ode]"'
         ) from None
+    return odeint
+
+
+def integrate(slope: Callable[[Tensor, Any], Any], start: Any, times: Tensor, rtol: float, atol: float) -> Any:
+    """States of dy/dt = slope(t, y) at `times`, y(times[0]) = start: Dormand and Prince's pair of torchdiffeq.
+
+    Raises:
+        FromNoiseError: torchdiffeq is not installed, or the slope is not a number.
+    """
+    odeint = solver()
     options: dict[str, Any] = {"dtype": torch.float64}
     if isinstance(start, Tensor):
         options["norm"] = lambda error: error.square().flatten(1).mean(1).max().sqrt()  # the worst example's
-    return odeint(slope, start, times, rtol=rtol, atol=atol, method="dopri5", options=options)
+    try:
+        return odeint(slope, start, times, rtol=rtol, atol=atol, method="dopri5", options=options)
+    except AssertionError as error:  # torchdiffeq's way to say that its step has shrunk to nothing
+        raise FromNoiseError(
+            f"the ODE solver stopped ({error}): the network's output is not a number somewhere between angles "
+            f"{times[0].item():.3f} and {times[-1].item():.3f} of atan(sigma / alpha), or rtol and atol are too small"
+        ) from None
 
 
 @torch.no_grad()

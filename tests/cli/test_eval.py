@@ -93,12 +93,12 @@ def test_bad_input_is_one_line(run, tmp_path, refused):  # noqa: F811
         assert says in refused("eval", *words), words
     assert "must be .csv" in refused("table", "steps", run, "--out", tmp_path / "t.txt")
     assert "unknown spacing" in refused("table", "steps", run, "--spacings", "unifrom")
-    assert "fewer than every one of --steps" in refused("table", "steps", run, "--steps", 2000)
+    assert "fewer than every one of --columns" in refused("table", "steps", run, "--columns", 2000)
 
 
 def test_a_table_is_three_files(run, tmp_path, capfd):  # noqa: F811
     out = tmp_path / "t.csv"
-    assert call("table", "steps", run, "--out", out, "--n", 4, "--steps", 1, 2, "--spacings", "ddim") == 0
+    assert call("table", "steps", run, "--out", out, "--n", 4, "--columns", 1, 2, "--spacings", "ddim") == 0
     assert len(out.read_text().splitlines()) == 11
     assert "| sigma-hat |" in out.with_suffix(".md").read_text()
     with Image.open(out.with_suffix(".png")) as picture:

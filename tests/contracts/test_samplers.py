@@ -224,6 +224,48 @@ def test_the_network_is_called_without_gradient_in_evaluation_mode_and_left_as_i
     assert denoiser.network.calls >= 3
 
 
+@every()
+def test_network_calls_are_as_declared(sampler):
+    calls = 0
+
+    class Counting(fn.guidance.Wrapper):
+        def forward(self, x_t, t, cond=None):
+            nonlocal calls
+            calls += 1
+            return self.inner(x_t, t, cond)
+
+    denoiser = Counting(plane_mixture().denoiser(fn.schedules.Linear()))
+    for steps in (1, 2, 7):
+        calls = 0
+        fn.sample(denoiser, 2, sampler, steps=steps)
+        assert sampler.nfe(steps) in (calls, None)
+        assert calls >= steps
+
+
+@every()
+def test_an_output_that_is_no_number_names_its_step(sampler):
+    class Breaks(torch.nn.Module):
+        def forward(self, x, time):
+            return torch.where((time < 600).view(-1, 1, 1, 1), torch.nan, 0.0) * x
+
+    denoiser = fn.Denoiser(Breaks(), "linear", shape=(1, 2, 2))
+    with pytest.raises(fn.FromNoiseError, match=r"after step \d of 10, from t = \d|output is not a number") as error:
+        fn.sample(denoiser, 3, sampler, steps=10)
+    if sampler.order == 1 and sampler.nfe(10) == 10:  # from t = 556, the fifth level, on
+        assert "after step 5 of 10, from t = 556" in str(error.value)
+
+
+def test_a_sampler_says_what_the_model_lacks_before_it_samples():
+    class Never(torch.nn.Module):
+        def forward(self, x, time):
+            raise AssertionError
+
+    denoiser = fn.Denoiser(Never(), "linear", shape=(1, 2, 2))
+    for sampler in (fn.samplers.Ancestral("learned_range"), fn.samplers.PredictorCorrector(variance="learned_range")):
+        with pytest.raises(fn.FromNoiseError, match="needs a model that learned its variance, and this one has fixed"):
+            fn.sample(denoiser, 2, sampler)
+
+
 def test_ddim_at_eta_1_is_ancestral_with_the_small_variance():
     """Exactly, given the same noise, on any sub-sequence (Sedykh 4.2)."""
     for spacing in ("uniform", "ddim", "quadratic"):

@@ -219,7 +219,7 @@ def test_images_from_anywhere_have_the_same_figures(model, tmp_path):
 
 
 def table(model, folder, **options):
-    usual = {"n": 12, "n_long": 6, "steps": (3, 5, 1000), "spacings": ("ddim", "quadratic")}
+    usual = {"n": 12, "n_long": 6, "columns": (3, 5, 1000), "spacings": ("ddim", "quadratic")}
     return evaluation.StepsTable(model, reference(), "toy", Toy(), folder, **(usual | options))
 
 
@@ -231,10 +231,10 @@ def test_a_table_has_every_entry_that_the_chain_allows(model, tmp_path):
     states = [list(cells) for cells in made.run(6, Processes(), told.append)]
     cells = states[-1]
     assert [len(s) for s in states] == list(range(1, 21))  # it grows entry by entry: 5 rows, 2 columns, 2 spacings
-    assert [c.steps for c in cells] == [3] * 10 + [5] * 10  # the cheap ones first; 1000 is above the chain's 30
+    assert [c.column for c in cells] == [3] * 10 + [5] * 10  # the cheap ones first; 1000 is above the chain's 30
     assert sum(told) == pytest.approx(made.cost(6))
     assert all(math.isfinite(c.value) for c in cells)
-    eta = {c.row: c for c in cells if (c.spacing, c.steps) == ("ddim", 5)}
+    eta = {c.row: c for c in cells if (c.spacing, c.column) == ("ddim", 5)}
     alone = evaluate(
         model, tmp_path / "other", n=12, how=choice(sampler=fn.samplers.DDIM(0.5), steps=5, spacing="ddim", clip=False)
     )
@@ -262,10 +262,32 @@ def test_the_papers_figures_stand_beside_the_same_data(model, tmp_path):
     made.reference.about["data"] = "cifar10"
     cell = next(
         c
-        for c in table(model, tmp_path / "eval", steps=(10,)).cells
+        for c in table(model, tmp_path / "eval", columns=(10,)).cells
         if (c.spacing, c.row) == ("quadratic", "sigma-hat")
     )
-    assert made._paper(cell) == 367.43
-    assert made._paper(next(c for c in made.cells if c.spacing == "ddim")) is None
+    assert made.paper(cell) == 367.43
+    assert made.paper(next(c for c in made.cells if c.spacing == "ddim")) is None
     made.reference.about["data"] = "toys"
-    assert made._paper(cell) is None
+    assert made.paper(cell) is None
+
+
+def test_every_sampler_stands_in_the_table_of_samplers_within_its_budget(model, tmp_path):
+    pytest.importorskip("torchdiffeq", reason="the ode extra is not installed")
+    from fromnoise.train.distributed import Processes
+
+    made = evaluation.SamplersTable(
+        model, reference(), "toy", Toy(), tmp_path / "eval", n=4, n_long=3, columns=(3, 8, 1000), spacings=("uniform",)
+    )
+    cells = list(made.run(4, Processes()))[-1]
+    rows = {c.row.split(",")[0] for c in cells}
+    assert rows == set(fn.samplers.names())
+    for c in cells:
+        assert c.nfe <= c.column  # counted by a hook on the network
+        if c.column == 8 and not c.row.startswith("ode"):
+            assert c.nfe > 8 - 5  # the budget is used, up to a step of the most expensive one
+    assert next(c for c in cells if (c.row, c.column) == ("heun", 8)).choice.steps == 4
+    assert next(c for c in cells if (c.row, c.column) == ("ddim", 1000)).choice.steps == 30  # the chain's length
+    assert {c.n for c in cells if c.column == 1000 and c.row == "ddim"} == {3}
+    adaptive = [c for c in cells if c.row.startswith("ode")]
+    assert [c.nfe for c in adaptive] == sorted(c.nfe for c in adaptive)  # tighter tolerances cost more
+    assert made.as_markdown(cells).count("\n| ode, tolerance") == 3

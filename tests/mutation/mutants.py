@@ -137,8 +137,8 @@ MUTANTS: list[tuple[str, ...]] = [
     ("evaluation/_parts.py", '"seed": seed, ', ""),
     ("evaluation/_parts.py", "calls += len(output)", "calls += 1"),
     ("evaluation/_report.py", "n >= 1000 and n % 1000 == 0", "n >= 1000"),
-    ("evaluation/_table.py", '{"sampler": DDIM(eta), "clip": False}', '{"sampler": DDIM(eta), "clip": True}'),
-    ("evaluation/_table.py", 'Ancestral("fixed_large")', 'Ancestral("fixed_small")'),
+    ("evaluation/_steps_table.py", '{"sampler": DDIM(eta), "clip": False}', '{"sampler": DDIM(eta), "clip": True}'),
+    ("evaluation/_steps_table.py", 'Ancestral("fixed_large")', 'Ancestral("fixed_small")'),
     # labels
     ("train/labels.py", "hidden | (labels < 0), self.null", "hidden & (labels < 0), self.null"),
     ("train/labels.py", "places, step, noise.Stream.LABEL", "places, 0, noise.Stream.LABEL"),

@@ -1,7 +1,7 @@
 """`fromnoise list`."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -45,8 +45,7 @@ class List:
             for name in registry.names():
                 text = registry.summary(name)
                 if kind == "samplers" and self.kind == kind:
-                    order = registry.get(name).order
-                    text += f"  [dim]{f'order {order}' if order else 'no order declared'}[/dim]"
+                    text += f"\n[dim]{_facts(registry.build(name))}[/dim]"
                 if kind == "recipes" and self.kind == kind:
                     recipe = recipes.load(name)
                     text += f"\n[dim]expected: {recipe.expected}\nreproduced: {recipe.reproduced}[/dim]"
@@ -54,3 +53,11 @@ class List:
             console.print(table)
             console.print()
         return 0
+
+
+def _facts(sampler: Any) -> str:
+    """What a person chooses a sampler by."""
+    order = f"order {sampler.order}" if sampler.order else "no order declared"
+    calls = sampler.nfe(20)
+    cost = f"{calls} network calls in 20 steps" if calls else "as many network calls as its tolerance needs"
+    return f"{order}; {cost}" + (f"; needs {sampler.needs}" if sampler.needs else "")

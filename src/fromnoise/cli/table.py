@@ -13,28 +13,30 @@ from fromnoise.progress import Bar
 
 @dataclass(frozen=True)
 class Table:
-    """Figures of one model under many samplers, side by side.
+    """Figures of one model under many samplers, side by side, by the Frechet distance and without guidance.
 
     steps: eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, for both of DDIM's sub-sequences
-    (Sedykh fig 4.2), by the Frechet distance. FILE.csv has a line for each entry; FILE.md the tables, with the paper's
-    figures where the data are the same; FILE.png the curves. All three grow with every entry, and a killed table goes
-    on.
+    (Sedykh fig 4.2), with the paper's figures where the data are the same.
+    samplers: every sampler against 5, 10, 20, 50, 100 and 1000 network calls.
+    FILE.csv has a line for each entry, FILE.md the tables, FILE.png the curves. All three grow with every entry, and a
+    killed table goes on.
     """
 
-    kind: Annotated[Literal["steps"], tyro.conf.Positional, option("steps")]
+    kind: Annotated[Literal["steps", "samplers"], tyro.conf.Positional, option("steps|samplers")]
     """Which table."""
     run: Run
     """A run's folder, or one of its checkpoints."""
     out: File = None
-    """File to write; steps.csv in the run unless named."""
+    """File to write; KIND.csv in the run unless named."""
     n: int = 1000
     """Samples of each entry."""
     n_long: int = 128
-    """Samples of entries with 1000 steps."""
-    steps: tuple[int, ...] = (10, 20, 50, 100, 1000)
-    """Columns."""
-    spacings: tuple[str, ...] = ("ddim", "quadratic")
-    """Sub-sequences; ddim is the paper's uniform one."""
+    """Samples of entries in columns from 1000 on."""
+    columns: tuple[int, ...] = ()
+    """Steps, or network calls; those above unless given."""
+    spacings: tuple[str, ...] = ()
+    """Which levels, a table for each: ddim (the paper's uniform one) and quadratic, or uniform and log-snr, unless
+    given."""
     features: Name = None
     """See `fromnoise list features`; as the recipe says unless given."""
     data: Name = None
@@ -51,22 +53,23 @@ class Table:
     """auto: bf16 where the hardware multiplies it natively."""
 
     def __call__(self) -> int:
-        out = self.out or self.run / "steps.csv"
+        out = self.out or self.run / f"{self.kind}.csv"
         if out.suffix != ".csv":
             raise FromNoiseError(f"--out {out}: the ending must be .csv; .md and .png are written beside it")
-        if min(self.n, self.n_long) < 2 or self.batch_size < 1 or not self.steps:
-            raise FromNoiseError("--n and --n-long must be at least 2, --batch-size 1, and --steps not empty")
+        if min(self.n, self.n_long) < 2 or min(self.batch_size, *self.columns, 1) < 1:
+            raise FromNoiseError("--n and --n-long must be at least 2, --batch-size and --columns 1")
         from fromnoise import evaluation, figures
         from fromnoise.cli._evaluating import Asked, Bench
-        from fromnoise.schedules._spacing import times
+        from fromnoise.schedules._spacing import check
 
         for spacing in self.spacings:
-            times(1, 1000, spacing, whole=True)  # an unknown name is better known now
+            check(1, 1000, spacing, whole=True)  # an unknown name is better known now
+        kinds = {"steps": evaluation.StepsTable, "samplers": evaluation.SamplersTable}
         asked = Asked(self.run, self.features, self.data, self.data_root, None, self.weights, self.ema, self.precision)
         with Bench.opened(asked) as bench:
             bench.warn(min(self.n, self.n_long))
             reference = bench.reference()
-            table = evaluation.StepsTable(
+            table = kinds[self.kind](
                 bench.model,
                 reference,
                 bench.name,
@@ -74,12 +77,12 @@ class Table:
                 bench.folder,
                 self.n,
                 self.n_long,
-                self.steps,
+                self.columns,
                 self.spacings,
             )
             if not table.cells:
                 raise FromNoiseError(f"the model's chain has {bench.model.denoiser.schedule.chain.steps} steps, fewer "
-                                     "than every one of --steps")  # fmt: skip
+                                     "than every one of --columns")  # fmt: skip
             files = [out, out.with_suffix(".md"), out.with_suffix(".png")]
             if bench.processes.is_first:
                 for path in files:
@@ -90,7 +93,7 @@ class Table:
                         files[0].write_text(table.as_csv(cells), encoding="utf-8")
                         files[1].write_text(table.as_markdown(cells), encoding="utf-8")
             if bench.processes.is_first:
-                figures.steps_curves(cells, table.figure(self.n), files[2])
+                figures.table_curves(cells, table.effort, table.figure(self.n), files[2])
                 print(table.as_markdown(cells))
                 print(*files, sep="\n")
         return 0

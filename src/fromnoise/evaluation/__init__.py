@@ -9,5 +9,7 @@ __getattr__, __dir__ = lazy_attributes(
     Reference="_reference",
     reference="_reference",
     short="_report",
-    StepsTable="_table",
+    Table="_table",
+    SamplersTable="_samplers_table",
+    StepsTable="_steps_table",
 )

@@ -1,83 +1,68 @@
-"""Quality against the number of steps, from DDIM to DDPM: the table of Sedykh fig 4.2."""
+"""Figures of one model under many choices, side by side: what every table shares."""
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from fromnoise.evaluation._evaluate import evaluate
 from fromnoise.evaluation._reference import Reference
 from fromnoise.evaluation._report import short
 from fromnoise.features._base import Extractor
 from fromnoise.runs import Choice, Model
-from fromnoise.samplers.ancestral import Ancestral
-from fromnoise.samplers.ddim import DDIM
 from fromnoise.train.distributed import Processes
 
-STEPS = (10, 20, 50, 100, 1000)
-SPACINGS = ("ddim", "quadratic")
 LONG = 1000
-"""From this many steps on a table takes fewer samples."""
-
-# As the reference code samples: x_0 is clipped in the last row alone.
-_ROWS: dict[str, dict[str, Any]] = {
-    f"eta {eta:.1f}": {"sampler": DDIM(eta), "clip": False} for eta in (0.0, 0.2, 0.5, 1.0)
-} | {"sigma-hat": {"sampler": Ancestral("fixed_large"), "clip": True}}
-
-# Sedykh fig 4.2, which is DDIM's table 1 (Song et al. 2021): FID of 50,000 samples; quadratic for CIFAR-10 alone.
-PAPER: dict[str, tuple[str, dict[str, tuple[float, ...]]]] = {
-    "cifar10": (
-        "quadratic",
-        {
-            "eta 0.0": (13.36, 6.84, 4.67, 4.16, 4.04),
-            "eta 0.2": (14.04, 7.11, 4.77, 4.25, 4.09),
-            "eta 0.5": (16.66, 8.35, 5.25, 4.46, 4.29),
-            "eta 1.0": (41.07, 18.36, 8.01, 5.78, 4.73),
-            "sigma-hat": (367.43, 133.37, 32.72, 9.99, 3.17),
-        },
-    ),
-    "celeba": (
-        "ddim",
-        {
-            "eta 0.0": (17.33, 13.73, 9.17, 6.53, 3.51),
-            "eta 0.2": (17.66, 14.11, 9.51, 6.79, 3.64),
-            "eta 0.5": (19.86, 16.06, 11.01, 8.09, 4.28),
-            "eta 1.0": (33.12, 26.03, 18.48, 13.93, 5.98),
-            "sigma-hat": (299.71, 183.83, 71.71, 45.20, 3.26),
-        },
-    ),
-}
+"""From this column on a table takes fewer samples."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry: which row and column, and once it is measured, its figure."""
+    """One entry: where it stands, what is sampled, and once it is measured, its figure.
+
+    Attributes:
+        spacing: one table each.
+        row, column: within it; a column of None follows from the network calls that were counted.
+        n: samples.
+        choice: how they are drawn.
+        value: the Frechet distance.
+        nfe, seconds: network calls a sample; of sampling, together.
+    """
 
     spacing: str
     row: str
-    steps: int
+    column: int | None
     n: int
+    choice: Choice
     value: float | None = None
     nfe: float | None = None
     seconds: float | None = None
 
 
 @dataclass
-class StepsTable:
-    """eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, without guidance.
+class Table(ABC):
+    """Rows of samplers against columns of effort, without guidance; a subclass says which.
 
     The cheapest columns come first, so that a table that is stopped early is of use; samples stay on the disk, and
-    asking again goes on. Source: Sedykh fig 4.2.
+    asking again goes on.
 
     Args:
         model, reference, name, extractor, folder: as in `evaluate`.
         n: samples of each entry.
-        n_long: of entries with 1000 steps and more.
-        steps: columns; those above the length of the model's chain are left out.
-        spacings: sub-sequences.
+        n_long: of entries in columns from 1000 on.
+        columns: numbers; the table's usual ones unless given.
+        spacings: a table for each; the usual ones unless given.
     """
+
+    usual_columns: ClassVar[Sequence[int]]
+    usual_spacings: ClassVar[Sequence[str]]
+    effort: ClassVar[str]
+    """What the columns count, as an axis says it."""
+    title: ClassVar[str]
+    """What is tabled and how it was sampled; the figure's name and the reference are said before it."""
 
     model: Model
     reference: Reference
@@ -86,25 +71,34 @@ class StepsTable:
     folder: Path
     n: int
     n_long: int
-    steps: Sequence[int] = STEPS
-    spacings: Sequence[str] = SPACINGS
+    columns: Sequence[int] = ()
+    spacings: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        length = self.model.denoiser.schedule.chain.steps
-        columns = [s for s in sorted(self.steps) if s <= length]
-        self.cells = [
-            Cell(spacing, row, s, self.n if s < LONG else self.n_long)
-            for s in columns
-            for spacing in self.spacings
-            for row in _ROWS
-        ]
+        self.columns = sorted(self.columns or self.usual_columns)
+        self.spacings = self.spacings or self.usual_spacings
+        self.cells = list(self.entries())
+        self.rows = list(dict.fromkeys(c.row for c in self.cells))
+
+    @abstractmethod
+    def entries(self) -> Iterator[Cell]:
+        """What is to be measured, the cheapest first."""
+
+    def paper(self, cell: Cell) -> float | None:
+        """The published figure of an entry, where the data are the same."""
+        return None
+
+    def size(self, column: int) -> int:
+        """Samples of an entry in that column."""
+        return self.n if column < LONG else self.n_long
 
     def cost(self, batch_size: int) -> float:
         """Units of `advance` that a run takes when nothing is on the disk yet."""
-        return sum(c.n / batch_size * self._choice(c).calls(self.model.denoiser) for c in self.cells)
+        return sum(self._cost(c, batch_size) for c in self.cells)
 
-    def _choice(self, cell: Cell) -> Choice:
-        return Choice(**_ROWS[cell.row], steps=cell.steps, spacing=cell.spacing, guidance=1.0, label=None)
+    def _cost(self, cell: Cell, batch_size: int) -> float:
+        steps = cell.choice.calls(self.model.denoiser)
+        return cell.n / batch_size * (cell.choice.sampler.nfe(steps) or 50)
 
     def run(
         self, batch_size: int, processes: Processes, advance: Callable[[float], None] = lambda amount: None
@@ -112,10 +106,9 @@ class StepsTable:
         """Measure entry after entry; after each, all entries so far. `advance` is told of the share of `cost` done."""
         done: list[Cell] = []
         for cell in self.cells:
-            choice = self._choice(cell)
             found = evaluate(
                 self.model,
-                choice,
+                cell.choice,
                 self.reference,
                 self.name,
                 self.extractor,
@@ -127,8 +120,9 @@ class StepsTable:
                 quiet=True,
             )
             how = found["sampling"]
-            done.append(replace(cell, value=found["value"], nfe=how["nfe"], seconds=how["seconds"]))
-            advance(cell.n / batch_size * choice.calls(self.model.denoiser))
+            column = cell.column or next((c for c in self.columns if how["nfe"] <= c), self.columns[-1])
+            done.append(replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"]))
+            advance(self._cost(cell, batch_size))
             yield done
 
     def figure(self, n: int) -> str:
@@ -138,36 +132,31 @@ class StepsTable:
     def as_csv(self, cells: Sequence[Cell]) -> str:
         """One line an entry, with the paper's figure where the data are the same."""
         out = io.StringIO()
-        names = ("spacing", "row", "steps", "n", "figure", "value", "nfe", "seconds", "paper")
-        writer = csv.DictWriter(out, names, lineterminator="\n")
-        writer.writeheader()
+        names = ("spacing", "row", "column", "steps", "n", "figure", "value", "nfe", "seconds", "paper")
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(names)
         for c in cells:
-            writer.writerow({**vars(c), "figure": self.figure(c.n), "paper": self._paper(c)})
+            found = (c.n, self.figure(c.n), c.value, c.nfe, c.seconds, self.paper(c))
+            writer.writerow((c.spacing, c.row, c.column, c.choice.steps, *found))
         return out.getvalue()
 
     def as_markdown(self, cells: Sequence[Cell]) -> str:
         """A table for each spacing; the paper's figure in brackets where the data are the same."""
-        found = {(c.spacing, c.row, c.steps): c for c in cells}
-        columns = sorted({c.steps for c in self.cells})
-        heads = [f"{s}" if s < LONG else f"{s} (n = {self.n_long})" for s in columns]
+        found = {(c.spacing, c.row, c.column): c for c in cells}
+        columns = [c for c in self.columns if any(cell.column in (c, None) for cell in self.cells)]
+        heads = [f"{c}" if self.size(c) == self.n else f"{c} (n = {self.size(c)})" for c in columns]
         real = f"{self.reference.about['n']:,} reference images of {self.reference.about['data']}"
-        how = "no guidance; x0 clipped in the row sigma-hat alone"
-        lines = [f"{self.figure(self.n)} against the number of steps, {real}; {how}."]
+        lines = [f"{self.figure(self.n)} against {self.title}; {real}."]
         for spacing in self.spacings:
+            rows = [r for r in self.rows if any((c.spacing, c.row) == (spacing, r) for c in self.cells)]
             lines += ["", f"| {spacing} | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
-            for row in _ROWS:
-                entries = [self._entry(found.get((spacing, row, s))) for s in columns]
+            for row in rows:
+                entries = [self._entry(found.get((spacing, row, c))) for c in columns]
                 lines.append(f"| {row} | {' | '.join(entries)} |")
         return "\n".join(lines) + "\n"
 
     def _entry(self, cell: Cell | None) -> str:
         if cell is None or cell.value is None:
             return ""
-        paper = self._paper(cell)
+        paper = self.paper(cell)
         return f"{cell.value:.2f}" + (f" ({paper:.2f})" if paper else "")
-
-    def _paper(self, cell: Cell) -> float | None:
-        known: tuple[str, Mapping[str, Sequence[float]]] | None = PAPER.get(self.reference.about["data"].split(",")[0])
-        if known is None or known[0] != cell.spacing or cell.steps not in STEPS:
-            return None
-        return known[1][cell.row][STEPS.index(cell.steps)]

@@ -14,6 +14,7 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.progress import Bar
+from fromnoise.schedules._base import Chain
 
 Noise = Callable[[], Tensor]
 
@@ -26,6 +27,20 @@ class Sampler(ABC):
 
     order: ClassVar[int | None]
     """Of convergence in the number of steps, or None; declared, and therefore measured by a test."""
+
+    needs: ClassVar[str] = ""
+    """What it asks for besides a model, for `fromnoise list samplers`."""
+
+    def nfe(self, steps: int) -> int | None:
+        """Network calls of a walk of so many steps, the last of them to the clean level; None if a solver decides."""
+        return steps
+
+    def check(self, denoiser: Denoiser) -> None:  # noqa: B027 (empty: most need nothing)
+        """Before the first network call: whether this model has what the sampler needs.
+
+        Raises:
+            FromNoiseError: it has not; with the way out.
+        """
 
     def init(self, x: Tensor) -> Any:
         """The state that `step` carries from step to step (multistep methods); None where there is none."""
@@ -104,7 +119,8 @@ def sample(
         float32 (float64 for oracles), [N, ...], images in [-1, 1] though not clipped to it.
 
     Raises:
-        FromNoiseError: unknown sampler or spacing, or `steps` out of range; before any network call.
+        FromNoiseError: unknown sampler or spacing, `steps` out of range, or a model that lacks what the sampler needs,
+            before any network call; or a state that is not finite, with the step that made it so.
     """
     if isinstance(sampler, str):
         sampler = samplers.build(sampler)
@@ -116,6 +132,7 @@ def sample(
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"the number of samples and the batch size must be at least 1, got {n} and {batch_size}")
     chain = denoiser.schedule.steps(steps, spacing)
+    sampler.check(denoiser)
     prior = denoiser.schedule.prior(chain[0])
     device, dtype = denoiser.device, denoiser.state_dtype
     starts = range(0, n, batch_size)
@@ -137,16 +154,30 @@ def sample(
             part = {k: v.to(device) for k, v in given.items()} if given else None
             x = noise()
             x = like(prior.mean, x) + like(torch.exp(prior.log_var / 2), x) * x
-            state = sampler.init(x)
+            state, finite = sampler.init(x), []
             for i, (t, s) in enumerate(chain.pairs()):
                 x, state = sampler.step(denoiser, x, t, s, state, noise, part)
+                finite.append(torch.isfinite(x).all())
                 if callback is not None:
                     callback(Moment(i + 1, chain.steps, s, x, first + start))
                 if bar is not None:
                     bar.advance()
+            _insist(finite, chain)
             done.append(x)
     finally:
         denoiser.train(was_training)
         if bar is not None:
             bar.close()
     return torch.cat(done)
+
+
+def _insist(finite: list[Tensor], chain: Chain) -> None:
+    """That every state was finite. Asked once a batch: a question at every step would make a GPU wait."""
+    good = torch.stack(finite)
+    if bool(good.all()):
+        return
+    i = int(good.long().argmin())
+    raise FromNoiseError(
+        f"the state is not finite after step {i + 1} of {chain.steps}, from t = {chain[i].time.item():g}: the "
+        "network's output there is not a number or too large; try precision fp32, or an earlier checkpoint"
+    )

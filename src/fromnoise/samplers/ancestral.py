@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.samplers._base import Noise, Sampler
@@ -30,6 +31,11 @@ class Ancestral(Sampler):
 
     order: ClassVar[int | None] = 1
     variance: str | None = None
+
+    def check(self, denoiser: Denoiser) -> None:
+        if self.variance and variance_named(self.variance).outputs > denoiser.variance.outputs:
+            raise FromNoiseError(f"sampler.variance {self.variance} needs a model that learned its variance, and this "
+                                 f"one has {denoiser.variance.name}: choose fixed_small or fixed_large")  # fmt: skip
 
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None

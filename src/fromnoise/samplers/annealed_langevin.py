@@ -39,6 +39,9 @@ class AnnealedLangevin(Sampler):
         if self.n < 1:
             raise FromNoiseError(f"sampler.n must be at least 1, got {self.n}")
 
+    def nfe(self, steps: int) -> int:
+        return (steps - 1) * self.n + 1
+
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
     ) -> tuple[Tensor, Any]:

@@ -38,6 +38,9 @@ class Heun(Sampler):
         if self.churn < 0:
             raise FromNoiseError(f"sampler.churn must not be negative, got {self.churn}")
 
+    def nfe(self, steps: int) -> int:
+        return 2 * steps - 1
+
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
     ) -> tuple[Tensor, Any]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.flow import solve
+from fromnoise.flow import solve, solver
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.samplers._base import Noise, Sampler
@@ -27,16 +27,23 @@ class ODE(Sampler):
         rtol, atol: relative and absolute tolerance of a step, positive.
 
     Raises:
-        FromNoiseError: torchdiffeq is not installed (when it is used), or a tolerance is not positive.
+        FromNoiseError: torchdiffeq is not installed (when it is first used), or a tolerance is not positive.
     """
 
     order: ClassVar[int | None] = None
+    needs: ClassVar[str] = "the extra ode"
     rtol: float = 1e-5
     atol: float = 1e-5
 
     def __post_init__(self) -> None:
         if min(self.rtol, self.atol) <= 0:
             raise FromNoiseError(f"sampler.rtol and sampler.atol must be positive, got {self.rtol} and {self.atol}")
+
+    def nfe(self, steps: int) -> None:
+        return None
+
+    def check(self, denoiser: Denoiser) -> None:
+        solver()
 
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None

@@ -41,6 +41,12 @@ class PredictorCorrector(Sampler):
             raise FromNoiseError(f"sampler.corrections must be at least 1, got {self.corrections}")
         Ancestral(self.variance)
 
+    def nfe(self, steps: int) -> int:
+        return steps + (steps - 1) * self.corrections
+
+    def check(self, denoiser: Denoiser) -> None:
+        Ancestral(self.variance).check(denoiser)
+
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
     ) -> tuple[Tensor, Any]:
