@@ -67,7 +67,7 @@ def test_dequantisation_stays_in_the_bins_and_is_counted():
 
     x0 = torch.tensor([[0.0, 1.0], [-1.0, 0.5]], dtype=torch.float64)
     start = schedule.at(60.0)
-    options = {"start": start, "dequantise": True, "rtol": 1e-2, "atol": 1e-2}
+    options = {"start": start, "dequantise": "uniform", "rtol": 1e-2, "atol": 1e-2}
     fn.likelihood.ode(Spy(mixture.denoiser(schedule)), x0, **options)
     first = seen[0] / start.alpha - x0
     assert first.abs().max() <= 0.5 / 127.5 + 1e-9
@@ -75,6 +75,61 @@ def test_dequantisation_stays_in_the_bins_and_is_counted():
     seen.clear()
     fn.likelihood.ode(Spy(mixture.denoiser(schedule)), x0[1:], first=1, **options)
     torch.testing.assert_close(seen[0] / start.alpha - x0[1:], first[1:], rtol=0, atol=1e-12)
+
+
+def greys():
+    """Two narrow normals, the 8-bit levels that they round to, and the probability of each."""
+    weights, means = torch.tensor([0.4, 0.6]), torch.tensor([[-0.3], [0.5]])
+    smooth = fn.oracle.GaussianMixture(weights, means, torch.full((2, 1, 1), 0.02, dtype=torch.float64) ** 2)
+    levels = torch.arange(256, dtype=torch.float64) / 127.5 - 1
+    edges = torch.cat([levels - 0.5 / 127.5, levels[-1:] + 0.5 / 127.5])
+    mass = (smooth.log_weights.exp() * torch.special.ndtr((edges[:, None] - smooth.means[:, 0]) / 0.02)).sum(1).diff()
+    chosen = mass > 0.01
+    return smooth, levels[chosen], mass[chosen]
+
+
+def dequantised_bits(truth, levels, kind):
+    """Mean over 400 draws of the bits of each level, and its standard error."""
+    schedule = fn.schedules.VP(beta_max=80.0)
+    start = schedule.at(14.0)  # noise of a quarter of the bin's half width
+    options = {"start": start, "divergence": "exact", "dequantise": kind, "rtol": 1e-7, "atol": 1e-7}
+    found = fn.likelihood.ode(truth.denoiser(schedule), levels.repeat(400)[:, None], **options)
+    each = found.total.view(400, -1)
+    return each.mean(0), each.std(0) / 20
+
+
+def test_uniform_dequantisation_suits_a_smooth_density():
+    """-log2 p(x + u) / q(u) has a mean of at least -log2 P(x), and hardly more where the density is smooth."""
+    smooth, levels, mass = greys()
+    bits, error = dequantised_bits(smooth, levels, "uniform")
+    assert (bits > -torch.log2(mass) - 4 * error - 0.002).all()
+    assert (bits + torch.log2(mass)).abs().max() < 0.12
+
+
+def test_variational_dequantisation_suits_a_model_of_the_levels_themselves():
+    """A model that learned 8-bit data has a peak at each level: the bound is then P(x) itself, the uniform one is not."""
+    _, levels, mass = greys()
+    mass = mass / mass.sum()
+    comb = fn.oracle.GaussianMixture(mass, levels[:, None], torch.full((len(mass), 1, 1), 1e-12, dtype=torch.float64))
+    bits, error = dequantised_bits(comb, levels, "variational")
+    assert (bits + torch.log2(mass)).abs().max() < 0.01 + 4 * error.max()
+    even, error = dequantised_bits(comb, levels, "uniform")
+    assert (even > -torch.log2(mass) + 0.5).all()
+
+
+def test_variational_noise_is_a_distribution_on_the_bin():
+    from fromnoise.likelihood._ode import _bin_noise
+
+    half = 0.5 / 127.5
+    for log_snr in (18.0, 11.0, 4.0):  # narrower than the bin, as wide, so wide that it is uniform
+        level = fn.schedules.VP(beta_max=80.0).at(log_snr)
+        even = torch.linspace(0, 1, 20_001, dtype=torch.float64)[1:-1, None]
+        u, noise = _bin_noise(even, level)
+        assert u.abs().max() <= half
+        density = torch.exp(-noise)
+        assert torch.trapezoid(density, u[:, 0]).item() == pytest.approx(1, abs=1e-3)
+        assert ((u[1:, 0] - u[:-1, 0]) * density[1:] * 20_000).mean().item() == pytest.approx(1, abs=1e-3)  # drawn so
+    assert density.max().item() == pytest.approx(1 / (2 * half), rel=1e-2)
 
 
 def test_the_way_to_the_latent_and_back():

@@ -65,3 +65,53 @@ def annealed(
         size = factor * step * (level.sigma / sigmas[-1]).item() ** 2
         x = langevin(lambda y, at=level: score(y, at), x, size, n, noise)
     return x
+
+
+def largest_distance(x0: Tensor) -> float:
+    """max |x_i - x_j|: a good largest noise, at which Langevin dynamics gets from any datum to any other.
+
+    Source: Song and Ermon 2020, technique 1.
+
+    Args:
+        x0: data, [N, ...]; some thousands are enough.
+    """
+    flat = x0.flatten(1).float()
+    return max(torch.cdist(part, flat).max().item() for part in flat.split(1000))
+
+
+def ladder_ratio(dimensions: int, overlap: float = 0.5) -> float:
+    """g with Phi(r (g - 1) + 3 g) - Phi(r (g - 1) - 3 g) = overlap, r = sqrt(2 D): sigma_{i-1} / sigma_i of a ladder.
+
+    That much of the shell in which noise of sigma_{i-1} lies is within three deviations of that of sigma_i, so that the
+    chain of one level starts where the score of the next one was learned. A ladder from sigma_max to sigma_min has
+    1 + log(sigma_max / sigma_min) / log(g) levels. The first version took a factor of 1.67 in any dimension.
+    Source: Song and Ermon 2020, technique 2.
+
+    Args:
+        dimensions: D of a datum.
+        overlap: in (0, 1).
+    """
+    normal, root = torch.special.ndtr, torch.tensor((2 * dimensions) ** 0.5, dtype=torch.float64)
+    low, high = torch.ones((), dtype=torch.float64), torch.full((), 1e3, dtype=torch.float64)
+    for _ in range(100):  # the overlap falls from 0.997 at g = 1
+        g = (low + high) / 2
+        enough = normal(root * (g - 1) + 3 * g) - normal(root * (g - 1) - 3 * g) > overlap
+        low, high = torch.where(enough, g, low), torch.where(enough, high, g)
+    return low.item()
+
+
+def best_size(ratio: float, n: int) -> float:
+    """The e that brings (1 - e)^(2n) (g^2 - c) + c, c = 2 e / (1 - (1 - e)^2), nearest to 1.
+
+    It is the variance after n steps x <- x + e sigma^2 score + sqrt(2 e) sigma z at a level sigma, of a chain that came
+    from g sigma, on one datum, in units of sigma^2: what is left of the last level's noise, and what the finite steps
+    add. Source: Song and Ermon 2020, technique 4.
+
+    Args:
+        ratio: g, of one level's noise to the next.
+        n: steps at each level.
+    """
+    e = torch.linspace(0, 1, 100_001, dtype=torch.float64)[1:-1]
+    added = 2 * e / (1 - (1 - e) ** 2)
+    variance = (1 - e) ** (2 * n) * (ratio**2 - added) + added
+    return e[(variance - 1).abs().argmin()].item()

@@ -24,8 +24,7 @@ class Nll:
 
     It costs one network call for every image and step. Printed and, with --out, written as JSON:
     {bits_per_dim, prior, steps, decoder, standard_error, n}. With --method ode the density of the probability-flow ODE
-    stands beside it, as "ode" in the file: of images with uniform noise in their bins, the divergence by Hutchinson's
-    estimate.
+    stands beside it, as "ode" in the file: of images with noise in their bins, the divergence by Hutchinson's estimate.
     """
 
     run: Run
@@ -38,6 +37,8 @@ class Nll:
     """Of a data set that has both; the run's own unless given."""
     method: Literal["vlb", "ode"] = "vlb"
     """vlb: the bound; ode: and the probability-flow ODE beside it."""
+    dequantise: Literal["uniform", "variational"] = "uniform"
+    """Of the ODE: the noise in the bins, even, or normal as the cleanest level's and cut to them, which is tighter."""
     n: int = 256
     """How many images, the first of a fixed shuffle."""
     steps: Number = None
@@ -105,9 +106,11 @@ class Nll:
                 }
                 bounds.append(likelihood.vlb(denoiser, to_unit(pixels), **options))
                 if self.method == "ode":
-                    common = {"cond": options["cond"], "seed": self.seed, "first": start, "dequantise": True}
+                    common = {k: options[k] for k in ("cond", "seed", "first")} | {"dequantise": self.dequantise}
                     flows.append(likelihood.ode(denoiser, to_unit(pixels), **common))
-        report = likelihood.summary(bounds) | ({"ode": likelihood.flow_summary(flows)} if flows else {})
+        report = likelihood.summary(bounds)
+        if flows:
+            report["ode"] = likelihood.flow_summary(flows) | {"dequantisation": self.dequantise}
         if self.out:
             Path(self.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
         error = f" +- {report['standard_error']:.4f}" if report["standard_error"] is not None else ""
@@ -117,7 +120,8 @@ class Nll:
         if flows:
             ode = report["ode"]
             error = f" +- {ode['standard_error']:.4f}" if ode["standard_error"] is not None else ""
-            print(f"{ode['bits_per_dim']:.4f}{error} bits/dim by the ODE, {ode['calls']:.0f} network calls an image")
+            print(f"{ode['bits_per_dim']:.4f}{error} bits/dim by the ODE, {self.dequantise} dequantisation, "
+                  f"{ode['calls']:.0f} network calls an image")  # fmt: skip
         if self.figure is not None:
             figures.bound_terms(report, self.figure)
             print(f"{self.figure}   the terms over t")

@@ -19,12 +19,13 @@ class FlowLikelihood:
     """log p(x) of each example, and what it is made of.
 
     Attributes:
-        log_prob: log-density at the level where the ODE starts, in nats, [B].
+        log_prob: log-density at the level where the ODE starts, in nats, [B]; of x_t / alpha for dequantised data.
         prior: log-density of the latent, [B].
         volume: what the flow's change of volume adds, [B].
         latent: x_T, [B, ...].
         dimensions: of an example.
         calls: network calls.
+        noise: -log q(u | x) of the noise that filled the bins, [B]; None stands for uniform noise.
     """
 
     log_prob: Tensor
@@ -33,11 +34,17 @@ class FlowLikelihood:
     latent: Tensor
     dimensions: int
     calls: int
+    noise: Tensor | None = None
 
     @property
     def total(self) -> Tensor:
-        """Bits per dimension of 8-bit data x / 127.5 - 1 whose uniform noise fills the bins of 2/255, [B]."""
-        return math.log2(127.5) - self.log_prob / (self.dimensions * math.log(2))
+        """-(log p(x + u) - log q(u | x)) in bits per dimension: a bound on 8-bit data x / 127.5 - 1, [B].
+
+        Uniform u in bins of 1/127.5 has log q = D log 127.5. Source: Ho et al. 2019 (Flow++), eq. 12.
+        """
+        uniform = torch.full_like(self.log_prob, -self.dimensions * math.log(127.5))
+        filled = uniform if self.noise is None else self.noise
+        return -(self.log_prob + filled) / (self.dimensions * math.log(2))
 
 
 def flow_summary(flows: Sequence[FlowLikelihood]) -> dict[str, Any]:
@@ -57,7 +64,7 @@ def ode(
     cond: Cond | None = None,
     divergence: Literal["hutchinson", "exact"] = "hutchinson",
     probes: int = 1,
-    dequantise: bool = False,
+    dequantise: Literal["none", "uniform", "variational"] = "none",
     seed: int = 0,
     first: int = 0,
     rtol: float = 1e-5,
@@ -77,7 +84,10 @@ def ode(
         cond: conditions, each [B, ...].
         divergence: "hutchinson" for images, "exact" for few dimensions.
         probes: random vectors of Hutchinson's estimate.
-        dequantise: add uniform noise that fills the bins of 8-bit data, which makes `total` a bound on discrete data.
+        dequantise: fill the bins of 8-bit data with noise u, which makes `total` a bound on discrete data, and take
+            x_t / alpha for x0 + u. "uniform": u is even in the bin. "variational": q(u | x) is the normal distribution
+            of the level's own deviation, sigma / alpha, cut to the bin: the noise that the network was trained on,
+            and tighter for it (Zheng et al. 2023, section 4.1). "none": x0 lies at `start` as it is.
         seed, first: of the noise; number of the first example.
         rtol, atol: tolerances of the solver, of the whole batch.
 
@@ -88,10 +98,12 @@ def ode(
     shape, n = tuple(x0.shape[1:]), len(x0)
     size = math.prod(shape)
     indices = range(first, first + n)
-    x = x0.to(denoiser.device, denoiser.state_dtype)
-    if dequantise:
-        u = [counted.uniform(seed, indices, call, counted.Stream.LIKELIHOOD) for call in range(size)]
-        x = x + (torch.stack(u, 1).view(n, *shape).to(x) - 0.5) / 127.5
+    x, filled, stretch = x0.to(denoiser.device, denoiser.state_dtype), None, 0.0
+    if dequantise != "none":
+        even = [counted.uniform(seed, indices, call, counted.Stream.LIKELIHOOD) for call in range(size)]
+        u, filled = _bin_noise(torch.stack(even, 1), begin if dequantise == "variational" else None)
+        x = like(begin.alpha, x) * (x + u.view(n, *shape).to(x))
+        stretch = size * torch.log(begin.alpha)
     drawn = (counted.normal(seed, indices, size + k, shape, counted.Stream.LIKELIHOOD) for k in range(probes))
     signs = [e.sign().to(x) for e in drawn]
     calls = 0
@@ -117,7 +129,21 @@ def ode(
     latent = like(scale(end), x) * path[0][-1]
     prior = denoiser.schedule.prior(end).log_prob(latent.double().cpu()).flatten(1).sum(1)
     volume = path[1][-1].double().cpu() + size * torch.log(scale(end) / scale(begin))
-    return FlowLikelihood(prior + volume, prior, volume, latent, size, calls)
+    volume = volume + stretch
+    return FlowLikelihood(prior + volume, prior, volume, latent, size, calls, filled)
+
+
+def _bin_noise(even: Tensor, level: Level | None) -> tuple[Tensor, Tensor]:
+    """(u, -log q(u) [B]) from uniform numbers [B, D]: u in (-1/255, 1/255), cut normal if a level is given."""
+    half = torch.tensor(0.5 / 127.5, dtype=torch.float64)
+    if level is None:
+        return (2 * even.double() - 1) * half, torch.full(even.shape[:1], even.shape[1]).double() * torch.log(2 * half)
+    spread = level.sigma / level.alpha
+    low = torch.special.ndtr(-half / spread)
+    inside = 1 - 2 * low
+    z = torch.special.ndtri(low + inside * even.double().clamp(1e-12, 1 - 1e-12))
+    density = -(z**2) / 2 - torch.log(spread * math.sqrt(2 * math.pi) * inside)
+    return spread * z, -density.sum(1)
 
 
 def _exact(speed: Tensor, u: Tensor) -> Tensor:

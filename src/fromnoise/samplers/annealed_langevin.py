@@ -1,7 +1,7 @@
 """Annealed Langevin dynamics: NCSN's sampler, on any schedule's levels."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -20,18 +20,21 @@ class AnnealedLangevin(Sampler):
 
     In y a variance-preserving model is NCSN's: a ladder of noises v on unscaled data, so that one checkpoint is sampled
     both ways (Sedykh 3.4). `size` is NCSN's step size over its last sigma squared: 2e-5 / 0.01^2 = 0.2 for the first
-    version, 6.2e-6 / 0.01^2 = 0.062 for the second, with the factors of its code, which are twice those written in
-    Sedykh Algorithm 3. The step to the clean level is x0hat, the second version's denoising; NCSN's geometric ladder is
-    `spacing="log-snr"`.
+    version (n = 100, 10 levels), 6.2e-6 / 0.01^2 = 0.062 for the second (n = 5, 232 levels of CIFAR-10); for other
+    ladders `langevin.best_size`. The step to the clean level is x0hat, the second version's denoising; NCSN's geometric
+    ladder is `spacing="log-snr"`.
 
     Args:
         size: of a step relative to the level's variance, in (0, 1).
-        n: Langevin steps at each level: 100 in the first version, 5 in the second.
+        n: Langevin steps at each level.
+        convention: "code" is what NCSN's code does, and the equation above; "written" is Sedykh Algorithm 3's,
+            y + e/2 score + sqrt(e) z: half the step.
     """
 
     order: ClassVar[int | None] = None
     size: float = 0.062
     n: int = 5
+    convention: Literal["code", "written"] = "code"
 
     def __post_init__(self) -> None:
         if not 0 < self.size < 1:
@@ -48,7 +51,8 @@ class AnnealedLangevin(Sampler):
         if s.is_clean:
             return denoiser(x, t, cond).x0, state
         alpha, spread = like(s.alpha, x), s.sigma / s.alpha
-        written = 2 * self.size * spread.item() ** 2
+        factor = 2 if self.convention == "code" else 1
+        written = factor * self.size * spread.item() ** 2
         y = x / like(t.alpha, x)
         y = langevin(lambda y: alpha * denoiser(alpha * y, s, cond).score, y, written, self.n, noise)
         return alpha * y, state

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.gaussian import Level, like
+from fromnoise.gaussian import Level, family, like
 from fromnoise.registry import register
 from fromnoise.samplers._base import Noise, Sampler
 
@@ -16,12 +16,15 @@ from fromnoise.samplers._base import Noise, Sampler
 @register("heun")
 @dataclass(frozen=True)
 class Heun(Sampler):
-    """In y = x / alpha and r = sigma / alpha the flow is dy/dr = eps(x): an Euler step, then the mean of both slopes,
+    """x' = alpha_s x0hat_t + sigma_s eps_t, DDIM's step, and then the mean of the slopes at both ends:
 
-        y' = y_t + (r_s - r_t) eps_t,    y_s = y_t + (r_s - r_t) (eps_t + eps_s') / 2,
+        x_s = x' + (sigma_s - sigma_t) (eps_s' - eps_t) / 2      where the schedule keeps the signal, alpha = 1,
+        x_s = x' + alpha_s (1 - e^(-h)) (x0hat_s' - x0hat_t) / 2  where it fades, h = lambda_s - lambda_t,
 
-    eps_s' being that of x' = alpha_s y' at s. The step to the clean level is Euler's, which is DDIM's: one call less
-    than two a step. Source: Karras et al. 2022, algorithm 1, whose x is y.
+    with what the network says at x' and s, lambda = log(alpha / sigma). The first is Karras et al. 2022, algorithm 1;
+    in x / alpha it would hold for any schedule, but sigma / alpha grows without bound where the signal vanishes. The
+    second is the same rule in lambda, past the part that is linear in x, and its factor is at most 1. The step to the
+    clean level is DDIM's, one call less than two a step.
 
     Args:
         churn: noise added before each step and removed by it, as a share of r: r_t is raised to (1 + churn) r_t
@@ -46,14 +49,15 @@ class Heun(Sampler):
     ) -> tuple[Tensor, Any]:
         if self.churn:
             x, t = self._raised(denoiser, x, t, noise)
-        eps = denoiser(x, t, cond).eps
-        y = x / like(t.alpha, x)
-        gap = like(s.sigma / s.alpha - t.sigma / t.alpha, x)
-        ahead = like(s.alpha, x) * (y + gap * eps)
+        p = denoiser(x, t, cond)
+        ahead = family(p.x0, p.eps, s, torch.zeros_like(s.sigma)).mean
         if s.is_clean:
             return ahead, state
-        slope = (eps + denoiser(ahead, s, cond).eps) / 2
-        return like(s.alpha, x) * (y + gap * slope), state
+        q = denoiser(ahead, s, cond)
+        if bool(s.alpha == t.alpha):
+            return ahead + like((s.sigma - t.sigma) / 2, x) * (q.eps - p.eps), state
+        gap = -s.alpha * torch.expm1((t.log_snr - s.log_snr) / 2)
+        return ahead + like(gap / 2, x) * (q.x0 - p.x0), state
 
     def _raised(self, denoiser: Denoiser, x: Tensor, t: Level, noise: Noise) -> tuple[Tensor, Level]:
         """x at a level with more noise, within the schedule: the forward step to it."""
