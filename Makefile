@@ -25,8 +25,8 @@ atlas: .venv/ready-dev
 	$(BIN)/python docs/atlas/make.py
 
 notebooks: .venv/ready-dev
-	$(BIN)/jupytext --quiet --to ipynb notebooks/mnist.py
-	cd notebooks && ../$(BIN)/jupyter execute --inplace mnist.ipynb
+	$(BIN)/jupytext --quiet --to ipynb notebooks/mnist.py notebooks/scores.py
+	cd notebooks && ../$(BIN)/jupyter execute --inplace mnist.ipynb scores.ipynb
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .

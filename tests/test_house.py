@@ -24,7 +24,7 @@ LAYERS = [
     ["guidance"],
     ["langevin", "flow"],
     ["samplers"],
-    ["objectives", "times"],
+    ["objectives", "times", "editing"],
     ["likelihood"],
     ["data"],
     ["features"],

@@ -1,6 +1,7 @@
 """The notebooks: paired with their scripts, shown as they ran, and still running."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,17 @@ def test_the_mnist_notebook_runs(tmp_path, monkeypatch):
     said = "".join(o.get("text", "") + o.get("data", {}).get("text/markdown", "") for c in notebook.cells if c.cell_type == "code" for o in c.outputs)  # fmt: skip
     assert "together       7,339,297" in said
     assert "| parameters | 7,339,297 | 7,339,297 |" in said
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_notebook_of_scores_runs_and_shows_what_it_says(tmp_path):
+    from nbclient import NotebookClient
+
+    notebook = jupytext.read(NOTEBOOKS / "scores.py")
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": os.fspath(tmp_path)}}
+    ).execute()
+    said = "".join(o.get("data", {}).get("text/markdown", "") for c in notebook.cells if c.cell_type == "code" for o in c.outputs)  # fmt: skip
+    found = dict(re.findall(r"\| (plain|annealed) Langevin, [^|]*\| (0\.\d+) \|", said))
+    assert abs(float(found["annealed"]) - 0.2) < 0.05 < abs(float(found["plain"]) - 0.2)

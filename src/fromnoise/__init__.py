@@ -12,6 +12,7 @@ __getattr__, __dir__ = lazy_attributes(
     bound="bound:*",
     compose="compose:*",
     data="data:*",
+    editing="editing:*",
     errors="errors:*",
     evaluation="evaluation:*",
     features="features:*",

@@ -1,5 +1,6 @@
 """Langevin dynamics: sampling a density of which only the score is known."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -82,22 +83,28 @@ def largest_distance(x0: Tensor) -> float:
 def ladder_ratio(dimensions: int, overlap: float = 0.5) -> float:
     """g with Phi(r (g - 1) + 3 g) - Phi(r (g - 1) - 3 g) = overlap, r = sqrt(2 D): sigma_{i-1} / sigma_i of a ladder.
 
-    That much of the shell in which noise of sigma_{i-1} lies is within three deviations of that of sigma_i, so that the
-    chain of one level starts where the score of the next one was learned. A ladder from sigma_max to sigma_min has
-    1 + log(sigma_max / sigma_min) / log(g) levels. The first version took a factor of 1.67 in any dimension.
-    Source: Song and Ermon 2020, technique 2.
+    That much of the shell in which noise of sigma_i lies is within three deviations of that of sigma_{i-1}, so that
+    where the chain of one level ends, the score of the next was learned. A ladder from sigma_max to sigma_min has
+    1 + log(sigma_max / sigma_min) / log(g) levels; 1.67 is the factor of the first version. In four dimensions or
+    fewer every ladder overlaps, and g is infinite. Source: Song and Ermon 2020, technique 2.
 
     Args:
         dimensions: D of a datum.
         overlap: in (0, 1).
     """
-    normal, root = torch.special.ndtr, torch.tensor((2 * dimensions) ** 0.5, dtype=torch.float64)
-    low, high = torch.ones((), dtype=torch.float64), torch.full((), 1e3, dtype=torch.float64)
-    for _ in range(100):  # the overlap falls from 0.997 at g = 1
-        g = (low + high) / 2
-        enough = normal(root * (g - 1) + 3 * g) - normal(root * (g - 1) - 3 * g) > overlap
-        low, high = torch.where(enough, g, low), torch.where(enough, high, g)
-    return low.item()
+    root = (2 * dimensions) ** 0.5
+
+    def enough(g: float) -> bool:
+        near, far = (torch.tensor(root * (g - 1) + side * g, dtype=torch.float64) for side in (-3, 3))
+        return bool(torch.special.ndtr(far) - torch.special.ndtr(near) > overlap)
+
+    low, high = 1.0, 1e6
+    if enough(high):
+        return math.inf
+    while high - low > 1e-12 * high:  # the overlap falls from 0.997 at g = 1
+        middle = (low + high) / 2
+        low, high = (middle, high) if enough(middle) else (low, middle)
+    return low
 
 
 def best_size(ratio: float, n: int) -> float:

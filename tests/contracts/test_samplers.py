@@ -167,6 +167,21 @@ def test_terminal_moments(sampler):
 
 
 @every()
+def test_terminal_distribution_is_the_mixtures_own(sampler):
+    """Kolmogorov and Smirnov's two-sample test along three directions: 3,000 samples against the mixture's own."""
+    if _is_deterministic(sampler):
+        return
+    truth, n = plane_mixture(), 3000
+    x = fn.sample(truth.denoiser(fn.schedules.Cosine()), n, sampler, steps=200, batch_size=n)
+    own = truth.sample(n, torch.Generator().manual_seed(0)).double()
+    for direction in ((1.0, 0.0), (0.0, 1.0), (0.7, -0.7)):
+        one, two = ((s @ torch.tensor(direction, dtype=torch.float64)).sort().values for s in (x.double(), own))
+        both = torch.cat([one, two])
+        gap = torch.searchsorted(one, both, right=True) - torch.searchsorted(two, both, right=True)
+        assert gap.abs().max().item() / n < 2.2 * math.sqrt(2 / n)  # by chance once in 8,000
+
+
+@every()
 def test_the_last_step_adds_no_noise(sampler):
     """z only if t > 1: at s = 0 two different draws give the same x_0."""
     schedule = fn.schedules.Linear()
@@ -360,3 +375,57 @@ def test_bad_requests_are_refused_before_any_call():
         fn.samplers.DDIM(eta=1.5)
     with pytest.raises(fn.FromNoiseError, match="unknown variance"):
         fn.samplers.Ancestral(variance="small")
+
+
+def test_samples_are_unipcs_in_20_steps_unless_one_says_otherwise():
+    denoiser = plane_mixture().denoiser(fn.schedules.Linear())
+    usual = fn.sample(denoiser, 4)
+    assert torch.equal(usual, fn.sample(denoiser, 4, fn.samplers.UniPC(), 20, spacing="log-snr"))
+    assert torch.equal(
+        fn.sample(denoiser, 4, "ddim"), fn.sample(denoiser, 4, fn.samplers.DDIM(), 50, spacing="uniform")
+    )
+    assert torch.equal(fn.sample(denoiser, 4, "unipc"), fn.sample(denoiser, 4, "unipc", 50, spacing="log-snr"))
+    short = plane_mixture().denoiser(fn.schedules.Linear(T=7, beta_end=0.5))
+    assert torch.equal(fn.sample(short, 4), fn.sample(short, 4, "unipc", 7))
+
+
+def test_the_usual_sampler_is_as_good_in_20_steps_as_in_1000():
+    """Wasserstein-1 distance to the mixture, on its scale of 1: what 20 steps add is less than a twentieth."""
+    truth = line_mixture()
+    u = (torch.arange(4000, dtype=torch.float64) + 0.5) / 4000
+    grid = torch.linspace(-4, 4, 80_001, dtype=torch.float64)
+    exact = grid[torch.searchsorted(cdf(truth, grid, FINE.level(0)), u).clamp_max(80_000)]
+    for schedule in (fn.schedules.Linear(), fn.schedules.Cosine()):
+        few, many = (
+            fn.sample(truth.denoiser(schedule), (4000, 1), steps=n, batch_size=4000)[:, 0].sort().values
+            for n in (20, 1000)
+        )
+        assert (few - exact).abs().mean() < (many - exact).abs().mean() + 0.05
+
+
+@pytest.mark.parametrize("churn", [0.0, 0.3])
+def test_heun_is_karras_algorithm_where_the_signal_is_kept(churn):
+    """Algorithm 2 of Karras et al. 2022 written out, D the denoiser, on EDM's own grid."""
+    schedule, truth = fn.schedules.EDM(), plane_mixture()
+    chain = schedule.steps(12)
+    draws = [torch.randn(6, 2, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(13)]
+    mine, noises = 80 * draws[12], iter(draws)
+    for t, s in chain.pairs():
+        mine, _ = fn.samplers.Heun(churn).step(truth.denoiser(schedule), mine, t, s, None, lambda: next(noises), None)
+
+    def denoised(x, sigma):
+        return truth.denoiser(schedule)(x, schedule.at(-2 * torch.log(sigma))).x0
+
+    x, noises = 80 * draws[12], iter(draws)
+    for t, s in chain.pairs():
+        hat = t.sigma
+        if churn:
+            hat = torch.minimum(t.sigma * (1 + churn), chain[0].sigma)
+            if hat > t.sigma:
+                x = x + torch.sqrt(hat**2 - t.sigma**2) * next(noises)
+        d = (x - denoised(x, hat)) / hat
+        ahead = x + (s.sigma - hat) * d
+        if not s.is_clean:
+            ahead = x + (s.sigma - hat) * (d + (ahead - denoised(ahead, s.sigma)) / s.sigma) / 2
+        x = ahead
+    torch.testing.assert_close(mine, x, rtol=0, atol=1e-8)

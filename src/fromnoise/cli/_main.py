@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fromnoise import recipes
+from fromnoise.cli.edit import Edit
 from fromnoise.cli.eval import Eval
 from fromnoise.cli.info import Info
 from fromnoise.cli.list import List
@@ -25,6 +26,7 @@ COMMANDS: dict[str, type] = {
     "train": Train,
     "sample": Sample,
     "show": Show,
+    "edit": Edit,
     "eval": Eval,
     "table": Table,
     "nll": Nll,

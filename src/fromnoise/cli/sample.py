@@ -29,7 +29,7 @@ class Sample:
     steps: Number = None
     """Of the sampler, at most the length of the model's chain."""
     spacing: Name = None
-    """Which levels: uniform, ddim or quadratic in time, log-snr or karras in noise."""
+    """Which levels: uniform, ddim or quadratic in time, log-snr or karras in noise; its usual unless given."""
     seed: int = 0
     """Of the noise."""
     out: File = None

@@ -140,6 +140,22 @@ class Folder(Images):
         return InMemory(self.name, torch.from_numpy(pixels[: len(kept)]), labels, self.classes), broken
 
 
+def read_image(path: Path, channels: int, size: tuple[int, int] | None, fit: str = "crop") -> Tensor:
+    """One file, uint8 [C, H, W]; at its own size unless one is given.
+
+    Raises:
+        FromNoiseError: no such file, or one that cannot be read.
+    """
+    try:
+        with _open(path) as image:
+            fitted = to_channels(image, channels)
+            return torch.from_numpy(to_array(fitted if size is None else to_size(fitted, size, fit)).copy())
+    except FileNotFoundError:
+        raise FromNoiseError(f"{path}: no such file") from None
+    except _BROKEN as error:
+        raise FromNoiseError(f"{_why(path, error)} cannot be read as an image") from None
+
+
 def _files(root: Path) -> Iterator[Path]:
     known = {ext for ext, kind in Image.registered_extensions().items() if kind in FORMATS}
     seen: set[str] = set()  # links may lead back up

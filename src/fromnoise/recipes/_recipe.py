@@ -20,9 +20,9 @@ class SampleConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sampler: Spec = Field({"name": "ddim"}, description="a sampler's name and its options")
-    steps: int = Field(50, ge=1)
-    spacing: str = "uniform"
+    sampler: Spec = Field({"name": "unipc"}, description="a sampler's name and its options")
+    steps: int = Field(20, ge=1)
+    spacing: str | None = Field(None, description="which levels; the sampler's usual ones unless given")
     clip: bool = Field(True, description="clip the predicted image to [-1, 1] at every step")
     guidance: float = Field(1.0, description="scale of classifier-free guidance, 1 = off")
 

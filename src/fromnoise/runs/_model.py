@@ -71,7 +71,8 @@ class Choice:
         clip = usual.clip if clip is None else clip
         scale = usual.guidance if scale is None else scale
         steps = usual.steps if steps is None else steps
-        return cls(sampler, steps, spacing or usual.spacing, clip, scale, label)
+        spacing = spacing or (None if name else usual.spacing) or sampler.usual_spacing
+        return cls(sampler, steps, spacing, clip, scale, label)
 
     def steered(self, denoiser: Denoiser) -> Denoiser:
         """The denoiser with its guidance and clipping."""

@@ -5,4 +5,4 @@ from fromnoise.registry import Registry
 
 registry = Registry(__name__, "sampler")
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, Sampler="_base", Moment="_base", sample="_base")
+__getattr__, __dir__ = lazy_registry(registry, Sampler="_base", Moment="_base", sample="_base", walk="_base")

@@ -18,6 +18,9 @@ from fromnoise.schedules._base import Chain
 
 Noise = Callable[[], Tensor]
 
+DEFAULT, FEW = "unipc", 20
+"""What samples are drawn by unless one says otherwise."""
+
 
 class Sampler(ABC):
     """One way to step from level t to the cleaner level s.
@@ -27,6 +30,9 @@ class Sampler(ABC):
 
     order: ClassVar[int | None]
     """Of convergence in the number of steps, or None; declared, and therefore measured by a test."""
+
+    usual_spacing: ClassVar[str] = "uniform"
+    """Which levels it walks unless told: what its papers use, or what serves it best in few steps."""
 
     needs: ClassVar[str] = ""
     """What it asks for besides a model, for `fromnoise list samplers`."""
@@ -84,13 +90,13 @@ class Moment:
 def sample(
     denoiser: Denoiser,
     n_or_shape: int | tuple[int, ...],
-    sampler: Sampler | str = "ddim",
-    steps: int = 50,
+    sampler: Sampler | str | None = None,
+    steps: int | None = None,
     seed: int = 0,
     cond: Cond | None = None,
     callback: Callable[[Moment], None] | None = None,
     *,
-    spacing: str = "uniform",
+    spacing: str | None = None,
     batch_size: int = 64,
     first: int = 0,
     progress: bool = False,
@@ -105,12 +111,15 @@ def sample(
     Args:
         denoiser: the model; put into evaluation mode for the time of the call.
         n_or_shape: how many of `denoiser.shape`, or the whole shape [N, ...].
-        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name.
-        steps: of the sampler, at most the length of a discrete chain.
+        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name; UniPC unless given, whose 20 steps
+            are as good as 1000 (docs/samplers.md).
+        steps: of the sampler, at most the length of a discrete chain; unless given 20 of UniPC, and 50 of a sampler
+            that was named, or the whole chain where that is shorter.
         seed: any integer.
         cond: conditions, each [N, ...]; unless given, a model of K classes draws them in turn, i mod K.
         callback: called after every step of every batch.
-        spacing: which levels: "uniform", "ddim" or "quadratic" in time, "log-snr" or "karras" in noise.
+        spacing: which levels: "uniform", "ddim" or "quadratic" in time, "log-snr" or "karras" in noise; the sampler's
+            usual one unless given.
         batch_size: samples that are denoised together.
         first: number of the first sample: samples `first` to `first + n - 1` of the seed.
         progress: show a bar with the time left.
@@ -122,8 +131,8 @@ def sample(
         FromNoiseError: unknown sampler or spacing, `steps` out of range, or a model that lacks what the sampler needs,
             before any network call; or a state that is not finite, with the step that made it so.
     """
-    if isinstance(sampler, str):
-        sampler = samplers.build(sampler)
+    length = 50 if sampler else FEW
+    sampler = samplers.build(sampler or DEFAULT) if sampler is None or isinstance(sampler, str) else sampler
     if isinstance(n_or_shape, int):
         if denoiser.shape is None:
             raise FromNoiseError("this denoiser has no shape of its own: ask for the whole shape (n, ...)")
@@ -131,7 +140,8 @@ def sample(
     n, *shape = n_or_shape
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"the number of samples and the batch size must be at least 1, got {n} and {batch_size}")
-    chain = denoiser.schedule.steps(steps, spacing)
+    steps = min(length, denoiser.schedule.chain.steps) if steps is None else steps
+    chain = denoiser.schedule.steps(steps, spacing or sampler.usual_spacing)
     sampler.check(denoiser)
     prior = denoiser.schedule.prior(chain[0])
     device, dtype = denoiser.device, denoiser.state_dtype
@@ -154,21 +164,52 @@ def sample(
             part = {k: v.to(device) for k, v in given.items()} if given else None
             x = noise()
             x = like(prior.mean, x) + like(torch.exp(prior.log_var / 2), x) * x
-            state, finite = sampler.init(x), []
-            for i, (t, s) in enumerate(chain.pairs()):
-                x, state = sampler.step(denoiser, x, t, s, state, noise, part)
-                finite.append(torch.isfinite(x).all())
+
+            def each(i: int, x: Tensor, start: int = start) -> None:
                 if callback is not None:
-                    callback(Moment(i + 1, chain.steps, s, x, first + start))
+                    callback(Moment(i, chain.steps, chain[i], x, first + start))
                 if bar is not None:
                     bar.advance()
-            _insist(finite, chain)
+
+            x = walk(denoiser, x, chain, sampler, noise, part, each)
             done.append(x)
     finally:
         denoiser.train(was_training)
         if bar is not None:
             bar.close()
     return torch.cat(done)
+
+
+def walk(
+    denoiser: Denoiser,
+    x: Tensor,
+    chain: Chain,
+    sampler: Sampler,
+    noise: Noise,
+    cond: Cond | None = None,
+    each: Callable[[int, Tensor], None] = lambda i, x: None,
+) -> Tensor:
+    """x at chain[0] -> x at the chain's clean end, one batch: what `sample` does from pure noise.
+
+    Args:
+        denoiser: in evaluation mode, under no_grad.
+        x: [B, ...].
+        chain: of the denoiser's schedule.
+        sampler: the steps.
+        noise: each call gives standard normal numbers of the shape of x.
+        cond: conditions, each [B, ...], on x's device.
+        each: called after every step with its number, from 1, and the state.
+
+    Raises:
+        FromNoiseError: a state that is not finite, with the step that made it so.
+    """
+    state, finite = sampler.init(x), []
+    for i, (t, s) in enumerate(chain.pairs()):
+        x, state = sampler.step(denoiser, x, t, s, state, noise, cond)
+        finite.append(torch.isfinite(x).all())
+        each(i + 1, x)
+    _insist(finite, chain)
+    return x
 
 
 def _insist(finite: list[Tensor], chain: Chain) -> None:

@@ -32,6 +32,7 @@ class AnnealedLangevin(Sampler):
     """
 
     order: ClassVar[int | None] = None
+    usual_spacing: ClassVar[str] = "log-snr"
     size: float = 0.062
     n: int = 5
     convention: Literal["code", "written"] = "code"

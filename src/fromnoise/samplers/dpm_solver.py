@@ -24,6 +24,7 @@ class DPMSolver(Sampler):
     """
 
     order: ClassVar[int | None] = 2
+    usual_spacing: ClassVar[str] = "log-snr"
 
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None

@@ -24,6 +24,7 @@ class DPMSolverSDE(Sampler):
     """
 
     order: ClassVar[int | None] = None
+    usual_spacing: ClassVar[str] = "log-snr"
 
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None

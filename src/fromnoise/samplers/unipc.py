@@ -35,6 +35,7 @@ class UniPC(Sampler):
     """
 
     order: ClassVar[int | None] = 3
+    usual_spacing: ClassVar[str] = "log-snr"
 
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None

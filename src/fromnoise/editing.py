@@ -1,0 +1,213 @@
+"""Images changed by a model that was trained to draw them: there and back, between two, in part, from rough to fine."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fromnoise import noise as counted
+from fromnoise import samplers
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.flow import solve
+from fromnoise.gaussian import Level, diffuse, like, step
+from fromnoise.guidance import Wrapper
+from fromnoise.parameterize import Prediction
+from fromnoise.samplers import Sampler
+from fromnoise.samplers._base import Noise
+from fromnoise.schedules._base import Chain
+
+
+def encode(
+    denoiser: Denoiser, x0: Tensor, cond: Cond | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
+) -> Tensor:
+    """x_0 -> x_T along the probability-flow ODE: the latent from which `decode` leads back.
+
+    It starts at the schedule's cleanest row, at alpha x_0. Source: Song et al. 2021, section 4.3; DDIM, section 5.4.
+
+    Args:
+        denoiser: the model, with its guidance if any.
+        x0: images in [-1, 1], [B, ...].
+        cond: conditions, each [B, ...].
+        rtol, atol: of the adaptive solver.
+
+    Raises:
+        FromNoiseError: torchdiffeq is not installed.
+    """
+    low, high = _ends(denoiser)
+    x = x0.to(denoiser.device, denoiser.state_dtype)
+    return solve(denoiser, like(low.alpha, x) * x, low, high, _there(denoiser, cond), rtol=rtol, atol=atol)
+
+
+def decode(
+    denoiser: Denoiser, latent: Tensor, cond: Cond | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
+) -> Tensor:
+    """x_T -> x_0 along the probability-flow ODE, ending on x0hat at the cleanest row: the inverse of `encode`."""
+    low, high = _ends(denoiser)
+    x = solve(denoiser, latent, high, low, _there(denoiser, cond), rtol=rtol, atol=atol)
+    with torch.no_grad():
+        return denoiser(x, low, _there(denoiser, cond)).x0
+
+
+def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+    """sin((1 - s) w)/sin w a + sin(s w)/sin w b, w the angle between them: between two latents, [n, ...].
+
+    A mixture of two normal draws would be too short by half in the middle, and no such latent is ever drawn.
+    Source: DDIM, appendix D.5.
+
+    Args:
+        a, b: of one shape, [...].
+        share: s in [0, 1], [n].
+    """
+    w = torch.acos(F.cosine_similarity(a.flatten().double(), b.flatten().double(), 0).clamp(-1 + 1e-9, 1 - 1e-9))
+    share = share.double().to(a.device)
+    left, right = torch.sin((1 - share) * w) / torch.sin(w), torch.sin(share * w) / torch.sin(w)
+    shape = (-1, *[1] * a.dim())
+    return (left.view(shape) * a + right.view(shape) * b).to(a.dtype)
+
+
+def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Cond | None = None) -> Tensor:
+    """n images from a to b, both [C, H, W]: decoded from the arc between their latents, the ends included, [n, ...].
+
+    Args:
+        cond: conditions of both ends, each [2, ...]; every image in between has those of the nearer end.
+
+    Raises:
+        FromNoiseError: n below 2, or torchdiffeq is not installed.
+    """
+    if n < 2:
+        raise FromNoiseError(f"an interpolation has at least 2 images, got {n}")
+    latents = encode(denoiser, torch.stack([a, b]), cond)
+    share = torch.linspace(0, 1, n, dtype=torch.float64)
+    nearer = {k: v[(share > 0.5).long().to(v.device)] for k, v in cond.items()} if cond else None
+    return decode(denoiser, slerp(latents[0], latents[1], share), nearer)
+
+
+@torch.no_grad()
+def image_to_image(
+    denoiser: Denoiser,
+    x0: Tensor,
+    strength: float = 0.5,
+    sampler: Sampler | str = "ancestral",
+    steps: int = 50,
+    seed: int = 0,
+    cond: Cond | None = None,
+    *,
+    spacing: str | None = None,
+) -> Tensor:
+    """x_t = alpha_t x_0 + sigma_t eps of the given images, then the sampler from t down: [B, ...].
+
+    What is larger than the noise stays; what is smaller is drawn anew. Source: SDEdit (Meng et al. 2022), algorithm 1.
+
+    Args:
+        denoiser: the model, with its guidance if any.
+        x0: [B, ...] in [-1, 1].
+        strength: share of the steps that are walked, in (0, 1]; 1 keeps hardly anything.
+        sampler, steps, seed, spacing: as in `sample`; the noise of image i is that of sample i.
+        cond: conditions, each [B, ...]; a model of classes is told none unless given.
+
+    Raises:
+        FromNoiseError: a strength out of range, or what `sample` raises.
+    """
+    if not 0 < strength <= 1:
+        raise FromNoiseError(f"strength must lie in (0, 1], got {strength}")
+    sampler = samplers.build(sampler) if isinstance(sampler, str) else sampler
+    sampler.check(denoiser)
+    whole = denoiser.schedule.steps(steps, spacing or sampler.usual_spacing)
+    chain = Chain(whole.levels[whole.steps - max(1, round(strength * whole.steps)) :])
+    indices, calls = range(len(x0)), iter(range(2**62))
+    x0 = x0.to(denoiser.device, denoiser.state_dtype)
+
+    def noise() -> Tensor:
+        return counted.normal(seed, indices, next(calls), tuple(x0.shape[1:]), dtype=x0.dtype).to(x0.device)
+
+    was_training = denoiser.training
+    denoiser.eval()
+    try:
+        return samplers.walk(denoiser, diffuse(x0, noise(), chain[0]), chain, sampler, noise, _there(denoiser, cond))
+    finally:
+        denoiser.train(was_training)
+
+
+@dataclass(frozen=True)
+class Inpaint(Sampler):
+    """x_s = m (alpha_s x_0 + sigma_s z) + (1 - m) x_s', x_s' the inner sampler's: what is known is put in at every s.
+
+    The two parts do not know of each other yet; so the step is walked `repeats` times, with the forward step back to t
+    in between, until they agree. Source: RePaint (Lugmayr et al. 2022), algorithm 1.
+
+    Args:
+        x0: the image, [C, H, W] in [-1, 1].
+        known: m, 1 where it is kept and 0 where it is drawn, [1, H, W] or [C, H, W].
+        inner: which sampler draws.
+        repeats: of every step, 10 in the paper.
+    """
+
+    order: ClassVar[int | None] = None
+    x0: Tensor
+    known: Tensor
+    inner: Sampler
+    repeats: int = 5
+
+    def nfe(self, steps: int) -> int | None:
+        once, last = self.inner.nfe(steps), self.inner.nfe(1)
+        return None if once is None or last is None else self.repeats * (once - last) + last
+
+    def check(self, denoiser: Denoiser) -> None:
+        if self.repeats < 1:
+            raise FromNoiseError(f"inpainting needs at least 1 repeat, got {self.repeats}")
+        self.inner.check(denoiser)
+
+    def step(
+        self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
+    ) -> tuple[Tensor, Any]:
+        k, x0, known = step(t, s), self.x0.to(x), self.known.to(x)
+        for left in range(0 if s.is_clean else self.repeats - 1, -1, -1):
+            drawn, _ = self.inner.step(denoiser, x, t, s, self.inner.init(x), noise, cond)
+            kept = x0 if s.is_clean else diffuse(x0, noise(), s)
+            y = known * kept + (1 - known) * drawn
+            x = like(k.a, y) * y + like(k.b.sqrt(), y) * noise() if left else y
+        return x, state
+
+
+class Upscale(Wrapper):
+    """x0hat + U (y - A x0hat): the prediction whose means over squares are the given small image's.
+
+    A averages squares of pixels, U repeats a pixel over one, A U = 1: what the small image says is fixed, and the model
+    draws what it does not say. Source: DDNM (Wang et al. 2023), eq. 13 and 17.
+
+    Args:
+        denoiser: the model, already clipped if it is to be.
+        small: y, [C, h, w] in [-1, 1]; the model's sides are multiples of h and w by one factor.
+
+    Raises:
+        FromNoiseError: the sides do not fit.
+    """
+
+    def __init__(self, denoiser: Denoiser, small: Tensor):
+        super().__init__(denoiser)
+        shape = denoiser.shape or ()
+        self.factor = shape[-1] // small.shape[-1] if shape else 0
+        if self.factor < 1 or shape != (small.shape[0], *(self.factor * side for side in small.shape[1:])):
+            one, other = ("x".join(map(str, s)) for s in (shape, small.shape))
+            raise FromNoiseError(f"the model draws {one}, which is no whole multiple of {other}")
+        self.small = small
+
+    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
+        """The wrapped prediction with its x_0 made to agree with the small image."""
+        p = self.inner(x_t, t, cond)
+        missing = self.small.to(p.x0) - F.avg_pool2d(p.x0, self.factor)
+        return p.with_x0(p.x0 + F.interpolate(missing, scale_factor=float(self.factor), mode="nearest"))
+
+
+def _there(denoiser: Denoiser, cond: Cond | None) -> Cond | None:
+    """Conditions on the model's device."""
+    return {k: v.to(denoiser.device) for k, v in cond.items()} if cond else None
+
+
+def _ends(denoiser: Denoiser) -> tuple[Level, Level]:
+    """The schedule's cleanest row and its noisiest."""
+    chain = denoiser.schedule.chain
+    return chain[-2], chain[0]
