@@ -27,6 +27,11 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "metrics/": ["tests/metrics", "tests/reference/test_fidelity.py"],
     "evaluation/": ["tests/evaluation"],
     "train/labels.py": ["tests/train/test_labels.py"],
+    "editing.py": ["tests/test_editing.py", "tests/cli/test_edit.py"],
+    "langevin.py": ["tests/test_langevin.py", "tests/test_verify.py"],
+    "samplers/annealed": ["tests/test_langevin.py", "tests/contracts/test_samplers.py"],
+    "likelihood/_ode.py": ["tests/test_flow.py"],
+    "flow.py": ["tests/test_flow.py", "tests/test_verify.py"],
 }
 
 
