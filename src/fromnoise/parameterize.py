@@ -114,7 +114,7 @@ class Mean(Parameterization):
     name = "mean"
 
     def equation(self, t: Level, schedule: Schedule) -> Equation:
-        k = step(t, schedule.level(t.time - 1))
+        k = step(t, schedule.level((t.time - 1).clamp_min(0)))  # row 1 may be a rounding error below 1
         return Equation(torch.ones_like(t.alpha), k.from_x_t * t.alpha + k.from_x0, k.from_x_t * t.sigma)
 
 

@@ -376,3 +376,12 @@ def test_bits_of_images_without_the_models_classes(run, tmp_path):
         Image.new("L", (28, 28), 40 * i).save(tmp_path / f"{i}.png")
     assert call("nll", run, "--data", tmp_path, "--n", 3, "--steps", 2, "--out", tmp_path / "nll.json") == 0
     assert json.loads((tmp_path / "nll.json").read_text())["n"] == 3
+
+
+def test_a_chain_shorter_than_the_usual_steps_is_walked_whole(tmp_path):
+    net = fn.nn.UNet(in_channels=1, channels=8, mult=(1, 2), blocks=1, groups=4, attention=())
+    fn.save(fn.Denoiser(net, fn.schedules.Cosine(T=6), "v", "fixed_small", (1, 8, 8)), tmp_path / "model")
+    assert call("sample", tmp_path / "model", "--n", 2, "--out", tmp_path / "s.npz") == 0
+    same = ("--sampler", "unipc", "--steps", 6, "--spacing", "log-snr", "--out", tmp_path / "t.npz")
+    assert call("sample", tmp_path / "model", "--n", 2, *same) == 0
+    assert np.array_equal(np.load(tmp_path / "s.npz")["arr_0"], np.load(tmp_path / "t.npz")["arr_0"])

@@ -239,6 +239,36 @@ def test_the_network_is_called_without_gradient_in_evaluation_mode_and_left_as_i
     assert denoiser.network.calls >= 3
 
 
+@pytest.mark.parametrize("schedule", fn.schedules.names())
+@every()
+def test_it_runs_on_any_schedule_and_parameterisation(sampler, schedule):
+    """One bounded network, whatever its output means; x0hat clipped, as an untrained eps would leave any range."""
+    if sampler.nfe(1) is None:
+        sampler = dataclasses.replace(sampler, rtol=1e-2, atol=1e-2)  # states are float32
+    if hasattr(sampler, "n"):
+        sampler = dataclasses.replace(sampler, n=1)  # Langevin steps at each level; one tells as much
+
+    class Bounded(torch.nn.Module):
+        def forward(self, x, time):
+            return torch.tanh(x.mean(1, keepdim=True) + time.view(-1, 1, 1, 1) / 1000) * torch.ones_like(x)
+
+    options = {
+        "chain": {"gamma": [0.9] * 20, "sigma": [0.4] * 20},
+        "zero-terminal": {"base": {"name": "linear", "T": 20, "beta_end": 0.4}},
+        "linear": {"T": 20, "beta_end": 0.4},
+        "learned": {"T": 20, "width": 4},
+    }
+    made = fn.schedules.build({"name": schedule, **options.get(schedule, {"T": 20})})
+    for kind in ("eps", "x0", "mean", "v", "score", "edm"):
+        if schedule == "zero-terminal" and kind not in ("v", "x0", "mean"):
+            continue  # refused, since it says nothing of x_0 where no signal is left
+        denoiser = fn.guidance.Clip(fn.Denoiser(Bounded(), made, kind, "fixed_small", (2, 3, 3)))
+        for spacing in ("uniform", "log-snr", "karras") if kind in ("mean", "v") else ("log-snr",):
+            x = fn.sample(denoiser, 2, sampler, steps=3, spacing=spacing)
+            assert x.shape == (2, 2, 3, 3)
+            assert torch.isfinite(x).all(), (kind, spacing)
+
+
 @every()
 def test_network_calls_are_as_declared(sampler):
     calls = 0

@@ -40,8 +40,9 @@ class Model:
 
     @property
     def sampling(self) -> SampleConfig:
-        """How it is best sampled, as its recipe says."""
-        return self.config.sample if self.config else SampleConfig()
+        """How it is best sampled, as its recipe says; in no more steps than its chain has."""
+        usual = self.config.sample if self.config else SampleConfig()
+        return usual.model_copy(update={"steps": min(usual.steps, self.denoiser.schedule.chain.steps)})
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
@@ -54,6 +55,6 @@ class AnnealedLangevin(Sampler):
         alpha, spread = like(s.alpha, x), s.sigma / s.alpha
         factor = 2 if self.convention == "code" else 1
         written = factor * self.size * spread.item() ** 2
-        y = x / like(t.alpha, x)
+        y = like(torch.where(t.alpha > 0, 1 / t.alpha, spread), x) * x  # without a signal y has no size: take the next
         y = langevin(lambda y: alpha * denoiser(alpha * y, s, cond).score, y, written, self.n, noise)
         return alpha * y, state

@@ -1,5 +1,6 @@
 """What a schedule is, and the descending chain of levels that every sampler walks."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -132,7 +133,7 @@ class Discrete(Schedule):
         row = (self.T - above).clamp_max(self.T - 1)  # wanted lies between row and row + 1
         inside = row + (self.log_snr[row] - wanted) / (self.log_snr[row] - self.log_snr[row + 1])
         near_clean = torch.exp(self.log_snr[1] - wanted)
-        time = torch.where(row == 0, near_clean, inside).clamp(0, self.T)
+        time = torch.where(wanted == lowest, float(self.T), torch.where(row == 0, near_clean, inside)).clamp(0, self.T)
         return self.level(torch.where(torch.isinf(wanted), torch.zeros_like(time), time))
 
     @staticmethod
@@ -152,7 +153,11 @@ class Discrete(Schedule):
         _spacing.check(n, self.T, spacing, whole)
         if spacing not in _spacing.LADDERS:
             return None
-        grid = _spacing.LADDERS[spacing](n, self.log_snr[1].item(), self.log_snr[-1].item())
+        high, low = self.log_snr[1].item(), self.log_snr[-1].item()
+        if math.isfinite(low):
+            grid = _spacing.LADDERS[spacing](n, high, low)
+        else:  # no signal is left at T: that level, and the ladder from the one below it
+            grid = [low, *_spacing.LADDERS[spacing](n - 1, high, self.log_snr[-2].item())]
         return Chain(self.at(torch.tensor([*grid, torch.inf], dtype=torch.float64, device="cpu")))
 
     def _rows(self, n: int, spacing: str) -> "Chain":

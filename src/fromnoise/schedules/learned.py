@@ -97,6 +97,11 @@ class Learned(nn.Module, Schedule):
         return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
 
     def steps(self, n: int, spacing: str = "uniform") -> Chain:
+        _spacing.check(n, self.T, spacing, whole=False)
+        if spacing in _spacing.LADDERS:
+            ends = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu")).tolist()
+            grid = _spacing.LADDERS[spacing](n, *ends)
+            return Chain(self.at(torch.tensor([*grid, torch.inf], dtype=torch.float64, device="cpu")))
         times = _spacing.times(n, self.T, spacing, whole=False)
         return Chain(self.level(torch.tensor([*reversed(times), 0], dtype=torch.float64, device="cpu")))
 
