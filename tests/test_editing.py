@@ -130,7 +130,7 @@ def test_network_calls_of_inpainting_are_as_declared():
         fn.sample(truth, (1, 2), sampler, steps=6)
         assert calls == sampler.nfe(6)
     with pytest.raises(fn.FromNoiseError, match="at least 1 repeat"):
-        fn.sample(truth, (1, 2), editing.Inpaint(torch.zeros(2), torch.ones(2), fn.samplers.Ancestral(), 0))
+        editing.Inpaint(torch.zeros(2), torch.ones(2), fn.samplers.Ancestral(), 0)
 
 
 def test_upscaling_keeps_what_the_small_image_says():
@@ -147,3 +147,23 @@ def test_upscaling_keeps_what_the_small_image_says():
     for shape in ((3, 3, 3), (1, 2, 3), (3, 16, 24)):
         with pytest.raises(fn.FromNoiseError, match="no whole multiple"):
             editing.Upscale(denoiser, torch.zeros(shape))
+
+
+def test_editing_runs_in_evaluation_mode_on_chains_of_any_length():
+    pytest.importorskip("torchdiffeq", reason="the ode extra is not installed")
+
+    class Restless(torch.nn.Module):
+        def forward(self, x, time):
+            assert not self.training
+            return 0.1 * x
+
+    short = fn.Denoiser(Restless(), fn.schedules.Linear(T=8, beta_end=0.5), "x0", shape=(1, 4, 4)).train()
+    x = torch.rand(3, 1, 4, 4)
+    assert torch.isfinite(editing.interpolate(short, x[0], x[1], 3)).all()
+    whole = editing.image_to_image(short, x)
+    torch.testing.assert_close(whole, editing.image_to_image(short, x, batch_size=2))
+    assert short.training
+    with pytest.raises(fn.FromNoiseError, match="one shape"):
+        editing.interpolate(short, x[0], torch.zeros(1, 8, 8))
+    with pytest.raises(fn.FromNoiseError, match="no shape of its own"):
+        editing.Upscale(fn.Denoiser(Restless(), short.schedule, "x0"), x[0])

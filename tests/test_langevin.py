@@ -60,5 +60,7 @@ def test_conventions_differ_by_a_factor_of_two():
     code = fn.samplers.AnnealedLangevin(size=0.05, n=3)
     one, two = (fn.sample(denoiser, (4, 2), s, steps=8) for s in (written, code))
     torch.testing.assert_close(one, two)
+    with pytest.raises(fn.FromNoiseError, match="convention must be code or written"):
+        fn.samplers.AnnealedLangevin(convention="paper")
     with pytest.raises(fn.FromNoiseError, match="convention"):
         fn.samplers.build({"name": "annealed-langevin", "convention": "paper"})

@@ -148,21 +148,17 @@ def optimal_variance(
     """
     chain = chain or denoiser.schedule.chain
     total = torch.zeros(chain.steps, dtype=torch.float64)
-    was_training = denoiser.training
-    denoiser.eval()
-    try:
+    with denoiser.evaluating():
         for first in range(0, len(x0), batch_size):
             part = x0[first : first + batch_size].to(denoiser.device, denoiser.state_dtype)
             indices, shape = range(first, first + len(part)), tuple(part.shape[1:])
-            told = {k: v[first : first + batch_size].to(part.device) for k, v in cond.items()} if cond else None
+            told = denoiser.placed({k: v[first : first + batch_size] for k, v in cond.items()} if cond else None)
             for i, t in enumerate(list(chain)[:-1]):
                 eps = counted.normal(seed, indices, i, shape, counted.Stream.SPREAD, part.dtype)
                 error = part - denoiser(diffuse(part, eps.to(part.device), t), t, told).x0
                 total[i] += error.cpu().double().square().sum()
                 if callback is not None:
                     callback()
-    finally:
-        denoiser.train(was_training)
     times, values = chain.levels.time[:-1].detach().flip(0), (total / x0.numel()).flip(0)
 
     def at(t: Level) -> Tensor:

@@ -1,6 +1,7 @@
 """The denoiser: a network, the schedule it was trained on, and what its output means."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -92,6 +93,20 @@ class Denoiser(nn.Module):
     def usual_cond(self, indices: Sequence[int]) -> Cond | None:
         """What samples of these numbers are told unless one says otherwise: every class equally often, in turn."""
         return {"label": torch.tensor(indices) % self.classes} if self.classes else None
+
+    def placed(self, cond: Cond | None) -> Cond | None:
+        """Conditions on the model's device."""
+        return {k: v.to(self.device) for k, v in cond.items()} if cond else None
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """In evaluation mode, without dropout; afterwards as it was."""
+        was_training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(was_training)
 
     @property
     def device(self) -> torch.device:

@@ -1,5 +1,6 @@
 """Images changed by a model that was trained to draw them: there and back, between two, in part, from rough to fine."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -38,17 +39,31 @@ def encode(
     """
     low, high = _ends(denoiser)
     x = x0.to(denoiser.device, denoiser.state_dtype)
-    return solve(denoiser, like(low.alpha, x) * x, low, high, _there(denoiser, cond), rtol=rtol, atol=atol)
+    with denoiser.evaluating():
+        return solve(denoiser, like(low.alpha, x) * x, low, high, denoiser.placed(cond), rtol=rtol, atol=atol)
 
 
 def decode(
     denoiser: Denoiser, latent: Tensor, cond: Cond | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> Tensor:
-    """x_T -> x_0 along the probability-flow ODE, ending on x0hat at the cleanest row: the inverse of `encode`."""
+    """x_T -> x_0 along the probability-flow ODE, ending on x0hat at the cleanest row: the way back from `encode`.
+
+    Back to the image but for the noise of that row, which no denoiser can tell from it. Source: as `encode`.
+
+    Args:
+        denoiser: the model, with its guidance if any.
+        latent: x_T, [B, ...].
+        cond: conditions, each [B, ...].
+        rtol, atol: of the adaptive solver.
+
+    Raises:
+        FromNoiseError: torchdiffeq is not installed.
+    """
     low, high = _ends(denoiser)
-    x = solve(denoiser, latent, high, low, _there(denoiser, cond), rtol=rtol, atol=atol)
-    with torch.no_grad():
-        return denoiser(x, low, _there(denoiser, cond)).x0
+    x = latent.to(denoiser.device, denoiser.state_dtype)
+    with denoiser.evaluating(), torch.no_grad():
+        x = solve(denoiser, x, high, low, denoiser.placed(cond), rtol=rtol, atol=atol)
+        return denoiser(x, low, denoiser.placed(cond)).x0
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
@@ -61,24 +76,31 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
         a, b: of one shape, [...].
         share: s in [0, 1], [n].
     """
-    w = torch.acos(F.cosine_similarity(a.flatten().double(), b.flatten().double(), 0).clamp(-1 + 1e-9, 1 - 1e-9))
-    share = share.double().to(a.device)
+    one, two = (x.flatten().cpu().double() for x in (a, b))
+    w, share = torch.acos(F.cosine_similarity(one, two, 0).clamp(-1 + 1e-9, 1 - 1e-9)), share.cpu().double()
     left, right = torch.sin((1 - share) * w) / torch.sin(w), torch.sin(share * w) / torch.sin(w)
     shape = (-1, *[1] * a.dim())
-    return (left.view(shape) * a + right.view(shape) * b).to(a.dtype)
+    return left.to(a).view(shape) * a + right.to(a).view(shape) * b
 
 
 def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Cond | None = None) -> Tensor:
-    """n images from a to b, both [C, H, W]: decoded from the arc between their latents, the ends included, [n, ...].
+    """x_0 = decode(slerp(encode(a), encode(b), s)) for n even s from 0 to 1: from one image to another, [n, ...].
+
+    Source: DDIM, section 5.3 and appendix D.5.
 
     Args:
+        denoiser: the model, with its guidance if any.
+        a, b: images in [-1, 1] of one shape, [C, H, W].
+        n: images, the two ends included.
         cond: conditions of both ends, each [2, ...]; every image in between has those of the nearer end.
 
     Raises:
-        FromNoiseError: n below 2, or torchdiffeq is not installed.
+        FromNoiseError: n below 2, shapes that differ, or torchdiffeq is not installed.
     """
     if n < 2:
         raise FromNoiseError(f"an interpolation has at least 2 images, got {n}")
+    if a.shape != b.shape:
+        raise FromNoiseError(f"two images of one shape are needed, got {tuple(a.shape)} and {tuple(b.shape)}")
     latents = encode(denoiser, torch.stack([a, b]), cond)
     share = torch.linspace(0, 1, n, dtype=torch.float64)
     nearer = {k: v[(share > 0.5).long().to(v.device)] for k, v in cond.items()} if cond else None
@@ -91,11 +113,12 @@ def image_to_image(
     x0: Tensor,
     strength: float = 0.5,
     sampler: Sampler | str = "ancestral",
-    steps: int = 50,
+    steps: int | None = None,
     seed: int = 0,
     cond: Cond | None = None,
     *,
     spacing: str | None = None,
+    batch_size: int = 64,
 ) -> Tensor:
     """x_t = alpha_t x_0 + sigma_t eps of the given images, then the sampler from t down: [B, ...].
 
@@ -105,7 +128,8 @@ def image_to_image(
         denoiser: the model, with its guidance if any.
         x0: [B, ...] in [-1, 1].
         strength: share of the steps that are walked, in (0, 1]; 1 keeps hardly anything.
-        sampler, steps, seed, spacing: as in `sample`; the noise of image i is that of sample i.
+        sampler, steps, seed, spacing, batch_size: as in `sample`, 50 steps or the whole shorter chain unless given; the
+            noise of image i is that of sample i.
         cond: conditions, each [B, ...]; a model of classes is told none unless given.
 
     Raises:
@@ -115,20 +139,22 @@ def image_to_image(
         raise FromNoiseError(f"strength must lie in (0, 1], got {strength}")
     sampler = samplers.build(sampler) if isinstance(sampler, str) else sampler
     sampler.check(denoiser)
+    steps = min(50, denoiser.schedule.chain.steps) if steps is None else steps
     whole = denoiser.schedule.steps(steps, spacing or sampler.usual_spacing)
     chain = Chain(whole.levels[whole.steps - max(1, round(strength * whole.steps)) :])
-    indices, calls = range(len(x0)), iter(range(2**62))
-    x0 = x0.to(denoiser.device, denoiser.state_dtype)
+    done = []
+    with denoiser.evaluating():
+        for start in range(0, len(x0), batch_size):
+            x = x0[start : start + batch_size].to(denoiser.device, denoiser.state_dtype)
+            indices, calls = range(start, start + len(x)), iter(range(2**62))
 
-    def noise() -> Tensor:
-        return counted.normal(seed, indices, next(calls), tuple(x0.shape[1:]), dtype=x0.dtype).to(x0.device)
+            def noise(indices: range = indices, calls: Iterator[int] = calls, x: Tensor = x) -> Tensor:
+                return counted.normal(seed, indices, next(calls), tuple(x.shape[1:]), dtype=x.dtype).to(x.device)
 
-    was_training = denoiser.training
-    denoiser.eval()
-    try:
-        return samplers.walk(denoiser, diffuse(x0, noise(), chain[0]), chain, sampler, noise, _there(denoiser, cond))
-    finally:
-        denoiser.train(was_training)
+            told = {k: v[start : start + batch_size] for k, v in cond.items()} if cond else None
+            start_from = diffuse(x, noise(), chain[0])
+            done.append(samplers.walk(denoiser, start_from, chain, sampler, noise, denoiser.placed(told)))
+    return torch.cat(done)
 
 
 @dataclass(frozen=True)
@@ -136,13 +162,17 @@ class Inpaint(Sampler):
     """x_s = m (alpha_s x_0 + sigma_s z) + (1 - m) x_s', x_s' the inner sampler's: what is known is put in at every s.
 
     The two parts do not know of each other yet; so the step is walked `repeats` times, with the forward step back to t
-    in between, until they agree. Source: RePaint (Lugmayr et al. 2022), algorithm 1.
+    in between, until they agree. The inner sampler starts anew each time: a multistep one is of first order here, and
+    the ancestral one, which is the paper's, the natural choice. Source: RePaint (Lugmayr et al. 2022), algorithm 1.
 
     Args:
         x0: the image, [C, H, W] in [-1, 1].
         known: m, 1 where it is kept and 0 where it is drawn, [1, H, W] or [C, H, W].
         inner: which sampler draws.
         repeats: of every step, 10 in the paper.
+
+    Raises:
+        FromNoiseError: no repeats.
     """
 
     order: ClassVar[int | None] = None
@@ -155,9 +185,11 @@ class Inpaint(Sampler):
         once, last = self.inner.nfe(steps), self.inner.nfe(1)
         return None if once is None or last is None else self.repeats * (once - last) + last
 
-    def check(self, denoiser: Denoiser) -> None:
+    def __post_init__(self) -> None:
         if self.repeats < 1:
             raise FromNoiseError(f"inpainting needs at least 1 repeat, got {self.repeats}")
+
+    def check(self, denoiser: Denoiser) -> None:
         self.inner.check(denoiser)
 
     def step(
@@ -188,8 +220,10 @@ class Upscale(Wrapper):
 
     def __init__(self, denoiser: Denoiser, small: Tensor):
         super().__init__(denoiser)
-        shape = denoiser.shape or ()
-        self.factor = shape[-1] // small.shape[-1] if shape else 0
+        shape = denoiser.shape
+        if shape is None:
+            raise FromNoiseError("this denoiser has no shape of its own, to which an image could be enlarged")
+        self.factor = shape[-1] // small.shape[-1]
         if self.factor < 1 or shape != (small.shape[0], *(self.factor * side for side in small.shape[1:])):
             one, other = ("x".join(map(str, s)) for s in (shape, small.shape))
             raise FromNoiseError(f"the model draws {one}, which is no whole multiple of {other}")
@@ -200,11 +234,6 @@ class Upscale(Wrapper):
         p = self.inner(x_t, t, cond)
         missing = self.small.to(p.x0) - F.avg_pool2d(p.x0, self.factor)
         return p.with_x0(p.x0 + F.interpolate(missing, scale_factor=float(self.factor), mode="nearest"))
-
-
-def _there(denoiser: Denoiser, cond: Cond | None) -> Cond | None:
-    """Conditions on the model's device."""
-    return {k: v.to(denoiser.device) for k, v in cond.items()} if cond else None
 
 
 def _ends(denoiser: Denoiser) -> tuple[Level, Level]:

@@ -63,12 +63,17 @@ def integrate(slope: Callable[[Tensor, Any], Any], start: Any, times: Tensor, rt
         FromNoiseError: torchdiffeq is not installed, or the slope is not a number.
     """
     odeint = solver()
-    options: dict[str, Any] = {"dtype": torch.float64}
+    device = (start if isinstance(start, Tensor) else start[0]).device
+    exact = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    options: dict[str, Any] = {"dtype": exact}
+    times = times.to(device, exact)
     if isinstance(start, Tensor):
         options["norm"] = lambda error: error.square().flatten(1).mean(1).max().sqrt()  # the worst example's
     try:
         return odeint(slope, start, times, rtol=rtol, atol=atol, method="dopri5", options=options)
-    except AssertionError as error:  # torchdiffeq's way to say that its step has shrunk to nothing
+    except AssertionError as error:
+        if "underflow in dt" not in str(error) and "non-finite" not in str(error):
+            raise  # not torchdiffeq's way to say that its step has shrunk to nothing
         raise FromNoiseError(
             f"the ODE solver stopped ({error}): the network's output is not a number somewhere between angles "
             f"{times[0].item():.3f} and {times[-1].item():.3f} of atan(sigma / alpha), or rtol and atol are too small"
@@ -101,6 +106,9 @@ def solve(
     Raises:
         FromNoiseError: torchdiffeq is not installed.
     """
+
+    if bool(t.log_snr == s.log_snr):
+        return x
 
     def slope(phi: Tensor, u: Tensor) -> Tensor:
         level = level_at(denoiser, phi, (t, s))

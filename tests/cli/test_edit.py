@@ -46,13 +46,16 @@ def test_every_kind_writes_one_picture(model, photo, tmp_path, kind, images, opt
     if kind in ("interpolate", "reconstruct"):
         pytest.importorskip("torchdiffeq", reason="the ode extra is not installed")
     mask, small = tmp_path / "mask.png", tmp_path / "small.png"
-    Image.fromarray(np.array([[0, 255]], np.uint8)).save(mask)
+    left = np.zeros((40, 30), np.uint8)
+    left[:, 15:] = 255
+    Image.fromarray(left).save(mask)
     Image.fromarray(np.full((4, 4), 200, np.uint8)).save(small)
     given = [small] if kind == "upscale" else [photo] * images
     options = [mask if o == "MASK" else o for o in options]
     out = tmp_path / "new" / f"{kind}.png"
     steps = [] if kind in ("interpolate", "reconstruct") else ["--sampler", "ddim", "--steps", 4]
-    assert call("edit", kind, model, *given, "--out", out, "--n", 3, *steps, *options) == 0
+    number = [] if kind == "reconstruct" else ["--n", 3]
+    assert call("edit", kind, model, *given, "--out", out, *number, *steps, *options) == 0
     said = capsys.readouterr()
     assert said.out.strip() == str(out)
     side = 2 + 18 * min(10, count)
@@ -74,7 +77,9 @@ def test_bad_input_is_one_line_before_any_sampling(model, photo, tmp_path, capsy
     for words, message in [
         (("interpolate", model, photo), "takes 2 images, got 1"),
         (("inpaint", model, photo), "needs --mask"),
-        (("upscale", model, photo, "--mask", photo), "no other kind takes one"),
+        (("upscale", model, photo, "--mask", photo), "edit upscale has no --mask; it has --n, --sampler"),
+        (("reconstruct", model, photo, "--steps", 4), "edit reconstruct has no --steps; it has --class, --guidance"),
+        (("image-to-image", model, photo, "--guidance", 2), "name it with --class"),
         (("upscale", model, photo), "no whole multiple"),
         (("image-to-image", model, photo, "--strength", 2), "strength must lie in (0, 1]"),
         (("image-to-image", model, tmp_path / "none.png"), "no such file"),
@@ -88,3 +93,41 @@ def test_bad_input_is_one_line_before_any_sampling(model, photo, tmp_path, capsy
         assert message in said.err.replace("?", ""), said.err
         assert len(said.err.splitlines()) == 1
         assert not said.out
+
+
+def test_a_mask_is_cut_as_its_image_is(model, tmp_path, monkeypatch):
+    from fromnoise import editing
+
+    seen = []
+    original = editing.Inpaint.__post_init__
+    monkeypatch.setattr(editing.Inpaint, "__post_init__", lambda self: (seen.append(self), original(self)))
+    wide = np.zeros((40, 80), np.uint8)
+    wide[:, 40:60] = 255
+    for name in ("photo.png", "mask.png"):
+        Image.fromarray(wide).save(tmp_path / name)
+    words = ("--mask", tmp_path / "mask.png", "--n", 1, "--steps", 2, "--repeats", 1, "--out", tmp_path / "o.png")
+    assert call("edit", "inpaint", model, tmp_path / "photo.png", *words) == 0
+    assert torch.equal(seen[0].known[0] > 0, seen[0].x0[0] > 0)  # the same crop of the same picture
+    assert (seen[0].known > 0).any()
+
+
+@pytest.mark.parametrize("kind", ["image-to-image", "inpaint", "upscale"])
+def test_the_model_is_told_the_class_or_that_there_is_none(model, photo, tmp_path, kind, monkeypatch):
+    told = []
+    original = fn.nn.UNet.forward
+    monkeypatch.setattr(
+        fn.nn.UNet, "forward", lambda self, x, time, label=None: (told.append(label), original(self, x, time, label))[1]
+    )
+    small = tmp_path / "small.png"
+    Image.fromarray(np.full((4, 4), 200, np.uint8)).save(small)
+    given = [small if kind == "upscale" else photo]
+    extra = ["--mask", photo] if kind == "inpaint" else []
+    common = ("--n", 2, "--steps", 2, "--sampler", "ddim", "--out", tmp_path / "o.png", *extra)
+    assert call("edit", kind, model, *given, *common) == 0
+    assert all(label is None or set(label.tolist()) == {3} for label in told)  # 3 is the label that stands for none
+    told.clear()
+    assert call("edit", kind, model, *given, *common, "--class", "bee") == 0
+    assert all(set(label.tolist()) == {1} for label in told)  # without a recipe's word guidance is off
+    told.clear()
+    assert call("edit", kind, model, *given, *common, "--class", "bee", "--guidance", 2) == 0
+    assert all(sorted(label.tolist()) == [1, 1, 3, 3] for label in told)

@@ -170,7 +170,7 @@ def test_terminal_moments(sampler):
 def test_terminal_distribution_is_the_mixtures_own(sampler):
     """Kolmogorov and Smirnov's two-sample test along three directions: 3,000 samples against the mixture's own."""
     if _is_deterministic(sampler):
-        return
+        pytest.skip("it adds no noise of its own: its order says how near it ends")
     truth, n = plane_mixture(), 3000
     x = fn.sample(truth.denoiser(fn.schedules.Cosine()), n, sampler, steps=200, batch_size=n)
     own = truth.sample(n, torch.Generator().manual_seed(0)).double()

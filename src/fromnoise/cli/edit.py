@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from fromnoise.denoise import Cond, Denoiser
     from fromnoise.runs import Choice, Model
 
-_ONE = {"interpolate": 2, "reconstruct": 1, "image-to-image": 1, "inpaint": 1, "upscale": 1}
-"""Images that each kind takes."""
+_TAKES = {
+    "interpolate": ("n",),
+    "reconstruct": (),
+    "image-to-image": ("n", "strength", "sampler", "steps"),
+    "inpaint": ("n", "mask", "repeats", "sampler", "steps"),
+    "upscale": ("n", "sampler", "steps"),
+}
+"""Options that only some kinds take."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,14 @@ class Edit:
     """Files in any format that Pillow reads, of any size; fitted to the model's."""
     out: File = None
     """Picture to write; KIND.png in the run unless named."""
-    n: int = 8
-    """How many images are drawn."""
+    n: Number = None
+    """How many images are drawn; 8 unless given. Not of reconstruct."""
     mask: File = None
-    """Of inpaint: an image of any size, black where the model is to draw."""
-    strength: float = 0.6
-    """Of image-to-image: share of the steps that are walked, in (0, 1]; more changes more."""
-    repeats: int = 5
-    """Of inpaint: how often each step is walked until the parts agree; each costs its network calls."""
+    """Of inpaint: an image like the given one, black where the model is to draw."""
+    strength: Annotated[float | None, option("SHARE")] = None
+    """Of image-to-image: share of the steps that are walked, in (0, 1]; more changes more; 0.6 unless given."""
+    repeats: Number = None
+    """Of inpaint: how often each step is walked until the parts agree; each costs its network calls; 5 unless given."""
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
     """Of the images, for a model that knows classes; none unless given."""
     guidance: Annotated[float | None, option("SCALE")] = None
@@ -62,13 +68,19 @@ class Edit:
     """auto: bf16 where the hardware multiplies it natively."""
 
     def __call__(self) -> int:
-        wanted = _ONE[self.kind]
+        wanted = 2 if self.kind == "interpolate" else 1
         if len(self.images) != wanted:
             raise FromNoiseError(f"edit {self.kind} takes {wanted} image{'s' * (wanted > 1)}, got {len(self.images)}")
-        if (self.mask is not None) != (self.kind == "inpaint"):
-            raise FromNoiseError("edit inpaint needs --mask FILE, and no other kind takes one")
-        if self.n < 1:
+        if self.kind == "inpaint" and self.mask is None:
+            raise FromNoiseError("edit inpaint needs --mask FILE, black where the model is to draw")
+        for name in sorted(set().union(*_TAKES.values()) - set(_TAKES[self.kind])):
+            if getattr(self, name) is not None:
+                there = ", ".join(f"--{n}" for n in (*_TAKES[self.kind], "class", "guidance"))
+                raise FromNoiseError(f"edit {self.kind} has no --{name}; it has {there}")
+        if self.n is not None and self.n < 1:
             raise FromNoiseError(f"--n must be at least 1, got {self.n}")
+        if self.guidance not in (None, 1.0) and self.label is None:
+            raise FromNoiseError("--guidance steers towards a class: name it with --class")
         import torch
 
         from fromnoise import pictures, runs
@@ -105,45 +117,38 @@ class Edit:
         from fromnoise.data._folder import read_image
         from fromnoise.progress import Bar, say
 
-        denoiser, size = choice.steered(model.denoiser), x.shape[-2:]
-        chain = denoiser.schedule.steps(choice.steps, choice.spacing)
+        denoiser, n = choice.steered(model.denoiser), 8 if self.n is None else self.n
         options = {"steps": choice.steps, "spacing": choice.spacing, "seed": self.seed}
         if self.kind == "interpolate":
-            return x, editing.interpolate(denoiser, x[0], x[1], self.n, choice.cond(denoiser, 2)).cpu()
+            return x, editing.interpolate(denoiser, x[0], x[1], n, choice.cond(denoiser, 2)).cpu()
         if self.kind == "reconstruct":
             back = editing.decode(
                 denoiser, editing.encode(denoiser, x, choice.cond(denoiser, 1)), choice.cond(denoiser, 1)
             )
             say(f"root mean square difference {(back.cpu() - x).square().mean().sqrt():.4f}, of images in [-1, 1]")
             return x, back.cpu()
-        cond = choice.cond(denoiser, self.n) or self._untold(denoiser)
+        cond = choice.cond(denoiser, n) or _untold(denoiser, n)
         if self.kind == "image-to-image":
-            many = x.expand(self.n, -1, -1, -1)
-            return x, editing.image_to_image(denoiser, many, self.strength, choice.sampler, cond=cond, **options).cpu()
+            many, strength = x.expand(n, -1, -1, -1), 0.6 if self.strength is None else self.strength
+            return x, editing.image_to_image(denoiser, many, strength, choice.sampler, cond=cond, **options).cpu()
         sampler, shown = choice.sampler, x
         if self.kind == "inpaint":
             assert self.mask is not None
-            known = (read_image(self.mask, 1, (size[0], size[1]), "stretch") > 127).float()
-            sampler = editing.Inpaint(x[0], known, sampler, self.repeats)
+            known = (read_image(self.mask, 1, (x.shape[-2], x.shape[-1])) > 127).float()  # cut as the image was
+            sampler = editing.Inpaint(x[0], known, sampler, 5 if self.repeats is None else self.repeats)
             shown = torch.cat([x, x * known - (1 - known)])
         else:
             denoiser = editing.Upscale(denoiser, x[0])
             shown = x.repeat_interleave(denoiser.factor, 2).repeat_interleave(denoiser.factor, 3)
-        with Bar("sampling", chain.steps) as bar:
-            drawn = samplers.sample(
-                denoiser,
-                self.n,
-                sampler,
-                cond=cond,
-                batch_size=self.n,
-                callback=lambda moment: bar.advance(),
-                **options,
-            )
+        length = denoiser.schedule.steps(choice.steps, choice.spacing).steps
+        with Bar("sampling", -(-n // 64) * length) as bar:
+            drawn = samplers.sample(denoiser, n, sampler, cond=cond, callback=lambda moment: bar.advance(), **options)
         return shown, drawn.cpu()
 
-    def _untold(self, denoiser: "Denoiser") -> "Cond | None":
-        """The label that stands for none, n times: `sample` would else draw every class in turn."""
-        import torch
 
-        null = denoiser.null_label
-        return None if null is None else {"label": torch.full((self.n,), null)}
+def _untold(denoiser: "Denoiser", n: int) -> "Cond | None":
+    """The label that stands for none, n times: `sample` would else draw every class in turn."""
+    import torch
+
+    null = denoiser.null_label
+    return None if null is None else {"label": torch.full((n,), null)}

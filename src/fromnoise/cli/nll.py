@@ -38,7 +38,8 @@ class Nll:
     method: Literal["vlb", "ode"] = "vlb"
     """vlb: the bound; ode: and the probability-flow ODE beside it."""
     dequantise: Literal["uniform", "variational"] = "uniform"
-    """Of the ODE: the noise in the bins, even, or normal as the cleanest level's and cut to them, which is tighter."""
+    """Of the ODE: the noise in the bins, even, or normal as the cleanest level's and cut to them: tighter where that
+    level is cleaner than a bin."""
     n: int = 256
     """How many images, the first of a fixed shuffle."""
     steps: Number = None

@@ -18,8 +18,8 @@ class Table:
     steps: eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, for both of DDIM's sub-sequences
     (Sedykh fig 4.2), with the paper's figures where the data are the same.
     samplers: every sampler against 5, 10, 20, 50, 100 and 1000 network calls.
-    FILE.csv has a line for each entry, FILE.md the tables, FILE.png the curves. All three grow with every entry, and a
-    killed table goes on.
+    FILE.csv has a line for each entry and FILE.md the tables; both grow with every entry, and a killed table goes on.
+    FILE.png, at the end, has the curves.
     """
 
     kind: Annotated[Literal["steps", "samplers"], tyro.conf.Positional, option("steps|samplers")]
@@ -83,6 +83,7 @@ class Table:
             if not table.cells:
                 raise FromNoiseError(f"the model's chain has {bench.model.denoiser.schedule.chain.steps} steps, fewer "
                                      "than every one of --columns")  # fmt: skip
+            table.check()
             files = [out, out.with_suffix(".md"), out.with_suffix(".png")]
             if bench.processes.is_first:
                 for path in files:

@@ -63,4 +63,4 @@ class StepsTable(Table):
         known: tuple[str, Mapping[str, Sequence[float]]] | None = PAPER.get(self.reference.about["data"].split(",")[0])
         if known is None or known[0] != cell.spacing or cell.column not in STEPS:
             return None
-        return known[1][cell.row][STEPS.index(cell.column)]
+        return known[1][cell.row][STEPS.index(int(cell.column))]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,8 @@ class Cell:
 
     Attributes:
         spacing: one table each.
-        row, column: within it; a column of None follows from the network calls that were counted.
+        row, column: within it; a column of None follows from the network calls that were counted: the first that they
+            fit, or none (infinity).
         n: samples.
         choice: how they are drawn.
         value: the Frechet distance.
@@ -34,7 +36,7 @@ class Cell:
 
     spacing: str
     row: str
-    column: int | None
+    column: float | None
     n: int
     choice: Choice
     value: float | None = None
@@ -88,9 +90,18 @@ class Table(ABC):
         """The published figure of an entry, where the data are the same."""
         return None
 
-    def size(self, column: int) -> int:
+    def size(self, column: float) -> int:
         """Samples of an entry in that column."""
         return self.n if column < LONG else self.n_long
+
+    def check(self) -> None:
+        """Whether every entry can be sampled, before the first is.
+
+        Raises:
+            FromNoiseError: a sampler lacks something, with the way out.
+        """
+        for cell in self.cells:
+            cell.choice.sampler.check(self.model.denoiser)
 
     def cost(self, batch_size: int) -> float:
         """Units of `advance` that a run takes when nothing is on the disk yet."""
@@ -120,7 +131,7 @@ class Table(ABC):
                 quiet=True,
             )
             how = found["sampling"]
-            column = cell.column or next((c for c in self.columns if how["nfe"] <= c), self.columns[-1])
+            column = cell.column or next((c for c in self.columns if how["nfe"] <= c), math.inf)
             done.append(replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"]))
             advance(self._cost(cell, batch_size))
             yield done
@@ -159,4 +170,5 @@ class Table(ABC):
         if cell is None or cell.value is None:
             return ""
         paper = self.paper(cell)
-        return f"{cell.value:.2f}" + (f" ({paper:.2f})" if paper else "")
+        other = f" (n = {cell.n})" if cell.n != self.size(cell.column or 0) else ""
+        return f"{cell.value:.2f}{other}" + (f" ({paper:.2f})" if paper else "")

@@ -86,8 +86,9 @@ def ode(
         probes: random vectors of Hutchinson's estimate.
         dequantise: fill the bins of 8-bit data with noise u, which makes `total` a bound on discrete data, and take
             x_t / alpha for x0 + u. "uniform": u is even in the bin. "variational": q(u | x) is the normal distribution
-            of the level's own deviation, sigma / alpha, cut to the bin: the noise that the network was trained on,
-            and tighter for it (Zheng et al. 2023, section 4.1). "none": x0 lies at `start` as it is.
+            of the level's own deviation, sigma / alpha, cut to the bin: where that is well below half a bin, it is the
+            noise that the network was trained on, and tighter for it (Zheng et al. 2023, section 4.1); where it is
+            above, it is uniform. "none": x0 lies at `start` as it is.
         seed, first: of the noise; number of the first example.
         rtol, atol: tolerances of the solver, of the whole batch.
 
@@ -106,7 +107,7 @@ def ode(
         stretch = size * torch.log(begin.alpha)
     drawn = (counted.normal(seed, indices, size + k, shape, counted.Stream.LIKELIHOOD) for k in range(probes))
     signs = [e.sign().to(x) for e in drawn]
-    calls = 0
+    calls, cond = 0, denoiser.placed(cond)
 
     def slope(phi: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal calls
@@ -118,14 +119,9 @@ def ode(
             trace = _exact(speed, u) if divergence == "exact" else _estimate(speed, u, signs)
         return speed.detach(), trace.detach()
 
-    was_training = denoiser.training
-    denoiser.eval()
-    try:
-        with torch.no_grad():
-            state = (x / like(scale(begin), x), torch.zeros(n, dtype=x.dtype, device=x.device))
-            path = integrate(slope, state, torch.stack([angle(begin), angle(end)]), rtol, atol)
-    finally:
-        denoiser.train(was_training)
+    with denoiser.evaluating(), torch.no_grad():
+        state = (x / like(scale(begin), x), torch.zeros(n, dtype=x.dtype, device=x.device))
+        path = integrate(slope, state, torch.stack([angle(begin), angle(end)]), rtol, atol)
     latent = like(scale(end), x) * path[0][-1]
     prior = denoiser.schedule.prior(end).log_prob(latent.double().cpu()).flatten(1).sum(1)
     volume = path[1][-1].double().cpu() + size * torch.log(scale(end) / scale(begin))

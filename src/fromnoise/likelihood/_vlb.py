@@ -86,9 +86,8 @@ def vlb(
     x0 = x0.to(denoiser.device, denoiser.state_dtype)
     bits = 1 / (x0[0].numel() * math.log(2))
     terms = []
-    was_training = denoiser.training
-    denoiser.eval()
-    try:
+    cond = denoiser.placed(cond)
+    with denoiser.evaluating():
         for i, (t, s) in enumerate(chain.pairs()):
             indices = range(first, first + len(x0))
             eps = counted.normal(seed, indices, i, tuple(x0.shape[1:]), counted.Stream.LIKELIHOOD, x0.dtype).to(
@@ -100,8 +99,6 @@ def vlb(
             )
             if callback is not None:
                 callback()
-    finally:
-        denoiser.train(was_training)
     prior = bits * prior_kl(denoiser, x0, chain[0])
     return Bound(
         prior, torch.stack(terms[:-1], 1) if terms[:-1] else x0.new_zeros(len(x0), 0), terms[-1], chain.levels.time[:-2]

@@ -141,7 +141,7 @@ class _Watcher:
     def sample(self, step: int) -> None:
         s = self.config.sample
         denoiser = guidance.steer(self.denoiser, s.guidance, s.clip)
-        steps = min(s.steps, 50)  # a look in passing, not the final picture
+        steps = min(s.steps, 50, denoiser.schedule.chain.steps)  # a look in passing, not the final picture
         drawn = samplers.sample(denoiser, _GRID, self.sampler, steps, self.config.seed, spacing=s.spacing)
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -111,8 +112,8 @@ def sample(
     Args:
         denoiser: the model; put into evaluation mode for the time of the call.
         n_or_shape: how many of `denoiser.shape`, or the whole shape [N, ...].
-        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name; UniPC unless given, whose 20 steps
-            are as good as 1000 (docs/samplers.md).
+        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name; UniPC unless given
+            (docs/samplers.md says why).
         steps: of the sampler, at most the length of a discrete chain; unless given 20 of UniPC, and 50 of a sampler
             that was named, or the whole chain where that is shorter.
         seed: any integer.
@@ -147,10 +148,8 @@ def sample(
     device, dtype = denoiser.device, denoiser.state_dtype
     starts = range(0, n, batch_size)
     bar = Bar("sampling", len(starts) * chain.steps) if progress else None
-    was_training = denoiser.training
-    denoiser.eval()
     done = []
-    try:
+    with denoiser.evaluating(), nullcontext() if bar is None else bar:
         for start in starts:
             indices = range(first + start, first + min(start + batch_size, n))
             calls = iter(range(2**62))
@@ -160,8 +159,7 @@ def sample(
                 return drawn.to(device, non_blocking=True)
 
             given = {k: v[start : start + batch_size] for k, v in cond.items()} if cond else None
-            given = given or denoiser.usual_cond(indices)
-            part = {k: v.to(device) for k, v in given.items()} if given else None
+            part = denoiser.placed(given or denoiser.usual_cond(indices))
             x = noise()
             x = like(prior.mean, x) + like(torch.exp(prior.log_var / 2), x) * x
 
@@ -173,10 +171,6 @@ def sample(
 
             x = walk(denoiser, x, chain, sampler, noise, part, each)
             done.append(x)
-    finally:
-        denoiser.train(was_training)
-        if bar is not None:
-            bar.close()
     return torch.cat(done)
 
 

@@ -44,6 +44,9 @@ class AnnealedLangevin(Sampler):
         if self.n < 1:
             raise FromNoiseError(f"sampler.n must be at least 1, got {self.n}")
 
+        if self.convention not in ("code", "written"):
+            raise FromNoiseError(f"sampler.convention must be code or written, got {self.convention!r}")
+
     def nfe(self, steps: int) -> int:
         return (steps - 1) * self.n + 1
 
@@ -54,7 +57,7 @@ class AnnealedLangevin(Sampler):
             return denoiser(x, t, cond).x0, state
         alpha, spread = like(s.alpha, x), s.sigma / s.alpha
         factor = 2 if self.convention == "code" else 1
-        written = factor * self.size * spread.item() ** 2
+        size = factor * self.size * spread.item() ** 2
         y = like(torch.where(t.alpha > 0, 1 / t.alpha, spread), x) * x  # without a signal y has no size: take the next
-        y = langevin(lambda y: alpha * denoiser(alpha * y, s, cond).score, y, written, self.n, noise)
+        y = langevin(lambda y: alpha * denoiser(alpha * y, s, cond).score, y, size, self.n, noise)
         return alpha * y, state
