@@ -16,6 +16,8 @@ from fromnoise.recipes.digits import recipe as digits
 
 recipe = Recipe(
     recipe="digits-ncsn",
+    expected="legible digits, worse than those of the recipe digits after the same 4 minutes on 2 cores",
+    reproduced="FD-digits-500 49.1, precision 0.67, recall 0.85 (digits without guidance: 10.1, 0.80, 0.86)",
     network=digits.network,
     schedule={"name": "ve", "T": 95, "sigma_min": 0.02, "sigma_max": 32.0},
     parameterization={"name": "edm", "data_std": 1.0},
