@@ -166,11 +166,12 @@ def test_terminal_moments(sampler):
     assert (torch.cov(x.T) - cov).abs().max().item() < 0.1
 
 
-@every()
+NOISY = [s for s in SAMPLERS if s.nfe(1) is not None and not _is_deterministic(s)]
+
+
+@pytest.mark.parametrize("sampler", NOISY, ids=repr)
 def test_terminal_distribution_is_the_mixtures_own(sampler):
     """Kolmogorov and Smirnov's two-sample test along three directions: 3,000 samples against the mixture's own."""
-    if _is_deterministic(sampler):
-        pytest.skip("it adds no noise of its own: its order says how near it ends")
     truth, n = plane_mixture(), 3000
     x = fn.sample(truth.denoiser(fn.schedules.Cosine()), n, sampler, steps=200, batch_size=n)
     own = truth.sample(n, torch.Generator().manual_seed(0)).double()
