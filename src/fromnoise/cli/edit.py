@@ -31,9 +31,13 @@ class Edit:
     """Change images with a trained model. Written: one picture, the given images first.
 
     interpolate A B: from one image to another, through the arc between their latents.
+
     reconstruct A: to its latent and back along the probability-flow ODE, and how far off that ends.
+
     image-to-image A: noised by --strength and denoised anew, n times.
+
     inpaint A --mask M: draw what is black in the mask, keep what is white, n times.
+
     upscale A: draw what a smaller image does not say, n times.
     """
 

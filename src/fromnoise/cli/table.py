@@ -17,7 +17,9 @@ class Table:
 
     steps: eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, for both of DDIM's sub-sequences
     (Sedykh fig 4.2), with the paper's figures where the data are the same.
+
     samplers: every sampler against 5, 10, 20, 50, 100 and 1000 network calls.
+
     FILE.csv has a line for each entry and FILE.md the tables; both grow with every entry, and a killed table goes on.
     FILE.png, at the end, has the curves.
     """
