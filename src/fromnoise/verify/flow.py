@@ -25,15 +25,19 @@ from fromnoise.verify.samplers import gains
 SCHEDULES = (VP(), SubVP(), VE(sigma_min=0.01, sigma_max=20.0))
 
 
-def _followed(denoiser: Denoiser, x: Tensor, t: Level, s: Level, n: int = 400) -> tuple[Tensor, Tensor]:
-    """(x_s, int div velocity dphi) by n steps of the classical Runge-Kutta method, the divergence exactly."""
+def _followed(
+    denoiser: Denoiser, x: Tensor, t: Level, s: Level, n: int = 120, divergence: bool = False
+) -> tuple[Tensor, Tensor]:
+    """(x_s, int div velocity dphi) by n steps of the classical Runge-Kutta method; the divergence exactly, or 0."""
     ends, h = (t, s), (angle(s) - angle(t)) / n
 
     def slope(phi: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            u = u.detach().requires_grad_()
+        with torch.set_grad_enabled(divergence):
+            u = u.detach().requires_grad_(divergence)
             level = level_at(denoiser, phi, ends)
             speed = velocity(denoiser(like(scale(level), u) * u, level), phi)
+            if not divergence:
+                return speed, torch.zeros(len(u), dtype=u.dtype)
             parts = [torch.autograd.grad(speed[:, i].sum(), u, retain_graph=True)[0][:, i] for i in range(u.shape[1])]
         return speed.detach(), torch.stack(parts).sum(0)
 
@@ -55,7 +59,7 @@ def _cdf(truth: GaussianMixture, x: Tensor, level: Level) -> Tensor:
     return (truth.log_weights.exp() * torch.special.ndtr((x - level.alpha * truth.means[:, 0]) / spread)).sum(1)
 
 
-@check("Song et al. 2021, eq. 13; math: samplers", 1e-8)
+@check("Song et al. 2021, eq. 13; math: samplers", 1e-7)
 def the_flow_keeps_quantiles() -> Sides:
     """in one dimension the flow is F_s^-1(F_t(x)): it keeps quantiles, under VP, sub-VP and VE"""
     theory, practice, x = [], [], torch.linspace(-1.5, 1.5, 7, dtype=torch.float64)[:, None]
@@ -66,7 +70,7 @@ def the_flow_keeps_quantiles() -> Sides:
     return torch.stack(theory), torch.stack(practice)
 
 
-@check("Song et al. 2021, eq. 13; math: samplers", 1e-9)
+@check("Song et al. 2021, eq. 13; math: samplers", 1e-8)
 def the_flow_of_a_gaussian() -> Sides:
     """of N(m, C) the flow is alpha_s m + C_s^(1/2) C_t^(-1/2) (x - alpha_t m), C_t = alpha_t^2 C + sigma_t^2 I"""
     mean, cov = torch.tensor([0.4, -0.7], dtype=torch.float64), torch.tensor([[0.5, 0.3], [0.3, 0.4]]).double()
@@ -89,7 +93,7 @@ def the_flows_density() -> Sides:
     x = torch.tensor([[-0.8, 0.6], [0.5, 0.5], [0.3, -1.0]], dtype=torch.float64)
     for schedule in SCHEDULES:
         t, s = schedule.at(4.0), schedule.at(-4.0)
-        end, volume = _followed(truth.denoiser(schedule), x, t, s)
+        end, volume = _followed(truth.denoiser(schedule), x, t, s, divergence=True)
         theory.append(truth.log_prob(x, t))
         practice.append(truth.log_prob(end, s) + volume + 2 * torch.log(scale(s) / scale(t)))
     return torch.stack(theory), torch.stack(practice)
@@ -107,9 +111,9 @@ def _quantile_error(sampler: Sampler, n: int) -> float:
 
 @check("math: samplers; Karras et al. 2022; Lu et al. 2022; Zhao et al. 2023", 0.1)
 def orders_of_the_flows_samplers() -> Sides:
-    """DDIM is of order 1, Heun and DPM-Solver++(2M) of 2, UniPC of 3: errors of 256 and 512 steps, even in log-SNR"""
+    """DDIM is of order 1, Heun and DPM-Solver++(2M) of 2, UniPC of 3: errors of 128 and 256 steps, even in log-SNR"""
     every = (DDIM(), Heun(), DPMSolver(), UniPC())
-    found = [math.log2(_quantile_error(sampler, 256) / _quantile_error(sampler, 512)) for sampler in every]
+    found = [math.log2(_quantile_error(sampler, 128) / _quantile_error(sampler, 256)) for sampler in every]
     return torch.tensor([1.0, 2.0, 2.0, 3.0]), torch.tensor(found)
 
 
@@ -125,6 +129,6 @@ def _deviation_error(variance: str, n: int) -> float:
 
 @check("math: samplers; Sedykh Algorithm 2", 0.1)
 def order_of_the_ancestral_sampler() -> Sides:
-    """ancestral sampling is of order 1 in the distribution with either variance: 256 and 512 steps on N(0, 0.25)"""
-    found = [math.log2(_deviation_error(v, 256) / _deviation_error(v, 512)) for v in ("fixed_small", "fixed_large")]
+    """ancestral sampling is of order 1 in the distribution with either variance: 128 and 256 steps on N(0, 0.25)"""
+    found = [math.log2(_deviation_error(v, 128) / _deviation_error(v, 256)) for v in ("fixed_small", "fixed_large")]
     return torch.ones(2), torch.tensor(found)
