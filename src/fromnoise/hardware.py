@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -30,6 +30,12 @@ class Hardware:
         if self.device.type != "mps":
             network.to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]
         return network.to(self.dtype) if inference else network
+
+    def put(self, x: Tensor) -> Tensor:
+        """A tensor of the CPU on the device."""
+        if self.device.type == "cuda":
+            x = x.pin_memory()
+        return x.to(self.device, non_blocking=True)
 
     def autocast(self) -> torch.autocast:
         """The context in which a training step runs the network."""

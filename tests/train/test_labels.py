@@ -67,11 +67,11 @@ def test_a_trained_model_draws_the_class_that_it_is_asked_for(tmp_path):
     made.run()
     with made.ema.applied():
         for scale in (1.0, 2.0):
-            model = steer(made.denoiser, scale, clip=True)
+            model = steer(made.task.denoiser, scale, clip=True)
             mean = fn.sample(model, 8, "ddim", 10).flatten(1).mean(1)  # no condition: the classes in turn
             assert (mean[0::2] < -0.4).all(), mean
             assert (mean[1::2] > 0.4).all(), mean
-        light = fn.sample(made.denoiser, 4, "ddim", 10, cond={"label": torch.ones(4, dtype=torch.long)})
+        light = fn.sample(made.task.denoiser, 4, "ddim", 10, cond={"label": torch.ones(4, dtype=torch.long)})
         assert (light.flatten(1).mean(1) > 0.4).all()
 
 

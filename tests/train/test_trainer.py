@@ -14,7 +14,9 @@ from fromnoise.data._images import InMemory
 from fromnoise.hardware import Hardware
 from fromnoise.train import TrainConfig, Trainer
 from fromnoise.train.checkpoint import Checkpoints
+from fromnoise.train.diffusion import Diffusion
 from fromnoise.train.ema import EMA
+from fromnoise.train.labels import Labels
 from fromnoise.train.trainer import Watcher
 
 CPU = Hardware(torch.device("cpu"), torch.float32, "test")
@@ -42,13 +44,12 @@ def trainer(folder, steps=8, dropout=0.1, data=None, **options):
         "keep": 50,
         "ema": 0.9,
     } | options
-    given = {
-        "denoiser": fn.Denoiser(network(dropout=dropout), fn.schedules.Linear(T=50), "v", shape=(1, 8, 8)),
-        "objective": fn.objectives.Simple(),
-        "images": data or images(),
-    } | {k: options.pop(k) for k in ("denoiser", "objective", "times") if k in options}
-    return Trainer(config=TrainConfig(**options), seed=7, folder=folder, hardware=CPU, watcher=watcher, flip=flip,
-                   workers=workers, **given)  # fmt: skip
+    data = data or images()
+    plain = fn.Denoiser(network(dropout=dropout), fn.schedules.Linear(T=50), "v", shape=(1, 8, 8))
+    denoiser, objective = options.pop("denoiser", plain), options.pop("objective", fn.objectives.Simple())
+    time, config = options.pop("times", None), TrainConfig(**options)
+    task = Diffusion(denoiser, objective, Labels(denoiser, data, config.label_dropout, 7), 7, time)
+    return Trainer(task, data, config, seed=7, folder=folder, hardware=CPU, watcher=watcher, flip=flip, workers=workers)
 
 
 def everything():
@@ -165,7 +166,7 @@ def test_a_resume_that_forgets_one_state_is_noticed(tmp_path, forgotten):
     elif forgotten == "optimizer":
         again.optimizer = fresh.optimizer.__class__(again.weights, again.config)
     elif forgotten == "times":
-        again.times = fn.times.Importance(history=2)
+        again.task.times = fn.times.Importance(history=2)
     elif forgotten == "model":
         again.network.load_state_dict(network(seed=3).state_dict())
     else:
@@ -231,7 +232,7 @@ class Poison(fn.objectives.Simple):
 def test_nan_stops_the_run_and_never_reaches_weights(tmp_path):
     Poison.calls = 0
     poisoned = trainer(tmp_path, checkpoint_every=1)
-    poisoned.objective = Poison()
+    poisoned.task.objective = Poison()
     with pytest.raises(fn.errors.TrainingError, match=r"step 3: the loss is nan and the gradient of \S+ is not finite"):
         poisoned.run()
     assert all(p.isfinite().all() for p in poisoned.network.parameters())
@@ -244,7 +245,7 @@ def test_nan_stops_the_run_and_never_reaches_weights(tmp_path):
 def test_nan_may_be_skipped_where_asked_counted_and_capped(tmp_path):
     Poison.calls = 0
     poisoned = trainer(tmp_path, skip_nonfinite=1)
-    poisoned.objective = Poison()
+    poisoned.task.objective = Poison()
     assert poisoned.run() == 0
     assert end_state(tmp_path)[1]["skipped"] == 1
     assert all(p.isfinite().all() for p in poisoned.network.parameters())
@@ -423,5 +424,5 @@ def test_bf16_follows_fp32_and_keeps_its_weights_in_float32(tmp_path):
     seen = []
     network = low.hardware.prepare(low.network, inference=True)
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
-    drawn = fn.sample(low.denoiser, 2, steps=2)
+    drawn = fn.sample(low.task.denoiser, 2, steps=2)
     assert (seen[0], drawn.dtype) == (torch.bfloat16, torch.float32)

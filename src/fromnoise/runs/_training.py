@@ -15,7 +15,9 @@ from fromnoise.hardware import choose
 from fromnoise.pictures import columns, grid
 from fromnoise.progress import Bar, counter, say
 from fromnoise.recipes._recipe import Recipe
+from fromnoise.train.diffusion import Diffusion
 from fromnoise.train.distributed import Processes
+from fromnoise.train.labels import Labels
 from fromnoise.train.trainer import Trainer, Watcher
 
 _GRID = 16
@@ -50,8 +52,13 @@ def train(config: Recipe, out: str | Path) -> int:
             talk(f"fromnoise: warning: {note}")
         watcher = _Watcher(config, denoiser, sampler, out)
         trainer = Trainer(
-            denoiser=denoiser,
-            objective=objectives.build(config.objective),
+            task=Diffusion(
+                denoiser,
+                objectives.build(config.objective),
+                Labels(denoiser, images, config.train.label_dropout, config.seed),
+                config.seed,
+                times.build(config.times),
+            ),
             images=images,
             config=config.train,
             seed=config.seed,
@@ -62,7 +69,6 @@ def train(config: Recipe, out: str | Path) -> int:
             watcher=Watcher(watcher.step, watcher.sample, lambda text: talk(f"fromnoise: warning: {text}")),
             flip=config.data.flip,
             workers=config.data.workers,
-            times=times.build(config.times),
         )
         resumed = trainer.resume()
         if resumed and trainer.is_finished():

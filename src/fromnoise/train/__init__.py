@@ -3,5 +3,13 @@
 from fromnoise.lazy import lazy_attributes
 
 __getattr__, __dir__ = lazy_attributes(
-    __name__, Trainer="trainer", TrainConfig="config", EMA="ema", Checkpoints="checkpoint", Processes="distributed"
+    __name__,
+    Checkpoints="checkpoint",
+    Diffusion="diffusion",
+    EMA="ema",
+    Labels="labels",
+    Processes="distributed",
+    Task="task",
+    TrainConfig="config",
+    Trainer="trainer",
 )

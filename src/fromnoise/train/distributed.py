@@ -15,6 +15,11 @@ _PATIENCE = timedelta(hours=12)
 """One process may download a data set or look at 50,000 images while the others wait; that is no failure."""
 
 
+def raw(network: nn.Module) -> nn.Module:
+    """The network itself, whether or not it was wrapped."""
+    return network.module if isinstance(network, DistributedDataParallel) else network
+
+
 class Processes:
     """The processes of this run, as torchrun's environment tells; a run of one needs nothing."""
 

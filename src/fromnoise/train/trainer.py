@@ -1,4 +1,4 @@
-"""Algorithm 1, made to survive: the loop that every run goes through."""
+"""Training, made to survive: the loop that every run goes through."""
 
 import errno
 import math
@@ -12,23 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import noise, storage, times
+from fromnoise import noise, storage
 from fromnoise.data._feed import Feed
 from fromnoise.data._images import Images
-from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError, TrainingError
-from fromnoise.gaussian import like
 from fromnoise.hardware import Hardware
-from fromnoise.objectives._base import Objective
-from fromnoise.times._base import TimeSampling
 from fromnoise.train.checkpoint import Checkpoints
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
-from fromnoise.train.labels import Labels
 from fromnoise.train.log import MetricsLog
 from fromnoise.train.optimizer import optimizer
 from fromnoise.train.signals import StopRequest
+from fromnoise.train.task import Task
 
 
 @dataclass
@@ -71,18 +67,17 @@ class Watcher:
 
 @dataclass
 class Trainer:
-    """Sedykh Algorithm 1 (alpha_bar under the roots) with AdamW, clipping, EMA and checkpoints.
+    """Stochastic gradient descent on a task's loss, with clipping, EMA and checkpoints.
 
-    t and eps of an example are functions of (seed, step, its place in the global batch), so that
-    `accumulate`, loader workers and the number of processes do not change them. Dropout is seeded for each
+    What is drawn for an example is a function of (seed, step, its place in the global batch), so that
+    `accumulate`, loader workers and the number of processes do not change it. Dropout is seeded for each
     step and part, so that a run that resumes repeats it.
 
     Args:
-        denoiser: what is trained, in float32.
-        objective: what is minimised.
+        task: what is trained, in float32, and its loss.
         images: the data.
         config: how.
-        seed: of weights' noise, data order and dropout.
+        seed: of data order and dropout.
         folder: of the run.
         hardware: device and number format.
         processes: this process among others.
@@ -90,11 +85,9 @@ class Trainer:
         watcher: who is told.
         flip: mirror half of the examples.
         workers: loader processes, for images that are not in memory.
-        times: which levels are looked at, and with what weight.
     """
 
-    denoiser: Denoiser
-    objective: Objective
+    task: Task
     images: Images
     config: TrainConfig
     seed: int
@@ -105,28 +98,22 @@ class Trainer:
     watcher: Watcher = field(default_factory=Watcher)
     flip: bool = False
     workers: int = 0
-    times: TimeSampling = field(default_factory=lambda: times.build("uniform"))
 
     def __post_init__(self) -> None:
         c, world = self.config, self.processes.world
         if c.batch_size % (world * c.accumulate):
             raise FromNoiseError(f"train.batch_size {c.batch_size} does not divide into {world} processes "
                                  f"times train.accumulate {c.accumulate}")  # fmt: skip
-        self.objective.check(self.denoiser)
-        if self.objective.needs_chain and not self.times.on_rows:
-            raise FromNoiseError("this objective is a term of the bound and needs the rows of its chain: "
-                                 "use times=uniform, stratified or importance")  # fmt: skip
         self.late = 0.0  # of the last step, what came after its clock was shared
         self.progress = Progress()
-        self.network = self.denoiser.network  # raw; the denoiser calls it through DDP where there are many
+        self.network = self.task.network  # raw; the task calls it through DDP where there are many
         self.hardware.prepare(self.network, inference=False)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
-        self.weights = self.denoiser.weights()
+        self.weights = self.task.weights()
         self.ema = EMA(self.weights, c.ema)
         self.optimizer = optimizer(self.weights, c)
         share = c.batch_size // world
         self.places = range(self.processes.rank * share, (self.processes.rank + 1) * share)
-        self.labels = Labels(self.denoiser, self.images, c.label_dropout, self.seed)
 
     def resume(self) -> bool:
         """Continue from the newest whole checkpoint; whether there was one.
@@ -142,11 +129,9 @@ class Trainer:
                 raise FromNoiseError(f"{self.folder}: every checkpoint is damaged; train again into another folder")
             return False
         self.progress = Progress(**storage.read_text(found, "state"))
-        load_state(self.network, self.denoiser.schedule, storage.read_tensors(found, "model"))
+        self.task.load({stem: storage.read_tensors(found, stem) for stem in self.task.tensors()})
         self.ema.load(storage.read_tensors(found, "ema"))
         self.optimizer.load(storage.read_tensors(found, "optimizer"))
-        if self.times.state():
-            self.times.load(storage.read_tensors(found, "times"))
         return True
 
     def is_finished(self) -> bool:
@@ -163,8 +148,8 @@ class Trainer:
         log = MetricsLog(self.folder / "metrics.jsonl", self.progress.step) if self.processes.is_first else None
         feed = Feed(self.images, self.seed, self.config.batch_size, self.places, self.flip, self.workers)
         batches = feed.from_step(self.progress.step + 1)
-        self.denoiser.network = self.processes.wrap(self.network)
-        self.denoiser.train()
+        self.task.network = self.processes.wrap(self.network)
+        self.task.train()
         saved = self.progress.step
         with StopRequest().listening() as request:
             try:
@@ -185,7 +170,7 @@ class Trainer:
                 raise TrainingError(f"{error.strerror or error}: a checkpoint needs {need:,} bytes in {self.folder}; "
                                     f"the one of step {saved} is whole, free room and --resume") from None  # fmt: skip
             finally:
-                self.denoiser.network = self.network
+                self.task.network = self.network
                 if log is not None:
                     log.close()
         return 0
@@ -211,6 +196,7 @@ class Trainer:
         p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
         line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr,
                 "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds}  # fmt: skip
+        line |= self.task.figures()
         if log is not None:
             log.write(line)
             self.watcher.step(line)
@@ -218,49 +204,24 @@ class Trainer:
 
     def _gradients(self, x0: Tensor, labels: Tensor, step: int) -> Tensor:
         """Accumulate the gradient of the mean loss of this process' share; returns that mean."""
-        u = self._uniform(self.places, step)
-        draws = (self.objective.draws,) if self.objective.draws > 1 else ()
-        eps = noise.normal(self.seed, self.places, step, (*draws, *x0.shape[1:]), noise.Stream.TRAIN_NOISE)
-        cond = self.labels.cond(labels, self.places, step) or {}
+        drawn = self.task.draw(x0, labels, self.places, step, self.config.batch_size)
         parts = self.config.accumulate
         size = len(x0) // parts
-        total, losses = torch.zeros((), device=self.hardware.device), []
+        total = torch.zeros((), device=self.hardware.device)
         for i in range(parts):
             own = slice(i * size, (i + 1) * size)
             place = self.processes.rank * parts + i
             torch.manual_seed(noise.integer(self.seed, place, step, noise.Stream.DROPOUT))
             last = i + 1 == parts
-            with nullcontext() if last else self.processes.local_gradients(self.denoiser.network):
-                t, weight = self.times.draw(u[own], self.denoiser.schedule)
-                told = {k: self._put(v[own]) for k, v in cond.items()} or None
+            with nullcontext() if last else self.processes.local_gradients(self.task.network):
                 with self.hardware.autocast():
-                    terms = self.objective(self.denoiser, self._put(x0[own]), t, self._put(eps[own]), told)
-                part = (terms["loss"] * like(weight, terms["loss"])).mean() / parts
+                    losses = self.task.losses(x0[own], {k: v[own] for k, v in drawn.items()}, self.hardware)
+                part = losses.mean() / parts
                 part.backward()
             total += part.detach()
-            losses.append(terms["loss"].detach())
-        self.processes.average_gradients([p for n, p in self.weights.items() if n.startswith("schedule.")])
-        if self.times.watches:
-            self._tell_times(torch.cat(losses), step)
+        self.processes.average_gradients(self.task.apart())
+        self.task.finish(step, self.places, self.config.batch_size, self.processes)
         return total
-
-    def _uniform(self, places: range, step: int) -> Tensor:
-        u = noise.uniform(self.seed, places, step, noise.Stream.TRAIN_TIME)
-        return self.times.arrange(u, places, self.config.batch_size)
-
-    def _tell_times(self, losses: Tensor, step: int) -> None:
-        """Every process sees the losses of the whole batch, so that all draw from the same distribution."""
-        everyone = range(self.config.batch_size)
-        u = self._uniform(everyone, step)
-        whole = self.processes.whole(losses, self.places, len(everyone))
-        if bool(whole.isfinite().all()):
-            schedule = self.denoiser.schedule
-            self.times.observe(self.times.draw(u, schedule)[0], whole, schedule)
-
-    def _put(self, x: Tensor) -> Tensor:
-        if self.hardware.device.type == "cuda":
-            x = x.pin_memory()
-        return x.to(self.hardware.device, non_blocking=True)
 
     def _descend(self, norm: Tensor, lr: float, step: int) -> None:
         torch.nn.utils.clip_grads_with_norm_(self.weights.values(), self.config.clip, norm)
@@ -282,15 +243,10 @@ class Trainer:
         if not self.processes.is_first or log is None:
             return
         log.sync()
-        tensors = {"times": self.times.state()} if self.times.state() else {}
-        tensors |= {
-            "model": state(self.network, self.denoiser.schedule),
-            "ema": self.ema.state(),
-            "optimizer": self.optimizer.state(),
-        }
+        tensors = self.task.tensors() | {"ema": self.ema.state(), "optimizer": self.optimizer.state()}
         self.checkpoints.save(self.progress.step, tensors, {**self.about, "state": vars(self.progress)})
 
     def _sample(self) -> None:
         with self.ema.applied(), self.hardware.autocast():
             self.watcher.sample(self.progress.step)
-        self.denoiser.train()
+        self.task.train()
