@@ -5,14 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from fromnoise import nn, registry, schedules, storage
 from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
+from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose
 from fromnoise.train.checkpoint import Checkpoints
 from fromnoise.variance import VARIANCES
 
-ABOUT = "denoiser"
+ABOUT, CLASSIFIER = "denoiser", "classifier"
+"""Files that say what the tensors beside them are."""
+
+Warn = Callable[[str], None]
 
 
 def describe(denoiser: Denoiser) -> dict[str, Any]:
@@ -40,15 +46,11 @@ def save(denoiser: Denoiser, path: str | Path) -> None:
     Raises:
         FromNoiseError: network or schedule are not registered, or the folder cannot be written.
     """
-    try:
-        weights = state(denoiser.network, denoiser.schedule)
-        storage.write_folder(Path(path).expanduser().resolve(), {"model": weights}, {ABOUT: describe(denoiser)})
-    except OSError as error:
-        raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None
+    _write(path, state(denoiser.network, denoiser.schedule), {ABOUT: describe(denoiser)})
 
 
 def load(
-    path: str | Path, ema: bool = True, precision: Precision | None = None, warn: Callable[[str], None] = warnings.warn
+    path: str | Path, ema: bool = True, precision: Precision | None = None, warn: Warn = warnings.warn
 ) -> Denoiser:
     """A denoiser, in evaluation mode, from a run, one of its checkpoints, or a folder written by `save`.
 
@@ -65,26 +67,56 @@ def load(
         FromNoiseError: there is no model, or none that is whole.
     """
     folder = find(path, warn)
-    about = storage.read_text(folder, ABOUT)
+    about = _about(folder, ABOUT)
     network = nn.build(about["network"])
-    averaged = ema and (folder / "ema.safetensors").exists()
     shape = tuple(about["shape"]) if about["shape"] else None
     names = about.get("classes", ())  # files of before have none
     schedule = schedules.build(about["schedule"])
-    load_state(network, schedule, storage.read_tensors(folder, "ema" if averaged else "model"))
+    load_state(network, schedule, _weights(folder, ema))
     if precision is not None:
         choose(precision).prepare(network, inference=True)
     return Denoiser(network, schedule, about["parameterization"], about["variance"], shape, names).eval()
 
 
-def find(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> Path:
+def describe_classifier(classifier: NoisyClassifier) -> dict[str, Any]:
+    """Everything but the weights, as JSON values from which `load_classifier` builds the same."""
+    return {
+        "network": registry.spec(classifier.network),
+        "schedule": registry.spec(classifier.schedule),
+        "shape": list(classifier.shape),
+        "classes": list(classifier.class_names),
+    }
+
+
+def load_classifier(
+    path: str | Path, precision: Precision | None = None, warn: Warn = warnings.warn
+) -> NoisyClassifier:
+    """The classifier of noisy images that `fromnoise train-classifier` trained into a folder; its averaged weights.
+
+    Args:
+        path, precision, warn: as in `load`.
+
+    Raises:
+        FromNoiseError: there is none, or none that is whole.
+    """
+    folder = find(path, warn, CLASSIFIER)
+    about = _about(folder, CLASSIFIER)
+    network = nn.build(about["network"])
+    network.load_state_dict(_weights(folder, ema=True))
+    if precision is not None:
+        choose(precision).prepare(network, inference=True)
+    return NoisyClassifier(network, schedules.build(about["schedule"]), tuple(about["shape"]), about["classes"]).eval()
+
+
+def find(path: str | Path, warn: Warn = warnings.warn, kind: str = ABOUT) -> Path:
     """The folder that holds the model: `path` itself, or the newest whole checkpoint of the run `path`."""
     root = Path(path).expanduser()
-    if (root / f"{ABOUT}.json").exists():
+    if (root / f"{kind}.json").exists():
         storage.verify_folder(root)
         return root
     if not root.exists():
-        raise FromNoiseError(f"{path}: no such run; train one with: fromnoise train digits --out {path}")
+        how = {ABOUT: "train digits --out", CLASSIFIER: "train-classifier RUN --out"}[kind]
+        raise FromNoiseError(f"{path}: no such run; train one with: fromnoise {how} {path}")
     checkpoints = Checkpoints(root / "checkpoints")
     found = checkpoints.newest_whole(warn)
     if found is None:
@@ -96,3 +128,22 @@ def find(path: str | Path, warn: Callable[[str], None] = warnings.warn) -> Path:
 def parameters(folder: Path) -> int:
     """How many numbers the model of a checkpoint has, a learned schedule's included."""
     return sum(t.numel() for t in storage.read_tensors(folder, "model").values())
+
+
+def _about(folder: Path, kind: str) -> dict[str, Any]:
+    if not (folder / f"{kind}.json").exists():
+        other = ", ".join(sorted(p.stem for p in folder.glob("*.json") if p.stem in (ABOUT, CLASSIFIER)))
+        raise FromNoiseError(f"{folder}: holds no {kind}" + (f" but a {other}" if other else ""))
+    return storage.read_text(folder, kind)
+
+
+def _weights(folder: Path, ema: bool) -> dict[str, Tensor]:
+    averaged = ema and (folder / "ema.safetensors").exists()
+    return storage.read_tensors(folder, "ema" if averaged else "model")
+
+
+def _write(path: str | Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
+    try:
+        storage.write_folder(Path(path).expanduser().resolve(), {"model": weights}, about)
+    except OSError as error:
+        raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None

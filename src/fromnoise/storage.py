@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -103,6 +104,16 @@ def digest(folder: Path, stem: str) -> str:
     """SHA-256 of STEM.safetensors, as the manifest has it."""
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     return manifest[f"{stem}.safetensors"]["sha256"]
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, types and values: what model this is, wherever it lies."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        value = tensor.detach().cpu().contiguous()
+        digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def remove(folder: Path) -> None:

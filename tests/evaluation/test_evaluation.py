@@ -48,8 +48,7 @@ def choice(**options):
         "sampler": fn.samplers.DDIM(),
         "steps": 4,
         "spacing": "uniform",
-        "clip": True,
-        "guidance": 1.0,
+        "steering": fn.guidance.Steering(clip=True),
         "label": None,
     }
     return runs.Choice(**(usual | options))
@@ -97,7 +96,9 @@ def test_the_figures_are_those_of_the_samples(model, tmp_path):
 
 
 def test_network_calls_are_counted(model, tmp_path):
-    found = evaluate(model, tmp_path / "eval", how=choice(guidance=2.0, sampler=fn.samplers.Heun()))
+    found = evaluate(
+        model, tmp_path / "eval", how=choice(steering=fn.guidance.Steering(2.0, True), sampler=fn.samplers.Heun())
+    )
     assert found["sampling"]["nfe"] == 2 * (2 * 4 - 1)  # two calls a step but the last, each for both labels
 
 
@@ -159,8 +160,8 @@ def test_more_samples_go_on_from_fewer_and_other_choices_do_not(model, tmp_path)
     assert evaluate(model, tmp_path / "eval", n=15)["n"] == 15  # and fewer from more
     for other in (
         choice(steps=5),
-        choice(clip=False),
-        choice(guidance=2.0),
+        choice(steering=fn.guidance.Steering()),
+        choice(steering=fn.guidance.Steering(2.0, True)),
         choice(label="1"),
         choice(sampler=fn.samplers.DDIM(0.5)),
     ):
@@ -236,7 +237,10 @@ def test_a_table_has_every_entry_that_the_chain_allows(model, tmp_path):
     assert all(math.isfinite(c.value) for c in cells)
     eta = {c.row: c for c in cells if (c.spacing, c.column) == ("ddim", 5)}
     alone = evaluate(
-        model, tmp_path / "other", n=12, how=choice(sampler=fn.samplers.DDIM(0.5), steps=5, spacing="ddim", clip=False)
+        model,
+        tmp_path / "other",
+        n=12,
+        how=choice(sampler=fn.samplers.DDIM(0.5), steps=5, spacing="ddim", steering=fn.guidance.Steering()),
     )
     assert eta["eta 0.5"].value == pytest.approx(alone["value"])
     large = evaluate(

@@ -92,7 +92,8 @@ class Edit:
 
         model = runs.open_model(self.run, self.precision)
         scale = self.guidance if self.guidance is not None else (None if self.label else 1.0)
-        choice = runs.Choice.of(model.sampling, self.sampler, None, self.steps, None, None, scale, self.label)
+        asked = runs.Asked(sampler=self.sampler, steps=self.steps, guidance=scale, label=self.label)
+        choice = runs.Choice.of(model.sampling, asked)
         if model.denoiser.classes and model.denoiser.null_label is None and self.label is None:
             raise FromNoiseError("this model must be told the class of the images: --class")
         given = to_unit(self._read(model))

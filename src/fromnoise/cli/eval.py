@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from fromnoise import metrics
-from fromnoise.cli._options import File, Folder, Name, Number, Precision, Settings, option
-from fromnoise.cli._words import changes, writable
+from fromnoise.cli._options import File, Folder, Name, Number, option
+from fromnoise.cli._steering import Steered
+from fromnoise.cli._words import writable
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.progress import say
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from fromnoise.cli._evaluating import Bench
 
 
-@dataclass(frozen=True)
-class Eval:
+@dataclass(frozen=True, kw_only=True)
+class Eval(Steered):
     """Measure a model: FID or its like, IS, KID, precision and recall, with all that was done to get them.
 
     Written to eval.json in the run. It goes on where a kill left it. --samples measures images from anywhere,
@@ -42,32 +43,14 @@ class Eval:
     """Of the data; as the recipe says unless given."""
     weights: File = None
     """File with the extractor's weights, where they cannot be downloaded."""
-    sampler: Name = None
-    """See `fromnoise list samplers`; the recipe's own unless named."""
-    steps: Number = None
-    """Of the sampler."""
-    spacing: Name = None
-    """Which levels: uniform, ddim or quadratic in time, log-snr or karras in noise."""
-    guidance: Annotated[float | None, option("SCALE")] = None
-    """Of classifier-free guidance, 1 = off; as the recipe says unless given."""
-    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
-    """Of every sample; all classes in turn unless given."""
-    clip: Annotated[bool | None, option("True|False")] = None
-    """Clip the predicted image at every step; as the recipe says unless given."""
     seed: int = 0
     """Of the noise, the first where there are several."""
     seeds: int = 1
     """How many, for a spread."""
     batch_size: int = 64
     """Samples that are denoised together."""
-    ema: bool = True
-    """The averaged weights, which is what papers report."""
-    precision: Precision = "auto"
-    """auto: bf16 where the hardware multiplies it natively."""
     out: File = None
     """JSON file to write; eval.json in the run unless named."""
-    set: Settings = ()
-    """Options of the sampler, e.g. --set eta=0.5."""
 
     def __call__(self) -> int:
         if self.run is None and self.samples is None:
@@ -112,16 +95,7 @@ class Eval:
             return bench.given(self.samples, which)
         from fromnoise.runs import Choice
 
-        choice = Choice.of(
-            bench.model.sampling,
-            self.sampler,
-            changes(self.set),
-            self.steps,
-            self.spacing,
-            self.clip,
-            self.guidance,
-            self.label,
-        )
+        choice = Choice.of(bench.model.sampling, self.asked())
         seeds = range(self.seed, self.seed + self.seeds)
         return bench.drawn(choice, self.n, seeds, which, self.batch_size)
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from fromnoise import samplers
 from fromnoise.evaluation._table import Cell, Table
+from fromnoise.guidance import Steering
 from fromnoise.runs import Choice
 from fromnoise.samplers import Sampler
 
@@ -37,7 +38,7 @@ class SamplersTable(Table):
                 yield self._cell(self.spacings[0], f"{name}, tolerance {tolerance:g}", None, exact, 2)
 
     def _cell(self, spacing: str, row: str, column: int | None, sampler: Sampler, steps: int) -> Cell:
-        choice = Choice(sampler, steps, spacing, self.model.sampling.clip, guidance=1.0, label=None)
+        choice = Choice(sampler, steps, spacing, Steering(clip=self.model.sampling.clip))
         return Cell(spacing, row, column, self.size(column or 0), choice)
 
     def _steps(self, sampler: Sampler, calls: int) -> int | None:

@@ -1,19 +1,20 @@
 """Quality against the number of steps, from DDIM to DDPM: the table of Sedykh fig 4.2."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from fromnoise.evaluation._table import Cell, Table
+from fromnoise.guidance import Steering
 from fromnoise.runs import Choice
+from fromnoise.samplers import Sampler
 from fromnoise.samplers.ancestral import Ancestral
 from fromnoise.samplers.ddim import DDIM
 
 STEPS = (10, 20, 50, 100, 1000)
 
 # As the reference code samples: x_0 is clipped in the last row alone.
-_ROWS: dict[str, dict[str, Any]] = {
-    f"eta {eta:.1f}": {"sampler": DDIM(eta), "clip": False} for eta in (0.0, 0.2, 0.5, 1.0)
-} | {"sigma-hat": {"sampler": Ancestral("fixed_large"), "clip": True}}
+_ROWS: dict[str, tuple[Sampler, bool]] = {f"eta {eta:.1f}": (DDIM(eta), False) for eta in (0.0, 0.2, 0.5, 1.0)}
+_ROWS["sigma-hat"] = (Ancestral("fixed_large"), True)
 
 # Sedykh fig 4.2, which is DDIM's table 1 (Song et al. 2021): FID of 50,000 samples; quadratic for CIFAR-10 alone.
 PAPER: dict[str, tuple[str, dict[str, tuple[float, ...]]]] = {
@@ -55,8 +56,8 @@ class StepsTable(Table):
         length = self.model.denoiser.schedule.chain.steps
         for column in self.columns:
             for spacing in self.spacings if column <= length else ():
-                for row, how in _ROWS.items():
-                    choice = Choice(**how, steps=column, spacing=spacing, guidance=1.0, label=None)
+                for row, (sampler, clip) in _ROWS.items():
+                    choice = Choice(sampler, column, spacing, Steering(clip=clip))
                     yield Cell(spacing, row, column, self.size(column), choice)
 
     def paper(self, cell: Cell) -> float | None:

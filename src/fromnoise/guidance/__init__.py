@@ -4,10 +4,13 @@ from fromnoise.lazy import lazy_attributes
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
-    Wrapper="_base",
-    Clip="clip",
+    Auto="auto",
     Classifier="classifier",
     ClassifierFree="classifier_free",
+    Clip="clip",
+    NoisyClassifier="noisy_classifier",
     Revalued="revalued",
+    Steering="_steer",
+    Wrapper="_base",
     steer="_steer",
 )

@@ -1,28 +1,69 @@
 """The wrappers that a person asks for by number, in the references' order."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
+from fromnoise.guidance.auto import Auto
+from fromnoise.guidance.classifier import Classifier
 from fromnoise.guidance.classifier_free import ClassifierFree
 from fromnoise.guidance.clip import Clip
+from fromnoise.guidance.noisy_classifier import NoisyClassifier
 
 
-def steer(denoiser: Denoiser, scale: float = 1.0, clip: bool = False) -> Denoiser:
-    """clip(classifier_free(denoiser)): each wrapper only where it does something.
+@dataclass(frozen=True)
+class Steering:
+    """classifier(clip(guided(denoiser))): each wrapper only where it does something; the defaults are none.
 
-    Args:
-        denoiser: a trained model.
-        scale: of classifier-free guidance, 1 = off.
+    Attributes:
+        scale: of guidance, away from the model that is told no label, or from `weaker`; 1 is off.
         clip: the predicted image to [-1, 1] at every step.
-
-    Raises:
-        FromNoiseError: a scale other than 1 for a model that was always told its label, or never.
+        interval: of sigma/alpha in which the scale holds.
+        rescale: share of the standard deviation of x_0 that is given back.
+        channels: only the first so many are guided.
+        weaker: for autoguidance, in place of the model without labels.
+        classifier: of noisy images, for classifier guidance.
+        classifier_scale: of its gradient, 0 is off and 1 Bayes' rule.
     """
-    if scale != 1:
-        if denoiser.null_label is None:
-            why = "was always told its label" if denoiser.classes else "knows no labels"
-            raise FromNoiseError(f"guidance {scale:g} needs a model that was trained with some labels hidden "
-                                 f"(train.label_dropout), and this one {why}; 1 is no guidance")  # fmt: skip
-        denoiser = ClassifierFree(denoiser, {"label": torch.tensor(denoiser.null_label)}, scale)
-    return Clip(denoiser) if clip else denoiser
+
+    scale: float = 1.0
+    clip: bool = False
+    interval: tuple[float, float] | None = None
+    rescale: float = 0.0
+    channels: int | None = None
+    weaker: Denoiser | None = None
+    classifier: NoisyClassifier | None = None
+    classifier_scale: float = 1.0
+
+    def around(self, denoiser: Denoiser) -> Denoiser:
+        """The model with its guidance.
+
+        Raises:
+            FromNoiseError: a scale other than 1 for a model that was always told its label, or never; or a classifier
+                or weaker model that does not belong to it.
+        """
+        options: dict[str, Any] = {"interval": self.interval, "rescale": self.rescale, "channels": self.channels}
+        if self.weaker is not None:
+            denoiser = Auto(denoiser, self.weaker, self.scale, **options)
+        elif self.scale != 1:
+            if denoiser.null_label is None:
+                why = "was always told its label" if denoiser.classes else "knows no labels"
+                raise FromNoiseError(
+                    f"guidance {self.scale:g} needs a model that was trained with some labels hidden "
+                    f"(train.label_dropout), and this one {why}; 1 is no guidance"
+                )
+            null = {"label": torch.tensor(denoiser.null_label)}
+            denoiser = ClassifierFree(denoiser, null, self.scale, **options)
+        denoiser = Clip(denoiser) if self.clip else denoiser
+        if self.classifier is not None and self.classifier_scale:
+            self.classifier.check(denoiser)
+            denoiser = Classifier(denoiser, self.classifier.log_prob, self.classifier_scale)
+        return denoiser
+
+
+def steer(denoiser: Denoiser, scale: float = 1.0, clip: bool = False, **options: Any) -> Denoiser:
+    """The denoiser with `Steering(scale, clip, **options)` around it."""
+    return Steering(scale, clip, **options).around(denoiser)

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
-from fromnoise.guidance._base import Wrapper
+from fromnoise.guidance._contrast import Contrast
 from fromnoise.parameterize import Prediction
 
 
-class ClassifierFree(Wrapper):
+class ClassifierFree(Contrast):
     """F <- F_null + scale (F_cond - F_null), in one call of twice the batch; scale 1 is the conditional model.
 
     The score becomes scale grad log q(x_t | y) + (1 - scale) grad log q(x_t): of log q(x_t) q(y | x_t)^scale
@@ -20,22 +20,27 @@ class ClassifierFree(Wrapper):
 
     Args:
         denoiser: a conditional one.
-        null: the condition that stands for none, each entry [...] without a batch.
-        scale: 1 is off.
+        null: what stands for no condition, each entry [...] without a batch; conditions that it does not name (the
+            image that a super-resolution model is told) are the same in both branches.
+        scale: 1 is off, 0 the unconditional model.
+        options: interval, rescale and channels, as in `Contrast`.
     """
 
-    def __init__(self, denoiser: Denoiser, null: Cond, scale: float = 1.0):
-        super().__init__(denoiser)
-        self.null, self.scale = null, scale
+    def __init__(self, denoiser: Denoiser, null: Cond, scale: float = 1.0, **options):
+        super().__init__(denoiser, scale, **options)
+        self.null = null
 
-    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
-        if self.scale == 1 or cond is None:
-            return self.inner(x_t, t, cond)
+    def pair(self, x_t: Tensor, t: Level, cond: Cond | None) -> tuple[Prediction, Tensor] | None:
+        if cond is None:
+            return None
         n = len(x_t)
-        none = {k: v.to(x_t.device).expand(n, *v.shape) for k, v in self.null.items()}
+        none = cond | {k: v.to(x_t.device).expand(n, *v.shape) for k, v in self.null.items()}
+        if self.scale == 0 and self.interval is None and self.channels is None:
+            p = self.inner(x_t, t, none)  # half the cost
+            return p, p.output
         both = {k: torch.cat([cond[k], none[k]]) for k in cond}
         level = t if not t.alpha.dim() else Level(t.time.repeat(2), t.alpha.repeat(2), t.sigma.repeat(2))
         p = self.inner(torch.cat([x_t, x_t]), level, both)
         wanted, plain = p.output.chunk(2)
         variance = p.variance[:n] if p.variance is not None else None
-        return replace(p, x_t=x_t, t=t, output=plain + self.scale * (wanted - plain), variance=variance)
+        return replace(p, x_t=x_t, t=t, output=wanted, variance=variance), plain

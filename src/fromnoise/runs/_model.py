@@ -1,20 +1,19 @@
-"""A trained model and how to sample it: the recipe's word, and what a person asked for."""
+"""A trained model, opened and sampled."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fromnoise import guidance, io, registry, samplers
+from fromnoise import io, samplers
 from fromnoise.data._images import to_uint8
-from fromnoise.denoise import Cond, Denoiser
-from fromnoise.errors import FromNoiseError, nearest
+from fromnoise.denoise import Denoiser
 from fromnoise.hardware import Precision
 from fromnoise.progress import say
 from fromnoise.recipes._recipe import Recipe, SampleConfig
+from fromnoise.runs._choice import Choice
 from fromnoise.runs._config import read_config
 
 
@@ -43,60 +42,6 @@ class Model:
         """How it is best sampled, as its recipe says; in no more steps than its chain has."""
         usual = self.config.sample if self.config else SampleConfig()
         return usual.model_copy(update={"steps": min(usual.steps, self.denoiser.schedule.chain.steps)})
-
-
-@dataclass(frozen=True)
-class Choice:
-    """How to sample: what was asked for, and the recipe's word on the rest."""
-
-    sampler: samplers.Sampler
-    steps: int
-    spacing: str
-    clip: bool
-    guidance: float
-    label: str | None
-
-    @classmethod
-    def of(
-        cls,
-        usual: SampleConfig,
-        name: str | None = None,
-        options: dict[str, Any] | None = None,
-        steps: int | None = None,
-        spacing: str | None = None,
-        clip: bool | None = None,
-        scale: float | None = None,
-        label: str | None = None,
-    ) -> "Choice":
-        sampler = samplers.build(({"name": name} if name else usual.sampler) | (options or {}))
-        clip = usual.clip if clip is None else clip
-        scale = usual.guidance if scale is None else scale
-        steps = usual.steps if steps is None else steps
-        spacing = spacing or (None if name else usual.spacing) or sampler.usual_spacing
-        return cls(sampler, steps, spacing, clip, scale, label)
-
-    def steered(self, denoiser: Denoiser) -> Denoiser:
-        """The denoiser with its guidance and clipping."""
-        return guidance.steer(denoiser, self.guidance, self.clip)
-
-    def calls(self, denoiser: Denoiser) -> int:
-        """Steps of the sampler on this model's chain, which may have fewer distinct levels than were asked for."""
-        return denoiser.schedule.steps(self.steps, self.spacing).steps
-
-    def cond(self, denoiser: Denoiser, n: int) -> Cond | None:
-        """The class that was asked for, n times; None leaves the choice to the sampler."""
-        return None if self.label is None else {"label": torch.full((n,), class_number(denoiser, self.label))}
-
-    def described(self) -> dict[str, Any]:
-        """JSON values that say it all."""
-        return {
-            "sampler": registry.spec(self.sampler),
-            "steps": self.steps,
-            "spacing": self.spacing,
-            "clip": self.clip,
-            "guidance": self.guidance,
-            "class": self.label,
-        }
 
 
 def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> Model:
@@ -142,21 +87,3 @@ def draw(
         callback=callback,
     )
     return to_uint8(drawn.cpu())
-
-
-def class_number(denoiser: Denoiser, text: str) -> int:
-    """The class that a person named, or gave the number of.
-
-    Raises:
-        FromNoiseError: the model knows no classes, or none like that.
-    """
-    names = denoiser.class_names or tuple(map(str, range(denoiser.classes)))
-    if not denoiser.classes:
-        raise FromNoiseError(f"--class {text}: this model knows no classes")
-    if text in names:
-        return names.index(text)
-    if text.isdecimal() and int(text) < denoiser.classes:
-        return int(text)
-    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    raise FromNoiseError(f"--class {text}: no such class{nearest(text, names)}; there is {shown}, or a number from 0 "
-                         f"to {denoiser.classes - 1}")  # fmt: skip

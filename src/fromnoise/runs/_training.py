@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from fromnoise import guidance, io, objectives, samplers, storage, times
+from fromnoise import io, objectives, samplers, storage, times
 from fromnoise.data._images import Images, to_uint8
 from fromnoise.data._load import load as load_images
 from fromnoise.denoise import Denoiser
@@ -15,6 +15,7 @@ from fromnoise.hardware import choose
 from fromnoise.pictures import columns, grid
 from fromnoise.progress import Bar, counter, say
 from fromnoise.recipes._recipe import Recipe
+from fromnoise.runs._choice import Choice
 from fromnoise.train.diffusion import Diffusion
 from fromnoise.train.distributed import Processes
 from fromnoise.train.labels import Labels
@@ -47,10 +48,10 @@ def train(config: Recipe, out: str | Path) -> int:
         config = _with_classes(config, images, talk)
         denoiser = config.build(images.shape)
         denoiser.class_names = tuple(images.classes)
-        sampler = samplers.build(config.sample.sampler)  # a wrong option is better known now than at the first grid
+        Choice.of(config.sample)  # a wrong option is better known now than at the first grid
         for note in images.notes:
             talk(f"fromnoise: warning: {note}")
-        watcher = _Watcher(config, denoiser, sampler, out)
+        watcher = _Watcher(config, denoiser, out)
         trainer = Trainer(
             task=Diffusion(
                 denoiser,
@@ -117,8 +118,8 @@ def _what_next(talk: Any, out: Path) -> None:
 class _Watcher:
     """The bar, and the sample grids while training."""
 
-    def __init__(self, config: Recipe, denoiser: Denoiser, sampler: samplers.Sampler, out: Path):
-        self.config, self.denoiser, self.sampler, self.out = config, denoiser, sampler, out
+    def __init__(self, config: Recipe, denoiser: Denoiser, out: Path):
+        self.config, self.denoiser, self.out = config, denoiser, out
         self.bar: Bar | None = None
 
     def start(self, trainer: Trainer) -> None:
@@ -145,10 +146,10 @@ class _Watcher:
         return line["step"] == c.steps or (c.minutes is not None and line["seconds"] >= 60 * c.minutes)
 
     def sample(self, step: int) -> None:
-        s = self.config.sample
-        denoiser = guidance.steer(self.denoiser, s.guidance, s.clip)
-        steps = min(s.steps, 50, denoiser.schedule.chain.steps)  # a look in passing, not the final picture
-        drawn = samplers.sample(denoiser, _GRID, self.sampler, steps, self.config.seed, spacing=s.spacing)
+        choice = Choice.of(self.config.sample)
+        denoiser = choice.steered(self.denoiser)
+        steps = min(choice.steps, 50, denoiser.schedule.chain.steps)  # a look in passing, not the final picture
+        drawn = samplers.sample(denoiser, _GRID, choice.sampler, steps, self.config.seed, spacing=choice.spacing)
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
         grid(to_uint8(drawn.cpu()), columns(_GRID, denoiser.classes)).save(folder / f"step-{step:08d}.png")

@@ -1,0 +1,68 @@
+"""The options that say how new samples are drawn, which `sample` and `eval` share."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from fromnoise.cli._options import Name, Number, Precision, Settings, option
+from fromnoise.cli._words import changes
+
+if TYPE_CHECKING:
+    from fromnoise.runs import Asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steered:
+    """How samples are drawn."""
+
+    sampler: Name = None
+    """See `fromnoise list samplers`; the recipe's own unless named."""
+    steps: Number = None
+    """Of the sampler, at most the length of the model's chain."""
+    spacing: Name = None
+    """Which levels: uniform, ddim or quadratic in time, log-snr or karras in noise; its usual unless given."""
+    clip: Annotated[bool | None, option("True|False")] = None
+    """Clip the predicted image to [-1, 1] at every step; as the recipe says unless given."""
+    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
+    """Of every sample, for a model that knows classes; every class equally often, in turn, unless given."""
+    guidance: Annotated[float | None, option("SCALE")] = None
+    """Away from the model that is told no class: 1 is off, more is surer and less varied, 0 is without class; as the
+    recipe says unless given."""
+    guidance_interval: Annotated[tuple[float, float] | None, option("LOW HIGH")] = None
+    """Guide only where noise over signal lies between them, e.g. 0.2 5."""
+    guidance_rescale: Annotated[float | None, option("SHARE")] = None
+    """Give images the contrast back that guidance adds: 0 none to 1 all."""
+    weaker: Annotated[Path | None, option("RUN")] = None
+    """Autoguidance: guide away from this earlier checkpoint or smaller model in place of no class."""
+    classifier: Annotated[Path | None, option("FOLDER")] = None
+    """Classifier guidance: one made by `fromnoise train-classifier RUN`."""
+    classifier_scale: Annotated[float, option("SCALE")] = 1.0
+    """Of the classifier's gradient: 0 is off, 1 Bayes' rule."""
+    ema: bool = True
+    """The averaged weights, which is what papers report."""
+    precision: Precision = "auto"
+    """auto: bf16 where the hardware multiplies it natively."""
+    set: Settings = ()
+    """Options of the sampler, e.g. --set eta=0.5."""
+
+    def asked(self) -> "Asked":
+        """The same words, with the models that they name."""
+        from fromnoise import io
+        from fromnoise.runs import Asked
+
+        return Asked(
+            sampler=self.sampler,
+            options=changes(self.set),
+            steps=self.steps,
+            spacing=self.spacing,
+            clip=self.clip,
+            guidance=self.guidance,
+            interval=self.guidance_interval,
+            rescale=self.guidance_rescale,
+            weaker=io.load(self.weaker, self.ema, self.precision) if self.weaker else None,
+            classifier=io.load_classifier(self.classifier, self.precision) if self.classifier else None,
+            classifier_scale=self.classifier_scale,
+            label=self.label,
+        )

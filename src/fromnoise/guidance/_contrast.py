@@ -1,0 +1,75 @@
+"""What guidance without a classifier shares: away from a lesser prediction, towards a better one."""
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, like
+from fromnoise.guidance._base import Wrapper
+from fromnoise.parameterize import Prediction
+
+
+class Contrast(Wrapper):
+    """F <- F_lesser + scale (F - F_lesser), within an interval of noise levels, rescaled if asked for.
+
+    Args:
+        denoiser: the better one.
+        scale: 1 is off.
+        interval: (low, high): guided only where low < sigma/alpha <= high; outside as with scale 1. Early guidance
+            costs variety, late guidance calls and nothing else (Kynkaanniemi et al. 2024, whose sigma is sigma/alpha).
+        rescale: share, in [0, 1], to which the guided x_0 of each sample gets back the standard deviation that it has
+            unguided, against images that guidance overexposes (Lin et al. 2024, eq. 15-16, there of the output; here
+            of x_0, so that it does not depend on what the network predicts).
+        channels: only the first so many are guided (DiT's published samples: 3 of 4); None is all.
+
+    Raises:
+        FromNoiseError: an interval that is none, or a share outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        scale: float = 1.0,
+        interval: tuple[float, float] | None = None,
+        rescale: float = 0.0,
+        channels: int | None = None,
+    ):
+        super().__init__(denoiser)
+        if interval is not None and not 0 <= interval[0] < interval[1]:
+            raise FromNoiseError(f"the guidance interval must be 0 <= low < high, got {interval[0]:g} {interval[1]:g}")
+        if not 0 <= rescale <= 1:
+            raise FromNoiseError(f"guidance rescale must lie in [0, 1], got {rescale:g}")
+        self.scale, self.interval, self.rescale, self.channels = scale, interval, rescale, channels
+
+    @abstractmethod
+    def pair(self, x_t: Tensor, t: Level, cond: Cond | None) -> tuple[Prediction, Tensor] | None:
+        """The better prediction and the lesser output; None where they are one."""
+
+    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
+        scale = self._scale(t)
+        found = self.pair(x_t, t, cond) if bool((scale != 1).any()) else None
+        if found is None:
+            return self.inner(x_t, t, cond)
+        p, lesser = found
+        moved = lesser + like(scale, lesser) * (p.output - lesser)
+        if self.channels is not None:
+            moved = torch.cat([moved[:, : self.channels], p.output[:, self.channels :]], 1)
+        guided = replace(p, output=moved)
+        return self._rescaled(guided, p) if self.rescale else guided
+
+    def _scale(self, t: Level) -> Tensor:
+        """The scale at a level, [] or [B]."""
+        whole = torch.full_like(t.alpha, self.scale)
+        if self.interval is None:
+            return whole
+        low, high = self.interval
+        return torch.where((t.sigma > low * t.alpha) & (t.sigma <= high * t.alpha), whole, 1.0)
+
+    def _rescaled(self, guided: Prediction, plain: Prediction) -> Prediction:
+        dims = tuple(range(1, guided.x0.dim()))
+        ratio = plain.x0.std(dims, keepdim=True) / guided.x0.std(dims, keepdim=True).clamp_min(1e-12)
+        return guided.with_x0(guided.x0 * (1 + self.rescale * (ratio - 1)))

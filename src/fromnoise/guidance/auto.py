@@ -1,0 +1,43 @@
+"""Autoguidance: away from a weaker model's prediction."""
+
+from torch import Tensor
+
+from fromnoise import registry
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level
+from fromnoise.guidance._contrast import Contrast
+from fromnoise.parameterize import Prediction
+
+
+class Auto(Contrast):
+    """F <- F_weak + scale (F - F_weak): what a longer trained or larger network has learned, carried on.
+
+    Unlike classifier-free guidance it needs no labels and costs little variety. Source: Karras et al. 2024, eq. 3.
+
+    Args:
+        denoiser: the better model.
+        weaker: the same model less well trained: an earlier checkpoint, or a smaller network.
+        scale: 1 is off.
+        options: interval, rescale and channels, as in `Contrast`.
+
+    Raises:
+        FromNoiseError: the two differ in shape, schedule, parameterisation or classes, so that their outputs cannot be
+            compared.
+    """
+
+    def __init__(self, denoiser: Denoiser, weaker: Denoiser, scale: float = 1.0, **options):
+        super().__init__(denoiser, scale, **options)
+        for what, one, other in (
+            ("shape", denoiser.shape, weaker.shape),
+            ("schedule", registry.spec(denoiser.schedule), registry.spec(weaker.schedule)),
+            ("parameterization", denoiser.parameterization.spec, weaker.parameterization.spec),
+            ("classes", denoiser.classes, weaker.classes),
+        ):
+            if one != other:
+                raise FromNoiseError(f"autoguidance compares two trainings of one model; these differ in {what}: "
+                                     f"{one} and {other}")  # fmt: skip
+        self.weaker = weaker
+
+    def pair(self, x_t: Tensor, t: Level, cond: Cond | None) -> tuple[Prediction, Tensor]:
+        return self.inner(x_t, t, cond), self.weaker(x_t, t, cond).output

@@ -1,0 +1,69 @@
+"""A classifier of noisy images: p(y | x_t) at every level."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise import registry
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level
+from fromnoise.schedules._base import Schedule
+
+
+class NoisyClassifier(nn.Module):
+    """x_t, t -> log p(y | x_t) for all classes, [B, K]: what classifier guidance takes the gradient of.
+
+    Source: Sedykh 4.3.1 (eq. 4.20-4.25); Dhariwal and Nichol 2021, section 4.
+
+    Args:
+        network: x, time -> logits [B, K].
+        schedule: of the levels, the one of the model that is steered.
+        shape: of one image.
+        class_names: of the K classes.
+    """
+
+    def __init__(
+        self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], class_names: Sequence[str]
+    ) -> None:
+        super().__init__()
+        self.network, self.schedule = network, schedule
+        self.shape, self.class_names = tuple(shape), tuple(class_names)
+
+    def forward(self, x_t: Tensor, t: Level) -> Tensor:
+        """log p(y | x_t), float32; t: scalar or [B]."""
+        time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
+        weight = next(self.network.parameters())
+        return torch.log_softmax(self.network(x_t.to(weight.dtype), time).float(), 1)
+
+    def log_prob(self, x_t: Tensor, t: Level, cond: Cond | None) -> Tensor:
+        """log p(y | x_t) of each sample's own class, [B], differentiable in x_t.
+
+        Raises:
+            FromNoiseError: no class was asked for.
+        """
+        if cond is None or "label" not in cond:
+            raise FromNoiseError("classifier guidance steers towards a class: name it")
+        return self(x_t, t).gather(1, cond["label"][:, None])[:, 0]
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Before the first network call: whether this classifier has seen what the model denoises.
+
+        Raises:
+            FromNoiseError: another shape, other levels, or other classes.
+        """
+        for what, own, other in (
+            ("images of", self.shape, denoiser.shape),
+            ("the levels of", registry.spec(self.schedule), registry.spec(denoiser.schedule)),
+            ("the classes", self.class_names, denoiser.class_names or self.class_names),
+        ):
+            if own != other:
+                raise FromNoiseError(f"the classifier knows {what} {_words(own)}, and the model {_words(other)}: train "
+                                     "one with fromnoise train-classifier RUN")  # fmt: skip
+
+
+def _words(value: object) -> str:
+    return (
+        "x".join(map(str, value)) if isinstance(value, tuple) and all(isinstance(v, int) for v in value) else str(value)
+    )
