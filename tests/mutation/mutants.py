@@ -165,6 +165,11 @@ MUTANTS: list[tuple[str, ...]] = [
     ("train/labels.py", "hidden | (labels < 0), self.null", "hidden & (labels < 0), self.null"),
     ("train/labels.py", "places, step, noise.Stream.LABEL", "places, 0, noise.Stream.LABEL"),
     ("train/labels.py", "noise.Stream.LABEL) < self.dropout", "noise.Stream.LABEL) > self.dropout"),
+    # the transformer
+    ("nn/dit.py", "torch.cat([x, y], 2)", "torch.cat([y, x], 2)"),
+    ("nn/dit.py", "eps=eps), 1 + scale)", "eps=eps), scale)"),
+    ("nn/dit.py", "zeroed(module.modulation)", "pass"),
+    ("nn/dit.py", "permute(0, 5, 1, 3, 2, 4)", "permute(0, 5, 1, 4, 2, 3)"),
     # mutants that no test can notice
     ("samplers/ancestral.py", "(step.mean if s.is_clean else step.sample(noise()))", "step.sample(noise())",
      "the variance of the step to the clean level is 0 without a chain: the noise is multiplied by 0"),

@@ -15,6 +15,10 @@ NARROW = {
     "train.sample_every": 0,
     "data.workers": 0,
 }
+NARROW_NETWORK = {
+    "unet": {"network.channels": 8, "network.groups": 4, "network.blocks": 1},
+    "dit": {"network.width": 8, "network.heads": 2, "network.depth": 1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def photos(tmp_path_factory):
 @pytest.mark.parametrize("name", fn.recipes.names())
 def test_it_trains(name, photos, tmp_path):
     recipe = fn.recipes.load(name)
-    changes = NARROW | {"data.name": str(photos), "network.channels": 8, "network.groups": 4, "network.blocks": 1}
+    changes = NARROW | {"data.name": str(photos)} | NARROW_NETWORK[recipe.network["name"]]
     changes |= {"network.head_channels": 4} if "head_channels" in recipe.network else {}
     changes |= {"data.size": 64} if recipe.data.size == 256 else {}  # 256x256 asks for more memory and time
     assert fn.runs.train(recipe.with_changes(changes), tmp_path / name) == 0

@@ -95,6 +95,13 @@ class ResidualBlock(nn.Module):
         return self.shortcut(x) + self.conv2(self.dropout(h))
 
 
+def attended(qkv: Tensor, heads: int) -> Tensor:
+    """softmax(q k' / sqrt(d)) v in every head: [N, T, 3 C], q before k before v, -> [N, T, C]."""
+    n, tokens, c = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    q, k, v = qkv.view(n, tokens, 3, heads, c // heads).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, tokens, c)
+
+
 class SelfAttention(nn.Module):
     """y = x + W_o softmax(q k' / sqrt(d)) v over the pixels: [N, C, H, W] -> the same."""
 
@@ -110,9 +117,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         n, c, h, w = x.shape
         tokens = self.norm(x).permute(0, 2, 3, 1).reshape(n, h * w, c)
-        q, k, v = self.qkv(tokens).view(n, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, h * w, c)
-        return x + self.out(mixed).view(n, h, w, c).permute(0, 3, 1, 2)
+        return x + self.out(attended(self.qkv(tokens), self.heads)).view(n, h, w, c).permute(0, 3, 1, 2)
 
 
 class StridedDown(nn.Conv2d):

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.errors import FromNoiseError
 from fromnoise.nn._layers import (
     CenteredDown,
     NearestUp,
@@ -19,10 +18,10 @@ from fromnoise.nn._layers import (
     double,
     half,
     init_fan_avg,
-    sinusoidal,
     zeroed,
 )
 from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.nn._told import Told
 from fromnoise.registry import register
 
 Resize = Callable[[Tensor], Tensor]
@@ -52,7 +51,7 @@ def _levels(modules: nn.ModuleList) -> list[_Level]:
 
 
 @register("unet")
-class UNet(nn.Module):
+class UNet(Told):
     """F(x, t): [N, in_channels, H, W], [N] -> [N, out_channels, H, W].
 
     The defaults are DDPM's network for CIFAR-10 (35,746,307 parameters; Sedykh 2.2.3). With
@@ -113,11 +112,9 @@ class UNet(nn.Module):
         null_label: bool = False,
         patch: int = 1,
     ):
-        super().__init__()
-        self.patch, self.factor = patch, patch * 2 ** (len(mult) - 1)
-        self.time_features, self.time_endpoint = time_features or channels, time_endpoint
-        self.skip_blocks = skips == "blocks"
-        emb = time_width or 4 * channels
+        factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
+        super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label)
+        self.patch, self.skip_blocks = patch, skips == "blocks"
         widths = [channels * m for m in mult]
 
         def block(c_in: int, c_out: int, resize: Resize | None = None) -> ResidualBlock:
@@ -138,9 +135,6 @@ class UNet(nn.Module):
         down, up = resamplers[resample]
         changes_width = resample == "4x4"
 
-        self.time = nn.Sequential(nn.Linear(self.time_features, emb), nn.SiLU(), nn.Linear(emb, emb), nn.SiLU())
-        self.classes, self.null_label = classes, classes if null_label else None
-        self.label = nn.Embedding(classes + null_label, emb) if classes else None
         self.stem = nn.Conv2d(in_channels * patch**2, widths[0], 3, padding=1)
 
         self.down = nn.ModuleList()
@@ -190,27 +184,9 @@ class UNet(nn.Module):
                 zeroed(module.out)
         zeroed(self.out)
 
-    def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """Every side must be a multiple of the down-sampling; else one line that names the nearest size that is."""
-        if any(side % self.factor or side < self.factor for side in size):
-            given = "x".join(map(str, size))
-            fits = "x".join(str(max(self.factor, round(side / self.factor) * self.factor)) for side in size)
-            raise FromNoiseError(f"images of {given} do not fit: the network needs sides divisible by {self.factor}; "
-                                 f"{fits} fits")  # fmt: skip
-
-    def _embed(self, features: Tensor, label: Tensor | None) -> Tensor:
-        """The time vector, with the label's added before its last SiLU."""
-        if label is None and self.null_label is not None:
-            label = torch.full((len(features),), self.null_label, device=features.device)
-        if (self.label is None) != (label is None):
-            raise FromNoiseError("this network needs a label" if label is None else "this network knows no labels")
-        if self.label is None or label is None:
-            return self.time(features)
-        return F.silu(self.time[:3](features) + self.label(label))
-
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         self.check_size(x.shape[-2:])
-        emb = self._embed(sinusoidal(time, self.time_features, self.time_endpoint).to(self.stem.weight.dtype), label)
+        emb = self.told(time, label, self.stem.weight.dtype)
         if self.patch > 1:
             x = F.pixel_unshuffle(x, self.patch)
         h = self.stem(x)

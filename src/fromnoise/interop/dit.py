@@ -1,0 +1,144 @@
+"""The names that the DiT paper's code, and diffusers' DiTTransformer2DModel, give to the parameters of a DiT.
+
+A network's options are the file's: `eps` 1e-6, and `time_endpoint` is False for the paper's code and True for diffusers
+(whose blocks' second norms have the eps of its configuration, in older ones 1e-5). Both have the cosines of the time
+before the sines; here the sines are first, and the columns of the first layer change places, which is exact.
+"""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.nn.dit import positions
+
+# theirs -> ours
+_PAPER = {
+    "x_embedder.proj": "stem", "t_embedder.mlp.0": "time.0", "t_embedder.mlp.2": "time.2",
+    "y_embedder.embedding_table": "label", "final_layer.adaLN_modulation.1": "modulation", "final_layer.linear": "out",
+}  # fmt: skip
+_PAPER_BLOCK = {
+    "attn.qkv": "qkv", "attn.proj": "mix", "mlp.fc1": "mlp.0", "mlp.fc2": "mlp.2", "adaLN_modulation.1": "modulation",
+}  # fmt: skip
+_DIFFUSERS = {"pos_embed.proj": "stem", "proj_out_1": "modulation", "proj_out_2": "out"}
+_DIFFUSERS_BLOCK = {
+    "attn1.to_q": "q", "attn1.to_k": "k", "attn1.to_v": "v", "attn1.to_out.0": "mix",
+    "ff.net.0.proj": "mlp.0", "ff.net.2": "mlp.2", "norm1.linear": "modulation",
+}  # fmt: skip
+# every block there has its own copy of what is one for the network here
+_EMBEDDERS = {
+    "norm1.emb.timestep_embedder.linear_1": "time.0", "norm1.emb.timestep_embedder.linear_2": "time.2",
+    "norm1.emb.class_embedder.embedding_table": "label",
+}  # fmt: skip
+
+
+def from_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of the paper's DiT as that of our `DiT`.
+
+    Raises:
+        FromNoiseError: a name that this architecture does not have, or places that are not `positions`.
+    """
+    ours = {}
+    for key, value in _without_places(state, "pos_embed").items():
+        layer, number, kind = _split(key, "blocks")
+        name = _PAPER.get(layer) if number is None else _PAPER_BLOCK.get(layer)
+        ours[_ours(key, name, number, kind)] = value
+    return _cosines_swapped(ours)
+
+
+def to_dit(state: Mapping[str, Tensor], grid: int) -> dict[str, Tensor]:
+    """The inverse of `from_dit`.
+
+    Args:
+        grid: patches along a side of the image, for which their file holds the places (16 for 256x256).
+    """
+    theirs = {"pos_embed": positions(grid, grid, len(state["stem.weight"])).to(state["stem.weight"])[None]}
+    for key, value in _cosines_swapped(state).items():
+        layer, number, kind = _split(key, "blocks")
+        back = _inverse(_PAPER if number is None else _PAPER_BLOCK)
+        theirs[_joined("blocks", number, back[layer], kind)] = value
+    return theirs
+
+
+def from_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a DiTTransformer2DModel as that of our `DiT`.
+
+    Raises:
+        FromNoiseError: a name that this architecture does not have, places that are not `positions`, or blocks that are
+            told different times or labels, which their own files never are.
+    """
+    ours: dict[str, Tensor] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in _without_places(state, "pos_embed.pos_embed").items():
+        layer, number, kind = _split(key, "transformer_blocks")
+        if number is not None and layer in _EMBEDDERS:
+            if not torch.equal(value, state[f"transformer_blocks.0.{layer}.{kind}"]):
+                raise FromNoiseError(f"{key} is not that of block 0: here one embedding serves every block")
+            ours[f"{_EMBEDDERS[layer]}.{kind}"] = value
+            continue
+        name = _DIFFUSERS.get(layer) if number is None else _DIFFUSERS_BLOCK.get(layer)
+        if name in ("q", "k", "v"):
+            parts.setdefault(f"blocks.{number}.qkv.{kind}", {})[name] = value
+        else:
+            ours[_ours(key, name, number, kind)] = value
+    for name, found in parts.items():
+        ours[name] = torch.cat([found[part] for part in "qkv"])
+    return _cosines_swapped(ours)
+
+
+def to_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_diffusers_dit`; the places are no part of their files."""
+    numbers = {number for key in state if (number := _split(key, "blocks")[1]) is not None}
+    theirs: dict[str, Tensor] = {}
+    plain, block, embedders = _inverse(_DIFFUSERS), _inverse(_DIFFUSERS_BLOCK), _inverse(_EMBEDDERS)
+    for key, value in _cosines_swapped(state).items():
+        layer, number, kind = _split(key, "blocks")
+        if layer == "qkv":
+            for part, third in zip("qkv", value.chunk(3), strict=True):
+                theirs[_joined("transformer_blocks", number, block[part], kind)] = third
+        elif number is None and layer in embedders:
+            theirs |= {_joined("transformer_blocks", i, embedders[layer], kind): value for i in numbers}
+        else:
+            theirs[_joined("transformer_blocks", number, (plain if number is None else block)[layer], kind)] = value
+    return theirs
+
+
+def _split(key: str, blocks: str) -> tuple[str, str | None, str]:
+    """(layer, number of the block or None, "weight" or "bias")."""
+    layer, _, kind = key.rpartition(".")
+    m = re.fullmatch(rf"{blocks}\.(\d+)\.(.*)", layer)
+    return (m[2], m[1], kind) if m else (layer, None, kind)
+
+
+def _joined(blocks: str, number: str | None, layer: str, kind: str) -> str:
+    return f"{layer}.{kind}" if number is None else f"{blocks}.{number}.{layer}.{kind}"
+
+
+def _ours(key: str, name: str | None, number: str | None, kind: str) -> str:
+    if name is None:
+        raise FromNoiseError(f"{key!r} is no parameter of a DiT")
+    return _joined("blocks", number, name, kind)
+
+
+def _inverse(names: Mapping[str, str]) -> dict[str, str]:
+    return {ours: theirs for theirs, ours in names.items()}
+
+
+def _without_places(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The rest of the state, when its places are ours."""
+    places = state.get(name)
+    if places is not None:
+        side = round(places.shape[1] ** 0.5)
+        own = positions(side, side, places.shape[2])
+        # a thousandth is what half precision loses; another order of the places is off by 1
+        if own.shape != places.shape[1:] or (places[0].cpu() - own).abs().max() > 1e-3:
+            raise FromNoiseError(f"{name} is not the sines and cosines of the patches' columns and rows")
+    return {key: value for key, value in state.items() if key != name}
+
+
+def _cosines_swapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """[cos, sin] of the time <-> [sin, cos]: the columns of the first layer."""
+    first = "time.0.weight"
+    return {key: torch.cat(value.chunk(2, 1)[::-1], 1) if key == first else value for key, value in state.items()}

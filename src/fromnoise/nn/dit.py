@@ -1,0 +1,142 @@
+"""The diffusion transformer, DiT, with adaLN-Zero blocks."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.nn._layers import attended, init_fan_avg, zeroed
+from fromnoise.nn._told import Told
+from fromnoise.registry import register
+
+_SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}  # depth, width, heads
+
+
+def positions(rows: int, cols: int, width: int) -> Tensor:
+    """[sin(x f), cos(x f), sin(y f), cos(y f)], f_i = 10000^(-4i/width), i = 0..width/4 - 1: [rows * cols, width].
+
+    x is a patch's column and y its row, rows one after the other; float64, on the CPU.
+    """
+    quarter = width // 4
+    place = torch.arange(max(rows, cols), dtype=torch.float64, device="cpu")
+    frequency = 10000 ** (-torch.arange(quarter, dtype=torch.float64, device="cpu") / quarter)
+    angle = place[:, None] * frequency
+    along = torch.cat([angle.sin(), angle.cos()], 1)
+    x, y = along[None, :cols].expand(rows, -1, -1), along[:rows, None].expand(-1, cols, -1)
+    return torch.cat([x, y], 2).flatten(0, 1)
+
+
+def _modulated(h: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+    """(1 + scale) norm(h) + shift: [N, T, width], [N, 1, width] twice."""
+    return torch.addcmul(shift, F.layer_norm(h, h.shape[-1:], eps=eps), 1 + scale)
+
+
+class Block(nn.Module):
+    """h <- h + g_1 attention((1 + s_1) norm(h) + b_1); y = h + g_2 mlp((1 + s_2) norm(h) + b_2).
+
+    h, y: [N, T, width], emb: [N, width] (already through SiLU); b_1, s_1, g_1, b_2, s_2, g_2 = W emb, where W starts at
+    zero (adaLN-Zero), so that a fresh block is the identity.
+    """
+
+    def __init__(self, width: int, heads: int, eps: float):
+        super().__init__()
+        self.heads, self.eps = heads, eps
+        self.modulation = nn.Linear(width, 6 * width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.mix = nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(emb)[:, None].chunk(6, 2)
+        seen = _modulated(h, shift1, scale1, self.eps)
+        h = torch.addcmul(h, gate1, self.mix(attended(self.qkv(seen), self.heads)))
+        return torch.addcmul(h, gate2, self.mlp(_modulated(h, shift2, scale2, self.eps)))
+
+
+@register("dit")
+class DiT(Told):
+    """F(x, t, label): [N, in_channels, H, W], [N], [N] -> [N, out_channels, H, W].
+
+    Squares of `patch` x `patch` pixels are the tokens; a fixed vector of its place is added to each, so that images of
+    any size that `patch` divides can be shown. A fresh network's output is zero.
+    `DiT(in_channels=4, out_channels=8, size="XL", classes=1000, null_label=True)` is DiT-XL/2: 674,834,720 parameters,
+    and 675,129,632 as their code counts, which holds the places of latents of 32x32 as parameters that are not trained.
+    Source: Peebles and Xie 2023, and the initialisation of their code.
+
+    Args:
+        in_channels: channels of the image.
+        out_channels: channels of the output; None means those of the image.
+        size: the published depth, width and heads: S 12, 384, 6; B 12, 768, 12; L 24, 1024, 16; XL 28, 1152, 16.
+        depth: number of blocks; this and the next two go before `size`.
+        width: of a token; divisible by `heads`, and by 4 for its place.
+        heads: attention heads.
+        patch: side of a token's square.
+        time_features: width of the sinusoidal embedding of the time.
+        time_endpoint: whether the lowest frequency is exactly 1/10000 (diffusers) or one step short of it (the paper's
+            code).
+        eps: layer normalisation.
+        classes: number of labels, for a network that is told one: F(x, time, label), label [N] in 0..classes - 1.
+        null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
+            guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
+
+    Raises:
+        FromNoiseError: no size is given, or the width does not divide; in `forward`, when a side is not divisible by
+            `patch`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int | None = None,
+        size: Literal["S", "B", "L", "XL"] | None = None,
+        depth: int | None = None,
+        width: int | None = None,
+        heads: int | None = None,
+        patch: int = 2,
+        time_features: int = 256,
+        time_endpoint: bool = False,
+        eps: float = 1e-6,
+        classes: int | None = None,
+        null_label: bool = False,
+    ):
+        published = _SIZES[size] if size else (None, None, None)
+        depth, width, heads = (own or usual for own, usual in zip((depth, width, heads), published, strict=True))
+        if depth is None or width is None or heads is None:
+            raise FromNoiseError(f"a DiT needs a size ({', '.join(_SIZES)}), or depth, width and heads")
+        if width % heads or width % 4:
+            raise FromNoiseError(f"a DiT's width must be divisible by 4 and by its {heads} heads; {width} is not")
+        super().__init__(patch, time_features, time_endpoint, width, classes, null_label)
+        self.patch, self.eps = patch, eps
+        self.stem = nn.Conv2d(in_channels, width, patch, stride=patch)
+        self.blocks = nn.ModuleList(Block(width, heads, eps) for _ in range(depth))
+        self.modulation = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, (out_channels or in_channels) * patch**2)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        self.apply(init_fan_avg)
+        nn.init.xavier_uniform_(self.stem.weight.flatten(1))  # as the linear layer on a patch that it is
+        for module in (*self.time, self.label):
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+        for module in self.modules():
+            if isinstance(module, Block):
+                zeroed(module.modulation)
+        zeroed(self.modulation)
+        zeroed(self.out)
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        self.check_size(x.shape[-2:])
+        n, rows, cols = len(x), x.shape[2] // self.patch, x.shape[3] // self.patch
+        emb = self.told(time, label, self.stem.weight.dtype)
+        h = self.stem(x).flatten(2).mT
+        # in the weights' type: under autocast the sum of the blocks stays float32
+        h = h + positions(rows, cols, h.shape[2]).to(self.stem.weight)
+        for block in self.blocks:
+            h = block(h, emb)
+        shift, scale = self.modulation(emb)[:, None].chunk(2, 2)
+        h = self.out(_modulated(h, shift, scale, self.eps))
+        squares = h.view(n, rows, cols, self.patch, self.patch, -1)
+        return squares.permute(0, 5, 1, 3, 2, 4).reshape(n, -1, *x.shape[2:])
