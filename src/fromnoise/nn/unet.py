@@ -16,6 +16,7 @@ from fromnoise.nn._layers import (
     StridedDown,
     StridedDown4,
     TransposedUp4,
+    check_size,
     double,
     half,
     init_fan_avg,
@@ -191,12 +192,8 @@ class UNet(nn.Module):
         zeroed(self.out)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """Every side must be a multiple of the down-sampling; else one line that names the nearest size that is."""
-        if any(side % self.factor or side < self.factor for side in size):
-            given = "x".join(map(str, size))
-            fits = "x".join(str(max(self.factor, round(side / self.factor) * self.factor)) for side in size)
-            raise FromNoiseError(f"images of {given} do not fit: the network needs sides divisible by {self.factor}; "
-                                 f"{fits} fits")  # fmt: skip
+        """Raises FromNoiseError, with a size that fits, where a side is not a multiple of the down-sampling."""
+        check_size(size, self.factor)
 
     def _embed(self, features: Tensor, label: Tensor | None) -> Tensor:
         """The time vector, with the label's added before its last SiLU."""
