@@ -170,6 +170,13 @@ MUTANTS: list[tuple[str, ...]] = [
     ("nn/dit.py", "eps=eps), 1 + scale)", "eps=eps), scale)"),
     ("nn/dit.py", "zeroed(module.modulation)", "pass"),
     ("nn/dit.py", "permute(0, 5, 1, 3, 2, 4)", "permute(0, 5, 1, 4, 2, 3)"),
+    # autoencoders
+    ("nn/kl_autoencoder.py", "torch.expm1(v) - v)", "torch.expm1(v) + v)"),
+    ("nn/kl_autoencoder.py", "torch.exp(log_var / 2) * noise", "torch.exp(log_var) * noise"),
+    ("nn/vq_autoencoder.py", "- 2 * flat @ codes.T", "- flat @ codes.T"),
+    ("nn/vq_autoencoder.py", "z + (e - z).detach()", "e"),
+    ("nn/vq_autoencoder.py", "codebook + 0.25 * commitment", "0.25 * codebook + commitment"),
+    ("nn/_coder.py", "self.decoder(self.post_quant_conv(z))", "self.decoder(z)"),
     # mutants that no test can notice
     ("samplers/ancestral.py", "(step.mean if s.is_clean else step.sample(noise()))", "step.sample(noise())",
      "the variance of the step to the clean level is 0 without a chain: the noise is multiplied by 0"),

@@ -31,7 +31,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "langevin.py": ["tests/test_langevin.py", "tests/test_verify.py"],
     "samplers/annealed": ["tests/test_langevin.py", "tests/contracts/test_samplers.py"],
     "likelihood/_ode.py": ["tests/test_flow.py"],
-    "nn/dit.py": ["tests/nn/test_dit.py", "tests/reference/test_dit_weights.py"],
+    "nn/": ["tests/nn", "tests/reference/test_dit_weights.py", "tests/reference/test_autoencoder_weights.py"],
     "flow.py": ["tests/test_flow.py", "tests/test_verify.py"],
 }
 

@@ -1,4 +1,4 @@
-"""Networks: plain torch modules F(x, time), which know nothing of diffusion."""
+"""Networks: plain torch modules, F(x, time) and autoencoders, which know nothing of diffusion."""
 
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry

@@ -7,7 +7,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.nn._norm import GroupNormSiLU
+
+
+def check_size(size: tuple[int, ...] | torch.Size, factor: int) -> None:
+    """Every side must be a multiple of the down-sampling; else one line that names the nearest size that is.
+
+    Raises:
+        FromNoiseError: a side is not.
+    """
+    if any(side % factor or side < factor for side in size):
+        given = "x".join(map(str, size))
+        fits = "x".join(str(max(factor, round(side / factor) * factor)) for side in size)
+        raise FromNoiseError(
+            f"images of {given} do not fit: the network needs sides divisible by {factor}; {fits} fits"
+        )
 
 
 def sinusoidal(time: Tensor, width: int, endpoint: bool = True) -> Tensor:
@@ -55,6 +70,7 @@ class ResidualBlock(nn.Module):
     layers is that of DDPM's code, not the one Sedykh 2.2.3 describes.
 
     Args:
+        width: of emb; None for a block that is told nothing: the term W emb is left out.
         scale_shift: emb scales and shifts the second norm, (1 + W_1 emb) norm(h) + W_2 emb, in place of the addition
             (improved DDPM's code; "adaptive group normalisation" of Dhariwal and Nichol 2021).
         resize: applied to both branches, before the first convolution: `half` or `double` (their "resblock_updown").
@@ -64,10 +80,10 @@ class ResidualBlock(nn.Module):
         self,
         c_in: int,
         c_out: int,
-        width: int,
+        width: int | None,
         groups: int,
         eps: float,
-        dropout: float,
+        dropout: float = 0.0,
         scale_shift: bool = False,
         resize: Callable[[Tensor], Tensor] | None = None,
     ):
@@ -75,19 +91,21 @@ class ResidualBlock(nn.Module):
         self.scale_shift, self.resize = scale_shift, resize
         self.norm1 = GroupNormSiLU(groups, c_in, eps)
         self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
-        self.time = nn.Linear(width, 2 * c_out if scale_shift else c_out)
+        self.time = None if width is None else nn.Linear(width, 2 * c_out if scale_shift else c_out)
         self.norm2 = GroupNormSiLU(groups, c_out, eps, silu=not scale_shift)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
         self.shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
-    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         h = self.norm1(x)
         if self.resize is not None:
             h, x = self.resize(h), self.resize(x)
         h = self.conv1(h)
-        told = self.time(emb)[:, :, None, None]
-        if self.scale_shift:
+        told = None if self.time is None else self.time(emb)[:, :, None, None]
+        if told is None:
+            h = self.norm2(h)
+        elif self.scale_shift:
             scale, shift = told.chunk(2, 1)
             h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
         else:

@@ -5,11 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.nn._layers import sinusoidal
+from fromnoise.nn._layers import check_size, sinusoidal
 
 
 class Told(nn.Module):
-    """emb = silu(W_2 silu(W_1 sinusoidal(time)) + E[label]): [N], [N] -> [N, width].
+    """emb = silu(W_2 silu(W_1 sinusoidal(time)) + E[label] + the same of a strength): [N], [N] -> [N, width].
 
     Args:
         factor: every side of an image must be a multiple of it.
@@ -19,6 +19,7 @@ class Told(nn.Module):
         classes: number of labels, 0..classes - 1, or None.
         null_label: whether there is one label more, number `classes`, that stands for none. The attribute of that name
             is its number, or None.
+        strength: whether it is told a second number, [N] in [0, 1000], by layers like the time's.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Told(nn.Module):
         width: int,
         classes: int | None,
         null_label: bool,
+        strength: bool = False,
     ):
         super().__init__()
         self.factor = factor
@@ -36,29 +38,34 @@ class Told(nn.Module):
         self.time = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.classes, self.null_label = classes, classes if null_label else None
         self.label = nn.Embedding(classes + null_label, width) if classes else None
+        self.strength = None
+        if strength:
+            self.strength = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width))
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """Every side must be a multiple of `factor`; else one line that names the nearest size that is."""
-        if any(side % self.factor or side < self.factor for side in size):
-            given = "x".join(map(str, size))
-            fits = "x".join(str(max(self.factor, round(side / self.factor) * self.factor)) for side in size)
-            raise FromNoiseError(f"images of {given} do not fit: the network needs sides divisible by {self.factor}; "
-                                 f"{fits} fits")  # fmt: skip
+        """Raises FromNoiseError, with a size that fits, where a side is not a multiple of `factor`."""
+        check_size(size, self.factor)
 
-    def told(self, time: Tensor, label: Tensor | None, dtype: torch.dtype) -> Tensor:
+    def told(self, time: Tensor, label: Tensor | None, dtype: torch.dtype, strength: Tensor | None = None) -> Tensor:
         """The vector; a call without a label means the null label.
 
         Args:
             dtype: of the weights; the sinusoids are computed in float32.
 
         Raises:
-            FromNoiseError: a label is missing, or the network knows none.
+            FromNoiseError: a label or a strength is missing, or the network knows none.
         """
-        features = sinusoidal(time, self.time_features, self.time_endpoint).to(dtype)
+        h = self.time[:3](self._features(time, dtype))
         if label is None and self.null_label is not None:
-            label = torch.full((len(features),), self.null_label, device=features.device)
-        if (self.label is None) != (label is None):
-            raise FromNoiseError("this network needs a label" if label is None else "this network knows no labels")
-        if self.label is None or label is None:
-            return self.time(features)
-        return F.silu(self.time[:3](features) + self.label(label))
+            label = torch.full((len(h),), self.null_label, device=h.device)
+        for what, layer, given in (("label", self.label, label), ("strength", self.strength, strength)):
+            if (layer is None) != (given is None):
+                raise FromNoiseError(f"this network needs a {what}" if layer else f"this network knows no {what}s")
+        if self.label is not None and label is not None:
+            h = h + self.label(label)
+        if self.strength is not None and strength is not None:
+            h = h + self.strength(self._features(strength, dtype))
+        return F.silu(h)
+
+    def _features(self, number: Tensor, dtype: torch.dtype) -> Tensor:
+        return sinusoidal(number, self.time_features, self.time_endpoint).to(dtype)

@@ -1,57 +1,20 @@
 """The U-Net of DDPM and of the thesis, one class."""
 
-from collections.abc import Callable, Iterator
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.nn._layers import (
-    CenteredDown,
-    NearestUp,
-    ResidualBlock,
-    SelfAttention,
-    StridedDown,
-    StridedDown4,
-    TransposedUp4,
-    double,
-    half,
-    init_fan_avg,
-    zeroed,
-)
+from fromnoise.errors import FromNoiseError
+from fromnoise.nn._down import Level, Parts, Resample, WayDown, levels
+from fromnoise.nn._layers import ResidualBlock, SelfAttention, init_fan_avg, zeroed
 from fromnoise.nn._norm import GroupNormSiLU
-from fromnoise.nn._told import Told
 from fromnoise.registry import register
-
-Resize = Callable[[Tensor], Tensor]
-Resampler = Callable[[int, int], nn.Module]
-
-
-class _Level(nn.Module):
-    """The blocks of one resolution, and the step to the next where there is one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.blocks, self.attention = nn.ModuleList(), nn.ModuleList()
-        self.resample: nn.Module | None = None
-
-    def resized(self, h: Tensor, emb: Tensor) -> Tensor:
-        """At the resolution of the next level."""
-        assert self.resample is not None
-        return self.resample(h, emb) if isinstance(self.resample, ResidualBlock) else self.resample(h)
-
-    def units(self) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """(residual block, attention) in order."""
-        return zip(self.blocks, self.attention, strict=True)
-
-
-def _levels(modules: nn.ModuleList) -> list[_Level]:
-    return cast("list[_Level]", list(modules))
 
 
 @register("unet")
-class UNet(Told):
+class UNet(WayDown):
     """F(x, t): [N, in_channels, H, W], [N] -> [N, out_channels, H, W].
 
     The defaults are DDPM's network for CIFAR-10 (35,746,307 parameters; Sedykh 2.2.3). With
@@ -83,6 +46,8 @@ class UNet(Told):
         null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
         patch: pixels are first folded into channels in squares of this side (1 leaves the image alone).
+        image_channels: of an image that the network is shown beside x, for super-resolution: F(x, t, image=, strength=)
+            with image [N, image_channels, H, W], and strength [N] in [0, 1000], which says how much it was augmented.
 
     Raises:
         FromNoiseError: in `forward`, when a side is not divisible by `patch` times the down-sampling.
@@ -105,70 +70,37 @@ class UNet(Told):
         time_width: int | None = None,
         time_endpoint: bool = True,
         head_channels: int | None = None,
-        resample: Literal["ddpm", "centered", "residual", "4x4"] = "ddpm",
+        resample: Resample = "ddpm",
         skips: Literal["blocks", "levels"] = "blocks",
         scale_shift: bool = False,
         classes: int | None = None,
         null_label: bool = False,
         patch: int = 1,
+        image_channels: int = 0,
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
-        super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label)
-        self.patch, self.skip_blocks = patch, skips == "blocks"
+        tells_strength = image_channels > 0
+        super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength)
+        self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
-
-        def block(c_in: int, c_out: int, resize: Resize | None = None) -> ResidualBlock:
-            return ResidualBlock(c_in, c_out, emb, groups, eps, dropout, scale_shift, resize)
-
-        def attention_of(c: int) -> SelfAttention:
-            return SelfAttention(c, c // head_channels if head_channels else heads, groups, eps)
-
-        def attend(c: int, factor: int) -> nn.Module:
-            return attention_of(c) if factor in attention else nn.Identity()
-
-        resamplers: dict[str, tuple[Resampler, Resampler]] = {
-            "ddpm": (StridedDown, NearestUp),
-            "centered": (CenteredDown, NearestUp),
-            "residual": (lambda a, b: block(a, b, half), lambda a, b: block(a, b, double)),
-            "4x4": (StridedDown4, TransposedUp4),
-        }
-        down, up = resamplers[resample]
-        changes_width = resample == "4x4"
-
-        self.stem = nn.Conv2d(in_channels * patch**2, widths[0], 3, padding=1)
-
-        self.down = nn.ModuleList()
-        c, joined = widths[0], [widths[0]]  # joined: widths of the maps that the way up will be given
-        for i, width in enumerate(widths):
-            level = _Level()
-            for _ in range(blocks):
-                level.blocks.append(block(c, width))
-                level.attention.append(attend(width, 2**i))
-                c = width
-                joined.append(c)
-            if i + 1 < len(widths):
-                after = widths[i + 1] if changes_width else c
-                level.resample = down(c, after)
-                c = after
-                joined.append(c)
-            self.down.append(level)
-
-        self.mid = nn.ModuleList([block(c, c), block(c, c)])
-        self.mid_attention = attention_of(c) if mid_attention else nn.Identity()
+        parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample)
+        joined = self._build_down((in_channels + image_channels) * patch**2, widths, blocks, parts, mid_attention)
+        _, up = parts.resamplers()
+        c = widths[-1]
 
         self.up = nn.ModuleList()
         for i, width in reversed(list(enumerate(widths))):
-            level = _Level()
+            level = Level()
             for j in range(blocks + self.skip_blocks):
                 if self.skip_blocks:
                     c += joined.pop()
                 elif j == 0 and i + 1 < len(widths):
                     c += width
-                level.blocks.append(block(c, width))
-                level.attention.append(attend(width, 2**i))
+                level.blocks.append(parts.block(c, width))
+                level.attention.append(parts.attend(width, 2**i))
                 c = width
             if i > 0:
-                after = widths[i - 1] if changes_width else c
+                after = widths[i - 1] if parts.resampling_widens else c
                 level.resample = up(c, after)
                 c = after
             self.up.append(level)
@@ -184,26 +116,24 @@ class UNet(Told):
                 zeroed(module.out)
         zeroed(self.out)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        label: Tensor | None = None,
+        image: Tensor | None = None,
+        strength: Tensor | None = None,
+    ) -> Tensor:
         self.check_size(x.shape[-2:])
-        emb = self.told(time, label, self.stem.weight.dtype)
+        if (image is None) == bool(self.image_channels):
+            raise FromNoiseError("this network needs an image" if image is None else "this network knows no image")
+        emb = self.told(time, label, self.stem.weight.dtype, strength)
+        if image is not None:
+            x = torch.cat([x, image.to(x.dtype)], 1)
         if self.patch > 1:
             x = F.pixel_unshuffle(x, self.patch)
-        h = self.stem(x)
-        skips = [h] if self.skip_blocks else []
-        for level in _levels(self.down):
-            for block, attention in level.units():
-                h = attention(block(h, emb))
-                if self.skip_blocks:
-                    skips.append(h)
-            if level.resample is not None:
-                if not self.skip_blocks:
-                    skips.append(h)
-                h = level.resized(h, emb)
-                if self.skip_blocks:
-                    skips.append(h)
-        h = self.mid[1](self.mid_attention(self.mid[0](h, emb)), emb)
-        for depth, level in enumerate(_levels(self.up)):
+        h, skips = self._walk_down(x, emb, self.skip_blocks)
+        for depth, level in enumerate(levels(self.up)):
             for j, (block, attention) in enumerate(level.units()):
                 if self.skip_blocks or (j == 0 and depth > 0):
                     h = torch.cat([h, skips.pop()], 1)

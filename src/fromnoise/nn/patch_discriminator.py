@@ -1,0 +1,52 @@
+"""PatchGAN: real or not, for every patch of an image."""
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.registry import register
+
+
+@register("patch-discriminator")
+class PatchDiscriminator(nn.Module):
+    """D(x): [N, in_channels, H, W] -> logits [N, 1, h, w], h = H/2^layers - 2 (each side rounded down).
+
+    Isola et al. 2017; with three layers a logit sees 70x70 pixels. Their batch normalisation is group normalisation
+    here: statistics of the batch change with accumulated gradients, with the share of each process, and between a
+    batch of real images and one of reconstructions; those of an example do not.
+
+    Args:
+        in_channels: channels of the image.
+        channels: width of the first layer; each further one doubles it, up to 8 times.
+        layers: how often the image is halved.
+        groups: group normalisation.
+
+    Raises:
+        FromNoiseError: in `forward`, when a side is below 3 * 2^layers, so that no logit is left.
+    """
+
+    def __init__(self, in_channels: int = 3, channels: int = 64, layers: int = 3, groups: int = 32):
+        super().__init__()
+        self.least = 3 * 2**layers
+        widths = [channels * min(2**i, 8) for i in range(layers + 1)]
+        parts: list[nn.Module] = [nn.Conv2d(in_channels, widths[0], 4, 2, 1), nn.LeakyReLU(0.2)]
+        for i in range(1, layers + 1):
+            parts.append(nn.Conv2d(widths[i - 1], widths[i], 4, 2 if i < layers else 1, 1))
+            parts += [GroupNormSiLU(groups, widths[i], silu=False), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, 1, 1))
+        for module in self.body:
+            if isinstance(module, nn.Conv2d) and module.bias is not None:  # their initialisation
+                nn.init.normal_(module.weight, 0, 0.02)
+                nn.init.zeros_(module.bias)
+
+    def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
+        """Raises FromNoiseError where a side is too small."""
+        if min(size) < self.least:
+            given = "x".join(map(str, size))
+            raise FromNoiseError(f"images of {given} are too small: the discriminator needs sides of {self.least} or "
+                                 "more; fewer layers need less")  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.check_size(x.shape[-2:])
+        return self.body(x)

@@ -1,0 +1,102 @@
+"""The autoencoder of latent diffusion whose decoder knows only the codes of a codebook."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fromnoise.nn._coder import Autoencoder, Shape
+from fromnoise.registry import register
+
+
+@register("vq-autoencoder")
+class VQAutoencoder(Autoencoder):
+    """x = D(e_k), k = argmin_k |E(x) - e_k|^2 at each place: images [N, C, H, W], latents [N, latent, H/f, W/f].
+
+    z = E(x) (Sedykh eq. 5.1) is left continuous, and `decode` quantises: diffusion works before the codebook, which
+    is then a part of the decoder, as in Rombach et al. 2022. Codes and their losses are those of van den Oord et al.
+    2017 and Esser et al. 2021. A code that no place chooses gets no gradient and would be lost for good, so the
+    codes are e_k = W c_k with one matrix W, learned with the c_k, that moves them all (Zhu et al. 2024, "SimVQ").
+
+    Args:
+        in_channels: channels of the image.
+        channels: width of the first level.
+        mult: width of each level in units of `channels`; every further level halves the image.
+        blocks: residual blocks in each level of the encoder (the decoder has one more).
+        latent: channels of the latents, and the width of a code.
+        codes: number of codes.
+        groups, eps: group normalisation.
+        mid_attention: self-attention between the two blocks at the lowest resolution.
+
+    Attributes:
+        factor: f, what the sides of the image are divided by.
+        latent_channels: `latent`.
+
+    Raises:
+        FromNoiseError: in `encode`, `usage` and `forward`, when a side is not divisible by `factor`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        channels: int = 128,
+        mult: tuple[int, ...] = (1, 2, 4, 4),
+        blocks: int = 2,
+        latent: int = 4,
+        codes: int = 512,
+        groups: int = 32,
+        eps: float = 1e-6,
+        mid_attention: bool = True,
+    ):
+        super().__init__(Shape(in_channels, channels, mult, blocks, groups, eps, mid_attention), latent, latent)
+        self.centers = nn.Parameter(torch.randn(codes, latent))
+        self.mixing = nn.Parameter(torch.eye(latent))
+
+    def codebook(self) -> Tensor:
+        """e_k = W c_k: [codes, latent], float32."""
+        with torch.autocast(self.mixing.device.type, enabled=False):
+            return self.centers.float() @ self.mixing.float().T
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """The number of the nearest code at each place: [N, latent, h, w] -> [N, h, w]."""
+        with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
+            codes, flat = self.codebook(), z.movedim(1, -1).flatten(0, -2).float()
+            distance = codes.square().sum(1) - 2 * flat @ codes.T  # |z|^2 is the same for every code
+            return distance.argmin(1).view(len(z), *z.shape[2:])
+
+    def quantise(self, z: Tensor) -> Tensor:
+        """e_k at each place, as z; the gradient goes to the codes."""
+        return F.embedding(self.nearest(z), self.codebook()).movedim(-1, 1).to(z.dtype)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """z = E(x), not quantised."""
+        return self._encoded(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """x = D(e_k), e_k the code that is nearest to z; the range is not clipped."""
+        return super().decode(self.quantise(z))
+
+    def usage(self, x: Tensor) -> Tensor:
+        """exp(-sum_k p_k log p_k), p_k the frequency of code k in images x: from 1, one code, to `codes`, all alike."""
+        with torch.no_grad():
+            count = torch.bincount(self.nearest(self.encode(x)).flatten(), minlength=len(self.centers))
+        return torch.special.entr(count / count.sum()).sum().exp()
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(D(z + sg[e - z]), mean |sg[z] - e|^2 + 0.25 mean |z - sg[e]|^2), sg[.] without gradient.
+
+        The gradient of the reconstruction passes to z as if the step to the code were not there ("straight through").
+
+        Args:
+            x: images.
+            noise: not used; the codes are no draw.
+
+        Returns:
+            reconstructions like x, and the penalty of each example, a mean over the elements of its latents, [N],
+            float32.
+        """
+        z = self.encode(x)
+        e = self.quantise(z)
+        codebook = (z.detach().float() - e.float()).square()
+        commitment = (z.float() - e.detach().float()).square()
+        penalty = (codebook + 0.25 * commitment).flatten(1).mean(1)
+        return super().decode(z + (e - z).detach()), penalty
