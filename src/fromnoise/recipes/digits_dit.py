@@ -1,4 +1,16 @@
-"""Handwritten digits by a transformer: `digits` with a small DiT in place of the U-Net, 8 minutes on two cores."""
+"""Handwritten digits by a transformer, DiT: 8 minutes of training on two cores; else as `digits`.
+
+A convolution knows from the start that pixels near one another belong together; a transformer must learn it, and until
+it has, its squares do not fit one another: for the first 8,000 images the samples are blocks, whatever the optimiser.
+These choices buy steps. They come from three runs on one thread of a shared machine, so they are first guesses:
+
+- *network*: squares of 4x4 pixels, 49 tokens, four blocks of width 192: 80 images a second. Six blocks made it 33 (with
+  AdamW; the machine was busier), and squares of 2x2 with blocks of width 128 cost twice as much for each image.
+- *optimiser* AdamW at 1.5e-3 and batches of 16. For as many images the loss was the same with batches of 32 at 1e-3,
+  and with Muon at 4e-3 and batches of 64 (0.23 after 6,500), whose own work takes a fourth of the time.
+- *averaging* 0.995: the last 200 steps.
+- *schedule*, *parameterisation*, *times* and *sampler* are those of `digits`, for its reasons.
+"""
 
 from fromnoise.recipes.digits import recipe as digits
 
@@ -6,8 +18,15 @@ recipe = digits.with_changes(
     {
         "recipe": "digits-dit",
         "expected": "most digits legible after 8 minutes on 2 cores without native bf16",
-        "reproduced": "not yet measured",
-        "network": {"name": "dit", "patch": 4, "width": 192, "depth": 6, "heads": 4, "classes": 10},
+        "reproduced": "about 56 of 64 legible after 38,112 images, 8 minutes on one core (by eye, guided by 2)",
+        "network": {"name": "dit", "patch": 4, "width": 192, "depth": 4, "heads": 6, "classes": 10},
         "train.minutes": 8,
+        "train.optimizer": "adamw",
+        "train.batch_size": 16,
+        "train.lr": 1.5e-3,
+        "train.warmup": 100,
+        "train.ema": 0.995,
+        "train.checkpoint_every": 1000,
+        "train.sample_every": 1000,
     }
 )
