@@ -1,5 +1,6 @@
 """The denoiser: a network, the schedule it was trained on, and what its output means."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,11 +11,28 @@ from torch import Tensor, nn
 from fromnoise import schedules
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
+from fromnoise.lowres import LowResolution
 from fromnoise.parameterize import Parameterization, Prediction, parameterization
 from fromnoise.schedules._base import Schedule
 from fromnoise.variance import Variance, variance
 
 Cond = dict[str, Tensor]
+
+
+class Codec(ABC):
+    """x -> z -> x, both batched: where a model's states are not images but latents."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """z = E(x) (Sedykh eq. 5.1)."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """x = D(z) (Sedykh eq. 5.2)."""
+
+    @abstractmethod
+    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of x, without the batch, from that of z."""
 
 
 class Denoiser(nn.Module):
@@ -30,6 +48,8 @@ class Denoiser(nn.Module):
             puts out twice the channels.
         shape: of one example, e.g. (3, 32, 32); samplers need it when only a number is asked for.
         class_names: of the labels, for people.
+        codec: for a model of latents: `sample` decodes what it draws.
+        low: for a model that enlarges images: how it is told them.
 
     Raises:
         FromNoiseError: an unknown name, or a parameterisation that a schedule without a last signal cannot have.
@@ -45,6 +65,8 @@ class Denoiser(nn.Module):
         variance: str | Variance = "fixed_large",
         shape: tuple[int, ...] | None = None,
         class_names: Sequence[str] = (),
+        codec: Codec | None = None,
+        low: LowResolution | None = None,
     ):
         super().__init__()
         self.network = network
@@ -53,6 +75,7 @@ class Denoiser(nn.Module):
         self.variance = _variance(variance)
         self.shape = tuple(shape) if shape else None
         self.class_names = tuple(class_names)
+        self.codec, self.low = codec, low
         if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
             raise FromNoiseError(
                 f"at the last level of {type(self.schedule).__name__} no signal is left, and "
@@ -93,6 +116,20 @@ class Denoiser(nn.Module):
     def usual_cond(self, indices: Sequence[int]) -> Cond | None:
         """What samples of these numbers are told unless one says otherwise: every class equally often, in turn."""
         return {"label": torch.tensor(indices) % self.classes} if self.classes else None
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Of what `sample` returns, without the batch."""
+        return self.shape if self.codec is None or self.shape is None else self.codec.image_shape(self.shape)
+
+    def encoded(self, x: Tensor) -> Tensor:
+        """The state of an image: itself, or its latent; on the model's device, in the state's type."""
+        x = x.to(self.device, self.state_dtype)
+        return x if self.codec is None else self.codec.encode(x).to(self.state_dtype)
+
+    def decoded(self, x: Tensor) -> Tensor:
+        """Images from the last state: itself, or what the codec makes of it."""
+        return x if self.codec is None else self.codec.decode(x)
 
     def placed(self, cond: Cond | None) -> Cond | None:
         """Conditions on the model's device."""

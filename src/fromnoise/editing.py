@@ -38,7 +38,7 @@ def encode(
         FromNoiseError: torchdiffeq is not installed.
     """
     low, high = _ends(denoiser)
-    x = x0.to(denoiser.device, denoiser.state_dtype)
+    x = denoiser.encoded(x0)
     with denoiser.evaluating():
         return solve(denoiser, like(low.alpha, x) * x, low, high, denoiser.placed(cond), rtol=rtol, atol=atol)
 
@@ -63,13 +63,13 @@ def decode(
     x = latent.to(denoiser.device, denoiser.state_dtype)
     with denoiser.evaluating(), torch.no_grad():
         x = solve(denoiser, x, high, low, denoiser.placed(cond), rtol=rtol, atol=atol)
-        return denoiser(x, low, denoiser.placed(cond)).x0
+        return denoiser.decoded(denoiser(x, low, denoiser.placed(cond)).x0)
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     """sin((1 - s) w)/sin w a + sin(s w)/sin w b, w the angle between them: between two latents, [n, ...].
 
-    A mixture of two normal draws would be too short by half in the middle, and no such latent is ever drawn.
+    The straight line between two independent normal draws is shorter by sqrt(2) in the middle, where no latent lies.
     Source: DDIM, appendix D.5.
 
     Args:
@@ -145,7 +145,7 @@ def image_to_image(
     done = []
     with denoiser.evaluating():
         for start in range(0, len(x0), batch_size):
-            x = x0[start : start + batch_size].to(denoiser.device, denoiser.state_dtype)
+            x = denoiser.encoded(x0[start : start + batch_size])
             indices, calls = range(start, start + len(x)), iter(range(2**62))
 
             def noise(indices: range = indices, calls: Iterator[int] = calls, x: Tensor = x) -> Tensor:
@@ -153,7 +153,9 @@ def image_to_image(
 
             told = {k: v[start : start + batch_size] for k, v in cond.items()} if cond else None
             start_from = diffuse(x, noise(), chain[0])
-            done.append(samplers.walk(denoiser, start_from, chain, sampler, noise, denoiser.placed(told)))
+            done.append(
+                denoiser.decoded(samplers.walk(denoiser, start_from, chain, sampler, noise, denoiser.placed(told)))
+            )
     return torch.cat(done)
 
 
@@ -190,6 +192,8 @@ class Inpaint(Sampler):
             raise FromNoiseError(f"inpainting needs at least 1 repeat, got {self.repeats}")
 
     def check(self, denoiser: Denoiser) -> None:
+        if denoiser.codec is not None:
+            raise FromNoiseError("a mask keeps pixels, and this is a model of latents")
         self.inner.check(denoiser)
 
     def step(
@@ -221,6 +225,8 @@ class Upscale(Wrapper):
     def __init__(self, denoiser: Denoiser, small: Tensor):
         super().__init__(denoiser)
         shape = denoiser.shape
+        if denoiser.codec is not None:
+            raise FromNoiseError("a small image says something of pixels, and this is a model of latents")
         if shape is None:
             raise FromNoiseError("this denoiser has no shape of its own, to which an image could be enlarged")
         self.factor = shape[-1] // small.shape[-1]

@@ -7,16 +7,25 @@ from typing import Any
 
 from torch import Tensor
 
-from fromnoise import nn, registry, schedules, storage
+from fromnoise import augmentations, nn, registry, schedules, storage
+from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose
+from fromnoise.lowres import LowResolution
+from fromnoise.nn._coder import Autoencoder
 from fromnoise.train.checkpoint import Checkpoints
 from fromnoise.variance import VARIANCES
 
-ABOUT, CLASSIFIER = "denoiser", "classifier"
-"""Files that say what the tensors beside them are."""
+ABOUT, CLASSIFIER, AUTOENCODER = "denoiser", "classifier", "autoencoder"
+"""Files that say what the tensors beside them are; a model of latents has its autoencoder in a folder of that name."""
+
+_MADE_BY = {
+    ABOUT: "train digits --out",
+    CLASSIFIER: "train-classifier RUN --out",
+    AUTOENCODER: "train-autoencoder digits-kl --out",
+}
 
 Warn = Callable[[str], None]
 
@@ -37,7 +46,19 @@ def describe(denoiser: Denoiser) -> dict[str, Any]:
         "variance": denoiser.variance.name,
         "shape": list(denoiser.shape) if denoiser.shape else None,
         "classes": list(denoiser.class_names),
-    }
+    } | _beside(denoiser)
+
+
+def _beside(denoiser: Denoiser) -> dict[str, Any]:
+    """What only some models have."""
+    found: dict[str, Any] = {}
+    if denoiser.low is not None:
+        found["low"] = {"factor": denoiser.low.factor, "augmentation": registry.spec(denoiser.low.augmentation)}
+    if denoiser.codec is not None:
+        if not isinstance(denoiser.codec, Autoencoded):
+            raise FromNoiseError(f"codec {type(denoiser.codec).__name__} cannot be saved; Autoencoded can")
+        found["codec"] = {"sha256": denoiser.codec.sha256, "scale": denoiser.codec.scale}
+    return found
 
 
 def save(denoiser: Denoiser, path: str | Path) -> None:
@@ -46,7 +67,10 @@ def save(denoiser: Denoiser, path: str | Path) -> None:
     Raises:
         FromNoiseError: network or schedule are not registered, or the folder cannot be written.
     """
-    _write(path, state(denoiser.network, denoiser.schedule), {ABOUT: describe(denoiser)})
+    about = describe(denoiser)
+    _write(path, state(denoiser.network, denoiser.schedule), {ABOUT: about})
+    if isinstance(denoiser.codec, Autoencoded):
+        save_autoencoder(denoiser.codec.network, Path(path) / AUTOENCODER)
 
 
 def load(
@@ -64,10 +88,12 @@ def load(
         warn: called with one line.
 
     Raises:
-        FromNoiseError: there is no model, or none that is whole.
+        FromNoiseError: there is no model, or none that is whole; or one of latents without its autoencoder.
     """
     folder = find(path, warn)
     about = _about(folder, ABOUT)
+    codec = _codec(folder, about["codec"], warn) if "codec" in about else None
+    low = about.get("low")
     network = nn.build(about["network"])
     shape = tuple(about["shape"]) if about["shape"] else None
     names = about.get("classes", ())  # files of before have none
@@ -75,7 +101,58 @@ def load(
     load_state(network, schedule, _weights(folder, ema))
     if precision is not None:
         choose(precision).prepare(network, inference=True)
-    return Denoiser(network, schedule, about["parameterization"], about["variance"], shape, names).eval()
+        if codec is not None:
+            choose(precision).prepare(codec.network, inference=True)
+    return Denoiser(
+        network,
+        schedule,
+        about["parameterization"],
+        about["variance"],
+        shape,
+        names,
+        codec,
+        LowResolution(low["factor"], augmentations.build(low["augmentation"])) if low else None,
+    ).eval()
+
+
+def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
+    """The autoencoder that a model of latents was trained with: beside it, or in its run."""
+    places = [folder / AUTOENCODER, folder.parent.parent / AUTOENCODER]
+    place = next((p for p in places if p.is_dir()), None)
+    if place is None:
+        raise FromNoiseError(
+            f"{folder}: a model of latents, and its autoencoder is missing: put its folder at {places[-1]}"
+        )
+    codec = Autoencoded(load_autoencoder(place, warn), about["scale"])
+    if codec.sha256 != about["sha256"]:
+        raise FromNoiseError(f"{place}: not the autoencoder that this model was trained with (hash {codec.sha256[:12]}, "
+                             f"not {about['sha256'][:12]}): put that one there")  # fmt: skip
+    return codec
+
+
+def describe_autoencoder(network: Autoencoder) -> dict[str, Any]:
+    """Everything but the weights, as JSON values from which `load_autoencoder` builds the same."""
+    return {"network": registry.spec(network)}
+
+
+def save_autoencoder(network: Autoencoder, path: str | Path) -> None:
+    """Write an autoencoder into a folder, as `save` writes a denoiser."""
+    _write(path, dict(network.state_dict()), {AUTOENCODER: describe_autoencoder(network)})
+
+
+def load_autoencoder(path: str | Path, warn: Warn = warnings.warn) -> Autoencoder:
+    """The autoencoder that `fromnoise train-autoencoder` trained into a folder; its averaged weights, float32.
+
+    Raises:
+        FromNoiseError: there is none, or none that is whole.
+    """
+    folder = find(path, warn, AUTOENCODER)
+    network = nn.build(_about(folder, AUTOENCODER)["network"])
+    own = f"{AUTOENCODER}."  # in a run its adversary's weights lie beside its own
+    weights = _weights(folder, ema=True)
+    weights = {k.removeprefix(own): v for k, v in weights.items() if k.startswith(own)} or weights
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 def describe_classifier(classifier: NoisyClassifier) -> dict[str, Any]:
@@ -115,8 +192,7 @@ def find(path: str | Path, warn: Warn = warnings.warn, kind: str = ABOUT) -> Pat
         storage.verify_folder(root)
         return root
     if not root.exists():
-        how = {ABOUT: "train digits --out", CLASSIFIER: "train-classifier RUN --out"}[kind]
-        raise FromNoiseError(f"{path}: no such run; train one with: fromnoise {how} {path}")
+        raise FromNoiseError(f"{path}: no such run; train one with: fromnoise {_MADE_BY[kind]} {path}")
     checkpoints = Checkpoints(root / "checkpoints")
     found = checkpoints.newest_whole(warn)
     if found is None:
@@ -132,7 +208,7 @@ def parameters(folder: Path) -> int:
 
 def _about(folder: Path, kind: str) -> dict[str, Any]:
     if not (folder / f"{kind}.json").exists():
-        other = ", ".join(sorted(p.stem for p in folder.glob("*.json") if p.stem in (ABOUT, CLASSIFIER)))
+        other = ", ".join(sorted(p.stem for p in folder.glob("*.json") if p.stem in _MADE_BY))
         raise FromNoiseError(f"{folder}: holds no {kind}" + (f" but a {other}" if other else ""))
     return storage.read_text(folder, kind)
 

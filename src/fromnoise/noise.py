@@ -26,6 +26,10 @@ class Stream(IntEnum):
     LIKELIHOOD = 6
     SPREAD = 7
     LABEL = 8
+    STRENGTH = 9
+    LOW_NOISE = 10
+    LATENT = 11
+    STAGE = 12
 
 
 class _Counted:

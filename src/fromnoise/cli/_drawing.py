@@ -31,7 +31,7 @@ def draw(
     """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call."""
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"--n and --batch-size must be at least 1, got {n} and {batch_size}")
-    with Bar("sampling", -(-n // batch_size) * choice.calls(model.denoiser)) as bar:
+    with Bar("sampling", -(-n // batch_size) * model.steps(choice)) as bar:
 
         def each(moment: samplers.Moment) -> None:
             bar.advance()
@@ -63,7 +63,7 @@ def animation(out: Path, model: Model, n: int, choice: Choice, seed: int) -> Ten
     def keep(moment: samplers.Moment) -> None:
         wanted.update(pictures.frame_steps(moment.total) if not wanted else ())
         if moment.index in wanted:
-            frames.append(as_grid(to_uint8(moment.x.cpu()), model, choice, side=56))
+            frames.append(as_grid(to_uint8(model.denoiser.decoded(moment.x).cpu()), model, choice, side=56))
 
     pixels = draw(model, n, choice, seed, batch_size=n, callback=keep)
     pictures.gif(frames, out)

@@ -63,8 +63,8 @@ class Bench:
         with processes.started(choose("fp32").device):
             with processes.first_alone():
                 images = _images(asked, found, split)
-                if found is not None and asked.samples is None and found.denoiser.shape != tuple(images.shape):
-                    one, other = ("x".join(map(str, s or ())) for s in (found.denoiser.shape, images.shape))
+                if found is not None and asked.samples is None and found.denoiser.image_shape != tuple(images.shape):
+                    one, other = ("x".join(map(str, s or ())) for s in (found.denoiser.image_shape, images.shape))
                     raise FromNoiseError(f"the model draws {one}, and the images of {images.name} are {other}")
                 name = asked.features or usual.features
                 options = {"weights": asked.weights} if asked.weights is not None else {}
@@ -93,9 +93,7 @@ class Bench:
         n = self.usual.n if n is None else n
         if n < 2 or batch_size < 1:
             raise FromNoiseError(f"--n must be at least 2 and --batch-size 1, got {n} and {batch_size}")
-        choice.steered(self.model.denoiser)  # what the model cannot serve is better known before the reference
-        choice.calls(self.model.denoiser)
-        choice.cond(self.model.denoiser, 1)
+        self.model.steps(choice)  # what the model cannot serve is better known before the reference
         self.warn(n)
         return evaluation.evaluate(
             self.model,
@@ -134,8 +132,7 @@ def _images(asked: Asked, found: Model | None, split: str) -> Images:
     if (found is None or found.config is None) and asked.data is None:
         raise FromNoiseError("this model has no configuration: name the reference with --data")
     changes: dict[str, Any] = {"split": split}
-    if found is not None and found.denoiser.shape is not None:
-        changes |= {"channels": found.denoiser.shape[0], "size": tuple(found.denoiser.shape[1:])}
+    shape = found.denoiser.image_shape if found is not None else None
     changes |= {"name": asked.data} if asked.data else {}
     changes |= {"root": asked.data_root} if asked.data_root else {}
-    return load(base.model_copy(update=changes), counter)
+    return load(base.at(shape, **changes) if shape else base.model_copy(update=changes), counter)

@@ -40,6 +40,10 @@ class Steered:
     """Classifier guidance: one made by `fromnoise train-classifier RUN`."""
     classifier_scale: Annotated[float, option("SCALE")] = 1.0
     """Of the classifier's gradient: 0 is off, 1 Bayes' rule."""
+    strength: Annotated[float | None, option("SHARE")] = None
+    """Of a cascade: how much what one stage draws is augmented before the next is told it, 0 to 1."""
+    truncated: Annotated[bool | None, option("True|False")] = None
+    """Of a cascade with noise: stop a stage at that strength, in place of finishing and noising anew."""
     ema: bool = True
     """The averaged weights, which is what papers report."""
     precision: Precision = "auto"
@@ -65,4 +69,6 @@ class Steered:
             classifier=io.load_classifier(self.classifier, self.precision) if self.classifier else None,
             classifier_scale=self.classifier_scale,
             label=self.label,
+            strength=self.strength,
+            truncated=self.truncated,
         )

@@ -91,9 +91,11 @@ class Edit:
         from fromnoise.data._images import to_uint8, to_unit
 
         model = runs.open_model(self.run, self.precision)
+        if model.denoiser.low is not None:
+            raise FromNoiseError(f"{self.run}: its model enlarges images; edit with a model that draws them whole")
         scale = self.guidance if self.guidance is not None else (None if self.label else 1.0)
         asked = runs.Asked(sampler=self.sampler, steps=self.steps, guidance=scale, label=self.label)
-        choice = runs.Choice.of(model.sampling, asked)
+        choice = model.choice(asked)
         if model.denoiser.classes and model.denoiser.null_label is None and self.label is None:
             raise FromNoiseError("this model must be told the class of the images: --class")
         given = to_unit(self._read(model))
@@ -110,7 +112,7 @@ class Edit:
 
         from fromnoise.data._folder import read_image
 
-        channels, *size = model.denoiser.shape or (3, 64, 64)
+        channels, *size = model.denoiser.image_shape or (3, 64, 64)
         whole = None if self.kind == "upscale" else (size[0], size[1])
         return torch.stack([read_image(path, channels, whole) for path in self.images])
 

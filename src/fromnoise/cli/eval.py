@@ -93,9 +93,7 @@ class Eval(Steered):
         which = self.metrics or None
         if self.samples is not None:
             return bench.given(self.samples, which)
-        from fromnoise.runs import Choice
-
-        choice = Choice.of(bench.model.sampling, self.asked())
+        choice = bench.model.choice(self.asked())
         seeds = range(self.seed, self.seed + self.seeds)
         return bench.drawn(choice, self.n, seeds, which, self.batch_size)
 

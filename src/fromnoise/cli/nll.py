@@ -81,12 +81,14 @@ class Nll:
             if other is not None and other.outputs > denoiser.variance.outputs:
                 raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")
         chain = denoiser.schedule.steps(self.steps, "uniform") if self.steps is not None else denoiser.schedule.chain
+        if denoiser.codec is not None or denoiser.low is not None:
+            what = "latents, whose bits are not those of images" if denoiser.codec else "what enlarges a small image"
+            raise FromNoiseError(f"bits per dimension are of images, and this is a model of {what}")
         shape = denoiser.shape or (0, 0, 0)
-        changes = {"size": shape[1:], "channels": shape[0]}
-        changes |= {"name": self.data} if self.data else {}
+        changes = {"name": self.data} if self.data else {}
         changes |= {"split": self.split} if self.split else {}
         changes |= {"root": self.data_root} if self.data_root else {}
-        images = load(config.data.model_copy(update=changes), counter)
+        images = load(config.data.at(shape, **changes), counter)
         for path in (self.out, self.figure):
             if path is not None:
                 writable(path)
@@ -139,8 +141,7 @@ class Nll:
         from fromnoise.train.labels import known
 
         shape = denoiser.shape or (0, 0, 0)
-        changes = {"size": shape[1:], "channels": shape[0]} | ({"root": self.data_root} if self.data_root else {})
-        images = load(data.model_copy(update=changes))
+        images = load(data.at(shape, **({"root": self.data_root} if self.data_root else {})))
         chosen = noise.permutation(self.seed + 1, 0, len(images))[: self.n].tolist()
         with Bar("variance", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
             pixels, labels = images.batch(chosen)

@@ -31,7 +31,7 @@ class Show:
 
         config = read_config(self.run)
         model = runs.open_model(self.run)
-        choice = runs.Choice.of(model.sampling)
+        choice = model.choice()
         folder = self.run / "pictures"
         grid, forward, film = (writable(folder / name) for name in ("samples.png", "forward.png", "denoising.gif"))
         schedule = model.denoiser.schedule

@@ -1,5 +1,7 @@
-"""Models made of models: latents."""
+"""Models made of models: latents and cascades."""
 
 from fromnoise.lazy import lazy_attributes
 
-__getattr__, __dir__ = lazy_attributes(__name__, Codec="latent", PCA="latent", Scaled="latent")
+__getattr__, __dir__ = lazy_attributes(
+    __name__, Autoencoded="autoencoded", PCA="latent", Scaled="latent", Stage="cascade", cascade="cascade:*"
+)

@@ -1,21 +1,9 @@
 """Codecs: diffusion on latents is diffusion on encode(x), decoded at the end."""
 
-from abc import ABC, abstractmethod
-
 import torch
 from torch import Tensor
 
-
-class Codec(ABC):
-    """x -> z -> x, both batched."""
-
-    @abstractmethod
-    def encode(self, x: Tensor) -> Tensor:
-        """z = E(x) (Sedykh eq. 5.1)."""
-
-    @abstractmethod
-    def decode(self, z: Tensor) -> Tensor:
-        """x = D(z) (Sedykh eq. 5.2)."""
+from fromnoise.denoise import Codec
 
 
 class Scaled(Codec):
@@ -38,6 +26,9 @@ class Scaled(Codec):
 
     def decode(self, z: Tensor) -> Tensor:
         return self.codec.decode(z / self.scale)
+
+    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.codec.image_shape(shape)
 
 
 class PCA(Codec):
@@ -64,3 +55,6 @@ class PCA(Codec):
 
     def decode(self, z: Tensor) -> Tensor:
         return (z.double() @ self.basis.T + self.mean).to(z.dtype).view(-1, *self.shape)
+
+    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(self.shape)

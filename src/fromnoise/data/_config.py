@@ -1,7 +1,8 @@
 """Which images, and how they are brought to the network's size."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,6 +20,9 @@ class DataConfig(BaseModel):
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop", description="crop: scale the shorter side, cut the middle; pad: keep the pixels, add a border "
         "of the corner's colour (larger images are scaled down first); stretch: ignore the proportions")  # fmt: skip
+    reduce: int = Field(
+        1, ge=1, description="then shrink by so much, to the means over squares: a cascade's small images"
+    )
     flip: bool = Field(False, description="mirror half of the examples left to right")
     workers: int = Field(2, ge=0, description="loader processes, used only by sets too large for memory")
     memory: int = Field(1024, ge=0, description="MB of uint8 images up to which a set is held in memory")
@@ -27,3 +31,13 @@ class DataConfig(BaseModel):
     def hw(self) -> tuple[int, int] | None:
         """(height, width), if the size is fixed."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    @property
+    def reduced(self) -> tuple[int, int] | None:
+        """(height, width) after `reduce`, if the size is fixed."""
+        return None if self.hw is None else (self.hw[0] // self.reduce, self.hw[1] // self.reduce)
+
+    def at(self, shape: Sequence[int], **changes: Any) -> "DataConfig":
+        """The same data as images of (C, H, W), and with other changes."""
+        c, h, w = shape
+        return self.model_copy(update={"channels": c, "size": (h * self.reduce, w * self.reduce), **changes})

@@ -44,7 +44,7 @@ class Feed:
         """(x_0 in [-1, 1], labels) for steps first, first + 1, ... without end."""
         source = self._in_memory(first) if self.images.in_memory else self._streamed(first)
         for step, (pixels, labels) in enumerate(source, start=first):
-            x0 = to_unit(pixels)
+            x0 = to_unit(pixels) if pixels.dtype == torch.uint8 else pixels  # latents are ready
             if self.flip:
                 coin = noise.uniform(self.seed, self.part, step, noise.Stream.TRAIN_FLIP) < 0.5
                 x0 = torch.where(coin.view(-1, 1, 1, 1), x0.flip(-1), x0)

@@ -12,6 +12,7 @@ from fromnoise.data._config import DataConfig
 from fromnoise.data._fit import to_array, to_size
 from fromnoise.data._folder import load_folder
 from fromnoise.data._images import Images, InMemory
+from fromnoise.data._reduce import reduced
 from fromnoise.errors import FromNoiseError, nearest
 
 Progress = Callable[[str, int], Callable[[], None]]
@@ -28,12 +29,12 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
         FromNoiseError: neither a data set nor a folder, or what the source raises.
     """
     if config.name.replace("_", "-") in data.names():
-        return _fitted(data.get(config.name)().load(config.root, config.split), config)
+        return reduced(_fitted(data.get(config.name)().load(config.root, config.split), config), config.reduce)
     folder = Path(config.name).expanduser()
     if folder.is_dir():
         if config.split != "train":
             raise FromNoiseError(f"{folder} is a folder, which has no test split: name the folder of the test images")
-        return load_folder(config, progress)
+        return reduced(load_folder(config, progress), config.reduce)
     if folder.exists():
         raise FromNoiseError(f"{folder} is a file; --data takes a folder of images or one of {', '.join(data.names())}")
     hint = nearest(config.name, data.names())

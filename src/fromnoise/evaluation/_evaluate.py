@@ -62,7 +62,7 @@ def evaluate(
     todo = [(parts, group) for parts in every for group in parts.groups(batch_size)]
     own = todo[processes.rank :: processes.world]
     processes.wait()  # nobody writes while others still look
-    length = choice.calls(model.denoiser)
+    length = model.steps(choice)
     total = sum(-(-len(group) * parts.size // batch_size) for parts, group in own) * length
     with nullcontext() if quiet else Bar(f"sampling {short(n)}", total) as bar:
         for parts, group in own:

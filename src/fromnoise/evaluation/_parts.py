@@ -31,8 +31,9 @@ class Parts:
 
     def __init__(self, parent: Path, model: Model, choice: Choice, seed: int, n: int, size: int = 100):
         self.model, self.choice, self.seed, self.n, self.size = model, choice, seed, n, size
-        weights = storage.digest(model.folder, "ema" if model.ema else "model")
+        *before, weights = model.digests()
         decides = {**choice.described(), "seed": seed, "weights": weights, "precision": model.precision, "size": size}
+        decides |= {"before": before} if before else {}
         key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = parent / f"samples-{key}"
 
@@ -75,13 +76,14 @@ class Parts:
             nonlocal calls
             calls += len(output)
 
-        hook = self.model.denoiser.network.register_forward_hook(count)
+        hooks = [d.network.register_forward_hook(count) for d in self.model.networks()]
         started = time.perf_counter()
         n, first = sum(map(self._wanted, parts)), parts[0] * self.size
         try:
             pixels = runs.draw(self.model, n, self.choice, self.seed, batch_size, first, callback)
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
         seconds = time.perf_counter() - started
         self.folder.mkdir(parents=True, exist_ok=True)
         for part, own in zip(parts, pixels.split(self.size), strict=True):

@@ -1,11 +1,10 @@
 """What samples are compared with, summarised once for each content and extractor."""
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from fromnoise import storage
+from fromnoise.data._hash import content_hash
 from fromnoise.data._images import Images
 from fromnoise.features._base import Extractor
 from fromnoise.metrics._compare import batches, summarise
@@ -19,16 +18,6 @@ class Reference:
 
     summary: Summary
     about: dict[str, Any]
-
-
-def content_hash(images: Images, callback: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of shape and pixels, in the order in which they are summarised."""
-    digest = hashlib.sha256(repr((len(images), tuple(images.shape))).encode())
-    for _, pixels in batches(images):
-        digest.update(pixels.contiguous().numpy().tobytes())
-        if callback is not None:
-            callback(len(pixels))
-    return digest.hexdigest()
 
 
 def reference(images: Images, name: str, extractor: Extractor, split: str = "train") -> Reference:

@@ -108,7 +108,7 @@ class Table(ABC):
         return sum(self._cost(c, batch_size) for c in self.cells)
 
     def _cost(self, cell: Cell, batch_size: int) -> float:
-        steps = cell.choice.calls(self.model.denoiser)
+        steps = self.model.steps(cell.choice)
         return cell.n / batch_size * (cell.choice.sampler.nfe(steps) or 50)
 
     def run(

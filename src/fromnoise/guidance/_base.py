@@ -14,6 +14,8 @@ class Wrapper(Denoiser):
             denoiser.variance,
             denoiser.shape,
             denoiser.class_names,
+            denoiser.codec,
+            denoiser.low,
         )
         self.inner = denoiser
         self.state_dtype = denoiser.state_dtype

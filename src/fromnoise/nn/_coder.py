@@ -3,6 +3,7 @@
 From residual blocks without a time vector, as Esser et al. 2021 (VQGAN) and Rombach et al. 2022 build them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,7 +110,7 @@ class Decoder(nn.Module):
         return self.out(self.norm(h))
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(nn.Module, ABC):
     """x -> z -> x: the two networks, each with a 1x1 convolution on the side of the latents.
 
     Args:
@@ -120,7 +121,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, shape: Shape, latent: int, outputs: int):
         super().__init__()
-        self.factor, self.latent_channels = 2 ** (len(shape.mult) - 1), latent
+        self.in_channels, self.factor, self.latent_channels = shape.in_channels, 2 ** (len(shape.mult) - 1), latent
         self.encoder, self.decoder = Encoder(shape, outputs), Decoder(shape, latent)
         self.quant_conv, self.post_quant_conv = nn.Conv2d(outputs, outputs, 1), nn.Conv2d(latent, latent, 1)
         self.apply(init_fan_avg)
@@ -137,6 +138,14 @@ class Autoencoder(nn.Module):
         """
         self.check_size(shape[-2:])
         return self.latent_channels, shape[-2] // self.factor, shape[-1] // self.factor
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """z = E(x), without a draw: [N, in_channels, H, W] -> [N, latent, H/f, W/f]."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """(reconstructions like x, the penalty on the latents of each example [N]); noise: of `latent_shape`."""
 
     def decode(self, z: Tensor) -> Tensor:
         """x = D(z): [N, latent, h, w] -> [N, in_channels, f h, f w]; the range is not clipped."""

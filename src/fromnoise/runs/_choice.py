@@ -22,6 +22,7 @@ class Asked:
         weaker: model for autoguidance.
         classifier, classifier_scale: for classifier guidance.
         label: of every sample, a class by name or number.
+        strength, truncated: of the augmentation between the stages of a cascade.
     """
 
     sampler: str | None = None
@@ -36,21 +37,34 @@ class Asked:
     classifier: NoisyClassifier | None = None
     classifier_scale: float = 1.0
     label: str | None = None
+    strength: float | None = None
+    truncated: bool | None = None
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Everything that decides how one model is sampled."""
+    """Everything that decides how a model is sampled, the stages before it in a cascade included.
+
+    Attributes:
+        sampler, steps, spacing: how to walk.
+        steering: how to steer.
+        label: of every sample; None is every class in turn.
+        strength, truncated: of the augmentation of what the model enlarges.
+        before: how what it enlarges is drawn.
+    """
 
     sampler: samplers.Sampler
     steps: int
     spacing: str
     steering: Steering = field(default_factory=Steering)
     label: str | None = None
+    strength: float = 0.0
+    truncated: bool = False
+    before: "Choice | None" = None
 
     @classmethod
-    def of(cls, usual: SampleConfig, asked: Asked | None = None) -> "Choice":
-        """What was asked for, and the rest as the recipe says."""
+    def of(cls, usual: SampleConfig, asked: Asked | None = None, before: "Choice | None" = None) -> "Choice":
+        """What was asked for, and the rest as the recipe says; `before` is how the stage before is sampled."""
         a = asked or Asked()
         sampler = samplers.build(({"name": a.sampler} if a.sampler else usual.sampler) | a.options)
         spacing = a.spacing or (None if a.sampler else usual.spacing) or sampler.usual_spacing
@@ -64,15 +78,20 @@ class Choice:
             classifier=a.classifier,
             classifier_scale=a.classifier_scale,
         )
-        return cls(sampler, usual.steps if a.steps is None else a.steps, spacing, steering, a.label)
+        return cls(
+            sampler,
+            usual.steps if a.steps is None else a.steps,
+            spacing,
+            steering,
+            a.label,
+            usual.strength if a.strength is None else a.strength,
+            usual.truncated if a.truncated is None else a.truncated,
+            before,
+        )
 
     def steered(self, denoiser: Denoiser) -> Denoiser:
         """The denoiser with its guidance and clipping."""
         return self.steering.around(denoiser)
-
-    def calls(self, denoiser: Denoiser) -> int:
-        """Steps of the sampler on this model's chain, which may have fewer distinct levels than were asked for."""
-        return denoiser.schedule.steps(self.steps, self.spacing).steps
 
     def cond(self, denoiser: Denoiser, n: int) -> Cond | None:
         """The class that was asked for, n times; None leaves the choice to the sampler."""
@@ -88,6 +107,9 @@ class Choice:
             "weaker": storage.fingerprint(s.weaker.network.state_dict()) if s.weaker else None,
             "classifier": storage.fingerprint(s.classifier.network.state_dict()) if s.classifier else None,
             "classifier_scale": s.classifier_scale if s.classifier else None,
+            "strength": self.strength or None,
+            "truncated": self.truncated or None,
+            "before": self.before.described() if self.before else None,
         }
         return {
             "sampler": registry.spec(self.sampler),

@@ -1,23 +1,51 @@
 """The configuration of a run, read without torch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import yaml
 
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
+    from fromnoise.recipes._config import RunConfig
     from fromnoise.recipes._recipe import Recipe
+
+    Config = TypeVar("Config", bound=RunConfig)
 
 
 def read_config(run: Path) -> "Recipe":
-    """The configuration of a run.
+    """The configuration of a diffusion model's run.
+
+    Raises:
+        FromNoiseError: no run is there, its config.yaml is not one, or something else was trained there.
+    """
+    from fromnoise.recipes._recipe import Recipe
+
+    return read(run, Recipe)
+
+
+def read(run: Path, wanted: "type[Config]") -> "Config":
+    """The configuration of a run of that class.
+
+    Raises:
+        FromNoiseError: as `read_config`.
+    """
+    config = read_any(run)
+    if not isinstance(config, wanted):
+        raise FromNoiseError(f"{run}: holds {config.what}, not {wanted.what}")
+    return config
+
+
+def read_any(run: Path) -> "RunConfig":
+    """The configuration of a run, whatever was trained there.
 
     Raises:
         FromNoiseError: no run is there, or its config.yaml is not one.
     """
-    from fromnoise.recipes._recipe import checked
+    from fromnoise.autoencoders._recipe import AutoencoderRecipe
+    from fromnoise.recipes._classifier import ClassifierConfig
+    from fromnoise.recipes._recipe import Recipe
 
     path = run / "config.yaml"
     if not run.exists():
@@ -34,4 +62,6 @@ def read_config(run: Path) -> "Recipe":
         raise FromNoiseError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
         raise FromNoiseError(f"{path}: not a configuration")
-    return checked(values)
+    kinds: tuple[type[RunConfig], ...] = (Recipe, AutoencoderRecipe, ClassifierConfig)
+    kind = values.get("kind", Recipe.model_fields["kind"].default)  # runs of before have none
+    return next((k for k in kinds if k.model_fields["kind"].default == kind), Recipe).checked(values)

@@ -1,19 +1,21 @@
 """A trained model, opened and sampled."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from fromnoise import io, samplers
+from fromnoise import io, samplers, storage
+from fromnoise.compose import cascade
+from fromnoise.compose.cascade import Stage
 from fromnoise.data._images import to_uint8
 from fromnoise.denoise import Denoiser
 from fromnoise.hardware import Precision
 from fromnoise.progress import say
 from fromnoise.recipes._recipe import Recipe, SampleConfig
-from fromnoise.runs._choice import Choice
+from fromnoise.runs._choice import Asked, Choice
 from fromnoise.runs._config import read_config
 
 
@@ -28,6 +30,7 @@ class Model:
         config: of the run; None for a model that was saved without one.
         ema: whether these are the averaged weights.
         precision: "fp32" or "bf16", in which the network computes.
+        before: the model of a cascade that draws what this one enlarges.
     """
 
     denoiser: Denoiser
@@ -36,6 +39,7 @@ class Model:
     config: Recipe | None
     ema: bool
     precision: str
+    before: "Model | None" = None
 
     @property
     def sampling(self) -> SampleConfig:
@@ -43,13 +47,53 @@ class Model:
         usual = self.config.sample if self.config else SampleConfig()
         return usual.model_copy(update={"steps": min(usual.steps, self.denoiser.schedule.chain.steps)})
 
+    def choice(self, asked: Asked | None = None) -> Choice:
+        """How it is sampled: what was asked for, and the rest as its recipe says; the stages before it likewise."""
+        before = self.before.choice(asked) if self.before else None
+        return Choice.of(self.sampling, asked, before)
+
+    def stages(self, choice: Choice) -> list[Stage]:
+        """The models of the cascade with their guidance, the smallest first; of a model alone, itself.
+
+        Raises:
+            FromNoiseError: guidance that a model cannot have, a class that it does not know, or stages that do not fit.
+        """
+        before = self.before.stages(choice.before) if self.before and choice.before else []
+        denoiser = choice.steered(self.denoiser)
+        own = Stage(denoiser, choice.sampler, choice.steps, choice.spacing, choice.strength, choice.truncated)
+        choice.cond(self.denoiser, 1)
+        found = [*before, own]
+        cascade.check(found)
+        return found
+
+    def steps(self, choice: Choice) -> int:
+        """Of the samplers of all stages, for one batch; chains may have fewer distinct levels than were asked for."""
+        return cascade.steps(self.stages(choice))
+
+    def networks(self) -> list[Denoiser]:
+        """The denoisers of all stages."""
+        return [*(self.before.networks() if self.before else []), self.denoiser]
+
+    def digests(self) -> list[str]:
+        """What the weights of all stages are."""
+        own = storage.digest(self.folder, "ema" if self.ema else "model")
+        return [*(self.before.digests() if self.before else []), own]
+
 
 def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> Model:
     """From a run, one of its checkpoints or a saved model; a damaged checkpoint is a warning.
 
+    Of a cascade's run the last stage, which knows the ones before it.
+
     Raises:
         FromNoiseError: there is no model, or none that is whole.
     """
+    if (path / "config.yaml").exists() and (stages := read_config(path).stages):
+        before: Model | None = None
+        for name in stages:
+            before = replace(open_model(path / name, precision, ema), before=before, path=path)
+        assert before is not None
+        return before
     run = path.parent.parent if path.parent.name == "checkpoints" else path
     config = read_config(run) if (run / "config.yaml").exists() or not path.exists() else None
     folder = io.find(path, lambda text: say(f"fromnoise: warning: {text}"))
@@ -73,17 +117,6 @@ def draw(
     Raises:
         FromNoiseError: a choice that the model cannot serve, before any network call; or samples that are not finite.
     """
-    denoiser = choice.steered(model.denoiser)
-    drawn = samplers.sample(
-        denoiser,
-        n,
-        choice.sampler,
-        choice.steps,
-        seed,
-        choice.cond(denoiser, n),
-        spacing=choice.spacing,
-        batch_size=batch_size,
-        first=first,
-        callback=callback,
-    )
+    cond = choice.cond(model.denoiser, n)
+    drawn = cascade.draw(model.stages(choice), n, seed, cond, batch_size=batch_size, first=first, callback=callback)
     return to_uint8(drawn.cpu())

@@ -1,31 +1,27 @@
 """A configuration becomes a run."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fromnoise import io, objectives, samplers, storage, times
-from fromnoise.data._images import Images, to_uint8
+from fromnoise import autoencoders, io, storage
 from fromnoise.data._load import load as load_images
-from fromnoise.denoise import Denoiser
 from fromnoise.hardware import choose
-from fromnoise.pictures import columns, grid
 from fromnoise.progress import Bar, counter, say
+from fromnoise.recipes._config import RunConfig
 from fromnoise.recipes._recipe import Recipe
-from fromnoise.runs._choice import Choice
-from fromnoise.train.diffusion import Diffusion
+from fromnoise.runs._jobs import JOBS, Job, Talk
 from fromnoise.train.distributed import Processes
-from fromnoise.train.labels import Labels
 from fromnoise.train.trainer import Trainer, Watcher
 
-_GRID = 16
 
-
-def train(config: Recipe, out: str | Path) -> int:
+def train(config: RunConfig, out: str | Path) -> int:
     """Train into the folder `out`, or go on with what is there; `fromnoise train` in Python.
+
+    A cascade is trained stage by stage, each into a folder of its own below `out`; a model of latents after its
+    autoencoder, which is trained into `out`/autoencoder unless one is there.
 
     Args:
         config: from `recipes.load(name).with_changes({...})`.
@@ -39,91 +35,107 @@ def train(config: Recipe, out: str | Path) -> int:
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    for name, part in _before(config, out):
+        talk = say if Processes().is_first else _silent
+        talk(f"{name}, into {out / name}")
+        if status := train(part, out / name):
+            return status
+    if isinstance(config, Recipe) and config.stages:
+        if Processes().is_first:
+            _write_config(config, out)
+            say(f"next: fromnoise sample {out} --n 64 --out {out.name}.png")
+        return 0
+    return _train_one(config, out)
+
+
+def _before(config: RunConfig, out: Path) -> list[tuple[str, RunConfig]]:
+    """What else is trained, and into which folder."""
+    if not isinstance(config, Recipe):
+        return []
+    if config.stages:
+        return [(name, config.stage(name)) for name in config.stages]
+    if config.latent is None or (out / io.AUTOENCODER / f"{io.AUTOENCODER}.json").exists():
+        return []
+    given = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
+    part = autoencoders.load(config.latent.autoencoder).with_changes(given | {"seed": config.seed})
+    return [(io.AUTOENCODER, part.with_changes({"precision": config.precision}))]
+
+
+def _train_one(config: RunConfig, out: Path) -> int:
     processes = Processes()
     hardware = choose(config.precision)
     with processes.started(hardware.device):
-        talk = say if processes.is_first else (lambda text: None)
+        talk = say if processes.is_first else _silent
         with processes.first_alone():
             images = load_images(config.data, counter if processes.is_first else None)
-        config = _with_classes(config, images, talk)
-        denoiser = config.build(images.shape)
-        denoiser.class_names = tuple(images.classes)
-        Choice.of(config.sample)  # a wrong option is better known now than at the first grid
+            job = JOBS[type(config)](config, images, out, hardware, talk)
         for note in images.notes:
             talk(f"fromnoise: warning: {note}")
-        watcher = _Watcher(config, denoiser, out)
+        watcher = _Watcher(job, out)
         trainer = Trainer(
-            task=Diffusion(
-                denoiser,
-                objectives.build(config.objective),
-                Labels(denoiser, images, config.train.label_dropout, config.seed),
-                config.seed,
-                times.build(config.times),
-            ),
-            images=images,
+            task=job.task,
+            images=job.images,
             config=config.train,
             seed=config.seed,
             folder=out,
             hardware=hardware,
             processes=processes,
-            about={io.ABOUT: io.describe(denoiser)},
+            about=job.about,
             watcher=Watcher(watcher.step, watcher.sample, lambda text: talk(f"fromnoise: warning: {text}")),
-            flip=config.data.flip,
+            flip=job.flip,
             workers=config.data.workers,
         )
         resumed = trainer.resume()
         if resumed and trainer.is_finished():
             talk(f"{out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
-            _what_next(talk, out)
+            talk(f"next: {job.next(out)}")
             return 0
         if processes.is_first:
-            storage.write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        count = sum(p.numel() for p in denoiser.network.parameters())
-        shape = "x".join(map(str, images.shape))
-        what = f"{len(images):,} images of {shape} from {images.name}"
+            _write_config(job.config, out)
+        count = sum(p.numel() for p in trainer.network.parameters())
+        shape = "x".join(map(str, job.images.shape))
+        what = f"{len(job.images):,} {job.noun} of {shape} from {images.name}"
         talk(f"{config.recipe}: {count:,} parameters, {what}, on {hardware.why}")
         if resumed:
             talk(f"going on after step {trainer.progress.step}")
-        watcher.start(trainer)
-        try:
-            stopped = trainer.run()
-        finally:
-            watcher.close()
-        if stopped:
-            again = f"fromnoise train {config.recipe} --out {out} --resume"
-            talk(f"stopped after step {trainer.progress.step}, nothing is lost; go on with: {again}")
-            return 128 + stopped
-        p = trainer.progress
-        talk(f"trained {p.step} steps, {p.images:,} images in {p.seconds / 60:.1f} minutes "
-             f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}")  # fmt: skip
-        _what_next(talk, out)
-        return 0
+        return _watched(trainer, watcher, talk)
 
 
-def _with_classes(config: Recipe, images: Images, talk: Callable[[str], None]) -> Recipe:
-    """A recipe whose network knows classes, made for those of the images; without them the model is told none."""
-    asked, there = config.network.get("classes"), len(images.classes)
-    if not asked or asked == there:
-        return config
-    if there > 1:
-        return config.with_changes({"network.classes": there})
-    talk(f"{images.name} has no classes (a sub-folder is one): the model is trained without labels")
-    return config.with_changes({"network.classes": None, "train.label_dropout": 0.0, "sample.guidance": 1.0})
+def _watched(trainer: Trainer, watcher: "_Watcher", talk: Talk) -> int:
+    """Run the trainer, and say how it ended."""
+    job, out = watcher.job, watcher.out
+    watcher.start(trainer)
+    try:
+        stopped = trainer.run()
+    finally:
+        watcher.close()
+    if stopped:
+        talk(f"stopped after step {trainer.progress.step}, nothing is lost; go on with the same command and --resume")
+        return 128 + stopped
+    p = trainer.progress
+    talk(f"trained {p.step} steps, {p.images:,} images in {p.seconds / 60:.1f} minutes "
+         f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}")  # fmt: skip
+    talk(f"next: {job.next(out)}")
+    return 0
 
 
-def _what_next(talk: Any, out: Path) -> None:
-    talk(f"next: fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}")
+def _write_config(config: RunConfig, out: Path) -> None:
+    storage.write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _silent(text: str) -> None:
+    """For processes that do not talk."""
 
 
 class _Watcher:
-    """The bar, and the sample grids while training."""
+    """The bar, and the pictures while training."""
 
-    def __init__(self, config: Recipe, denoiser: Denoiser, out: Path):
-        self.config, self.denoiser, self.out = config, denoiser, out
+    def __init__(self, job: Job, out: Path):
+        self.job, self.out = job, out
         self.bar: Bar | None = None
 
     def start(self, trainer: Trainer) -> None:
-        c, self.progress = self.config.train, trainer.progress
+        c, self.progress = self.job.config.train, trainer.progress
         by_steps = c.minutes is None
         self.bar = Bar("training", 60 * c.minutes if c.minutes else c.steps or 0, counts=by_steps)
         self.rate, self.shown = 0.0, 0.0
@@ -142,17 +154,13 @@ class _Watcher:
         self.bar.advance(done - self.bar.done, note)
 
     def _is_last(self, line: dict[str, Any]) -> bool:
-        c = self.config.train
+        c = self.job.config.train
         return line["step"] == c.steps or (c.minutes is not None and line["seconds"] >= 60 * c.minutes)
 
     def sample(self, step: int) -> None:
-        choice = Choice.of(self.config.sample)
-        denoiser = choice.steered(self.denoiser)
-        steps = min(choice.steps, 50, denoiser.schedule.chain.steps)  # a look in passing, not the final picture
-        drawn = samplers.sample(denoiser, _GRID, choice.sampler, steps, self.config.seed, spacing=choice.spacing)
         folder = self.out / "samples"
         folder.mkdir(exist_ok=True)
-        grid(to_uint8(drawn.cpu()), columns(_GRID, denoiser.classes)).save(folder / f"step-{step:08d}.png")
+        self.job.picture(folder / f"step-{step:08d}.png")
 
     def close(self) -> None:
         if self.bar is not None:

@@ -100,6 +100,7 @@ def sample(
     spacing: str | None = None,
     batch_size: int = 64,
     first: int = 0,
+    until: float | None = None,
     progress: bool = False,
 ) -> Tensor:
     """Draw samples: x_T from the schedule's prior, then one step of the sampler for each pair of levels.
@@ -123,10 +124,12 @@ def sample(
             usual one unless given.
         batch_size: samples that are denoised together.
         first: number of the first sample: samples `first` to `first + n - 1` of the seed.
+        until: log-SNR of a level to stop at, noisy, for what comes after (a truncated cascade).
         progress: show a bar with the time left.
 
     Returns:
-        float32 (float64 for oracles), [N, ...], images in [-1, 1] though not clipped to it.
+        float32 (float64 for oracles), [N, ...], images in [-1, 1] though not clipped to it; those of a model of latents
+        are decoded.
 
     Raises:
         FromNoiseError: unknown sampler or spacing, `steps` out of range, or a model that lacks what the sampler needs,
@@ -143,7 +146,11 @@ def sample(
         raise FromNoiseError(f"the number of samples and the batch size must be at least 1, got {n} and {batch_size}")
     steps = min(length, denoiser.schedule.chain.steps) if steps is None else steps
     chain = denoiser.schedule.steps(steps, spacing or sampler.usual_spacing)
+    chain = chain if until is None else chain.until(denoiser.schedule.at(until))
     sampler.check(denoiser)
+    if denoiser.low is not None and (cond is None or "image" not in cond):
+        raise FromNoiseError("this model enlarges images and must be told one: sample its cascade, or give cond "
+                             "what denoiser.low.told says of it")  # fmt: skip
     prior = denoiser.schedule.prior(chain[0])
     device, dtype = denoiser.device, denoiser.state_dtype
     starts = range(0, n, batch_size)
@@ -159,7 +166,8 @@ def sample(
                 return drawn.to(device, non_blocking=True)
 
             given = {k: v[start : start + batch_size] for k, v in cond.items()} if cond else None
-            part = denoiser.placed(given or denoiser.usual_cond(indices))
+            usual = denoiser.usual_cond(indices)
+            part = denoiser.placed((usual or {}) | (given or {}))
             x = noise()
             x = like(prior.mean, x) + like(torch.exp(prior.log_var / 2), x) * x
 
@@ -170,7 +178,7 @@ def sample(
                     bar.advance()
 
             x = walk(denoiser, x, chain, sampler, noise, part, each)
-            done.append(x)
+            done.append(x if until is not None else denoiser.decoded(x))
     return torch.cat(done)
 
 

@@ -176,10 +176,17 @@ class Chain(Sequence[Level]):
     """Strictly descending levels, clean last: what a sampler walks and what the bound is summed over (Friedman eq. 1).
 
     A sequence of scalar levels, the noisiest first; `levels` is the same as one batch.
+
+    Args:
+        levels: [n + 1].
+        clean: whether the last must be sigma = 0; only a chain that was cut by `until` ends before.
+
+    Raises:
+        ValueError: they do not descend strictly, or do not end clean.
     """
 
-    def __init__(self, levels: Level):
-        if not bool((levels.log_snr[1:] > levels.log_snr[:-1]).all()) or not levels[-1].is_clean:
+    def __init__(self, levels: Level, clean: bool = True):
+        if not bool((levels.log_snr[1:] > levels.log_snr[:-1]).all()) or (clean and not levels[-1].is_clean):
             raise ValueError("a chain descends strictly and ends clean")
         self.levels = levels
 
@@ -199,6 +206,21 @@ class Chain(Sequence[Level]):
     def pairs(self) -> Iterator[tuple[Level, Level]]:
         """(t, s) for every step, the noisiest first."""
         return pairwise(self)
+
+    def until(self, t: Level) -> "Chain":
+        """The levels above t, and t: what is walked to stop there.
+
+        Raises:
+            ValueError: the chain starts below t.
+        """
+        n = int((self.levels.log_snr < t.log_snr).sum())
+        if n == 0:
+            raise ValueError("the chain starts below that level")
+        above = self.levels[:n]
+        joined = (
+            torch.cat([a, b[None]]) for a, b in ((above.time, t.time), (above.alpha, t.alpha), (above.sigma, t.sigma))
+        )
+        return Chain(Level(*joined), clean=t.is_clean)
 
     def below(self, t: Level) -> Level:
         """The next cleaner level of the chain for each t.

@@ -8,6 +8,7 @@ from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import like
 from fromnoise.hardware import Hardware
+from fromnoise.lowres import LowResolution
 from fromnoise.objectives._base import Objective
 from fromnoise.times._base import TimeSampling
 from fromnoise.train.distributed import Processes, raw
@@ -76,6 +77,8 @@ class Diffusion(Task):
         draws = (self.objective.draws,) if self.objective.draws > 1 else ()
         eps = noise.normal(self.seed, places, step, (*draws, *x0.shape[1:]), noise.Stream.TRAIN_NOISE)
         told = self.labels.cond(labels, places, step) or {}
+        if self.denoiser.low is not None:
+            told |= self._low(self.denoiser.low, x0, places, step)
         return {"u": self._uniform(places, step, batch_size), "eps": eps, **told}
 
     def losses(self, x0: Tensor, drawn: Drawn, hardware: Hardware) -> Tensor:
@@ -95,6 +98,11 @@ class Diffusion(Task):
         if bool(whole.isfinite().all()):
             u, schedule = self._uniform(range(batch_size), step, batch_size), self.denoiser.schedule
             self.times.observe(self.times.draw(u, schedule)[0], whole, schedule)
+
+    def _low(self, low: LowResolution, x0: Tensor, places: range, step: int) -> Drawn:
+        z = low.shrunk(x0)
+        strength = low.augmentation.strength(noise.uniform(self.seed, places, step, noise.Stream.STRENGTH))
+        return low.told(z, strength, noise.normal(self.seed, places, step, z.shape[1:], noise.Stream.LOW_NOISE))
 
     def _uniform(self, places: range, step: int, batch_size: int) -> Tensor:
         u = noise.uniform(self.seed, places, step, noise.Stream.TRAIN_TIME)

@@ -1,0 +1,18 @@
+"""The image as it is."""
+
+import torch
+from torch import Tensor
+
+from fromnoise.augmentations._base import Augmentation
+from fromnoise.registry import register
+
+
+@register("none")
+class NoAugmentation(Augmentation):
+    """z' = z: what a cascade is compared with."""
+
+    def strength(self, u: Tensor) -> Tensor:
+        return torch.zeros_like(u)
+
+    def apply(self, z: Tensor, strength: Tensor, noise: Tensor) -> Tensor:
+        return z

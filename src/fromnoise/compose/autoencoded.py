@@ -1,0 +1,88 @@
+"""The codec that was learned: latents of an autoencoder, scaled, and decoded in tiles where they are large."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fromnoise import storage
+from fromnoise.denoise import Codec
+from fromnoise.nn._coder import Autoencoder
+
+
+class Autoencoded(Codec):
+    """z = c E(x), x = D(z / c), with c = 1 / std of E(x) over the data.
+
+    The scale is missing in Sedykh eq. 5.3; without it the schedule's levels mean other signal-to-noise ratios than
+    they say. Stable Diffusion's 0.18215 is one. Source: Rombach et al. 2022, appendix G.
+
+    Args:
+        network: of an autoencoder, in float32 (from which its hash is made); used in evaluation mode.
+        scale: c.
+        tile: sides of latents up to which they are decoded at once; larger ones in tiles that overlap by a quarter.
+    """
+
+    def __init__(self, network: Autoencoder, scale: float = 1.0, tile: int = 64):
+        self.network, self.scale, self.tile = network.eval(), scale, tile
+        self.sha256 = storage.fingerprint(network.state_dict())
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        return self.scale * self.network.encode(self._placed(x)).float()
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        z = self._placed(z / self.scale)
+        if max(z.shape[-2:]) <= self.tile:
+            return self.network.decode(z).float()
+        return tiled(lambda part: self.network.decode(part).float(), z, self.tile, self.tile // 4, self.network.factor)
+
+    def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (self.network.in_channels, *(side * self.network.factor for side in shape[1:]))
+
+    def _placed(self, x: Tensor) -> Tensor:
+        weight = next(self.network.parameters())
+        return x.to(weight.device, weight.dtype)
+
+
+def tiled(decode: Callable[[Tensor], Tensor], z: Tensor, tile: int, overlap: int, factor: int) -> Tensor:
+    """decode(z) put together from tiles: each is weighted by its distance to its border, so that no seam is seen.
+
+    Memory is that of one tile. What a tile does not see of the others (normalisation, attention) is lost; a decoder
+    that looks no further than `overlap` is exact away from the seams.
+
+    Args:
+        decode: [B, c, h, w] -> [B, C, factor h, factor w].
+        z: [B, c, H, W].
+        tile: side of a tile.
+        overlap: of two tiles, below `tile`.
+        factor: by which images are larger.
+    """
+    total = weights = None
+    for top in _starts(z.shape[2], tile, overlap):
+        for left in _starts(z.shape[3], tile, overlap):
+            x = decode(z[:, :, top : top + tile, left : left + tile])
+            h, w = x.shape[2:]
+            weight = _ramp(h, overlap * factor)[:, None] * _ramp(w, overlap * factor)
+            if total is None or weights is None:
+                total = x.new_zeros(*x.shape[:2], z.shape[2] * factor, z.shape[3] * factor)
+                weights = x.new_zeros(total.shape[2:])
+            place = slice(top * factor, top * factor + h), slice(left * factor, left * factor + w)
+            total[:, :, *place] += weight.to(x) * x
+            weights[place] += weight.to(x)
+    assert total is not None
+    assert weights is not None
+    return total / weights
+
+
+def _starts(side: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles begin, so that the last ends with the side."""
+    if side <= tile:
+        return [0]
+    return [*range(0, side - tile, tile - overlap), side - tile]
+
+
+def _ramp(n: int, overlap: int) -> Tensor:
+    """Up to 1 over `overlap` elements, 1, and down again: [n], positive."""
+    place = torch.arange(n, dtype=torch.float32)
+    return torch.minimum(place + 1, n - place).div(max(overlap, 1)).clamp_max(1)

@@ -1,0 +1,142 @@
+"""A cascade: a model of small images, and models that enlarge what the one before drew."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from fromnoise import noise
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.lowres import rounded
+from fromnoise.samplers import Moment, Sampler, sample
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model of a cascade and how it is sampled.
+
+    Attributes:
+        denoiser: with its guidance; all but the first enlarge what they are told.
+        sampler, steps, spacing: as in `sample`.
+        strength: of the augmentation of the small image, in [0, 1].
+        truncated: for noise: the stage before stops at that level, in place of being finished and noised anew. That
+            saves its last steps (Ho et al. 2021, section 4.2).
+    """
+
+    denoiser: Denoiser
+    sampler: Sampler
+    steps: int
+    spacing: str | None = None
+    strength: float = 0.0
+    truncated: bool = False
+
+
+def check(stages: Sequence[Stage]) -> None:
+    """Whether each stage enlarges what the one before it draws.
+
+    Raises:
+        FromNoiseError: shapes or classes do not follow on each other, or a strength that the augmentation has not.
+    """
+    if stages[0].denoiser.low is not None:
+        raise FromNoiseError("the first stage of a cascade enlarges images, and nobody gives it one")
+    for before, stage in pairwise(stages):
+        low, own, given = stage.denoiser.low, stage.denoiser.shape, before.denoiser.image_shape
+        if low is None or own is None:
+            raise FromNoiseError("a later stage of a cascade must be a model that enlarges images")
+        if low.shape(own) != given:
+            wanted, there = ("x".join(map(str, s or ())) for s in (low.shape(own), given))
+            raise FromNoiseError(f"mismatched stages: one enlarges {wanted} and the one before it draws {there}")
+        if stage.denoiser.class_names != before.denoiser.class_names:
+            raise FromNoiseError("mismatched stages: they know different classes: "
+                                 f"{before.denoiser.class_names} and {stage.denoiser.class_names}")  # fmt: skip
+        if not 0 <= stage.strength <= 1:
+            raise FromNoiseError(f"the strength of an augmentation lies in [0, 1], got {stage.strength:g}")
+        if stage.truncated and not (low.augmentation.is_noise and stage.strength):
+            raise FromNoiseError("truncated needs an augmentation by noise, of a strength above 0: the stage before "
+                                 "stops at its level")  # fmt: skip
+
+
+@torch.no_grad()
+def draw(
+    stages: Sequence[Stage],
+    n: int,
+    seed: int = 0,
+    cond: Cond | None = None,
+    *,
+    batch_size: int = 64,
+    first: int = 0,
+    callback: Callable[[Moment], None] | None = None,
+) -> Tensor:
+    """x_0 of the last stage, [n, C, H, W]: every stage is told what the one before it drew.
+
+    Source: Ho et al. 2021 (cascaded diffusion), algorithm 3; Sedykh 5.1.
+
+    Args:
+        stages: the smallest images first.
+        n, seed, cond, batch_size, first, callback: as in `sample`; each stage has noise of its own.
+
+    Raises:
+        FromNoiseError: see `check`; and what `sample` raises.
+    """
+    check(stages)
+    x = torch.empty(0)
+    for i, (stage, after) in enumerate(zip(stages, [*stages[1:], None], strict=True)):
+        told = dict(cond or {}) | (_told(stage, x, _seed(seed, i), first) if i else {})
+        stops = after is not None and after.truncated
+        x = sample(
+            stage.denoiser,
+            n,
+            stage.sampler,
+            stage.steps,
+            _seed(seed, i),
+            told or None,
+            callback,
+            spacing=stage.spacing,
+            batch_size=batch_size,
+            first=first,
+            until=_log_snr(after.strength) if after is not None and stops else None,
+        )
+        if after is not None:  # as the next stage was trained
+            x = _on_the_path(x, stage.denoiser, after.strength) if stops else rounded(x)
+    return x
+
+
+def steps(stages: Sequence[Stage]) -> int:
+    """Of all samplers together, for one batch."""
+    found = 0
+    for stage, after in zip(stages, [*stages[1:], None], strict=True):
+        chain = stage.denoiser.schedule.steps(stage.steps, stage.spacing or stage.sampler.usual_spacing)
+        if after is not None and after.truncated:
+            chain = chain.until(stage.denoiser.schedule.at(_log_snr(after.strength)))
+        found += chain.steps
+    return found
+
+
+def _told(stage: Stage, x: Tensor, seed: int, first: int) -> Cond:
+    assert stage.denoiser.low is not None
+    strength = torch.full((len(x),), stage.strength, dtype=torch.float64)
+    x = x.cpu()
+    if stage.truncated:
+        return stage.denoiser.low.enlarged(x, strength)
+    eps = noise.normal(seed, range(first, first + len(x)), 0, tuple(x.shape[1:]), noise.Stream.LOW_NOISE)
+    return stage.denoiser.low.told(x, strength, eps)
+
+
+def _log_snr(strength: float) -> float:
+    """log(cos^2/sin^2) of the augmentation's angle."""
+    return -2 * math.log(math.tan(strength * math.pi / 2))
+
+
+def _on_the_path(x: Tensor, denoiser: Denoiser, strength: float) -> Tensor:
+    """A state of the schedule as one of the same signal-to-noise ratio on the augmentation's path."""
+    alpha = denoiser.schedule.at(_log_snr(strength)).alpha.item()
+    return x * (math.cos(strength * math.pi / 2) / alpha)
+
+
+def _seed(seed: int, stage: int) -> int:
+    """The first stage's is the seed itself; the others' are independent of it."""
+    return seed if stage == 0 else noise.integer(seed, stage, 0, noise.Stream.STAGE)

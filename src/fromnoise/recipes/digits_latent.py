@@ -1,0 +1,45 @@
+"""Digits drawn in the latents of an autoencoder, which is trained first.
+
+First guesses, to be measured.
+"""
+
+from fromnoise.data._config import DataConfig
+from fromnoise.recipes._recipe import EvalConfig, LatentConfig, Recipe, SampleConfig
+from fromnoise.train.config import TrainConfig
+
+recipe = Recipe(
+    recipe="digits-latent",
+    expected="as legible as the recipe digits",
+    reproduced="not yet measured",
+    network={
+        "name": "unet",
+        "channels": 64,
+        "mult": [1, 2],
+        "blocks": 2,
+        "attention": [1],
+        "groups": 8,
+        "skips": "levels",
+        "resample": "ddpm",
+        "classes": 10,
+    },
+    schedule={"name": "cosine", "T": 1000},
+    parameterization="v",
+    variance="fixed_small",
+    times={"name": "stratified"},
+    data=DataConfig(name="digits", size=32, channels=1, fit="pad"),
+    latent=LatentConfig(autoencoder="digits-kl"),
+    train=TrainConfig(
+        minutes=4,
+        optimizer="muon",
+        batch_size=64,
+        lr=4e-3,
+        betas=(0.9, 0.99),
+        warmup=30,
+        label_dropout=0.1,
+        ema=0.99,
+        checkpoint_every=200,
+        sample_every=200,
+    ),
+    sample=SampleConfig(sampler={"name": "ancestral"}, steps=50, guidance=2.0, clip=False),
+    evaluate=EvalConfig(features="digits", n=1000),
+)
