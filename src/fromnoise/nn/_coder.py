@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fromnoise.nn._layers import NearestUp, ResidualBlock, SelfAttention, StridedDown, check_size, init_fan_avg
+from fromnoise.nn._layers import NearestUp, ResidualBlock, SelfAttention, StridedDown, check_size, init_identity
 from fromnoise.nn._norm import GroupNormSiLU
 
 
@@ -123,7 +123,7 @@ class Autoencoder(nn.Module):
         self.factor, self.latent_channels = 2 ** (len(shape.mult) - 1), latent
         self.encoder, self.decoder = Encoder(shape, outputs), Decoder(shape, latent)
         self.quant_conv, self.post_quant_conv = nn.Conv2d(outputs, outputs, 1), nn.Conv2d(latent, latent, 1)
-        self.apply(init_fan_avg)
+        init_identity(self)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
         """Raises FromNoiseError, with a size that fits, where a side is not a multiple of `factor`."""

@@ -19,7 +19,7 @@ from fromnoise.nn._layers import (
     check_size,
     double,
     half,
-    init_fan_avg,
+    init_identity,
     sinusoidal,
     zeroed,
 )
@@ -183,12 +183,7 @@ class UNet(nn.Module):
         self.norm = GroupNormSiLU(groups, c, eps)
         self.out = nn.Conv2d(c, (out_channels or in_channels) * patch**2, 3, padding=1)
 
-        self.apply(init_fan_avg)
-        for module in self.modules():
-            if isinstance(module, ResidualBlock):
-                zeroed(module.conv2)
-            elif isinstance(module, SelfAttention):
-                zeroed(module.out)
+        init_identity(self)
         zeroed(self.out)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
