@@ -116,6 +116,55 @@ def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> No
     figure.savefig(path, dpi=110)
 
 
+def accuracy(found: Any, chance: float, path: Path) -> None:
+    """A figure of a noisy classifier's accuracy over t.
+
+    Args:
+        found: of `evaluation.accuracy_over_levels`.
+        chance: of guessing.
+        path: of the picture.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    figure = _figure(6, 3.6)
+    axes = figure.subplots()
+    axes.plot(found.times, found.shares, "o-", markersize=3)
+    axes.axhline(chance, linestyle=":", color="gray", label="chance")
+    axes.set_xlabel("t")
+    axes.set_ylabel("accuracy of argmax p(y | x_t)")
+    axes.set_ylim(0, 1.02)
+    axes.set_title(f"{found.n} images of {found.data}")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def guidance_curves(cells: Sequence[Any], name: str, path: Path) -> None:
+    """A figure of class accuracy, recall and Frechet distance against the scale of guidance, a curve for each kind.
+
+    Args:
+        cells: of an `evaluation.GuidanceTable`.
+        name: of the Frechet distance.
+        path: of the picture.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    figure = _figure(11, 3.4)
+    parts = {"class accuracy": "class accuracy", "recall": "recall (variety)", "FD": name}
+    for axes, (key, label) in zip(figure.subplots(1, len(parts)), parts.items(), strict=True):
+        for row in dict.fromkeys(c.row for c in cells):
+            own = sorted((c for c in cells if c.row == row), key=lambda c: c.column)
+            axes.plot(
+                [c.column for c in own], [c.value if key == "FD" else c.more.get(key) for c in own], "o-", label=row
+            )
+        axes.set_xlabel("scale")
+        axes.set_title(label)
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
 def _figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure

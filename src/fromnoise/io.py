@@ -125,8 +125,8 @@ def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
         )
     codec = Autoencoded(load_autoencoder(place, warn), about["scale"])
     if codec.sha256 != about["sha256"]:
-        raise FromNoiseError(f"{place}: not the autoencoder that this model was trained with (hash {codec.sha256[:12]}, "
-                             f"not {about['sha256'][:12]}): put that one there")  # fmt: skip
+        raise FromNoiseError(f"{place}: not the autoencoder that this model was trained with (its hash starts with "
+                             f"{codec.sha256[:12]}, not {about['sha256'][:12]}): put that one there")  # fmt: skip
     return codec
 
 

@@ -174,6 +174,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("nn/kl_autoencoder.py", "torch.expm1(v) - v)", "torch.expm1(v) + v)"),
     ("nn/kl_autoencoder.py", "torch.exp(log_var / 2) * noise", "torch.exp(log_var) * noise"),
     ("nn/vq_autoencoder.py", "- 2 * flat @ codes.T", "- flat @ codes.T"),
+    ("nn/vq_autoencoder.py", "self._distances(z).argmin(1)", "self._distances(z).argmax(1)"),
     ("nn/vq_autoencoder.py", "z + (e - z).detach()", "e"),
     ("nn/vq_autoencoder.py", "codebook + 0.25 * commitment", "0.25 * codebook + commitment"),
     ("nn/_coder.py", "self.decoder(self.post_quant_conv(z))", "self.decoder(z)"),

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.recipes._config import RunConfig, Spec
 
 if TYPE_CHECKING:
@@ -38,10 +39,15 @@ class AutoencoderRecipe(RunConfig):
         import torch
 
         from fromnoise import nn
+        from fromnoise.nn._coder import Autoencoder
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            return nn.build(self.network, in_channels=channels or self.data.channels or 3)
+            network = nn.build(self.network, in_channels=channels or self.data.channels or 3)
+        if not isinstance(network, Autoencoder):
+            raise FromNoiseError(f"network {self.network['name']} is no autoencoder: take kl-autoencoder or "
+                                 "vq-autoencoder")  # fmt: skip
+        return network
 
     def latent_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """(c, h, w) of the latents of images (C, H, W).

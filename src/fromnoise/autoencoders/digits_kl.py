@@ -16,9 +16,9 @@ recipe = AutoencoderRecipe(
         "blocks": 1,
         "latent": 4,
         "groups": 8,
-        "mid_attention": False,
-    },  # fmt: skip
-    loss=LossConfig(penalty=1e-4),
+        "mid_attention": True,
+    },
+    loss=LossConfig(penalty=1e-2),
     data=DataConfig(name="digits", size=28, channels=1),
-    train=TrainConfig(minutes=2, batch_size=64, lr=1e-3, warmup=30, ema=0.99, checkpoint_every=200, sample_every=200),
+    train=TrainConfig(minutes=2, batch_size=32, lr=2e-3, warmup=30, ema=0.99, checkpoint_every=200, sample_every=200),
 )

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fromnoise import recipes
+from fromnoise import autoencoders, recipes
 from fromnoise.cli.edit import Edit
 from fromnoise.cli.eval import Eval
 from fromnoise.cli.info import Info
@@ -19,11 +19,16 @@ from fromnoise.cli.sample import Sample
 from fromnoise.cli.show import Show
 from fromnoise.cli.table import Table
 from fromnoise.cli.train import Train
+from fromnoise.cli.train_autoencoder import TrainAutoencoder
+from fromnoise.cli.train_classifier import TrainClassifier
 from fromnoise.cli.verify import Verify
 from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.registry import Registry
 
 COMMANDS: dict[str, type] = {
     "train": Train,
+    "train-autoencoder": TrainAutoencoder,
+    "train-classifier": TrainClassifier,
     "sample": Sample,
     "show": Show,
     "edit": Edit,
@@ -71,7 +76,9 @@ def _parse(arguments: list[str]) -> Any:
         # The page of a command teaches; the page of all of them has a line for each.
         text = text if asked == name else text.split("\n", 1)[0]
         if asked == name == "train":
-            text += "\n\nRecipes:\n" + "\n".join(f"  {r:<20}{recipes.registry.summary(r)}" for r in recipes.names())
+            text += "\n\nRecipes:\n" + _summaries(recipes.registry)
+        if asked == name == "train-autoencoder":
+            text += "\n\nRecipes:\n" + _summaries(autoencoders.registry)
         member = Annotated[cls, tyro.conf.subcommand(name, description=text)]
         union = member if union is None else union | member
     box = io.StringIO()
@@ -82,6 +89,10 @@ def _parse(arguments: list[str]) -> Any:
         if stop.code in (0, None):
             raise
         raise SystemExit(_say(_unboxed(box.getvalue()) or "bad arguments; see fromnoise --help", 2)) from None
+
+
+def _summaries(registry: Registry) -> str:
+    return "\n".join(f"  {name:<22}{registry.summary(name)}" for name in registry.names())
 
 
 _ABOUT = """Diffusion models: train, sample, look inside.

@@ -5,7 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from fromnoise import data, features, metrics, nn, objectives, recipes, samplers, schedules, times
+from fromnoise import (
+    augmentations,
+    autoencoders,
+    data,
+    features,
+    metrics,
+    nn,
+    objectives,
+    recipes,
+    samplers,
+    schedules,
+    times,
+)
 from fromnoise.errors import unknown
 
 if TYPE_CHECKING:
@@ -13,11 +25,13 @@ if TYPE_CHECKING:
 
 KINDS: "dict[str, Registry]" = {
     "recipes": recipes.registry,
+    "autoencoders": autoencoders.registry,
     "samplers": samplers.registry,
     "schedules": schedules.registry,
     "objectives": objectives.registry,
     "times": times.registry,
     "networks": nn.registry,
+    "augmentations": augmentations.registry,
     "data": data.registry,
     "features": features.registry,
     "metrics": metrics.registry,
@@ -29,7 +43,8 @@ class List:
     """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets, metrics, ..."""
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
-    """recipes, samplers, schedules, objectives, times, networks, data, features, metrics, or all."""
+    """recipes, autoencoders, samplers, schedules, objectives, times, networks, augmentations, data, features, metrics,
+    or all."""
 
     def __call__(self) -> int:
         from rich.console import Console
@@ -46,8 +61,8 @@ class List:
                 text = registry.summary(name)
                 if kind == "samplers" and self.kind == kind:
                     text += f"\n[dim]{_facts(registry.build(name))}[/dim]"
-                if kind == "recipes" and self.kind == kind:
-                    recipe = recipes.load(name)
+                if kind in ("recipes", "autoencoders") and self.kind == kind:
+                    recipe = registry.load(name)
                     text += f"\n[dim]expected: {recipe.expected}\nreproduced: {recipe.reproduced}[/dim]"
                 table.add_row(f"[bold]{name}[/bold]", text)
             console.print(table)

@@ -13,18 +13,21 @@ from fromnoise.progress import Bar
 
 @dataclass(frozen=True)
 class Table:
-    """Figures of one model under many samplers, side by side, by the Frechet distance and without guidance.
+    """Figures of one model under many samplers, or scales of guidance, side by side, by the Frechet distance.
 
     steps: eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, for both of DDIM's sub-sequences
     (Sedykh fig 4.2), with the paper's figures where the data are the same.
 
-    samplers: every sampler against 5, 10, 20, 50, 100 and 1000 network calls.
+    samplers: every sampler against 5, 10, 20, 50, 100 and 1000 network calls, without guidance.
+
+    guidance: class accuracy, recall and distance against the scale, classifier-free and with --classifier.
 
     FILE.csv has a line for each entry and FILE.md the tables; both grow with every entry, and a killed table goes on.
     FILE.png, at the end, has the curves.
     """
 
-    kind: Annotated[Literal["steps", "samplers"], tyro.conf.Positional, option("steps|samplers")]
+    kind: Annotated[Literal["steps", "samplers", "guidance"],
+                    tyro.conf.Positional, option("steps|samplers|guidance")]  # fmt: skip
     """Which table."""
     run: Run
     """A run's folder, or one of its checkpoints."""
@@ -34,11 +37,13 @@ class Table:
     """Samples of each entry."""
     n_long: int = 128
     """Samples of entries in columns from 1000 on."""
-    columns: tuple[int, ...] = ()
-    """Steps, or network calls; those above unless given."""
+    columns: tuple[float, ...] = ()
+    """Steps, network calls or scales; those above unless given (scales 0, 1, 2, 3, 5)."""
     spacings: tuple[str, ...] = ()
     """Which levels, a table for each: ddim (the paper's uniform one) and quadratic, or uniform and log-snr, unless
     given."""
+    classifier: Folder = None
+    """Of the table guidance: one made by `fromnoise train-classifier RUN`."""
     features: Name = None
     """See `fromnoise list features`; as the recipe says unless given."""
     data: Name = None
@@ -58,15 +63,25 @@ class Table:
         out = self.out or self.run / f"{self.kind}.csv"
         if out.suffix != ".csv":
             raise FromNoiseError(f"--out {out}: the ending must be .csv; .md and .png are written beside it")
-        if min(self.n, self.n_long) < 2 or min(self.batch_size, *self.columns, 1) < 1:
-            raise FromNoiseError("--n and --n-long must be at least 2, --batch-size and --columns 1")
-        from fromnoise import evaluation, figures
+        if min(self.n, self.n_long) < 2 or self.batch_size < 1:
+            raise FromNoiseError("--n and --n-long must be at least 2, --batch-size 1")
+        counts = self.kind != "guidance"
+        if counts and any(c < 1 or c != int(c) for c in self.columns):
+            raise FromNoiseError("--columns of this table are whole numbers, at least 1")
+        if self.classifier is not None and counts:
+            raise FromNoiseError(f"--classifier is of the table guidance, not of {self.kind}")
+        from fromnoise import evaluation, figures, io
         from fromnoise.cli._evaluating import Asked, Bench
         from fromnoise.schedules._spacing import check
 
         for spacing in self.spacings:
             check(1, 1000, spacing, whole=True)  # an unknown name is better known now
-        kinds = {"steps": evaluation.StepsTable, "samplers": evaluation.SamplersTable}
+        kinds = {
+            "steps": evaluation.StepsTable,
+            "samplers": evaluation.SamplersTable,
+            "guidance": evaluation.GuidanceTable,
+        }
+        more = {} if counts else {"classifier": io.load_classifier(self.classifier) if self.classifier else None}
         asked = Asked(self.run, self.features, self.data, self.data_root, None, self.weights, self.ema, self.precision)
         with Bench.opened(asked) as bench:
             bench.warn(min(self.n, self.n_long))
@@ -79,8 +94,9 @@ class Table:
                 bench.folder,
                 self.n,
                 self.n_long,
-                self.columns,
+                [int(c) for c in self.columns] if counts else self.columns,
                 self.spacings,
+                **more,
             )
             if not table.cells:
                 raise FromNoiseError(f"the model's chain has {bench.model.denoiser.schedule.chain.steps} steps, fewer "
@@ -96,7 +112,10 @@ class Table:
                         files[0].write_text(table.as_csv(cells), encoding="utf-8")
                         files[1].write_text(table.as_markdown(cells), encoding="utf-8")
             if bench.processes.is_first:
-                figures.table_curves(cells, table.effort, table.figure(self.n), files[2])
+                if counts:
+                    figures.table_curves(cells, table.effort, table.figure(self.n), files[2])
+                else:
+                    figures.guidance_curves(cells, table.figure(self.n), files[2])
                 print(table.as_markdown(cells))
                 print(*files, sep="\n")
         return 0

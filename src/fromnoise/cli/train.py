@@ -1,122 +1,54 @@
 """`fromnoise train`."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fromnoise import data, recipes
-from fromnoise.cli._options import Folder, Number, Precision, Settings, option
-from fromnoise.cli._words import changes
+from fromnoise import recipes
+from fromnoise.cli._options import Folder, option
+from fromnoise.cli._training import Training
 from fromnoise.errors import FromNoiseError
-from fromnoise.runs._config import read_config
 
 if TYPE_CHECKING:
-    from fromnoise.recipes._recipe import Recipe
-
-# What a resumed run may change without ceasing to be the same run.
-_FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
-                   "train.skip_nonfinite", "train.accumulate", "data.root", "data.workers", "data.memory"}  # fmt: skip
+    from fromnoise.recipes import Recipe
 
 
-@dataclass(frozen=True)
-class Train:
+@dataclass(frozen=True, kw_only=True)
+class Train(Training):
     """Train a model from a recipe.
 
     The run's folder gets config.yaml, metrics.jsonl (a line a step), samples/ and checkpoints/. Ctrl-C and
-    SIGTERM leave a checkpoint, and --resume goes on from it exactly. Many processes:
+    SIGTERM leave a checkpoint, and --resume goes on from it exactly. A cascade's stages are trained one after the
+    other, each into a folder of its own; a model of latents after its autoencoder. Many processes:
     torchrun --nproc-per-node 2 -m -- fromnoise train RECIPE ...
     """
 
     recipe: Annotated[str, tyro.conf.Positional, option("RECIPE")]
     """A recipe's name."""
-    data: Annotated[str | None, option("NAME|FOLDER")] = None
-    """A data set's name, or a folder of images (a sub-folder is a class)."""
-    data_root: Folder = None
-    """Where named data sets lie; what is missing is downloaded there."""
-    out: Folder = None
-    """Folder of the run; runs/RECIPE unless named."""
-    steps: Number = None
-    """Optimiser steps."""
-    minutes: Annotated[float | None, option("M")] = None
-    """Minutes of training, in place of a number of steps."""
-    batch_size: Number = None
-    """Images of one step."""
-    seed: Number = None
-    """Of weights, noise and order."""
-    precision: Annotated[Precision | None, option("auto|fp32|bf16")] = None
-    """auto: bf16 where the hardware multiplies it natively."""
-    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Go on with the run in --out; start it where there is none."""
-    set: Settings = ()
-    """Any key of config.yaml, e.g. --set train.lr=1e-3 network.channels=64 schedule=cosine."""
+    autoencoder: Folder = None
+    """Of a model of latents: the folder of `fromnoise train-autoencoder`, copied into the run; trained unless given."""
 
     def __call__(self) -> int:
+        base = recipes.load(self.recipe)
+        if self.autoencoder is not None and base.latent is None:
+            raise FromNoiseError(f"--autoencoder: recipe {self.recipe} is of images, not of latents")
+        out = self.out or Path("runs", self.recipe)
+        config = self.config(base, out)
         from fromnoise.runs import train
 
-        asked = self._changes()
-        out = self.out or Path("runs", self.recipe)
-        base = recipes.load(self.recipe)
-        if (out / "config.yaml").exists():
-            if not self.resume:
-                raise FromNoiseError(
-                    f"{out} holds a run already: go on with --resume, or name another folder with --out"
-                )
-            saved = read_config(out)
-            if saved.recipe != self.recipe:
-                raise FromNoiseError(f"{out} is a run of recipe {saved.recipe}, not {self.recipe}")
-            config = saved.with_changes(asked)
-            _same_run(saved, config, out)
-        else:
-            config = base.with_changes(asked)
-        if config.train.steps is None and config.train.minutes is None:
-            raise FromNoiseError("this run would never end: give --steps or --minutes")
-        _folder(out)
+        if self.autoencoder is not None:
+            _keep(self.autoencoder, config, out)
         return train(config, out)
 
-    def _changes(self) -> dict[str, Any]:
-        # Absolute, so that the run goes on from wherever one stands.
-        name = self.data
-        if name is not None and name.replace("_", "-") not in data.names() and Path(name).expanduser().is_dir():
-            name = str(Path(name).expanduser().resolve())
-        root = str(self.data_root.expanduser().resolve()) if self.data_root else None
-        flags = {"data.name": name, "data.root": root,
-                 "train.steps": self.steps, "train.minutes": self.minutes, "train.batch_size": self.batch_size,
-                 "seed": self.seed, "precision": self.precision}  # fmt: skip
-        given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
-        if self.data is not None:
-            given["data.channels"] = None  # what the images have, unless --set says otherwise
-        return given | changes(self.set)
 
+def _keep(autoencoder: Path, config: "Recipe", out: Path) -> None:
+    """A copy in the run, which so stays whole wherever it is moved."""
+    from fromnoise import io
+    from fromnoise.train.distributed import Processes
 
-def _same_run(saved: "Recipe", config: "Recipe", out: Path) -> None:
-    """Raises: FromNoiseError naming the first difference that would make it another run."""
-    before, after = _flat(saved.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
-    for key in sorted(before.keys() | after.keys()):
-        if (
-            before.get(key) != after.get(key)
-            and key not in _FREE_ON_RESUME
-            and key.split(".")[0] not in ("sample", "evaluate")
-        ):
-            raise FromNoiseError(
-                f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another run: "
-                "leave it out, or name another folder with --out"
-            )
-
-
-def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
-    found = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
-    return found
-
-
-def _folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not os.access(out, os.W_OK):
-            raise PermissionError(13, "permission denied")
-    except OSError as error:
-        raise FromNoiseError(f"--out {out}: cannot be written ({error.strerror or error})") from None
+    place = out / io.AUTOENCODER
+    if place.exists() or not Processes().is_first:
+        return
+    io.save_autoencoder(io.load_autoencoder(autoencoder), place)

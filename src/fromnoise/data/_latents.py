@@ -39,7 +39,7 @@ class Latents(Images):
         return self.scale * torch.from_numpy(np.array(self.array[chosen])), self.labels[torch.as_tensor(chosen)]
 
     def std(self) -> float:
-        """Of all elements, before the scale; float64 sums over parts, so that a file larger than memory is no matter."""
+        """Of all elements, before the scale; float64 sums over parts: the file may be larger than memory."""
         total = square = count = 0.0
         for start in range(0, len(self.array), 1024):
             part = self.array[start : start + 1024].astype(np.float64)

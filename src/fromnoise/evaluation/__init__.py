@@ -4,7 +4,9 @@ from fromnoise.lazy import lazy_attributes
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
+    accuracy_over_levels="_accuracy",
     evaluate="_evaluate",
+    GuidanceTable="_guidance_table",
     measure="_evaluate",
     Reference="_reference",
     reference="_reference",

@@ -99,6 +99,11 @@ class Parts:
             with safe_open(self._path(part), "pt") as file:
                 yield part * self.size, file.get_tensor("pixels")[: self._wanted(part)]
 
+    def classes(self) -> Tensor | None:
+        """The class that each sample was to be, [n]; None for a model that knows none."""
+        cond = self.choice.cond(self.model.denoiser, self.n) or self.model.denoiser.usual_cond(range(self.n))
+        return cond["label"] if cond else None
+
     def cost(self) -> tuple[float, float]:
         """(seconds of all parts, network calls a sample)."""
         seconds, calls, rows = 0.0, 0, 0

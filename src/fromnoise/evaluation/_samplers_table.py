@@ -27,7 +27,7 @@ class SamplersTable(Table):
 
     def entries(self) -> Iterator[Cell]:
         every = {name: samplers.build(name) for name in samplers.names()}
-        for column in self.columns:
+        for column in map(int, self.columns):
             for spacing in self.spacings:
                 for name, sampler in every.items():
                     if (steps := self._steps(sampler, column)) is not None:

@@ -54,7 +54,7 @@ class StepsTable(Table):
 
     def entries(self) -> Iterator[Cell]:
         length = self.model.denoiser.schedule.chain.steps
-        for column in self.columns:
+        for column in map(int, self.columns):
             for spacing in self.spacings if column <= length else ():
                 for row, (sampler, clip) in _ROWS.items():
                     choice = Choice(sampler, column, spacing, Steering(clip=clip))

@@ -4,8 +4,8 @@ import csv
 import io
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,6 +32,7 @@ class Cell:
         choice: how they are drawn.
         value: the Frechet distance.
         nfe, seconds: network calls a sample; of sampling, together.
+        more: other figures, by name.
     """
 
     spacing: str
@@ -42,6 +43,7 @@ class Cell:
     value: float | None = None
     nfe: float | None = None
     seconds: float | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -59,10 +61,11 @@ class Table(ABC):
         spacings: a table for each; the usual ones unless given.
     """
 
-    usual_columns: ClassVar[Sequence[int]]
+    usual_columns: ClassVar[Sequence[float]]
     usual_spacings: ClassVar[Sequence[str]]
     effort: ClassVar[str]
     """What the columns count, as an axis says it."""
+    metrics: ClassVar[Sequence[str]] = ("frechet",)
     title: ClassVar[str]
     """What is tabled and how it was sampled; the figure's name and the reference are said before it."""
 
@@ -73,7 +76,7 @@ class Table(ABC):
     folder: Path
     n: int
     n_long: int
-    columns: Sequence[int] = ()
+    columns: Sequence[float] = ()
     spacings: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -125,14 +128,19 @@ class Table(ABC):
                 self.extractor,
                 n=cell.n,
                 folder=self.folder,
-                metrics=("frechet",),
+                metrics=self.metrics,
                 batch_size=batch_size,
                 processes=processes,
                 quiet=True,
             )
             how = found["sampling"]
-            column = cell.column or next((c for c in self.columns if how["nfe"] <= c), math.inf)
-            done.append(replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"]))
+            column = cell.column
+            if column is None:
+                column = next((c for c in self.columns if how["nfe"] <= c), math.inf)
+            more = {name: figure["value"] for name, figure in found["figures"].items()}
+            done.append(
+                replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"], more=more)
+            )
             advance(self._cost(cell, batch_size))
             yield done
 

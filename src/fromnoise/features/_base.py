@@ -1,6 +1,7 @@
 """What a feature extractor is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -33,6 +34,9 @@ class Extractor(ABC):
 
     hash: str
     """SHA-256 of the weights, hexadecimal."""
+
+    classes: Sequence[str] = ()
+    """Names of the classes of its probabilities, where a model could be asked for them."""
 
     about: dict[str, Any]
     """What a reader of a figure should know beside name and hash: JSON values."""

@@ -61,6 +61,7 @@ class Digits(Extractor):
 
     suffix: ClassVar[str] = "-digits"
     dimensions = 64
+    classes = tuple(map(str, range(10)))
 
     def __init__(self) -> None:
         self._network, self.about = _trained()

@@ -52,13 +52,20 @@ def batches(images: Images, size: int = 250) -> Iterable[tuple[int, Tensor]]:
 
 
 def summarise(
-    parts: Iterable[tuple[int, Tensor]], n: int, extractor: Extractor, callback: Callable[[int], None] | None = None
+    parts: Iterable[tuple[int, Tensor]],
+    n: int,
+    extractor: Extractor,
+    callback: Callable[[int], None] | None = None,
+    labels: Callable[[int, int], Tensor | None] = lambda first, count: None,
 ) -> Summary:
-    """What is kept of n images that come in numbered batches; callback(images) after each."""
+    """What is kept of n images that come in numbered batches; callback(images) after each.
+
+    `labels(first, count)` are the classes that images first, first + 1, ... were to be.
+    """
     summary = Summary(n)
     for first, pixels in parts:
         with torch.no_grad():
-            summary.add(first, extractor(pixels))
+            summary.add(first, extractor(pixels), labels(first, len(pixels)))
         if callback is not None:
             callback(len(pixels))
     return summary

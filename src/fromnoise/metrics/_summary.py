@@ -25,10 +25,11 @@ class Summary:
         self.pool: Statistics | None = None
         self.spatial: Statistics | None = None
         self.splits: Splits | None = None
+        self.right = self.labelled = 0
         self._kept: list[tuple[int, Tensor]] = []
 
-    def add(self, first: int, features: Features) -> None:
-        """The features of images `first`, `first` + 1, ...
+    def add(self, first: int, features: Features, labels: Tensor | None = None) -> None:
+        """The features of images `first`, `first` + 1, ..., and the classes that they were to be, where one knows.
 
         Raises:
             FromNoiseError: a feature is not a number; with the image's.
@@ -42,6 +43,9 @@ class Summary:
         if features.probabilities is not None:
             self.splits = self.splits or Splits(self.n, features.probabilities.shape[1])
             self.splits.add(first, features.probabilities)
+            if labels is not None:
+                self.labelled += len(labels)
+                self.right += int((features.probabilities.argmax(1) == labels).sum())
         if first < KEEP:
             self._kept.append((first, features.pool[: KEEP - first].float()))
 
@@ -52,6 +56,7 @@ class Summary:
             self.splits.merge(other.splits)
         else:
             self.splits = self.splits or other.splits
+        self.right, self.labelled = self.right + other.right, self.labelled + other.labelled
         self._kept += other._kept
 
     @property
@@ -67,6 +72,7 @@ class Summary:
     def tensors(self) -> dict[str, Tensor]:
         """All of it, for a file."""
         found = {"n": torch.tensor(self.n), "first": torch.tensor([first for first, _ in self._kept])}
+        found["labels"] = torch.tensor([self.right, self.labelled])
         found["lengths"] = torch.tensor([len(x) for _, x in self._kept])
         if self._kept:
             found["kept"] = torch.cat([x for _, x in self._kept])
@@ -82,6 +88,8 @@ class Summary:
         """The inverse of `tensors`."""
         made = cls(int(tensors["n"]))
         parts = tensors["kept"].split(tensors["lengths"].tolist()) if "kept" in tensors else ()
+        if "labels" in tensors:
+            made.right, made.labelled = tensors["labels"].tolist()
         made._kept = list(zip(tensors["first"].tolist(), parts, strict=True))
         for name in ("pool", "spatial"):
             if f"{name}.n" in tensors:

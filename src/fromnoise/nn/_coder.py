@@ -6,11 +6,12 @@ From residual blocks without a time vector, as Esser et al. 2021 (VQGAN) and Rom
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from fromnoise.nn._layers import NearestUp, ResidualBlock, SelfAttention, StridedDown, check_size, init_fan_avg
+from fromnoise.nn._layers import NearestUp, ResidualBlock, SelfAttention, StridedDown, check_size, init_identity
 from fromnoise.nn._norm import GroupNormSiLU
 
 
@@ -119,12 +120,14 @@ class Autoencoder(nn.Module, ABC):
         outputs: numbers that the encoder gives for each place of the latents.
     """
 
+    denoises: ClassVar[bool] = False
+
     def __init__(self, shape: Shape, latent: int, outputs: int):
         super().__init__()
         self.in_channels, self.factor, self.latent_channels = shape.in_channels, 2 ** (len(shape.mult) - 1), latent
         self.encoder, self.decoder = Encoder(shape, outputs), Decoder(shape, latent)
         self.quant_conv, self.post_quant_conv = nn.Conv2d(outputs, outputs, 1), nn.Conv2d(latent, latent, 1)
-        self.apply(init_fan_avg)
+        init_identity(self)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
         """Raises FromNoiseError, with a size that fits, where a side is not a multiple of `factor`."""

@@ -1,10 +1,12 @@
 """The way down of a U-Net with a sum at its end: a classifier that is told the time."""
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise.nn._down import Parts, Resample, WayDown
-from fromnoise.nn._layers import init_fan_avg
+from fromnoise.nn._layers import init_identity
 from fromnoise.nn._norm import GroupNormSiLU
 from fromnoise.registry import register
 
@@ -47,6 +49,8 @@ class HalfUNet(WayDown):
         FromNoiseError: in `forward`, when a side is not divisible by `patch` times the down-sampling.
     """
 
+    denoises: ClassVar[bool] = False
+
     def __init__(
         self,
         outputs: int,
@@ -72,7 +76,7 @@ class HalfUNet(WayDown):
         self._build_down(in_channels * patch**2, widths, blocks, parts, mid_attention=True)
         self.norm = GroupNormSiLU(groups, widths[-1], eps)
         self.pool = AttentionPool(widths[-1], widths[-1] // head_channels if head_channels else heads, outputs)
-        self.apply(init_fan_avg)
+        init_identity(self)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         self.check_size(x.shape[-2:])

@@ -1,5 +1,7 @@
 """PatchGAN: real or not, for every patch of an image."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,8 @@ class PatchDiscriminator(nn.Module):
     Raises:
         FromNoiseError: in `forward`, when a side is below 3 * 2^layers, so that no logit is left.
     """
+
+    denoises: ClassVar[bool] = False
 
     def __init__(self, in_channels: int = 3, channels: int = 64, layers: int = 3, groups: int = 32):
         super().__init__()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn._down import Level, Parts, Resample, WayDown, levels
-from fromnoise.nn._layers import ResidualBlock, SelfAttention, init_fan_avg, zeroed
+from fromnoise.nn._layers import init_identity, zeroed
 from fromnoise.nn._norm import GroupNormSiLU
 from fromnoise.registry import register
 
@@ -108,12 +108,7 @@ class UNet(WayDown):
         self.norm = GroupNormSiLU(groups, c, eps)
         self.out = nn.Conv2d(c, (out_channels or in_channels) * patch**2, 3, padding=1)
 
-        self.apply(init_fan_avg)
-        for module in self.modules():
-            if isinstance(module, ResidualBlock):
-                zeroed(module.conv2)
-            elif isinstance(module, SelfAttention):
-                zeroed(module.out)
+        init_identity(self)
         zeroed(self.out)
 
     def forward(

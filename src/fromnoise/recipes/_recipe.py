@@ -108,6 +108,8 @@ class Recipe(RunConfig):
             outputs = shape[0] * variance(self.variance).outputs
             null = self.train.label_dropout > 0
             network = nn.build(self.network, in_channels=shape[0], out_channels=outputs, null_label=null, **shown)
+        if not getattr(network, "denoises", True):
+            raise FromNoiseError(f"network {self.network['name']} is no denoiser: take unet or dit")
         network.check_size(shape[1:])
         if self.low and not getattr(network, "image_channels", 0):
             raise FromNoiseError(f"network {self.network['name']} cannot be shown an image to enlarge: take unet")
