@@ -24,6 +24,18 @@ def generator() -> torch.Generator:
     return torch.Generator().manual_seed(1234)
 
 
+class Counting(fn.guidance.Wrapper):
+    """A denoiser that remembers how many samples each of its calls had."""
+
+    def __init__(self, denoiser: "fn.Denoiser"):
+        super().__init__(denoiser)
+        self.sizes: list[int] = []
+
+    def forward(self, x_t, t, cond=None):
+        self.sizes.append(len(x_t))
+        return self.inner(x_t, t, cond)
+
+
 def line_mixture() -> "fn.oracle.GaussianMixture":
     """Three components on a line, none of them at the origin."""
     return fn.oracle.GaussianMixture(

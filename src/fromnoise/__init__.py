@@ -9,6 +9,8 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
+    augmentations="augmentations:*",
+    autoencoders="autoencoders:*",
     bound="bound:*",
     compose="compose:*",
     data="data:*",
@@ -16,6 +18,7 @@ __getattr__, __dir__ = lazy_attributes(
     errors="errors:*",
     evaluation="evaluation:*",
     features="features:*",
+    figures="figures:*",
     flow="flow:*",
     gaussian="gaussian:*",
     langevin="langevin:*",

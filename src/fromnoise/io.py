@@ -196,6 +196,7 @@ def find(path: str | Path, warn: Warn = warnings.warn, kind: str = ABOUT) -> Pat
     checkpoints = Checkpoints(root / "checkpoints")
     found = checkpoints.newest_whole(warn)
     if found is None:
+        _insist(root, kind)
         why = "all its checkpoints are damaged" if checkpoints.steps() else "it holds no checkpoint yet"
         raise FromNoiseError(f"{path}: no model to load, {why}")
     return found
@@ -207,10 +208,15 @@ def parameters(folder: Path) -> int:
 
 
 def _about(folder: Path, kind: str) -> dict[str, Any]:
-    if not (folder / f"{kind}.json").exists():
-        other = ", ".join(sorted(p.stem for p in folder.glob("*.json") if p.stem in _MADE_BY))
-        raise FromNoiseError(f"{folder}: holds no {kind}" + (f" but a {other}" if other else ""))
+    _insist(folder, kind)
     return storage.read_text(folder, kind)
+
+
+def _insist(folder: Path, kind: str) -> None:
+    """Raises FromNoiseError where the folder holds a model of another kind."""
+    other = next((k for k in _MADE_BY if (folder / f"{k}.json").exists()), kind)
+    if other != kind and not (folder / f"{kind}.json").exists():
+        raise FromNoiseError(f"{folder}: holds no {kind}; it is of kind {other}")
 
 
 def _weights(folder: Path, ema: bool) -> dict[str, Tensor]:

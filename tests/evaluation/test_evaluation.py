@@ -13,6 +13,7 @@ from fromnoise.data._images import InMemory
 from fromnoise.evaluation._parts import Parts
 from fromnoise.evaluation._report import short, warnings
 from fromnoise.features import Extractor, Features
+from fromnoise.train.distributed import Processes
 
 
 class Toy(Extractor):
@@ -52,6 +53,79 @@ def choice(**options):
         "label": None,
     }
     return runs.Choice(**(usual | options))
+
+
+class Telling(Toy):
+    """Its classes are those of a model, and it is sure of the class that the first pixel says."""
+
+    classes = ("dark", "middle", "bright")
+
+    def __call__(self, pixels):
+        kind = (pixels[:, 0, 0, 0].long() * 3 // 256).clamp_max(2)
+        return Features(super().__call__(pixels).pool, torch.nn.functional.one_hot(kind, 3).float())
+
+
+def test_class_accuracy_is_the_share_that_is_what_was_asked_for(model, tmp_path):
+    model.denoiser.class_names = Telling.classes
+    for label, wanted in ((None, torch.arange(25) % 3), ("bright", torch.full((25,), 2))):
+        how = choice(label=label)
+        samples = runs.draw(model, 25, how, seed=0, batch_size=25)
+        kind = Telling()(samples).probabilities.argmax(1)
+        found = evaluation.evaluate(model, how, reference(), "toy", Telling(), n=25, folder=tmp_path / "eval")
+        assert found["figures"]["class accuracy"]["value"] == pytest.approx((kind == wanted).double().mean().item())
+    model.denoiser.class_names = ("others",) * 3
+    found = evaluation.evaluate(model, choice(), reference(), "toy", Telling(), n=25, folder=tmp_path / "eval")
+    assert "class accuracy" not in found["figures"]
+
+
+def test_the_table_of_guidance(model, tmp_path):
+    """Every entry is what `evaluate` says of the same steering; a column is the same mixture of scores for both."""
+    model.denoiser.class_names = Telling.classes
+    torch.manual_seed(1)
+    network = fn.nn.HalfUNet(outputs=3, in_channels=1, channels=8, mult=(1, 2), blocks=1, groups=4)
+    classifier = fn.guidance.NoisyClassifier(network, model.denoiser.schedule, (1, 8, 8), Telling.classes).eval()
+    args = (model, reference(), "toy", Telling(), tmp_path / "eval", 12, 12, (0, 1.5))
+    table = evaluation.GuidanceTable(*args, classifier=classifier)
+    table.check()
+    cells = list(table.run(12, Processes()))[-1]
+    assert [(c.row, c.column) for c in cells] == [
+        ("classifier-free", 0), ("classifier", 0), ("classifier-free", 1.5), ("classifier", 1.5)
+    ]  # fmt: skip
+    assert cells[0].value == pytest.approx(cells[1].value)  # both draw without a class
+    assert cells[2].value != cells[3].value
+    own = fn.guidance.Steering(0.0, True, classifier=classifier, classifier_scale=1.5)
+    how = runs.Choice(cells[3].choice.sampler, cells[3].choice.steps, cells[3].choice.spacing, own)
+    found = evaluation.evaluate(model, how, reference(), "toy", Telling(), n=12, folder=tmp_path / "other")
+    assert found["value"] == pytest.approx(cells[3].value)
+    assert cells[3].more["class accuracy"] == found["figures"]["class accuracy"]["value"]
+    text = table.as_markdown(cells)
+    assert text.count("| classifier-free |") == text.count("| classifier |") == 2
+    fn.figures.guidance_curves(cells, table.figure(12), tmp_path / "g.png")
+    assert (tmp_path / "g.png").stat().st_size > 5000
+    assert table.as_csv(cells).count("\n") == 5
+
+
+def test_accuracy_over_the_levels_starts_clean_and_ends_at_chance():
+    """A classifier that looks at the mean: right on clean images, blind where only noise is left."""
+
+    class Bright(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x, time):
+            mean = 50 * x.mean((1, 2, 3))
+            return torch.stack([-mean, mean], 1)
+
+    labels = torch.arange(400) % 2
+    pixels = (labels.view(-1, 1, 1, 1) * 255).expand(-1, 1, 4, 4).to(torch.uint8)
+    data = InMemory("toys", pixels, labels, ("dark", "bright"))
+    classifier = fn.guidance.NoisyClassifier(Bright(), fn.schedules.Cosine(T=100), (1, 4, 4), ("dark", "bright"))
+    found = evaluation.accuracy_over_levels(classifier, data, n=400, levels=10)
+    assert found.shares[0] == 1
+    assert found.shares[-1] == pytest.approx(0.5, abs=0.1)
+    assert found.times[0] == 0
+    assert len(found.shares) == 11
 
 
 ORDERLESS = ("frechet", "kernel", "precision-recall")  # of sets of one size; the inception score deals to parts
@@ -225,7 +299,6 @@ def table(model, folder, **options):
 
 
 def test_a_table_has_every_entry_that_the_chain_allows(model, tmp_path):
-    from fromnoise.train.distributed import Processes
 
     made = table(model, tmp_path / "eval")
     told = []

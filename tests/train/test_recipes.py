@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fromnoise as fn
+from fromnoise import autoencoders, io
 
 NARROW = {
     "train.steps": 3,
@@ -33,20 +35,54 @@ def photos(tmp_path_factory):
     return root
 
 
+def narrow_autoencoder(name, photos):
+    recipe = autoencoders.load(name)
+    small = {"network.channels": 8, "network.groups": 4, "network.blocks": 1, "data.name": str(photos)}
+    if recipe.loss.discriminator:
+        small |= {"loss.discriminator.channels": 8, "loss.discriminator.groups": 4}
+    return recipe.with_changes(NARROW | small | {"data.channels": 3, "data.size": 32})
+
+
 @pytest.mark.parametrize("name", fn.recipes.names())
 def test_it_trains(name, photos, tmp_path):
     recipe = fn.recipes.load(name)
     changes = NARROW | {"data.name": str(photos)} | NARROW_NETWORK[recipe.network["name"]]
     changes |= {"network.head_channels": 4} if "head_channels" in recipe.network else {}
     changes |= {"data.size": 64} if recipe.data.size == 256 else {}  # 256x256 asks for more memory and time
+    if recipe.latent is not None:
+        channels = recipe.data.channels
+        network = narrow_autoencoder(recipe.latent.autoencoder, photos).build(channels)
+        io.save_autoencoder(network, tmp_path / name / "autoencoder")
+        changes |= {"data.channels": channels}
     assert fn.runs.train(recipe.with_changes(changes), tmp_path / name) == 0
+    for part in recipe.stages or (".",):
+        run = tmp_path / name / part
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [1, 2, 3]
+        assert all(np.isfinite([line["loss"], line["grad_norm"]]).all() for line in lines)
+        assert fn.load(run).classes == (2 if recipe.network.get("classes") else 0)
+    model = fn.runs.open_model(tmp_path / name, "fp32")
+    drawn = fn.runs.draw(model, 2, model.choice(fn.runs.Asked(sampler="ancestral", steps=2)), seed=0)
+    assert drawn.shape[1:] == model.denoiser.image_shape
+
+
+@pytest.mark.parametrize("name", autoencoders.names())
+def test_an_autoencoder_trains(name, photos, tmp_path):
+    assert fn.runs.train(narrow_autoencoder(name, photos), tmp_path / name) == 0
     lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
-    assert all(np.isfinite([line["loss"], line["grad_norm"]]).all() for line in lines)
-    model = fn.load(tmp_path / name)
-    assert model.classes == (2 if recipe.network.get("classes") else 0)
-    drawn = fn.sample(model, 2, "ancestral", steps=2)
-    assert drawn.isfinite().all()
+    assert all(np.isfinite([line["loss"], line["error"], line["penalty"]]).all() for line in lines)
+    network = io.load_autoencoder(tmp_path / name)
+    assert network.decode(network.encode(torch.zeros(1, 3, 32, 32))).shape == (1, 3, 32, 32)
+    assert len(autoencoders.load(name).expected) > 10
+
+
+def test_dit_xl_2_is_built_without_memory():
+    with torch.device("meta"):
+        model = fn.recipes.load("dit-xl-2").build()
+    assert model.shape == (4, 32, 32)
+    trained = sum(p.numel() for p in model.network.parameters())
+    assert trained + 256 * 1152 == 675_129_632  # their code counts the fixed places of 256 tokens too
 
 
 @pytest.mark.parametrize("name", fn.recipes.names())

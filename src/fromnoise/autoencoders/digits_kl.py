@@ -1,6 +1,10 @@
-"""28x28 digits as 14x14 latents of two channels, by a small KL autoencoder; two minutes of training.
+"""28x28 digits as 7x7 latents of four channels, by a KL autoencoder of 240,000 parameters, in two minutes.
 
-First guesses, to be measured.
+- *penalty* 0.01, far more than published: in so few steps a weak one leaves the channels with means of several
+  deviations, which one scale for all then takes the room of. With 1e-4 the latents' deviation was 4.0, of which each
+  channel's own was 1.2 to 1.7; with 0.01 it is 1.1, and the reconstructions are better too (26.9 dB to 23.2).
+- *f* = 4: with f = 2 the reconstructions have 31 dB, and the latents as many numbers as the image.
+- *channels* 16: with 32 a step costs twice as much.
 """
 
 from fromnoise.autoencoders._recipe import AutoencoderRecipe, LossConfig
@@ -9,6 +13,8 @@ from fromnoise.train.config import TrainConfig
 
 recipe = AutoencoderRecipe(
     recipe="digits-kl",
+    expected="legible reconstructions",
+    reproduced="26.0 dB on 500 test images of MNIST after 488 steps, 2 minutes on one core",
     network={
         "name": "kl-autoencoder",
         "channels": 16,

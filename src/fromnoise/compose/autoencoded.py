@@ -63,7 +63,8 @@ def tiled(decode: Callable[[Tensor], Tensor], z: Tensor, tile: int, overlap: int
         for left in _starts(z.shape[3], tile, overlap):
             x = decode(z[:, :, top : top + tile, left : left + tile])
             h, w = x.shape[2:]
-            weight = _ramp(h, overlap * factor)[:, None] * _ramp(w, overlap * factor)
+            down = _ramp(h, overlap * factor, top > 0, top + tile < z.shape[2])
+            weight = down[:, None] * _ramp(w, overlap * factor, left > 0, left + tile < z.shape[3])
             if total is None or weights is None:
                 total = x.new_zeros(*x.shape[:2], z.shape[2] * factor, z.shape[3] * factor)
                 weights = x.new_zeros(total.shape[2:])
@@ -82,7 +83,9 @@ def _starts(side: int, tile: int, overlap: int) -> list[int]:
     return [*range(0, side - tile, tile - overlap), side - tile]
 
 
-def _ramp(n: int, overlap: int) -> Tensor:
-    """Up to 1 over `overlap` elements, 1, and down again: [n], positive."""
-    place = torch.arange(n, dtype=torch.float32)
-    return torch.minimum(place + 1, n - place).div(max(overlap, 1)).clamp_max(1)
+def _ramp(n: int, overlap: int, rises: bool, falls: bool) -> Tensor:
+    """1, but from 0 over `overlap` elements where another tile comes before, and down to 0 where one follows: [n]."""
+    place, weight = torch.arange(n, dtype=torch.float64), torch.ones(n, dtype=torch.float64)
+    if rises:
+        weight = torch.minimum(weight, (place + 1) / (overlap + 1))
+    return torch.minimum(weight, (n - place) / (overlap + 1)) if falls else weight

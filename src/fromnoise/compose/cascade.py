@@ -42,7 +42,7 @@ def check(stages: Sequence[Stage]) -> None:
         FromNoiseError: shapes or classes do not follow on each other, or a strength that the augmentation has not.
     """
     if stages[0].denoiser.low is not None:
-        raise FromNoiseError("the first stage of a cascade enlarges images, and nobody gives it one")
+        raise FromNoiseError("the first stage of a cascade enlarges images and must be told one: sample its cascade")
     for before, stage in pairwise(stages):
         low, own, given = stage.denoiser.low, stage.denoiser.shape, before.denoiser.image_shape
         if low is None or own is None:

@@ -57,7 +57,10 @@ class Steering:
                 )
             null = {"label": torch.tensor(denoiser.null_label)}
             denoiser = ClassifierFree(denoiser, null, self.scale, **options)
-        denoiser = Clip(denoiser) if self.clip else denoiser
+        if self.clip:
+            if denoiser.codec is not None:
+                raise FromNoiseError("latents have no range to be clipped to: leave clip off")
+            denoiser = Clip(denoiser)
         if self.classifier is not None and self.classifier_scale:
             self.classifier.check(denoiser)
             denoiser = Classifier(denoiser, self.classifier.log_prob, self.classifier_scale)

@@ -88,16 +88,17 @@ class DiffusionJob(Job):
     def picture(self, path: Path) -> None:
         choice, denoiser = self.choice, self.choice.steered(self.denoiser)
         steps = min(choice.steps, 50, denoiser.schedule.chain.steps)  # not the final picture
-        cond = {}
+        cond, n = {}, _GRID
         if denoiser.low is not None:
-            pixels, labels = self.images.batch(range(_GRID))
+            pixels, labels = self.images.batch(_spread(self.images, n))
+            n = len(pixels)
             z = denoiser.low.shrunk(to_unit(pixels))
-            strength = torch.full((_GRID,), self.choice.strength, dtype=torch.float64)
+            strength = torch.full((n,), self.choice.strength, dtype=torch.float64)
             cond = denoiser.low.told(z, strength, torch.zeros_like(z)) | ({"label": labels} if denoiser.classes else {})
         drawn = samplers.sample(
-            denoiser, _GRID, choice.sampler, steps, self.config.seed, cond or None, spacing=choice.spacing
+            denoiser, n, choice.sampler, steps, self.config.seed, cond or None, spacing=choice.spacing
         )
-        grid(to_uint8(drawn.cpu()), columns(_GRID, denoiser.classes)).save(path)
+        grid(to_uint8(drawn.cpu()), columns(n, denoiser.classes)).save(path)
 
     def next(self, out: Path) -> str:
         return f"fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}"
@@ -140,7 +141,7 @@ class AutoencoderJob(Job):
 
     def picture(self, path: Path) -> None:
         """Images above, their reconstructions below."""
-        x = to_unit(self.images.batch(range(min(8, len(self.images))))[0])
+        x = to_unit(self.images.batch(_spread(self.images, 8))[0])
         weight = next(self.pair.parameters())
         with torch.no_grad():
             again = self.pair.autoencoder.decode(self.pair.autoencoder.encode(x.to(weight.device)))
@@ -166,6 +167,12 @@ def _with_classes(config: Recipe, images: Images, talk: Talk) -> Recipe:
         return config.with_changes({"network.classes": there})
     talk(f"{images.name} has no classes (a sub-folder is one): the model is trained without labels")
     return config.with_changes({"network.classes": None, "train.label_dropout": 0.0, "sample.guidance": 1.0})
+
+
+def _spread(images: Images, n: int) -> list[int]:
+    """At most n images, evenly over the set, which is often sorted by class."""
+    n = min(n, len(images))
+    return [i * len(images) // n for i in range(n)]
 
 
 def _latents_of(images: Images, out: Path, hardware: Hardware, flip: bool) -> tuple[Images, Autoencoded]:

@@ -1,0 +1,17 @@
+"""Digits class by class as they are in the data: the recipe digits, sampled without guidance.
+
+Trained alike. Guidance makes digits surer and more alike; without it their variety is that of the data. The figures
+against the scale, for both kinds of guidance, are in docs/steering.md.
+"""
+
+from fromnoise.recipes._recipe import SampleConfig
+from fromnoise.recipes.digits import recipe as digits
+
+recipe = digits.model_copy(
+    update={
+        "recipe": "digits-class",
+        "expected": "the class that was asked for in most samples, as varied as the data",
+        "reproduced": "TODO",
+        "sample": SampleConfig(sampler={"name": "ancestral"}, steps=50, guidance=1.0),
+    }
+)

@@ -1,0 +1,129 @@
+"""Latents: the learned codec, its tiles, its scale, and models of latents on the disk."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import fromnoise as fn
+from fromnoise.compose.autoencoded import Autoencoded, tiled
+from fromnoise.data import _latents
+from fromnoise.data._images import InMemory
+
+SMALL = {"in_channels": 1, "channels": 8, "mult": (1, 2), "blocks": 1, "latent": 2, "groups": 4}
+
+
+def network(kind="kl-autoencoder", seed=0):
+    torch.manual_seed(seed)
+    return fn.nn.build({"name": kind, **SMALL}).eval()
+
+
+def images(n=7, size=8):
+    pixels = torch.randint(0, 256, (n, 1, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return InMemory("toy", pixels, torch.arange(n) % 2, ("a", "b"))
+
+
+@pytest.mark.parametrize("kind", ["kl-autoencoder", "vq-autoencoder"])
+def test_the_codec_is_the_autoencoder_with_a_scale(kind):
+    net, x = network(kind), torch.rand(3, 1, 8, 12) * 2 - 1
+    codec = Autoencoded(net, scale=0.3)
+    with torch.no_grad():
+        torch.testing.assert_close(codec.encode(x), 0.3 * net.encode(x))
+        torch.testing.assert_close(codec.decode(codec.encode(x)), net.decode(net.encode(x)), atol=1e-5, rtol=1e-4)
+    assert codec.image_shape((2, 4, 6)) == (1, 8, 12)
+    assert not codec.encode(x).requires_grad
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (33, 20), (17, 41), (16, 16)])
+def test_tiles_of_a_local_decoder_are_seamless(shape):
+    """A decoder that looks 2 pixels around gives the same in tiles, but for the rims of inner tiles within its reach."""
+    kernel = torch.randn(1, 1, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64) / 5
+
+    def decode(z):
+        return F.conv2d(F.interpolate(z, scale_factor=2.0, mode="nearest"), kernel, padding="same")
+
+    z = torch.randn(2, 1, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    whole, parts = decode(z), tiled(decode, z, 16, 8, 2)
+    assert parts.shape == whole.shape
+    error = (parts - whole).abs()
+    # only what lies within 2 pixels of a tile's own rim is wrong, and weighs at most 2/17 there
+    assert error.max() < 2 * 2 / 17 * whole.abs().max()
+    assert error.median() < 1e-12
+    smooth = torch.ones_like(z)
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    pixel = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+    exact = tiled(lambda part: F.conv2d(F.interpolate(part, scale_factor=2.0), pixel), smooth, 16, 8, 2)
+    torch.testing.assert_close(exact[inner], torch.ones_like(exact[inner]))
+
+
+def test_large_latents_are_decoded_in_tiles():
+    net, sizes = network(), []
+    codec = Autoencoded(net, tile=8)
+    decode = net.decode
+    net.decode = lambda z: (sizes.append(tuple(z.shape[2:])), decode(z))[1]
+    assert codec.decode(torch.randn(1, 2, 20, 8)).shape == (1, 1, 40, 16)
+    assert sizes == [(8, 8)] * 3
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_latents_on_the_disk(tmp_path, mirrored):
+    net, data = network(), images()
+    codec = Autoencoded(net)
+    _latents.write(data, codec.encode, tmp_path / "kept", net.latent_shape(data.shape), mirrored, batch=3)
+    kept = _latents.Latents(data, tmp_path / "kept")
+    assert len(kept) == 7 * (1 + mirrored)
+    assert kept.shape == (2, 4, 4)
+    x = data.pixels.float() / 127.5 - 1
+    every = torch.cat([x, x.flip(-1)]) if mirrored else x
+    z, labels = kept.batch([5, 0, len(kept) - 1])
+    torch.testing.assert_close(z, codec.encode(every)[[5, 0, len(kept) - 1]], atol=1e-5, rtol=1e-4)
+    assert labels.tolist() == [1, 0, 0]
+    assert kept.std() == pytest.approx(codec.encode(every).std(correction=0).item(), rel=1e-4)
+    kept.scale = 2.0
+    torch.testing.assert_close(kept.batch([5])[0], 2 * z[:1])
+    assert not list(tmp_path.glob(".writing*"))
+
+
+def model(net):
+    torch.manual_seed(1)
+    unet = fn.nn.UNet(in_channels=2, channels=8, mult=(1, 2), blocks=1, groups=4)
+    torch.nn.init.normal_(unet.out.weight, std=0.1)
+    return fn.Denoiser(unet, fn.schedules.Cosine(T=20), "v", shape=(2, 4, 4), codec=Autoencoded(net, 0.5))
+
+
+def test_samples_are_decoded_and_the_model_is_saved_with_its_autoencoder(tmp_path):
+    denoiser = model(network())
+    assert denoiser.image_shape == (1, 8, 8)
+    x = fn.sample(denoiser, 3, "ddim", steps=4)
+    assert x.shape == (3, 1, 8, 8)
+    plain = model(network())
+    plain.codec = None
+    torch.testing.assert_close(denoiser.codec.decode(fn.sample(plain, 3, "ddim", steps=4)), x)
+    fn.save(denoiser, tmp_path / "m")
+    torch.testing.assert_close(fn.sample(fn.load(tmp_path / "m"), 3, "ddim", steps=4), x)
+
+
+def test_a_model_without_its_autoencoder_is_one_line(tmp_path):
+    fn.save(model(network()), tmp_path / "m")
+    (tmp_path / "m" / "autoencoder").rename(tmp_path / "away")
+    with pytest.raises(fn.FromNoiseError, match="its autoencoder is missing: put its folder at"):
+        fn.load(tmp_path / "m")
+    from fromnoise import io
+
+    io.save_autoencoder(network(seed=3), tmp_path / "m" / "autoencoder")
+    with pytest.raises(fn.FromNoiseError, match="not the autoencoder that this model was trained with"):
+        fn.load(tmp_path / "m")
+    with pytest.raises(fn.FromNoiseError, match="holds no denoiser; it is of kind autoencoder"):
+        fn.load(tmp_path / "m" / "autoencoder")
+
+
+def test_editing_goes_through_the_codec():
+    denoiser = model(network())
+    x = torch.rand(2, 1, 8, 8) * 2 - 1
+    edited = fn.editing.image_to_image(denoiser, x, 0.5, "ddim", 4)
+    assert edited.shape == x.shape
+    for refused in (
+        lambda: fn.editing.Upscale(denoiser, x[0, :, ::2, ::2]),
+        lambda: fn.editing.Inpaint(x[0], torch.ones(1, 8, 8), fn.samplers.DDIM()).check(denoiser),
+    ):
+        with pytest.raises(fn.FromNoiseError, match="a model of latents"):
+            refused()
