@@ -39,7 +39,7 @@ def narrow_autoencoder(name, photos):
     recipe = autoencoders.load(name)
     small = {"network.channels": 8, "network.groups": 4, "network.blocks": 1, "data.name": str(photos)}
     if recipe.loss.discriminator:
-        small |= {"loss.discriminator.channels": 8, "loss.discriminator.groups": 4}
+        small |= {"loss.perceptual": 0.0, "loss.discriminator.channels": 8, "loss.discriminator.groups": 4}
     return recipe.with_changes(NARROW | small | {"data.channels": 3, "data.size": 32})
 
 

@@ -144,3 +144,49 @@ def test_the_adversary_counts_only_after_its_steps():
         plain = terms["error"] + 1e-2 * terms["penalty"] + terms["judge"]
         assert loss.item() == pytest.approx(plain + (0.1 * terms["fool"] if counts else 0), rel=1e-5)
         assert abs(terms["fool"]) > 1e-3
+
+
+@pytest.fixture
+def vgg(monkeypatch):
+    """LPIPS on a VGG of random weights, which nobody needs to download."""
+    lpips = pytest.importorskip("lpips", reason="the extra perceptual is not installed")
+    from fromnoise.train import perceptual
+
+    perceptual._network.cache_clear()
+    made = lpips.LPIPS
+    monkeypatch.setattr(lpips, "LPIPS", lambda net, verbose: made(net=net, verbose=verbose, pnet_rand=True))
+    yield perceptual
+    perceptual._network.cache_clear()
+
+
+def test_the_perceptual_term_counts_and_trains_nothing_of_its_own(vgg):
+    x = torch.rand(3, 1, 16, 16) * 2 - 1
+    far = vgg.perceptual(x, -x)
+    assert far.shape == (3,)
+    assert bool((far > 0).all())
+    torch.testing.assert_close(vgg.perceptual(x, x), torch.zeros(3))
+    torch.testing.assert_close(vgg.perceptual(x[:1], -x[:1]), far[:1], rtol=1e-3, atol=1e-5)
+    task = autoencoding(adversary=False)
+    task.shape = (4, 8, 8)
+    task.perceptual = 2.0
+    drawn = task.draw(x, torch.zeros(3), range(3), 1, 3)
+    loss = task.losses(x, drawn, CPU).mean()
+    terms = {k: float(v[0]) for k, v in task._seen.items()}
+    assert loss.item() == pytest.approx(terms["error"] + 1e-2 * terms["penalty"] + 2 * terms["perceptual"], rel=1e-5)
+    loss.backward()
+    assert all(p.grad is not None for p in task.network.autoencoder.decoder.parameters())
+    assert not any(p.requires_grad for p in vgg._network(x.device).parameters())
+    assert not any("lin" in name or "slice" in name for name in task.tensors()["model"])
+
+
+def test_vgg_that_cannot_be_downloaded_is_one_line(monkeypatch):
+    lpips = pytest.importorskip("lpips", reason="the extra perceptual is not installed")
+    from fromnoise.train import perceptual
+
+    def offline(**options):
+        raise OSError("no route to host")
+
+    perceptual._network.cache_clear()
+    monkeypatch.setattr(lpips, "LPIPS", offline)
+    with pytest.raises(fn.FromNoiseError, match="could not be downloaded .no route to host.: put vgg16"):
+        perceptual.perceptual(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 class LossConfig(BaseModel):
-    """Mean absolute error + penalty (of the latents) + adversarial (of the patches); see `train.Autoencoding`."""
+    """Mean absolute error + LPIPS + penalty of the latents + adversary of the patches; see `train.Autoencoding`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     penalty: float = Field(1e-6, ge=0, description="weight of KL's divergence, or of VQ's codebook and commitment")
+    perceptual: float = Field(0.0, ge=0, description="weight of LPIPS, for which VGG is downloaded")
     discriminator: Spec | None = Field(None, description="a discriminator's name and options; none for no adversary")
     adversarial: float = Field(0.1, ge=0, description="weight of fooling it")
     after: int = Field(0, ge=0, description="steps before it counts")

@@ -13,9 +13,9 @@ recipe = Recipe(
     reproduced="not yet measured",
     network={
         "name": "unet",
-        "channels": 96,
+        "channels": 64,
         "mult": [1],
-        "blocks": 4,
+        "blocks": 3,
         "attention": [1],
         "groups": 8,
         "classes": 10,

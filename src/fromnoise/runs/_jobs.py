@@ -136,7 +136,9 @@ class AutoencoderJob(Job):
             adversary.check_size(images.shape[1:])
         self.pair = Pair(network, adversary)
         shape = network.latent_shape(images.shape)
-        self.task = Autoencoding(self.pair, config.seed, shape, loss.penalty, loss.adversarial, loss.after)
+        self.task = Autoencoding(
+            self.pair, config.seed, shape, loss.penalty, loss.adversarial, loss.after, loss.perceptual
+        )
         self.about = {io.AUTOENCODER: io.describe_autoencoder(network)}
 
     def picture(self, path: Path) -> None:

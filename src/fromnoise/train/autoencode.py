@@ -10,6 +10,7 @@ from fromnoise import noise
 from fromnoise.hardware import Hardware
 from fromnoise.nn._coder import Autoencoder
 from fromnoise.train.distributed import Processes
+from fromnoise.train.perceptual import perceptual
 from fromnoise.train.task import Drawn, Task
 
 
@@ -24,7 +25,8 @@ class Pair(nn.Module):
         super().__init__()
         self.autoencoder, self.discriminator = autoencoder, discriminator
 
-    def forward(self, x: Tensor, eps: Tensor) -> dict[str, Tensor]:
+    def forward(self, x: Tensor, eps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """(reconstructions, the terms of each example, [N])."""
         again, penalty = self.autoencoder(x, eps)
         terms = {"error": _each((again - x).abs()), "penalty": penalty}
         if self.discriminator is not None:
@@ -32,7 +34,7 @@ class Pair(nn.Module):
             terms["fool"] = -_each(functional_call(self.discriminator, held, (again,)))
             real, fake = self.discriminator(x), self.discriminator(again.detach())
             terms["judge"] = _each(F.relu(1 - real)) + _each(F.relu(1 + fake))
-        return terms
+        return again, terms
 
 
 def _each(x: Tensor) -> Tensor:
@@ -41,10 +43,10 @@ def _each(x: Tensor) -> Tensor:
 
 
 class Autoencoding(Task):
-    """mean |x - D(E(x))| + w penalty + w_a fool + judge: the loss of latent diffusion's autoencoders.
+    """mean |x - D(E(x))| + w_p LPIPS + w penalty + w_a fool + judge: the loss of latent diffusion's autoencoders.
 
-    Without their perceptual term, whose weights must be downloaded: at the sizes that are trained here the error of
-    the pixels and the adversary do. Source: Esser et al. 2021, section 3.1; Rombach et al. 2022, appendix G.
+    The perceptual term is left out unless it is given a weight, since VGG must be downloaded for it. Source: Esser et
+    al. 2021, section 3.1; Rombach et al. 2022, appendix G.
 
     Args:
         pair: what is trained, in float32.
@@ -53,14 +55,22 @@ class Autoencoding(Task):
         penalty: w, of KL's divergence or VQ's codebook and commitment.
         adversarial: w_a.
         after: steps before the adversary counts; it learns from the first.
+        perceptual: w_p.
     """
 
     def __init__(
-        self, pair: Pair, seed: int, shape: tuple[int, ...], penalty: float, adversarial: float = 0.0, after: int = 0
+        self,
+        pair: Pair,
+        seed: int,
+        shape: tuple[int, ...],
+        penalty: float,
+        adversarial: float = 0.0,
+        after: int = 0,
+        perceptual: float = 0.0,
     ):
         self.network: nn.Module = pair
         self.seed, self.shape = seed, tuple(shape)
-        self.penalty, self.adversarial, self.after = penalty, adversarial, after
+        self.penalty, self.adversarial, self.after, self.perceptual = penalty, adversarial, after, perceptual
         self._step, self._seen = 0, {}
 
     def draw(self, x0: Tensor, labels: Tensor, places: range, step: int, batch_size: int) -> Drawn:
@@ -68,10 +78,15 @@ class Autoencoding(Task):
         return {"eps": noise.normal(self.seed, places, step, self.shape, noise.Stream.LATENT)}
 
     def losses(self, x0: Tensor, drawn: Drawn, hardware: Hardware) -> Tensor:
-        terms = self.network(hardware.put(x0), hardware.put(drawn["eps"]))
+        x0 = hardware.put(x0)
+        again, terms = self.network(x0, hardware.put(drawn["eps"]))
+        if self.perceptual:
+            terms["perceptual"] = perceptual(again, x0)
         for name, term in terms.items():
             self._seen.setdefault(name, []).append(term.detach().mean())
         total = terms["error"] + self.penalty * terms["penalty"]
+        if self.perceptual:
+            total = total + self.perceptual * terms["perceptual"]
         if "fool" in terms:
             weight = self.adversarial if self._step > self.after else 0.0
             total = total + weight * terms["fool"] + terms["judge"]
