@@ -171,3 +171,28 @@ def test_minutes_are_training_time(tmp_path):
     assert run(*arguments).returncode == 0
     last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert 1.2 <= last["seconds"] < 3
+
+
+def test_two_processes_train_a_cascade_and_draw_its_pictures(tmp_path):
+    """Two trainings in one connection; guided pictures while training, which the first process draws alone."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
+             "train.optimizer=adamw", "train.sample_every=2", "train.checkpoint_every=100", "sample.steps=2"]  # fmt: skip
+    command = [
+        "-m",
+        "fromnoise",
+        "train",
+        "digits-cascade",
+        "--out",
+        str(tmp_path / "two"),
+        "--steps",
+        "3",
+        "--set",
+        *words,
+    ]
+    done = subprocess.run([*torchrun, *command], env=ENV, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("trained 3 steps") == 2
+    for stage in ("base", "x2"):
+        assert steps_logged(tmp_path / "two" / stage) == [1, 2, 3]
+        assert (tmp_path / "two" / stage / "samples" / "step-00000002.png").exists()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
@@ -10,9 +10,6 @@ from fromnoise import recipes
 from fromnoise.cli._options import Folder, option
 from fromnoise.cli._training import Training
 from fromnoise.errors import FromNoiseError
-
-if TYPE_CHECKING:
-    from fromnoise.recipes import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +35,4 @@ class Train(Training):
         config = self.config(base, out)
         from fromnoise.runs import train
 
-        if self.autoencoder is not None:
-            _keep(self.autoencoder, config, out)
-        return train(config, out)
-
-
-def _keep(autoencoder: Path, config: "Recipe", out: Path) -> None:
-    """A copy in the run, which so stays whole wherever it is moved."""
-    from fromnoise import io
-    from fromnoise.train.distributed import Processes
-
-    place = out / io.AUTOENCODER
-    if place.exists() or not Processes().is_first:
-        return
-    io.save_autoencoder(io.load_autoencoder(autoencoder), place)
+        return train(config, out, self.autoencoder)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise import storage
+from fromnoise.data._hash import batches
 from fromnoise.data._images import Images
 from fromnoise.errors import FromNoiseError
 from fromnoise.evaluation._parts import Parts
 from fromnoise.evaluation._reference import Reference
 from fromnoise.evaluation._report import report, short
 from fromnoise.features._base import Extractor
-from fromnoise.metrics._compare import batches, figures, summarise
+from fromnoise.metrics._compare import figures, summarise
 from fromnoise.metrics._summary import Summary
 from fromnoise.progress import Bar
 from fromnoise.runs import Choice, Model

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fromnoise import storage
-from fromnoise.data._hash import content_hash
+from fromnoise.data._hash import batches, content_hash
 from fromnoise.data._images import Images
 from fromnoise.features._base import Extractor
-from fromnoise.metrics._compare import batches, summarise
+from fromnoise.metrics._compare import summarise
 from fromnoise.metrics._summary import Summary
 from fromnoise.progress import Bar
 

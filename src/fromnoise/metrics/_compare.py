@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from fromnoise import features, metrics, noise
+from fromnoise import features, metrics
+from fromnoise.data._hash import batches
 from fromnoise.data._images import Images, InMemory
 from fromnoise.errors import FromNoiseError
 from fromnoise.features._base import Extractor
@@ -42,13 +43,6 @@ def check_shapes(samples: Images, reference: Images) -> None:
         one, other = ("x".join(map(str, x.shape[1:])) for x in (samples, reference))
         raise FromNoiseError(f"the samples are {one} and the images of {reference.name} {other}: bring them to one "
                              "size, since resizing changes every figure")  # fmt: skip
-
-
-def batches(images: Images, size: int = 250) -> Iterable[tuple[int, Tensor]]:
-    """(number of the first, uint8 pixels) of all images, in one random order: data sets are often sorted by class."""
-    order = noise.permutation(0, 1, len(images)).tolist()
-    for first in range(0, len(order), size):
-        yield first, images.batch(order[first : first + size])[0]
 
 
 def summarise(

@@ -17,7 +17,7 @@ from fromnoise.train.distributed import Processes
 from fromnoise.train.trainer import Trainer, Watcher
 
 
-def train(config: RunConfig, out: str | Path) -> int:
+def train(config: RunConfig, out: str | Path, autoencoder: str | Path | None = None) -> int:
     """Train into the folder `out`, or go on with what is there; `fromnoise train` in Python.
 
     A cascade is trained stage by stage, each into a folder of its own below `out`; a model of latents after its
@@ -26,6 +26,8 @@ def train(config: RunConfig, out: str | Path) -> int:
     Args:
         config: from `recipes.load(name).with_changes({...})`.
         out: config.yaml, metrics.jsonl, samples/ and checkpoints/ come here.
+        autoencoder: for a model of latents, the folder of one that is trained; the run gets a copy, and so stays whole
+            wherever it is moved.
 
     Returns:
         0, or 128 plus the number of the signal that stopped it; a checkpoint is left in any case.
@@ -35,70 +37,74 @@ def train(config: RunConfig, out: str | Path) -> int:
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    for name, part in _before(config, out):
-        talk = say if Processes().is_first else _silent
-        talk(f"{name}, into {out / name}")
-        if status := train(part, out / name):
-            return status
-    if isinstance(config, Recipe) and config.stages:
-        if Processes().is_first:
-            _write_config(config, out)
+    processes = Processes()
+    with processes.started(choose(config.precision).device):
+        parts = _before(config, out, autoencoder is not None)
+        if parts and processes.is_first:
+            _write_config(config, out)  # before them, so that --resume knows what was begun
+        for name, part in parts:
+            if processes.is_first:
+                say(f"{name}, into {out / name}")
+            if status := train(part, out / name):
+                return status
+        if not (isinstance(config, Recipe) and config.stages):
+            return _train_one(config, out, autoencoder, processes)
+        if processes.is_first:
             say(f"next: fromnoise sample {out} --n 64 --out {out.name}.png")
         return 0
-    return _train_one(config, out)
 
 
-def _before(config: RunConfig, out: Path) -> list[tuple[str, RunConfig]]:
+def _before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str, RunConfig]]:
     """What else is trained, and into which folder."""
     if not isinstance(config, Recipe):
         return []
     if config.stages:
         return [(name, config.stage(name)) for name in config.stages]
-    if config.latent is None or (out / io.AUTOENCODER / f"{io.AUTOENCODER}.json").exists():
+    if config.latent is None or given or (out / io.AUTOENCODER / f"{io.AUTOENCODER}.json").exists():
         return []
-    given = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
-    part = autoencoders.load(config.latent.autoencoder).with_changes(given | {"seed": config.seed})
+    data = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
+    part = autoencoders.load(config.latent.autoencoder).with_changes(data | {"seed": config.seed})
     return [(io.AUTOENCODER, part.with_changes({"precision": config.precision}))]
 
 
-def _train_one(config: RunConfig, out: Path) -> int:
-    processes = Processes()
+def _train_one(config: RunConfig, out: Path, autoencoder: str | Path | None, processes: Processes) -> int:
     hardware = choose(config.precision)
-    with processes.started(hardware.device):
-        talk = say if processes.is_first else _silent
-        with processes.first_alone():
-            images = load_images(config.data, counter if processes.is_first else None)
-            job = JOBS[type(config)](config, images, out, hardware, talk)
-        for note in images.notes:
-            talk(f"fromnoise: warning: {note}")
-        watcher = _Watcher(job, out)
-        trainer = Trainer(
-            task=job.task,
-            images=job.images,
-            config=config.train,
-            seed=config.seed,
-            folder=out,
-            hardware=hardware,
-            processes=processes,
-            about=job.about,
-            watcher=Watcher(watcher.step, watcher.sample, lambda text: talk(f"fromnoise: warning: {text}")),
-            flip=job.flip,
-            workers=config.data.workers,
-        )
-        resumed = trainer.resume()
-        if resumed and trainer.is_finished():
-            talk(f"{out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
-            talk(f"next: {job.next(out)}")
-            return 0
-        if processes.is_first:
-            _write_config(job.config, out)
-        count = sum(p.numel() for p in trainer.network.parameters())
-        shape = "x".join(map(str, job.images.shape))
-        what = f"{len(job.images):,} {job.noun} of {shape} from {images.name}"
-        talk(f"{config.recipe}: {count:,} parameters, {what}, on {hardware.why}")
-        if resumed:
-            talk(f"going on after step {trainer.progress.step}")
-        return _watched(trainer, watcher, talk)
+    talk = say if processes.is_first else _silent
+    with processes.first_alone():
+        if autoencoder is not None and not (out / io.AUTOENCODER).exists():
+            io.save_autoencoder(io.load_autoencoder(autoencoder), out / io.AUTOENCODER)
+        images = load_images(config.data, counter if processes.is_first else None)
+        job = JOBS[type(config)](config, images, out, hardware, talk)
+    for note in images.notes:
+        talk(f"fromnoise: warning: {note}")
+    watcher = _Watcher(job, out)
+    trainer = Trainer(
+        task=job.task,
+        images=job.images,
+        config=config.train,
+        seed=config.seed,
+        folder=out,
+        hardware=hardware,
+        processes=processes,
+        about=job.about,
+        watcher=Watcher(watcher.step, watcher.sample, lambda text: talk(f"fromnoise: warning: {text}")),
+        flip=job.flip,
+        workers=config.data.workers,
+    )
+    resumed = trainer.resume()
+    if resumed and trainer.is_finished():
+        talk(f"{out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
+        talk(f"next: {job.next(out)}")
+        return 0
+    if processes.is_first:
+        _write_config(job.config, out)
+    count = sum(p.numel() for p in trainer.network.parameters())
+    shape = "x".join(map(str, job.images.shape))
+    what = f"{len(job.images):,} {job.noun} of {shape} from {images.name}"
+    talk(f"{config.recipe}: {count:,} parameters, {what}, on {hardware.why}")
+    if resumed:
+        talk(f"going on after step {trainer.progress.step}")
+    return _watched(trainer, watcher, talk)
 
 
 def _watched(trainer: Trainer, watcher: "_Watcher", talk: Talk) -> int:

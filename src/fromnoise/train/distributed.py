@@ -30,9 +30,10 @@ class Processes:
 
     @contextmanager
     def started(self, device: torch.device) -> Iterator["Processes"]:
-        """Connected to the others inside the block: NCCL on CUDA, Gloo elsewhere."""
+        """Connected to the others inside the block: NCCL on CUDA, Gloo elsewhere. Inside another such block, as there:
+        processes that parted do not find each other a second time."""
         self.device = device
-        if self.world == 1:
+        if self.world == 1 or dist.is_initialized():
             yield self
             return
         if device.type == "cuda":

@@ -247,6 +247,9 @@ class Trainer:
         self.checkpoints.save(self.progress.step, tensors, {**self.about, "state": vars(self.progress)})
 
     def _sample(self) -> None:
+        """By the network itself: one process alone samples, and the wrapper hides what it knows of labels."""
+        wrapped, self.task.network = self.task.network, self.network
         with self.ema.applied(), self.hardware.autocast():
             self.watcher.sample(self.progress.step)
+        self.task.network = wrapped
         self.task.train()
