@@ -212,6 +212,12 @@ def test_steering_by_words(plain, tmp_path, capsys):
                  "--guidance-rescale", "0.7"]) == 0  # fmt: skip
     assert main(["sample", str(plain), "--n", "2", "--out", out, "--guidance", "2", "--weaker", step]) == 0
     fails(capsys, "did you mean left?", "sample", str(plain), "--out", out, "--class", "lefd")
+    sample = ("sample", str(plain), "--out", out)
+    fails(capsys, "a guidance interval and guidance rescale without guidance", *sample, "--guidance", "1",
+          "--guidance-interval", "0", "1", "--guidance-rescale", "1")  # fmt: skip
+    fails(capsys, "a weaker model without guidance", *sample, "--guidance", "1", "--weaker", step)
+    fails(capsys, "needs the --classifier", *sample, "--classifier-scale", "2")
+    fails(capsys, "are of what a cascade enlarges", *sample, "--strength", "0.2")
     fails(
         capsys,
         "0 <= low < high",

@@ -8,6 +8,7 @@ import tyro
 
 from fromnoise.cli._options import Name, Number, Precision, Settings, option
 from fromnoise.cli._words import changes
+from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
     from fromnoise.runs import Asked
@@ -38,8 +39,8 @@ class Steered:
     """Autoguidance: guide away from this earlier checkpoint or smaller model in place of no class."""
     classifier: Annotated[Path | None, option("FOLDER")] = None
     """Classifier guidance: one made by `fromnoise train-classifier RUN`."""
-    classifier_scale: Annotated[float, option("SCALE")] = 1.0
-    """Of the classifier's gradient: 0 is off, 1 Bayes' rule."""
+    classifier_scale: Annotated[float | None, option("SCALE")] = None
+    """Of the classifier's gradient: 0 is off, 1 Bayes' rule; 1 unless given."""
     strength: Annotated[float | None, option("SHARE")] = None
     """Of a cascade: how much what one stage draws is augmented before the next is told it, 0 to 1."""
     truncated: Annotated[bool | None, option("True|False")] = None
@@ -53,6 +54,8 @@ class Steered:
 
     def asked(self) -> "Asked":
         """The same words, with the models that they name."""
+        if self.classifier is None and self.classifier_scale is not None:
+            raise FromNoiseError("--classifier-scale needs the --classifier whose gradient it scales")
         from fromnoise import io
         from fromnoise.runs import Asked
 
@@ -67,7 +70,7 @@ class Steered:
             rescale=self.guidance_rescale,
             weaker=io.load(self.weaker, self.ema, self.precision) if self.weaker else None,
             classifier=io.load_classifier(self.classifier, self.precision) if self.classifier else None,
-            classifier_scale=self.classifier_scale,
+            classifier_scale=1.0 if self.classifier_scale is None else self.classifier_scale,
             label=self.label,
             strength=self.strength,
             truncated=self.truncated,

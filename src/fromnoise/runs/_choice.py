@@ -64,7 +64,11 @@ class Choice:
 
     @classmethod
     def of(cls, usual: SampleConfig, asked: Asked | None = None, before: "Choice | None" = None) -> "Choice":
-        """What was asked for, and the rest as the recipe says; `before` is how the stage before is sampled."""
+        """What was asked for, and the rest as the recipe says; `before` is how the stage before is sampled.
+
+        Raises:
+            FromNoiseError: something was asked for that would do nothing.
+        """
         a = asked or Asked()
         sampler = samplers.build(({"name": a.sampler} if a.sampler else usual.sampler) | a.options)
         spacing = a.spacing or (None if a.sampler else usual.spacing) or sampler.usual_spacing
@@ -78,6 +82,10 @@ class Choice:
             classifier=a.classifier,
             classifier_scale=a.classifier_scale,
         )
+        idle = [word for word, given in (("a guidance interval", a.interval), ("guidance rescale", a.rescale),
+                                         ("a weaker model", a.weaker)) if given]  # fmt: skip
+        if idle and steering.scale == 1 and before is None:
+            raise FromNoiseError(f"{' and '.join(idle)} without guidance: give --guidance a scale other than 1")
         return cls(
             sampler,
             usual.steps if a.steps is None else a.steps,

@@ -12,6 +12,7 @@ from fromnoise.compose import cascade
 from fromnoise.compose.cascade import Stage
 from fromnoise.data._images import to_uint8
 from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Precision
 from fromnoise.progress import say
 from fromnoise.recipes._recipe import Recipe, SampleConfig
@@ -49,7 +50,9 @@ class Model:
 
     def choice(self, asked: Asked | None = None) -> Choice:
         """How it is sampled: what was asked for, and the rest as its recipe says; the stages before it likewise."""
-        before = self.before.choice(asked) if self.before else None
+        if asked is not None and self.before is None and not (asked.strength is None and asked.truncated is None):
+            raise FromNoiseError("--strength and --truncated are of what a cascade enlarges, and here is none")
+        before = self.before.choice(_inner(asked)) if self.before else None
         return Choice.of(self.sampling, asked, before)
 
     def stages(self, choice: Choice) -> list[Stage]:
@@ -78,6 +81,11 @@ class Model:
         """What the weights of all stages are."""
         own = storage.digest(self.folder, "ema" if self.ema else "model")
         return [*(self.before.digests() if self.before else []), own]
+
+
+def _inner(asked: Asked | None) -> Asked | None:
+    """What was asked for, as it concerns the stages before the last: only the last enlarges by that strength."""
+    return replace(asked, strength=None, truncated=None) if asked is not None else None
 
 
 def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> Model:
