@@ -27,6 +27,7 @@ class AutoencoderRecipe(RunConfig):
     """An autoencoder's whole configuration."""
 
     what: ClassVar[str] = "an autoencoder"
+    holds: ClassVar[str] = "autoencoder"
 
     kind: Literal["autoencoder"] = "autoencoder"
     loss: LossConfig = LossConfig()

@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from fromnoise.cli._options import Run
 from fromnoise.progress import say
-from fromnoise.runs._config import read_config
+from fromnoise.runs._config import read_any
 
 
 @dataclass(frozen=True)
@@ -19,31 +20,44 @@ class Info:
     """A run's folder."""
 
     def __call__(self) -> int:
-        config = read_config(self.run)
-        from fromnoise import io, storage
-        from fromnoise.train.checkpoint import Checkpoints
-
-        found = io.find(self.run, lambda text: say(f"fromnoise: warning: {text}"))
-        state = storage.read_text(found, "state")
-        about = storage.read_text(found, io.ABOUT)
-        count = io.parameters(found)
-        steps = Checkpoints(self.run / "checkpoints").steps()
-        lines = {
-            "run": str(self.run),
-            "recipe": config.recipe,
-            "parameters": f"{count:,}",
-            "images": "x".join(map(str, about["shape"])) + f" from {config.data.name}",
-            "classes": ", ".join(about.get("classes", ())) or "none",
-            "trained": f"{state['step']} steps, {state['images']:,} images, {state['seconds'] / 60:.1f} minutes",
-            "loss": f"{state['loss']:.4f} (moving average), {_last_loss(self.run)} (last step)",
-            "checkpoints": ", ".join(map(str, steps)),
-        }
-        width = max(map(len, lines))
-        for key, value in lines.items():
-            print(f"{key:<{width}}  {value}")
-        print("\nconfig.yaml")
+        config = read_any(self.run)
+        stages = getattr(config, "stages", {})
+        for part in [self.run / name for name in stages] or [self.run]:
+            _describe(part)
+            print()
+        print("config.yaml")
         print(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
         return 0
+
+
+def _describe(run: Path) -> None:
+    from fromnoise import io, storage
+    from fromnoise.train.checkpoint import Checkpoints
+
+    config = read_any(run)
+    found = io.find(run, lambda text: say(f"fromnoise: warning: {text}"), config.holds)
+    state = storage.read_text(found, "state")
+    about = storage.read_text(found, config.holds)
+    lines = {
+        "run": str(run),
+        "holds": config.what,
+        "recipe": config.recipe,
+        "parameters": f"{io.parameters(found):,}",
+        "trained on": _shape(about) + config.data.name,
+        "classes": ", ".join(about.get("classes", ())) or "none",
+        "trained": f"{state['step']} steps, {state['images']:,} images, {state['seconds'] / 60:.1f} minutes",
+        "loss": f"{state['loss']:.4f} (moving average), {_last_loss(run)} (last step)",
+        "checkpoints": ", ".join(map(str, Checkpoints(run / "checkpoints").steps())),
+    }
+    width = max(map(len, lines))
+    for key, value in lines.items():
+        print(f"{key:<{width}}  {value}")
+
+
+def _shape(about: dict[str, Any]) -> str:
+    """Of what the network sees, where it is fixed."""
+    shape = "x".join(map(str, about.get("shape") or ()))
+    return f"{shape} from " if shape else ""
 
 
 def _last_loss(run: Path) -> str:

@@ -84,6 +84,10 @@ class Table:
         more = {} if counts else {"classifier": io.load_classifier(self.classifier) if self.classifier else None}
         asked = Asked(self.run, self.features, self.data, self.data_root, None, self.weights, self.ema, self.precision)
         with Bench.opened(asked) as bench:
+            if bench.model.before is not None:
+                raise FromNoiseError(
+                    f"a table is of one model, and {self.run} is a cascade: measure it with fromnoise eval"
+                )
             bench.warn(min(self.n, self.n_long))
             reference = bench.reference()
             table = kinds[self.kind](

@@ -16,6 +16,7 @@ class ClassifierConfig(RunConfig):
     """A classifier on the levels, images and classes of a model."""
 
     what: ClassVar[str] = "a classifier of noisy images"
+    holds: ClassVar[str] = "classifier"
 
     kind: Literal["classifier"] = "classifier"
     schedule: Spec

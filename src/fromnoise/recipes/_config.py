@@ -25,6 +25,8 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     what: ClassVar[str]
     """In words."""
+    holds: ClassVar[str]
+    """The file of a checkpoint that describes it."""
 
     kind: str
     recipe: str

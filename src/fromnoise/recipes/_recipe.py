@@ -64,6 +64,7 @@ class Recipe(RunConfig):
     """
 
     what: ClassVar[str] = "a diffusion model"
+    holds: ClassVar[str] = "denoiser"
 
     kind: Literal["diffusion"] = "diffusion"
     schedule: Spec = Field({"name": "linear", "T": 1000})
