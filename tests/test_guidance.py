@@ -166,3 +166,36 @@ def test_latents_are_not_clipped():
     model = fn.Denoiser(torch.nn.Identity(), SCHEDULE, "x0", shape=(2,), codec=codec)
     with pytest.raises(fn.FromNoiseError, match="latents have no range"):
         steer(model, clip=True)
+
+
+def test_a_classifier_lends_its_classes_to_a_model_that_knows_none():
+    """Bayes' rule on a mixture, with the label for the classifier alone: p(x | y) of each class in turn."""
+    truth = line_mixture()
+
+    class Strict(fn.guidance.Wrapper):
+        def forward(self, x_t, t, cond=None):
+            assert cond is None
+            return self.inner(x_t, t)
+
+    def log_prob(x, t, cond):
+        both = torch.stack([truth.log_class(x, t, part) for part in CLASSES], 1)
+        return both.gather(1, cond["label"][:, None])[:, 0]
+
+    guided = Classifier(Strict(truth.denoiser(SCHEDULE)), log_prob, 1.0, ("low", "high"))
+    assert guided.classes == 2
+    assert guided.class_names == ("low", "high")
+    t, label = SCHEDULE.level(400), torch.tensor([0, 1, 1, 0, 1, 0, 0])
+    given = torch.stack([truth.given(part).score(X, t) for part in CLASSES])
+    torch.testing.assert_close(guided(X, t, {"label": label}).score, given[label, range(7)])
+    x = fn.sample(guided, (400, 1), "ddim", 50)  # every class in turn
+    assert x[0::2].mean().item() == pytest.approx(float(truth.given((0, 1)).mean_and_covariance()[0]), abs=0.15)
+    assert x[1::2].mean().item() == pytest.approx(1.1, abs=0.05)
+
+
+def test_a_wrapper_has_the_mode_of_what_it_wraps():
+    model = fn.Denoiser(Flat(torch.zeros(2, 1, 2, 2)), SCHEDULE, "x0", shape=(1, 2, 2)).eval()
+    fn.sample(steer(model, 2.0), 1, "ddim", steps=2, cond={"label": torch.tensor([0])})
+    assert not model.network.training
+    model.train()
+    fn.sample(steer(model, 2.0), 1, "ddim", steps=2, cond={"label": torch.tensor([0])})
+    assert model.network.training

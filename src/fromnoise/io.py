@@ -57,7 +57,8 @@ def _beside(denoiser: Denoiser) -> dict[str, Any]:
     if denoiser.codec is not None:
         if not isinstance(denoiser.codec, Autoencoded):
             raise FromNoiseError(f"codec {type(denoiser.codec).__name__} cannot be saved; Autoencoded can")
-        found["codec"] = {"sha256": denoiser.codec.sha256, "scale": denoiser.codec.scale}
+        sha256 = storage.fingerprint(denoiser.codec.network.state_dict())  # of the weights as they are now
+        found["codec"] = {"sha256": sha256, "scale": denoiser.codec.scale}
     return found
 
 

@@ -107,10 +107,11 @@ def digest(folder: Path, stem: str) -> str:
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of names, types and values: what model this is, wherever it lies."""
+    """SHA-256 of names, shapes and values, as float32: what model this is, wherever it lies."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         value = tensor.detach().cpu().contiguous()
+        value = value.float() if value.is_floating_point() else value
         digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -161,10 +162,20 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def short_hash(what: Any) -> str:
+    """32 hexadecimal digits of a value's repr: for names of cached things."""
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:32]
+
+
+def locked(folder: Path) -> FileLock:
+    """A context that one process at a time is in, for what will stand at `folder`."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder.with_name(folder.name + ".lock"))
+
+
 def once(folder: Path, make: Callable[[], None]) -> Path:
     """The folder, which `make` writes unless it is there and whole; of many processes one makes it, the others wait."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(folder.name + ".lock")):
+    with locked(folder):
         try:
             verify_folder(folder)
         except Damaged:

@@ -253,6 +253,50 @@ def test_eval_of_a_cascade_counts_both_stages(cascade, tmp_path):
     assert (cascade / "eval").exists()
 
 
+def test_a_classifier_steers_a_model_that_is_told_no_class(data, tmp_path, capsys):
+    run = tmp_path / "plain"
+    options = ["network.classes=null", "train.label_dropout=0", "sample.guidance=1"]
+    trained(["train", "digits"], run, data, "--set", "data.size=16", *TINY, *options)
+    assert main(["train-classifier", str(run), "--steps", "1", "--set", "train.batch_size=8"]) == 0
+    words = ["sample", str(run), "--n", "4", "--out", str(tmp_path / "a.png")]
+    steer = ["--classifier", str(run / "classifier")]
+    assert main([*words, *steer]) == 0
+    assert main([*words, *steer, "--class", "right"]) == 0
+    fails(capsys, "no such class (did you mean right?)", *words, *steer, "--class", "rihgt")
+    fails(capsys, "this model knows no classes", *words, "--class", "right")
+
+
+def test_an_interrupted_cascade_and_another_autoencoder_are_noticed(cascade, latent, data, tmp_path, capsys):
+    import shutil
+
+    begun = tmp_path / "begun"
+    shutil.copytree(cascade, begun)
+    shutil.rmtree(begun / "x2")
+    words = ["train", "digits-cascade", "--data", str(data), "--out", str(begun), "--steps", "2", *size(), "--resume"]
+    fails(capsys, "would make it another run", *words, "--set", "network.channels=16")
+    assert main([*words, "--set", "sample.guidance=1.5"]) == 0
+    other = trained(["train-autoencoder", "digits-kl"], tmp_path / "kl", data, "--set", "data.size=16",
+                    "network.channels=8", "network.groups=4", "train.batch_size=4", steps=1)  # fmt: skip
+    words = ["train", "digits-latent", "--data", str(data), "--out", str(latent), "--steps", "2", *size(), "--resume"]
+    fails(capsys, "holds another autoencoder", *words, "--autoencoder", str(other))
+
+
+def test_wrong_stages_are_one_line(capsys, tmp_path):
+    out = ["--out", str(tmp_path / "a"), "--steps", "1"]
+    fails(capsys, "set key by key", "train", "digits-cascade", *out, "--set", "stages=foo")
+    fails(capsys, "set key by key", "train", "digits-cascade", *out, "--set", "stages.base=5")
+    fails(capsys, "unknown key 'stages.base.lr'", "train-autoencoder", "digits-kl", *out, "--set", "stages.base.lr=1")
+    recipe = fn.recipes.load("digits").with_changes({"latent.autoencoder": "digits-kl"})
+    assert recipe.latent.autoencoder == "digits-kl"
+
+
+def test_a_cascade_is_steered_by_words_that_fit_it(cascade, plain, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "a.npz")]
+    fails(capsys, "this is a cascade of several", "sample", str(cascade), *out, "--weaker", str(plain))
+    fails(capsys, "strengths from 0 to 0.5, got 0.9", "sample", str(cascade), *out, "--strength", "0.9")
+    fails(capsys, "a table is of one model", "table", "steps", str(cascade), "--features", "digits")
+
+
 def test_a_network_that_is_no_denoiser_is_one_line(capsys, tmp_path, data):
     fails(capsys, "is no denoiser: take unet or dit", "train", "digits", "--steps", "1", "--out", str(tmp_path / "a"),
           "--data", str(data), "--set", "data.size=16", "network={name: kl-autoencoder}", "train.label_dropout=0")  # fmt: skip

@@ -127,3 +127,15 @@ def test_editing_goes_through_the_codec():
     ):
         with pytest.raises(fn.FromNoiseError, match="a model of latents"):
             refused()
+
+
+def test_a_model_in_half_precision_is_saved_and_loaded(tmp_path):
+    fn.save(model(network()), tmp_path / "m")
+    half = fn.load(tmp_path / "m", precision="bf16")
+    fn.save(half, tmp_path / "half")
+    again = fn.load(tmp_path / "half")
+    for key, value in half.codec.network.state_dict().items():
+        torch.testing.assert_close(again.codec.network.state_dict()[key], value.float())
+    opened = fn.runs.open_model(tmp_path / "m", "fp32")
+    drawn = fn.runs.draw(opened, 2, opened.choice(fn.runs.Asked(steps=2)), seed=0)  # clipped by nobody
+    assert drawn.shape == (2, 1, 8, 8)

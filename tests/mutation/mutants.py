@@ -208,5 +208,5 @@ MUTANTS: list[tuple[str, ...]] = [
     ("nn/half_unet.py", "self.query(places.mean(1))", "self.query(0 * places.mean(1))"),
     ("nn/_told.py", "h = h + self.strength(self._features(strength, dtype))", "pass"),
     ("metrics/_summary.py", "argmax(1) == labels", "argmax(1) != labels"),
-    ("evaluation/_guidance_table.py", "Steering(0.0, clip, classifier", "Steering(1.0, clip, classifier"),
+    ("evaluation/_guidance_table.py", "Steering(0.0, free.clip", "Steering(1.0, free.clip"),
 ]  # fmt: skip

@@ -16,6 +16,9 @@ class Augmentation(ABC):
     is_noise: ClassVar[bool] = False
     """Whether z' is a state of a diffusion, so that the stage before may stop there ("truncated")."""
 
+    most: float
+    """The largest strength that training shows."""
+
     @abstractmethod
     def strength(self, u: Tensor) -> Tensor:
         """u, uniform in [0, 1) -> a strength in [0, 1], [B]; 0 leaves the image as it is."""

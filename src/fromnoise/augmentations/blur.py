@@ -29,6 +29,7 @@ class Blur(Augmentation):
         if not (0 < share <= 1 and 0 < low <= high <= 1):
             raise ValueError(f"0 < share <= 1 and 0 < low <= high <= 1, got {share}, {low} and {high}")
         self.share, self.low, self.high = share, low, high
+        self.most = high
 
     def strength(self, u: Tensor) -> Tensor:
         place = (u - (1 - self.share)) / self.share  # in [0, 1) for those that are blurred

@@ -11,6 +11,8 @@ from fromnoise.registry import register
 class NoAugmentation(Augmentation):
     """z' = z: what a cascade is compared with."""
 
+    most = 0.0
+
     def strength(self, u: Tensor) -> Tensor:
         return torch.zeros_like(u)
 

@@ -16,7 +16,7 @@ from fromnoise.runs import Choice, Model
 
 def as_grid(pixels: Tensor, model: Model, choice: Choice, side: int = 84) -> Image:
     """One picture; a column for each class, where they come in turn."""
-    classes = model.denoiser.classes if choice.label is None else 0
+    classes = choice.steered(model.denoiser).classes if choice.label is None else 0
     return pictures.grid(pixels, pictures.columns(len(pixels), classes), side=side)
 
 
@@ -61,7 +61,9 @@ def animation(out: Path, model: Model, n: int, choice: Choice, seed: int) -> Ten
     wanted: set[int] = set()
 
     def keep(moment: samplers.Moment) -> None:
-        wanted.update(pictures.frame_steps(moment.total) if not wanted else ())
+        if moment.index == 1:  # of each stage
+            wanted.clear()
+            wanted.update(pictures.frame_steps(moment.total))
         if moment.index in wanted:
             frames.append(as_grid(to_uint8(model.denoiser.decoded(moment.x).cpu()), model, choice, side=56))
 

@@ -34,7 +34,7 @@ class Training:
     out: Folder = None
     """Folder of the run; runs/RECIPE unless named (RUN/classifier for a classifier)."""
     steps: Number = None
-    """Optimiser steps."""
+    """Optimiser steps; the autoencoder that a model of latents needs first has its recipe's own."""
     minutes: Annotated[float | None, option("M")] = None
     """Minutes of training, in place of a number of steps; of each stage of a cascade."""
     batch_size: Number = None
@@ -95,11 +95,9 @@ def _same_run(saved: "RunConfig", config: "RunConfig", out: Path) -> None:
     """Raises: FromNoiseError naming the first difference that would make it another run."""
     before, after = _flat(saved.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
     for key in sorted(before.keys() | after.keys()):
-        if (
-            before.get(key) != after.get(key)
-            and not any(key == free or key.endswith("." + free) for free in _FREE_ON_RESUME)
-            and key.split(".")[0] not in ("sample", "evaluate")
-        ):
+        plain = key.split(".", 2)[2] if key.startswith("stages.") and key.count(".") > 1 else key
+        free = plain in _FREE_ON_RESUME or plain.split(".")[0] in ("sample", "evaluate")
+        if before.get(key) != after.get(key) and not free:
             raise FromNoiseError(
                 f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another run: "
                 "leave it out, or name another folder with --out"

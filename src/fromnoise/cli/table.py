@@ -81,7 +81,11 @@ class Table:
             "samplers": evaluation.SamplersTable,
             "guidance": evaluation.GuidanceTable,
         }
-        more = {} if counts else {"classifier": io.load_classifier(self.classifier) if self.classifier else None}
+        more = (
+            {}
+            if counts
+            else {"classifier": io.load_classifier(self.classifier, self.precision) if self.classifier else None}
+        )
         asked = Asked(self.run, self.features, self.data, self.data_root, None, self.weights, self.ema, self.precision)
         with Bench.opened(asked) as bench:
             if bench.model.before is not None:

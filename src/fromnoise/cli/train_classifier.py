@@ -59,6 +59,6 @@ class TrainClassifier(Training):
         path, chance = writable(out / "accuracy.png"), 1 / len(classifier.class_names)
         figures.accuracy(found, chance, path)
         middle = found.shares[len(found.shares) // 2]
-        say(f"accuracy {100 * found.shares[0]:.1f} % on clean images, {100 * middle:.0f} % half way, chance "
+        say(f"accuracy {100 * found.shares[0]:.1f} % at the least noise, {100 * middle:.0f} % half way, chance "
             f"{100 * chance:.0f} % (images that it was trained with)")  # fmt: skip
         print(path)

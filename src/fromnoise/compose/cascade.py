@@ -53,11 +53,14 @@ def check(stages: Sequence[Stage]) -> None:
         if stage.denoiser.class_names != before.denoiser.class_names:
             raise FromNoiseError("mismatched stages: they know different classes: "
                                  f"{before.denoiser.class_names} and {stage.denoiser.class_names}")  # fmt: skip
-        if not 0 <= stage.strength <= 1:
-            raise FromNoiseError(f"the strength of an augmentation lies in [0, 1], got {stage.strength:g}")
         if stage.truncated and not (low.augmentation.is_noise and stage.strength):
             raise FromNoiseError("truncated needs an augmentation by noise, of a strength above 0: the stage before "
                                  "stops at its level")  # fmt: skip
+        if not 0 <= stage.strength <= low.augmentation.most:
+            raise FromNoiseError(f"the model was shown augmentations of strengths from 0 to {low.augmentation.most:g}, "
+                                 f"got {stage.strength:g}")  # fmt: skip
+        if stage.truncated and _log_snr(stage.strength) <= before.denoiser.schedule.chain[0].log_snr:
+            raise FromNoiseError(f"truncated at strength {stage.strength:g}: the stage before starts below that level")
 
 
 @torch.no_grad()

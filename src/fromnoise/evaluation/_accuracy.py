@@ -16,7 +16,7 @@ class Accuracies:
     """Shares of images that were classified rightly at levels of growing noise.
 
     Attributes:
-        times, log_snrs, shares: of each level; the first is clean, its log-SNR infinite.
+        times, log_snrs, shares: of each level, the cleanest first.
         n: images.
         data: which images.
     """
@@ -32,13 +32,13 @@ class Accuracies:
 def accuracy_over_levels(
     classifier: NoisyClassifier, images: Images, n: int = 1000, levels: int = 20, seed: int = 0
 ) -> Accuracies:
-    """Share of y = argmax p(y | x_t) over t, x_t = alpha_t x_0 + sigma_t eps: 1 on clean images, chance where t = T.
+    """Share of y = argmax p(y | x_t) over t, x_t = alpha_t x_0 + sigma_t eps; chance where t = T.
 
     Args:
         classifier: on its device.
         images: with the classifier's classes; n of them are drawn.
         n: images, noised anew at every level.
-        levels: beside the clean one.
+        levels: even in time, without the clean one.
         seed: of the choice and the noise.
     """
     chosen = noise.permutation(seed, 1, len(images))[:n]
@@ -46,8 +46,8 @@ def accuracy_over_levels(
     x0, chain = to_unit(pixels), classifier.schedule.steps(levels)
     device = next(classifier.parameters()).device
     points = []
-    with Bar("accuracy", len(chain)) as bar:
-        for call, t in enumerate(reversed(list(chain))):
+    with Bar("accuracy", chain.steps) as bar:
+        for call, t in enumerate(reversed(list(chain)[:-1])):  # the clean level itself is no row that it was trained on
             eps = noise.normal(seed, range(len(x0)), call, tuple(x0.shape[1:]), noise.Stream.LIKELIHOOD)
             x_t = diffuse(x0, eps, t)
             guess = torch.cat([classifier(part.to(device), t).argmax(1).cpu() for part in x_t.split(250)])

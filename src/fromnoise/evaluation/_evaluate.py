@@ -111,7 +111,8 @@ def measure(
 def _together(parts: Parts, extractor: Extractor, processes: Processes) -> Summary:
     """The summary of all parts, of which each process looks at its share; they meet in files."""
     share = range(processes.rank, len(parts), processes.world)
-    wanted = parts.classes() if tuple(extractor.classes) == parts.model.denoiser.class_names else None
+    known = bool(extractor.classes) and tuple(extractor.classes) == parts.model.denoiser.class_names
+    wanted = parts.classes() if known else None
     labels = (lambda first, count: None) if wanted is None else (lambda first, count: wanted[first : first + count])
     own = summarise(parts.read(share), parts.n, extractor, labels=labels)
     if processes.world == 1:

@@ -1,7 +1,7 @@
 """What guidance buys and costs: both kinds against the scale."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from fromnoise.errors import FromNoiseError
@@ -14,7 +14,8 @@ class GuidanceTable(Table):
     """Classifier-free and classifier guidance against the scale: class accuracy, recall, Frechet distance.
 
     One model with and without its labels: a column is the same mixture of scores for both kinds, plain + scale
-    (given the class - plain), from 0, no class, over 1, Bayes' rule, upwards. Sampled as the recipe says.
+    (given the class - plain), from 0, no class, over 1, Bayes' rule, upwards. Sampled as the recipe says. Network calls
+    are those of the model; a classifier is called forwards and backwards once beside each.
 
     Args:
         classifier: of noisy images, for the second row; one row without.
@@ -34,17 +35,12 @@ class GuidanceTable(Table):
                                  "(train.label_dropout)")  # fmt: skip
         usual = self.model.choice()
         self.spacings = (usual.spacing,)
-        clip = usual.steering.clip
         for scale in self.columns:
-            yield self._cell("classifier-free", scale, Steering(scale, clip))
+            free = replace(usual.steering, scale=scale)
+            yield Cell(usual.spacing, "classifier-free", scale, self.n, replace(usual, steering=free))
             if self.classifier is not None:
-                steering = Steering(0.0, clip, classifier=self.classifier, classifier_scale=scale)
-                yield self._cell("classifier", scale, steering)
-
-    def _cell(self, row: str, scale: float, steering: Steering) -> Cell:
-        usual = self.model.choice()
-        choice = type(usual)(usual.sampler, usual.steps, usual.spacing, steering)
-        return Cell(usual.spacing, row, scale, self.n, choice)
+                steering = Steering(0.0, free.clip, classifier=self.classifier, classifier_scale=scale)
+                yield Cell(usual.spacing, "classifier", scale, self.n, replace(usual, steering=steering))
 
     def size(self, column: float) -> int:
         """The same for every entry."""

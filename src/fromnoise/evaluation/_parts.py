@@ -76,7 +76,8 @@ class Parts:
             nonlocal calls
             calls += len(output)
 
-        hooks = [d.network.register_forward_hook(count) for d in self.model.networks()]
+        every = self.model.networks() + ([weaker] if (weaker := self.choice.steering.weaker) is not None else [])
+        hooks = [d.network.register_forward_hook(count) for d in every]
         started = time.perf_counter()
         n, first = sum(map(self._wanted, parts)), parts[0] * self.size
         try:
@@ -101,7 +102,8 @@ class Parts:
 
     def classes(self) -> Tensor | None:
         """The class that each sample was to be, [n]; None for a model that knows none."""
-        cond = self.choice.cond(self.model.denoiser, self.n) or self.model.denoiser.usual_cond(range(self.n))
+        steered = self.choice.steered(self.model.denoiser)  # a classifier may lend it its classes
+        cond = self.choice.cond(steered, self.n) or steered.usual_cond(range(self.n))
         return cond["label"] if cond else None
 
     def cost(self) -> tuple[float, float]:

@@ -57,7 +57,7 @@ class StepsTable(Table):
         for column in map(int, self.columns):
             for spacing in self.spacings if column <= length else ():
                 for row, (sampler, clip) in _ROWS.items():
-                    choice = Choice(sampler, column, spacing, Steering(clip=clip))
+                    choice = Choice(sampler, column, spacing, Steering(clip=clip and self.model.denoiser.codec is None))
                     yield Cell(spacing, row, column, self.size(column), choice)
 
     def paper(self, cell: Cell) -> float | None:

@@ -19,3 +19,4 @@ class Wrapper(Denoiser):
         )
         self.inner = denoiser
         self.state_dtype = denoiser.state_dtype
+        self.train(denoiser.training)

@@ -63,7 +63,9 @@ class Steering:
             denoiser = Clip(denoiser)
         if self.classifier is not None and self.classifier_scale:
             self.classifier.check(denoiser)
-            denoiser = Classifier(denoiser, self.classifier.log_prob, self.classifier_scale)
+            denoiser = Classifier(
+                denoiser, self.classifier.log_prob, self.classifier_scale, self.classifier.class_names
+            )
         return denoiser
 
 

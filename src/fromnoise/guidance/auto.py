@@ -33,6 +33,7 @@ class Auto(Contrast):
             ("schedule", registry.spec(denoiser.schedule), registry.spec(weaker.schedule)),
             ("parameterization", denoiser.parameterization.spec, weaker.parameterization.spec),
             ("classes", denoiser.classes, weaker.classes),
+            ("autoencoder", _sha256(denoiser), _sha256(weaker)),
         ):
             if one != other:
                 raise FromNoiseError(f"autoguidance compares two trainings of one model; these differ in {what}: "
@@ -41,3 +42,7 @@ class Auto(Contrast):
 
     def pair(self, x_t: Tensor, t: Level, cond: Cond | None) -> tuple[Prediction, Tensor]:
         return self.inner(x_t, t, cond), self.weaker(x_t, t, cond).output
+
+
+def _sha256(denoiser: Denoiser) -> str | None:
+    return getattr(denoiser.codec, "sha256", None)

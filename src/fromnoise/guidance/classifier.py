@@ -1,6 +1,6 @@
 """Classifier guidance: the gradient of log p(y | x_t) steers the sampler."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -25,14 +25,29 @@ class Classifier(Wrapper):
         denoiser: unconditional, or whatever is to be steered.
         log_prob: a classifier of noisy states.
         scale: 0 leaves the denoiser as it is.
+        class_names: the classifier's, for a denoiser that knows none: it is then not told the label, which is only the
+            classifier's.
     """
 
-    def __init__(self, denoiser: Denoiser, log_prob: LogProb, scale: float = 1.0):
+    def __init__(
+        self, denoiser: Denoiser, log_prob: LogProb, scale: float = 1.0, class_names: Sequence[str] | None = None
+    ):
         super().__init__(denoiser)
         self.log_prob, self.scale = log_prob, scale
+        self.lends = class_names is not None and not denoiser.classes
+        if self.lends and class_names is not None:
+            self.class_names = tuple(class_names)
+
+    @property
+    def classes(self) -> int:
+        """The denoiser's, or those that the classifier lends it."""
+        return len(self.class_names) if self.lends else self.inner.classes
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
-        p = self.inner(x_t, t, cond)
+        told = cond
+        if self.lends and cond is not None:
+            told = {k: v for k, v in cond.items() if k != "label"} or None
+        p = self.inner(x_t, t, told)
         if not self.scale:
             return p
         with torch.enable_grad():

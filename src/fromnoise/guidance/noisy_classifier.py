@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fromnoise import registry
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.gaussian import Level
+from fromnoise.gaussian import Level, like
 from fromnoise.schedules._base import Schedule
 
 
@@ -35,7 +35,8 @@ class NoisyClassifier(nn.Module):
         """log p(y | x_t), float32; t: scalar or [B]."""
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
         weight = next(self.network.parameters())
-        return torch.log_softmax(self.network(x_t.to(weight.dtype), time).float(), 1)
+        seen = like((t.alpha**2 + t.sigma**2).rsqrt(), x_t) * x_t  # of one size where noise only grows, too
+        return torch.log_softmax(self.network(seen.to(weight.dtype), time).float(), 1)
 
     def log_prob(self, x_t: Tensor, t: Level, cond: Cond | None) -> Tensor:
         """log p(y | x_t) of each sample's own class, [B], differentiable in x_t.

@@ -47,10 +47,12 @@ def for_model(recipe: Recipe) -> ClassifierConfig:
     another network gets the half U-Net's own defaults, narrow.
     """
     own = recipe.network
-    like = {k: own[k] for k in _SHARED if k in own} if own["name"] == "unet" else {"channels": 32, "groups": 8}
+    # Two levels fit every side that is even, which whatever is folded or patched has.
+    narrow = {"channels": 32, "groups": 8, "mult": [1, 2], "patch": 2 if (own.get("patch") or 1) > 1 else 1}
+    like = {k: own[k] for k in _SHARED if k in own} if own["name"] == "unet" else narrow
     t = recipe.train
     train = TrainConfig(
-        steps=t.steps // 2 if t.steps else None,
+        steps=max(1, t.steps // 2) if t.steps else None,
         minutes=t.minutes / 2 if t.minutes else None,
         batch_size=t.batch_size,
         lr=1e-3,

@@ -69,24 +69,35 @@ class RunConfig(BaseModel):
             changes = {(limits - given).pop(): None} | dict(changes)
         for key, value in changes.items():
             self._put(values, key, value)
-            for stage in values.get("stages", {}).values():
+            stages = values.get("stages", {})
+            if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+                raise FromNoiseError(
+                    f"{key}: the stages of a cascade are set key by key, e.g. stages.NAME.train.lr=1e-3"
+                )
+            for stage in stages.values():
                 _drop(stage, key)  # what is asked for holds in every stage
         return self.checked(values)
 
     @classmethod
     def _put(cls, values: dict[str, Any], key: str, value: Any) -> None:
         *parents, last = key.split(".")
-        free = bool(parents) and (parents[-1] in _FREE or parents[0] == "stages")
+        of_stage = len(parents) > 1 and parents[0] == "stages" and parents[1] in values.get("stages", {})
+        free = of_stage or (bool(parents) and parents[-1] in _FREE)
         place: Any = values
-        for part in parents:
-            if isinstance(place, dict) and free and parents[0] == "stages" and place is not values["stages"]:
-                place.setdefault(part, {})
+        for depth, part in enumerate(parents):
+            known = _keys(cls.model_json_schema())
+            if isinstance(place, dict) and place.get(part) is None and (key in known or (of_stage and depth > 1)):
+                place[part] = {}  # a section that was left out
             if not isinstance(place, dict) or part not in place:
                 raise cls._unknown_key(key, values)
             place = place[part]
-        if not isinstance(place, dict) or (last not in place and not free):
+        if not isinstance(place, dict) or (
+            last not in place and not free and key not in _keys(cls.model_json_schema())
+        ):
             raise cls._unknown_key(key, values)
-        if isinstance(place.get(last), dict) and isinstance(value, str):
+        if isinstance(value, str) and (
+            isinstance(place.get(last), dict) or (last in _FREE and place.get(last) is None)
+        ):
             place[last] = {"name": value}  # --set schedule=cosine
         else:
             place[last] = value

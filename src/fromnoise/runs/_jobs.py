@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fromnoise import io, nn, objectives, samplers, storage, times
+from fromnoise import io, nn, noise, objectives, samplers, storage, times
 from fromnoise.autoencoders._recipe import AutoencoderRecipe
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.data import _latents
@@ -24,7 +24,7 @@ from fromnoise.runs._choice import Choice
 from fromnoise.train.autoencode import Autoencoding, Pair
 from fromnoise.train.classify import Classifying
 from fromnoise.train.diffusion import Diffusion
-from fromnoise.train.labels import Labels
+from fromnoise.train.labels import Labels, known
 from fromnoise.train.task import Task
 
 _GRID = 16
@@ -94,13 +94,16 @@ class DiffusionJob(Job):
             n = len(pixels)
             z = denoiser.low.shrunk(to_unit(pixels))
             strength = torch.full((n,), self.choice.strength, dtype=torch.float64)
-            cond = denoiser.low.told(z, strength, torch.zeros_like(z)) | ({"label": labels} if denoiser.classes else {})
+            eps = noise.normal(self.config.seed, range(n), 0, tuple(z.shape[1:]), noise.Stream.LOW_NOISE)
+            cond = denoiser.low.told(z, strength, eps) | (known(denoiser, self.images, labels) or {})
         drawn = samplers.sample(
             denoiser, n, choice.sampler, steps, self.config.seed, cond or None, spacing=choice.spacing
         )
         grid(to_uint8(drawn.cpu()), columns(n, denoiser.classes)).save(path)
 
     def next(self, out: Path) -> str:
+        if self.denoiser.low is not None:
+            return f"fromnoise sample {out.parent} --n 64 --out {out.parent.name}.png"
         return f"fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}"
 
 
@@ -119,7 +122,7 @@ class ClassifierJob(Job):
         """There is none: its figure is made once, at the end."""
 
     def next(self, out: Path) -> str:
-        return f"fromnoise sample RUN --guidance 0 --classifier {out} --classifier-scale 2"
+        return f"fromnoise sample RUN --classifier {out} --classifier-scale 2, and --guidance 0 if RUN is told classes"
 
 
 class AutoencoderJob(Job):
@@ -150,7 +153,7 @@ class AutoencoderJob(Job):
         grid(to_uint8(torch.cat([x, again.float().cpu()])), len(x)).save(path)
 
     def next(self, out: Path) -> str:
-        return f"fromnoise train digits-latent --autoencoder {out}"
+        return f"fromnoise train RECIPE --autoencoder {out}, with a recipe of latents such as digits-latent"
 
 
 JOBS: dict[type[RunConfig], Callable[..., Job]] = {
@@ -187,10 +190,11 @@ def _latents_of(images: Images, out: Path, hardware: Hardware, flip: bool) -> tu
     hardware.prepare(network, inference=True)
     with Bar("hashing the images", len(images)) as bar:
         content = content_hash(images, bar.advance)
-    key = f"{codec.sha256[:16]}-{content[:32]}" + ("-mirrored" if flip else "")
-    folder = storage.cache("latents") / key
-    if not folder.exists():
-        _latents.write(images, codec.encode, folder, network.latent_shape(images.shape), flip)
+    how = (content, tuple(images.classes), str(hardware.dtype), flip)
+    folder = storage.cache("latents") / f"{codec.sha256[:16]}-{storage.short_hash(how)}"
+    with storage.locked(folder):
+        if not folder.exists():
+            _latents.write(images, codec.encode, folder, network.latent_shape(images.shape), flip)
     latents = _latents.Latents(images, folder)
     codec.scale = 1 / max(latents.std(), 1e-12)
     latents.scale = codec.scale

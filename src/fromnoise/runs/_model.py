@@ -45,13 +45,15 @@ class Model:
     @property
     def sampling(self) -> SampleConfig:
         """How it is best sampled, as its recipe says; in no more steps than its chain has."""
-        usual = self.config.sample if self.config else SampleConfig()
+        usual = self.config.sample if self.config else SampleConfig(clip=self.denoiser.codec is None)
         return usual.model_copy(update={"steps": min(usual.steps, self.denoiser.schedule.chain.steps)})
 
     def choice(self, asked: Asked | None = None) -> Choice:
         """How it is sampled: what was asked for, and the rest as its recipe says; the stages before it likewise."""
         if asked is not None and self.before is None and not (asked.strength is None and asked.truncated is None):
             raise FromNoiseError("--strength and --truncated are of what a cascade enlarges, and here is none")
+        if asked is not None and self.before is not None and (asked.weaker or asked.classifier):
+            raise FromNoiseError("--weaker and --classifier steer one model, and this is a cascade of several")
         before = self.before.choice(_inner(asked)) if self.before else None
         return Choice.of(self.sampling, asked, before)
 
@@ -64,7 +66,7 @@ class Model:
         before = self.before.stages(choice.before) if self.before and choice.before else []
         denoiser = choice.steered(self.denoiser)
         own = Stage(denoiser, choice.sampler, choice.steps, choice.spacing, choice.strength, choice.truncated)
-        choice.cond(self.denoiser, 1)
+        choice.cond(denoiser, 1)
         found = [*before, own]
         cascade.check(found)
         return found
@@ -125,6 +127,7 @@ def draw(
     Raises:
         FromNoiseError: a choice that the model cannot serve, before any network call; or samples that are not finite.
     """
-    cond = choice.cond(model.denoiser, n)
-    drawn = cascade.draw(model.stages(choice), n, seed, cond, batch_size=batch_size, first=first, callback=callback)
+    stages = model.stages(choice)
+    cond = choice.cond(stages[-1].denoiser, n)
+    drawn = cascade.draw(stages, n, seed, cond, batch_size=batch_size, first=first, callback=callback)
     return to_uint8(drawn.cpu())

@@ -8,6 +8,7 @@ import yaml
 
 from fromnoise import autoencoders, io, storage
 from fromnoise.data._load import load as load_images
+from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import choose
 from fromnoise.progress import Bar, counter, say
 from fromnoise.recipes._config import RunConfig
@@ -71,8 +72,8 @@ def _train_one(config: RunConfig, out: Path, autoencoder: str | Path | None, pro
     hardware = choose(config.precision)
     talk = say if processes.is_first else _silent
     with processes.first_alone():
-        if autoencoder is not None and not (out / io.AUTOENCODER).exists():
-            io.save_autoencoder(io.load_autoencoder(autoencoder), out / io.AUTOENCODER)
+        if autoencoder is not None:
+            _keep(autoencoder, out / io.AUTOENCODER)
         images = load_images(config.data, counter if processes.is_first else None)
         job = JOBS[type(config)](config, images, out, hardware, talk)
     for note in images.notes:
@@ -105,6 +106,19 @@ def _train_one(config: RunConfig, out: Path, autoencoder: str | Path | None, pro
     if resumed:
         talk(f"going on after step {trainer.progress.step}")
     return _watched(trainer, watcher, talk)
+
+
+def _keep(autoencoder: str | Path, place: Path) -> None:
+    """A copy in the run, unless it is there.
+
+    Raises:
+        FromNoiseError: another one is.
+    """
+    given = io.load_autoencoder(autoencoder)
+    if not place.exists():
+        io.save_autoencoder(given, place)
+    elif storage.fingerprint(io.load_autoencoder(place).state_dict()) != storage.fingerprint(given.state_dict()):
+        raise FromNoiseError(f"{place} holds another autoencoder than {autoencoder}: name another folder with --out")
 
 
 def _watched(trainer: Trainer, watcher: "_Watcher", talk: Talk) -> int:

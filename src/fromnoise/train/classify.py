@@ -25,11 +25,16 @@ class Classifying(Task):
         classifier: in float32.
         seed: of the draws.
         time: which levels are looked at; stratified unless given. Their weight multiplies the loss.
+
+    Raises:
+        FromNoiseError: times that learn from the losses, whose state is kept for denoisers alone.
     """
 
     def __init__(self, classifier: NoisyClassifier, seed: int, time: TimeSampling | None = None):
         self.classifier, self.seed = classifier, seed
         self.times: TimeSampling = time or times.build("stratified")
+        if self.times.watches:
+            raise FromNoiseError("a classifier's times do not learn from its losses: use times=uniform or stratified")
         self._right, self._share = [], 0.0
 
     @property

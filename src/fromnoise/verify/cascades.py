@@ -99,7 +99,9 @@ def guidance_in_an_interval_and_rescaled() -> Sides:
         plain = truth.denoiser(LINEAR)(x, t).x0
         ratio = (t.sigma / t.alpha).item()
         off = Auto(truth.denoiser(LINEAR), weak.denoiser(LINEAR), 3.0, interval=(ratio, 2 * ratio))
+        on = Auto(truth.denoiser(LINEAR), weak.denoiser(LINEAR), 3.0, interval=(ratio / 2, ratio))
+        moved = 3 * truth.score(x, t) - 2 * weak.score(x, t)
         same = Auto(truth.denoiser(LINEAR), weak.denoiser(LINEAR), 3.0, rescale=1.0)
-        theory += [plain, plain.std(1, keepdim=True).expand(2, 2)]
-        practice += [off(x, t).x0, same(x, t).x0.std(1, keepdim=True).expand(2, 2)]
+        theory += [plain, moved, plain.std(1, keepdim=True).expand(2, 2)]
+        practice += [off(x, t).x0, on(x, t).score, same(x, t).x0.std(1, keepdim=True).expand(2, 2)]
     return torch.stack(theory), torch.stack(practice)
