@@ -1,6 +1,10 @@
-"""Digits in two stages: 14x14 drawn from noise, and enlarged to 28x28.
+"""Digits in two stages: 14x14 drawn from noise, and enlarged to 28x28; 4 minutes of training a stage.
 
-First guesses, to be measured.
+- *base*: the network of the recipe digits without its folding, at a quarter of the pixels; the cosine schedule is not
+  lowered, since a smaller picture of the same digit needs less noise to be unreadable.
+- *x2*: the same network with its folding, shown the small digit. Noise up to 0.5 in training, 0.2 in sampling: without
+  it the distance of the composite is a third higher (docs/steering.md). It is not guided: the small digit says what to
+  draw.
 """
 
 from fromnoise.data._config import DataConfig
@@ -10,7 +14,7 @@ from fromnoise.train.config import TrainConfig
 recipe = Recipe(
     recipe="digits-cascade",
     expected="as legible as the recipe digits",
-    reproduced="not yet measured",
+    reproduced="FD-digits-1k 24.7, class accuracy 0.999; 33.1 without augmentation (7 minutes a stage on one core)",
     network={
         "name": "unet",
         "channels": 48,
