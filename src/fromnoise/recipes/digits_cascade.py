@@ -13,7 +13,7 @@ recipe = digits.with_changes(
     {
         "recipe": "digits-cascade",
         "expected": "as legible as the recipe digits",
-        "reproduced": "FD-digits-1k 24.7, class accuracy 0.999; 33.1 without augmentation (7 minutes a stage on one core)",
+        "reproduced": "FD-digits-1k 24.7, class accuracy 0.999; without augmentation 33.1 (7 min a stage, one core)",
         "network.patch": 1,
         "stages": {
             "base": {"data": {"reduce": 2}, "schedule": {"shift": 0.0}},
