@@ -21,7 +21,7 @@ def test_eval_writes_what_it_did(run, tmp_path, capfd):  # noqa: F811
     said = capfd.readouterr()
     found = json.loads(out.read_text())
     assert found["figure"] == "FD-digits-70"
-    assert found["figures"].keys() == {"FD-digits", "KID-digits", "KID-digits deviation", "IS-digits", "IS-digits deviation", "precision", "recall", "density", "coverage"}  # fmt: skip
+    assert found["figures"].keys() == {"FD-digits", "KID-digits", "KID-digits deviation", "IS-digits", "IS-digits deviation", "precision", "recall", "density", "coverage", "class accuracy"}  # fmt: skip
     assert "FID" not in said.out
     assert "over 2 seeds" in said.out
     assert found["model"]["step"] == 4
