@@ -286,6 +286,8 @@ def test_wrong_stages_are_one_line(capsys, tmp_path):
     fails(capsys, "set key by key", "train", "digits-cascade", *out, "--set", "stages=foo")
     fails(capsys, "set key by key", "train", "digits-cascade", *out, "--set", "stages.base=5")
     fails(capsys, "unknown key 'stages.base.lr'", "train-autoencoder", "digits-kl", *out, "--set", "stages.base.lr=1")
+    fails(capsys, "sample.strength 0.2 is more than training shows, which is 0 for none", "train", "digits-cascade", *out, "--set",
+          "stages.x2.low.augmentation=none", *TINY)  # fmt: skip
     recipe = fn.recipes.load("digits").with_changes({"latent.autoencoder": "digits-kl"})
     assert recipe.latent.autoencoder == "digits-kl"
 

@@ -23,7 +23,7 @@ from fromnoise.train.distributed import Processes
 
 
 @dataclass(frozen=True)
-class Asked:
+class Subject:
     """The options that both commands have, as Eval documents them."""
 
     run: Path | None
@@ -51,7 +51,7 @@ class Bench:
 
     @classmethod
     @contextmanager
-    def opened(cls, asked: Asked) -> Iterator["Bench"]:
+    def opened(cls, asked: Subject) -> Iterator["Bench"]:
         """Everything loaded and checked; the processes connected inside the block."""
         processes = Processes()
         found = None if asked.run is None else open_model(asked.run, asked.precision, asked.ema)
@@ -126,7 +126,7 @@ class Bench:
             say(f"fromnoise: warning: {line}")
 
 
-def _images(asked: Asked, found: Model | None, split: str) -> Images:
+def _images(asked: Subject, found: Model | None, split: str) -> Images:
     """The data of the run, at the model's size, or those that were named."""
     base = found.config.data if found and found.config else DataConfig()
     if (found is None or found.config is None) and asked.data is None:

@@ -62,9 +62,9 @@ class Eval(Steered):
                 raise unknown("metric", name, metrics.names())
         if self.seeds < 1:
             raise FromNoiseError(f"--seeds must be at least 1, got {self.seeds}")
-        from fromnoise.cli._evaluating import Asked, Bench
+        from fromnoise.cli._evaluating import Bench, Subject
 
-        asked = Asked(
+        asked = Subject(
             self.run,
             self.features,
             self.data,

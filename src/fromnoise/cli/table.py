@@ -71,7 +71,7 @@ class Table:
         if self.classifier is not None and counts:
             raise FromNoiseError(f"--classifier is of the table guidance, not of {self.kind}")
         from fromnoise import evaluation, figures, io
-        from fromnoise.cli._evaluating import Asked, Bench
+        from fromnoise.cli._evaluating import Bench, Subject
         from fromnoise.schedules._spacing import check
 
         for spacing in self.spacings:
@@ -86,7 +86,9 @@ class Table:
             if counts
             else {"classifier": io.load_classifier(self.classifier, self.precision) if self.classifier else None}
         )
-        asked = Asked(self.run, self.features, self.data, self.data_root, None, self.weights, self.ema, self.precision)
+        asked = Subject(
+            self.run, self.features, self.data, self.data_root, None, self.weights, self.ema, self.precision
+        )
         with Bench.opened(asked) as bench:
             if bench.model.before is not None:
                 raise FromNoiseError(

@@ -9,6 +9,7 @@ from fromnoise.recipes._config import RunConfig, Spec, merged
 
 if TYPE_CHECKING:
     from fromnoise.denoise import Denoiser
+    from fromnoise.lowres import LowResolution
 
 
 class SampleConfig(BaseModel):
@@ -84,7 +85,9 @@ class Recipe(RunConfig):
         Raises:
             FromNoiseError: it changes a key that there is not.
         """
-        return self.checked(merged(self.model_dump(mode="json"), self.stages[name]) | {"stages": {}})
+        made = self.checked(merged(self.model_dump(mode="json"), self.stages[name]) | {"stages": {}})
+        made._told()  # before the first stage is trained, not after
+        return made
 
     def build(self, shape: tuple[int, int, int] | None = None) -> "Denoiser":
         """The untrained denoiser, with weights drawn from `seed`.
@@ -97,9 +100,8 @@ class Recipe(RunConfig):
         """
         import torch
 
-        from fromnoise import augmentations, nn, schedules
+        from fromnoise import nn, schedules
         from fromnoise.denoise import Denoiser
-        from fromnoise.lowres import LowResolution
         from fromnoise.variance import variance
 
         shape = self._state_shape() if shape is None else shape
@@ -114,9 +116,25 @@ class Recipe(RunConfig):
         network.check_size(shape[1:])
         if self.low and not getattr(network, "image_channels", 0):
             raise FromNoiseError(f"network {self.network['name']} cannot be shown an image to enlarge: take unet")
-        low = LowResolution(self.low.factor, augmentations.build(self.low.augmentation)) if self.low else None
         schedule = schedules.build(self.schedule)
-        return Denoiser(network, schedule, self.parameterization, self.variance, shape, low=low)
+        return Denoiser(network, schedule, self.parameterization, self.variance, shape, low=self._told())
+
+    def _told(self) -> "LowResolution | None":
+        """How a model that enlarges is told of the small image.
+
+        Raises:
+            FromNoiseError: it is to be sampled with a strength of the augmentation that training does not show.
+        """
+        if self.low is None:
+            return None
+        from fromnoise import augmentations
+        from fromnoise.lowres import LowResolution
+
+        augmentation = augmentations.build(self.low.augmentation)
+        if self.sample.strength > augmentation.most:
+            raise FromNoiseError(f"sample.strength {self.sample.strength:g} is more than training shows, which is "
+                                 f"{augmentation.most:g} for {self.low.augmentation['name']}")  # fmt: skip
+        return LowResolution(self.low.factor, augmentation)
 
     def _state_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of what is denoised, from `data` alone: images, or latents of the autoencoder's recipe."""
