@@ -57,8 +57,7 @@ def _beside(denoiser: Denoiser) -> dict[str, Any]:
     if denoiser.codec is not None:
         if not isinstance(denoiser.codec, Autoencoded):
             raise FromNoiseError(f"codec {type(denoiser.codec).__name__} cannot be saved; Autoencoded can")
-        sha256 = storage.fingerprint(denoiser.codec.network.state_dict())  # of the weights as they are now
-        found["codec"] = {"sha256": sha256, "scale": denoiser.codec.scale}
+        found["codec"] = {"sha256": denoiser.codec.sha256, "scale": denoiser.codec.scale}
     return found
 
 
@@ -69,6 +68,8 @@ def save(denoiser: Denoiser, path: str | Path) -> None:
         FromNoiseError: network or schedule are not registered, or the folder cannot be written.
     """
     about = describe(denoiser)
+    if isinstance(denoiser.codec, Autoencoded):  # of the weights that are saved, which may be in half precision by now
+        about["codec"]["sha256"] = storage.fingerprint(denoiser.codec.network.state_dict())
     _write(path, state(denoiser.network, denoiser.schedule), {ABOUT: about})
     if isinstance(denoiser.codec, Autoencoded):
         save_autoencoder(denoiser.codec.network, Path(path) / AUTOENCODER)

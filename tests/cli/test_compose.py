@@ -145,6 +145,15 @@ def test_latents(latent, tmp_path, capsys):
     fails(capsys, "a model of latents", "edit", "upscale", str(latent), str(image), "--out", str(out))
 
 
+def test_latents_in_half_precision_keep_the_hash_of_their_autoencoder(latent, data, tmp_path):
+    out = tmp_path / "half"
+    trained(["train", "digits-latent"], out, data, "--autoencoder", str(latent / "autoencoder"), "--precision", "bf16",
+            *size())  # fmt: skip
+    for precision in ("fp32", "bf16"):
+        words = ["sample", str(out), "--n", "2", "--out", str(tmp_path / "a.npz"), "--precision", precision]
+        assert main(words) == 0
+
+
 def test_latents_without_their_autoencoder_are_one_line(latent, tmp_path, capsys):
     import shutil
 
@@ -297,6 +306,9 @@ def test_a_cascade_is_steered_by_words_that_fit_it(cascade, plain, tmp_path, cap
     fails(capsys, "this is a cascade of several", "sample", str(cascade), *out, "--weaker", str(plain))
     fails(capsys, "strengths from 0 to 0.5, got 0.9", "sample", str(cascade), *out, "--strength", "0.9")
     fails(capsys, "a table is of one model", "table", "steps", str(cascade), "--features", "digits")
+    fails(capsys, "--spacings is of the tables of samplers", "table", "guidance", str(plain), "--spacings", "uniform")
+    fails(capsys, "--classifier is of the table guidance", "table", "steps", str(plain), "--classifier", str(plain))
+    fails(capsys, "whole numbers", "table", "steps", str(plain), "--columns", "2.5")
 
 
 def test_a_network_that_is_no_denoiser_is_one_line(capsys, tmp_path, data):

@@ -129,9 +129,8 @@ class Edit:
         if self.kind == "interpolate":
             return x, editing.interpolate(denoiser, x[0], x[1], n, choice.cond(denoiser, 2)).cpu()
         if self.kind == "reconstruct":
-            back = editing.decode(
-                denoiser, editing.encode(denoiser, x, choice.cond(denoiser, 1)), choice.cond(denoiser, 1)
-            )
+            told = choice.cond(denoiser, 1)
+            back = editing.decode(denoiser, editing.encode(denoiser, x, told), told)
             say(f"root mean square difference {(back.cpu() - x).square().mean().sqrt():.4f}, of images in [-1, 1]")
             return x, back.cpu()
         cond = choice.cond(denoiser, n) or _untold(denoiser, n)

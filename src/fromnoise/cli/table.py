@@ -36,7 +36,7 @@ class Table:
     n: int = 1000
     """Samples of each entry."""
     n_long: int = 128
-    """Samples of entries in columns from 1000 on."""
+    """Samples of entries in columns from 1000 on; not of guidance."""
     columns: tuple[float, ...] = ()
     """Steps, network calls or scales; those above unless given (scales 0, 1, 2, 3, 5)."""
     spacings: tuple[str, ...] = ()
@@ -68,6 +68,8 @@ class Table:
         counts = self.kind != "guidance"
         if counts and any(c < 1 or c != int(c) for c in self.columns):
             raise FromNoiseError("--columns of this table are whole numbers, at least 1")
+        if self.spacings and not counts:
+            raise FromNoiseError("--spacings is of the tables of samplers; guidance is measured as the recipe samples")
         if self.classifier is not None and counts:
             raise FromNoiseError(f"--classifier is of the table guidance, not of {self.kind}")
         from fromnoise import evaluation, figures, io
