@@ -145,6 +145,16 @@ def test_latents(latent, tmp_path, capsys):
     fails(capsys, "a model of latents", "edit", "upscale", str(latent), str(image), "--out", str(out))
 
 
+def test_a_transformer_of_latents(latent, data, tmp_path):
+    out = tmp_path / "dit"
+    words = ["data.size=16", "network.width=16", "network.heads=2", "network.depth=1", "network.patch=2", "train.batch_size=4",
+             "latent.autoencoder=digits-kl", "sample.clip=false", "sample.steps=3", "variance=learned_range",
+             "objective=hybrid", "parameterization=eps"]  # fmt: skip
+    trained(["train", "digits-dit"], out, data, "--autoencoder", str(latent / "autoencoder"), "--set", *words)
+    assert main(["sample", str(out), "--n", "2", "--out", str(tmp_path / "a.npz")]) == 0
+    assert shape(tmp_path / "a.npz") == (2, 16, 16, 3)
+
+
 def test_latents_in_half_precision_keep_the_hash_of_their_autoencoder(latent, data, tmp_path):
     out = tmp_path / "half"
     trained(["train", "digits-latent"], out, data, "--autoencoder", str(latent / "autoencoder"), "--precision", "bf16",

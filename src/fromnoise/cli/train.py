@@ -28,11 +28,11 @@ class Train(Training):
     """Of a model of latents: the folder of `fromnoise train-autoencoder`, copied into the run; trained unless given."""
 
     def __call__(self) -> int:
-        base = recipes.load(self.recipe)
-        if self.autoencoder is not None and base.latent is None:
-            raise FromNoiseError(f"--autoencoder: recipe {self.recipe} is of images, not of latents")
         out = self.out or Path("runs", self.recipe)
-        config = self.config(base, out)
+        config = self.config(recipes.load(self.recipe), out)
+        if self.autoencoder is not None and config.latent is None:
+            raise FromNoiseError(f"--autoencoder: recipe {self.recipe} is of images, not of latents; it becomes one by "
+                                 "--set latent.autoencoder=digits-kl sample.clip=false")  # fmt: skip
         from fromnoise.runs import train
 
         return train(config, out, self.autoencoder)
