@@ -82,6 +82,9 @@ def test_the_table_of_guidance(model, tmp_path):
     """Every entry is what `evaluate` says of the same steering; a column is the same mixture of scores for both."""
     model.denoiser.class_names = Telling.classes
     torch.manual_seed(1)
+    with torch.no_grad():
+        for p in model.denoiser.network.parameters():  # else a label makes no difference
+            p.add_(0.2 * torch.randn_like(p))
     network = fn.nn.HalfUNet(outputs=3, in_channels=1, channels=8, mult=(1, 2), blocks=1, groups=4)
     classifier = fn.guidance.NoisyClassifier(network, model.denoiser.schedule, (1, 8, 8), Telling.classes).eval()
     args = (model, reference(), "toy", Telling(), tmp_path / "eval", 12, 12, (0, 1.5))
