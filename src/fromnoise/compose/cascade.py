@@ -89,7 +89,7 @@ def draw(
     x = torch.empty(0)
     for i, (stage, after) in enumerate(zip(stages, [*stages[1:], None], strict=True)):
         told = dict(cond or {}) | (_told(stage, x, _seed(seed, i), first) if i else {})
-        stops = after is not None and after.truncated
+        until = _log_snr(after.strength) if after is not None and after.truncated else None
         x = sample(
             stage.denoiser,
             n,
@@ -101,10 +101,10 @@ def draw(
             spacing=stage.spacing,
             batch_size=batch_size,
             first=first,
-            until=_log_snr(after.strength) if after is not None and stops else None,
+            until=until,
         )
         if after is not None:  # as the next stage was trained
-            x = _on_the_path(x, stage.denoiser, after.strength) if stops else rounded(x)
+            x = rounded(x) if until is None else _on_the_path(x, stage.denoiser, after.strength)
     return x
 
 

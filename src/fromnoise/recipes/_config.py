@@ -82,18 +82,16 @@ class RunConfig(BaseModel):
     def _put(cls, values: dict[str, Any], key: str, value: Any) -> None:
         *parents, last = key.split(".")
         of_stage = len(parents) > 1 and parents[0] == "stages" and parents[1] in values.get("stages", {})
-        free = of_stage or (bool(parents) and parents[-1] in _FREE)
+        is_field = key in _keys(cls.model_json_schema())
+        free = of_stage or is_field or (bool(parents) and parents[-1] in _FREE)
         place: Any = values
         for depth, part in enumerate(parents):
-            known = _keys(cls.model_json_schema())
-            if isinstance(place, dict) and place.get(part) is None and (key in known or (of_stage and depth > 1)):
+            if isinstance(place, dict) and place.get(part) is None and (is_field or (of_stage and depth > 1)):
                 place[part] = {}  # a section that was left out
             if not isinstance(place, dict) or part not in place:
                 raise cls._unknown_key(key, values)
             place = place[part]
-        if not isinstance(place, dict) or (
-            last not in place and not free and key not in _keys(cls.model_json_schema())
-        ):
+        if not isinstance(place, dict) or (last not in place and not free):
             raise cls._unknown_key(key, values)
         if isinstance(value, str) and (
             isinstance(place.get(last), dict) or (last in _FREE and place.get(last) is None)
