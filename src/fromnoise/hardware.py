@@ -1,7 +1,10 @@
 """Where a network runs and in which number format, chosen from what the machine has."""
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -59,6 +62,7 @@ def choose(precision: Precision = "auto") -> Hardware:
         device, native, name = torch.device("mps"), False, "Apple GPU"
     else:
         device, native, name = torch.device("cpu"), _cpu_has_bf16(), f"CPU, {torch.get_num_threads()} threads"
+        _keep_freed_memory()
     use_bf16 = native if precision == "auto" else precision == "bf16"
     detail = "bf16" if use_bf16 else "fp32"
     if precision == "auto":
@@ -70,3 +74,20 @@ def _cpu_has_bf16() -> bool:
     """Whether the CPU has AMX or AVX-512 BF16 instructions, as torch's own probes say."""
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Have the C library keep what tensors leave behind, for the next step's tensors of the same sizes.
+
+    By default glibc returns it to the kernel, which then hands out every page of the next step anew, filled with
+    zeros: 24,000 page faults in a step of the recipe `digits`, a seventh of its time. Other systems are left as they
+    are.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # names of malloc.h
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25)  # older releases allow no more

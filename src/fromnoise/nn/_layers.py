@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
+from fromnoise.nn._dropout import Dropout
 from fromnoise.nn._norm import GroupNormSiLU
 
 
@@ -63,6 +64,22 @@ def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
+def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """conv3x3(double(x)), [N, c_in, H, W] -> [N, c_out, 2 H, 2 W], with 2.25 times fewer multiplications.
+
+    Of the nine pixels that the kernel sees only four differ. The same map is therefore a transposed convolution of
+    stride 2 whose 4x4 kernel has sums of the 3x3 one's weights, (w_2, w_1 + w_2, w_0 + w_1, w_0) in each direction,
+    and the doubled image is never written.
+    """
+    if x.shape[0] * x.shape[2] * x.shape[3] < 512:  # too few pixels to pay for the sums
+        return F.conv2d(double(x), weight, bias, padding=1)
+    with torch.autocast(x.device.type, enabled=False):  # the sums have the weights' precision
+        row = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+        flat = weight.permute(2, 3, 1, 0).reshape(9, -1)
+        kernel = (torch.kron(row, row) @ flat).view(4, 4, *weight.shape[1::-1]).permute(2, 3, 0, 1)
+    return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+
+
 class ResidualBlock(nn.Module):
     """y = skip(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + W emb)))).
 
@@ -93,15 +110,18 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
         self.time = None if width is None else nn.Linear(width, 2 * c_out if scale_shift else c_out)
         self.norm2 = GroupNormSiLU(groups, c_out, eps, silu=not scale_shift)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
         self.shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         h = self.norm1(x)
-        if self.resize is not None:
-            h, x = self.resize(h), self.resize(x)
-        h = self.conv1(h)
+        if self.resize is double:
+            h, x = doubled_conv(h, self.conv1.weight, self.conv1.bias), double(x)
+        elif self.resize is not None:
+            h, x = self.conv1(self.resize(h)), self.resize(x)
+        else:
+            h = self.conv1(h)
         told = None if self.time is None else self.time(emb)[:, :, None, None]
         if told is None:
             h = self.norm2(h)
@@ -162,7 +182,7 @@ class NearestUp(nn.Conv2d):
         super().__init__(c_in, c_out, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
-        return super().forward(double(x))
+        return doubled_conv(x, self.weight, self.bias)
 
 
 class StridedDown4(nn.Conv2d):
