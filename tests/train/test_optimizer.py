@@ -5,7 +5,7 @@ import torch
 
 import fromnoise as fn
 from fromnoise.train.config import TrainConfig
-from fromnoise.train.optimizer import Muon, optimizer, orthogonal
+from fromnoise.train.optimizer import Muon, _by_gram, _by_steps, optimizer, orthogonal
 
 
 def test_orthogonal_keeps_the_singular_vectors_and_flattens_the_values():
@@ -67,3 +67,11 @@ def test_the_ends_and_the_vectors_stay_with_adamw():
     assert set(muon.matrices) | set(muon.rest.parameters) == set(dict(network.named_parameters()))
     assert {"stem.weight", "out.weight", "label.weight", "norm.weight", "mid.0.conv1.bias"} <= set(muon.rest.parameters)
     assert {"mid.0.conv1.weight", "time.0.weight"} <= set(muon.matrices)
+
+
+@pytest.mark.parametrize("shape", [(3, 7, 40), (2, 5, 5)])
+def test_the_gram_matrix_alone_gives_what_the_whole_iteration_gives(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = x / x.flatten(1).norm(dim=1)[:, None, None]
+    torch.testing.assert_close(_by_gram(x), _by_steps(x), atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(_by_gram(x.float()).double(), _by_steps(x), atol=1e-4, rtol=1e-4)

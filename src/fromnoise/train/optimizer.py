@@ -119,15 +119,39 @@ class Muon(Optimizer):
 
 def orthogonal(matrices: Tensor) -> Tensor:
     """U S V' -> nearly U V', by X <- (a + b A + c A^2) X, A = X X', five times: [N, r, c] -> the same."""
-    x = matrices if matrices.device.type == "cpu" else matrices.bfloat16()
+    on_cpu = matrices.device.type == "cpu"
+    x = matrices if on_cpu else matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     x = x / x.flatten(1).norm(dim=1).clamp_min(1e-7)[:, None, None]
-    a, b, c = 3.4445, -4.7750, 2.0315
+    x = _by_gram(x) if on_cpu else _by_steps(x)
+    return x.mT if tall else x
+
+
+A, B, C = 3.4445, -4.7750, 2.0315
+
+
+def _by_steps(x: Tensor) -> Tensor:
+    """The iteration as it is written, which half precision bears."""
     for _ in range(5):
         gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
+    return x
+
+
+def _by_gram(x: Tensor) -> Tensor:
+    """The same from the r x r matrices alone, P = a + b A + c A^2 and A <- P A P: for c = 9 r 2.5 times less work.
+
+    Products of polynomials of one symmetric matrix commute; it needs float32.
+    """
+    gram, product = x @ x.mT, None
+    for _ in range(5):
+        p = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        p.diagonal(dim1=1, dim2=2).add_(A)
+        product = p if product is None else product @ p
+        gram = p @ gram @ p
+    assert product is not None
+    return product @ x
 
 
 OPTIMIZERS: dict[str, type[AdamW | Muon]] = {"adamw": AdamW, "muon": Muon}

@@ -186,7 +186,10 @@ class Trainer:
         size = norm.item()
         lr = c.lr * min(1.0, step / c.warmup) if c.warmup else c.lr
         if math.isfinite(mean) and math.isfinite(size):
-            self._descend(norm, lr, step)
+            if size > c.clip:
+                torch.nn.utils.clip_grads_with_norm_(self.weights.values(), c.clip, norm)
+            self.optimizer.step(lr)
+            self.ema.update(step)
             self.progress.follow(mean)
         else:
             self._refuse(step, mean)
@@ -222,11 +225,6 @@ class Trainer:
         self.processes.average_gradients(self.task.apart())
         self.task.finish(step, self.places, self.config.batch_size, self.processes)
         return total
-
-    def _descend(self, norm: Tensor, lr: float, step: int) -> None:
-        torch.nn.utils.clip_grads_with_norm_(self.weights.values(), self.config.clip, norm)
-        self.optimizer.step(lr)
-        self.ema.update(step)
 
     def _refuse(self, step: int, loss: float) -> None:
         """The weights stay as they are; the run goes on only where that was asked for."""

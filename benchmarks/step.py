@@ -1,0 +1,119 @@
+"""Where a training step and a sampling step spend their time: `python benchmarks/step.py [RECIPE ...]`.
+
+The trainer's own steps, with clocks around its parts: everything but the network's forward and backward pass is what
+training costs on top, and should be below 3 %. The same for a sampler's steps, below 2 %.
+"""
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+
+import fromnoise as fn
+from fromnoise.data._images import InMemory
+from fromnoise.hardware import choose
+from fromnoise.train import Diffusion, Labels, Trainer
+
+STEPS, WARM = 12, 4
+
+
+class Clocks:
+    """Seconds of every part since the last `take`."""
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+
+    def around(self, owner, name, part):
+        inner = getattr(owner, name)
+
+        def timed(*args, **options):
+            start = time.perf_counter()
+            try:
+                return inner(*args, **options)
+            finally:
+                self.seconds[part] += time.perf_counter() - start
+
+        setattr(owner, name, timed)
+
+    def take(self):
+        taken, self.seconds = self.seconds, defaultdict(float)
+        return taken
+
+
+def training(name, clocks):
+    """A list of {part: seconds}, one for each step."""
+    config = fn.recipes.load(name)
+    denoiser, train = config.build(), config.train.model_copy(update={"steps": STEPS, "minutes": None})
+    classes = [str(i) for i in range(denoiser.classes)]
+    n = 4 * train.batch_size
+    images = InMemory("noise", torch.randint(256, (n, *denoiser.shape), dtype=torch.uint8),
+                      torch.arange(n) % max(denoiser.classes, 1), classes)  # fmt: skip
+    labels = Labels(denoiser, images, train.label_dropout, 0)
+    task = Diffusion(denoiser, fn.objectives.build(config.objective), labels, 0, fn.times.build(config.times))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(task, images, train, 0, Path(folder), choose())
+        clocks.around(denoiser.network, "forward", "network forward")
+        clocks.around(torch.Tensor, "backward", "network backward")
+        clocks.around(task, "draw", "noise, times, labels")
+        clocks.around(trainer.optimizer, "step", "optimiser")
+        clocks.around(trainer.ema, "update", "averaging")
+        clocks.around(torch.nn.utils, "get_total_norm", "norm of the gradient")
+        clocks.around(torch.nn.utils, "clip_grads_with_norm_", "clipping")
+        clocks.around(images, "batch", "images")
+        steps, last = [], time.perf_counter()
+
+        def each(line):
+            nonlocal last
+            now = time.perf_counter()
+            steps.append({"step": now - last, **clocks.take()})
+            last = time.perf_counter()
+
+        trainer.watcher.step = each
+        trainer.run()
+    return steps[WARM:]
+
+
+def sampling(name, clocks):
+    config = fn.recipes.load(name)
+    denoiser = config.build()
+    choose().prepare(denoiser.network, inference=True)
+    clocks.around(denoiser.network, "forward", "network forward")
+    clocks.around(fn.samplers.get("unipc"), "step", "of it, the sampler's step with the network")
+    steps, last = [], time.perf_counter()
+
+    def each(moment):
+        nonlocal last
+        now = time.perf_counter()
+        steps.append({"step": now - last, **clocks.take()})
+        last = time.perf_counter()
+
+    fn.sample(denoiser, config.train.batch_size, "unipc", STEPS, batch_size=64, callback=each)
+    return steps[WARM:]
+
+
+def show(what, steps):
+    total = sum(s["step"] for s in steps)
+    parts = defaultdict(float)
+    for step in steps:
+        for part, seconds in step.items():
+            parts[part] += seconds
+    network = sum(v for k, v in parts.items() if k.startswith("network"))
+    print(f"{what}: {1e3 * total / len(steps):.1f} ms a step; outside the network {100 * (1 - network / total):.2f} %")
+    for part, seconds in sorted(parts.items(), key=lambda item: -item[1]):
+        if part != "step":
+            print(f"    {part:<46}{100 * seconds / total:6.2f} %{1e3 * seconds / len(steps):9.2f} ms")
+
+
+def main():
+    backward = torch.Tensor.backward
+    for name in sys.argv[1:] or ("digits", "thesis-mnist", "ddpm-cifar10"):
+        show(f"{name}, training", training(name, Clocks()))
+        torch.Tensor.backward = backward
+        show(f"{name}, sampling", sampling(name, Clocks()))
+
+
+if __name__ == "__main__":
+    main()
