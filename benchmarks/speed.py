@@ -226,9 +226,9 @@ def table(results):
                     f"{plain['peer_images_per_second']:.3g} | {tuned['peer_images_per_second']:.3g} | {own:.3g} | "
                     f"**{plain['ratio']:.2f}** | **{tuned['ratio']:.2f}** | {share:.0%} |"
                 )
-    own = {size: results["counts"][size]["fromnoise"] for size in results["counts"]}
-    lines += ["", "Images a second, medians. Ours: " + "; ".join(
-        f"{size} {n / 1e6:.1f} M parameters, {flop:.2f} GFLOP an image" for size, (n, flop) in own.items()) + "."]  # fmt: skip
+    own = {size: every["fromnoise"] for size, every in results["counts"].items()}
+    said = (f"{size} {n / 1e6:.1f} M parameters, {flop:.2f} GFLOP an image" for size, (n, flop) in own.items())
+    lines += ["", f"Images a second, medians. Ours: {'; '.join(said)}."]
     return "\n".join(lines)
 
 

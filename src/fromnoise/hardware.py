@@ -10,7 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fromnoise.errors import FromNoiseError
+
 Precision = Literal["auto", "fp32", "bf16"]
+Compile = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,60 @@ def _cpu_has_bf16() -> bool:
     """Whether the CPU has AMX or AVX-512 BF16 instructions, as torch's own probes say."""
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+def translate(network: nn.Module, how: Compile, inference: bool) -> None:
+    """Have `torch.compile` translate the network at its first call, and once more for every new batch size.
+
+    "auto" is what measurement and experience say: on for training on CUDA, else off. On a CPU training gains nothing,
+    and sampling a fifth after some 40 seconds of compiling (docs/performance.md): there "on" pays for samples that take
+    minutes.
+
+    Raises:
+        FromNoiseError: "on" for a CPU without a C++ compiler.
+    """
+    kind = next(network.parameters()).device.type
+    if how == "off" or (how == "auto" and (inference or kind != "cuda" or not _has_triton())):
+        return
+    if kind == "cpu":
+        _insist_on_a_compiler()
+    if not inference:
+        network.compile(dynamic=False)
+    elif kind == "cuda":
+        network.compile(dynamic=False, mode="reduce-overhead")  # as CUDA graphs
+    else:
+        network.compile(dynamic=False, options={"freezing": True})  # the weights are constants
+
+
+def peak_memory(device: torch.device) -> str:
+    """What this process has held at most, as words: of the GPU's memory, else of the machine's; "" if unknown."""
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+    elif sys.platform == "win32":
+        return ""
+    else:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f"{peak / 1e9:.2f} GB of memory at most"
+
+
+def _has_triton() -> bool:
+    from torch.utils._triton import has_triton
+
+    return has_triton()
+
+
+def _insist_on_a_compiler() -> None:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        raise FromNoiseError(
+            "--compile on needs a C++ compiler on this machine, such as g++: install one, or leave it out"
+        ) from None
 
 
 @cache

@@ -1,5 +1,6 @@
 """Samples from a trained model into files: what `sample` and `show` share. Needs torch."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from torch import Tensor
 from fromnoise import pictures, runs, samplers
 from fromnoise.data._images import to_uint8
 from fromnoise.errors import FromNoiseError
-from fromnoise.progress import Bar
+from fromnoise.hardware import peak_memory
+from fromnoise.progress import Bar, say
 from fromnoise.runs import Choice, Model
 
 
@@ -38,7 +40,11 @@ def draw(
             if callback is not None:
                 callback(moment)
 
-        return runs.draw(model, n, choice, seed, batch_size, callback=each)
+        started = time.perf_counter()
+        pixels = runs.draw(model, n, choice, seed, batch_size, callback=each)
+    seconds = time.perf_counter() - started
+    say(f"{n} in {seconds:.1f} s ({n / seconds:.2g} images/s), {peak_memory(model.denoiser.device)}")
+    return pixels
 
 
 def draw_to(out: Path, model: Model, n: int, choice: Choice, seed: int, batch_size: int) -> None:

@@ -14,7 +14,7 @@ from fromnoise.data._npz import load_npz
 from fromnoise.errors import FromNoiseError
 from fromnoise.evaluation._report import warnings
 from fromnoise.features._base import Extractor
-from fromnoise.hardware import Precision, choose
+from fromnoise.hardware import Compile, Precision, choose
 from fromnoise.metrics._compare import check_shapes
 from fromnoise.progress import counter, say
 from fromnoise.recipes._recipe import EvalConfig
@@ -35,6 +35,7 @@ class Subject:
     ema: bool
     precision: Precision
     samples: Path | None = None
+    compile: Compile = "auto"
 
 
 @dataclass
@@ -55,6 +56,8 @@ class Bench:
         """Everything loaded and checked; the processes connected inside the block."""
         processes = Processes()
         found = None if asked.run is None else open_model(asked.run, asked.precision, asked.ema)
+        if found is not None:
+            found.translate(asked.compile)
         config = found.config if found else None
         usual = config.evaluate if config else EvalConfig()
         split = asked.split or usual.split

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fromnoise.cli._options import Name, Number, Precision, Settings, option
+from fromnoise.cli._options import Compile, Name, Number, Precision, Settings, option
 from fromnoise.cli._words import changes
 from fromnoise.errors import FromNoiseError
 
@@ -49,6 +49,8 @@ class Steered:
     """The averaged weights, which is what papers report."""
     precision: Precision = "auto"
     """auto: bf16 where the hardware multiplies it natively."""
+    compile: Compile = "auto"
+    """torch.compile: on pays where sampling takes minutes; auto is off."""
     set: Settings = ()
     """Options of the sampler, e.g. --set eta=0.5."""
 

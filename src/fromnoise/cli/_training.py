@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import tyro
 
 from fromnoise import data
-from fromnoise.cli._options import Folder, Number, Precision, Settings, option
+from fromnoise.cli._options import Compile, Folder, Number, Precision, Settings, option
 from fromnoise.cli._words import changes
 from fromnoise.errors import FromNoiseError
 from fromnoise.runs._config import read
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 # What a resumed run may change without ceasing to be the same run.
 _FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
-                   "train.skip_nonfinite", "train.accumulate", "data.root", "data.workers", "data.memory"}  # fmt: skip
+                   "train.skip_nonfinite", "train.accumulate", "train.gradient_checkpointing",
+                   "data.root", "data.workers", "data.memory", "compile"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,8 @@ class Training:
     """Of weights, noise and order."""
     precision: Annotated[Precision | None, option("auto|fp32|bf16")] = None
     """auto: bf16 where the hardware multiplies it natively."""
+    compile: Annotated[Compile | None, option("auto|on|off")] = None
+    """torch.compile; auto: where it pays, which is on CUDA."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out; start it where there is none."""
     set: Settings = ()
@@ -79,7 +82,7 @@ class Training:
         root = str(self.data_root.expanduser().resolve()) if self.data_root else None
         flags = {"data.name": name, "data.root": root,
                  "train.steps": self.steps, "train.minutes": self.minutes, "train.batch_size": self.batch_size,
-                 "seed": self.seed, "precision": self.precision}  # fmt: skip
+                 "seed": self.seed, "precision": self.precision, "compile": self.compile}  # fmt: skip
         given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
         if self.data is not None:
             given["data.channels"] = None  # what the images have, unless --set says otherwise

@@ -74,6 +74,7 @@ class Eval(Steered):
             self.ema,
             self.precision,
             self.samples,
+            self.compile,
         )
         with Bench.opened(asked) as bench:
             out = self.out or (self.run / "eval.json" if self.run and self.run.is_dir() else None)

@@ -37,6 +37,7 @@ class Sample(Steered):
         from fromnoise.cli import _drawing
 
         model = runs.open_model(self.run, self.precision, self.ema)
+        model.translate(self.compile)
         choice = model.choice(self.asked())
         writable(out)
         _drawing.draw_to(out, model, self.n, choice, self.seed, self.batch_size)

@@ -5,4 +5,4 @@ from fromnoise.registry import Registry
 
 registry = Registry(__name__, "network")
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, twice_differentiable="_twice")
+__getattr__, __dir__ = lazy_registry(registry, twice_differentiable="_twice", recompute_blocks="_recompute")

@@ -34,6 +34,7 @@ class RunConfig(BaseModel):
     reproduced: str = "not on this hardware"
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
     network: Spec
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()

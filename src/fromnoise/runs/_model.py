@@ -13,7 +13,7 @@ from fromnoise.compose.cascade import Stage
 from fromnoise.data._images import to_uint8
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import Precision
+from fromnoise.hardware import Compile, Precision, translate
 from fromnoise.progress import say
 from fromnoise.recipes._recipe import Recipe, SampleConfig
 from fromnoise.runs._choice import Asked, Choice
@@ -74,6 +74,11 @@ class Model:
     def steps(self, choice: Choice) -> int:
         """Of the samplers of all stages, for one batch; chains may have fewer distinct levels than were asked for."""
         return cascade.steps(self.stages(choice))
+
+    def translate(self, how: Compile) -> None:
+        """Have the networks of all stages compiled where that pays, or where it was asked for."""
+        for denoiser in self.networks():
+            translate(denoiser.network, how, inference=True)
 
     def networks(self) -> list[Denoiser]:
         """The denoisers of all stages."""

@@ -9,7 +9,7 @@ import yaml
 from fromnoise import autoencoders, io, storage
 from fromnoise.data._load import load as load_images
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import choose
+from fromnoise.hardware import choose, peak_memory, translate
 from fromnoise.progress import Bar, counter, say
 from fromnoise.recipes._config import RunConfig
 from fromnoise.recipes._recipe import Recipe
@@ -92,6 +92,7 @@ def _train_one(config: RunConfig, out: Path, autoencoder: str | Path | None, pro
         flip=job.flip,
         workers=config.data.workers,
     )
+    translate(trainer.network, config.compile, inference=False)
     resumed = trainer.resume()
     if resumed and trainer.is_finished():
         talk(f"{out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
@@ -134,7 +135,8 @@ def _watched(trainer: Trainer, watcher: "_Watcher", talk: Talk) -> int:
         return 128 + stopped
     p = trainer.progress
     talk(f"trained {p.step} steps, {p.images:,} images in {p.seconds / 60:.1f} minutes "
-         f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}")  # fmt: skip
+         f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}, "
+         f"{peak_memory(trainer.hardware.device)}")  # fmt: skip
     talk(f"next: {job.next(out)}")
     return 0
 

@@ -14,6 +14,8 @@ class TrainConfig(BaseModel):
     minutes: float | None = Field(None, gt=0, description="training time, sampling and saving not counted")
     batch_size: int = Field(128, ge=1, description="examples of one optimiser step, over all processes")
     accumulate: int = Field(1, ge=1, description="parts that a process works through one after the other")
+    gradient_checkpointing: bool = Field(False, description="compute what is inside a block again in the backward "
+                                         "pass: less memory, a third more time")  # fmt: skip
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate after the warm-up")
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")

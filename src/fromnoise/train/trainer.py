@@ -17,6 +17,7 @@ from fromnoise.data._feed import Feed
 from fromnoise.data._images import Images
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.hardware import Hardware
+from fromnoise.nn._recompute import recompute_blocks
 from fromnoise.train.checkpoint import Checkpoints
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
@@ -108,6 +109,8 @@ class Trainer:
         self.progress = Progress()
         self.network = self.task.network  # raw; the task calls it through DDP where there are many
         self.hardware.prepare(self.network, inference=False)
+        if c.gradient_checkpointing:
+            recompute_blocks(self.network)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
         self.weights = self.task.weights()
         self.ema = EMA(self.weights, c.ema)
@@ -129,7 +132,10 @@ class Trainer:
                 raise FromNoiseError(f"{self.folder}: every checkpoint is damaged; train again into another folder")
             return False
         self.progress = Progress(**storage.read_text(found, "state"))
-        self.task.load({stem: storage.read_tensors(found, stem) for stem in self.task.tensors()})
+        try:
+            self.task.load({stem: storage.read_tensors(found, stem) for stem in self.task.tensors()})
+        except RuntimeError:
+            raise FromNoiseError(f"{found} is of another network than this run's: name another folder") from None
         self.ema.load(storage.read_tensors(found, "ema"))
         self.optimizer.load(storage.read_tensors(found, "optimizer"))
         return True
