@@ -37,9 +37,8 @@ format: .venv/ready-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/ready-dev
-	$(BIN)/python benchmarks/group_norm.py
-	$(BIN)/python benchmarks/thesis.py
+bench: .venv/ready-bench
+	$(BIN)/python benchmarks/speed.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -51,6 +50,10 @@ bench: .venv/ready-dev
 .venv/ready-dev: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	touch .venv/ready $@
+
+.venv/ready-bench: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,bench]"
+	touch .venv/ready .venv/ready-dev $@
 
 clean:
 	rm -rf .venv .ruff_cache .hypothesis build dist

@@ -3,7 +3,7 @@
 PyTorch's native kernel is slow on the CPU when the tensor is channels_last and a group holds few
 channels (in bf16, 64 channels in 32 groups at 28x28: nine times slower than in NCHW). In channels_last the
 moments of a group are a column sum of a contiguous matrix, so the whole operation is three streaming
-passes: moments, affine, SiLU. `benchmarks/group_norm.py` measures both.
+passes: moments, affine, SiLU. `benchmarks/kernels.py` measures both.
 """
 
 from typing import Any
