@@ -29,6 +29,8 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/labels.py": ["tests/train/test_labels.py"],
     "train/classify.py": ["tests/train/test_tasks.py"],
     "train/autoencode.py": ["tests/train/test_tasks.py"],
+    "train/optimizer.py": ["tests/train/test_optimizer.py"],
+    "train/trainer.py": ["tests/train/test_trainer.py"],
     "guidance/": ["tests/test_guidance.py", "tests/test_verify.py"],
     "augmentations/": ["tests/contracts/test_augmentations.py"],
     "lowres.py": ["tests/contracts/test_augmentations.py"],
@@ -37,7 +39,12 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "langevin.py": ["tests/test_langevin.py", "tests/test_verify.py"],
     "samplers/annealed": ["tests/test_langevin.py", "tests/contracts/test_samplers.py"],
     "likelihood/_ode.py": ["tests/test_flow.py"],
-    "nn/": ["tests/nn", "tests/reference/test_dit_weights.py", "tests/reference/test_autoencoder_weights.py"],
+    "nn/": [
+        "tests/nn",
+        "tests/reference/test_dit_weights.py",
+        "tests/reference/test_autoencoder_weights.py",
+        "tests/test_costs.py",
+    ],
     "flow.py": ["tests/test_flow.py", "tests/test_verify.py"],
 }
 

@@ -132,6 +132,39 @@ def test_resume_is_exact_with_every_kind_of_state(tmp_path, accumulate):
         assert_same(tmp_path / "whole", folder)
 
 
+@pytest.mark.parametrize("clip", [1e-3, 1e3])
+def test_the_gradient_is_clipped_to_its_norm_and_only_then(tmp_path, clip):
+    made, seen = trainer(tmp_path, steps=4, clip=clip), []
+    step = made.optimizer.step
+
+    def watched(lr):
+        seen.append(torch.nn.utils.get_total_norm([w.grad for w in made.weights.values()]).item())
+        step(lr)
+
+    made.optimizer.step = watched
+    made.run()
+    norms = [norm for *_, norm, _ in losses(tmp_path)]
+    assert seen == pytest.approx([min(norm, clip) for norm in norms], rel=1e-4)
+    assert max(norms) > 1e-3
+
+
+def test_gradient_checkpointing_makes_the_same_run(tmp_path):
+    """With dropout and parts of a batch; a run may be resumed with or without it."""
+    trainer(tmp_path / "plain", accumulate=2).run()
+    trainer(tmp_path / "again", accumulate=2, steps=4, gradient_checkpointing=True).run()
+    again = trainer(tmp_path / "again", accumulate=2)
+    assert again.resume()
+    again.run()
+    assert_same(tmp_path / "plain", tmp_path / "again")
+
+
+def test_a_checkpoint_of_another_network_is_one_line(tmp_path):
+    trainer(tmp_path, steps=3).run()
+    wider = fn.Denoiser(fn.nn.UNet(in_channels=1, channels=16, mult=(1,), groups=4), "linear", shape=(1, 8, 8))
+    with pytest.raises(fn.FromNoiseError, match="another network"):
+        trainer(tmp_path, denoiser=wider).resume()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resume_is_exact_when_images_are_streamed(tmp_path, folder_of_images, workers):
     from fromnoise.data import DataConfig, load

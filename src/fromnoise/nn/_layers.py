@@ -129,8 +129,8 @@ class ResidualBlock(nn.Module):
             scale, shift = told.chunk(2, 1)
             h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
         else:
-            h = self.norm2(h + told)
-        return self.shortcut(x) + self.conv2(self.dropout(h))
+            h = self.norm2(h.add_(told))
+        return self.conv2(self.dropout(h)).add_(self.shortcut(x))  # a convolution's backward pass needs no output
 
 
 def attended(qkv: Tensor, heads: int) -> Tensor:

@@ -37,7 +37,7 @@ class GroupNormSiLU(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
             y = F.group_norm(x, self.groups, weight, bias, self.eps)
-        return F.silu(y) if self.silu else y
+        return F.silu(y, inplace=not torch.is_grad_enabled()) if self.silu else y
 
 
 def _streaming_is_faster(x: Tensor, groups: int) -> bool:
