@@ -100,4 +100,4 @@ def test_without_a_compiler_the_way_out_is_named(monkeypatch):
 
 def test_peak_memory_has_seen_the_largest_tensor():
     held = torch.ones(50_000_000)
-    assert float(peak_memory(held.device).split()[0]) > 0.2
+    assert float(peak_memory(held.device).split()[1]) > 0.2

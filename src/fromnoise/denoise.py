@@ -89,7 +89,9 @@ class Denoiser(nn.Module):
         dtype = weight.dtype if weight is not None else x_t.dtype
         scale = self.parameterization.scale_input(t)
         seen = x_t if scale is None else like(scale, x_t) * x_t
-        output = self.network(seen.to(dtype), time, **(cond or {})).to(x_t.dtype)
+        output = self.network(seen.to(dtype), time, **(cond or {}))
+        # A copy when sampling: the next call of a network that is a CUDA graph writes where this one's output lies.
+        output = output.to(x_t.dtype, copy=not torch.is_grad_enabled())
         fraction = None
         if self.variance.outputs == 2:
             output, raw = output.chunk(2, 1)

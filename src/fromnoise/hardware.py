@@ -82,9 +82,9 @@ def _cpu_has_bf16() -> bool:
 def translate(network: nn.Module, how: Compile, inference: bool) -> None:
     """Have `torch.compile` translate the network at its first call, and once more for every new batch size.
 
-    "auto" is what measurement and experience say: on for training on CUDA, else off. On a CPU training gains nothing,
-    and sampling a fifth after some 40 seconds of compiling (docs/performance.md): there "on" pays for samples that take
-    minutes.
+    "auto" is on for training on CUDA, where it goes on untranslated if that fails, and off elsewhere: on a CPU training
+    gains nothing, and sampling a fifth after some 40 seconds of compiling (docs/performance.md), so that "on" pays
+    there for samples that take minutes.
 
     Raises:
         FromNoiseError: "on" for a CPU without a C++ compiler.
@@ -94,6 +94,8 @@ def translate(network: nn.Module, how: Compile, inference: bool) -> None:
         return
     if kind == "cpu":
         _insist_on_a_compiler()
+    if how == "auto":
+        torch._dynamo.config.suppress_errors = True  # nobody asked for it: slower is better than not at all
     if not inference:
         network.compile(dynamic=False)
     elif kind == "cuda":
@@ -103,7 +105,7 @@ def translate(network: nn.Module, how: Compile, inference: bool) -> None:
 
 
 def peak_memory(device: torch.device) -> str:
-    """What this process has held at most, as words: of the GPU's memory, else of the machine's; "" if unknown."""
+    """The end of a line: what this process has held at most, of the GPU's memory, else the machine's; "" if unknown."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
     elif sys.platform == "win32":
@@ -112,7 +114,7 @@ def peak_memory(device: torch.device) -> str:
         import resource
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return f"{peak / 1e9:.2f} GB of memory at most"
+    return f", {peak / 1e9:.2f} GB of memory at most"
 
 
 def _has_triton() -> bool:

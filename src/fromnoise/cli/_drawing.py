@@ -43,7 +43,7 @@ def draw(
         started = time.perf_counter()
         pixels = runs.draw(model, n, choice, seed, batch_size, callback=each)
     seconds = time.perf_counter() - started
-    say(f"{n} in {seconds:.1f} s ({n / seconds:.2g} images/s), {peak_memory(model.denoiser.device)}")
+    say(f"{n} in {seconds:.1f} s ({n / seconds:.2g} images/s){peak_memory(model.denoiser.device)}")
     return pixels
 
 

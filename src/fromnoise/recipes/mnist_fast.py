@@ -5,8 +5,8 @@ differs:
 
 - *data*: 60,000 digits, of which 10 minutes see each once or twice.
 - *averaging* 0.995: the last 200 of some 1,500 steps.
-- *sampler*: UniPC in 12 steps and without guidance, 12 network calls an image. Guided by 2 the digits are surer and more
-  alike (FD-digits-1k 28.5 against 6.9, precision 0.93 against 0.83, of one run), at twice the calls.
+- *sampler*: UniPC in 12 steps and without guidance, 12 network calls an image. Guided by 2 the digits are surer and
+  more alike (FD-digits-1k 28.5 against 6.9, precision 0.93 against 0.83, of one run), at twice the calls.
 """
 
 from fromnoise.recipes._recipe import SampleConfig
@@ -16,7 +16,7 @@ recipe = digits.with_changes(
     {
         "recipe": "mnist-fast",
         "expected": "FD-digits-1k of real digits after 10 minutes on 2 cores without native bf16",
-        "reproduced": "not on this hardware",
+        "reproduced": "FD-digits-1k 7.5 (real test images 7.2), precision 0.83, recall 0.88; 1,000 digits in 21 s",
         "data.name": "mnist",
         "train.minutes": 10,
         "train.ema": 0.995,

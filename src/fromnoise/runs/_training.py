@@ -135,7 +135,7 @@ def _watched(trainer: Trainer, watcher: "_Watcher", talk: Talk) -> int:
         return 128 + stopped
     p = trainer.progress
     talk(f"trained {p.step} steps, {p.images:,} images in {p.seconds / 60:.1f} minutes "
-         f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}, "
+         f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}"
          f"{peak_memory(trainer.hardware.device)}")  # fmt: skip
     talk(f"next: {job.next(out)}")
     return 0

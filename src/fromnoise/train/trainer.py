@@ -134,7 +134,9 @@ class Trainer:
         self.progress = Progress(**storage.read_text(found, "state"))
         try:
             self.task.load({stem: storage.read_tensors(found, stem) for stem in self.task.tensors()})
-        except RuntimeError:
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
             raise FromNoiseError(f"{found} is of another network than this run's: name another folder") from None
         self.ema.load(storage.read_tensors(found, "ema"))
         self.optimizer.load(storage.read_tensors(found, "optimizer"))
