@@ -21,7 +21,7 @@ def measure(what, n, side, batch, *more):
     return float(done.stdout.split()[-1])
 
 
-def one(what, n, side, batch, recipe="digits", *settings):
+def one(what, n, side, batch, recipe="digits"):
     """Peak megabytes of this process."""
     import resource
 

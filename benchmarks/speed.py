@@ -36,15 +36,14 @@ class Ours:
         from fromnoise.train.ema import EMA
 
         self.fn, self.hardware = fn, choose()
-        self.denoiser, self.fast = ({"cifar": "ddpm-cifar10", "thesis": "thesis-mnist"}[size] for _ in range(2))
-        self.denoiser, self.fast = (fn.recipes.load(name).build() for name in (self.denoiser, self.fast))
+        recipe = fn.recipes.load({"cifar": "ddpm-cifar10", "thesis": "thesis-mnist"}[size])
+        self.denoiser, self.fast = recipe.build(), recipe.build()
         self.hardware.prepare(self.denoiser.network, inference=False)
         self.hardware.prepare(self.fast.network, inference=True)
         self.weights = self.denoiser.weights()
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=1e-4, weight_decay=0.0, fused=True)
         self.ema = EMA(self.weights, 0.999)
         self.objective, self.sampler, self.n = fn.objectives.Simple(), fn.samplers.DDIM(), 0
-        self.network = self.denoiser.network
 
     def train(self, x0):
         noise, places = self.fn.noise, range(len(x0))

@@ -21,10 +21,10 @@ STEPS, WARM = 12, 4
 
 
 class Clocks:
-    """Seconds of every part since the last `take`."""
+    """Seconds of every step and of its parts; a step lasts from one `lap` to the next."""
 
     def __init__(self):
-        self.seconds = defaultdict(float)
+        self.seconds, self.laps, self.last = defaultdict(float), [], time.perf_counter()
 
     def around(self, owner, name, part):
         inner = getattr(owner, name)
@@ -38,9 +38,9 @@ class Clocks:
 
         setattr(owner, name, timed)
 
-    def take(self):
-        taken, self.seconds = self.seconds, defaultdict(float)
-        return taken
+    def lap(self, _):
+        self.laps.append({"step": time.perf_counter() - self.last, **self.seconds})
+        self.seconds, self.last = defaultdict(float), time.perf_counter()
 
 
 def training(name, clocks):
@@ -63,17 +63,9 @@ def training(name, clocks):
         clocks.around(torch.nn.utils, "get_total_norm", "norm of the gradient")
         clocks.around(torch.nn.utils, "clip_grads_with_norm_", "clipping")
         clocks.around(images, "batch", "images")
-        steps, last = [], time.perf_counter()
-
-        def each(line):
-            nonlocal last
-            now = time.perf_counter()
-            steps.append({"step": now - last, **clocks.take()})
-            last = time.perf_counter()
-
-        trainer.watcher.step = each
+        trainer.watcher.step = clocks.lap
         trainer.run()
-    return steps[WARM:]
+    return clocks.laps[WARM:]
 
 
 def sampling(name, clocks):
@@ -82,16 +74,8 @@ def sampling(name, clocks):
     choose().prepare(denoiser.network, inference=True)
     clocks.around(denoiser.network, "forward", "network forward")
     clocks.around(fn.samplers.get("unipc"), "step", "of it, the sampler's step with the network")
-    steps, last = [], time.perf_counter()
-
-    def each(moment):
-        nonlocal last
-        now = time.perf_counter()
-        steps.append({"step": now - last, **clocks.take()})
-        last = time.perf_counter()
-
-    fn.sample(denoiser, config.train.batch_size, "unipc", STEPS, batch_size=64, callback=each)
-    return steps[WARM:]
+    fn.sample(denoiser, config.train.batch_size, "unipc", STEPS, batch_size=64, callback=clocks.lap)
+    return clocks.laps[WARM:]
 
 
 def show(what, steps):

@@ -140,7 +140,7 @@ def _keep_freed_memory() -> None:
     """Have the C library keep what tensors leave behind, for the next step's tensors of the same sizes.
 
     By default glibc returns it to the kernel, which then hands out every page of the next step anew, filled with
-    zeros: 24,000 page faults in a step of the recipe `digits`, a seventh of its time. Other systems are left as they
+    zeros: 24,000 page faults in a step of the recipe `digits`, 7 % of two cores' time. Other systems are left as they
     are.
     """
     if not sys.platform.startswith("linux"):
