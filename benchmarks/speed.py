@@ -2,7 +2,8 @@
 
 Every contender has a process of its own. Two at a time, ours and a peer's, take turns, so that what else the machine
 does falls on both; read the ratios, the images a second drift. A peer is measured as its users run it (float32, torch's
-layout, Adam) and tuned by hand (the number format that this machine multiplies natively, channels_last, fused Adam).
+layout, Adam), tuned by hand (the number format that this machine multiplies natively, channels_last, fused Adam), and,
+in network calls, tuned and compiled with its weights frozen, as ours then is by `--compile on`.
 Ours is what `fromnoise train` and `sample` do, averaged weights, counted noise and clipping included; a peer's step has
 none of these.
 
@@ -10,6 +11,7 @@ Writes benchmarks/results.json, the table in docs/performance.md and docs/images
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import subprocess
@@ -25,14 +27,15 @@ DOC, FIGURE = HERE.parent / "docs" / "performance.md", HERE.parent / "docs" / "i
 MARKS = ("<!-- speed -->", "<!-- /speed -->")
 WORKS = {"cifar": [("train", 32), ("denoise", 32)], "thesis": [("train", 64), ("denoise", 64), ("denoise", 1)]}
 HOW = {"train": "training step", "denoise": "network call"}
+WAYS = {"default": ("train", "denoise"), "tuned": ("train", "denoise"), "compiled": ("denoise",)}
 
 
 class Ours:
     """What the trainer and a sampler do in a step."""
 
-    def __init__(self, size):
+    def __init__(self, size, how):
         import fromnoise as fn
-        from fromnoise.hardware import choose
+        from fromnoise.hardware import choose, translate
         from fromnoise.train.ema import EMA
 
         self.fn, self.hardware = fn, choose()
@@ -40,10 +43,12 @@ class Ours:
         self.denoiser, self.fast = recipe.build(), recipe.build()
         self.hardware.prepare(self.denoiser.network, inference=False)
         self.hardware.prepare(self.fast.network, inference=True)
+        translate(self.fast.network, "on" if how == "compiled" else "auto", inference=True)
         self.weights = self.denoiser.weights()
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=1e-4, weight_decay=0.0, fused=True)
         self.ema = EMA(self.weights, 0.999)
         self.objective, self.sampler, self.n = fn.objectives.Simple(), fn.samplers.DDIM(), 0
+        self.pairs = itertools.cycle(list(self.fast.schedule.steps(200).pairs())[:-1])
 
     def train(self, x0):
         noise, places = self.fn.noise, range(len(x0))
@@ -64,15 +69,16 @@ class Ours:
     @torch.no_grad()
     def denoise(self, x):
         self.fast.eval()
-        level = self.fast.schedule.level
-        self.sampler.step(self.fast, x, level(501), level(481), None, None, None)
+        self.sampler.step(self.fast, x, *next(self.pairs), None, None, None)
 
 
 class Peer:
     """The plain loop that every tutorial has, around a peer's network."""
 
-    def __init__(self, name, size, tuned):
+    def __init__(self, name, size, how):
         from peers import PEERS
+
+        tuned = how != "default"
 
         self.peer = PEERS[name]
         self.network, self.half = self.peer.build(size), False
@@ -83,6 +89,8 @@ class Peer:
             self.network.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-4, fused=tuned or None)
         self.tuned, self.fast = tuned, None
+        if how == "compiled":
+            self.network.compile(dynamic=False, options={"freezing": True})
         self.bar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
 
     def _format(self, x):
@@ -110,7 +118,7 @@ class Peer:
 def work(name, size, how):
     """The child process: for every line "WHAT BATCH", do it once and answer with its seconds."""
     torch.manual_seed(0)
-    side = Ours(size) if name == "fromnoise" else Peer(name, size, how == "tuned")
+    side = Ours(size, how) if name == "fromnoise" else Peer(name, size, how)
     from peers import SHAPES
 
     print("ready", flush=True)
@@ -149,8 +157,10 @@ class Contender:
 def duel(name, size, how, turns):
     """Seconds of the peer and of ours for every work, step about."""
     found = []
-    pair = [Contender(name, size, how), Contender("fromnoise", size, "")]
+    pair = [Contender(name, size, how), Contender("fromnoise", size, how)]
     for what, batch in WORKS[size]:
+        if what not in WAYS[how]:
+            continue
         seconds = ([], [])
         few = 1 if size == "cifar" else 8 if batch == 1 else 2  # steps in a turn
         for turn in range(turns + 1):
@@ -227,7 +237,14 @@ def table(results):
                 )
     own = {size: every["fromnoise"] for size, every in results["counts"].items()}
     said = (f"{size} {n / 1e6:.1f} M parameters, {flop:.2f} GFLOP an image" for size, (n, flop) in own.items())
-    lines += ["", f"Images a second, medians. Ours: {'; '.join(said)}."]
+    lines += ["", f"Images a second, medians. Ours: {'; '.join(said)}.", ""]
+    lines += ["| both compiled, weights frozen | peer | tuned and compiled | ours | ratio |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {r['size']}, {HOW[r['what']]}, batch {r['batch']} | {r['peer']} | {r['peer_images_per_second']:.3g} | "
+        f"{r['images_per_second']:.3g} | **{r['ratio']:.2f}** |"
+        for r in sorted(results["rows"], key=lambda r: (r["size"], -r["batch"]))
+        if r["how"] == "compiled"
+    ]
     return "\n".join(lines)
 
 
@@ -244,16 +261,22 @@ def draw(results, path):
         axis = axes[place] if len(works) > 1 else axes
         rows = [r for r in results["rows"] if (r["size"], r["what"], r["batch"]) == (size, what, batch)]
         names = list(dict.fromkeys(r["peer"] for r in rows))
-        for offset, how, colour in ((0.2, "default", "#4477aa"), (-0.2, "tuned", "#ccbb44")):
+        for offset, how, colour in (
+            (0.27, "default", "#4477aa"),
+            (0, "tuned", "#ccbb44"),
+            (-0.27, "compiled", "#aa3377"),
+        ):
+            if what not in WAYS[how]:
+                continue
             ratios = [next(r["ratio"] for r in rows if (r["peer"], r["how"]) == (n, how)) for n in names]
-            bars = axis.barh([-i + offset for i in range(len(names))], ratios, 0.38, color=colour, label=how)
+            bars = axis.barh([-i + offset for i in range(len(names))], ratios, 0.25, color=colour, label=how)
             axis.bar_label(bars, fmt="%.2f", padding=2, fontsize=7)
         axis.axvline(1, color="black", linewidth=0.8)
         axis.set_yticks([-i for i in range(len(names))], names if place == 0 or size != works[place - 1][0] else [])
         axis.set_title(f"{size}: {HOW[what]}, batch {batch}", fontsize=9)
         axis.margins(x=0.15)
-    figure.supxlabel("times as fast as the peer: as its users run it, and tuned by hand", fontsize=9)
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=8)
+    figure.supxlabel("times as fast as the peer: as its users run it, tuned by hand, and both compiled", fontsize=9)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside upper right", ncols=3, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
@@ -282,7 +305,7 @@ def main():
     for size in sizes:
         for name in results["counts"][size]:
             if name != "fromnoise":
-                for how in ("default", "tuned"):
+                for how in WAYS:
                     results["rows"] += duel(name, size, how, asked.turns)
     if len(sizes) == len(WORKS):
         write(results)

@@ -58,7 +58,7 @@ def step_terms(
     k = step(t, s)
     log_var = log_small(k, s)
     kl = Gaussian(like(k.from_x_t, x0) * p.x_t + like(k.from_x0, x0) * x0, like(log_var, x0)).kl(model)
-    nll = -decoder(model, x0) if bool(last.any()) else kl
+    nll = -decoder(model, x0) if bool((s.sigma == 0).any()) else kl
     return torch.where(last, nll, kl).flatten(1).sum(1)
 
 

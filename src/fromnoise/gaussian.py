@@ -12,6 +12,7 @@ beta-tilde_t. Coefficients are float64 and are cast once, to the type of the sta
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ class Level:
     alpha: Tensor
     sigma: Tensor
 
-    @property
+    @cached_property
     def log_snr(self) -> Tensor:
         """log(alpha^2 / sigma^2) (Notes eq. 20)."""
         return 2 * (torch.log(self.alpha) - torch.log(self.sigma))
@@ -197,6 +198,10 @@ def diffuse(x0: Tensor, noise: Tensor, t: Level) -> Tensor:
 
 
 def like(coefficient: Tensor, x: Tensor) -> Tensor:
-    """A float64 coefficient (scalar or [B]) in the type and on the device of x, shaped to broadcast over it."""
-    shape = (-1,) + (1,) * (x.dim() - 1) if coefficient.dim() else ()
-    return coefficient.to(x.dtype).to(x.device, non_blocking=True).view(shape)
+    """A float64 coefficient (scalar or [B]) in the type of x, to multiply it with: [B] on its device, [B, 1, ...].
+
+    A scalar stays on the CPU, from where it goes to a GPU as an argument of the operation, not as a copy.
+    """
+    if not coefficient.dim():
+        return coefficient.to(x.dtype)
+    return coefficient.to(x.dtype).to(x.device, non_blocking=True).view((-1,) + (1,) * (x.dim() - 1))

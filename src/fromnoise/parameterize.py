@@ -214,6 +214,8 @@ class Prediction:
         For eps it is (x_t - sqrt(1 - abar) eps) / sqrt(abar): Sedykh eq. 2.70-2.71 and 4.11, Weng eq. 20, Shorts eq. 3
         (whose x0_hat is another number).
         """
+        if self.guide is None:
+            return self.plain_x0
         return self._shift(self.plain_x0, torch.where(self.t.alpha > 0, self.t.sigma**2 / self.t.alpha, 0.0))
 
     def _shift(self, value: Tensor, factor: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ MUTANTS: list[tuple[str, ...]] = [
     (G, "like(k.from_x_t, x_t) * x_t + like(k.from_x0, x_t) * x0", "like(k.from_x0, x_t) * x_t + like(k.from_x_t, x_t) * x0"),
     (G, "return like(t.alpha, x0) * x0 + like(t.sigma, x0) * noise", "return like(t.alpha**2, x0) * x0 + like(t.sigma, x0) * noise"),
     (G, "return like(t.alpha, x0) * x0 + like(t.sigma, x0) * noise", "return like(t.alpha, x0) * x0 + like(t.sigma**2, x0) * noise"),
-    (G, "shape = (-1,) + (1,) * (x.dim() - 1) if coefficient.dim() else ()", "shape = coefficient.shape"),  # Shorts: no [B, 1, 1, 1]
+    (G, ".view((-1,) + (1,) * (x.dim() - 1))", ""),  # Shorts: no [B, 1, 1, 1]
     (G, "keep = torch.sqrt(s.sigma**2 - variance)", "keep = torch.sqrt(s.sigma**2 + 0 * variance)"),
     (G, "k / variance * (s.alpha - k * t.alpha)", "k / variance * (s.alpha + k * t.alpha)"),
     # schedules
@@ -206,8 +206,16 @@ MUTANTS: list[tuple[str, ...]] = [
     ("train/autoencode.py", "_each(F.relu(1 - real)) + _each(F.relu(1 + fake))", "_each(F.relu(1 + real)) + _each(F.relu(1 - fake))"),
     ("train/autoencode.py", "self._step > self.after", "self._step >= self.after"),
     ("nn/half_unet.py", "self.query(places.mean(1))", "self.query(0 * places.mean(1))"),
-    ("nn/_told.py", "h = h + self.strength(self._features(strength, dtype))", "pass"),
-    ("nn/_layers.py", "[[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]]", "[[1, 0, 0], [1, 1, 0], [0, 1, 1], [0, 0, 1]]"),
+    ("nn/_told.py", "h = h + self.strength(self.sinusoidal(strength).to(dtype))", "pass"),
+    ("nn/_layers.py", "device=weight.device).flip(0)", "device=weight.device)"),
+    ("nn/_layers.py", 'register_buffer("bits", frequency.view(torch.int32)', 'register_buffer("bits", frequency'),
+    ("nn/_layers.py", "forward(self, time: Tensor) -> Tensor:\n        angle = time.float()", "forward(self, time: Tensor) -> Tensor:\n        angle = time.to(torch.bfloat16)"),
+    ("samplers/unipc.py", "if bool(z.abs() < 1e-2):", "if bool(z.abs() < 1e2):"),
+    ("samplers/unipc.py", "three = (two - 0.5) / z", "three = (two - 0.5)"),
+    ("gaussian.py", "to(x.dtype).to(x.device, non_blocking=True).view", "to(x.dtype).view"),
+    ("bound.py", "bool((s.sigma == 0).any()) else kl", "bool(last.any()) else kl"),
+    ("denoise.py", ".to(x_t.device, non_blocking=True)", ""),
+    ("samplers/_base.py", "return drawn.to(device, non_blocking=True)", "return drawn"),
     ("nn/_layers.py", "enabled=False):  # the sums", "enabled=True):  # the sums"),
     ("nn/_dropout.py", "mul_(_LEVELS / (_LEVELS - dropped))", "mul_(_LEVELS / dropped)"),
     ("nn/_dropout.py", ">= dropped - _LEVELS // 2", ">= dropped"),

@@ -21,7 +21,7 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
     "tests/test_gaussian.py", "tests/test_variance.py", "tests/contracts/test_parameterizations.py",
     "tests/contracts/test_times.py", "tests/reference/test_tables.py", "tests/contracts/test_schedules.py",
     "tests/test_weights.py", "tests/test_likelihood.py", "tests/contracts/test_objectives.py", "tests/test_verify.py",
-    "tests/test_oracle.py", "tests/contracts/test_samplers.py",
+    "tests/test_oracle.py", "tests/contracts/test_samplers.py", "tests/test_second_device.py",
 ]  # fmt: skip
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "metrics/": ["tests/metrics", "tests/reference/test_fidelity.py"],

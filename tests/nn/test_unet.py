@@ -80,10 +80,11 @@ def test_sizes_that_do_not_fit_name_the_one_that_does():
 
 
 def test_sinusoidal_has_both_denominators():
-    from fromnoise.nn._layers import sinusoidal
+    from fromnoise.nn._layers import Sinusoidal
 
     t = torch.tensor([7.0])
-    ddpm, thesis = sinusoidal(t, 8), sinusoidal(t, 8, endpoint=False)
+    ddpm, thesis = Sinusoidal(8)(t), Sinusoidal(8, endpoint=False)(t)
+    assert torch.equal(Sinusoidal(8).bfloat16()(t), ddpm)  # as exact beside weights in half precision
     for i in range(4):
         assert ddpm[0, i].item() == pytest.approx(torch.sin(t / 10000 ** (i / 3)).item(), abs=1e-6)
         assert ddpm[0, 4 + i].item() == pytest.approx(torch.cos(t / 10000 ** (i / 3)).item(), abs=1e-6)

@@ -26,17 +26,27 @@ def check_size(size: tuple[int, ...] | torch.Size, factor: int) -> None:
         )
 
 
-def sinusoidal(time: Tensor, width: int, endpoint: bool = True) -> Tensor:
+class Sinusoidal(nn.Module):
     """[sin(t f_i), cos(t f_i)], f_i = 10000^(-i/(half - 1)), i = 0..half - 1: [B] -> [B, width], float32.
 
     With `endpoint=False` the last frequency is left out: f_i = 10000^(-i/half), the thesis' and the
     transformer's own choice. DDPM's reference code has the endpoint.
     """
-    half = width // 2
-    steps = max(half - 1, 1) if endpoint else half
-    frequency = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10000) / steps)).float()
-    angle = time.float()[:, None] * frequency.to(time.device)
-    return F.pad(torch.cat([angle.sin(), angle.cos()], 1), (0, width % 2))
+
+    bits: Tensor
+
+    def __init__(self, width: int, endpoint: bool = True):
+        super().__init__()
+        half = width // 2
+        steps = max(half - 1, 1) if endpoint else half
+        frequency = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10000) / steps)).float()
+        # Seen as integers, which go where the network goes, but stay exact when its weights become half precision.
+        self.register_buffer("bits", frequency.view(torch.int32), persistent=False)
+        self.odd = width % 2
+
+    def forward(self, time: Tensor) -> Tensor:
+        angle = time.float()[:, None] * self.bits.view(torch.float32)
+        return F.pad(torch.cat([angle.sin(), angle.cos()], 1), (0, self.odd))
 
 
 def init_fan_avg(module: nn.Module) -> None:
@@ -74,7 +84,8 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.shape[0] * x.shape[2] * x.shape[3] < 512:  # too few pixels to pay for the sums
         return F.conv2d(double(x), weight, bias, padding=1)
     with torch.autocast(x.device.type, enabled=False):  # the sums have the weights' precision
-        row = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
+        turned = torch.eye(3, dtype=weight.dtype, device=weight.device).flip(0)  # made there: a list would be copied
+        row = F.pad(turned, (0, 0, 0, 1)) + F.pad(turned, (0, 0, 1, 0))
         flat = weight.permute(2, 3, 1, 0).reshape(9, -1)
         kernel = (torch.kron(row, row) @ flat).view(4, 4, *weight.shape[1::-1]).permute(2, 3, 0, 1)
     return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)

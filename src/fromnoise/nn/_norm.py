@@ -33,10 +33,11 @@ class GroupNormSiLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if _streaming_is_faster(x, self.groups):
             return _Streaming.apply(x, self.weight, self.bias, self.groups, self.eps, self.silu)
-        # Autocast on CUDA would return float32 here and double the memory traffic of what follows.
-        with torch.autocast(x.device.type, enabled=False):
-            weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-            y = F.group_norm(x, self.groups, weight, bias, self.eps)
+        if x.dtype == self.weight.dtype:
+            y = F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+        else:  # autocast, which on CUDA would return float32 here and double the memory traffic of what follows
+            with torch.autocast(x.device.type, enabled=False):
+                y = F.group_norm(x, self.groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
         return F.silu(y, inplace=not torch.is_grad_enabled()) if self.silu else y
 
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.nn._layers import check_size, sinusoidal
+from fromnoise.nn._layers import Sinusoidal, check_size
 
 
 class Told(nn.Module):
@@ -14,7 +14,7 @@ class Told(nn.Module):
     Args:
         factor: every side of an image must be a multiple of it.
         time_features: width of the sinusoidal embedding.
-        time_endpoint: as that of `sinusoidal`.
+        time_endpoint: the `endpoint` of `Sinusoidal`.
         width: of the vector.
         classes: number of labels, 0..classes - 1, or None.
         null_label: whether there is one label more, number `classes`, that stands for none. The attribute of that name
@@ -34,7 +34,7 @@ class Told(nn.Module):
     ):
         super().__init__()
         self.factor = factor
-        self.time_features, self.time_endpoint = time_features, time_endpoint
+        self.sinusoidal = Sinusoidal(time_features, time_endpoint)
         self.time = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.classes, self.null_label = classes, classes if null_label else None
         self.label = nn.Embedding(classes + null_label, width) if classes else None
@@ -55,7 +55,7 @@ class Told(nn.Module):
         Raises:
             FromNoiseError: a label or a strength is missing, or the network knows none.
         """
-        h = self.time[:3](self._features(time, dtype))
+        h = self.time[:3](self.sinusoidal(time).to(dtype))
         if label is None and self.null_label is not None:
             label = torch.full((len(h),), self.null_label, device=h.device)
         for what, layer, given in (("label", self.label, label), ("strength", self.strength, strength)):
@@ -64,8 +64,5 @@ class Told(nn.Module):
         if self.label is not None and label is not None:
             h = h + self.label(label)
         if self.strength is not None and strength is not None:
-            h = h + self.strength(self._features(strength, dtype))
+            h = h + self.strength(self.sinusoidal(strength).to(dtype))
         return F.silu(h)
-
-    def _features(self, number: Tensor, dtype: torch.dtype) -> Tensor:
-        return sinusoidal(number, self.time_features, self.time_endpoint).to(dtype)

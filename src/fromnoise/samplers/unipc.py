@@ -57,8 +57,7 @@ class UniPC(Sampler):
         if last.older is None:
             return _moved(last.x, (last.x0 + x0) / 2, last.t, t)
         r = _ratio(last.older[0], last.t, t)
-        h = _half(t) - _half(last.t)
-        first, second = _weights(h)
+        first, second = _weights(_width(last.t, t))
         # w_1 + w_2 = first, r w_1 + w_2 = second, for the level before (r < 0) and the one ahead (1).
         before = (first - second) / (1 - r)
         ahead = first - before
@@ -66,31 +65,31 @@ class UniPC(Sampler):
         return _moved(last.x, last.x0 + change, last.t, t)
 
 
-def _half(t: Level) -> Tensor:
-    return t.log_snr / 2
+def _width(t: Level, s: Level) -> Tensor:
+    """h = lambda_s - lambda_t."""
+    return (s.log_snr - t.log_snr) / 2
 
 
 def _ratio(before: Level, t: Level, s: Level) -> Tensor:
     """Where `before` lies on the way from t (0) to s (1)."""
-    return (_half(before) - _half(t)) / (_half(s) - _half(t))
+    return (before.log_snr - t.log_snr) / (s.log_snr - t.log_snr)
 
 
 def _weights(h: Tensor) -> tuple[Tensor, Tensor]:
     """n! phi_(n+1)(-h) / phi_1(-h) for n = 1, 2, phi_(n+1)(z) = (phi_n(z) - 1/n!) / z; a series where h is small."""
     z = -h
-    small = z.abs() < 1e-2
-    safe = torch.where(small, torch.ones_like(z), z)
-    phi1 = torch.expm1(safe) / safe
-    phi2 = (phi1 - 1) / safe
-    phi3 = (phi2 - 0.5) / safe
-    one = 1 + z / 2 + z**2 / 6 + z**3 / 24 + z**4 / 120
-    two = 1 / 2 + z / 6 + z**2 / 24 + z**3 / 120 + z**4 / 720
-    three = 1 / 6 + z / 24 + z**2 / 120 + z**3 / 720 + z**4 / 5040
-    first = torch.where(small, two / one, phi2 / phi1)
-    return first, 2 * torch.where(small, three / one, phi3 / phi1)
+    if bool(z.abs() < 1e-2):
+        one = 1 + z / 2 + z**2 / 6 + z**3 / 24 + z**4 / 120
+        two = 1 / 2 + z / 6 + z**2 / 24 + z**3 / 120 + z**4 / 720
+        three = 1 / 6 + z / 24 + z**2 / 120 + z**3 / 720 + z**4 / 5040
+    else:
+        one = torch.expm1(z) / z
+        two = (one - 1) / z
+        three = (two - 0.5) / z
+    return two / one, 2 * three / one
 
 
 def _moved(x: Tensor, x0: Tensor, t: Level, s: Level) -> Tensor:
     """The exact step of the probability-flow ODE for a constant x0hat."""
-    h = _half(s) - _half(t)
+    h = _width(t, s)
     return like(s.sigma / t.sigma, x) * x - like(s.alpha * torch.expm1(-h), x) * x0

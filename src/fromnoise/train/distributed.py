@@ -56,7 +56,7 @@ class Processes:
         if self.world == 1:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=ids)
+        return DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)  # training changes none
 
     def local_gradients(self, network: nn.Module) -> Any:
         """A context in which a backward pass does not yet talk to the other processes."""

@@ -1,0 +1,253 @@
+"""Everything on a device of its own, as on a GPU: nothing is left behind on the CPU, and hardly a number is read.
+
+The device is pretended (`pretended_gpu`), so that these tests run anywhere; a real one has kernels of its own.
+"""
+
+import pytest
+import torch
+from conftest import plane_mixture
+from pretended_gpu import GPU, pretended_gpu
+
+import fromnoise as fn
+from fromnoise import editing
+from fromnoise.compose.autoencoded import Autoencoded
+from fromnoise.data._images import InMemory
+from fromnoise.guidance import NoisyClassifier
+from fromnoise.hardware import Hardware
+from fromnoise.train import Autoencoding, Classifying, Diffusion, Labels, Pair, TrainConfig, Trainer
+
+CPU = torch.device("cpu")
+LABELS = {"label": torch.tensor([0, 1, 2])}
+PIXELS = torch.randint(256, (3, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+X0 = PIXELS / 127.5 - 1
+SMALL = {"in_channels": 1, "channels": 8, "mult": (1, 2), "blocks": 1, "groups": 4}
+
+
+def filled(network):
+    """Without the zeros that a fresh network ends in, by which it would be the same everywhere."""
+    generator = torch.Generator().manual_seed(0)
+    for p in network.parameters():
+        p.data = torch.randn(p.shape, generator=generator) / 10
+    return network
+
+
+def model(device, kind="v", schedule="cosine", variance="fixed_small", **options):
+    outputs = 2 if variance == "learned_range" else 1
+    network = fn.nn.UNet(**SMALL, out_channels=outputs, attention=(2,), classes=3, null_label=True)
+    denoiser = fn.Denoiser(filled(network), schedule, kind, variance, shape=(1, 8, 8), **options)
+    Hardware(device, torch.float32, "test").prepare(denoiser.network, inference=False)
+    return denoiser.eval()
+
+
+def both(compute, atol=2e-4):
+    """compute(device) there and here agree, within what two kernels of one layer differ by; what was read there."""
+    with pretended_gpu() as traffic:
+        there, reads = compute(GPU), list(traffic.reads)
+        assert there.device == GPU
+        torch.testing.assert_close(there.cpu(), compute(CPU), rtol=2e-3, atol=atol)
+    return reads
+
+
+def test_the_pretended_device_is_as_strict_as_a_real_one():
+    with pretended_gpu() as traffic:
+        x = torch.ones(2, 3).to(GPU)
+        assert traffic.uploads == [(2, 3)]
+        for mixes in (
+            lambda: x + torch.ones(2, 3),
+            lambda: torch.cat([x, torch.ones(2, 3)]),
+            lambda: x.add_(torch.ones(3)),
+            lambda: torch.nn.functional.linear(torch.ones(1, 3), x),
+            lambda: x.numpy(),
+        ):
+            with pytest.raises((RuntimeError, TypeError), match="CPU"):
+                mixes()
+        y = (x * torch.tensor(2.0) + 1).requires_grad_()
+        (y.square().sum() + torch.ones(()).to(GPU)).backward()
+        assert traffic.reads == []
+        assert bool((y.grad == 6).all())
+        assert x.sum().item() == 6
+        assert x.tolist() == [[1.0] * 3] * 2
+        assert torch.equal(x.cpu(), torch.ones(2, 3))
+        assert len(x[x > 0]) == 6
+        assert traffic.reads == ["_local_scalar_dense", "_local_scalar_dense", "tolist", "_to_copy", "index"]
+    with pytest.raises(RuntimeError):
+        torch.ones(2).to(GPU).tolist()
+
+
+@pytest.mark.parametrize("name", fn.samplers.names())
+def test_samplers(name):
+    """One read a batch, whether all was finite; a solver with steps of its own choosing reads to choose them."""
+    sampler = fn.samplers.build({"name": name, **({"rtol": 1e-2, "atol": 1e-2} if name == "ode" else {})})
+    reads = both(lambda device: fn.sample(model(device), 3, sampler, steps=5, cond=LABELS))
+    if sampler.nfe(5) is not None:
+        assert reads == ["_local_scalar_dense"]
+
+
+@pytest.mark.parametrize("name", ["ddim", "unipc", "dpm-solver"])
+def test_a_sampling_step_uploads_its_time_alone(name):
+    """Coefficients go with the operations; noise and labels once a batch."""
+    with pretended_gpu() as traffic:
+        denoiser = model(GPU)
+        traffic.uploads.clear()
+        fn.sample(denoiser, 3, name, steps=5, cond=LABELS)
+        assert traffic.uploads == [(3,), (3, 1, 8, 8), *[()] * 5]
+
+
+@pytest.mark.parametrize("kind", ["eps", "x0", "mean", "v", "score", "edm"])
+@pytest.mark.parametrize("variance", ["fixed_small", "fixed_large", "learned_range"])
+def test_what_the_output_means(kind, variance):
+    both(lambda device: fn.sample(model(device, kind, "linear", variance), 3, "ancestral", steps=3))
+
+
+@pytest.mark.parametrize("name", sorted(set(fn.schedules.names()) - {"chain"}))
+def test_schedules(name):
+    both(lambda device: fn.sample(model(device, "v", name), 3, "ancestral", steps=3))
+
+
+@pytest.mark.parametrize("name", fn.objectives.names())
+def test_objectives(name):
+    """The loss and its gradient, without one read."""
+    objective = fn.objectives.build(name)
+    draws = (objective.draws,) if objective.draws > 1 else ()
+    x0, eps = X0[..., :4, :4], torch.randn(3, *draws, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+
+    def slope(device):
+        denoiser = model(device, "eps", "linear", "learned_range" if name in ("hybrid", "vlb") else "fixed_small")
+        t = denoiser.schedule.level(torch.tensor([1.0, 40.0, 900.0]))
+        objective(denoiser, x0.to(device), t, eps.to(device))["loss"].mean().backward()
+        return torch.cat([p.grad.flatten() for p in denoiser.network.parameters() if p.grad is not None])
+
+    reads = both(slope)
+    assert reads == [] or name == "two-draw"  # which chooses the examples whose step is not the last
+
+
+GUIDED = {
+    "classifier-free": {"scale": 2.0},
+    "rescaled": {"scale": 2.0, "rescale": 0.7},
+    "interval": {"scale": 2.0, "interval": (0.1, 2.0)},
+    "clipped": {"clip": True},
+}
+
+
+@pytest.mark.parametrize("name", [*GUIDED, "auto", "classifier"])
+def test_guidance(name):
+    def drawn(device):
+        options = dict(GUIDED.get(name, {}))
+        if name == "auto":
+            options = {"scale": 2.0, "weaker": model(device, "v")}
+        elif name == "classifier":
+            network = filled(fn.nn.HalfUNet(outputs=3, **SMALL)).to(device)
+            classifier = NoisyClassifier(network, fn.schedules.Cosine(), (1, 8, 8), ())
+            options = {"classifier": classifier.eval(), "classifier_scale": 2.0}
+        return fn.sample(fn.guidance.steer(model(device), **options), 3, "ddim", steps=4, cond=LABELS)
+
+    reads = both(drawn)
+    assert reads == ["_local_scalar_dense"]
+
+
+def test_likelihoods():
+    def bound(device):
+        return fn.likelihood.vlb(model(device, "eps", fn.schedules.Linear(T=4)), X0).total.to(device)
+
+    def flow(device):
+        denoiser = model(device, "eps", fn.schedules.Linear(T=50))
+        return fn.likelihood.ode(denoiser, X0, rtol=1e-2, atol=1e-2).total.float().to(device)
+
+    both(bound)
+    both(flow)
+
+
+def test_editing():
+    def there_and_back(device):
+        denoiser = model(device, "v")
+        return editing.decode(denoiser, editing.encode(denoiser, X0, rtol=1e-2, atol=1e-2), rtol=1e-2, atol=1e-2)
+
+    both(there_and_back)
+    both(lambda device: editing.image_to_image(model(device), X0, 0.5, steps=4))
+    mask = torch.zeros(1, 8, 8).index_fill_(2, torch.arange(4), 1.0)
+    both(
+        lambda device: fn.sample(
+            model(device), 3, editing.Inpaint(X0[0], mask, fn.samplers.build("ancestral"), repeats=2), steps=3
+        )
+    )
+
+
+def test_latents():
+    def drawn(device):
+        codec = Autoencoded(
+            filled(fn.nn.build({"name": "kl-autoencoder", **SMALL, "latent": 1})).to(device).eval(), 0.5
+        )
+        denoiser = model(device, codec=codec)
+        return torch.cat(
+            [fn.sample(denoiser, 3, "ddim", steps=3), codec.decode(denoiser.encoded(X0.repeat(1, 1, 2, 2)))]
+        )
+
+    both(drawn)
+
+
+def images():
+    return InMemory("toy", PIXELS.repeat(4, 1, 1, 1), torch.arange(12) % 3, ("a", "b", "c"))
+
+
+def diffusion(device, times="uniform"):
+    denoiser = model(CPU)
+    labels = Labels(denoiser, images(), 0.1, 0)
+    return Diffusion(denoiser, fn.objectives.Simple(), labels, 0, fn.times.build(times))
+
+
+def classifying(device):
+    network = filled(fn.nn.HalfUNet(outputs=3, **SMALL))
+    return Classifying(NoisyClassifier(network, fn.schedules.Cosine(T=100), (1, 8, 8), ("a", "b", "c")), 3)
+
+
+def autoencoding(device, kind="kl-autoencoder"):
+    network = filled(fn.nn.build({"name": kind, **SMALL}))
+    judge = filled(fn.nn.PatchDiscriminator(in_channels=1, channels=8, layers=1, groups=4))
+    return Autoencoding(Pair(network, judge), 3, network.latent_shape((1, 8, 8)), 1e-2, 0.1, after=1)
+
+
+TASKS = {f"times {name}": lambda device, name=name: diffusion(device, name) for name in fn.times.names()}
+TASKS |= {"muon": diffusion, "classifier": classifying, "kl-autoencoder": autoencoding,
+          "vq-autoencoder": lambda device: autoencoding(device, "vq-autoencoder")}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")  # here the device of that name has numbers
+@pytest.mark.parametrize("name", TASKS)
+def test_training_saving_and_going_on(name, tmp_path):
+    def trained(device):
+        for steps in (2, 4):
+            torch.manual_seed(0)
+            config = TrainConfig(steps=steps, batch_size=4, lr=1e-3, ema=0.9, accumulate=2,
+                                 optimizer="muon" if name == "muon" else "adamw")  # fmt: skip
+            hardware = Hardware(device, torch.float32, "test")
+            trainer = Trainer(TASKS[name](device), images(), config, 0, tmp_path / device.type, hardware)
+            trainer.resume()
+            trainer.run()
+        assert {weight.device for weight in trainer.weights.values()} == {device}
+        return torch.cat([average.flatten() for average in trainer.ema.average])
+
+    both(trained, atol=1e-3 if name == "muon" else 2e-4)  # each has an orthogonalisation of its own
+
+
+def test_a_training_step_reads_two_numbers_and_uploads_its_examples(tmp_path):
+    with pretended_gpu() as traffic:
+        config = TrainConfig(steps=5, batch_size=4, lr=1e-3)
+        trainer = Trainer(diffusion(GPU), images(), config, 0, tmp_path, Hardware(GPU, torch.float32, "test"))
+        seen = []
+
+        def each(line):
+            seen.append((list(traffic.reads), sorted(traffic.uploads, reverse=True)))
+            traffic.reads.clear()
+            traffic.uploads.clear()
+
+        trainer.watcher.step = each
+        trainer.run()
+    for reads, uploads in seen[1:]:  # the first has the network's weights too
+        assert reads == ["_local_scalar_dense"] * 2  # the loss, and the norm of its gradient
+        assert uploads == [(4, 1, 8, 8)] * 2 + [(4,)] * 7  # images, noise; labels, times, coefficients
+
+
+def test_an_oracle_computes_on_the_cpu_and_answers_where_it_was_asked():
+    denoiser = plane_mixture().denoiser(fn.schedules.Linear())
+    x = torch.randn(3, 2, dtype=torch.float64)
+    both(lambda device: denoiser(x.to(device), denoiser.schedule.level(300)).x0)
