@@ -318,6 +318,13 @@ def test_the_console_script_and_the_module_are_the_same_program():
     assert "fromnoise train digits" in done.stdout
 
 
+def test_help_lists_every_recipe_apart_from_what_is_said_of_it():
+    command = [sys.executable, "-m", "fromnoise", "train", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, env=os.environ).stdout.splitlines()
+    for name in fn.recipes.names():
+        assert f"  {name}  " in next(line for line in said if line.startswith(f"  {name}") and name in line.split())
+
+
 def test_a_class_by_name_or_number_and_all_in_turn(run, tmp_path, refused):
     one, other, turn = (tmp_path / f"{name}.npz" for name in "abc")
     assert call("sample", run, "--n", 3, "--steps", 2, "--class", "7", "--guidance", 1.5, "--out", one) == 0

@@ -92,7 +92,8 @@ def _parse(arguments: list[str]) -> Any:
 
 
 def _summaries(registry: Registry) -> str:
-    return "\n".join(f"  {name:<22}{registry.summary(name)}" for name in registry.names())
+    width = max(map(len, registry.names()))
+    return "\n".join(f"  {name:<{width}}  {registry.summary(name)}" for name in registry.names())
 
 
 _ABOUT = """Diffusion models: train, sample, look inside.
