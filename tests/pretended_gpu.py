@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 GPU = torch.device("meta")
 MOVES = {"_to_copy", "copy_"}
+NUMBERS = {"add", "sub", "mul", "div"}  # a scalar of the CPU is an argument of theirs
 INDEXED = {"index", "index_put", "index_put_"}  # CUDA takes indices of the CPU, and copies them
 
 
@@ -86,10 +87,11 @@ def _run(function, args, kwargs, traffic):
         traffic.reads.append(name)
     if name in INDEXED and any(isinstance(a, OnGPU) and a.dtype == torch.bool for a in args[1]):
         traffic.reads.append(name)  # how many it chooses
-    if name in MOVES and stays and not isinstance(args[-1 if name == "copy_" else 0], OnGPU):
+    if name in MOVES and stays and not isinstance(args[name == "copy_"], OnGPU):
         traffic.uploads.append(tuple(args[0].shape))
     if on and name not in MOVES | INDEXED:
-        strangers = [tuple(a.shape) for a in tensors if not isinstance(a, OnGPU) and a.dim()]
+        numbers = name.rstrip("_") in NUMBERS
+        strangers = [tuple(a.shape) for a in tensors if not isinstance(a, OnGPU) and (a.dim() or not numbers)]
         if strangers:
             raise RuntimeError(f"{name}: tensors of the CPU beside the GPU's, of shapes {strangers}")
     if target is not None and name != "copy_":

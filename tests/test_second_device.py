@@ -57,6 +57,7 @@ def test_the_pretended_device_is_as_strict_as_a_real_one():
             lambda: torch.cat([x, torch.ones(2, 3)]),
             lambda: x.add_(torch.ones(3)),
             lambda: torch.nn.functional.linear(torch.ones(1, 3), x),
+            lambda: torch.where(torch.tensor(True), x, x),
             lambda: x.numpy(),
         ):
             with pytest.raises((RuntimeError, TypeError), match="CPU"):

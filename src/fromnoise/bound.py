@@ -53,13 +53,15 @@ def step_terms(
         decoder: how the bins of the last step are weighed.
     """
     model = reverse(p, t, s, denoiser.variance, chain)
-    last = like(s.sigma == 0, x0).bool()
     # At s = 0 the true posterior is a point: its KL is not asked for, any variance that has a logarithm will do.
     k = step(t, s)
     log_var = log_small(k, s)
     kl = Gaussian(like(k.from_x_t, x0) * p.x_t + like(k.from_x0, x0) * x0, like(log_var, x0)).kl(model)
-    nll = -decoder(model, x0) if bool((s.sigma == 0).any()) else kl
-    return torch.where(last, nll, kl).flatten(1).sum(1)
+    last = s.sigma == 0
+    if bool(last.any()):
+        nll = -decoder(model, x0)
+        kl = torch.where(like(last, x0).bool(), nll, kl) if last.dim() else nll
+    return kl.flatten(1).sum(1)
 
 
 def family_terms(p: Prediction, x0: Tensor, t: Level, s: Level, eta: float) -> Tensor:

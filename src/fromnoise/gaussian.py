@@ -33,10 +33,15 @@ class Level:
     alpha: Tensor
     sigma: Tensor
 
-    @cached_property
+    @property
     def log_snr(self) -> Tensor:
         """log(alpha^2 / sigma^2) (Notes eq. 20)."""
-        return 2 * (torch.log(self.alpha) - torch.log(self.sigma))
+        # A learned schedule's is not kept: asked for first where gradients are off, it would have none afterwards.
+        return _log_snr(self) if self.alpha.requires_grad else self._kept_log_snr
+
+    @cached_property
+    def _kept_log_snr(self) -> Tensor:
+        return _log_snr(self)
 
     @property
     def is_clean(self) -> bool:
@@ -49,6 +54,10 @@ class Level:
     def expand(self, n: int) -> "Level":
         """The same level for each of n examples: [n]."""
         return Level(self.time.expand(n), self.alpha.expand(n), self.sigma.expand(n))
+
+
+def _log_snr(t: Level) -> Tensor:
+    return 2 * (torch.log(t.alpha) - torch.log(t.sigma))
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def reverse(p: Prediction, t: Level, s: Level, variance: Variance, chain: Chain 
     if bool((s.sigma == 0).all()) and chain is None:
         return Gaussian(mean, like(torch.log(k.variance), p.x_t))
     log_var = variance.log_var(p, k, log_small(k, s, chain))
-    if chain is None:  # a sampler's batch may hold steps to the clean level beside others
+    if chain is None and s.sigma.dim():  # a sampler's batch may hold steps to the clean level beside others
         log_var = torch.where(like(s.sigma == 0, p.x_t).bool() if log_var.shape == p.x_t.shape else s.sigma == 0,
                               -torch.inf, log_var)  # fmt: skip
     log_var = log_var if log_var.shape == p.x_t.shape else like(log_var, p.x_t)

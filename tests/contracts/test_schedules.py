@@ -208,6 +208,15 @@ def test_a_learned_schedule_stays_float64_on_the_cpu():
     assert (level.alpha.dtype, level.alpha.device.type) == (torch.float64, "cpu")
 
 
+def test_a_log_snr_has_its_gradient_even_where_it_was_first_asked_for_without():
+    schedule = fn.schedules.build("learned")
+    t = schedule.level(torch.tensor([3.0, 500.0]))
+    with torch.no_grad():
+        assert not t.log_snr.requires_grad
+    t.log_snr.sum().backward()
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in schedule.parameters())
+
+
 def test_the_bound_of_a_learned_schedule_has_finite_gradients_at_every_row():
     schedule = fn.schedules.Learned(T=4, width=3)
     network = torch.nn.Linear(3, 3).double()

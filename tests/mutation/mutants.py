@@ -213,7 +213,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("samplers/unipc.py", "if bool(z.abs() < 1e-2):", "if bool(z.abs() < 1e2):"),
     ("samplers/unipc.py", "three = (two - 0.5) / z", "three = (two - 0.5)"),
     ("gaussian.py", "to(x.dtype).to(x.device, non_blocking=True).view", "to(x.dtype).view"),
-    ("bound.py", "bool((s.sigma == 0).any()) else kl", "bool(last.any()) else kl"),
+    ("bound.py", "last = s.sigma == 0", "last = like(s.sigma, x0) == 0"),
     ("denoise.py", ".to(x_t.device, non_blocking=True)", ""),
     ("samplers/_base.py", "return drawn.to(device, non_blocking=True)", "return drawn"),
     ("nn/_layers.py", "enabled=False):  # the sums", "enabled=True):  # the sums"),
