@@ -1,7 +1,7 @@
 """A GPU that any machine has: tensors that say they lie on another device, with numbers that a CPU tensor holds.
 
 An operation that mixes them with the CPU's fails as it would on CUDA, and every read of one of their numbers, for which a
-GPU's queue must empty, is counted. The numbers are the CPU kernels' own, so that results can be compared bit for bit.
+GPU's queue must empty, is counted. The numbers are the CPU kernels' own: a real one's rounding is not seen here.
 The device is called "meta", the only one that PyTorch lets a machine without a GPU name and differentiate on.
 """
 

@@ -3,6 +3,8 @@
 The device is pretended (`pretended_gpu`), so that these tests run anywhere; a real one has kernels of its own.
 """
 
+from functools import partial
+
 import pytest
 import torch
 from conftest import plane_mixture
@@ -10,11 +12,16 @@ from pretended_gpu import GPU, pretended_gpu
 
 import fromnoise as fn
 from fromnoise import editing
+from fromnoise.compose import cascade
 from fromnoise.compose.autoencoded import Autoencoded
+from fromnoise.compose.cascade import Stage
 from fromnoise.data._images import InMemory
 from fromnoise.guidance import NoisyClassifier
 from fromnoise.hardware import Hardware
+from fromnoise.lowres import LowResolution
+from fromnoise.parameterize import PARAMETERIZATIONS
 from fromnoise.train import Autoencoding, Classifying, Diffusion, Labels, Pair, TrainConfig, Trainer
+from fromnoise.variance import VARIANCES
 
 CPU = torch.device("cpu")
 LABELS = {"label": torch.tensor([0, 1, 2])}
@@ -24,7 +31,7 @@ SMALL = {"in_channels": 1, "channels": 8, "mult": (1, 2), "blocks": 1, "groups":
 
 
 def filled(network):
-    """Without the zeros that a fresh network ends in, by which it would be the same everywhere."""
+    """With random weights: a fresh network ends in zeros, and would give the same wherever it is."""
     generator = torch.Generator().manual_seed(0)
     for p in network.parameters():
         p.data = torch.randn(p.shape, generator=generator) / 10
@@ -94,13 +101,13 @@ def test_a_sampling_step_uploads_its_time_alone(name):
         assert traffic.uploads == [(3,), (3, 1, 8, 8), *[()] * 5]
 
 
-@pytest.mark.parametrize("kind", ["eps", "x0", "mean", "v", "score", "edm"])
-@pytest.mark.parametrize("variance", ["fixed_small", "fixed_large", "learned_range"])
+@pytest.mark.parametrize("kind", PARAMETERIZATIONS)
+@pytest.mark.parametrize("variance", VARIANCES)
 def test_what_the_output_means(kind, variance):
     both(lambda device: fn.sample(model(device, kind, "linear", variance), 3, "ancestral", steps=3))
 
 
-@pytest.mark.parametrize("name", sorted(set(fn.schedules.names()) - {"chain"}))
+@pytest.mark.parametrize("name", sorted(set(fn.schedules.names()) - {"chain"}))  # which has no levels of its own
 def test_schedules(name):
     both(lambda device: fn.sample(model(device, "v", name), 3, "ancestral", steps=3))
 
@@ -164,6 +171,8 @@ def test_editing():
         return editing.decode(denoiser, editing.encode(denoiser, X0, rtol=1e-2, atol=1e-2), rtol=1e-2, atol=1e-2)
 
     both(there_and_back)
+    both(lambda device: editing.interpolate(model(device), X0[0], X0[1], 3))
+    both(lambda device: fn.sample(editing.Upscale(model(device), X0[0, :, ::4, ::4]), 3, "ddim", steps=3))
     both(lambda device: editing.image_to_image(model(device), X0, 0.5, steps=4))
     mask = torch.zeros(1, 8, 8).index_fill_(2, torch.arange(4), 1.0)
     both(
@@ -186,30 +195,52 @@ def test_latents():
     both(drawn)
 
 
+def enlarging(device, augmentation):
+    network = fn.nn.UNet(**SMALL, attention=(), image_channels=1)
+    low = LowResolution(2, fn.augmentations.build(augmentation))
+    denoiser = fn.Denoiser(filled(network), "cosine", "v", shape=(1, 8, 8), low=low)
+    Hardware(device, torch.float32, "test").prepare(denoiser.network, inference=False)
+    return denoiser.eval()
+
+
+@pytest.mark.parametrize("augmentation", fn.augmentations.names())
+def test_cascades(augmentation):
+    def drawn(device):
+        network = filled(fn.nn.UNet(**SMALL, attention=())).to(device)
+        base = fn.Denoiser(network, "cosine", "v", shape=(1, 4, 4)).eval()
+        sampler = fn.samplers.build("ddim")
+        stages = [Stage(base, sampler, 3), Stage(enlarging(device, augmentation), sampler, 3, strength=0.2)]
+        return cascade.draw(stages, 3)
+
+    both(drawn)
+
+
 def images():
     return InMemory("toy", PIXELS.repeat(4, 1, 1, 1), torch.arange(12) % 3, ("a", "b", "c"))
 
 
-def diffusion(device, times="uniform"):
-    denoiser = model(CPU)
-    labels = Labels(denoiser, images(), 0.1, 0)
+def diffusion(times="uniform", denoiser=None):
+    denoiser = denoiser or model(CPU)
+    labels = Labels(denoiser, images(), 0.1 if denoiser.classes else 0.0, 0)
     return Diffusion(denoiser, fn.objectives.Simple(), labels, 0, fn.times.build(times))
 
 
-def classifying(device):
+def classifying():
     network = filled(fn.nn.HalfUNet(outputs=3, **SMALL))
     return Classifying(NoisyClassifier(network, fn.schedules.Cosine(T=100), (1, 8, 8), ("a", "b", "c")), 3)
 
 
-def autoencoding(device, kind="kl-autoencoder"):
+def autoencoding(kind):
     network = filled(fn.nn.build({"name": kind, **SMALL}))
     judge = filled(fn.nn.PatchDiscriminator(in_channels=1, channels=8, layers=1, groups=4))
     return Autoencoding(Pair(network, judge), 3, network.latent_shape((1, 8, 8)), 1e-2, 0.1, after=1)
 
 
-TASKS = {f"times {name}": lambda device, name=name: diffusion(device, name) for name in fn.times.names()}
-TASKS |= {"muon": diffusion, "classifier": classifying, "kl-autoencoder": autoencoding,
-          "vq-autoencoder": lambda device: autoencoding(device, "vq-autoencoder")}  # fmt: skip
+TASKS = {f"times {name}": partial(diffusion, name) for name in fn.times.names()}
+TASKS |= {f"enlarging {name}": lambda name=name: diffusion("uniform", enlarging(CPU, name))
+          for name in fn.augmentations.names()}  # fmt: skip
+TASKS |= {name: partial(autoencoding, name) for name in ("kl-autoencoder", "vq-autoencoder")}
+TASKS |= {"muon": diffusion, "classifier": classifying}
 
 
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")  # here the device of that name has numbers
@@ -221,7 +252,7 @@ def test_training_saving_and_going_on(name, tmp_path):
             config = TrainConfig(steps=steps, batch_size=4, lr=1e-3, ema=0.9, accumulate=2,
                                  optimizer="muon" if name == "muon" else "adamw")  # fmt: skip
             hardware = Hardware(device, torch.float32, "test")
-            trainer = Trainer(TASKS[name](device), images(), config, 0, tmp_path / device.type, hardware)
+            trainer = Trainer(TASKS[name](), images(), config, 0, tmp_path / device.type, hardware)
             trainer.resume()
             trainer.run()
         assert {weight.device for weight in trainer.weights.values()} == {device}
@@ -233,7 +264,7 @@ def test_training_saving_and_going_on(name, tmp_path):
 def test_a_training_step_reads_two_numbers_and_uploads_its_examples(tmp_path):
     with pretended_gpu() as traffic:
         config = TrainConfig(steps=5, batch_size=4, lr=1e-3)
-        trainer = Trainer(diffusion(GPU), images(), config, 0, tmp_path, Hardware(GPU, torch.float32, "test"))
+        trainer = Trainer(diffusion(), images(), config, 0, tmp_path, Hardware(GPU, torch.float32, "test"))
         seen = []
 
         def each(line):

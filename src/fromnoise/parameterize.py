@@ -9,7 +9,7 @@ determinant alpha f_e - sigma f_0. Any parameterisation converts to any other th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -214,12 +214,10 @@ class Prediction:
         For eps it is (x_t - sqrt(1 - abar) eps) / sqrt(abar): Sedykh eq. 2.70-2.71 and 4.11, Weng eq. 20, Shorts eq. 3
         (whose x0_hat is another number).
         """
-        if self.guide is None:
-            return self.plain_x0
-        return self._shift(self.plain_x0, torch.where(self.t.alpha > 0, self.t.sigma**2 / self.t.alpha, 0.0))
+        return self._shift(self.plain_x0, lambda t: torch.where(t.alpha > 0, t.sigma**2 / t.alpha, 0.0))
 
-    def _shift(self, value: Tensor, factor: Tensor) -> Tensor:
-        return value if self.guide is None else value + like(factor, value) * self.guide
+    def _shift(self, value: Tensor, factor: Callable[[Level], Tensor]) -> Tensor:
+        return value if self.guide is None else value + like(factor(self.t), value) * self.guide
 
     @property
     def x0_per_output(self) -> Tensor:
@@ -232,13 +230,13 @@ class Prediction:
         """(alpha k F - f0 x_t) / (alpha fe - sigma f0)."""
         k, f0, fe = self._equation
         det = self.t.alpha * fe - self.t.sigma * f0
-        return self._shift(self._combine(-f0 / det, self.t.alpha * k / det), -self.t.sigma)
+        return self._shift(self._combine(-f0 / det, self.t.alpha * k / det), lambda t: -t.sigma)
 
     @cached_property
     def score(self) -> Tensor:
         """grad log q(x_t) = -eps / sigma = (alpha x_0 - x_t) / sigma^2 (Sedykh eq. 3.22-3.29)."""
         score = self._combine(*self.kind.score_factors(self.t, self._equation))
-        return self._shift(score, torch.ones_like(self.t.sigma))
+        return self._shift(score, lambda t: torch.ones_like(t.sigma))
 
     @cached_property
     def v(self) -> Tensor:
