@@ -209,7 +209,9 @@ def test_cascades(augmentation):
         network = filled(fn.nn.UNet(**SMALL, attention=())).to(device)
         base = fn.Denoiser(network, "cosine", "v", shape=(1, 4, 4)).eval()
         sampler = fn.samplers.build("ddim")
-        stages = [Stage(base, sampler, 3), Stage(enlarging(device, augmentation), sampler, 3, strength=0.2)]
+        large = enlarging(device, augmentation)
+        strength = min(0.2, large.low.augmentation.most)
+        stages = [Stage(base, sampler, 3), Stage(large, sampler, 3, strength=strength)]
         return cascade.draw(stages, 3)
 
     both(drawn)
