@@ -14,7 +14,7 @@ import fromnoise as fn
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.data.images import InMemory
 from fromnoise.hardware import choose
-from fromnoise.train import Diffusion, Labels
+from fromnoise.train import Conditioning, Diffusion
 
 UNET = {"channels": 64, "mult": (1, 2, 2), "blocks": 2, "attention": (4,), "groups": 32}
 KL = {"in_channels": 3, "channels": 32, "mult": (1, 2, 2), "blocks": 1, "latent": 4, "groups": 8}
@@ -32,7 +32,7 @@ def measure(kind: str) -> None:
     """Print images a second in training, of sampling, and the peak memory in MB."""
     hardware, denoiser = choose("auto"), model(kind)
     images = InMemory("noise", torch.zeros(BATCH, 3, 64, 64, dtype=torch.uint8))
-    task = Diffusion(denoiser, fn.objectives.Simple(), Labels(denoiser, images, 0.0, 0), 0)
+    task = Diffusion(denoiser, fn.objectives.Simple(), Conditioning(denoiser, images, 0.0, 0), 0)
     hardware.prepare(denoiser.network, inference=False)
     x0 = torch.randn(BATCH, *denoiser.shape)
     best = float("inf")

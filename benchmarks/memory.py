@@ -40,7 +40,7 @@ def one(what, n, side, batch, recipe="digits"):
         hardware.prepare(denoiser.network, inference=True)
         fn.sample(denoiser, batch, "ddim", 5, batch_size=batch)
     if what in ("train", "folder", "again"):
-        from fromnoise.train import Diffusion, Labels, Trainer
+        from fromnoise.train import Conditioning, Diffusion, Trainer
 
         with tempfile.TemporaryDirectory() as folder:
             if what == "folder":
@@ -50,7 +50,7 @@ def one(what, n, side, batch, recipe="digits"):
                 images = InMemory("noise", pixels, torch.arange(n) % 10, [str(i) for i in range(10)])
             changed = {"steps": 5, "minutes": None, "batch_size": batch, "gradient_checkpointing": what == "again"}
             train = config.train.model_copy(update=changed)
-            task = Diffusion(denoiser, fn.objectives.Simple(), Labels(denoiser, images, 0.0, 0), 0)
+            task = Diffusion(denoiser, fn.objectives.Simple(), Conditioning(denoiser, images, 0.0, 0), 0)
             Trainer(task, images, train, 0, Path(folder), hardware).run()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 

@@ -35,9 +35,10 @@ class Ours:
 
     def __init__(self, size, how):
         import fromnoise as fn
-        from fromnoise.hardware import choose, compile_network
+        from fromnoise.hardware import choose, compile_network, tune
         from fromnoise.train.ema import EMA
 
+        tune()
         self.fn, self.hardware = fn, choose()
         recipe = fn.recipes.load({"cifar": "ddpm-cifar10", "thesis": "thesis-mnist"}[size])
         self.denoiser, self.fast = recipe.build(), recipe.build()
@@ -83,9 +84,9 @@ class Peer:
         self.peer = PEERS[name]
         self.network, self.half = self.peer.build(size), False
         if tuned:
-            from fromnoise.hardware import _cpu_has_bf16
+            from fromnoise.hardware import cpu_has_bf16
 
-            self.half = _cpu_has_bf16()
+            self.half = cpu_has_bf16()
             self.network.to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-4, fused=tuned or None)
         self.tuned, self.fast = tuned, None

@@ -15,7 +15,7 @@ import torch
 import fromnoise as fn
 from fromnoise.data.images import InMemory
 from fromnoise.hardware import choose
-from fromnoise.train import Diffusion, Labels, Trainer
+from fromnoise.train import Conditioning, Diffusion, Trainer
 
 STEPS, WARM = 12, 4
 
@@ -51,7 +51,7 @@ def training(name, clocks):
     n = 4 * train.batch_size
     images = InMemory("noise", torch.randint(256, (n, *denoiser.shape), dtype=torch.uint8),
                       torch.arange(n) % max(denoiser.classes, 1), classes)  # fmt: skip
-    labels = Labels(denoiser, images, train.label_dropout, 0)
+    labels = Conditioning(denoiser, images, train.label_dropout, 0)
     task = Diffusion(denoiser, fn.objectives.build(config.objective), labels, 0, fn.times.build(config.times))
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(task, images, train, 0, Path(folder), choose())

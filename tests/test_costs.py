@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fromnoise as fn
 from fromnoise.data.images import InMemory
 from fromnoise.hardware import Hardware
-from fromnoise.train import Diffusion, Labels, TrainConfig, Trainer
+from fromnoise.train import Conditioning, Diffusion, TrainConfig, Trainer
 
 LAST = torch.channels_last
 FORMATS = [torch.float32, torch.bfloat16]
@@ -152,7 +152,7 @@ class Toy:
         denoiser = fn.Denoiser(network, "linear", "v", shape=(1, 8, 8))
         images = InMemory("toy", torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8))
         config = TrainConfig(steps=6, batch_size=4, lr=1e-3, **options)
-        task = Diffusion(denoiser, fn.objectives.Simple(), Labels(denoiser, images, 0.0, 0), 0)
+        task = Diffusion(denoiser, fn.objectives.Simple(), Conditioning(denoiser, images, 0.0, 0), 0)
         hardware = Hardware(torch.device("cpu"), torch.float32, "test")
         self.trainer = Trainer(task, images, config, 0, folder, hardware)
         self.seen = []

@@ -20,7 +20,7 @@ from fromnoise.data.images import InMemory
 from fromnoise.guidance import NoisyClassifier
 from fromnoise.hardware import Hardware
 from fromnoise.parameterize import PARAMETERIZATIONS
-from fromnoise.train import Autoencoding, Classifying, Diffusion, Labels, Pair, TrainConfig, Trainer
+from fromnoise.train import Autoencoding, Classifying, Conditioning, Diffusion, Pair, TrainConfig, Trainer
 from fromnoise.variance import VARIANCES
 
 CPU = torch.device("cpu")
@@ -223,7 +223,7 @@ def images():
 
 def diffusion(times="uniform", denoiser=None):
     denoiser = denoiser or model(CPU)
-    labels = Labels(denoiser, images(), 0.1 if denoiser.classes else 0.0, 0)
+    labels = Conditioning(denoiser, images(), 0.1 if denoiser.classes else 0.0, 0)
     return Diffusion(denoiser, fn.objectives.Simple(), labels, 0, fn.times.build(times))
 
 

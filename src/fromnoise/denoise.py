@@ -76,6 +76,7 @@ class Denoiser(nn.Module):
         self.shape = tuple(shape) if shape else None
         self.class_names = tuple(class_names)
         self.codec, self.low = codec, low
+        self.null: Cond = {}
         if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
             raise FromNoiseError(
                 f"at the last level of {type(self.schedule).__name__} no signal is left, and "
@@ -114,6 +115,17 @@ class Denoiser(nn.Module):
     def null_label(self) -> int | None:
         """The label that stands for none, which classifier-free guidance needs; None where there is no such label."""
         return getattr(self.network, "null_label", None)
+
+    @property
+    def null_cond(self) -> Cond:
+        """What stands for no condition, by name, each without a batch: what classifier-free guidance moves away from.
+
+        The null label of the network, its own attribute `null_cond` where it has one, and the zeros that training with
+        `condition_dropout` put in `null` for the others.
+        """
+        label = {} if self.null_label is None else {"label": torch.tensor(self.null_label)}
+        own = {name: torch.as_tensor(value) for name, value in getattr(self.network, "null_cond", {}).items()}
+        return self.null | label | own
 
     def default_cond(self, indices: Sequence[int]) -> Cond | None:
         """What samples of these numbers are told unless one says otherwise: every class equally often, in turn."""

@@ -3,9 +3,12 @@
 import ctypes
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -51,21 +54,17 @@ class Hardware:
 def choose(precision: Precision = "auto") -> Hardware:
     """This process' CUDA device (torchrun's LOCAL_RANK), else Apple's, else the CPU; bf16 where it is native.
 
-    `precision` "fp32" and "bf16" overrule the second choice. On a CPU without AMX or AVX-512 BF16, bf16 is
-    emulated and several times slower than float32, so "auto" takes float32 there.
+    Looks, and changes nothing: see `tune`. `precision` "fp32" and "bf16" overrule the second choice. On a CPU without
+    AMX or AVX-512 BF16, bf16 is emulated and several times slower than float32, so "auto" takes float32 there.
     """
     if torch.cuda.is_available():
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         device = torch.device("cuda", local_rank % torch.cuda.device_count())
         native, name = torch.cuda.get_device_capability(device) >= (8, 0), torch.cuda.get_device_name(device)
-        exact = "ieee" if precision == "fp32" else "tf32"  # what float32 means to the tensor cores
-        torch.backends.cuda.matmul.fp32_precision = exact
-        torch.backends.cudnn.conv.fp32_precision = exact  # pyrefly: ignore[missing-attribute]
     elif torch.backends.mps.is_available():
         device, native, name = torch.device("mps"), False, "Apple GPU"
     else:
-        device, native, name = torch.device("cpu"), _cpu_has_bf16(), f"CPU, {torch.get_num_threads()} threads"
-        _keep_freed_memory()
+        device, native, name = torch.device("cpu"), cpu_has_bf16(), f"CPU, {torch.get_num_threads()} threads"
     use_bf16 = native if precision == "auto" else precision == "bf16"
     detail = "bf16" if use_bf16 else "fp32"
     if precision == "auto":
@@ -73,18 +72,48 @@ def choose(precision: Precision = "auto") -> Hardware:
     return Hardware(device, torch.bfloat16 if use_bf16 else torch.float32, f"{name}, {detail}")
 
 
-def _cpu_has_bf16() -> bool:
+def tune(precision: Precision = "auto") -> None:
+    """Set this process' switches for speed, as every command does first; the library itself never touches them.
+
+    On CUDA float32 products use the tensor cores' TF32 (10 bits of mantissa), but with `precision` "fp32" IEEE float32,
+    and convolutions of one shape are timed once to find the fastest kernel. On a Linux CPU the C library keeps the
+    memory that tensors free, for the tensors of the next step.
+    """
+    if torch.cuda.is_available():
+        format = "ieee" if precision == "fp32" else "tf32"
+        torch.backends.cuda.matmul.fp32_precision = format
+        torch.backends.cudnn.conv.fp32_precision = format  # pyrefly: ignore[missing-attribute]
+        torch.backends.cudnn.benchmark = True
+    elif not torch.backends.mps.is_available():
+        _keep_freed_memory()
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """IEEE float32 on CUDA inside the block, whatever `tune` has set: for features, whose distances are published."""
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "ieee"
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.fp32_precision = value
+
+
+def cpu_has_bf16() -> bool:
     """Whether the CPU has AMX or AVX-512 BF16 instructions, as torch's own probes say."""
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
 def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
-    """Have `torch.compile` translate the network at its first call, and once more for every new batch size.
+    """Have `torch.compile` make kernels of the network at its first call, and once more for every new batch size.
 
-    "auto" is on for training on CUDA, where it goes on untranslated if that fails, and off elsewhere: on a CPU training
-    gains nothing, and sampling a fifth after some 40 seconds of compiling (docs/performance.md), so that "on" pays
-    there for samples that take minutes.
+    "auto" is on for training on CUDA, where the network runs eagerly if compiling fails, and off elsewhere: on a CPU
+    training gains nothing, and sampling a fifth after some 40 seconds of compiling (docs/performance.md), so that "on"
+    pays there for samples that take minutes.
 
     Raises:
         FromNoiseError: "on" for a CPU without a C++ compiler.
@@ -94,14 +123,35 @@ def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
         return
     if kind == "cpu":
         _insist_on_a_compiler()
-    if how == "auto":
-        torch._dynamo.config.suppress_errors = True  # nobody asked for it: slower is better than not at all
     if not inference:
-        network.compile(dynamic=False)
+        # Who asks for it has a long run, for which timing kernels for minutes pays; CUDA graphs are for sampling.
+        timed = {"mode": "max-autotune-no-cudagraphs"} if kind == "cuda" and how == "on" else {}
+        network.compile(dynamic=False, **timed)
     elif kind == "cuda":
         network.compile(dynamic=False, mode="reduce-overhead")  # as CUDA graphs
     else:
         network.compile(dynamic=False, options={"freezing": True})  # the weights are constants
+    if how == "auto":
+        _fall_back(network)
+
+
+def _fall_back(network: nn.Module) -> None:
+    """Run eagerly from the first call on that cannot be compiled: nobody asked for it, and slower beats not at all."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    compiled = network._compiled_call_impl
+    assert compiled is not None
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return compiled(*args, **kwargs)
+        except TorchDynamoException as error:
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(f"torch.compile failed ({first}); training goes on without it", stacklevel=2)
+            network._compiled_call_impl = None
+            return network(*args, **kwargs)
+
+    network._compiled_call_impl = call
 
 
 def peak_memory(device: torch.device) -> str:

@@ -1,4 +1,4 @@
-"""Progress with the time left: bars on a terminal, now and then a line elsewhere."""
+"""Progress with the time left: bars in a terminal or a notebook, now and then a line elsewhere."""
 
 import sys
 import time
@@ -24,6 +24,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _in_a_notebook() -> bool:
+    """Whether a notebook shows what is printed; rich then draws there."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
 class Bar:
     """One task: `advance` it, `close` it.
 
@@ -31,13 +37,15 @@ class Bar:
         what: shown before the bar.
         total: units of work; fractions are allowed.
         counts: whether "done/total" means something to a person.
+        lines: whether to say a line now and then where no bar can be drawn.
     """
 
-    def __init__(self, what: str, total: float, counts: bool = True):
+    def __init__(self, what: str, total: float, counts: bool = True, lines: bool = True):
+        self.lines = lines
         self.what, self.total, self.done, self.note = what, total, 0.0, ""
         self._live: Progress | None = None
         self._last = self._start = time.monotonic()
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() or _in_a_notebook():
             middle = MofNCompleteColumn() if counts else TaskProgressColumn()
             columns = (TextColumn("{task.description}"), BarColumn(), middle, TimeElapsedColumn(), TextColumn("left"),
                        TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
@@ -52,7 +60,7 @@ class Bar:
             self._live.update(self._task, completed=min(self.done, self.total), note=self.note)
             return
         now = time.monotonic()
-        if now - self._last >= _EVERY:
+        if self.lines and now - self._last >= _EVERY:
             self._last = now
             left = (now - self._start) * (self.total / self.done - 1) if self.done else 0
             say(f"{self.what}: {100 * self.done / self.total:.0f} %, {_clock(left)} left {self.note}".rstrip())
@@ -60,7 +68,7 @@ class Bar:
     def close(self) -> None:
         if self._live is not None:
             self._live.stop()
-        elif self.note:
+        elif self.note and self.lines:
             say(f"{self.what}: {self.note}")
 
     def __enter__(self) -> "Bar":

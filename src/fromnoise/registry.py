@@ -118,6 +118,12 @@ class Registry:
         return _public(name).replace("-", "_")
 
 
+def is_entry(cls: type) -> bool:
+    """Whether a class is an entry of ours: registered, in the module of its name. Another's @register is not enough."""
+    name, (_, _, module) = cls.__dict__.get("registered_name"), cls.__module__.rpartition(".")
+    return name is not None and cls.__module__.startswith("fromnoise.") and module == name.replace("-", "_")
+
+
 def spec(thing: Any) -> dict[str, Any]:
     """The description from which `Registry.build` makes the same object again: plain JSON values.
 

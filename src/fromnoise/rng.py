@@ -30,6 +30,8 @@ class Stream(IntEnum):
     LOW_NOISE = 10
     LATENT = 11
     STAGE = 12
+    CONDITION = 13
+    HOLD_OUT = 14
 
 
 class _Counted:
@@ -40,7 +42,7 @@ class _Counted:
         self._state = self._bits.state
         self.generator = np.random.Generator(self._bits)
 
-    def at(self, seed: int, index: int, call: int, stream: Stream) -> np.random.Generator:
+    def at(self, seed: int, index: int, call: int, stream: int) -> np.random.Generator:
         inner = self._state["state"]
         inner["key"][:] = (seed & _WORD, index & _WORD)
         inner["counter"][:] = (0, call, stream, 0)  # the first word counts the numbers within one call
@@ -71,15 +73,15 @@ def normal(
     return torch.from_numpy(out)
 
 
-def uniform(seed: int, indices: Iterable[int], call: int, stream: Stream) -> Tensor:
+def uniform(seed: int, indices: Iterable[int], call: int, stream: int) -> Tensor:
     """One number in [0, 1) for each index: [len(indices)], float64."""
     counted = _Counted()
     return torch.tensor([counted.at(seed, i, call, stream).random() for i in indices], dtype=torch.float64)
 
 
-def permutation(seed: int, call: int, n: int) -> np.ndarray:
+def permutation(seed: int, call: int, n: int, stream: Stream = Stream.DATA_ORDER) -> np.ndarray:
     """A random order of range(n), int64."""
-    return _Counted().at(seed, 0, call, Stream.DATA_ORDER).permutation(n)
+    return _Counted().at(seed, 0, call, stream).permutation(n)
 
 
 def integer(seed: int, index: int, call: int, stream: Stream) -> int:

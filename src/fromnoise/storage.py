@@ -50,7 +50,7 @@ def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], text
     try:
         writing.mkdir()
         for stem, values in tensors.items():
-            save_file({k: v.detach().contiguous().cpu() for k, v in values.items()}, writing / f"{stem}.safetensors")
+            save_file(_apart(values), writing / f"{stem}.safetensors")
         for stem, value in texts.items():
             (writing / f"{stem}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
         files = sorted(writing.iterdir())
@@ -72,6 +72,17 @@ def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], text
     sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
     return sum(entry["bytes"] for entry in manifest.values())
+
+
+def _apart(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """On the CPU, each with memory of its own: weights that are tied have one, which safetensors refuses."""
+    found, seen = {}, set()
+    for name, value in values.items():
+        value = value.detach().contiguous().cpu()
+        place = value.untyped_storage().data_ptr()
+        found[name] = value.clone() if place in seen and value.numel() else value
+        seen.add(place)
+    return found
 
 
 def verify_folder(folder: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_model_without_its_autoencoder_is_one_line(tmp_path):
         fn.load(tmp_path / "m")
     from fromnoise.weights import native
 
-    native.save_autoencoder(network(seed=3), tmp_path / "m" / "autoencoder")
+    native.save(network(seed=3), tmp_path / "m" / "autoencoder")
     with pytest.raises(fn.FromNoiseError, match="not the autoencoder that this model was trained with"):
         fn.load(tmp_path / "m")
     with pytest.raises(fn.FromNoiseError, match="holds no denoiser; it is of kind autoencoder"):

@@ -162,9 +162,9 @@ MUTANTS: list[tuple[str, ...]] = [
     ("likelihood/_ode.py", "inside = 1 - 2 * low", "inside = 1 - low"),
     ("flow.py", "like(torch.cos(phi), p.x_t) * p.eps -", "like(torch.cos(phi), p.x_t) * p.eps +"),
     # labels
-    ("train/labels.py", "hidden | (labels < 0), self.null", "hidden & (labels < 0), self.null"),
-    ("train/labels.py", "places, step, rng.Stream.LABEL", "places, 0, rng.Stream.LABEL"),
-    ("train/labels.py", "rng.Stream.LABEL) < self.dropout", "rng.Stream.LABEL) > self.dropout"),
+    ("train/conditions.py", "none = none | (rng", "none = none & (rng"),
+    ("train/conditions.py", "rng.uniform(self.seed, places, step, stream)", "rng.uniform(self.seed, places, 0, stream)"),
+    ("train/conditions.py", "step, stream) < share", "step, stream) > share"),
     # the transformer
     ("nn/dit.py", "torch.cat([x, y], 2)", "torch.cat([y, x], 2)"),
     ("nn/dit.py", "eps=eps), 1 + scale)", "eps=eps), scale)"),

@@ -26,7 +26,7 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "metrics/": ["tests/metrics", "tests/reference/test_fidelity.py"],
     "app/evaluation/": ["tests/evaluation"],
-    "train/labels.py": ["tests/train/test_labels.py"],
+    "train/conditions.py": ["tests/train/test_labels.py"],
     "train/classify.py": ["tests/train/test_tasks.py"],
     "train/autoencode.py": ["tests/train/test_tasks.py"],
     "train/optimizer.py": ["tests/train/test_optimizer.py"],

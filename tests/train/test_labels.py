@@ -7,7 +7,7 @@ from train.test_trainer import trainer
 import fromnoise as fn
 from fromnoise.data.images import InMemory
 from fromnoise.guidance import ClassifierFree, Clip, steer
-from fromnoise.train.labels import Labels
+from fromnoise.train.conditions import Conditioning
 
 
 def two_shades(n=32, size=8):
@@ -26,25 +26,30 @@ def denoiser(classes=2, null_label=True):
 def test_the_share_of_hidden_labels_and_that_they_are_counted():
     known = denoiser(classes=5)
     images = InMemory("five", torch.zeros(5, 1, 8, 8, dtype=torch.uint8), torch.arange(5), list("abcde"))
-    labels = Labels(known, images, 0.25, seed=3)
+    labels = Conditioning(known, images, 0.25, seed=3)
     given = torch.arange(64) % 5
-    told = torch.stack([labels.cond(given, range(64), step)["label"] for step in range(1, 101)])
+    told = torch.stack([labels.of({"label": given}, range(64), step)["label"] for step in range(1, 101)])
     hidden = told == known.null_label
     n = hidden.numel()
     assert abs(hidden.double().mean() - 0.25) < 4 * (0.25 * 0.75 / n) ** 0.5
     assert torch.equal(told[~hidden], given.expand(100, 64)[~hidden])
     # A share of the batch is told what the whole batch is: micro-batches and processes change nothing.
-    assert torch.equal(labels.cond(given[10:30], range(10, 30), 7)["label"], told[6, 10:30])
+    assert torch.equal(labels.of({"label": given[10:30]}, range(10, 30), 7)["label"], told[6, 10:30])
     assert len({tuple(row.tolist()) for row in hidden}) == 100  # every step draws anew
-    assert not (Labels(known, images, 0.0, 3).cond(given, range(64), 1)["label"] == known.null_label).any()
+    assert not (
+        Conditioning(known, images, 0.0, 3).of({"label": given}, range(64), 1)["label"] == known.null_label
+    ).any()
 
 
 def test_an_image_without_a_class_has_the_null_label_or_is_refused():
     images = two_shades()
     given = torch.tensor([-1, 1])
-    assert Labels(denoiser(), images, 0.0, 0).cond(given, range(2), 1)["label"].tolist() == [2, 1]
+    assert Conditioning(denoiser(classes=2), images, 0.0, 0).of({"label": given}, range(2), 1)["label"].tolist() == [
+        2,
+        1,
+    ]
     with pytest.raises(fn.FromNoiseError, match="an image has no class"):
-        Labels(denoiser(null_label=False), images, 0.0, 0).cond(given, range(2), 1)
+        Conditioning(denoiser(null_label=False), images, 0.0, 0).of({"label": given}, range(2), 1)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,7 @@ def test_an_image_without_a_class_has_the_null_label_or_is_refused():
 def test_labels_that_do_not_fit_are_refused(model, classes, dropout, says):
     images = InMemory("toy", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]), classes)
     with pytest.raises(fn.FromNoiseError, match=says):
-        Labels(model, images, dropout, 0)
+        Conditioning(model, images, dropout, 0)
 
 
 def test_a_trained_model_draws_the_class_that_it_is_asked_for(tmp_path):

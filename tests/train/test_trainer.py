@@ -13,11 +13,11 @@ from fromnoise import storage
 from fromnoise.data.images import InMemory
 from fromnoise.hardware import Hardware
 from fromnoise.train import TrainConfig, Trainer
-from fromnoise.train.checkpoint import Checkpoints
+from fromnoise.train.conditions import Conditioning
 from fromnoise.train.diffusion import Diffusion
 from fromnoise.train.ema import EMA
-from fromnoise.train.labels import Labels
-from fromnoise.train.trainer import Watcher
+from fromnoise.train.progress import Watcher
+from fromnoise.weights.checkpoint import Checkpoints
 
 CPU = Hardware(torch.device("cpu"), torch.float32, "test")
 
@@ -48,7 +48,7 @@ def trainer(folder, steps=8, dropout=0.1, data=None, **options):
     plain = fn.Denoiser(network(dropout=dropout), fn.schedules.Linear(T=50), "v", shape=(1, 8, 8))
     denoiser, objective = options.pop("denoiser", plain), options.pop("objective", fn.objectives.Simple())
     time, config = options.pop("times", None), TrainConfig(**options)
-    task = Diffusion(denoiser, objective, Labels(denoiser, data, config.label_dropout, 7), 7, time)
+    task = Diffusion(denoiser, objective, Conditioning(denoiser, data, config.label_dropout, 7), 7, time)
     return Trainer(task, data, config, seed=7, folder=folder, hardware=CPU, watcher=watcher, flip=flip, workers=workers)
 
 

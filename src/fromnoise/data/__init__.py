@@ -4,9 +4,11 @@ from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
 registry = Registry(
-    __name__, "data set", shared=("images", "config", "loading", "hashing", "folder", "latents", "feed", "npz")
+    __name__,
+    "data set",
+    shared=("examples", "images", "config", "loading", "hashing", "folder", "latents", "feed", "npz"),
 )
 names, get = registry.names, registry.get
 __getattr__, __dir__ = lazy_registry(
-    registry, Images="images", DataConfig="config", Feed="feed", load="loading", Folder="folder"
+    registry, Examples="examples", Images="images", DataConfig="config", Feed="feed", load="loading", Folder="folder"
 )

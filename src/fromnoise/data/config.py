@@ -23,6 +23,8 @@ class DataConfig(BaseModel):
     reduce: int = Field(
         1, ge=1, description="then shrink by so much, to the means over squares: a cascade's small images"
     )
+    hold_out: float = Field(0.0, ge=0, lt=1, description="share of the images that is held out for a validation loss, "
+                            "by which the best checkpoint is chosen")  # fmt: skip
     flip: bool = Field(False, description="mirror half of the examples left to right")
     workers: int = Field(2, ge=0, description="loader processes, used only by sets too large for memory")
     memory: int = Field(1024, ge=0, description="MB of uint8 images up to which a set is held in memory")

@@ -1,6 +1,8 @@
 """The batches of a run, numbered: batch k is the same whoever asks for it, and whenever."""
 
 from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,29 +10,34 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fromnoise import rng
-from fromnoise.data.images import Images, to_unit
+from fromnoise.data.examples import Batches, Conditions, Examples
+from fromnoise.data.images import to_unit
+from fromnoise.errors import FromNoiseError
 
 
 class Feed:
     """Training batches. Step k takes positions (k - 1) B .. k B - 1 of an endless row of shuffled epochs.
 
     Args:
-        images: the data.
+        source: the data.
         seed: of the order.
         batch_size: B, over all processes.
         part: which places of the global batch this process sees.
-        flip: mirror half of the examples.
-        workers: loader processes, for images that are not in memory.
+        flip: mirror half of the examples along their last axis.
+        workers: loader processes, for examples that are not in memory.
     """
 
-    def __init__(self, images: Images, seed: int, batch_size: int, part: range, flip: bool, workers: int):
-        self.images, self.seed, self.batch_size, self.part = images, seed, batch_size, part
+    def __init__(
+        self, source: Examples | Batches, seed: int, batch_size: int, part: range, flip: bool = False, workers: int = 0
+    ):
+        self.source, self.seed, self.batch_size, self.part = source, seed, batch_size, part
         self.flip, self.workers = flip, workers
         self._epoch: tuple[int, np.ndarray] | None = None
 
     def indices(self, step: int) -> list[int]:
-        """Which images step `step` (from 1) shows this process, in order."""
-        n = len(self.images)
+        """Which examples step `step` (from 1) shows this process, in order."""
+        assert isinstance(self.source, Examples)
+        n = len(self.source)
         chosen = []
         for place in self.part:
             position = (step - 1) * self.batch_size + place
@@ -40,41 +47,63 @@ class Feed:
             chosen.append(int(self._epoch[1][offset]))
         return chosen
 
-    def from_step(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(x_0 in [-1, 1], labels) for steps first, first + 1, ... without end."""
-        source = self._in_memory(first) if self.images.in_memory else self._streamed(first)
-        for step, (pixels, labels) in enumerate(source, start=first):
-            x0 = to_unit(pixels) if pixels.dtype == torch.uint8 else pixels  # latents are ready
-            if self.flip:
-                coin = rng.uniform(self.seed, self.part, step, rng.Stream.TRAIN_FLIP) < 0.5
-                x0 = torch.where(coin.view(-1, 1, 1, 1), x0.flip(-1), x0)
-            yield x0, labels
+    def from_step(self, first: int) -> Iterator[tuple[Tensor, Conditions]]:
+        """x (uint8, or float32 as the network sees it) and conditions for steps first, first + 1, ... without end."""
+        if isinstance(self.source, Batches):
+            yield from self._whole(self.source)
+        elif self.source.in_memory:
+            for step in count(first):
+                yield self.source.examples(self.indices(step))
+        else:
+            yield from self._loaded(self.source, first)
 
-    def _in_memory(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        step = first
-        while True:
-            yield self.images.batch(self.indices(step))
-            step += 1
+    def mirrored(self, step: int) -> Tensor | None:
+        """Which examples of a step are mirrored, [B] of bool; None where none ever is."""
+        return rng.uniform(self.seed, self.part, step, rng.Stream.TRAIN_FLIP) < 0.5 if self.flip else None
 
-    def _streamed(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        loader = DataLoader(
-            self.images,  # pyrefly: ignore[bad-argument-type]
-            batch_sampler=_Order(self, first),  # pyrefly: ignore[bad-argument-type]
+    def _whole(self, source: Batches) -> Iterator[tuple[Tensor, Conditions]]:
+        """Whole batches only: the last of an epoch is often a rest."""
+        for seen, (x, conditions) in enumerate(source, start=1):
+            if len(x) == len(self.part):
+                yield x, conditions
+            elif seen > 1 and len(x) < len(self.part):
+                continue
+            else:
+                raise FromNoiseError(
+                    f"data gives batches of {len(x)}, and batch_size is {self.batch_size}: make them one"
+                )
+
+    def _loaded(self, source: Examples, first: int) -> Iterator[tuple[Tensor, Conditions]]:
+        yield from DataLoader(
+            _Rows(source),  # pyrefly: ignore[bad-argument-type]
+            sampler=_Order(self, first),  # pyrefly: ignore[bad-argument-type]
+            batch_size=None,
             num_workers=self.workers,
-            pin_memory=torch.cuda.is_available(),
             prefetch_factor=4 if self.workers else None,
         )
-        yield from loader
+
+
+def as_state(x: Tensor, mirrored: Tensor | None) -> Tensor:
+    """float32 as the network learns it: 0..255 becomes [-1, 1], and some are mirrored; on whatever device x is."""
+    x = to_unit(x) if x.dtype == torch.uint8 else x
+    return x if mirrored is None else torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
+
+
+class _Rows:
+    """A batch for a list of numbers, as DataLoader asks for it."""
+
+    def __init__(self, source: Examples):
+        self.source = source
+
+    def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
+        return self.source.examples(indices)
 
 
 class _Order:
-    """Index lists for a DataLoader, without end."""
+    """Lists of numbers for a DataLoader, without end."""
 
     def __init__(self, feed: Feed, first: int):
         self.feed, self.first = feed, first
 
-    def __iter__(self) -> Iterator[Sequence[int]]:
-        step = self.first
-        while True:
-            yield self.feed.indices(step)
-            step += 1
+    def __iter__(self) -> Iterator[Any]:
+        return map(self.feed.indices, count(self.first))

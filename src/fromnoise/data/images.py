@@ -1,6 +1,6 @@
 """What a data set is to everyone else: numbered uint8 images of one size."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fromnoise.data.examples import Conditions, Examples
 
-class Images(ABC):
+
+class Images(Examples):
     """N images of one shape.
 
     Attributes:
@@ -22,16 +24,14 @@ class Images(ABC):
 
     name: str
     shape: tuple[int, int, int]
-    classes: Sequence[str]
-    notes: Sequence[str]
-    in_memory: bool
-
-    @abstractmethod
-    def __len__(self) -> int: ...
 
     @abstractmethod
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """uint8 [B, C, H, W] and int64 labels [B] (-1 where there are none)."""
+
+    def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
+        pixels, labels = self.batch(indices)
+        return pixels, {"label": labels} if len(self.classes) else {}
 
 
 @dataclass
@@ -57,6 +57,12 @@ class InMemory(Images):
         chosen = torch.as_tensor(np.asarray(indices))
         labels = self.labels[chosen] if self.labels is not None else torch.full((len(chosen),), -1)
         return self.pixels[chosen], labels
+
+
+def spread(n: int, most: int) -> list[int]:
+    """At most so many of n numbers, evenly: a set is often sorted by class."""
+    most = min(n, most)
+    return [i * n // most for i in range(most)]
 
 
 def to_unit(pixels: Tensor) -> Tensor:

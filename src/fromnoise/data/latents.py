@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from fromnoise.data.images import Images, to_unit
-from fromnoise.progress import Bar
 
 Encode = Callable[[Tensor], Tensor]
 
@@ -48,9 +47,15 @@ class Latents(Images):
 
 
 def write(
-    images: Images, encode: Encode, folder: Path, shape: tuple[int, ...], mirrored: bool, batch: int = 64
+    images: Images,
+    encode: Encode,
+    folder: Path,
+    shape: tuple[int, ...],
+    mirrored: bool,
+    advance: Callable[[int], object] = lambda n: None,
+    batch: int = 64,
 ) -> None:
-    """Encode every image, with a bar, into a folder that is whole or absent.
+    """Encode every image into a folder that is whole or absent.
 
     Args:
         images: N of them.
@@ -59,6 +64,7 @@ def write(
         shape: of a latent.
         mirrored: whether each image is followed, N places later, by its mirror image, since the latent of that is not
             the mirror image of the latent.
+        advance: called with how many more are encoded.
         batch: images that are encoded together.
     """
     writing = folder.with_name(f".writing-{folder.name}")
@@ -67,14 +73,13 @@ def write(
     n = len(images) * (1 + mirrored)
     array = np.lib.format.open_memmap(writing / "latents.npy", "w+", np.float32, (n, *shape))
     labels = np.empty(n, np.int64)
-    with Bar(f"encoding {images.name}", n) as bar:
-        for start in range(0, len(images), batch):
-            pixels, own = images.batch(range(start, min(start + batch, len(images))))
-            x = to_unit(pixels)
-            for place, seen in ((start, x), (start + len(images), x.flip(-1)))[: 1 + mirrored]:
-                array[place : place + len(x)] = encode(seen).cpu().numpy()
-                labels[place : place + len(x)] = own
-                bar.advance(len(x))
+    for start in range(0, len(images), batch):
+        pixels, own = images.batch(range(start, min(start + batch, len(images))))
+        x = to_unit(pixels)
+        for place, seen in ((start, x), (start + len(images), x.flip(-1)))[: 1 + mirrored]:
+            array[place : place + len(x)] = encode(seen).cpu().numpy()
+            labels[place : place + len(x)] = own
+            advance(len(x))
     array.flush()
     np.save(writing / "labels.npy", labels)
     writing.rename(folder)

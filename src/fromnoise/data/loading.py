@@ -1,11 +1,12 @@
 """From a configuration to images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from fromnoise import data
 from fromnoise.data._fit import to_array, to_size
@@ -42,9 +43,33 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
                          f"choose from {', '.join(data.names())}, or name a folder of images")  # fmt: skip
 
 
-def _fitted(images: InMemory, config: DataConfig) -> InMemory:
-    """A named set at the wanted channels and size."""
-    pixels = images.pixels
+def _fitted(images: Images, config: DataConfig) -> Images:
+    """A named set at the wanted channels and size: at once where it is in memory, else when a batch is asked for."""
+    if isinstance(images, InMemory):
+        pixels = _at(images.pixels, config).contiguous()
+        return InMemory(images.name, pixels, images.labels, images.classes, images.notes)
+    return _Fitted(images, config)
+
+
+class _Fitted(Images):
+    """Brought to channels and size when they are asked for."""
+
+    def __init__(self, images: Images, config: DataConfig):
+        self.images, self.config = images, config
+        self.name, self.classes, self.notes, self.in_memory = images.name, images.classes, images.notes, False
+        c, h, w = images.shape
+        self.shape = (config.channels or c, *(config.hw or (h, w)))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        pixels, labels = self.images.batch(indices)
+        return _at(pixels, self.config), labels
+
+
+def _at(pixels: Tensor, config: DataConfig) -> Tensor:
+    """uint8 [N, C, H, W] at the wanted channels and size."""
     if config.channels == 3 and pixels.shape[1] == 1:
         pixels = pixels.expand(-1, 3, -1, -1)
     elif config.channels == 1 and pixels.shape[1] == 3:
@@ -56,4 +81,4 @@ def _fitted(images: InMemory, config: DataConfig) -> InMemory:
             for c, plane in enumerate(image):
                 out[i, c] = to_array(to_size(Image.fromarray(plane), config.hw, config.fit))[0]
         pixels = torch.from_numpy(out)
-    return InMemory(images.name, pixels.contiguous(), images.labels, images.classes, images.notes)
+    return pixels

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor, Features, rgb
-from fromnoise.hardware import choose
+from fromnoise.hardware import choose, exact_float32
 from fromnoise.weights import foreign
 
 
@@ -61,6 +61,7 @@ class HubTransformer(Extractor):
         return self._network(pixel_values=x.to(self._device))
 
     @torch.no_grad()
+    @exact_float32()
     def __call__(self, pixels: Tensor) -> Features:
         x = rgb(pixels).float() / 255
         size = (self._side, self._side)

@@ -10,7 +10,7 @@ from torch import Tensor
 from fromnoise import storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor, Features, rgb
-from fromnoise.hardware import choose
+from fromnoise.hardware import choose, exact_float32
 from fromnoise.registry import register
 from fromnoise.weights import foreign
 
@@ -58,6 +58,7 @@ class Inception(Extractor):
         network.Mixed_6d.branch1x1.register_forward_hook(lambda module, args, output: self._spatial.append(output))
 
     @torch.no_grad()
+    @exact_float32()
     def __call__(self, pixels: Tensor) -> Features:
         pool, logits = self._network(rgb(pixels).to(self._device))
         spatial = self._spatial.pop()[:, :_SFID_CHANNELS].flatten(1)

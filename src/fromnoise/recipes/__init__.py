@@ -1,22 +1,33 @@
 """Recipes: complete configurations, one file for each, from which runs start."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 from fromnoise.lazy import lazy_attributes
 from fromnoise.registry import Registry
 
-if TYPE_CHECKING:
-    from fromnoise.recipes.diffusion import Recipe
-
-registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder"))
+registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder", "files"))
 names = registry.names
-__getattr__, __dir__ = lazy_attributes(__name__, Recipe="diffusion")
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    AutoencoderRecipe="autoencoder",
+    ClassifierConfig="classifier",
+    Recipe="diffusion",
+    RunConfig="config",
+)
 
 
-def load(name: str) -> "Recipe":
-    """The Recipe of that name.
+def load(name: str | Path) -> Any:
+    """The configuration of that name, of a YAML file, or of a Python file that holds a `recipe`.
+
+    Most are a `Recipe`, of a denoiser; some an `AutoencoderRecipe` or a `ClassifierConfig`.
 
     Raises:
-        FromNoiseError: an unknown name; the message has the nearest one.
+        FromNoiseError: an unknown name, with the nearest one; no such file, or no recipe in it.
     """
-    return registry.load(name)
+    path = Path(name).expanduser()
+    if path.suffix in (".yaml", ".yml", ".py"):
+        from fromnoise.recipes.files import from_file
+
+        return from_file(path)
+    return registry.load(str(name))

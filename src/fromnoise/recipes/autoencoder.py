@@ -1,6 +1,7 @@
 """What a recipe of an autoencoder is."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,7 +9,10 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec
 
 if TYPE_CHECKING:
+    from fromnoise.data.examples import Examples
+    from fromnoise.denoise import Codec
     from fromnoise.nn.coder import Autoencoder
+    from fromnoise.train.task import Task
 
 
 class LossConfig(BaseModel):
@@ -31,6 +35,25 @@ class AutoencoderRecipe(RunConfig):
 
     kind: Literal["autoencoder"] = "autoencoder"
     loss: LossConfig = LossConfig()
+
+    def task(self, source: "Examples", codec: "Codec | None" = None, sampled: Any = None) -> "Task":
+        import torch
+
+        from fromnoise import nn
+        from fromnoise.train import Autoencoding, Pair
+
+        network, loss, adversary = self.build(source.shape[0]), self.loss, None
+        if loss.discriminator is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.seed)
+                adversary = nn.build(loss.discriminator, in_channels=source.shape[0])
+            adversary.check_size(source.shape[1:])
+        shape = network.latent_shape(source.shape)  # pyrefly: ignore[bad-argument-type]
+        return Autoencoding(Pair(network, adversary), self.seed, shape, loss.penalty, loss.adversarial, loss.after,
+                            loss.perceptual)  # fmt: skip
+
+    def next_command(self, out: Path) -> str:
+        return f"fromnoise train RECIPE --autoencoder {out}, with a recipe of a latent model such as digits-latent"
 
     def build(self, channels: int | None = None) -> "Autoencoder":
         """The untrained network, with weights drawn from `seed`.

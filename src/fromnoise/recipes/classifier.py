@@ -1,15 +1,20 @@
 """The configuration of a classifier of noisy images."""
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.train.config import TrainConfig
 
 if TYPE_CHECKING:
+    from fromnoise.data.examples import Examples
+    from fromnoise.denoise import Codec
     from fromnoise.guidance import NoisyClassifier
+    from fromnoise.train.task import Task
 
 
 class ClassifierConfig(RunConfig):
@@ -22,6 +27,18 @@ class ClassifierConfig(RunConfig):
     schedule: Spec
     times: Spec = Field({"name": "stratified"})
 
+    def task(self, source: "Examples", codec: "Codec | None" = None, sampled: Any = None) -> "Task":
+        from fromnoise import times
+        from fromnoise.train import Classifying
+
+        if len(source.classes) < 2:
+            raise FromNoiseError(f"{source.name} has no classes to tell apart: put each into a sub-folder of its own")
+        classifier = self.build(source.shape, list(source.classes))  # pyrefly: ignore[bad-argument-type]
+        return Classifying(classifier, self.seed, times.build(self.times))
+
+    def next_command(self, out: Path) -> str:
+        return f"fromnoise sample RUN --classifier {out} --classifier-scale 2, and --guidance 0 if RUN knows classes"
+
     def build(self, shape: tuple[int, int, int], classes: list[str]) -> "NoisyClassifier":
         """The untrained classifier of images (C, H, W), with weights drawn from `seed`."""
         import torch
@@ -32,7 +49,8 @@ class ClassifierConfig(RunConfig):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = nn.build(self.network, in_channels=shape[0], outputs=len(classes))
-        network.check_size(shape[1:])
+        if hasattr(network, "check_size"):
+            network.check_size(shape[1:])
         return NoisyClassifier(network, schedules.build(self.schedule), shape, classes)
 
 

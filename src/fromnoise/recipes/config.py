@@ -1,13 +1,21 @@
 """What every run's configuration has, and how it is changed by dotted keys."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fromnoise.data.config import DataConfig
 from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from fromnoise.data.examples import Examples
+    from fromnoise.data.images import Images
+    from fromnoise.denoise import Codec
+    from fromnoise.train.task import Task
 
 Spec = dict[str, Any]
 
@@ -27,6 +35,8 @@ class RunConfig(BaseModel):
     """In words."""
     holds: ClassVar[str]
     """The file of a checkpoint that describes it."""
+    examples_are: ClassVar[str] = "images"
+    """What it is trained on, in words."""
 
     kind: str
     recipe: str
@@ -38,6 +48,27 @@ class RunConfig(BaseModel):
     network: Spec
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+
+    def for_images(self, images: "Images", talk: Callable[[str], None]) -> Self:
+        """The same for these images, where they decide some of it; `talk` is told what a person should know."""
+        return self
+
+    @abstractmethod
+    def task(self, source: "Examples", codec: "Codec | None" = None, sampled: Any = None) -> "Task":
+        """What is trained, made from the configuration.
+
+        Args:
+            source: the examples: images, or the latents of `codec`.
+            codec: of a latent model.
+            sampled: draws the pictures of a denoiser in passing, as `train.Diffusion` takes it.
+
+        Raises:
+            FromNoiseError: the examples, the network and the rest do not fit together.
+        """
+
+    @abstractmethod
+    def next_command(self, out: Path) -> str:
+        """What a person does with it."""
 
     @classmethod
     def checked(cls, values: Any) -> Self:
@@ -110,7 +141,8 @@ class RunConfig(BaseModel):
         return FromNoiseError(f"unknown key {key!r}{hint}; there is {', '.join(same)}")
 
 
-_FREE = ("network", "schedule", "objective", "times", "sampler", "augmentation", "discriminator")
+_FREE = ("network", "schedule", "objective", "times", "sampler", "augmentation", "discriminator",
+         "lr_schedule")  # fmt: skip
 """Their keys are checked when the thing is built."""
 
 

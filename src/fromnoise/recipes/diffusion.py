@@ -1,5 +1,7 @@
 """What a recipe is: everything that decides how a denoiser is trained, sampled and measured."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +11,10 @@ from fromnoise.recipes.config import RunConfig, Spec, merged
 
 if TYPE_CHECKING:
     from fromnoise.augmentations.low_res import LowResolution
-    from fromnoise.denoise import Denoiser
+    from fromnoise.data.examples import Examples
+    from fromnoise.data.images import Images
+    from fromnoise.denoise import Codec, Denoiser
+    from fromnoise.train.task import Task
 
 
 class SampleConfig(BaseModel):
@@ -79,6 +84,35 @@ class Recipe(RunConfig):
     evaluate: EvalConfig = EvalConfig()
     stages: dict[str, dict[str, Any]] = Field({})
 
+    @property
+    def examples_are(self) -> str:  # pyrefly: ignore[bad-override]
+        return "images" if self.latent is None else "latents"
+
+    def for_images(self, images: "Images", talk: Callable[[str], None]) -> "Recipe":
+        """With as many classes as the images have; a model of images without classes is trained without labels."""
+        asked, there = self.network.get("classes"), len(images.classes)
+        if not asked or asked == there:
+            return self
+        if there > 1:
+            return self.with_changes({"network.classes": there})
+        talk(f"{images.name} has no classes (a sub-folder is one): the model is trained without labels")
+        return self.with_changes({"network.classes": None, "train.label_dropout": 0.0, "sample.guidance": 1.0})
+
+    def task(self, source: "Examples", codec: "Codec | None" = None, sampled: Any = None) -> "Task":
+        from fromnoise import objectives, times
+        from fromnoise.train import Conditioning, Diffusion
+
+        denoiser = self.build(source.shape)  # pyrefly: ignore[bad-argument-type]
+        denoiser.class_names, denoiser.codec = tuple(source.classes), codec
+        conditioning = Conditioning(denoiser, source, self.train.label_dropout, self.seed)
+        objective, time = objectives.build(self.objective), times.build(self.times)
+        return Diffusion(denoiser, objective, conditioning, self.seed, time, sampled)
+
+    def next_command(self, out: Path) -> str:
+        if self.low is not None:
+            return f"fromnoise sample {out.parent} --n 64 --out {out.parent.name}.png"
+        return f"fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}"
+
     def stage(self, name: str) -> "Recipe":
         """The configuration of one stage of a cascade.
 
@@ -113,7 +147,8 @@ class Recipe(RunConfig):
             network = nn.build(self.network, in_channels=shape[0], out_channels=outputs, null_label=null, **shown)
         if not getattr(network, "denoises", True):
             raise FromNoiseError(f"network {self.network['name']} is no denoiser: take unet or dit")
-        network.check_size(shape[1:])
+        if hasattr(network, "check_size"):
+            network.check_size(shape[1:])
         if self.low and not getattr(network, "image_channels", 0):
             raise FromNoiseError(f"network {self.network['name']} cannot be shown an image to enlarge: take unet")
         schedule = schedules.build(self.schedule)

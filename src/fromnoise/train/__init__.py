@@ -5,14 +5,16 @@ from fromnoise.lazy import lazy_attributes
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     Autoencoding="autoencode",
-    Checkpoints="checkpoint",
     Classifying="classify",
+    Conditioning="conditions",
     Diffusion="diffusion",
     EMA="ema",
-    Labels="labels",
+    Fitted="fit",
     Pair="autoencode",
     Processes="distributed",
     Task="task",
     TrainConfig="config",
     Trainer="trainer",
+    Watcher="progress",
+    lr_schedules="lr_schedules:*",
 )

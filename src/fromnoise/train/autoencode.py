@@ -1,17 +1,21 @@
 """Training an autoencoder."""
 
-from typing import Any
+from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from fromnoise import rng
-from fromnoise.hardware import Hardware
+from fromnoise.data.examples import Conditions, Examples
+from fromnoise.data.feed import as_state
+from fromnoise.data.images import spread, to_uint8
 from fromnoise.nn.coder import Autoencoder
-from fromnoise.train.distributed import Processes
+from fromnoise.train.distributed import raw
 from fromnoise.train.perceptual import perceptual
 from fromnoise.train.task import Drawn, Task
+from fromnoise.weights import native
 
 
 class Pair(nn.Module):
@@ -71,30 +75,37 @@ class Autoencoding(Task):
         self.network: nn.Module = pair
         self.seed, self.shape = seed, tuple(shape)
         self.penalty, self.adversarial, self.after, self.perceptual = penalty, adversarial, after, perceptual
-        self._step, self._seen = 0, {}
 
-    def draw(self, x0: Tensor, labels: Tensor, places: range, step: int, batch_size: int) -> Drawn:
-        self._step, self._seen = step, {}
-        return {"eps": rng.normal(self.seed, places, step, self.shape, rng.Stream.LATENT)}
+    @property
+    def pair(self) -> Pair:
+        return cast("Pair", raw(self.network))
 
-    def losses(self, x0: Tensor, drawn: Drawn, hardware: Hardware) -> Tensor:
-        x0 = hardware.put(x0)
-        again, terms = self.network(x0, hardware.put(drawn["eps"]))
-        if self.perceptual:
-            terms["perceptual"] = perceptual(again, x0)
-        for name, term in terms.items():
-            self._seen.setdefault(name, []).append(term.detach().mean())
+    @property
+    def model(self) -> nn.Module:
+        return self.pair.autoencoder
+
+    def describe(self) -> dict[str, Any]:
+        return {native.AUTOENCODER: native.describe(self.pair.autoencoder)}
+
+    def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
+        eps = rng.normal(self.seed, places, step, self.shape, rng.Stream.LATENT)
+        weight = self.adversarial if step > self.after or not step else 0.0
+        return {"eps": eps, "adversarial": torch.full((len(places),), weight)}
+
+    def losses(self, x0: Tensor, drawn: Drawn) -> dict[str, Tensor]:
+        again, terms = self.network(x0, drawn["eps"])
         total = terms["error"] + self.penalty * terms["penalty"]
         if self.perceptual:
+            terms["perceptual"] = perceptual(again, x0)
             total = total + self.perceptual * terms["perceptual"]
         if "fool" in terms:
-            weight = self.adversarial if self._step > self.after else 0.0
-            total = total + weight * terms["fool"] + terms["judge"]
-        return total
+            total = total + drawn["adversarial"] * terms["fool"] + terms["judge"]
+        return {"loss": total, **terms}
 
-    def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:
-        """The terms of this process' share, for the metrics."""
-        self._seen = {name: [sum(parts) / len(parts)] for name, parts in self._seen.items()}
-
-    def figures(self) -> dict[str, Any]:
-        return {name: float(parts[0]) for name, parts in self._seen.items()}
+    def picture(self, source: Examples) -> tuple[Tensor, int | None] | None:
+        """Images above, their reconstructions below."""
+        x = as_state(source.examples(spread(len(source), 8))[0], None)
+        weight = next(self.pair.parameters())
+        with torch.no_grad():
+            again = self.pair.autoencoder.decode(self.pair.autoencoder.encode(x.to(weight.device)))
+        return to_uint8(torch.cat([x, again.float().cpu()])), len(x)

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise import rng, times
+from fromnoise.data.examples import Conditions
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import diffuse
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
-from fromnoise.hardware import Hardware
 from fromnoise.times.base import TimeSampling
-from fromnoise.train.distributed import Processes
 from fromnoise.train.task import Drawn, Task
+from fromnoise.weights import native
 
 
 class Classifying(Task):
@@ -30,12 +29,13 @@ class Classifying(Task):
         FromNoiseError: times that learn from the losses, whose state is kept for denoisers alone.
     """
 
+    on_cpu = frozenset({"u"})
+
     def __init__(self, classifier: NoisyClassifier, seed: int, time: TimeSampling | None = None):
         self.classifier, self.seed = classifier, seed
         self.times: TimeSampling = time or times.build("stratified")
         if self.times.watches:
             raise FromNoiseError("a classifier's times do not learn from its losses: use times=uniform or stratified")
-        self._right, self._share = [], 0.0
 
     @property
     def network(self) -> nn.Module:  # pyrefly: ignore[bad-override]
@@ -45,25 +45,23 @@ class Classifying(Task):
     def network(self, network: nn.Module) -> None:
         self.classifier.network = network
 
-    def draw(self, x0: Tensor, labels: Tensor, places: range, step: int, batch_size: int) -> Drawn:
-        if bool((labels < 0).any()):
+    @property
+    def model(self) -> nn.Module:
+        return self.classifier
+
+    def describe(self) -> dict[str, Any]:
+        return {native.CLASSIFIER: native.describe(self.classifier)}
+
+    def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
+        if "label" not in conditions or bool((conditions["label"] < 0).any()):
             raise FromNoiseError("an image has no class: put each into the sub-folder of its own")
         u = rng.uniform(self.seed, places, step, rng.Stream.TRAIN_TIME)
-        eps = rng.normal(self.seed, places, step, tuple(x0.shape[1:]), rng.Stream.TRAIN_NOISE)
-        return {"u": self.times.arrange(u, places, batch_size), "eps": eps, "label": labels}
+        eps = rng.normal(self.seed, places, step, shape, rng.Stream.TRAIN_NOISE)
+        return {"u": self.times.arrange(u, places, batch_size), "eps": eps, "label": conditions["label"].long()}
 
-    def losses(self, x0: Tensor, drawn: Drawn, hardware: Hardware) -> Tensor:
+    def losses(self, x0: Tensor, drawn: Drawn) -> dict[str, Tensor]:
         t, weight = self.times.draw(drawn["u"], self.classifier.schedule)
-        x_t = diffuse(hardware.put(x0), hardware.put(drawn["eps"]), t)
-        label = hardware.put(drawn["label"])
-        log_p = self.classifier(x_t, t)
-        self._right.append((log_p.detach().argmax(1) == label).float())
-        return F.nll_loss(log_p, label, reduction="none") * weight.to(log_p)
-
-    def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:
-        """The share that was classified rightly, over all levels and processes."""
-        self._share = processes.whole(torch.cat(self._right), places, batch_size).mean().item()
-        self._right = []
-
-    def figures(self) -> dict[str, Any]:
-        return {"accuracy": self._share}
+        log_p = self.classifier(diffuse(x0, drawn["eps"], t), t)
+        right = (log_p.detach().argmax(1) == drawn["label"]).float()
+        loss = F.nll_loss(log_p, drawn["label"], reduction="none") * weight.to(log_p)
+        return {"loss": loss, "accuracy": right}

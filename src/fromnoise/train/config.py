@@ -1,6 +1,6 @@
 """The `train` part of a run's configuration."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,8 @@ class TrainConfig(BaseModel):
                                          "pass: less memory, a third more time")  # fmt: skip
     optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate after the warm-up")
+    lr_schedule: dict[str, Any] = Field({"name": "constant"}, description="after the warm-up: constant, cosine or "
+                                        "inverse-sqrt, with its options")  # fmt: skip
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay of the two moments")
     weight_decay: float = Field(0.0, ge=0)

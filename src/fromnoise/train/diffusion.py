@@ -1,19 +1,22 @@
 """Training a denoiser: Algorithm 1."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from fromnoise import rng, times
-from fromnoise.augmentations.low_res import LowResolution
+from fromnoise.data.examples import Conditions, Examples
 from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import like
-from fromnoise.hardware import Hardware
 from fromnoise.objectives.base import Objective
 from fromnoise.times.base import TimeSampling
+from fromnoise.train.conditions import Conditioning
 from fromnoise.train.distributed import Processes, raw
-from fromnoise.train.labels import Labels
 from fromnoise.train.task import Drawn, Task
+from fromnoise.weights import native
 
 
 class Diffusion(Task):
@@ -22,28 +25,33 @@ class Diffusion(Task):
     Args:
         denoiser: what is trained, in float32.
         objective: what is minimised.
-        labels: what the network is told beside the level.
+        conditioning: what the network is given beside the level.
         seed: of the draws.
         time: which levels are looked at, and with what weight.
+        sampled: draws some images for `picture`; None makes no picture.
 
     Raises:
         FromNoiseError: denoiser, objective and times do not fit together.
     """
 
+    on_cpu = frozenset({"u", "low_strength"})
+
     def __init__(
         self,
         denoiser: Denoiser,
         objective: Objective,
-        labels: Labels,
-        seed: int,
+        conditioning: Conditioning | None = None,
+        seed: int = 0,
         time: TimeSampling | None = None,
+        sampled: Callable[[Denoiser, Examples], tuple[Tensor, int | None]] | None = None,
     ):
-        self.denoiser, self.objective, self.labels, self.seed = denoiser, objective, labels, seed
+        self.denoiser, self.objective, self.seed, self.sampled = denoiser, objective, seed, sampled
+        self.conditioning = conditioning or Conditioning(denoiser)
         self.times: TimeSampling = time or times.build("uniform")
         objective.check(denoiser)
         if objective.needs_chain and not self.times.on_rows:
             raise FromNoiseError("this objective is a term of the bound and needs the rows of its chain: "
-                                 "use times=uniform, stratified or importance")  # fmt: skip
+                                 "use times uniform, stratified or importance")  # fmt: skip
         self._seen: list[Tensor] = []
 
     @property
@@ -53,6 +61,10 @@ class Diffusion(Task):
     @network.setter
     def network(self, network: nn.Module) -> None:
         self.denoiser.network = network
+
+    @property
+    def model(self) -> nn.Module:
+        return self.denoiser
 
     def weights(self) -> dict[str, nn.Parameter]:
         return self.denoiser.weights()
@@ -73,21 +85,29 @@ class Diffusion(Task):
         if self.times.state():
             self.times.load(tensors["times"])
 
-    def draw(self, x0: Tensor, labels: Tensor, places: range, step: int, batch_size: int) -> Drawn:
-        draws = (self.objective.draws,) if self.objective.draws > 1 else ()
-        eps = rng.normal(self.seed, places, step, (*draws, *x0.shape[1:]), rng.Stream.TRAIN_NOISE)
-        told = self.labels.cond(labels, places, step) or {}
-        if self.denoiser.low is not None:
-            told |= self._low(self.denoiser.low, x0, places, step)
-        return {"u": self._uniform(places, step, batch_size), "eps": eps, **told}
+    def describe(self) -> dict[str, Any]:
+        return {native.DENOISER: native.describe(self.denoiser)}
 
-    def losses(self, x0: Tensor, drawn: Drawn, hardware: Hardware) -> Tensor:
-        t, weight = self.times.draw(drawn["u"], self.denoiser.schedule)
-        told = {k: hardware.put(v) for k, v in drawn.items() if k not in ("u", "eps")} or None
-        losses = self.objective(self.denoiser, hardware.put(x0), t, hardware.put(drawn["eps"]), told)["loss"]
-        if self.times.watches:
-            self._seen.append(losses.detach())
-        return losses * like(weight, losses)
+    def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
+        draws = (self.objective.draws,) if self.objective.draws > 1 else ()
+        eps = rng.normal(self.seed, places, step, (*draws, *shape), rng.Stream.TRAIN_NOISE)
+        given = self.conditioning.of(conditions, places, step)
+        if self.denoiser.low is not None:
+            given |= self._low(shape, places, step)
+        return {"u": self._uniform(places, step, batch_size), "eps": eps, **given}
+
+    def losses(self, x0: Tensor, drawn: Drawn) -> dict[str, Tensor]:
+        given = dict(drawn)
+        u, eps = given.pop("u"), given.pop("eps")
+        if self.denoiser.low is not None:
+            low = self.denoiser.low
+            small = low.condition(low.shrunk(x0), given.pop("low_strength"), given.pop("low_noise"))
+            given |= {name: value.to(x0.device, non_blocking=True) for name, value in small.items()}
+        t, weight = self.times.draw(u, self.denoiser.schedule)
+        values = dict(self.objective(self.denoiser, x0, t, eps, given or None))
+        if self.times.watches and self.network.training:
+            self._seen.append(values["loss"].detach())
+        return values | {"loss": values["loss"] * like(weight, values["loss"])}
 
     def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:
         """Every process sees the losses of the whole batch, so that all draw from the same distribution."""
@@ -99,10 +119,15 @@ class Diffusion(Task):
             u, schedule = self._uniform(range(batch_size), step, batch_size), self.denoiser.schedule
             self.times.observe(self.times.draw(u, schedule)[0], whole, schedule)
 
-    def _low(self, low: LowResolution, x0: Tensor, places: range, step: int) -> Drawn:
-        z = low.shrunk(x0)
+    def picture(self, source: Examples) -> tuple[Tensor, int | None] | None:
+        return self.sampled(self.denoiser, source) if self.sampled else None
+
+    def _low(self, shape: tuple[int, ...], places: range, step: int) -> Drawn:
+        low = self.denoiser.low
+        assert low is not None
         strength = low.augmentation.strength(rng.uniform(self.seed, places, step, rng.Stream.STRENGTH))
-        return low.condition(z, strength, rng.normal(self.seed, places, step, z.shape[1:], rng.Stream.LOW_NOISE))
+        noise = rng.normal(self.seed, places, step, low.shape(shape), rng.Stream.LOW_NOISE)
+        return {"low_strength": strength, "low_noise": noise}
 
     def _uniform(self, places: range, step: int, batch_size: int) -> Tensor:
         u = rng.uniform(self.seed, places, step, rng.Stream.TRAIN_TIME)

@@ -62,17 +62,16 @@ class Processes:
         """A context in which a backward pass does not yet talk to the other processes."""
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
-    def agree(self, value: torch.Tensor, flag: int, seconds: float) -> tuple[float, int, float]:
-        """The mean of a scalar over the processes, and the largest flag and time of any."""
-        own = value.item()
+    def agree(self, values: list[float], flag: int, seconds: float) -> tuple[list[float], int, float]:
+        """The mean of each number over the processes, and the largest flag and time of any."""
         if self.world == 1:
-            return own, flag, seconds
-        every = torch.zeros(self.world, 3, dtype=torch.float64)
-        every[self.rank] = torch.tensor([own, flag, seconds], dtype=torch.float64)
+            return values, flag, seconds
+        every = torch.zeros(self.world, len(values) + 2, dtype=torch.float64)
+        every[self.rank] = torch.tensor([flag, seconds, *values], dtype=torch.float64)
         every = every.to(self.device)
         dist.all_reduce(every)
         every = every.cpu()
-        return every[:, 0].mean().item(), int(every[:, 1].max().item()), every[:, 2].max().item()
+        return every[:, 2:].mean(0).tolist(), int(every[:, 0].max().item()), every[:, 1].max().item()
 
     def whole(self, part: torch.Tensor, places: range, size: int) -> torch.Tensor:
         """A vector [size] whose entries `places` are this process' `part`, and the others those of the others."""

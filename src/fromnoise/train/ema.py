@@ -29,12 +29,17 @@ class EMA:
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(self.average, [p.detach() for p in self.live], 1 - decay)
 
+    @torch.no_grad()
+    def apply(self) -> None:
+        """The network holds the averaged weights from now on."""
+        torch._foreach_copy_([p.detach() for p in self.live], self.average)
+
     @contextmanager
     @torch.no_grad()
     def applied(self) -> Iterator[None]:
         """The network holds the averaged weights inside the block, and its own again after it, bit for bit."""
         own = [p.detach().clone() for p in self.live]
-        torch._foreach_copy_([p.detach() for p in self.live], self.average)
+        self.apply()
         try:
             yield
         finally:

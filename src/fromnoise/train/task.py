@@ -1,15 +1,15 @@
 """What is trained, and what an example costs: the part of training that knows what the network is for."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from fromnoise.hardware import Hardware
+from fromnoise.data.examples import Conditions, Examples
 from fromnoise.train.distributed import Processes, raw
 
 Drawn = dict[str, Tensor]
-"""Everything random of some examples, and what is known of them: each entry [B, ...], on the CPU."""
+"""Everything random of some examples, and what is known of them: each entry [B, ...]."""
 
 
 class Task(ABC):
@@ -17,9 +17,16 @@ class Task(ABC):
 
     Attributes:
         network: what is trained, in float32; while the trainer runs, the wrapper that averages its gradients.
+        on_cpu: entries of `draw` that stay on the CPU, such as the times of levels, which are float64.
     """
 
     network: nn.Module
+    on_cpu: ClassVar[frozenset[str]] = frozenset()
+
+    @property
+    def model(self) -> nn.Module:
+        """What a person gets in the end: the network, or what is made of it."""
+        return raw(self.network)
 
     def weights(self) -> dict[str, nn.Parameter]:
         """What is trained, by name."""
@@ -41,23 +48,35 @@ class Task(ABC):
         """The inverse of `tensors`."""
         raw(self.network).load_state_dict(tensors["model"])
 
-    @abstractmethod
-    def draw(self, x0: Tensor, labels: Tensor, places: range, step: int, batch_size: int) -> Drawn:
-        """The draws of a share of step `step`: functions of (seed, step, place in the global batch) alone."""
+    def describe(self) -> dict[str, Any]:
+        """{file stem: JSON value} that says what the weights of a checkpoint are, so that `fromnoise.load` finds it."""
+        return {}
 
     @abstractmethod
-    def losses(self, x0: Tensor, drawn: Drawn, hardware: Hardware) -> Tensor:
-        """What is minimised, for each example, [B]; called in the hardware's number format.
+    def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
+        """The draws of a share of step `step`: functions of (seed, step, place in the global batch) and of the
+        examples' conditions alone. They may be asked for ahead of their step, in another thread.
 
         Args:
-            x0: images in [-1, 1] or latents, [B, C, H, W], on the CPU.
-            drawn: the rows of `draw` for these examples.
-            hardware: where to compute.
+            shape: of one example.
+            conditions: of the examples, each [B, ...].
+            places: of the examples in the global batch.
+            step: from 1; 0 is validation, where places count the held-out examples.
+            batch_size: of the global batch.
+        """
+
+    @abstractmethod
+    def losses(self, x0: Tensor, drawn: Drawn) -> dict[str, Tensor]:
+        """Values of each example, [B]; "loss" is what is minimised, all go into the log.
+
+        Args:
+            x0: clean examples, [B, ...], on the device.
+            drawn: the rows of `draw` for these examples, on the device but for those `on_cpu`.
         """
 
     def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:  # noqa: B027
         """Called once a step on every process, after the gradients: for what learns from the losses."""
 
-    def figures(self) -> dict[str, Any]:
-        """Of the last step, beside the loss: for the metrics file."""
-        return {}
+    def picture(self, source: Examples) -> tuple[Tensor, int | None] | None:
+        """A look in passing, with the weights as they are: uint8 images [N, C, H, W] and how many stand in a row."""
+        return None

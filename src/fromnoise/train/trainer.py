@@ -3,8 +3,8 @@
 import errno
 import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,57 +13,26 @@ import torch
 from torch import Tensor
 
 from fromnoise import rng, storage
-from fromnoise.data.feed import Feed
-from fromnoise.data.images import Images
+from fromnoise.data.examples import Batches, Examples
+from fromnoise.data.feed import Feed, as_state
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.hardware import Hardware
 from fromnoise.nn.recompute import recompute_blocks
-from fromnoise.train.checkpoint import Checkpoints
+from fromnoise.train import lr_schedules
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
 from fromnoise.train.log import MetricsLog
+from fromnoise.train.lr_schedules.base import LRSchedule
 from fromnoise.train.optimizer import optimizer
+from fromnoise.train.pipeline import Pipeline, Ready
+from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.signals import StopRequest
 from fromnoise.train.task import Task
+from fromnoise.weights.checkpoint import Checkpoints
 
-
-@dataclass
-class Progress:
-    """How far a run is: what a checkpoint holds beside tensors.
-
-    Attributes:
-        step: optimiser steps done.
-        images: examples seen.
-        seconds: of training, sampling and saving not counted.
-        loss: moving average of the loss over some 100 steps.
-        skipped: steps left out because something was not a number.
-    """
-
-    step: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    loss: float = math.inf
-    skipped: int = 0
-
-    def follow(self, loss: float) -> None:
-        weight = max(0.01, 1 / (self.step + 1))
-        self.loss = loss if math.isinf(self.loss) else self.loss + weight * (loss - self.loss)
-
-
-@dataclass
-class Watcher:
-    """What the trainer tells the outside; every function may be replaced.
-
-    Attributes:
-        step: after every step, with the metrics line.
-        sample: when a sample grid is due, with the step, the weights being the averaged ones.
-        say: a line for the person watching.
-    """
-
-    step: Callable[[dict[str, Any]], None] = lambda line: None
-    sample: Callable[[int], None] = lambda step: None
-    say: Callable[[str], None] = lambda text: None
+_ENOUGH = 256
+"""Above the numbers of all signals."""
 
 
 @dataclass
@@ -72,46 +41,57 @@ class Trainer:
 
     What is drawn for an example is a function of (seed, step, its place in the global batch), so that
     `accumulate`, loader workers and the number of processes do not change it. Dropout is seeded for each
-    step and part, so that a run that resumes repeats it.
+    step and part, so that a run that resumes repeats it; the caller's random state is as it was afterwards.
 
     Args:
         task: what is trained, in float32, and its loss.
-        images: the data.
+        source: the examples.
         config: how.
         seed: of data order and dropout.
-        folder: of the run.
+        folder: of the run; None writes nothing.
         hardware: device and number format.
         processes: this process among others.
-        about: JSON values saved with every checkpoint, enough to build the denoiser again.
         watcher: who is told.
         flip: mirror half of the examples.
-        workers: loader processes, for images that are not in memory.
+        workers: loader processes, for examples that are not in memory.
+        validation: held-out examples, on which the loss of the averaged weights is measured at every checkpoint.
+        own_optimizer, own_lr_schedule: objects that hold before the configuration's names.
+        callbacks: called after every step with the line of the log; training ends after a step for which one is True.
     """
 
     task: Task
-    images: Images
+    source: Examples | Batches
     config: TrainConfig
     seed: int
-    folder: Path
+    folder: Path | None
     hardware: Hardware
     processes: Processes = field(default_factory=Processes)
-    about: dict[str, Any] = field(default_factory=dict)
     watcher: Watcher = field(default_factory=Watcher)
     flip: bool = False
     workers: int = 0
+    validation: Examples | None = None
+    own_optimizer: Any = None
+    own_lr_schedule: LRSchedule | None = None
+    callbacks: Sequence[Callable[[dict[str, Any]], Any]] = ()
 
     def __post_init__(self) -> None:
         c, world = self.config, self.processes.world
         if c.batch_size % (world * c.accumulate):
             raise FromNoiseError(f"train.batch_size {c.batch_size} does not divide into {world} processes "
                                  f"times train.accumulate {c.accumulate}")  # fmt: skip
+        self.lr_schedule: LRSchedule = self.own_lr_schedule or lr_schedules.build(c.lr_schedule)
+        if self.lr_schedule.needs_steps and c.steps is None:
+            raise FromNoiseError("this learning rate schedule must know its end: give the number of steps, not minutes")
+        if self.folder is not None:
+            self.task.describe()  # what cannot be saved is better known now
+        self.enough = False  # whether a watcher asked to end
         self.late = 0.0  # of the last step, what came after its clock was shared
         self.progress = Progress()
         self.network = self.task.network  # raw; the task calls it through DDP where there are many
         self.hardware.prepare(self.network, inference=False)
         if c.gradient_checkpointing:
             recompute_blocks(self.network)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep) if self.folder is not None else None
         self.weights = self.task.weights()
         self.ema = EMA(self.weights, c.ema)
         self.optimizer = optimizer(self.weights, c)
@@ -122,8 +102,10 @@ class Trainer:
         """Continue from the newest whole checkpoint; whether there was one.
 
         Raises:
-            FromNoiseError: there are checkpoints and all are damaged.
+            FromNoiseError: there are checkpoints and all are damaged, or they are of another model.
         """
+        if self.checkpoints is None:
+            return False
         if self.processes.is_first:
             storage.clean_up(self.checkpoints.folder)
         found = self.checkpoints.newest_whole(self.watcher.say)
@@ -153,26 +135,31 @@ class Trainer:
         Raises:
             TrainingError: something was not a number, or the disk is full; what was saved is whole.
         """
-        log = MetricsLog(self.folder / "metrics.jsonl", self.progress.step) if self.processes.is_first else None
-        feed = Feed(self.images, self.seed, self.config.batch_size, self.places, self.flip, self.workers)
-        batches = feed.from_step(self.progress.step + 1)
-        self.task.network = self.processes.wrap(self.network)
-        self.task.train()
-        saved = self.progress.step
-        with StopRequest().listening() as request:
+        with self._own_random_state(), StopRequest().listening() as request:
+            log = None
+            if self.processes.is_first and self.folder is not None:
+                log = MetricsLog(self.folder / "metrics.jsonl", self.progress.step)
+            feed = Feed(self.source, self.seed, self.config.batch_size, self.places, self.flip, self.workers)
+            pipeline = Pipeline(feed, self.task, self.hardware)
+            self.task.network = self.processes.wrap(self.network)
+            self.task.train()
+            saved = self.progress.step
             try:
-                while not self.is_finished():
-                    stop = self._one_step(next(batches), log, request)
-                    at = self.progress.step
-                    if stop or self.is_finished() or at % self.config.checkpoint_every == 0:
-                        self._save(log)
-                        saved = at
-                    if stop:
-                        return stop
-                    if self.config.sample_every and at % self.config.sample_every == 0 and self.processes.is_first:
-                        self._sample()
+                with pipeline.from_step(self.progress.step + 1) as steps:
+                    while not self.is_finished():
+                        stop, enough = self._one_step(next(steps), log, request)
+                        at = self.progress.step
+                        last = bool(stop) or enough or self.is_finished()
+                        if last or at % self.config.checkpoint_every == 0:
+                            self._save(log)
+                            saved = at
+                        if stop or enough:
+                            return stop
+                        if self.config.sample_every and at % self.config.sample_every == 0 and self.processes.is_first:
+                            with self._averaged():
+                                self.watcher.sample(at)
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+                if self.folder is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
                     raise
                 need = sum(t.numel() * 4 for t in self.weights.values()) * 4
                 raise TrainingError(f"{error.strerror or error}: a checkpoint needs {need:,} bytes in {self.folder}; "
@@ -183,16 +170,22 @@ class Trainer:
                     log.close()
         return 0
 
-    def _one_step(self, batch: tuple[Tensor, Tensor], log: MetricsLog | None, request: StopRequest) -> int:
+    def _one_step(self, ready: Ready, log: MetricsLog | None, request: StopRequest) -> tuple[int, bool]:
+        """The number of a signal that asked to stop, and whether a watcher did."""
         started = time.perf_counter()
         c, p, step = self.config, self.progress, self.progress.step + 1
-        loss = self._gradients(*batch, step)
+        values = self._gradients(ready, step)
         norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights.values() if w.grad is not None])
+        numbers = torch.stack([norm, *values.values()]).tolist()  # one read, which waits for the device
         # The clock is shared too, or processes would stop at different steps.
-        mean, stop, seconds = self.processes.agree(loss, request.number, self.late + time.perf_counter() - started)
+        means, flag, seconds = self.processes.agree(
+            numbers, request.number + _ENOUGH * self.enough, self.late + time.perf_counter() - started
+        )
+        stop, enough = flag % _ENOUGH, flag >= _ENOUGH
         shared = time.perf_counter()
-        size = norm.item()
-        lr = c.lr * min(1.0, step / c.warmup) if c.warmup else c.lr
+        size, figures = means[0], dict(zip(values, means[1:], strict=True))
+        mean = figures["loss"]
+        lr = self.lr(step)
         if math.isfinite(mean) and math.isfinite(size):
             if size > c.clip:
                 torch.nn.utils.clip_grads_with_norm_(self.weights.values(), c.clip, norm)
@@ -207,18 +200,28 @@ class Trainer:
         p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
         line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr,
                 "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds}  # fmt: skip
-        line |= self.task.figures()
+        line |= figures
+        if self.validation is not None and self._checkpoint_is_due(stop):
+            line["validation_loss"] = self._validate()
         if log is not None:
             log.write(line)
-            self.watcher.step(line)
-        return stop
+        if self.processes.is_first:
+            answers = [callback(line) for callback in self.callbacks]
+            self.enough = True in answers  # other processes hear of it with the next step's numbers
+        return stop, enough or (self.enough and self.processes.world == 1)
 
-    def _gradients(self, x0: Tensor, labels: Tensor, step: int) -> Tensor:
-        """Accumulate the gradient of the mean loss of this process' share; returns that mean."""
-        drawn = self.task.draw(x0, labels, self.places, step, self.config.batch_size)
+    def lr(self, step: int) -> float:
+        """The learning rate of a step, from 1: a linear warm-up times the schedule."""
+        c = self.config
+        warm = min(1.0, step / c.warmup) if c.warmup else 1.0
+        return c.lr * warm * self.lr_schedule.factor(step, c.steps, c.warmup)
+
+    def _gradients(self, ready: Ready, step: int) -> dict[str, Tensor]:
+        """Accumulate the gradient of the mean loss of this process' share; returns the mean of each value."""
+        x0, drawn = ready.states(), ready.drawn
         parts = self.config.accumulate
         size = len(x0) // parts
-        total = torch.zeros((), device=self.hardware.device)
+        totals: dict[str, Tensor] = {}
         for i in range(parts):
             own = slice(i * size, (i + 1) * size)
             place = self.processes.rank * parts + i
@@ -226,13 +229,45 @@ class Trainer:
             last = i + 1 == parts
             with nullcontext() if last else self.processes.local_gradients(self.task.network):
                 with self.hardware.autocast():
-                    losses = self.task.losses(x0[own], {k: v[own] for k, v in drawn.items()}, self.hardware)
-                part = losses.mean() / parts
-                part.backward()
-            total += part.detach()
+                    values = self.task.losses(x0[own], {k: v[own] for k, v in drawn.items()})
+                means = {name: value.mean() / parts for name, value in values.items()}
+                means["loss"].backward()
+            for name, mean in means.items():
+                mean = mean.detach()
+                totals[name] = totals[name] + mean if name in totals else mean
         self.processes.average_gradients(self.task.extra_parameters())
         self.task.finish(step, self.places, self.config.batch_size, self.processes)
-        return total
+        return totals
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """The mean loss of the averaged weights on held-out examples: at every measurement the same draws."""
+        assert self.validation is not None
+        if not self.processes.is_first:
+            return self.progress.validation or 0.0
+        n, most = len(self.validation), self.config.batch_size
+        total = 0.0
+        with self._averaged(), self.task_evaluating():
+            for start in range(0, n, most):
+                places = range(start, min(start + most, n))
+                x, conditions = self.validation.examples(places)
+                drawn = self.task.draw(tuple(x.shape[1:]), conditions, places, 0, n)
+                put = {k: v if k in self.task.on_cpu else self.hardware.put(v) for k, v in drawn.items()}
+                total += self.task.losses(as_state(self.hardware.put(x), None), put)["loss"].double().sum().item()
+        self.progress.validation = total / n
+        return self.progress.validation
+
+    @contextmanager
+    def task_evaluating(self) -> Iterator[None]:
+        """The network without dropout inside the block."""
+        self.network.eval()
+        try:
+            yield
+        finally:
+            self.task.train()
+
+    def _checkpoint_is_due(self, stop: int) -> bool:
+        return bool(stop) or self.is_finished() or self.progress.step % self.config.checkpoint_every == 0
 
     def _refuse(self, step: int, loss: float) -> None:
         """The weights stay as they are; the run goes on only where that was asked for."""
@@ -246,16 +281,31 @@ class Trainer:
         )
 
     def _save(self, log: MetricsLog | None) -> None:
-        if not self.processes.is_first or log is None:
+        if self.checkpoints is None or log is None:
             return
         log.sync()
         tensors = self.task.tensors() | {"ema": self.ema.state(), "optimizer": self.optimizer.state()}
-        self.checkpoints.save(self.progress.step, tensors, {**self.about, "state": vars(self.progress)})
+        self.checkpoints.save(self.progress.step, tensors, {**self.task.describe(), "state": vars(self.progress)})
 
-    def _sample(self) -> None:
-        """By the network itself: one process alone samples, and the wrapper hides what it knows of labels."""
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights, by the network itself: one process alone looks, and DDP's wrapper would wait."""
         wrapped, self.task.network = self.task.network, self.network
-        with self.ema.applied(), self.hardware.autocast():
-            self.watcher.sample(self.progress.step)
-        self.task.network = wrapped
-        self.task.train()
+        try:
+            with self.ema.applied(), self.hardware.autocast():
+                yield
+        finally:
+            self.task.network = wrapped
+            self.task.train()
+
+    def leave_averaged(self) -> None:
+        """The model holds its averaged weights from now on, in evaluation mode."""
+        self.ema.apply()
+        self.task.model.eval()
+
+    @contextmanager
+    def _own_random_state(self) -> Iterator[None]:
+        """The seeds of dropout are this run's own; what the caller draws afterwards is as if it had not been."""
+        device = self.hardware.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            yield

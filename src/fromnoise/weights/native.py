@@ -5,24 +5,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from fromnoise import augmentations, nn, registry, schedules, storage
-from fromnoise.augmentations.low_res import LowResolution
+from fromnoise import storage
 from fromnoise.compose.autoencoded import Autoencoded
-from fromnoise.denoise import Denoiser, load_state, state
+from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose
 from fromnoise.nn.coder import Autoencoder
-from fromnoise.train.checkpoint import Checkpoints
-from fromnoise.variance import VARIANCES
+from fromnoise.weights.checkpoint import Checkpoints
+from fromnoise.weights.describing import (
+    Given,
+    build_autoencoder,
+    build_classifier,
+    build_denoiser,
+    describe,
+    load_tensors,
+    put_average,
+    stem_of,
+    tensors_of,
+)
 
-ABOUT, CLASSIFIER, AUTOENCODER = "denoiser", "classifier", "autoencoder"
-"""Files that say what the tensors beside them are; a model of latents has its autoencoder in a folder of that name."""
+DENOISER, CLASSIFIER, AUTOENCODER = "denoiser", "classifier", "autoencoder"
+"""Files that say what the tensors beside them are; a latent model has its autoencoder in a folder of that name."""
 
 _MADE_BY = {
-    ABOUT: "train digits --out",
+    DENOISER: "train digits --out",
     CLASSIFIER: "train-classifier RUN --out",
     AUTOENCODER: "train-autoencoder digits-kl --out",
 }
@@ -30,57 +39,40 @@ _MADE_BY = {
 Warn = Callable[[str], None]
 
 
-def describe(denoiser: Denoiser) -> dict[str, Any]:
-    """Everything but the weights, as JSON values from which `load` builds the same denoiser.
+def save(model: nn.Module, path: str | Path) -> None:
+    """Write a model into a folder: safetensors, JSON and a manifest; what was there is replaced when it is whole.
+
+    A network of your own class is saved too: `load(path, network=MyNet(...))` gives it back.
+
+    Args:
+        model: a Denoiser, a NoisyClassifier or an autoencoder.
+        path: of the folder.
 
     Raises:
-        FromNoiseError: the variance has no name that a file could hold.
+        FromNoiseError: another object, a variance or codec that is made from data, or a folder that cannot be written.
     """
-    if denoiser.variance.name not in VARIANCES:
-        raise FromNoiseError(f"variance {denoiser.variance.name} is made from data and cannot be saved; "
-                             f"save the model with one of {', '.join(VARIANCES)}")  # fmt: skip
-    return {
-        "network": registry.spec(denoiser.network),
-        "schedule": registry.spec(denoiser.schedule),
-        "parameterization": denoiser.parameterization.spec,
-        "variance": denoiser.variance.name,
-        "shape": list(denoiser.shape) if denoiser.shape else None,
-        "classes": list(denoiser.class_names),
-    } | _beside(denoiser)
-
-
-def _beside(denoiser: Denoiser) -> dict[str, Any]:
-    """What only some models have."""
-    found: dict[str, Any] = {}
-    if denoiser.low is not None:
-        found["low"] = {"factor": denoiser.low.factor, "augmentation": registry.spec(denoiser.low.augmentation)}
-    if denoiser.codec is not None:
-        if not isinstance(denoiser.codec, Autoencoded):
-            raise FromNoiseError(f"codec {type(denoiser.codec).__name__} cannot be saved; Autoencoded can")
-        found["codec"] = {"sha256": denoiser.codec.sha256, "scale": denoiser.codec.scale}
-    return found
-
-
-def save(denoiser: Denoiser, path: str | Path) -> None:
-    """Write a denoiser into a folder: safetensors, JSON and a manifest; what was there is replaced when it is whole.
-
-    Raises:
-        FromNoiseError: network or schedule are not registered, or the folder cannot be written.
-    """
-    about = describe(denoiser)
-    if isinstance(denoiser.codec, Autoencoded):  # of the weights that are saved, which may be in half precision by now
-        about["codec"]["sha256"] = storage.fingerprint(denoiser.codec.network.state_dict())
-    _write(path, state(denoiser.network, denoiser.schedule), {ABOUT: about})
-    if isinstance(denoiser.codec, Autoencoded):
-        save_autoencoder(denoiser.codec.network, Path(path) / AUTOENCODER)
+    about = describe(model)
+    codec = model.codec if isinstance(model, Denoiser) else None
+    if isinstance(codec, Autoencoded):  # of the weights that are saved, which may be in half precision by now
+        about["codec"]["sha256"] = storage.fingerprint(codec.network.state_dict())
+    _write(path, tensors_of(model), {stem_of(model): about})
+    if isinstance(codec, Autoencoded):
+        save(codec.network, Path(path) / AUTOENCODER)
 
 
 def load(
-    path: str | Path, ema: bool = True, precision: Precision | None = None, warn: Warn = warnings.warn
+    path: str | Path,
+    ema: bool = True,
+    precision: Precision | None = None,
+    warn: Warn = warnings.warn,
+    *,
+    network: nn.Module | None = None,
+    schedule: Any = None,
+    parameterization: Any = None,
 ) -> Denoiser:
     """A denoiser, in evaluation mode, from a run, one of its checkpoints, or a folder written by `save`.
 
-    Of a run the newest whole checkpoint is taken; `warn` is told of damaged ones.
+    Of a run the newest whole checkpoint is taken; `warn` is called for damaged ones.
 
     Args:
         path: the folder.
@@ -88,42 +80,67 @@ def load(
         precision: None leaves float32 weights on the CPU; "auto", "fp32" or "bf16" puts the network on the
             best device in that format, ready to sample.
         warn: called with one line.
+        network, schedule, parameterization: objects of your own classes, into which the weights are loaded; a file
+            names only fromnoise's.
 
     Raises:
-        FromNoiseError: there is no model, or none that is whole; or one of latents without its autoencoder.
+        FromNoiseError: there is no model, or none that is whole; a latent model without its autoencoder; a class that
+            is yours and was not given; or weights that do not fit.
     """
     folder = find(path, warn)
-    about = _about(folder, ABOUT)
+    about = _about(folder, DENOISER)
     codec = _codec(folder, about["codec"], warn) if "codec" in about else None
-    low = about.get("low")
-    network = nn.build(about["network"])
-    shape = tuple(about["shape"]) if about["shape"] else None
-    names = about.get("classes", ())  # files of before have none
-    schedule = schedules.build(about["schedule"])
-    load_state(network, schedule, _weights(folder, ema))
+    denoiser = build_denoiser(about, Given(network, schedule, parameterization), codec, path)
+    _load_weights(denoiser, folder, ema, path)
     if precision is not None:
-        choose(precision).prepare(network, inference=True)
+        choose(precision).prepare(denoiser.network, inference=True)
         if codec is not None:
             choose(precision).prepare(codec.network, inference=True)
-    return Denoiser(
-        network,
-        schedule,
-        about["parameterization"],
-        about["variance"],
-        shape,
-        names,
-        codec,
-        LowResolution(low["factor"], augmentations.build(low["augmentation"])) if low else None,
-    ).eval()
+    return denoiser.eval()
+
+
+def load_classifier(
+    path: str | Path,
+    precision: Precision | None = None,
+    warn: Warn = warnings.warn,
+    *,
+    network: nn.Module | None = None,
+) -> NoisyClassifier:
+    """The classifier of noisy images that was trained into a folder, or saved; its averaged weights.
+
+    Args:
+        path, precision, warn, network: as in `load`.
+
+    Raises:
+        FromNoiseError: as in `load`.
+    """
+    folder = find(path, warn, CLASSIFIER)
+    classifier = build_classifier(_about(folder, CLASSIFIER), Given(network), path)
+    _load_weights(classifier, folder, True, path)
+    if precision is not None:
+        choose(precision).prepare(classifier.network, inference=True)
+    return classifier.eval()
+
+
+def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: nn.Module | None = None) -> Autoencoder:
+    """The autoencoder that was trained into a folder, or saved; its averaged weights, float32.
+
+    Raises:
+        FromNoiseError: as in `load`.
+    """
+    folder = find(path, warn, AUTOENCODER)
+    made = build_autoencoder(_about(folder, AUTOENCODER), Given(network), path)
+    _load_weights(made, folder, True, path)
+    return made.eval()
 
 
 def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
-    """The autoencoder that a model of latents was trained with: beside it, or in its run."""
+    """The autoencoder that a latent model was trained with: beside it, or in its run."""
     places = [folder / AUTOENCODER, folder.parent.parent / AUTOENCODER]
     place = next((p for p in places if p.is_dir()), None)
     if place is None:
         raise FromNoiseError(
-            f"{folder}: a model of latents, and its autoencoder is missing: put its folder at {places[-1]}"
+            f"{folder}: a latent model, and its autoencoder is missing: put its folder at {places[-1]}"
         )
     codec = Autoencoded(load_autoencoder(place, warn), about["scale"])
     if codec.sha256 != about["sha256"]:
@@ -132,62 +149,7 @@ def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
     return codec
 
 
-def describe_autoencoder(network: Autoencoder) -> dict[str, Any]:
-    """Everything but the weights, as JSON values from which `load_autoencoder` builds the same."""
-    return {"network": registry.spec(network)}
-
-
-def save_autoencoder(network: Autoencoder, path: str | Path) -> None:
-    """Write an autoencoder into a folder, as `save` writes a denoiser."""
-    _write(path, dict(network.state_dict()), {AUTOENCODER: describe_autoencoder(network)})
-
-
-def load_autoencoder(path: str | Path, warn: Warn = warnings.warn) -> Autoencoder:
-    """The autoencoder that `fromnoise train-autoencoder` trained into a folder; its averaged weights, float32.
-
-    Raises:
-        FromNoiseError: there is none, or none that is whole.
-    """
-    folder = find(path, warn, AUTOENCODER)
-    network = nn.build(_about(folder, AUTOENCODER)["network"])
-    own = f"{AUTOENCODER}."  # in a run its adversary's weights lie beside its own
-    weights = _weights(folder, ema=True)
-    weights = {k.removeprefix(own): v for k, v in weights.items() if k.startswith(own)} or weights
-    network.load_state_dict(weights)
-    return network.eval()
-
-
-def describe_classifier(classifier: NoisyClassifier) -> dict[str, Any]:
-    """Everything but the weights, as JSON values from which `load_classifier` builds the same."""
-    return {
-        "network": registry.spec(classifier.network),
-        "schedule": registry.spec(classifier.schedule),
-        "shape": list(classifier.shape),
-        "classes": list(classifier.class_names),
-    }
-
-
-def load_classifier(
-    path: str | Path, precision: Precision | None = None, warn: Warn = warnings.warn
-) -> NoisyClassifier:
-    """The classifier of noisy images that `fromnoise train-classifier` trained into a folder; its averaged weights.
-
-    Args:
-        path, precision, warn: as in `load`.
-
-    Raises:
-        FromNoiseError: there is none, or none that is whole.
-    """
-    folder = find(path, warn, CLASSIFIER)
-    about = _about(folder, CLASSIFIER)
-    network = nn.build(about["network"])
-    network.load_state_dict(_weights(folder, ema=True))
-    if precision is not None:
-        choose(precision).prepare(network, inference=True)
-    return NoisyClassifier(network, schedules.build(about["schedule"]), tuple(about["shape"]), about["classes"]).eval()
-
-
-def find(path: str | Path, warn: Warn = warnings.warn, kind: str = ABOUT) -> Path:
+def find(path: str | Path, warn: Warn = warnings.warn, kind: str = DENOISER) -> Path:
     """The folder that holds the model: `path` itself, or the newest whole checkpoint of the run `path`."""
     root = Path(path).expanduser()
     if (root / f"{kind}.json").exists():
@@ -221,9 +183,19 @@ def _insist(folder: Path, kind: str) -> None:
         raise FromNoiseError(f"{folder}: holds no {kind}; it is of kind {other}")
 
 
-def _weights(folder: Path, ema: bool) -> dict[str, Tensor]:
-    averaged = ema and (folder / "ema.safetensors").exists()
-    return storage.read_tensors(folder, "ema" if averaged else "model")
+def _load_weights(model: nn.Module, folder: Path, ema: bool, where: object) -> None:
+    """All tensors of the model, and over its parameters their averages: buffers have none, nor have tied names."""
+    load_tensors(model, _own(model, storage.read_tensors(folder, "model")), where)
+    if ema and (folder / "ema.safetensors").exists():
+        put_average(model, _own(model, storage.read_tensors(folder, "ema")), where)
+
+
+def _own(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In the run of an autoencoder its adversary's weights lie beside its own."""
+    if not isinstance(model, Autoencoder):
+        return tensors
+    before = f"{AUTOENCODER}."
+    return {k.removeprefix(before): v for k, v in tensors.items() if k.startswith(before)} or tensors
 
 
 def _write(path: str | Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:

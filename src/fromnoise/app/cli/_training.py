@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import tyro
 
 from fromnoise import data
+from fromnoise.app import tracking
 from fromnoise.app.cli._options import Compile, Folder, Number, Precision, Settings, option
 from fromnoise.app.cli._words import changes
 from fromnoise.app.runs.config import read
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
+    from fromnoise.app.tracking.base import Tracker
     from fromnoise.recipes.config import RunConfig
 
     Config = TypeVar("Config", bound=RunConfig)
@@ -48,6 +50,8 @@ class Training:
     """torch.compile; auto: where it pays, which is on CUDA."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on with the run in --out; start it where there is none."""
+    track: Annotated[tuple[str, ...], option("NAME")] = ()
+    """Show the log elsewhere too: tensorboard, wandb, or both."""
     set: Settings = ()
     """Any key of config.yaml, e.g. --set train.lr=1e-3 network.channels=64 schedule=cosine."""
 
@@ -73,6 +77,14 @@ class Training:
             raise FromNoiseError("this run would never end: give --steps or --minutes")
         _folder(out)
         return config
+
+    def trackers(self) -> "list[type[Tracker]]":
+        """What --track names.
+
+        Raises:
+            FromNoiseError: an unknown name.
+        """
+        return [tracking.get(name) for name in self.track]
 
     def _changes(self) -> dict[str, Any]:
         # Absolute, so that the run goes on from wherever one stands.

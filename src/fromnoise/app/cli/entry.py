@@ -43,6 +43,9 @@ COMMANDS: dict[str, type] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 (a run had to stop), 2 (bad input), 128 + a signal."""
+    # Before torch is loaded: threads that wait by spinning lose half their speed once another process wants a core, and
+    # gain nothing alone (docs/performance.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return _parse(list(sys.argv[1:] if arguments is None else arguments))()
     except FromNoiseError as error:

@@ -32,8 +32,8 @@ class Info:
 
 def _describe(run: Path) -> None:
     from fromnoise import storage
-    from fromnoise.train.checkpoint import Checkpoints
     from fromnoise.weights import native
+    from fromnoise.weights.checkpoint import Checkpoints
 
     config = read_any(run)
     found = native.find(run, lambda text: say(f"fromnoise: warning: {text}"), config.holds)

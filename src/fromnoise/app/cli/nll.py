@@ -72,7 +72,7 @@ class Nll:
         from fromnoise.data.images import to_unit
         from fromnoise.data.loading import load
         from fromnoise.progress import counter
-        from fromnoise.train.labels import known
+        from fromnoise.train.conditions import known
         from fromnoise.variance import variance
 
         denoiser = open_model(self.run, self.precision, self.ema).denoiser
@@ -99,9 +99,9 @@ class Nll:
         bounds, flows = [], []
         with Bar("bits/dim", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
             for start in range(0, len(chosen), self.batch_size):
-                pixels, labels = images.batch(chosen[start : start + self.batch_size].tolist())
+                pixels, conditions = images.examples(chosen[start : start + self.batch_size].tolist())
                 options = {
-                    "cond": known(denoiser, images, labels),
+                    "cond": known(denoiser, images, conditions),
                     "chain": chain,
                     "seed": self.seed,
                     "first": start,
@@ -139,13 +139,13 @@ class Nll:
         from fromnoise.bound import optimal_variance
         from fromnoise.data.images import to_unit
         from fromnoise.data.loading import load
-        from fromnoise.train.labels import known
+        from fromnoise.train.conditions import known
 
         shape = denoiser.shape or (0, 0, 0)
         images = load(data.at(shape, **({"root": self.data_root} if self.data_root else {})))
         chosen = rng.permutation(self.seed + 1, 0, len(images))[: self.n].tolist()
         with Bar("variance", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
-            pixels, labels = images.batch(chosen)
-            cond = known(denoiser, images, labels)
+            pixels, conditions = images.examples(chosen)
+            cond = known(denoiser, images, conditions)
             options = (chain, self.seed, self.batch_size, bar.advance)
             return optimal_variance(denoiser, to_unit(pixels), *options, cond=cond)

@@ -1,6 +1,6 @@
 """`fromnoise train`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,30 +9,63 @@ import tyro
 from fromnoise import recipes
 from fromnoise.app.cli._options import Folder, option
 from fromnoise.app.cli._training import Training
+from fromnoise.app.runs.config import read_config
 from fromnoise.errors import FromNoiseError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Training):
-    """Train a model from a recipe.
+    """Train a model: a denoiser, an autoencoder or a classifier of noisy images.
 
-    The run's folder gets config.yaml, metrics.jsonl (a line a step), samples/ and checkpoints/. Ctrl-C and
-    SIGTERM leave a checkpoint, and --resume goes on from it exactly. A cascade's stages are trained one after the
-    other, each into a folder of its own; a model of latents after its autoencoder. Many processes:
+      fromnoise train digits
+      fromnoise train digits --data ~/photos --set data.size=32 --minutes 60 --out runs/photos
+
+    RECIPE is a recipe's name, a YAML file (a run's config.yaml, or one with `base: digits` and what differs), or a
+    Python file that holds a `recipe`. The run's folder gets config.yaml, metrics.jsonl (a line a step), samples/ and
+    checkpoints/. Ctrl-C and SIGTERM leave a checkpoint, and --resume goes on from it exactly. A cascade's stages are
+    trained one after the other, each into a folder of its own; a latent model after its autoencoder. Many processes:
     torchrun --nproc-per-node 2 -m -- fromnoise train RECIPE ...
     """
 
-    recipe: Annotated[str, tyro.conf.Positional, option("RECIPE")]
-    """A recipe's name."""
+    recipe: Annotated[str, tyro.conf.Positional, option("RECIPE|FILE")]
+    """A recipe's name, or a .yaml or .py file."""
     autoencoder: Folder = None
-    """Of a model of latents: the folder of `fromnoise train-autoencoder`, copied into the run; trained unless given."""
+    """Of a latent model: the run of its autoencoder, copied into this one; by default it is trained first."""
+    model: Folder = None
+    """Of a classifier: the run of the model that it shall steer, whose levels, data and half network it gets."""
 
     def __call__(self) -> int:
-        out = self.out or Path("runs", self.recipe)
-        config = self.config(recipes.load(self.recipe), out)
-        if self.autoencoder is not None and config.latent is None:
-            raise FromNoiseError(f"--autoencoder: recipe {self.recipe} is of images, not of latents; it becomes one by "
+        base, out = recipes.load(self.recipe), self.out
+        if self.model is not None:
+            if base.kind != "classifier":
+                raise FromNoiseError(f"--model is for the recipe noisy-classifier; {base.recipe} is {base.what}")
+            base, out = _steering(self.model), out or self.model / "classifier"
+        out = out or Path("runs", base.recipe)
+        config = self.config(base, out)
+        if self.autoencoder is not None and getattr(config, "latent", None) is None:
+            raise FromNoiseError(f"--autoencoder: recipe {base.recipe} is of images, not of latents; it becomes one by "
                                  "--set latent.autoencoder=digits-kl sample.clip=false")  # fmt: skip
         from fromnoise.app.runs import train
 
-        return train(config, out, self.autoencoder)
+        return train(config, out, self.autoencoder, self.trackers())
+
+
+def _steering(run: Path):  # noqa: ANN202  (a ClassifierConfig, whose module needs pydantic)
+    """The classifier for the model of a run.
+
+    Raises:
+        FromNoiseError: no run, a cascade, or a latent model.
+    """
+    from fromnoise.recipes.classifier import for_model
+
+    recipe = read_config(run)
+    if recipe.stages or recipe.latent is not None:
+        what = "a cascade; name one of its stages" if recipe.stages else "a latent model, which has no classifier yet"
+        raise FromNoiseError(f"{run} is {what}")
+    return for_model(recipe)
+
+
+def as_train(command: Training, recipe: str, model: Path | None = None) -> Train:
+    """The same words as `fromnoise train`."""
+    shared = {name: getattr(command, name) for name in Training.__dataclass_fields__}
+    return replace(Train(recipe=recipe, model=model), **shared)

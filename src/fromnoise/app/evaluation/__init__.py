@@ -5,6 +5,7 @@ from fromnoise.lazy import lazy_attributes
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     accuracy_over_levels="_accuracy",
+    draw_accuracy="_accuracy",
     evaluate="_evaluate",
     GuidanceTable="_guidance_table",
     measure="_evaluate",

@@ -1,14 +1,17 @@
 """How well a classifier of noisy images does, level by level."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from fromnoise import rng
+from fromnoise.app import figures
 from fromnoise.data.images import Images, to_unit
 from fromnoise.gaussian import diffuse
 from fromnoise.guidance import NoisyClassifier
-from fromnoise.progress import Bar
+from fromnoise.progress import Bar, say
+from fromnoise.weights import native
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,14 @@ def accuracy_over_levels(
             bar.advance()
     times, snrs, shares = (list(column) for column in zip(*points, strict=True))
     return Accuracies(times, snrs, shares, len(x0), images.name)
+
+
+def draw_accuracy(run: Path, images: Images) -> None:
+    """RUN/accuracy.png: a classifier's accuracy over the levels, on images that it was trained with."""
+    classifier = native.load_classifier(run, "auto")
+    found = accuracy_over_levels(classifier, images)
+    path, chance = run / "accuracy.png", 1 / len(classifier.class_names)
+    figures.accuracy(found, chance, path)
+    middle = found.shares[len(found.shares) // 2]
+    say(f"accuracy {100 * found.shares[0]:.1f} % at the least noise, {100 * middle:.0f} % half way, chance "
+        f"{100 * chance:.0f} % (images that it was trained with): {path}")  # fmt: skip

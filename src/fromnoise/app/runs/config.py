@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import yaml
-
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
@@ -43,9 +41,7 @@ def read_any(run: Path) -> "RunConfig":
     Raises:
         FromNoiseError: no run is there, or its config.yaml is not one.
     """
-    from fromnoise.recipes.autoencoder import AutoencoderRecipe
-    from fromnoise.recipes.classifier import ClassifierConfig
-    from fromnoise.recipes.diffusion import Recipe
+    from fromnoise.recipes.files import from_file
 
     path = run / "config.yaml"
     if not run.exists():
@@ -56,12 +52,4 @@ def read_any(run: Path) -> "RunConfig":
         raise FromNoiseError(f"{run}: no such run{there}")
     if not path.exists():
         raise FromNoiseError(f"{run}: not a run, it holds no config.yaml")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FromNoiseError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise FromNoiseError(f"{path}: not a configuration")
-    kinds: tuple[type[RunConfig], ...] = (Recipe, AutoencoderRecipe, ClassifierConfig)
-    kind = values.get("kind", Recipe.model_fields["kind"].default)  # runs of before have none
-    return next((k for k in kinds if k.model_fields["kind"].default == kind), Recipe).checked(values)
+    return from_file(path)

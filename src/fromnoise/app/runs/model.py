@@ -9,13 +9,13 @@ from torch import Tensor
 
 from fromnoise import samplers, storage
 from fromnoise.app.runs.config import read_config
-from fromnoise.app.runs.plan import SampleOptions, SamplingPlan
+from fromnoise.app.runs.plan import SampleOptions, SamplingPlan, fitting
 from fromnoise.compose import cascade
 from fromnoise.compose.cascade import Stage
 from fromnoise.data.images import to_uint8
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import Compile, Precision, compile_network
+from fromnoise.hardware import Compile, Precision, compile_network, tune
 from fromnoise.progress import say
 from fromnoise.recipes.diffusion import Recipe, SampleConfig
 from fromnoise.weights import native
@@ -45,9 +45,9 @@ class Model:
 
     @property
     def sampling(self) -> SampleConfig:
-        """How it is best sampled, as its recipe says; in no more steps than its chain has."""
+        """How it is best sampled, as its recipe says and as far as it can be."""
         usual = self.config.sample if self.config else SampleConfig(clip=self.denoiser.codec is None)
-        return usual.model_copy(update={"steps": min(usual.steps, self.denoiser.schedule.chain.steps)})
+        return fitting(usual, self.denoiser)
 
     def choice(self, asked: SampleOptions | None = None) -> SamplingPlan:
         """How it is sampled: what was asked for, and the rest as its recipe says; the stages before it likewise."""
@@ -112,6 +112,7 @@ def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> M
         return before
     run = path.parent.parent if path.parent.name == "checkpoints" else path
     config = read_config(run) if (run / "config.yaml").exists() or not path.exists() else None
+    tune(precision)
     folder = native.find(path, lambda text: say(f"fromnoise: warning: {text}"))
     averaged = ema and (folder / "ema.safetensors").exists()
     denoiser = native.load(folder, ema, precision)

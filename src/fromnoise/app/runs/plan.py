@@ -131,6 +131,13 @@ class SamplingPlan:
         } | {key: value for key, value in more.items() if value is not None}
 
 
+def fitting(usual: SampleConfig, denoiser: Denoiser) -> SampleConfig:
+    """A recipe's sampling as far as this model can have it: no guidance without a null label, no longer chain than its
+    own."""
+    guidance = usual.guidance if denoiser.null_label is not None else 1.0
+    return usual.model_copy(update={"guidance": guidance, "steps": min(usual.steps, denoiser.schedule.chain.steps)})
+
+
 def class_number(denoiser: Denoiser, text: str) -> int:
     """The class that a person named, or gave the number of.
 

@@ -1,35 +1,46 @@
 """A configuration becomes a run."""
 
-import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fromnoise import recipes, storage
-from fromnoise.app.runs.jobs import JOBS, Job, Talk
+from fromnoise.app.runs.latents import latents_of
+from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import choose, compile_network, peak_memory
-from fromnoise.progress import Bar, counter, say
+from fromnoise.hardware import choose, peak_memory, tune
+from fromnoise.pictures import grid
+from fromnoise.progress import counter, say
 from fromnoise.recipes.config import RunConfig
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.train.distributed import Processes
-from fromnoise.train.trainer import Trainer, Watcher
+from fromnoise.train.fit import Fitted, fit
+from fromnoise.train.progress import Watcher
+from fromnoise.train.task import Task
+from fromnoise.train.trainer import Trainer
 from fromnoise.weights import native
 
 
-def train(config: RunConfig, out: str | Path, autoencoder: str | Path | None = None) -> int:
+def train(
+    config: RunConfig,
+    out: str | Path,
+    autoencoder: str | Path | None = None,
+    trackers: Sequence[Callable[[Path], Callable[[dict[str, Any]], Any]]] = (),
+) -> int:
     """Train into the folder `out`, or go on with what is there; `fromnoise train` in Python.
 
-    A cascade is trained stage by stage, each into a folder of its own below `out`; a model of latents after its
+    A cascade is trained stage by stage, each into a folder of its own below `out`; a latent model after its
     autoencoder, which is trained into `out`/autoencoder unless one is there.
 
     Args:
         config: from `recipes.load(name).with_changes({...})`.
         out: config.yaml, metrics.jsonl, samples/ and checkpoints/ come here.
-        autoencoder: for a model of latents, the folder of one that is trained; the run gets a copy, and so stays whole
+        autoencoder: for a latent model, the folder of one that is trained; the run gets a copy, and so stays whole
             wherever it is moved.
+        trackers: each makes, for the folder of a run, what is called with every line of its log.
 
     Returns:
         0, or 128 plus the number of the signal that stopped it; a checkpoint is left in any case.
@@ -39,6 +50,7 @@ def train(config: RunConfig, out: str | Path, autoencoder: str | Path | None = N
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    tune(config.precision)
     processes = Processes()
     with processes.started(choose(config.precision).device):
         parts = _before(config, out, autoencoder is not None)
@@ -47,10 +59,10 @@ def train(config: RunConfig, out: str | Path, autoencoder: str | Path | None = N
         for name, part in parts:
             if processes.is_first:
                 say(f"{name}, into {out / name}")
-            if status := train(part, out / name):
+            if status := train(part, out / name, trackers=trackers):
                 return status
         if not (isinstance(config, Recipe) and config.stages):
-            return _train_one(config, out, autoencoder, processes)
+            return _train_one(config, out, autoencoder, processes, trackers)
         if processes.is_first:
             say(f"next: fromnoise sample {out} --n 64 --out {out.name}.png")
         return 0
@@ -69,45 +81,43 @@ def _before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str
     return [(native.AUTOENCODER, part.with_changes({"precision": config.precision}))]
 
 
-def _train_one(config: RunConfig, out: Path, autoencoder: str | Path | None, processes: Processes) -> int:
-    hardware = choose(config.precision)
+def _train_one(
+    config: RunConfig, out: Path, autoencoder: str | Path | None, processes: Processes, trackers: Sequence[Any]
+) -> int:
     talk = say if processes.is_first else _silent
     with processes.first_alone():
         if autoencoder is not None:
             _keep(autoencoder, out / native.AUTOENCODER)
         images = load_images(config.data, counter if processes.is_first else None)
-        job = JOBS[type(config)](config, images, out, hardware, talk)
+        config = config.for_images(images, talk)
+        source, codec = images, None
+        if isinstance(config, Recipe) and config.latent is not None:
+            source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
+        task = config.task(source, codec, Passing(config) if isinstance(config, Recipe) else None)
     for note in images.notes:
         talk(f"fromnoise: warning: {note}")
-    watcher = _Watcher(job, out)
-    trainer = Trainer(
-        task=job.task,
-        images=job.images,
-        config=config.train,
+    run = _Run(config, out, source, images.name, task, talk)
+    fitted = fit(
+        task,
+        source,
+        out=out,
+        resume=True,
         seed=config.seed,
-        folder=out,
-        hardware=hardware,
-        processes=processes,
-        about=job.about,
-        watcher=Watcher(watcher.step, watcher.sample, lambda text: talk(f"fromnoise: warning: {text}")),
-        flip=job.flip,
+        precision=config.precision,
+        compile=config.compile,
+        flip=config.data.flip and codec is None,  # latents are mirrored already: half are those of mirror images
         workers=config.data.workers,
+        validation=config.data.hold_out or None,
+        callbacks=[make(out) for make in trackers] if processes.is_first else (),
+        watcher=Watcher(run.start, run.sample, lambda text: talk(f"fromnoise: warning: {text}"), lines=True),
+        **config.train.model_dump(),
     )
-    compile_network(trainer.network, config.compile, inference=False)
-    resumed = trainer.resume()
-    if resumed and trainer.is_finished():
-        talk(f"{out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
-        talk(f"next: {job.next(out)}")
-        return 0
-    if processes.is_first:
-        _write_config(job.config, out)
-    count = sum(p.numel() for p in trainer.network.parameters())
-    shape = "x".join(map(str, job.images.shape))
-    what = f"{len(job.images):,} {job.noun} of {shape} from {images.name}"
-    talk(f"{config.recipe}: {count:,} parameters, {what}, on {hardware.why}")
-    if resumed:
-        talk(f"going on after step {trainer.progress.step}")
-    return _watched(trainer, watcher, talk)
+    status = run.end(fitted)
+    if status == 0 and config.kind == "classifier" and processes.is_first:
+        from fromnoise.app.evaluation import draw_accuracy  # here, since evaluation opens runs
+
+        draw_accuracy(out, images)
+    return status
 
 
 def _keep(autoencoder: str | Path, place: Path) -> None:
@@ -118,28 +128,9 @@ def _keep(autoencoder: str | Path, place: Path) -> None:
     """
     given = native.load_autoencoder(autoencoder)
     if not place.exists():
-        native.save_autoencoder(given, place)
+        native.save(given, place)
     elif storage.fingerprint(native.load_autoencoder(place).state_dict()) != storage.fingerprint(given.state_dict()):
         raise FromNoiseError(f"{place} holds another autoencoder than {autoencoder}: name another folder with --out")
-
-
-def _watched(trainer: Trainer, watcher: "_Watcher", talk: Talk) -> int:
-    """Run the trainer, and say how it ended."""
-    job, out = watcher.job, watcher.out
-    watcher.start(trainer)
-    try:
-        stopped = trainer.run()
-    finally:
-        watcher.close()
-    if stopped:
-        talk(f"stopped after step {trainer.progress.step}, nothing is lost; go on with the same command and --resume")
-        return 128 + stopped
-    p = trainer.progress
-    talk(f"trained {p.step} steps, {p.images:,} images in {p.seconds / 60:.1f} minutes "
-         f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}"
-         f"{peak_memory(trainer.hardware.device)}")  # fmt: skip
-    talk(f"next: {job.next(out)}")
-    return 0
 
 
 def _write_config(config: RunConfig, out: Path) -> None:
@@ -150,41 +141,43 @@ def _silent(text: str) -> None:
     """For processes that do not talk."""
 
 
-class _Watcher:
-    """The bar, and the pictures while training."""
+class _Run:
+    """What a person hears and sees of a run."""
 
-    def __init__(self, job: Job, out: Path):
-        self.job, self.out = job, out
-        self.bar: Bar | None = None
+    def __init__(self, config: RunConfig, out: Path, source: Any, name: str, task: Task, talk: Callable[[str], None]):
+        self.config, self.out, self.source, self.name, self.task, self.talk = config, out, source, name, task, talk
+        self.done_before = False
 
-    def start(self, trainer: Trainer) -> None:
-        c, self.progress = self.job.config.train, trainer.progress
-        by_steps = c.minutes is None
-        self.bar = Bar("training", 60 * c.minutes if c.minutes else c.steps or 0, counts=by_steps)
-        self.rate, self.shown = 0.0, 0.0
-        self.bar.done = self.progress.step if by_steps else self.progress.seconds
-        self.by_steps = by_steps
-
-    def step(self, line: dict[str, Any]) -> None:
-        assert self.bar is not None
-        now = time.monotonic()
-        self.rate = 0.9 * self.rate + 0.1 * line["images_per_second"] if self.rate else line["images_per_second"]
-        if now - self.shown < 0.1 and not self._is_last(line):
+    def start(self, trainer: Trainer, resumed: bool) -> None:
+        self.done_before = resumed and trainer.is_finished()
+        if self.done_before:
+            self.talk(f"{self.out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
             return
-        self.shown = now
-        done = line["step"] if self.by_steps else line["seconds"]
-        note = f"step {line['step']}  loss {self.progress.loss:.4f}  {self.rate:.0f} images/s"
-        self.bar.advance(done - self.bar.done, note)
-
-    def _is_last(self, line: dict[str, Any]) -> bool:
-        c = self.job.config.train
-        return line["step"] == c.steps or (c.minutes is not None and line["seconds"] >= 60 * c.minutes)
+        if trainer.processes.is_first:
+            _write_config(self.config, self.out)
+        count = sum(p.numel() for p in trainer.network.parameters())
+        shape = "x".join(map(str, self.source.shape))
+        what = f"{len(self.source):,} {self.config.examples_are} of {shape} from {self.name}"
+        self.talk(f"{self.config.recipe}: {count:,} parameters, {what}, on {trainer.hardware.why}")
+        if resumed:
+            self.talk(f"going on after step {trainer.progress.step}")
 
     def sample(self, step: int) -> None:
-        folder = self.out / "samples"
-        folder.mkdir(exist_ok=True)
-        self.job.picture(folder / f"step-{step:08d}.png")
+        looked = self.task.picture(self.source)
+        if looked is not None:
+            folder = self.out / "samples"
+            folder.mkdir(exist_ok=True)
+            grid(*looked).save(folder / f"step-{step:08d}.png")
 
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
+    def end(self, fitted: Fitted) -> int:
+        p = fitted.progress
+        if fitted.stopped:
+            self.talk(f"stopped after step {p.step}, nothing is lost; go on with the same command and --resume")
+            return 128 + fitted.stopped
+        if not self.done_before:
+            held_out = "" if p.validation is None else f", held-out {p.validation:.4f}"
+            self.talk(f"trained {p.step} steps, {p.images:,} images in {p.seconds / 60:.1f} minutes "
+                      f"({p.images / max(p.seconds, 1e-9):.0f} images/s), loss {p.loss:.4f}{held_out}"
+                      f"{peak_memory(choose().device)}")  # fmt: skip
+        self.talk(f"next: {self.config.next_command(self.out)}")
+        return 0

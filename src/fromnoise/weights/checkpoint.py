@@ -34,7 +34,10 @@ class Checkpoints:
         return self.folder / f"{_PREFIX}{step:08d}"
 
     def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> None:
-        """Write one, then let go of those that `keep` no longer holds. `texts["state"]["loss"]` ranks them."""
+        """Write one, then let go of those that `keep` no longer holds.
+
+        The best has the lowest loss in `texts["state"]`: of held-out examples where it was measured, else of training.
+        """
         storage.write_folder(self.path(step), tensors, texts)
         newest = self.steps()
         best = min(newest, key=self._loss)
@@ -55,6 +58,8 @@ class Checkpoints:
 
     def _loss(self, step: int) -> float:
         try:
-            return float(storage.read_text(self.path(step), "state")["loss"])
-        except (OSError, ValueError, KeyError, TypeError):
+            state = storage.read_text(self.path(step), "state")
+            held_out = state.get("validation")
+            return float(state["loss"] if held_out is None else held_out)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return float("inf")

@@ -1,0 +1,46 @@
+"""The picture of a denoiser in passing: a few samples, drawn as its recipe says."""
+
+import torch
+from torch import Tensor
+
+from fromnoise import rng, samplers
+from fromnoise.app.runs.plan import SamplingPlan, fitting
+from fromnoise.data.examples import Examples
+from fromnoise.data.feed import as_state
+from fromnoise.data.images import spread, to_uint8
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.pictures import columns
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.train.conditions import known
+
+_N, _STEPS = 16, 50
+
+
+class Passing:
+    """16 samples in at most 50 steps, a column for each class; not the final picture.
+
+    Raises:
+        FromNoiseError: the recipe's sampler has a wrong option, which is better known now than at the first picture.
+    """
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        SamplingPlan.of(recipe.sample)
+
+    def __call__(self, denoiser: Denoiser, source: Examples) -> tuple[Tensor, int | None]:
+        plan = SamplingPlan.of(fitting(self.recipe.sample, denoiser))
+        steered = plan.steered(denoiser)
+        cond, n = (None, _N) if denoiser.low is None else self._enlarged(denoiser, source)
+        steps, seed = min(plan.steps, _STEPS), self.recipe.seed
+        drawn = samplers.sample(steered, n, plan.sampler, steps, seed, cond, spacing=plan.spacing)
+        return to_uint8(drawn.cpu()), columns(n, steered.classes)
+
+    def _enlarged(self, denoiser: Denoiser, source: Examples) -> tuple[Cond, int]:
+        """Small images of the training data."""
+        low = denoiser.low
+        assert low is not None
+        x, conditions = source.examples(spread(len(source), _N))
+        z = low.shrunk(as_state(x, None))
+        strength = torch.full((len(z),), self.recipe.sample.strength, dtype=torch.float64)
+        eps = rng.normal(self.recipe.seed, range(len(z)), 0, tuple(z.shape[1:]), rng.Stream.LOW_NOISE)
+        return low.condition(z, strength, eps) | (known(denoiser, source, conditions) or {}), len(z)

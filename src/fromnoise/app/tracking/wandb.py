@@ -1,0 +1,37 @@
+"""Weights & Biases: the run's numbers on its site, or offline (WANDB_MODE=offline) in RUN/wandb."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from fromnoise.app.tracking.base import Tracker
+from fromnoise.errors import FromNoiseError
+from fromnoise.registry import register
+
+
+@register("wandb")
+class WandB(Tracker):
+    """Every number of every step; the same run is continued where the training resumes.
+
+    Its project is $WANDB_PROJECT, else fromnoise; its name is the folder's.
+    """
+
+    def __init__(self, run: Path):
+        try:
+            import wandb
+        except ImportError:
+            raise FromNoiseError('wandb is not installed: pip install "fromnoise[track]"') from None
+        name = run.resolve().name
+        kept = run / "wandb-id.txt"
+        if not kept.exists():
+            kept.write_text(wandb.util.generate_id() + "\n", encoding="utf-8")
+        self.run = wandb.init(
+            project=None if "WANDB_PROJECT" in os.environ else "fromnoise",
+            name=name,
+            id=kept.read_text(encoding="utf-8").strip(),
+            resume="allow",
+            dir=str(run),
+        )
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        self.run.log({name: value for name, value in line.items() if name != "step"}, step=line["step"])

@@ -1,0 +1,239 @@
+"""Examples to learn from: whatever a person has, as tensors with conditions.
+
+An example is x, (x, label) or (x, {name: condition}); x is uint8 (0..255) or floating point (images in [-1, 1]).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fromnoise import rng
+from fromnoise.errors import FromNoiseError
+
+Conditions = dict[str, Tensor]
+
+
+class Examples(ABC):
+    """N numbered examples of one shape.
+
+    Attributes:
+        name: for messages and reports.
+        shape: of one x, e.g. (C, H, W).
+        classes: names of the classes; empty where there are none, or where nobody said.
+        notes: what a person should know about how the set was read, a line each.
+        in_memory: whether `examples` costs no decoding.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    classes: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    in_memory: bool = False
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
+        """x [B, ...], uint8 or float32, and conditions by name, each [B, ...]."""
+
+    def split(self, share: float, seed: int) -> "tuple[Examples, Examples]":
+        """(the rest, a share of the examples chosen by the seed): always the same ones.
+
+        Raises:
+            FromNoiseError: the share leaves one of the two empty.
+        """
+        n = len(self)
+        held = round(n * share)
+        if not 0 < share < 1 or not 0 < held < n:
+            raise FromNoiseError(f"validation: a share of {share:g} of {n} examples leaves nothing on one side; "
+                                 "give one between 0 and 1")  # fmt: skip
+        order = rng.permutation(seed, 0, n, rng.Stream.HOLD_OUT)
+        return Part(self, np.sort(order[held:])), Part(self, np.sort(order[:held]))
+
+
+class Part(Examples):
+    """Some of the examples of another set, by their numbers."""
+
+    def __init__(self, whole: Examples, numbers: np.ndarray):
+        self.whole, self.numbers = whole, numbers
+        self.name, self.shape, self.classes = whole.name, whole.shape, whole.classes
+        self.notes, self.in_memory = whole.notes, whole.in_memory
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
+        return self.whole.examples(self.numbers[np.asarray(indices)].tolist())
+
+
+class Tensors(Examples):
+    """Examples held as one tensor x [N, ...], and conditions [N, ...].
+
+    Raises:
+        FromNoiseError: of another type, not finite, or lengths that differ.
+    """
+
+    in_memory = True
+
+    def __init__(self, x: Tensor, conditions: Mapping[str, Tensor] | None = None, name: str = "data"):
+        self.x, self.conditions = checked(x, name), dict(conditions or {})
+        self.name, self.shape = name, tuple(x.shape[1:])
+        for key, value in self.conditions.items():
+            if len(value) != len(x):
+                raise FromNoiseError(f"data: {len(x)} examples, and {len(value)} values of the condition {key!r}")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
+        chosen = torch.as_tensor(np.asarray(indices))
+        return self.x[chosen], {key: value[chosen] for key, value in self.conditions.items()}
+
+
+class Items(Examples):
+    """A map-style data set: anything with `len` and numbered items, such as a torch Dataset.
+
+    Raises:
+        FromNoiseError: an item is no example; here for the first one, in `examples` for the others.
+    """
+
+    def __init__(self, items: Any, name: str):
+        self.items, self.name = items, name
+        if len(items) == 0:
+            raise FromNoiseError("data: no example in it")
+        self.shape = tuple(self._item(0)[0].shape)
+        self.classes = tuple(map(str, getattr(items, "classes", None) or ()))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
+        rows = [self._item(i) for i in indices]
+        for i, (x, conditions) in zip(indices, rows, strict=True):
+            if tuple(x.shape) != self.shape:
+                raise FromNoiseError(f"data[{i}]: of shape {_words(x.shape)}, and data[0] is of {_words(self.shape)}")
+            if conditions.keys() != rows[0][1].keys():
+                raise FromNoiseError(f"data[{i}]: has the conditions {', '.join(conditions) or 'none'}, and others "
+                                     f"{', '.join(rows[0][1]) or 'none'}")  # fmt: skip
+        x = checked(torch.stack([x for x, _ in rows]), "data")
+        return x, {key: torch.stack([c[key] for _, c in rows]) for key in rows[0][1]}
+
+    def _item(self, i: int) -> tuple[Tensor, Conditions]:
+        return pair(self.items[i], f"data[{i}]")
+
+
+class Batches:
+    """An iterable of batches, such as a torch DataLoader: its own order and size, so that no resume is exact."""
+
+    def __init__(self, source: Iterable[Any], name: str):
+        self.source, self.name = source, name
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Conditions]]:
+        """Without end: over and over again."""
+        while True:
+            empty = True
+            for batch in self.source:
+                empty = False
+                x, conditions = pair(batch, "a batch of data")
+                yield checked(x, "data"), conditions
+            if empty:
+                raise FromNoiseError("data: no batch in it; an iterator can be read once, so give a list, a DataLoader "
+                                     "or an object whose __iter__ starts anew")  # fmt: skip
+
+
+def examples_of(data: Any, name: str = "data") -> Examples | Batches:
+    """What a person has, as examples.
+
+    Args:
+        data: Examples; a tensor or array x [N, ...]; a tuple of it and labels [N] or {name: condition [N, ...]}; a
+            map-style data set; or an iterable of batches, such as a DataLoader.
+        name: for messages.
+
+    Raises:
+        FromNoiseError: something else; in one line with what an example is.
+    """
+    if isinstance(data, Examples | Batches):
+        return data
+    if isinstance(data, Tensor | np.ndarray) or _is_arrays(data):
+        x, conditions = pair(data, name)
+        return Tensors(x.cpu(), {key: value.cpu() for key, value in conditions.items()}, name)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, str | bytes | Mapping):
+        return Items(data, getattr(data, "name", type(data).__name__))
+    if isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
+        return Batches(data, type(data).__name__)
+    raise FromNoiseError(f"data: a {type(data).__name__}; give a tensor, a Dataset, a DataLoader, or a folder's name")
+
+
+def _is_arrays(data: Any) -> bool:
+    whole = isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor | np.ndarray)
+    return whole and (isinstance(data[1], Mapping) or np.ndim(data[1]) >= 1)
+
+
+def pair(value: Any, what: str) -> tuple[Tensor, Conditions]:
+    """x and its conditions from x, (x,), (x, label) or (x, {name: condition}).
+
+    Raises:
+        FromNoiseError: it is none of these; `what` names it.
+    """
+    conditions: Any = {}
+    if isinstance(value, tuple | list) and len(value) in (1, 2) and not np.isscalar(value[0]):
+        value, conditions = (*value, {})[:2]
+    x = _tensor(value)
+    if x is None:
+        raise FromNoiseError(f"{what} is a {type(value).__name__}: an example is x, (x, label) or "
+                             "(x, {name: condition}), with x a tensor, an array or a Pillow image")  # fmt: skip
+    named = conditions if isinstance(conditions, Mapping) else {"label": conditions}
+    found = {str(key): _tensor(one) for key, one in named.items()}
+    for key, one in found.items():
+        if one is None:
+            raise FromNoiseError(
+                f"{what}: the condition {key!r} is a {type(named[key]).__name__}, not a number or array"
+            )
+    return x, {key: one for key, one in found.items() if one is not None}
+
+
+def _tensor(value: Any) -> Tensor | None:
+    """None for what is no numbers."""
+    if isinstance(value, Tensor):
+        return value
+    if hasattr(value, "getbands") and hasattr(value, "convert"):  # a Pillow image: [H, W] or [H, W, C]
+        if value.mode not in ("L", "RGB"):
+            value = value.convert("RGB")
+        pixels = torch.from_numpy(np.array(value))
+        return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
+    if isinstance(value, np.ndarray | np.generic | int | float | list | tuple):
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            return None
+        return torch.as_tensor(array.copy()) if array.dtype.kind in "biuf" else None
+    return None
+
+
+def checked(x: Tensor, what: str) -> Tensor:
+    """uint8 as it is, floating point as float32.
+
+    Raises:
+        FromNoiseError: whole numbers of another type, something that is not finite, or images that are not in [-1, 1].
+    """
+    if x.dtype == torch.uint8:
+        return x
+    if not x.is_floating_point():
+        raise FromNoiseError(f"{what}: x is {str(x.dtype).removeprefix('torch.')}; give uint8 (0..255) or floating "
+                             "point (images in [-1, 1])")  # fmt: skip
+    x = x.float()
+    if x.numel() and not bool(x.isfinite().all()):
+        raise FromNoiseError(f"{what}: x holds values that are not finite")
+    if x.dim() == 4 and x.shape[1] in (1, 3) and x.numel() and x.max().item() > 4:
+        raise FromNoiseError(f"{what}: images with values up to {x.max().item():g}; give uint8 (0..255), or floating "
+                             "point in [-1, 1]: x / 127.5 - 1")  # fmt: skip
+    return x
+
+
+def _words(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "one number"

@@ -1,0 +1,85 @@
+"""Recipes from anywhere: a name, a YAML file such as a run's config.yaml, or a Python file named by the user."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fromnoise.errors import FromNoiseError
+
+if TYPE_CHECKING:
+    from fromnoise.recipes.config import RunConfig
+
+
+def from_file(path: Path) -> "RunConfig":
+    """A recipe from NAME.yaml, or from the `recipe` of NAME.py, which is executed.
+
+    A YAML file with the key `base` holds what differs from the recipe of that name.
+
+    Raises:
+        FromNoiseError: no such file, no recipe in it, or a Python file inside a run's folder, which is never executed.
+    """
+    if not path.is_file():
+        raise FromNoiseError(f"{path}: no such file; name one, or a recipe: see fromnoise list recipes")
+    found = _executed(path) if path.suffix == ".py" else from_values(_parsed(path), path)
+    return found if found.recipe else found.model_copy(update={"recipe": path.stem})
+
+
+def from_values(values: Mapping[str, Any], where: Path) -> "RunConfig":
+    """A configuration of any kind from plain values.
+
+    Raises:
+        FromNoiseError: an unknown kind or key, or a wrong value.
+    """
+    from fromnoise import recipes
+    from fromnoise.recipes.config import merged
+
+    values = {"recipe": where.stem, **values}
+    if "base" in values:
+        base = recipes.load(values.pop("base"))
+        return type(base).checked(merged(base.model_dump(mode="json"), values))
+    kinds = {cls.model_fields["kind"].default: cls for cls in _kinds()}
+    kind = values.get("kind", "diffusion")  # runs of before have none
+    if kind not in kinds:
+        raise FromNoiseError(f"{where}: kind {kind!r}; it is one of {', '.join(kinds)}")
+    return kinds[kind].checked(values)
+
+
+def _kinds() -> "tuple[type[RunConfig], ...]":
+    from fromnoise.recipes.autoencoder import AutoencoderRecipe
+    from fromnoise.recipes.classifier import ClassifierConfig
+    from fromnoise.recipes.diffusion import Recipe
+
+    return Recipe, AutoencoderRecipe, ClassifierConfig
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FromNoiseError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict):
+        raise FromNoiseError(f"{path}: not a configuration")
+    return values
+
+
+def _executed(path: Path) -> "RunConfig":
+    from fromnoise.recipes.config import RunConfig
+
+    above = path.resolve().parents
+    if any((folder / "config.yaml").exists() and (folder / "checkpoints").exists() for folder in above):
+        raise FromNoiseError(f"{path}: lies in the folder of a run, from which no code is executed: copy it elsewhere")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's own code raises
+        raise FromNoiseError(f"{path}: {type(error).__name__}: {str(error).strip() or 'no message'}") from error
+    found = getattr(module, "recipe", None)
+    if not isinstance(found, RunConfig):
+        raise FromNoiseError(f'{path}: holds no `recipe`: recipe = fn.recipes.load("digits").with_changes({{...}})')
+    return found

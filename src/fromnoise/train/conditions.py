@@ -1,0 +1,145 @@
+"""What the network is given of each training example beside its level: its conditions, some of them hidden."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from fromnoise import rng
+from fromnoise.data.examples import Conditions, Examples
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError, nearest
+
+
+def known(denoiser: Denoiser, source: Examples, conditions: Conditions) -> Cond | None:
+    """The conditions of examples that a model is only asked about: their classes where they are its own, else none.
+
+    Raises:
+        FromNoiseError: the examples have not the network's classes, and it has no label for none.
+    """
+    if denoiser.null_label is not None and len(source.classes) != denoiser.classes:
+        return None
+    n = len(next(iter(conditions.values()), ()))
+    return Conditioning(denoiser, source).of(conditions, range(n), 0) or None
+
+
+class Conditioning:
+    """c -> the value that stands for none with probability `dropout`, else itself (Ho and Salimans 2022, arXiv
+    2207.12598, Algorithm 1), for every condition by itself.
+
+    Which examples lose a condition is a function of (seed, step, place in the global batch). One network so learns
+    p(x | c) and p(x), as Sedykh eq. 4.30 needs. An example without a class, label -1, has the null label always.
+
+    Args:
+        denoiser: the model; its network's arguments after x and the time are the conditions that it takes.
+        source: what it is trained on.
+        dropout: share of the examples that lose a condition: a number for the label, or by name.
+        seed: of the choice.
+
+    Raises:
+        FromNoiseError: the examples have not the network's classes; or a condition is to be hidden that the network
+            does not take, or that has no value for none.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        source: Examples | None = None,
+        dropout: float | Mapping[str, float] = 0.0,
+        seed: int = 0,
+    ):
+        self.denoiser, self.seed, self.source = denoiser, seed, source
+        shares = dropout if isinstance(dropout, Mapping) else {"label": dropout}
+        self.dropout = {name: share for name, share in shares.items() if share}
+        self.names = accepted(denoiser)
+        self._check_classes()
+        for name, share in self.dropout.items():
+            if not 0 < share < 1:
+                raise FromNoiseError(f"dropout of the condition {name!r} must lie in [0, 1), got {share:g}")
+            if self.names is not None and name not in self.names:
+                what = ("hides labels, and this network knows none" if name == "label"
+                        else f"hides {name!r}, which this network does not take")  # fmt: skip
+                raise FromNoiseError(f"condition dropout {what}")
+
+    def of(self, conditions: Conditions, places: Sequence[int], step: int) -> Cond:
+        """Those of a share of step `step`.
+
+        Raises:
+            FromNoiseError: a condition that the network does not take; or an example has no class, or a condition is to
+                be hidden, and there is no value for that.
+        """
+        return {name: self._one(name, value, places, step) for name, value in self._taken(conditions).items()}
+
+    def _taken(self, conditions: Conditions) -> Conditions:
+        """Labels that the network does not take are left aside: most data sets have them. All else must fit."""
+        if self.names is None:
+            return conditions
+        strangers = [name for name in conditions if name not in self.names and name != "label"]
+        if strangers:
+            raise FromNoiseError(f"data has the condition {strangers[0]!r}{nearest(strangers[0], self.names)}, and the "
+                                 f"network takes {', '.join(self.names) or 'none'}")  # fmt: skip
+        return {name: value for name, value in conditions.items() if name in self.names}
+
+    def _one(self, name: str, value: Tensor, places: Sequence[int], step: int) -> Tensor:
+        if name == "label" and not value.is_floating_point():
+            value = value.long()
+        none = self._missing(value) if name == "label" else torch.zeros(len(value), dtype=torch.bool)
+        share = self.dropout.get(name, 0.0)
+        if share:
+            stream = rng.Stream.LABEL if name == "label" else rng.Stream.CONDITION | crc32(name.encode()) << 8
+            none = none | (rng.uniform(self.seed, places, step, stream) < share)
+        if not share and not bool(none.any()):
+            return value
+        null = self._null(name, value)
+        return torch.where(none.view(-1, *[1] * (value.dim() - 1)), null.to(value.dtype), value)
+
+    def _missing(self, label: Tensor) -> Tensor:
+        none = label < 0 if not label.is_floating_point() else torch.zeros(len(label), dtype=torch.bool)
+        if self.denoiser.null_label is None and label.dim() == 1 and bool(none.any()):
+            raise FromNoiseError("an example has no class, and the network has no label for that: use "
+                                 "train.label_dropout, condition_dropout in Python")  # fmt: skip
+        classes = self.denoiser.classes
+        if classes and not label.is_floating_point() and bool((label >= classes).any()):
+            raise FromNoiseError(f"label {int(label.max())}: the network knows {classes} classes, 0 to {classes - 1}")
+        return none
+
+    def _null(self, name: str, value: Tensor) -> Tensor:
+        nulls = self.denoiser.null_cond
+        if name not in nulls:
+            if not value.is_floating_point():
+                raise FromNoiseError(f"the condition {name!r} is to be hidden, and nothing stands for none: give the "
+                                     f"network an attribute null_cond = {{{name!r}: value}}"
+                                     + (", or null_label" if name == "label" else ""))  # fmt: skip
+            self.denoiser.null[name] = torch.zeros(value.shape[1:])
+            nulls = self.denoiser.null_cond
+        return nulls[name].cpu()
+
+    def _check_classes(self) -> None:
+        known, source = self.denoiser.classes, self.source
+        if source is None or not hasattr(self.denoiser.network, "classes"):
+            return
+        there = len(source.classes)
+        if known and there and known != there:
+            raise FromNoiseError(f"the network knows {known} classes, and {source.name} has {there} classes")
+        if known and not there and "label" not in source.examples([0])[1]:
+            raise FromNoiseError(f"the network knows {known} classes, and {source.name} has no classes: put each "
+                                 "into a sub-folder of its own, or give (x, label)")  # fmt: skip
+        if "label" in self.dropout and self.denoiser.null_label is None:
+            raise FromNoiseError("condition dropout hides labels, and this network "
+                                 + ("has no null label" if known else "knows none"))  # fmt: skip
+
+
+def accepted(denoiser: Denoiser) -> tuple[str, ...] | None:
+    """Names of the conditions that a network takes: the arguments of its `forward` after x and the time.
+
+    None for one that takes any (**conditions). A network of ours without classes takes no label.
+    """
+    parameters = list(inspect.signature(denoiser.network.forward).parameters.values())[2:]
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+    if hasattr(denoiser.network, "classes") and not denoiser.network.classes:
+        names = [name for name in names if name != "label"]
+    return tuple(names)

@@ -1,0 +1,227 @@
+"""One way to train anything."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from torch import nn
+
+from fromnoise import objectives
+from fromnoise import times as _times
+from fromnoise.data.config import DataConfig
+from fromnoise.data.examples import Batches, Examples, examples_of
+from fromnoise.data.loading import load
+from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError, nearest
+from fromnoise.hardware import Compile, Precision, choose, compile_network
+from fromnoise.objectives.base import Objective
+from fromnoise.times.base import TimeSampling
+from fromnoise.train.bar import watching
+from fromnoise.train.conditions import Conditioning
+from fromnoise.train.config import TrainConfig
+from fromnoise.train.diffusion import Diffusion
+from fromnoise.train.distributed import Processes
+from fromnoise.train.progress import Progress, Watcher
+from fromnoise.train.task import Task
+from fromnoise.train.trainer import Trainer
+
+Callback = Callable[[dict[str, Any]], Any]
+"""(line of the log) -> True to end."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training left.
+
+    Attributes:
+        model: what was given, with its averaged weights, in evaluation mode.
+        progress: steps, examples, seconds, the losses.
+        out: the folder, where one was named.
+        stopped: the number of the signal (Ctrl-C is 2) that ended it early, else 0.
+    """
+
+    model: nn.Module
+    progress: Progress
+    out: Path | None
+    stopped: int = 0
+
+
+def fit(
+    model: Denoiser | Task,
+    data: Any,
+    *,
+    objective: Objective | str = "simple",
+    times: TimeSampling | str = "uniform",
+    steps: int | None = None,
+    minutes: float | None = None,
+    batch_size: int = 128,
+    optimizer: Any = "adamw",
+    lr: float | None = None,
+    lr_schedule: Any = "constant",
+    warmup: int = 0,
+    ema: float = 0.9999,
+    condition_dropout: float | Mapping[str, float] = 0.0,
+    validation: Any = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+    seed: int = 0,
+    precision: Precision = "auto",
+    compile: Compile = "off",
+    flip: bool = False,
+    workers: int = 0,
+    progress: bool = True,
+    watcher: Watcher | None = None,
+    **options: Any,
+) -> Fitted:
+    """theta <- theta - lr grad E loss(theta), t and noise drawn for every example: Sedykh Algorithm 1.
+
+    The model is trained in place and holds its averaged weights afterwards. `fromnoise train` calls this function.
+
+    Args:
+        model: a Denoiser around any network, or another Task.
+        data: a tensor or array [N, ...], or a tuple of it and labels or {name: condition}; a map-style Dataset; a
+            DataLoader or another iterable of batches (in its own order, so that resume is not exact); a data set's name
+            or a folder of images. An example is x, (x, label) or (x, {name: condition}); x is uint8 (0..255) or
+            floating point (images in [-1, 1]); conditions reach the network as keyword arguments.
+        objective: an object, or a registered name.
+        times: which levels are looked at: an object, or a registered name.
+        steps, minutes: how long; one of them must be given, and the first that is over ends it.
+        batch_size: examples of one step, over all processes.
+        optimizer: a registered name; or a torch optimizer, its class, or a function of the parameters that makes one.
+        lr: learning rate after the warm-up; 2e-4 where None, or a torch optimizer's own.
+        lr_schedule: after the warm-up: constant, cosine or inverse-sqrt, as a name, {"name": ..., option: value} or an
+            object.
+        warmup: steps over which the learning rate rises linearly.
+        ema: decay of the averaged weights, reached gradually; 0 keeps the weights as they are.
+        condition_dropout: share of examples that lose their label, for classifier-free guidance; by name for others:
+            {"label": 0.1, "text": 0.1}.
+        validation: held-out data, as `data` but no iterable; or the share of `data` that is held out, as 0.1. Its loss,
+            with the averaged weights, goes into the log at every checkpoint, and the best checkpoint is by it.
+        out: folder for metrics.jsonl and checkpoints/; None writes nothing.
+        resume: go on with what is in `out`, exactly; start where nothing is.
+        callbacks: each is called after every step with {"step", "loss", "grad_norm", "lr", "images", "seconds", ...};
+            one that returns True ends the training.
+        seed: of noise, times, order and dropout.
+        precision: "auto" computes the network in bf16 where the hardware multiplies it natively.
+        compile: "on" compiles the network by torch.compile; "auto" where that pays.
+        flip: mirror half of the examples along their last axis.
+        workers: loader processes, for data that is not in memory.
+        progress: show a bar, in a terminal or a notebook.
+        watcher: for applications, which talk and draw pictures in passing.
+        options: other keys of `train.TrainConfig`: accumulate, betas, weight_decay, clip, checkpoint_every, keep, ...
+
+    Raises:
+        FromNoiseError: what was given does not fit together; in one line with the way out.
+        TrainingError: a loss or gradient was not a number, or the disk is full; what was saved is whole.
+    """
+    hardware, processes = choose(precision), Processes()
+    source, held_out = _data(data, validation, model, seed)
+    config = _config(options, steps=steps, minutes=minutes, batch_size=batch_size, optimizer=optimizer, lr=lr,
+                     lr_schedule=lr_schedule, warmup=warmup, ema=ema)  # fmt: skip
+    task = _task(model, source, objective, times, condition_dropout, seed)
+    folder = _folder(out, resume)
+    watcher = watcher or Watcher()
+    with processes.started(hardware.device):
+        trainer = Trainer(
+            task, source, config, seed, folder, hardware, processes, watcher, flip, workers, held_out,
+            None if isinstance(optimizer, str) else optimizer,
+            None if isinstance(lr_schedule, str | Mapping) else lr_schedule,
+        )  # fmt: skip
+        compile_network(trainer.network, compile, inference=False)
+        resumed = resume and trainer.resume()
+        watcher.start(trainer, resumed)
+        shown = watching(trainer, callbacks) if progress and processes.is_first else nullcontext(callbacks)
+        with shown as every:
+            trainer.callbacks = every
+            stopped = 0 if trainer.is_finished() else trainer.run()
+    trainer.leave_averaged()
+    return Fitted(task.model, trainer.progress, folder, stopped)
+
+
+def _data(data: Any, validation: Any, model: Denoiser | Task, seed: int) -> tuple[Examples | Batches, Examples | None]:
+    """What is trained on, and what is held out."""
+    source = _examples(data, model)
+    if validation is None:
+        return source, None
+    share = isinstance(validation, int | float) and not isinstance(validation, bool)
+    held_out = source if share else _examples(validation, model)
+    if isinstance(held_out, Batches) or (isinstance(source, Batches) and share):
+        raise FromNoiseError("validation: an iterable has no fixed examples; give a tensor, a Dataset or a folder")
+    return held_out.split(validation, seed) if share else (source, held_out)
+
+
+def _examples(data: Any, model: Denoiser | Task) -> Examples | Batches:
+    if not isinstance(data, str | Path):
+        found = examples_of(data)
+    else:
+        shape = model.shape if isinstance(model, Denoiser) else None
+        at = {"channels": shape[0], "size": tuple(shape[1:])} if shape and len(shape) == 3 else {}
+        found = load(DataConfig(name=str(data), **at))
+    shape = getattr(model, "shape", None)
+    if shape and isinstance(found, Examples) and tuple(shape) != tuple(found.shape):
+        raise FromNoiseError(f"data: examples of {_words(found.shape)}, and the denoiser's shape is {_words(shape)}")
+    return found
+
+
+def _task(
+    model: Any, source: Examples | Batches, objective: Objective | str, times: TimeSampling | str,
+    dropout: float | Mapping[str, float], seed: int,
+) -> Task:  # fmt: skip
+    if isinstance(model, Task):
+        return model
+    if not isinstance(model, Denoiser):
+        what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise FromNoiseError(f"model: {what}; give fn.Denoiser(network, schedule, parameterization), or a Task")
+    examples = source if isinstance(source, Examples) else None
+    if examples is not None and not model.class_names:
+        model.class_names = tuple(examples.classes)
+    if examples is not None and model.shape is None:
+        model.shape = tuple(examples.shape)
+    built = objectives.build(objective) if isinstance(objective, str | Mapping) else objective
+    time = _times.build(times) if isinstance(times, str | Mapping) else times
+    return Diffusion(model, built, Conditioning(model, examples, dropout, seed), seed, time)
+
+
+def _config(options: Mapping[str, Any], **named: Any) -> TrainConfig:
+    """The keys of a run's `train` section.
+
+    Raises:
+        FromNoiseError: an unknown one, a value that it cannot have, or no end.
+    """
+    for key in options:
+        if key not in TrainConfig.model_fields:
+            raise FromNoiseError(f"fit has no argument {key!r}{nearest(key, TrainConfig.model_fields)}")
+    if not isinstance(named["optimizer"], str):
+        named.pop("optimizer")
+    kind = named["lr_schedule"]
+    named["lr_schedule"] = {"name": kind} if isinstance(kind, str) else kind if isinstance(kind, Mapping) else None
+    given = {key: value for key, value in {**named, **options}.items() if value is not None}
+    if given.get("steps") is None and given.get("minutes") is None:
+        raise FromNoiseError("this training would never end: give steps or minutes")
+    try:
+        return TrainConfig(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+        raise FromNoiseError(f"{'.'.join(map(str, first['loc']))}: {said}, got {first['input']!r}") from None
+
+
+def _folder(out: str | Path | None, resume: bool) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out).expanduser()
+    if not resume and (folder / "checkpoints").exists():
+        raise FromNoiseError(f"out: {folder} holds a run already: resume=True goes on with it, or name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FromNoiseError(f"out: {folder} cannot be written ({error.strerror or error})") from None
+    return folder
+
+
+def _words(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,15 @@
+"""The same learning rate throughout, as DDPM, improved DDPM and DiT train."""
+
+from dataclasses import dataclass
+
+from fromnoise.registry import register
+from fromnoise.train.lr_schedules.base import LRSchedule
+
+
+@register("constant")
+@dataclass(frozen=True)
+class Constant(LRSchedule):
+    """lr_k = lr."""
+
+    def factor(self, step: int, steps: int | None, warmup: int) -> float:
+        return 1.0
