@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from fromnoise.lazy import lazy_attributes
 from fromnoise.registry import Registry
 
-if TYPE_CHECKING:
-    from fromnoise.recipes.diffusion import Recipe
-
 registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder"))
 names = registry.names
-__getattr__, __dir__ = lazy_attributes(__name__, Recipe="diffusion")
+if TYPE_CHECKING:
+    from fromnoise.recipes.diffusion import Recipe as Recipe
+else:
+    __getattr__, __dir__ = lazy_attributes(__name__, Recipe="diffusion")
 
 
 def load(name: str) -> "Recipe":
