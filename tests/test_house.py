@@ -14,6 +14,7 @@ LAYERS = [
     ["errors", "registry", "lazy"],
     ["rng", "hardware", "storage", "pictures", "progress"],
     ["nn"],
+    ["checks"],
     ["gaussian"],
     ["augmentations"],
     ["schedules"],

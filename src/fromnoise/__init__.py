@@ -3,52 +3,98 @@
 Everything is imported when it is first used, so that `import fromnoise` costs milliseconds.
 """
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_attributes
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__ = lazy_attributes(
-    __name__,
-    augmentations="augmentations:*",
-    bound="bound:*",
-    compose="compose:*",
-    data="data:*",
-    editing="editing:*",
-    errors="errors:*",
-    evaluation="app.evaluation:*",
-    features="features:*",
-    figures="app.figures:*",
-    flow="flow:*",
-    gaussian="gaussian:*",
-    langevin="langevin:*",
-    guidance="guidance:*",
-    hardware="hardware:*",
-    likelihood="likelihood:*",
-    metrics="metrics:*",
-    nn="nn:*",
-    objectives="objectives:*",
-    oracle="oracle:*",
-    parameterize="parameterize:*",
-    recipes="recipes:*",
-    rng="rng:*",
-    runs="app.runs:*",
-    samplers="samplers:*",
-    schedules="schedules:*",
-    times="times:*",
-    train="train:*",
-    variance="variance:*",
-    verify="verify:*",
-    weights="weights:*",
-    Chain="schedules.base",
-    Denoiser="denoise",
-    FromNoiseError="errors",
-    Gaussian="gaussian",
-    Level="gaussian",
-    Prediction="parameterize",
-    Fitted="train.fit",
-    fit="train.fit",
-    load="weights.native",
-    reverse="variance",
-    sample="samplers.base",
-    save="weights.native",
-)
+if TYPE_CHECKING:
+    from fromnoise import augmentations as augmentations
+    from fromnoise import bound as bound
+    from fromnoise import compose as compose
+    from fromnoise import data as data
+    from fromnoise import editing as editing
+    from fromnoise import errors as errors
+    from fromnoise import features as features
+    from fromnoise import flow as flow
+    from fromnoise import gaussian as gaussian
+    from fromnoise import guidance as guidance
+    from fromnoise import hardware as hardware
+    from fromnoise import langevin as langevin
+    from fromnoise import likelihood as likelihood
+    from fromnoise import metrics as metrics
+    from fromnoise import nn as nn
+    from fromnoise import objectives as objectives
+    from fromnoise import oracle as oracle
+    from fromnoise import parameterize as parameterize
+    from fromnoise import recipes as recipes
+    from fromnoise import rng as rng
+    from fromnoise import samplers as samplers
+    from fromnoise import schedules as schedules
+    from fromnoise import times as times
+    from fromnoise import train as train
+    from fromnoise import variance as variance
+    from fromnoise import verify as verify
+    from fromnoise import weights as weights
+    from fromnoise.app import evaluation as evaluation
+    from fromnoise.app import figures as figures
+    from fromnoise.app import runs as runs
+    from fromnoise.denoise import Denoiser as Denoiser
+    from fromnoise.errors import FromNoiseError as FromNoiseError
+    from fromnoise.gaussian import Gaussian as Gaussian
+    from fromnoise.gaussian import Level as Level
+    from fromnoise.parameterize import Prediction as Prediction
+    from fromnoise.samplers.base import sample as sample
+    from fromnoise.schedules.base import Chain as Chain
+    from fromnoise.train.fit import Fitted as Fitted
+    from fromnoise.train.fit import fit as fit
+    from fromnoise.variance import reverse as reverse
+    from fromnoise.weights.native import load as load
+    from fromnoise.weights.native import save as save
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__,
+        augmentations="augmentations:*",
+        bound="bound:*",
+        compose="compose:*",
+        data="data:*",
+        editing="editing:*",
+        errors="errors:*",
+        evaluation="app.evaluation:*",
+        features="features:*",
+        figures="app.figures:*",
+        flow="flow:*",
+        gaussian="gaussian:*",
+        langevin="langevin:*",
+        guidance="guidance:*",
+        hardware="hardware:*",
+        likelihood="likelihood:*",
+        metrics="metrics:*",
+        nn="nn:*",
+        objectives="objectives:*",
+        oracle="oracle:*",
+        parameterize="parameterize:*",
+        recipes="recipes:*",
+        rng="rng:*",
+        runs="app.runs:*",
+        samplers="samplers:*",
+        schedules="schedules:*",
+        times="times:*",
+        train="train:*",
+        variance="variance:*",
+        verify="verify:*",
+        weights="weights:*",
+        Chain="schedules.base",
+        Denoiser="denoise",
+        FromNoiseError="errors",
+        Gaussian="gaussian",
+        Level="gaussian",
+        Prediction="parameterize",
+        Fitted="train.fit",
+        fit="train.fit",
+        load="weights.native",
+        reverse="variance",
+        sample="samplers.base",
+        save="weights.native",
+    )

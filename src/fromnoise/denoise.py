@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from fromnoise import schedules
+from fromnoise import checks, schedules
 from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
@@ -17,6 +17,10 @@ from fromnoise.schedules.base import Schedule
 from fromnoise.variance import Variance, variance
 
 Cond = dict[str, Tensor]
+"""What a network is given beside x_t, by the names of its arguments, each [B, ...]."""
+
+Given = Mapping[str, Any]
+"""The same as a person may write it: a number or a tensor without axes stands for every example, lists are tensors."""
 
 
 class Codec(ABC):
@@ -52,10 +56,14 @@ class Denoiser(nn.Module):
         low: for a model that enlarges images: how it is told them.
 
     Raises:
-        FromNoiseError: an unknown name, or a parameterisation that a schedule without a last signal cannot have.
+        FromNoiseError: an unknown name, a class in place of an object, or a parameterisation that a schedule without a
+            last signal cannot have; and whatever `__call__` says of its arguments.
     """
 
     state_dtype = torch.float32
+
+    if TYPE_CHECKING:  # nn.Module's answers to every name, so that a type checker would let a misspelt one pass
+        __getattr__: None = None  # pyrefly: ignore[bad-override-mutable-attribute]
 
     def __init__(
         self,
@@ -68,6 +76,10 @@ class Denoiser(nn.Module):
         codec: Codec | None = None,
         low: LowResolution | None = None,
     ):
+        checks.objects(parameterization=parameterization, variance=variance)
+        checks.instance("network", network, nn.Module)
+        if not isinstance(schedule, str):
+            checks.instance("schedule", schedule, Schedule)
         super().__init__()
         self.network = network
         self.schedule: Schedule = schedules.build(schedule) if isinstance(schedule, str) else schedule
@@ -83,6 +95,46 @@ class Denoiser(nn.Module):
                 f"{self.parameterization.name} says nothing of x_0 there: use parameterization v or x0"
             )
 
+    def __call__(self, x_t: Tensor, t: Level | float | Tensor, cond: Given | None = None) -> Prediction:
+        """E[x_0 | x_t] and all that follows from it.
+
+        Args:
+            x_t: [B, ...], floating-point, on the network's device.
+            t: a level or a time of the schedule, one or [B].
+            cond: conditions by name, each [B, ...]; a number stands for every example.
+
+        Raises:
+            FromNoiseError: one of them is something else, in one line.
+        """
+        device = self._device
+        checks.state("x_t", x_t, self.shape, device)
+        n = len(x_t)
+        return super().__call__(x_t, self.level(t, n), checks.conditions(cond, n, self.classes, device))
+
+    def level(self, t: Level | float | Tensor, n: int | None = None) -> Level:
+        """A level itself, or a time's by the schedule; of n examples one or [n].
+
+        Raises:
+            FromNoiseError: neither, a time that the schedule does not have, or another number of them.
+        """
+        if not isinstance(t, Level):
+            if not isinstance(t, float | int | Tensor):
+                raise FromNoiseError(f"t must be a time or a level, e.g. schedule.level(500), got {checks.shown(t)}")
+            t = self.schedule.level(t)
+        if n is not None and t.alpha.dim() and t.alpha.shape not in ((n,), (1,)):
+            raise FromNoiseError(f"t has {len(t.alpha)} levels for {n} examples: give one for each, or one for all")
+        return t
+
+    def given(self, cond: Given | None, n: int) -> Cond | None:
+        """Conditions of n examples as tensors [n, ...], labels that are on the CPU compared with the classes.
+
+        Raises:
+            FromNoiseError: a condition of another length, or a label that the network does not know.
+        """
+        found = checks.conditions(cond, n, self.classes)
+        checks.labels(found, self.classes, self.null_label)
+        return found
+
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         """F(x_t, t) in the network's type, as a Prediction of float32 state. t: scalar or [B]."""
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
@@ -90,13 +142,22 @@ class Denoiser(nn.Module):
         dtype = weight.dtype if weight is not None else x_t.dtype
         scale = self.parameterization.scale_input(t)
         seen = x_t if scale is None else like(scale, x_t) * x_t
-        output = self.network(seen.to(dtype), time, **(cond or {}))
+        try:
+            output = self.network(seen.to(dtype), time, **(cond or {}))
+        except (TypeError, IndexError):
+            checks.call(self.network, cond)
+            checks.labels(cond, self.classes, self.null_label)
+            raise
         # A copy when sampling: the next call of a network that is a CUDA graph writes where this one's output lies.
         output = output.to(x_t.dtype, copy=not torch.is_grad_enabled())
         fraction = None
         if self.variance.outputs == 2:
             output, raw = output.chunk(2, 1)
             fraction = (raw + 1) / 2
+        if output.shape != x_t.shape:
+            twice = ': twice the channels are for variance="learned_range"' if output.numel() == 2 * x_t.numel() else ""
+            raise FromNoiseError(f"network gives {list(output.shape)} for x_t of {list(x_t.shape)}, which must be one "
+                                 f"shape{twice}")  # fmt: skip
         return Prediction(x_t, t, output, self.parameterization, self.schedule, fraction)
 
     def weights(self) -> dict[str, nn.Parameter]:
@@ -162,8 +223,13 @@ class Denoiser(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the network is."""
+        return self._device or torch.device("cpu")
+
+    @property
+    def _device(self) -> torch.device | None:
+        """None for a network without parameters, which is everywhere."""
         first: Any = next(self.network.parameters(), None)
-        return first.device if first is not None else torch.device("cpu")
+        return first.device if first is not None else None
 
 
 # The constructor's arguments have the functions' names, which is what a caller should read.

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise import rng, samplers
-from fromnoise.denoise import Cond, Denoiser
+from fromnoise import checks, rng, samplers
+from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.flow import solve
 from fromnoise.gaussian import Level, diffuse, like, step
@@ -21,7 +21,7 @@ from fromnoise.schedules.base import Chain
 
 
 def encode(
-    denoiser: Denoiser, x0: Tensor, cond: Cond | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
+    denoiser: Denoiser, x0: Tensor, cond: Given | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> Tensor:
     """x_0 -> x_T along the probability-flow ODE: the latent from which `decode` leads back.
 
@@ -37,13 +37,15 @@ def encode(
         FromNoiseError: torchdiffeq is not installed.
     """
     low, high = _ends(denoiser)
+    checks.state("x0", x0, denoiser.image_shape)
+    given = denoiser.placed(denoiser.given(cond, len(x0)))
     x = denoiser.encoded(x0)
     with denoiser.evaluating():
-        return solve(denoiser, like(low.alpha, x) * x, low, high, denoiser.placed(cond), rtol=rtol, atol=atol)
+        return solve(denoiser, like(low.alpha, x) * x, low, high, given, rtol=rtol, atol=atol)
 
 
 def decode(
-    denoiser: Denoiser, latent: Tensor, cond: Cond | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
+    denoiser: Denoiser, latent: Tensor, cond: Given | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> Tensor:
     """x_T -> x_0 along the probability-flow ODE, ending on x0hat at the cleanest row: the way back from `encode`.
 
@@ -59,10 +61,12 @@ def decode(
         FromNoiseError: torchdiffeq is not installed.
     """
     low, high = _ends(denoiser)
+    checks.state("latent", latent, denoiser.shape)
+    given = denoiser.placed(denoiser.given(cond, len(latent)))
     x = latent.to(denoiser.device, denoiser.state_dtype)
     with denoiser.evaluating(), torch.no_grad():
-        x = solve(denoiser, x, high, low, denoiser.placed(cond), rtol=rtol, atol=atol)
-        return denoiser.decoded(denoiser(x, low, denoiser.placed(cond)).x0)
+        x = solve(denoiser, x, high, low, given, rtol=rtol, atol=atol)
+        return denoiser.decoded(denoiser(x, low, given).x0)
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
@@ -82,7 +86,7 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     return left.to(a).view(shape) * a + right.to(a).view(shape) * b
 
 
-def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Cond | None = None) -> Tensor:
+def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Given | None = None) -> Tensor:
     """x_0 = decode(slerp(encode(a), encode(b), s)) for n even s from 0 to 1: from one image to another, [n, ...].
 
     Source: DDIM, section 5.3 and appendix D.5.
@@ -96,10 +100,11 @@ def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Cond
     Raises:
         FromNoiseError: n below 2, shapes that differ, or torchdiffeq is not installed.
     """
-    if n < 2:
-        raise FromNoiseError(f"an interpolation has at least 2 images, got {n}")
+    n = checks.whole("n", n, 2)
+    checks.floats(a=a, b=b)
     if a.shape != b.shape:
         raise FromNoiseError(f"two images of one shape are needed, got {tuple(a.shape)} and {tuple(b.shape)}")
+    cond = denoiser.given(cond, 2)
     latents = encode(denoiser, torch.stack([a, b]), cond)
     share = torch.linspace(0, 1, n, dtype=torch.float64)
     nearer = {k: v[(share > 0.5).long().to(v.device)] for k, v in cond.items()} if cond else None
@@ -114,7 +119,7 @@ def image_to_image(
     sampler: Sampler | str = "ancestral",
     steps: int | None = None,
     seed: int = 0,
-    cond: Cond | None = None,
+    cond: Given | None = None,
     *,
     spacing: str | None = None,
     batch_size: int = 64,
@@ -137,8 +142,13 @@ def image_to_image(
     if not 0 < strength <= 1:
         raise FromNoiseError(f"strength must lie in (0, 1], got {strength}")
     sampler = samplers.build(sampler) if isinstance(sampler, str) else sampler
+    checks.instance("sampler", sampler, Sampler, "samplers.DDIM(), or one of samplers.names()")
+    checks.objects(spacing=spacing)
+    checks.state("x0", x0, denoiser.image_shape)
     sampler.check(denoiser)
-    steps = min(50, denoiser.schedule.chain.steps) if steps is None else steps
+    seed, batch_size = checks.whole("seed", seed), checks.whole("batch_size", batch_size, 1)
+    steps = min(50, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)
+    cond = denoiser.given(cond, len(x0))
     whole = denoiser.schedule.steps(steps, spacing or sampler.default_spacing)
     chain = Chain(whole.levels[whole.steps - max(1, round(strength * whole.steps)) :])
     done = []
@@ -223,6 +233,7 @@ class Upscale(Wrapper):
 
     def __init__(self, denoiser: Denoiser, small: Tensor):
         super().__init__(denoiser)
+        checks.floats(small=small)
         shape = denoiser.shape
         if denoiser.codec is not None:
             raise FromNoiseError("a small image says something of pixels, and this is a model of latents")

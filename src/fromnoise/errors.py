@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 
-class FromNoiseError(Exception):
+class FromNoiseError(ValueError):
     """What was asked for cannot be done; the message is one line for the person who asked. Exit status 2."""
 
     exit_code = 2

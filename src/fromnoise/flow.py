@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise.denoise import Cond, Denoiser
+from fromnoise import checks
+from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.parameterize import Prediction
@@ -84,9 +85,9 @@ def integrate(slope: Callable[[Tensor, Any], Any], start: Any, times: Tensor, rt
 def solve(
     denoiser: Denoiser,
     x: Tensor,
-    t: Level,
-    s: Level,
-    cond: Cond | None = None,
+    t: Level | float,
+    s: Level | float,
+    cond: Given | None = None,
     *,
     rtol: float = 1e-5,
     atol: float = 1e-5,
@@ -99,14 +100,16 @@ def solve(
     Args:
         denoiser: the model.
         x: state at t, [B, ...].
-        t, s: scalar levels, neither of them clean.
+        t, s: scalar levels or times, neither of them clean.
         cond: conditions, each [B, ...].
         rtol, atol: tolerances of a step, of the whole batch.
 
     Raises:
-        FromNoiseError: torchdiffeq is not installed.
+        FromNoiseError: torchdiffeq is not installed, or x is no state of the model.
     """
-
+    t, s = denoiser.level(t), denoiser.level(s)
+    checks.state("x", x, denoiser.shape)
+    cond = denoiser.given(cond, len(x))
     if bool(t.log_snr == s.log_snr):
         return x
 

@@ -18,6 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fromnoise import checks
+from fromnoise.errors import FromNoiseError
+
 
 @dataclass(frozen=True)
 class Level:
@@ -54,6 +57,19 @@ class Level:
     def expand(self, n: int) -> "Level":
         """The same level for each of n examples: [n]."""
         return Level(self.time.expand(n), self.alpha.expand(n), self.sigma.expand(n))
+
+
+def check_levels(**levels: Level) -> None:
+    """That every argument is a Level, and not a time, which only a schedule can interpret.
+
+    Raises:
+        FromNoiseError: one is not.
+    """
+    for name, level in levels.items():
+        if not isinstance(level, Level):
+            number = isinstance(level, int | float)
+            got = "" if number else f", got {checks.shown(level)}"
+            raise FromNoiseError(f"{name} must be a Level: schedule.level({level if number else name}){got}")
 
 
 def _log_snr(t: Level) -> Tensor:
@@ -136,10 +152,11 @@ def step(t: Level, s: Level) -> Step:
     2.46-2.67 and 2.68; Friedman eq. 24-25 and 28-30 (a_t, b_t and kappa_t^2, corrected); Weng eq. 18-19.
 
     Raises:
-        ValueError: s is not cleaner than t.
+        FromNoiseError: s is not cleaner than t, or one of them is no Level.
     """
+    check_levels(t=t, s=s)
     if not bool((s.log_snr > t.log_snr).all()):
-        raise ValueError("a step needs s < t: the first level must be the noisier one")
+        raise FromNoiseError("a step needs s < t: the first level must be the noisier one")
     a = t.alpha / s.alpha
     share = -torch.expm1(t.log_snr - s.log_snr)  # b / sigma_t^2, exactly 1 at s = 0
     keep = (s.sigma / t.sigma) ** 2
@@ -148,6 +165,8 @@ def step(t: Level, s: Level) -> Step:
 
 def marginal(x0: Tensor, t: Level) -> Gaussian:
     """q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I) (Sedykh eq. 2.10; Friedman eq. 10; Weng eq. 8)."""
+    check_levels(t=t)
+    checks.floats(x0=x0)
     return Gaussian(like(t.alpha, x0) * x0, like(2 * torch.log(t.sigma), x0))
 
 
@@ -157,6 +176,7 @@ def forward(x_s: Tensor, s: Level, t: Level) -> Gaussian:
     Source: Sedykh eq. 2.2-2.5; Friedman eq. 2, 8 and 14; Weng eq. 2 and 4; Notes eq. 1 and 8.
     """
     k = step(t, s)
+    checks.floats(x_s=x_s)
     return Gaussian(like(k.a, x_s) * x_s, like(torch.log(k.b), x_s))
 
 
@@ -167,6 +187,7 @@ def posterior(x0: Tensor, x_t: Tensor, t: Level, s: Level) -> Gaussian:
     Weng eq. 16-17 and 19.
     """
     k = step(t, s)
+    checks.floats(x0=x0, x_t=x_t)
     return Gaussian(like(k.from_x_t, x_t) * x_t + like(k.from_x0, x_t) * x0, like(torch.log(k.variance), x_t))
 
 
@@ -203,6 +224,8 @@ def diffuse(x0: Tensor, noise: Tensor, t: Level) -> Tensor:
 
     Source: Sedykh eq. 2.9; Friedman eq. 9; Weng eq. 7, 20 and 29; Notes eq. 2 and 9; Shorts eq. 1 (without the axes).
     """
+    check_levels(t=t)
+    checks.floats(x0=x0, noise=noise)
     return like(t.alpha, x0) * x0 + like(t.sigma, x0) * noise
 
 

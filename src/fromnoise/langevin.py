@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 
 Score = Callable[[Tensor], Tensor]
@@ -56,11 +57,11 @@ def annealed(
             twice the written step.
 
     Raises:
-        ValueError: the noise does not fall from level to level.
+        FromNoiseError: the noise does not fall from level to level.
     """
     sigmas = torch.stack([level.sigma for level in levels])
     if not bool((sigmas[1:] < sigmas[:-1]).all()):
-        raise ValueError("annealed Langevin dynamics needs levels whose sigma falls")
+        raise FromNoiseError("annealed Langevin dynamics needs levels whose sigma falls")
     factor = {"written": 1.0, "code": 2.0}[convention]
     for level in levels:
         size = factor * step * (level.sigma / sigmas[-1]).item() ** 2

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.parameterize import X0, Prediction
 from fromnoise.schedules.base import Schedule
@@ -36,7 +37,7 @@ class GaussianMixture:
         covariances = torch.as_tensor(covariances, dtype=torch.float64)
         k, d = self.means.shape
         if weights.shape != (k,) or covariances.shape != (k, d, d):
-            raise ValueError(f"weights [K], means [K, D], covariances [K, D, D]; got K = {k}, D = {d}, "
+            raise FromNoiseError(f"weights [K], means [K, D], covariances [K, D, D]; got K = {k}, D = {d}, "
                              f"{tuple(weights.shape)}, {tuple(covariances.shape)}")  # fmt: skip
         self.log_weights = torch.log(weights / weights.sum())
         self.covariances = covariances
@@ -197,6 +198,11 @@ class _ConditionalOracle(_Oracle):
         self.parts = [*parts, whole]  # label -1 is the last
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
-        label = cond["label"] if cond else torch.full((len(x_t),), -1)
+        label = cond["label"] if cond and "label" in cond else torch.full((len(x_t),), -1)
+        if cond and set(cond) != {"label"}:
+            raise FromNoiseError(f"cond has {', '.join(map(repr, cond))}, and this denoiser takes label")
+        if bool(((label < -1) | (label >= len(self.parts) - 1)).any()):
+            raise FromNoiseError(f"cond['label'] must lie in 0..{len(self.parts) - 2}, or be -1 for none, got "
+                                 f"{label.tolist()[:8]}")  # fmt: skip
         every = torch.stack([part.moments(x_t, t)[0] for part in self.parts])
         return Prediction(x_t, t, every[label, torch.arange(len(x_t))].to(x_t), X0(), self.schedule)

@@ -12,17 +12,18 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fromnoise.errors import FromNoiseError, nearest, unknown
 
 _OPTIONS = "_registered_options"
+_Class = TypeVar("_Class", bound=type)
 
 
-def register(name: str) -> Callable[[type], type]:
+def register(name: str) -> Callable[[_Class], _Class]:
     """Give a class its public name and remember the arguments that each object is made with."""
 
-    def mark(cls: type) -> type:
+    def mark(cls: _Class) -> _Class:
         signature = inspect.signature(cls)
         original = cls.__init__
 
@@ -101,6 +102,8 @@ class Registry:
         checked = {k: _checked(f"{self.kind}.{k}", v, allowed[k].annotation) for k, v in options.items()}
         try:
             return cls(**checked)
+        except FromNoiseError as error:
+            raise FromNoiseError(f"{self.kind} {name}: {error}") from None
         except (ValueError, ArithmeticError, RuntimeError, LookupError) as error:
             raise FromNoiseError(f"{self.kind} {name} cannot be made of {_words(checked)}: {error}") from None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fromnoise.errors import unknown
+from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.gaussian import Gaussian, Level, Step, like, step
 from fromnoise.parameterize import Prediction
 from fromnoise.schedules.base import Chain
@@ -70,7 +70,7 @@ class LearnedRange(Variance):
 
     def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:
         if p.variance is None:
-            raise ValueError("this prediction has no learned variance")
+            raise FromNoiseError("this prediction has no learned variance")
         low, high = like(small, p.x_t), like(torch.log(k.b), p.x_t)
         return low + p.variance * (high - low)
 

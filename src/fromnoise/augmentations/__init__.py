@@ -1,8 +1,16 @@
 """What is done to the small image that a super-resolution model is told, so that it trusts it less."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
 registry = Registry(__name__, "augmentation", shared=("base", "low_res"))
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, Augmentation="base")
+if TYPE_CHECKING:
+    from fromnoise.augmentations.base import Augmentation as Augmentation
+    from fromnoise.augmentations.blur import Blur as Blur
+    from fromnoise.augmentations.noise import Noise as Noise
+    from fromnoise.augmentations.none import NoAugmentation as NoAugmentation
+else:
+    __getattr__, __dir__ = lazy_registry(registry, Augmentation="base")

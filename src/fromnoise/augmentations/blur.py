@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fromnoise.augmentations.base import Augmentation
+from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 
 _REACH = 3  # pixels to each side: three deviations of the widest blur
@@ -22,12 +23,12 @@ class Blur(Augmentation):
         low, high: the range of s in training, 0 < low <= high <= 1.
 
     Raises:
-        ValueError: a value out of range.
+        FromNoiseError: a value out of range.
     """
 
     def __init__(self, share: float = 0.5, low: float = 0.4, high: float = 0.6):
         if not (0 < share <= 1 and 0 < low <= high <= 1):
-            raise ValueError(f"0 < share <= 1 and 0 < low <= high <= 1, got {share}, {low} and {high}")
+            raise FromNoiseError(f"0 < share <= 1 and 0 < low <= high <= 1, got {share}, {low} and {high}")
         self.share, self.low, self.high = share, low, high
         self.most = high
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from fromnoise.augmentations.base import Augmentation
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import like
 from fromnoise.registry import register
 
@@ -20,14 +21,14 @@ class Noise(Augmentation):
         most: the largest strength in training, in (0, 1]; all up to it are equally likely.
 
     Raises:
-        ValueError: `most` out of range.
+        FromNoiseError: `most` out of range.
     """
 
     is_noise: ClassVar[bool] = True
 
     def __init__(self, most: float = 0.5):
         if not 0 < most <= 1:
-            raise ValueError(f"most must lie in (0, 1], got {most}")
+            raise FromNoiseError(f"most must lie in (0, 1], got {most}")
         self.most = most
 
     def strength(self, u: Tensor) -> Tensor:

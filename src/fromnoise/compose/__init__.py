@@ -1,7 +1,16 @@
 """Models made of models: latents and cascades."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_attributes
 
-__getattr__, __dir__ = lazy_attributes(
-    __name__, Autoencoded="autoencoded", PCA="latent", Scaled="latent", Stage="cascade", cascade="cascade:*"
-)
+if TYPE_CHECKING:
+    from fromnoise.compose import cascade as cascade
+    from fromnoise.compose.autoencoded import Autoencoded as Autoencoded
+    from fromnoise.compose.cascade import Stage as Stage
+    from fromnoise.compose.latent import PCA as PCA
+    from fromnoise.compose.latent import Scaled as Scaled
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__, Autoencoded="autoencoded", PCA="latent", Scaled="latent", Stage="cascade", cascade="cascade:*"
+    )

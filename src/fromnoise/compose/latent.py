@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.denoise import Codec
+from fromnoise.errors import FromNoiseError
 
 
 class Scaled(Codec):
@@ -45,7 +46,7 @@ class PCA(Codec):
     def __init__(self, sample: Tensor, k: int):
         flat = sample.flatten(1).double()
         if not 1 <= k <= flat.shape[1]:
-            raise ValueError(f"k must lie between 1 and {flat.shape[1]}, got {k}")
+            raise FromNoiseError(f"k must lie between 1 and {flat.shape[1]}, got {k}")
         self.shape, self.mean = sample.shape[1:], flat.mean(0)
         self.eigenvalues, vectors = torch.linalg.eigh(torch.cov(flat.T, correction=0).reshape(len(self.mean), -1))
         self.basis = vectors[:, -k:]

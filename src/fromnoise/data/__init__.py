@@ -1,5 +1,7 @@
 """Images to learn from: named data sets and folders, as uint8 in memory or streamed from disk."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
@@ -9,6 +11,24 @@ registry = Registry(
     shared=("examples", "images", "config", "loading", "hashing", "folder", "latents", "feed", "npz"),
 )
 names, get = registry.names, registry.get
-__getattr__, __dir__ = lazy_registry(
-    registry, Examples="examples", Images="images", DataConfig="config", Feed="feed", load="loading", Folder="folder"
-)
+if TYPE_CHECKING:
+    from fromnoise.data.cifar10 import CIFAR10 as CIFAR10
+    from fromnoise.data.config import DataConfig as DataConfig
+    from fromnoise.data.digits import Digits as Digits
+    from fromnoise.data.examples import Examples as Examples
+    from fromnoise.data.fashion_mnist import FashionMNIST as FashionMNIST
+    from fromnoise.data.feed import Feed as Feed
+    from fromnoise.data.folder import Folder as Folder
+    from fromnoise.data.images import Images as Images
+    from fromnoise.data.loading import load as load
+    from fromnoise.data.mnist import MNIST as MNIST
+else:
+    __getattr__, __dir__ = lazy_registry(
+        registry,
+        Examples="examples",
+        Images="images",
+        DataConfig="config",
+        Feed="feed",
+        load="loading",
+        Folder="folder",
+    )

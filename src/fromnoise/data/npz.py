@@ -22,6 +22,8 @@ def load_npz(path: Path) -> InMemory:
             if name is None:
                 raise FromNoiseError(f"{path}: holds no array")
             array = file[name]
+    except FromNoiseError:
+        raise
     except FileNotFoundError:
         raise FromNoiseError(f"{path}: no such file") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:

@@ -1,8 +1,18 @@
 """Feature extractors: what images are turned into before sets of them are compared."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
 registry = Registry(__name__, "feature extractor", shared=("base",))
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, Extractor="base", Features="base")
+if TYPE_CHECKING:
+    from fromnoise.features.base import Extractor as Extractor
+    from fromnoise.features.base import Features as Features
+    from fromnoise.features.clip import ClipImage as ClipImage
+    from fromnoise.features.digits import Digits as Digits
+    from fromnoise.features.dinov2 import DinoV2 as DinoV2
+    from fromnoise.features.inception import Inception as Inception
+else:
+    __getattr__, __dir__ = lazy_registry(registry, Extractor="base", Features="base")

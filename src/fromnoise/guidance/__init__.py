@@ -1,16 +1,29 @@
 """Denoisers that wrap a denoiser, with the same signature."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_attributes
 
-__getattr__, __dir__ = lazy_attributes(
-    __name__,
-    Auto="auto",
-    Classifier="classifier",
-    ClassifierFree="classifier_free",
-    Clip="clip",
-    NoisyClassifier="noisy_classifier",
-    WithVariance="with_variance",
-    Steering="steering",
-    Wrapper="base",
-    steer="steering",
-)
+if TYPE_CHECKING:
+    from fromnoise.guidance.auto import Auto as Auto
+    from fromnoise.guidance.base import Wrapper as Wrapper
+    from fromnoise.guidance.classifier import Classifier as Classifier
+    from fromnoise.guidance.classifier_free import ClassifierFree as ClassifierFree
+    from fromnoise.guidance.clip import Clip as Clip
+    from fromnoise.guidance.noisy_classifier import NoisyClassifier as NoisyClassifier
+    from fromnoise.guidance.steering import Steering as Steering
+    from fromnoise.guidance.steering import steer as steer
+    from fromnoise.guidance.with_variance import WithVariance as WithVariance
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__,
+        Auto="auto",
+        Classifier="classifier",
+        ClassifierFree="classifier_free",
+        Clip="clip",
+        NoisyClassifier="noisy_classifier",
+        WithVariance="with_variance",
+        Steering="steering",
+        Wrapper="base",
+        steer="steering",
+    )

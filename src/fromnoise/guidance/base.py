@@ -1,5 +1,6 @@
 """What every wrapper shares: everything but `forward` is the wrapped denoiser's."""
 
+from fromnoise import checks
 from fromnoise.denoise import Denoiser
 
 
@@ -7,6 +8,7 @@ class Wrapper(Denoiser):
     """A Denoiser around a Denoiser: subclasses override `forward` and change the prediction."""
 
     def __init__(self, denoiser: Denoiser):
+        checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
         super().__init__(
             denoiser.network,
             denoiser.schedule,

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fromnoise import rng
-from fromnoise.denoise import Cond, Denoiser
+from fromnoise import checks, rng
+from fromnoise.denoise import Denoiser, Given
 from fromnoise.flow import angle, integrate, level_at, scale, velocity
 from fromnoise.gaussian import Level, like
 
@@ -60,8 +60,8 @@ def ode(
     denoiser: Denoiser,
     x0: Tensor,
     *,
-    start: Level | None = None,
-    cond: Cond | None = None,
+    start: Level | float | None = None,
+    cond: Given | None = None,
     divergence: Literal["hutchinson", "exact"] = "hutchinson",
     probes: int = 1,
     dequantise: Literal["none", "uniform", "variational"] = "none",
@@ -81,7 +81,7 @@ def ode(
         x0: data, [B, ...].
         start: at which level the data are taken to lie; None is the schedule's cleanest row, since a network knows
             nothing of cleaner ones.
-        cond: conditions, each [B, ...].
+        cond: conditions, each [B, ...], or a number for all.
         divergence: "hutchinson" for images, "exact" for few dimensions.
         probes: random vectors of Hutchinson's estimate.
         dequantise: fill the bins of 8-bit data with noise u, which makes `total` a bound on discrete data, and take
@@ -93,9 +93,13 @@ def ode(
         rtol, atol: tolerances of the solver, of the whole batch.
 
     Raises:
-        FromNoiseError: torchdiffeq is not installed.
+        FromNoiseError: torchdiffeq is not installed, or data that are no states of the model.
     """
-    begin, end = start or denoiser.schedule.chain[-2], denoiser.schedule.chain[0]
+    checks.instance("denoiser", denoiser, Denoiser)
+    checks.state("x0", x0, denoiser.shape)
+    seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
+    begin = denoiser.schedule.chain[-2] if start is None else denoiser.level(start)
+    end = denoiser.schedule.chain[0]
     shape, n = tuple(x0.shape[1:]), len(x0)
     size = math.prod(shape)
     indices = range(first, first + n)
@@ -107,7 +111,7 @@ def ode(
         stretch = size * torch.log(begin.alpha)
     drawn = (rng.normal(seed, indices, size + k, shape, rng.Stream.LIKELIHOOD) for k in range(probes))
     signs = [e.sign().to(x) for e in drawn]
-    calls, cond = 0, denoiser.placed(cond)
+    calls, placed = 0, denoiser.placed(denoiser.given(cond, n))
 
     def slope(phi: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         nonlocal calls
@@ -115,7 +119,7 @@ def ode(
         level = level_at(denoiser, phi, (begin, end))
         with torch.enable_grad():
             u = state[0].detach().requires_grad_()
-            speed = velocity(denoiser(like(scale(level), u) * u, level, cond), phi)
+            speed = velocity(denoiser(like(scale(level), u) * u, level, placed), phi)
             trace = _exact(speed, u) if divergence == "exact" else _estimate(speed, u, signs)
         return speed.detach(), trace.detach()
 

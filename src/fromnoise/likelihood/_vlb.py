@@ -15,9 +15,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fromnoise import rng
+from fromnoise import checks, rng
 from fromnoise.bound import prior_kl, step_terms
-from fromnoise.denoise import Cond, Denoiser
+from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.gaussian import Gaussian, diffuse
 from fromnoise.schedules.base import Chain
@@ -53,7 +53,7 @@ def vlb(
     x0: Tensor,
     *,
     chain: Chain | None = None,
-    cond: Cond | None = None,
+    cond: Given | None = None,
     seed: int = 0,
     first: int = 0,
     decoder: Literal["exact", "tanh"] = "exact",
@@ -70,28 +70,32 @@ def vlb(
         denoiser: the model; put into evaluation mode for the time of the call.
         x0: 8-bit data as x / 127.5 - 1, [B, ...].
         chain: which steps; None means every one of the schedule's.
-        cond: conditions, each [B, ...].
+        cond: conditions, each [B, ...], or a number for all.
         seed: of the noise.
         first: number of the first example.
         decoder: "exact" normal distribution, or the reference code's "tanh" approximation of it.
         callback: called after every step.
 
     Raises:
-        FromNoiseError: data that are not 8-bit values, for which the decoder's bins mean nothing.
+        FromNoiseError: data that are no states of the model, or not 8-bit values, for which the decoder's bins mean
+            nothing.
     """
     if decoder not in DECODERS:
         raise unknown("decoder", decoder, DECODERS)
+    checks.instance("denoiser", denoiser, Denoiser)
+    checks.state("x0", x0, denoiser.shape)
+    seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
     _check_8_bit(x0)
     chain = chain or denoiser.schedule.chain
     x0 = x0.to(denoiser.device, denoiser.state_dtype)
     bits = 1 / (x0[0].numel() * math.log(2))
     terms = []
-    cond = denoiser.placed(cond)
+    placed = denoiser.placed(denoiser.given(cond, len(x0)))
     with denoiser.evaluating():
         for i, (t, s) in enumerate(chain.pairs()):
             indices = range(first, first + len(x0))
             eps = rng.normal(seed, indices, i, tuple(x0.shape[1:]), rng.Stream.LIKELIHOOD, x0.dtype).to(x0.device)
-            p = denoiser(diffuse(x0, eps, t), t, cond)
+            p = denoiser(diffuse(x0, eps, t), t, placed)
             terms.append(
                 bits * step_terms(denoiser, p, x0, t.expand(len(x0)), s.expand(len(x0)), chain, DECODERS[decoder])
             )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.metrics._splits import Splits
 from fromnoise.metrics.base import Metric
 from fromnoise.metrics.figures import Summary
@@ -35,10 +36,10 @@ def score(probabilities: Tensor, splits: int = 10) -> tuple[Tensor, Tensor]:
         splits: parts, dealt at random, that are scored one by one, as published figures are; at most N.
 
     Raises:
-        ValueError: fewer samples than parts.
+        FromNoiseError: fewer samples than parts.
     """
     if len(probabilities) < splits:
-        raise ValueError(f"{splits} splits need as many samples, got {len(probabilities)}")
+        raise FromNoiseError(f"{splits} splits need as many samples, got {len(probabilities)}")
     sums = Splits(len(probabilities), probabilities.shape[1], splits)
     sums.add(0, probabilities)
     every = sums.scores()

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.nn.encoder import Parts, Resample, UNetEncoder
 from fromnoise.nn.layers import init_identity
 from fromnoise.nn.norm import GroupNormSiLU
@@ -21,7 +22,7 @@ class AttentionPool(nn.Module):
     def __init__(self, channels: int, heads: int, outputs: int):
         super().__init__()
         if channels % heads:
-            raise ValueError(f"{channels} channels do not divide into {heads} heads")
+            raise FromNoiseError(f"{channels} channels do not divide into {heads} heads")
         self.heads = heads
         self.query, self.pair = nn.Linear(channels, channels), nn.Linear(channels, 2 * channels)
         self.out = nn.Linear(channels, outputs)

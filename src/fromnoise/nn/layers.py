@@ -157,7 +157,7 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, heads: int, groups: int, eps: float):
         super().__init__()
         if channels % heads:
-            raise ValueError(f"{channels} channels do not divide into {heads} heads")
+            raise FromNoiseError(f"{channels} channels do not divide into {heads} heads")
         self.heads = heads
         self.norm = GroupNormSiLU(groups, channels, eps, silu=False)
         self.qkv = nn.Linear(channels, 3 * channels)

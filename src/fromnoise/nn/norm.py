@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.nn.twice import PLAIN
 
 
@@ -25,7 +26,7 @@ class GroupNormSiLU(nn.Module):
     def __init__(self, groups: int, channels: int, eps: float = 1e-6, silu: bool = True):
         super().__init__()
         if channels % groups:
-            raise ValueError(f"{channels} channels do not divide into {groups} groups")
+            raise FromNoiseError(f"{channels} channels do not divide into {groups} groups")
         self.groups, self.eps, self.silu = groups, eps, silu
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))

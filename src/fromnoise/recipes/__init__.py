@@ -1,5 +1,7 @@
 """Recipes: complete configurations, one file for each, from which runs start."""
 
+from typing import TYPE_CHECKING
+
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,19 @@ from fromnoise.registry import Registry
 
 registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder", "files"))
 names = registry.names
-__getattr__, __dir__ = lazy_attributes(
-    __name__,
-    AutoencoderRecipe="autoencoder",
-    ClassifierConfig="classifier",
-    Recipe="diffusion",
-    RunConfig="config",
-)
+if TYPE_CHECKING:
+    from fromnoise.recipes.autoencoder import AutoencoderRecipe as AutoencoderRecipe
+    from fromnoise.recipes.classifier import ClassifierConfig as ClassifierConfig
+    from fromnoise.recipes.config import RunConfig as RunConfig
+    from fromnoise.recipes.diffusion import Recipe as Recipe
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__,
+        AutoencoderRecipe="autoencoder",
+        ClassifierConfig="classifier",
+        Recipe="diffusion",
+        RunConfig="config",
+    )
 
 
 def load(name: str | Path) -> Any:

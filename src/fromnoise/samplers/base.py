@@ -1,7 +1,7 @@
 """What a sampler is, and the one loop that runs them all."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fromnoise import rng, samplers
-from fromnoise.denoise import Cond, Denoiser
+from fromnoise import checks, rng, samplers
+from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.progress import Bar
@@ -93,7 +93,7 @@ def sample(
     sampler: Sampler | str | None = None,
     steps: int | None = None,
     seed: int = 0,
-    cond: Cond | None = None,
+    cond: Given | None = None,
     callback: Callable[[Moment], None] | None = None,
     *,
     spacing: str | None = None,
@@ -117,7 +117,8 @@ def sample(
         steps: of the sampler, at most the length of a discrete chain; unless given 20 of UniPC, and 50 of a sampler
             that was named, or the whole chain where that is shorter.
         seed: any integer.
-        cond: conditions, each [N, ...]; unless given, a model of K classes draws them in turn, i mod K.
+        cond: conditions, each [N, ...], or a number for all N; a model of K classes draws them in turn where
+            none are given, i mod K.
         callback: called after every step of every batch.
         spacing: which levels: "uniform", "ddim" or "quadratic" in time, "log-snr" or "karras" in noise; the sampler's
             usual one unless given.
@@ -131,19 +132,20 @@ def sample(
         are decoded.
 
     Raises:
-        FromNoiseError: unknown sampler or spacing, `steps` out of range, or a model that lacks what the sampler needs,
-            before any network call; or a state that is not finite, with the step that made it so.
+        FromNoiseError: unknown sampler or spacing, `steps` out of range, an argument of the wrong kind, or a model that
+            lacks what the sampler needs, before any network call; or a state that is not finite, with the step that
+            made it so.
     """
+    checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
     length = 50 if sampler else FEW
     sampler = samplers.build(sampler or DEFAULT) if sampler is None or isinstance(sampler, str) else sampler
-    if isinstance(n_or_shape, int):
-        if denoiser.shape is None:
-            raise FromNoiseError("this denoiser has no shape of its own: ask for the whole shape (n, ...)")
-        n_or_shape = (n_or_shape, *denoiser.shape)
-    n, *shape = n_or_shape
-    if n < 1 or batch_size < 1:
-        raise FromNoiseError(f"the number of samples and the batch size must be at least 1, got {n} and {batch_size}")
-    steps = min(length, denoiser.schedule.chain.steps) if steps is None else steps
+    checks.instance("sampler", sampler, Sampler, "samplers.DDIM(), or one of samplers.names()")
+    checks.objects(spacing=spacing)
+    n, *shape = _whole_shape(denoiser, n_or_shape)
+    seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
+    batch_size = checks.whole("batch_size", batch_size, 1)
+    steps = min(length, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)
+    cond = denoiser.given(cond, n)
     chain = denoiser.schedule.steps(steps, spacing or sampler.default_spacing)
     chain = chain if until is None else chain.until(denoiser.schedule.at(until))
     sampler.check(denoiser)
@@ -179,6 +181,18 @@ def sample(
             x = walk(denoiser, x, chain, sampler, noise, part, each)
             done.append(x if until is not None else denoiser.decoded(x))
     return torch.cat(done)
+
+
+def _whole_shape(denoiser: Denoiser, n_or_shape: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(n_or_shape, Sequence) and not isinstance(n_or_shape, str) and n_or_shape:
+        shape = tuple(checks.whole("n_or_shape", side, 1) for side in n_or_shape)
+        if denoiser.shape is not None:
+            checks.fits("n_or_shape", shape, denoiser.shape)
+        return shape
+    n = checks.whole("n_or_shape", n_or_shape, 1)
+    if denoiser.shape is None:
+        raise FromNoiseError("this denoiser has no shape of its own: ask for the whole shape (n, ...)")
+    return (n, *denoiser.shape)
 
 
 def walk(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level, step
 from fromnoise.schedules import spacing as spacings
 
@@ -22,7 +23,7 @@ class Schedule(ABC):
         """The level at time t, fractional or not, scalar or [B].
 
         Raises:
-            ValueError: t outside the schedule's range.
+            FromNoiseError: t outside the schedule's range.
         """
 
     @abstractmethod
@@ -75,7 +76,7 @@ class Discrete(Schedule):
         self.T = len(self.alpha) - 1
         snr = self.log_snr
         if self.T < 1 or not bool((snr[1:] < snr[:-1]).all()):
-            raise ValueError("the signal-to-noise ratio must fall strictly from row to row")
+            raise FromNoiseError("the signal-to-noise ratio must fall strictly from row to row")
 
     @cached_property
     def chain(self) -> "Chain":
@@ -102,7 +103,7 @@ class Discrete(Schedule):
     def level(self, t: float | Tensor) -> Level:
         time = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         if not bool(((time >= 0) & (time <= self.T)).all()):
-            raise ValueError(f"t must lie in [0, {self.T}], got {t}")
+            raise FromNoiseError(f"t must lie in [0, {self.T}], got {t}")
         row = time.floor().long().clamp_max(self.T)
         alpha, sigma = self.alpha[row], self.sigma[row]
         fraction = time - row
@@ -122,12 +123,12 @@ class Discrete(Schedule):
         """The inverse of `level`.
 
         Raises:
-            ValueError: a log-SNR below that of t = T, which the chain never reaches.
+            FromNoiseError: a log-SNR below that of t = T, which the chain never reaches.
         """
         wanted = torch.as_tensor(log_snr, dtype=torch.float64, device="cpu")
         lowest = self.log_snr[-1]
         if not bool((wanted >= lowest - 1e-9 * lowest.abs()).all()):
-            raise ValueError(f"the schedule's log-SNR ends at {lowest.item():.6g}, got {log_snr}")
+            raise FromNoiseError(f"the schedule's log-SNR ends at {lowest.item():.6g}, got {log_snr}")
         rising = self.log_snr[1:].flip(0)
         above = torch.searchsorted(rising, wanted.contiguous(), right=True)  # rows with log-SNR <= wanted
         row = (self.T - above).clamp_max(self.T - 1)  # wanted lies between row and row + 1
@@ -182,12 +183,12 @@ class Chain(Sequence[Level]):
         clean: whether the last must be sigma = 0; only a chain that was cut by `until` ends before.
 
     Raises:
-        ValueError: they do not descend strictly, or do not end clean.
+        FromNoiseError: they do not descend strictly, or do not end clean.
     """
 
     def __init__(self, levels: Level, clean: bool = True):
         if not bool((levels.log_snr[1:] > levels.log_snr[:-1]).all()) or (clean and not levels[-1].is_clean):
-            raise ValueError("a chain descends strictly and ends clean")
+            raise FromNoiseError("a chain descends strictly and ends clean")
         self.levels = levels
 
     def __len__(self) -> int:
@@ -211,11 +212,11 @@ class Chain(Sequence[Level]):
         """The levels above t, and t: what is walked to stop there.
 
         Raises:
-            ValueError: the chain starts below t.
+            FromNoiseError: the chain starts below t.
         """
         n = int((self.levels.log_snr < t.log_snr).sum())
         if n == 0:
-            raise ValueError("the chain starts below that level")
+            raise FromNoiseError("the chain starts below that level")
         above = self.levels[:n]
         joined = (
             torch.cat([a, b[None]]) for a, b in ((above.time, t.time), (above.alpha, t.alpha), (above.sigma, t.sigma))
@@ -226,7 +227,7 @@ class Chain(Sequence[Level]):
         """The next cleaner level of the chain for each t.
 
         Raises:
-            ValueError: t is not a level of the chain, or is its clean end.
+            FromNoiseError: t is not a level of the chain, or is its clean end.
         """
         return self._neighbour(t, 1)
 
@@ -234,7 +235,7 @@ class Chain(Sequence[Level]):
         """The next noisier level of the chain for each t.
 
         Raises:
-            ValueError: t is not a level of the chain, or is its noisiest.
+            FromNoiseError: t is not a level of the chain, or is its noisiest.
         """
         return self._neighbour(t, -1)
 
@@ -242,10 +243,10 @@ class Chain(Sequence[Level]):
         falling = self.levels.time
         index = torch.searchsorted(-falling, -t.time.contiguous()).clamp_max(self.steps)
         if not bool((falling[index] == t.time).all()):
-            raise ValueError("not a level of this chain")
+            raise FromNoiseError("not a level of this chain")
         index = index + offset
         if not bool(((index >= 0) & (index < len(self))).all()):
-            raise ValueError("the chain ends here")
+            raise FromNoiseError("the chain ends here")
         return self.levels[index]
 
     @cached_property

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import Discrete, centred
@@ -24,7 +25,7 @@ class GeneralChain(Discrete):
 
     def __init__(self, gamma: Sequence[float], sigma: Sequence[float]):
         if len(gamma) != len(sigma):
-            raise ValueError(f"gamma and sigma must have the same length, got {len(gamma)} and {len(sigma)}")
+            raise FromNoiseError(f"gamma and sigma must have the same length, got {len(gamma)} and {len(sigma)}")
         scale, variance, scales, variances = 1.0, 0.0, [], []
         for g, s in zip(gamma, sigma, strict=True):
             scale *= g

@@ -5,6 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from fromnoise import checks
 from fromnoise.gaussian import Level
 from fromnoise.schedules import spacing as spacings
 from fromnoise.schedules.base import Chain, Discrete
@@ -23,8 +24,7 @@ class Continuous(Discrete):
     first = 1.0
 
     def __init__(self, T: int):
-        if T < 1:
-            raise ValueError(f"T must be at least 1, got {T}")
+        T = checks.whole("T", T, 1)
         super().__init__(*self.path(torch.arange(1, T + 1, dtype=torch.float64, device="cpu"), T))
 
     @abstractmethod

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import centred
@@ -26,7 +27,9 @@ class EDM(Continuous):
 
     def __init__(self, T: int = 1000, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0):
         if not 0 < sigma_min < sigma_max or rho <= 0:
-            raise ValueError(f"0 < sigma_min < sigma_max and rho > 0 are needed, got {sigma_min}, {sigma_max}, {rho}")
+            raise FromNoiseError(
+                f"0 < sigma_min < sigma_max and rho > 0 are needed, got {sigma_min}, {sigma_max}, {rho}"
+            )
         self.rho, self._low, self._high = rho, sigma_min ** (1 / rho), sigma_max ** (1 / rho)
         super().__init__(T)
 

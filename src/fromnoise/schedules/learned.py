@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
 from fromnoise.schedules import spacing as spacings
@@ -31,7 +32,7 @@ class Learned(nn.Module, Schedule):
 
     def __init__(self, T: int = 1000, top: float = 13.3, bottom: float = -5.0, width: int = 1024):
         if T < 2 or top <= bottom or width < 1:
-            raise ValueError(
+            raise FromNoiseError(
                 f"T of at least 2, top above bottom and a width are needed, got {T}, {top}, {bottom}, {width}"
             )
         super().__init__()
@@ -63,7 +64,7 @@ class Learned(nn.Module, Schedule):
     def level(self, t: float | Tensor) -> Level:
         time = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         if not bool(((time >= 0) & (time <= self.T)).all()):
-            raise ValueError(f"t must lie in [0, {self.T}], got {t}")
+            raise FromNoiseError(f"t must lie in [0, {self.T}], got {t}")
         # Below the first row the SNR is SNR_1 / t, as in every chain; log of 0 must not reach the gradient.
         near = -torch.log(torch.where(time > 0, time, 1.0).clamp_max(1.0))
         snr = self.log_snr(time.clamp_min(1.0)) + near
@@ -79,12 +80,12 @@ class Learned(nn.Module, Schedule):
         """The inverse of `level`, by bisection; without a gradient.
 
         Raises:
-            ValueError: a log-SNR below that of t = T.
+            FromNoiseError: a log-SNR below that of t = T.
         """
         wanted = torch.as_tensor(log_snr, dtype=torch.float64, device="cpu")
         top, bottom = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu"))
         if not bool((wanted >= bottom - 1e-9 * bottom.abs()).all()):
-            raise ValueError(f"the schedule's log-SNR ends at {bottom.item():.6g}, got {log_snr}")
+            raise FromNoiseError(f"the schedule's log-SNR ends at {bottom.item():.6g}, got {log_snr}")
         low, high = torch.ones_like(wanted), torch.full_like(wanted, self.T)
         for _ in range(60):
             middle = (low + high) / 2

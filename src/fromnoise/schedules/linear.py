@@ -2,6 +2,7 @@
 
 import torch
 
+from fromnoise import checks
 from fromnoise.registry import register
 from fromnoise.schedules.base import Discrete
 
@@ -18,8 +19,7 @@ class Linear(Discrete):
     """
 
     def __init__(self, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
-        if T < 1:
-            raise ValueError(f"T must be at least 1, got {T}")
+        T = checks.whole("T", T, 1)
         # Built from both ends as numpy.linspace is, so that the float64 rows round as the reference's do.
         beta = beta_start + torch.arange(T, dtype=torch.float64, device="cpu") * (
             (beta_end - beta_start) / max(T - 1, 1)

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 from fromnoise.schedules.base import Discrete
 
@@ -24,7 +25,9 @@ class Sigmoid(Discrete):
 
     def __init__(self, T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999):
         if T < 1 or not start < end or tau <= 0:
-            raise ValueError(f"T must be at least 1, start below end and tau positive, got {T}, {start}, {end}, {tau}")
+            raise FromNoiseError(
+                f"T must be at least 1, start below end and tau positive, got {T}, {start}, {end}, {tau}"
+            )
         at = [(start + t / T * (end - start)) / tau for t in range(T + 1)]
         beta = [_difference(at[t], at[t - 1]) / _difference(at[T], at[t - 1]) for t in range(1, T + 1)]
         super().__init__(*self.betas(torch.tensor(beta, dtype=torch.float64, device="cpu").clamp_max(max_beta)))

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import centred
@@ -25,7 +26,7 @@ class VE(Continuous):
 
     def __init__(self, T: int = 1000, sigma_min: float = 0.02, sigma_max: float = 100.0):
         if not 0 < sigma_min < sigma_max:
-            raise ValueError(f"0 < sigma_min < sigma_max is needed, got {sigma_min} and {sigma_max}")
+            raise FromNoiseError(f"0 < sigma_min < sigma_max is needed, got {sigma_min} and {sigma_max}")
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
         super().__init__(T)
 

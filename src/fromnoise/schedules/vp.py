@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 from fromnoise.schedules.continuous import Continuous
 
@@ -23,7 +24,7 @@ class VP(Continuous):
 
     def __init__(self, T: int = 1000, beta_min: float = 0.1, beta_max: float = 20.0):
         if not 0 < beta_min <= beta_max:
-            raise ValueError(f"0 < beta_min <= beta_max is needed, got {beta_min} and {beta_max}")
+            raise FromNoiseError(f"0 < beta_min <= beta_max is needed, got {beta_min} and {beta_max}")
         self.beta_min, self.beta_max = beta_min, beta_max
         super().__init__(T)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fromnoise import schedules
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import Discrete
@@ -26,9 +27,9 @@ class ZeroTerminal(Discrete):
     def __init__(self, base: str | dict[str, Any] = "linear"):
         rows = schedules.build(base)
         if not isinstance(rows, Discrete) or rows.T < 2:
-            raise ValueError("the base must be a chain of at least two rows")
+            raise FromNoiseError("the base must be a chain of at least two rows")
         if not torch.allclose(rows.alpha**2 + rows.sigma**2, torch.ones_like(rows.alpha)):
-            raise ValueError("the base must be variance-preserving")
+            raise FromNoiseError("the base must be variance-preserving")
         alpha = rows.alpha[1:]
         # sigma_1 stays; below, 1 - alpha^2 would cancel only where alpha is that of the first rows.
         alpha = alpha[0] * (alpha - alpha[-1]) / (alpha[0] - alpha[-1])

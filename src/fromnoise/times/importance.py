@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import Schedule
@@ -26,7 +27,7 @@ class Importance(TimeSampling):
 
     def __init__(self, history: int = 10, uniform: float = 0.001):
         if history < 1 or not 0 <= uniform <= 1:
-            raise ValueError(f"history must be at least 1 and uniform in [0, 1], got {history} and {uniform}")
+            raise FromNoiseError(f"history must be at least 1 and uniform in [0, 1], got {history} and {uniform}")
         self.history, self.uniform = history, uniform
         self.losses, self.counts = torch.zeros(0, history, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
 

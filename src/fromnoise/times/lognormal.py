@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import Schedule
@@ -21,7 +22,7 @@ class LogNormal(TimeSampling):
 
     def __init__(self, mean: float = -1.2, std: float = 1.2):
         if std <= 0:
-            raise ValueError(f"std must be positive, got {std}")
+            raise FromNoiseError(f"std must be positive, got {std}")
         self.mean, self.std = mean, std
 
     def draw(self, u: Tensor, schedule: Schedule) -> tuple[Level, Tensor]:

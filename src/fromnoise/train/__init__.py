@@ -1,20 +1,37 @@
 """Training that survives: exact resume, atomic checkpoints, counted randomness."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_attributes
 
-__getattr__, __dir__ = lazy_attributes(
-    __name__,
-    Autoencoding="autoencode",
-    Classifying="classify",
-    Conditioning="conditions",
-    Diffusion="diffusion",
-    EMA="ema",
-    Fitted="fit",
-    Pair="autoencode",
-    Processes="distributed",
-    Task="task",
-    TrainConfig="config",
-    Trainer="trainer",
-    Watcher="progress",
-    lr_schedules="lr_schedules:*",
-)
+if TYPE_CHECKING:
+    from fromnoise.train import lr_schedules as lr_schedules
+    from fromnoise.train.autoencode import Autoencoding as Autoencoding
+    from fromnoise.train.autoencode import Pair as Pair
+    from fromnoise.train.classify import Classifying as Classifying
+    from fromnoise.train.conditions import Conditioning as Conditioning
+    from fromnoise.train.config import TrainConfig as TrainConfig
+    from fromnoise.train.diffusion import Diffusion as Diffusion
+    from fromnoise.train.distributed import Processes as Processes
+    from fromnoise.train.ema import EMA as EMA
+    from fromnoise.train.fit import Fitted as Fitted
+    from fromnoise.train.progress import Watcher as Watcher
+    from fromnoise.train.task import Task as Task
+    from fromnoise.train.trainer import Trainer as Trainer
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__,
+        Autoencoding="autoencode",
+        Classifying="classify",
+        Conditioning="conditions",
+        Diffusion="diffusion",
+        EMA="ema",
+        Fitted="fit",
+        Pair="autoencode",
+        Processes="distributed",
+        Task="task",
+        TrainConfig="config",
+        Trainer="trainer",
+        Watcher="progress",
+        lr_schedules="lr_schedules:*",
+    )

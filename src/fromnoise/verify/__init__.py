@@ -1,7 +1,16 @@
 """Theory against practice: every identity computed with the shipped code and compared with mathematics."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_attributes
 
-__getattr__, __dir__ = lazy_attributes(
-    __name__, Row="_check", checks="_check", rows="_check", html="_report", check_figures="_report"
-)
+if TYPE_CHECKING:
+    from fromnoise.verify._check import Row as Row
+    from fromnoise.verify._check import checks as checks
+    from fromnoise.verify._check import rows as rows
+    from fromnoise.verify._report import check_figures as check_figures
+    from fromnoise.verify._report import html as html
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__, Row="_check", checks="_check", rows="_check", html="_report", check_figures="_report"
+    )

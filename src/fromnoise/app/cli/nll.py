@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Run, option
 from fromnoise.app.cli._words import writable
@@ -110,7 +110,9 @@ class Nll:
                 }
                 bounds.append(likelihood.vlb(denoiser, to_unit(pixels), **options))
                 if self.method == "ode":
-                    common = {k: options[k] for k in ("cond", "seed", "first")} | {"dequantise": self.dequantise}
+                    common: dict[str, Any] = {k: options[k] for k in ("cond", "seed", "first")} | {
+                        "dequantise": self.dequantise
+                    }
                     flows.append(likelihood.ode(denoiser, to_unit(pixels), **common))
         report = likelihood.summary(bounds)
         if flows:

@@ -1,18 +1,33 @@
 """A trained model, measured: samples on the disk, figures with all that was done to get them, tables."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_attributes
 
-__getattr__, __dir__ = lazy_attributes(
-    __name__,
-    accuracy_over_levels="_accuracy",
-    draw_accuracy="_accuracy",
-    evaluate="_evaluate",
-    GuidanceTable="_guidance_table",
-    measure="_evaluate",
-    Reference="_reference",
-    reference="_reference",
-    short="report",
-    Table="_table",
-    SamplersTable="_samplers_table",
-    StepsTable="_steps_table",
-)
+if TYPE_CHECKING:
+    from fromnoise.app.evaluation._accuracy import accuracy_over_levels as accuracy_over_levels
+    from fromnoise.app.evaluation._accuracy import draw_accuracy as draw_accuracy
+    from fromnoise.app.evaluation._evaluate import evaluate as evaluate
+    from fromnoise.app.evaluation._evaluate import measure as measure
+    from fromnoise.app.evaluation._guidance_table import GuidanceTable as GuidanceTable
+    from fromnoise.app.evaluation._reference import Reference as Reference
+    from fromnoise.app.evaluation._reference import reference as reference
+    from fromnoise.app.evaluation._samplers_table import SamplersTable as SamplersTable
+    from fromnoise.app.evaluation._steps_table import StepsTable as StepsTable
+    from fromnoise.app.evaluation._table import Table as Table
+    from fromnoise.app.evaluation.report import short as short
+else:
+    __getattr__, __dir__ = lazy_attributes(
+        __name__,
+        accuracy_over_levels="_accuracy",
+        draw_accuracy="_accuracy",
+        evaluate="_evaluate",
+        GuidanceTable="_guidance_table",
+        measure="_evaluate",
+        Reference="_reference",
+        reference="_reference",
+        short="report",
+        Table="_table",
+        SamplersTable="_samplers_table",
+        StepsTable="_steps_table",
+    )

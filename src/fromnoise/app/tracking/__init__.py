@@ -1,8 +1,15 @@
 """Where else the lines of a run's log go: `fromnoise train --track NAME`."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
 registry = Registry(__name__, "tracker", shared=("base",))
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, Tracker="base")
+if TYPE_CHECKING:
+    from fromnoise.app.tracking.base import Tracker as Tracker
+    from fromnoise.app.tracking.tensorboard import TensorBoard as TensorBoard
+    from fromnoise.app.tracking.wandb import WandB as WandB
+else:
+    __getattr__, __dir__ = lazy_registry(registry, Tracker="base")

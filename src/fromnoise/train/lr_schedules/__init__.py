@@ -1,8 +1,16 @@
 """How the learning rate goes after the warm-up, one file for each."""
 
+from typing import TYPE_CHECKING
+
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
 registry = Registry(__name__, "learning rate schedule", shared=("base",))
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, LRSchedule="base")
+if TYPE_CHECKING:
+    from fromnoise.train.lr_schedules.base import LRSchedule as LRSchedule
+    from fromnoise.train.lr_schedules.constant import Constant as Constant
+    from fromnoise.train.lr_schedules.cosine import Cosine as Cosine
+    from fromnoise.train.lr_schedules.inverse_sqrt import InverseSqrt as InverseSqrt
+else:
+    __getattr__, __dir__ = lazy_registry(registry, LRSchedule="base")
