@@ -6,8 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "mutation"))
 
-from mutants import MUTANTS  # noqa: E402
 import run  # noqa: E402
+from mutants import MUTANTS  # noqa: E402
 
 
 def test_every_right_version_stands_in_its_file_once():

@@ -15,4 +15,5 @@ __getattr__, __dir__ = lazy_attributes(
     Task="task",
     TrainConfig="config",
     Trainer="trainer",
+    optimizers="optimizers:*",
 )

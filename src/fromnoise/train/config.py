@@ -1,8 +1,8 @@
 """The `train` part of a run's configuration."""
 
-from typing import Literal
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pydantic import BaseModel, ConfigDict, Field
+from fromnoise.train import optimizers
 
 
 class TrainConfig(BaseModel):
@@ -16,7 +16,7 @@ class TrainConfig(BaseModel):
     accumulate: int = Field(1, ge=1, description="parts that a process works through one after the other")
     gradient_checkpointing: bool = Field(False, description="compute what is inside a block again in the backward "
                                          "pass: less memory, a third more time")  # fmt: skip
-    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
+    optimizer: str = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate after the warm-up")
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay of the two moments")
@@ -30,3 +30,9 @@ class TrainConfig(BaseModel):
     sample_every: int = Field(0, ge=0, description="steps between sample grids; 0 draws none")
     skip_nonfinite: int = Field(0, ge=0, description="steps with a loss or gradient that is not a number that may be "
                                 "left out before the run stops")  # fmt: skip
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, value: str) -> str:
+        optimizers.registry.check(value)
+        return value

@@ -23,7 +23,7 @@ from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
 from fromnoise.train.log import MetricsLog
-from fromnoise.train.optimizer import optimizer
+from fromnoise.train.optimizers.making import build as build_optimizer
 from fromnoise.train.signals import StopRequest
 from fromnoise.train.task import Task
 
@@ -114,7 +114,7 @@ class Trainer:
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
         self.weights = self.task.weights()
         self.ema = EMA(self.weights, c.ema)
-        self.optimizer = optimizer(self.weights, c)
+        self.optimizer = build_optimizer(c.optimizer, self.weights, c)
         share = c.batch_size // world
         self.places = range(self.processes.rank * share, (self.processes.rank + 1) * share)
 

@@ -16,7 +16,6 @@ from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose
 from fromnoise.nn.coder import Autoencoder
 from fromnoise.train.checkpoint import Checkpoints
-from fromnoise.variance import VARIANCES
 
 ABOUT, CLASSIFIER, AUTOENCODER = "denoiser", "classifier", "autoencoder"
 """Files that say what the tensors beside them are; a model of latents has its autoencoder in a folder of that name."""
@@ -34,16 +33,13 @@ def describe(denoiser: Denoiser) -> dict[str, Any]:
     """Everything but the weights, as JSON values from which `load` builds the same denoiser.
 
     Raises:
-        FromNoiseError: the variance has no name that a file could hold.
+        FromNoiseError: the network, schedule, parameterisation or variance has no name that a file could hold.
     """
-    if denoiser.variance.name not in VARIANCES:
-        raise FromNoiseError(f"variance {denoiser.variance.name} is made from data and cannot be saved; "
-                             f"save the model with one of {', '.join(VARIANCES)}")  # fmt: skip
     return {
         "network": registry.spec(denoiser.network),
         "schedule": registry.spec(denoiser.schedule),
         "parameterization": denoiser.parameterization.spec,
-        "variance": denoiser.variance.name,
+        "variance": denoiser.variance.spec,
         "shape": list(denoiser.shape) if denoiser.shape else None,
         "classes": list(denoiser.class_names),
     } | _beside(denoiser)
