@@ -110,6 +110,7 @@ def test_a_file_is_one_thing(path):
         "import fromnoise",
         "import fromnoise; fromnoise.samplers.names(); fromnoise.recipes.names()",
         "import fromnoise as f; [p.names() for p in (f.parameterizations, f.variances, f.spacings, f.train.optimizers)]",
+        "import fromnoise as f; [r.registry.check(n) for r, n in ((f.parameterizations, 'v'), (f.variances, 'fixed_large'))]",
         "from fromnoise.app.cli import main\ntry:\n main(['--help'])\nexcept SystemExit as e: assert not e.code",
         "from fromnoise.app.cli import main\ntry:\n main(['train', '--help'])\nexcept SystemExit as e: assert not e.code",
         "from fromnoise.app.cli import main\ntry:\n main(['eval', '--help'])\nexcept SystemExit as e: assert not e.code",
