@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from fromnoise.nn.dropout import Dropout
 from fromnoise.nn.layers import doubled_conv
 from fromnoise.nn.norm import GroupNormSiLU
-from fromnoise.train.optimizer import _by_gram, _by_steps
+from fromnoise.train.optimizers.newton_schulz import by_gram, by_steps
 
 NORMS = [(64, 64, 28, 32), (64, 128, 14, 32), (64, 256, 8, 8), (64, 32, 32, 8)]
 UPS = [(32, 256, 4), (32, 256, 8), (32, 256, 16), (64, 48, 7), (1, 256, 16)]
@@ -79,7 +79,7 @@ def muon():
     for shape in ((6, 96, 864), (4, 256, 2304)):
         x = torch.randn(shape)
         x = x / x.flatten(1).norm(dim=1)[:, None, None]
-        found = timed([lambda x=x: _by_steps(x), lambda x=x: _by_gram(x)])
+        found = timed([lambda x=x: by_steps(x), lambda x=x: by_gram(x)])
         line(f"Muon's iteration, {shape[0]} matrices of {shape[1]} x {shape[2]}", x.dtype, found)
 
 

@@ -1,6 +1,7 @@
 """Rules that hold for the whole of the code: who imports whom, what is never called, what names cost."""
 
 import ast
+import operator
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,10 @@ LAYERS = [
     ["checks"],
     ["gaussian"],
     ["augmentations"],
+    ["spacings"],
     ["schedules"],
-    ["parameterize"],
-    ["variance"],
+    ["parameterizations"],
+    ["variances"],
     ["denoise"],
     ["bound"],
     ["oracle"],
@@ -108,6 +110,8 @@ def test_a_file_is_one_thing(path):
     [
         "import fromnoise",
         "import fromnoise; fromnoise.samplers.names(); fromnoise.recipes.names()",
+        "import fromnoise as f; [p.names() for p in (f.parameterizations, f.variances, f.spacings, f.train.optimizers)]",
+        "import fromnoise as f; [r.registry.check(n) for r, n in ((f.parameterizations, 'v'), (f.variances, 'fixed_large'))]",
         "from fromnoise.app.cli import main\ntry:\n main(['--help'])\nexcept SystemExit as e: assert not e.code",
         "from fromnoise.app.cli import main\ntry:\n main(['train', '--help'])\nexcept SystemExit as e: assert not e.code",
         "from fromnoise.app.cli import main\ntry:\n main(['eval', '--help'])\nexcept SystemExit as e: assert not e.code",
@@ -129,12 +133,26 @@ def test_every_public_name_resolves():
 
 
 @pytest.mark.parametrize(
-    "registry", ["schedules", "samplers", "objectives", "times", "nn", "data", "features", "metrics"]
+    "registry",
+    [
+        "schedules",
+        "spacings",
+        "parameterizations",
+        "variances",
+        "samplers",
+        "objectives",
+        "times",
+        "train.optimizers",
+        "nn",
+        "data",
+        "features",
+        "metrics",
+    ],
 )
 def test_every_entry_is_registered_under_its_files_name(registry):
     import fromnoise as fn
 
-    package = getattr(fn, registry)
+    package = operator.attrgetter(registry)(fn)
     assert package.names()
     for name in package.names():
         cls = package.get(name)
@@ -164,6 +182,9 @@ def test_a_spec_builds_the_same_object():
     for thing, package in [
         (fn.schedules.Cosine(T=77, s=0.01), fn.schedules),
         (fn.samplers.DDIM(eta=0.3), fn.samplers),
+        (fn.parameterizations.EDM(data_std=0.3), fn.parameterizations),
+        (fn.variances.LearnedRange(), fn.variances),
+        (fn.spacings.LogSNR(), fn.spacings),
         (fn.nn.UNet(channels=8, groups=4, mult=(1, 2), attention=()), fn.nn),
     ]:
         again = package.build(spec(thing))

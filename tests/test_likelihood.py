@@ -10,9 +10,12 @@ from conftest import plane_mixture
 import fromnoise as fn
 from fromnoise.bound import prior_kl, step_terms
 from fromnoise.gaussian import Gaussian, diffuse, posterior, step
-from fromnoise.parameterize import X0, Prediction
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.parameterizations.x0 import X0
 from fromnoise.schedules.base import Discrete
-from fromnoise.variance import LearnedRange, Optimal, reverse
+from fromnoise.variances.learned_range import LearnedRange
+from fromnoise.variances.optimal import Optimal
+from fromnoise.variances.reverse import reverse
 
 LEVELS = torch.tensor([0, 36, 73, 109, 146, 182, 219, 255], dtype=torch.float64) / 127.5 - 1
 EPS = torch.linspace(-8, 8, 1001, dtype=torch.float64)

@@ -19,9 +19,7 @@ from fromnoise.compose.cascade import Stage
 from fromnoise.data.images import InMemory
 from fromnoise.guidance import NoisyClassifier
 from fromnoise.hardware import Hardware
-from fromnoise.parameterize import PARAMETERIZATIONS
 from fromnoise.train import Autoencoding, Classifying, Conditioning, Diffusion, Pair, TrainConfig, Trainer
-from fromnoise.variance import VARIANCES
 
 CPU = torch.device("cpu")
 LABELS = {"label": torch.tensor([0, 1, 2])}
@@ -39,7 +37,7 @@ def filled(network):
 
 
 def model(device, kind="v", schedule="cosine", variance="fixed_small", **options):
-    outputs = 2 if variance == "learned_range" else 1
+    outputs = fn.variances.build(variance).outputs
     network = fn.nn.UNet(**SMALL, out_channels=outputs, attention=(2,), classes=3, null_label=True)
     denoiser = fn.Denoiser(filled(network), schedule, kind, variance, shape=(1, 8, 8), **options)
     Hardware(device, torch.float32, "test").prepare(denoiser.network, inference=False)
@@ -101,8 +99,8 @@ def test_a_sampling_step_uploads_its_time_alone(name):
         assert traffic.uploads == [(3,), (3, 1, 8, 8), *[()] * 5]
 
 
-@pytest.mark.parametrize("kind", PARAMETERIZATIONS)
-@pytest.mark.parametrize("variance", VARIANCES)
+@pytest.mark.parametrize("kind", fn.parameterizations.names())
+@pytest.mark.parametrize("variance", fn.variances.names())
 def test_what_the_output_means(kind, variance):
     both(lambda device: fn.sample(model(device, kind, "linear", variance), 3, "ancestral", steps=3))
 

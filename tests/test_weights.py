@@ -85,7 +85,7 @@ def test_the_bound_does_not_learn_to_leave_no_noise():
     schedule, var = fn.schedules.Learned(T=40, top=13.3, bottom=0.0, width=4), 0.25
     truth = fn.oracle.GaussianMixture(torch.ones(1), torch.zeros(1, 1), torch.full((1, 1, 1), var))
     denoiser = truth.denoiser(schedule)
-    denoiser.variance = fn.variance.Optimal(lambda t: var * t.sigma**2 / (t.alpha**2 * var + t.sigma**2))
+    denoiser.variance = fn.variances.Optimal(lambda t: var * t.sigma**2 / (t.alpha**2 * var + t.sigma**2))
     sigma2 = torch.tensor(0.5, dtype=torch.float64)  # at log-SNR 0
     v = var * (1 - sigma2) + sigma2
     exact = (1 - 1 / v) / 2 * (1 - var) * -sigma2 * (1 - sigma2) / math.log(2)

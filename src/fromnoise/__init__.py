@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from fromnoise import nn as nn
     from fromnoise import objectives as objectives
     from fromnoise import oracle as oracle
-    from fromnoise import parameterize as parameterize
+    from fromnoise import parameterizations as parameterizations
     from fromnoise import recipes as recipes
     from fromnoise import rng as rng
     from fromnoise import samplers as samplers
     from fromnoise import schedules as schedules
+    from fromnoise import spacings as spacings
     from fromnoise import times as times
     from fromnoise import train as train
-    from fromnoise import variance as variance
+    from fromnoise import variances as variances
     from fromnoise import verify as verify
     from fromnoise import weights as weights
     from fromnoise.app import evaluation as evaluation
@@ -44,12 +45,12 @@ if TYPE_CHECKING:
     from fromnoise.errors import FromNoiseError as FromNoiseError
     from fromnoise.gaussian import Gaussian as Gaussian
     from fromnoise.gaussian import Level as Level
-    from fromnoise.parameterize import Prediction as Prediction
+    from fromnoise.parameterizations.prediction import Prediction as Prediction
     from fromnoise.samplers.base import sample as sample
     from fromnoise.schedules.base import Chain as Chain
     from fromnoise.train.fit import Fitted as Fitted
     from fromnoise.train.fit import fit as fit
-    from fromnoise.variance import reverse as reverse
+    from fromnoise.variances.reverse import reverse as reverse
     from fromnoise.weights.native import load as load
     from fromnoise.weights.native import save as save
 else:
@@ -74,15 +75,16 @@ else:
         nn="nn:*",
         objectives="objectives:*",
         oracle="oracle:*",
-        parameterize="parameterize:*",
+        parameterizations="parameterizations:*",
         recipes="recipes:*",
         rng="rng:*",
         runs="app.runs:*",
         samplers="samplers:*",
         schedules="schedules:*",
+        spacings="spacings:*",
         times="times:*",
         train="train:*",
-        variance="variance:*",
+        variances="variances:*",
         verify="verify:*",
         weights="weights:*",
         Chain="schedules.base",
@@ -90,11 +92,11 @@ else:
         FromNoiseError="errors",
         Gaussian="gaussian",
         Level="gaussian",
-        Prediction="parameterize",
+        Prediction="parameterizations.prediction",
         Fitted="train.fit",
         fit="train.fit",
         load="weights.native",
-        reverse="variance",
+        reverse="variances.reverse",
         sample="samplers.base",
         save="weights.native",
     )

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from fromnoise import rng
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Gaussian, Level, diffuse, family, forward, like, marginal, step
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Chain
-from fromnoise.variance import Optimal, log_small, reverse
+from fromnoise.variances.base import log_small
+from fromnoise.variances.optimal import Optimal
+from fromnoise.variances.reverse import reverse
 
 Decoder = Callable[[Gaussian, Tensor], Tensor]
 """(p(x_0 | x_1), x_0) -> log of the mass of each element's bin."""

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fromnoise import checks, schedules
+from fromnoise import checks, parameterizations, schedules, variances
 from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.parameterize import Parameterization, Prediction, parameterization
+from fromnoise.parameterizations.base import Parameterization
+from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Schedule
-from fromnoise.variance import Variance, variance
+from fromnoise.variances.base import Variance
 
 Cond = dict[str, Tensor]
 """What a network is given beside x_t, by the names of its arguments, each [B, ...]."""
@@ -47,9 +48,10 @@ class Denoiser(nn.Module):
     Args:
         network: F(x_t, time, **cond), torch's own types only; kept raw as `Denoiser.network`.
         schedule: a Schedule, or a registered name.
-        parameterization: what F predicts: "eps", "x0", "mean", "v", "score", "edm".
-        variance: of the reverse step: "fixed_small", "fixed_large", or "learned_range", for which the network
-            puts out twice the channels.
+        parameterization: what F predicts: a Parameterization, or the name of one, "eps", "x0", "mean", "v", "score" or
+            "edm", or {"name": ..., option: value}.
+        variance: of the reverse step: a Variance, or the name of one, "fixed_small", "fixed_large", or "learned_range",
+            for which the network puts out twice the channels, or {"name": ..., option: value}.
         shape: of one example, e.g. (3, 32, 32); samplers need it when only a number is asked for.
         class_names: of the labels, for people.
         codec: for a model of latents: `sample` decodes what it draws.
@@ -70,7 +72,7 @@ class Denoiser(nn.Module):
         network: nn.Module,
         schedule: Schedule | str,
         parameterization: str | Mapping[str, Any] | Parameterization = "eps",
-        variance: str | Variance = "fixed_large",
+        variance: str | Mapping[str, Any] | Variance = "fixed_large",
         shape: tuple[int, ...] | None = None,
         class_names: Sequence[str] = (),
         codec: Codec | None = None,
@@ -83,8 +85,8 @@ class Denoiser(nn.Module):
         super().__init__()
         self.network = network
         self.schedule: Schedule = schedules.build(schedule) if isinstance(schedule, str) else schedule
-        self.parameterization = _parameterization(parameterization)
-        self.variance = _variance(variance)
+        self.parameterization: Parameterization = parameterizations.registry.resolve(parameterization, Parameterization)
+        self.variance: Variance = variances.registry.resolve(variance, Variance)
         self.shape = tuple(shape) if shape else None
         self.class_names = tuple(class_names)
         self.codec, self.low = codec, low
@@ -230,10 +232,6 @@ class Denoiser(nn.Module):
         """None for a network without parameters, which is everywhere."""
         first: Any = next(self.network.parameters(), None)
         return first.device if first is not None else None
-
-
-# The constructor's arguments have the functions' names, which is what a caller should read.
-_parameterization, _variance = parameterization, variance
 
 
 def state(network: nn.Module, schedule: Schedule) -> dict[str, Tensor]:

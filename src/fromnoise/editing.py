@@ -14,10 +14,11 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.flow import solve
 from fromnoise.gaussian import Level, diffuse, like, step
 from fromnoise.guidance import Wrapper
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.samplers import Sampler
 from fromnoise.samplers.base import Noise
 from fromnoise.schedules.base import Chain
+from fromnoise.spacings.base import Spacing
 
 
 def encode(
@@ -121,7 +122,7 @@ def image_to_image(
     seed: int = 0,
     cond: Given | None = None,
     *,
-    spacing: str | None = None,
+    spacing: str | Spacing | None = None,
     batch_size: int = 64,
 ) -> Tensor:
     """x_t = alpha_t x_0 + sigma_t eps of the given images, then the sampler from t down: [B, ...].

@@ -17,7 +17,7 @@ from fromnoise import checks
 from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 
 
 def angle(level: Level) -> Tensor:

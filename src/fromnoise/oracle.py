@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
-from fromnoise.parameterize import X0, Prediction
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.parameterizations.x0 import X0
 from fromnoise.schedules.base import Schedule
 
 

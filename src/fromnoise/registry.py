@@ -86,10 +86,7 @@ class Registry:
         Raises:
             FromNoiseError: unknown name, unknown option, or a value of the wrong type.
         """
-        options = {"name": spec} if isinstance(spec, str) else dict(spec)
-        if "name" not in options:
-            raise FromNoiseError(f"a {self.kind} needs a name; choose from {', '.join(self.names())}")
-        name = options.pop("name")
+        name, options = self._split(spec)
         cls = self.get(name)
         allowed = inspect.signature(cls).parameters
         for key in options:
@@ -107,6 +104,26 @@ class Registry:
         except (ValueError, ArithmeticError, RuntimeError, LookupError) as error:
             raise FromNoiseError(f"{self.kind} {name} cannot be made of {_words(checked)}: {error}") from None
 
+    def resolve(self, thing: Any, base: type) -> Any:
+        """`thing` itself where it is a `base`, registered or not; else what `build` makes of it.
+
+        Raises:
+            FromNoiseError: as `build`, or `thing` is neither a `base` nor a description of one.
+        """
+        if isinstance(thing, base):
+            return thing
+        if isinstance(thing, str | Mapping):
+            return self.build(thing)
+        raise FromNoiseError(f"a {self.kind} is a {base.__name__} or a name, {', '.join(self.names())}; got {thing!r}")
+
+    def check(self, spec: str | Mapping[str, Any]) -> None:
+        """That the name is one of `names`; options are checked when the thing is built. Imports no entry.
+
+        Raises:
+            FromNoiseError: no such name, or none at all.
+        """
+        self._module(self._split(spec)[0])
+
     def load(self, name: str) -> Any:
         """The ready object `recipe` of that entry, in packages whose modules hold one in place of a class.
 
@@ -114,6 +131,12 @@ class Registry:
             FromNoiseError: no such name; the message has the nearest one.
         """
         return importlib.import_module(f"{self.package}.{self._module(name)}").recipe
+
+    def _split(self, spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        options = {"name": spec} if isinstance(spec, str) else dict(spec)
+        if "name" not in options:
+            raise FromNoiseError(f"a {self.kind} needs a name; choose from {', '.join(self.names())}")
+        return options.pop("name"), options
 
     def _module(self, name: str) -> str:
         if _public(name) not in self.names():
@@ -138,6 +161,12 @@ def spec(thing: Any) -> dict[str, Any]:
         raise FromNoiseError(f"{type(thing).__name__} is not registered: give it @register and a file of its own")
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in getattr(thing, _OPTIONS).items()}
     return {"name": name, **options}
+
+
+def short_spec(thing: Any) -> str | dict[str, Any]:
+    """As `spec`, but the name alone where there are no options."""
+    found = spec(thing)
+    return found if len(found) > 1 else found["name"]
 
 
 def _public(name: str) -> str:

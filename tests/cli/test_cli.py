@@ -193,7 +193,7 @@ def test_nll(run, tmp_path, capfd, refused):
     assert best["steps"] not in (report["steps"], other["steps"])
     assert best["bits_per_dim"] < other["bits_per_dim"] + 0.1  # three images, and estimated on three others
     assert "no output for it" in refused("nll", run, "--variance", "learned_range")
-    assert "did you mean fixed_small" in refused("nll", run, "--variance", "fixed_smal")
+    assert "did you mean fixed-small" in refused("nll", run, "--variance", "fixed_smal")
     assert "no test split" in refused("nll", run, "--split", "test")
     assert "between 1 and 1000" in refused("nll", run, "--steps", 1001)
     assert "did you mean mnist?" in refused("nll", run, "--data", "mnits")

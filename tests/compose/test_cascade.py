@@ -10,7 +10,7 @@ from fromnoise import augmentations, rng
 from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.compose import Stage, cascade
 from fromnoise.gaussian import Level, like
-from fromnoise.parameterize import X0
+from fromnoise.parameterizations.x0 import X0
 
 SCHEDULE = fn.schedules.Cosine(T=1000)
 

@@ -5,9 +5,10 @@ import torch
 
 import fromnoise as fn
 from fromnoise.gaussian import diffuse, like, posterior
-from fromnoise.parameterize import PARAMETERIZATIONS, Prediction, parameterization
+from fromnoise.parameterizations.prediction import Prediction
 
-NAMES = sorted(PARAMETERIZATIONS)
+NAMES = fn.parameterizations.names()
+build = fn.parameterizations.build
 SCHEDULES = [fn.schedules.Linear(T=1000), fn.schedules.Cosine(T=40), fn.schedules.GeneralChain([0.9, 0.8], [0.4, 0.9])]
 
 
@@ -23,7 +24,7 @@ def case(request, generator):
 def test_the_target_gives_everything_back(name, case):
     """target(x_0, eps) as the output gives x_0, eps, v and the score."""
     schedule, x0, eps, t, x_t = case
-    kind = parameterization(name)
+    kind = build(name)
     p = Prediction(x_t, t, kind.target(x0, eps, t, schedule), kind, schedule)
     scale = {"rtol": 1e-7, "atol": 1e-7}
     torch.testing.assert_close(p.x0, x0, **scale)
@@ -37,7 +38,7 @@ def test_the_target_gives_everything_back(name, case):
 def test_any_to_any_and_back(first, second, case, generator):
     """An arbitrary output, seen as another parameterisation's and back, is itself."""
     schedule, _, _, t, x_t = case
-    one, two = parameterization(first), parameterization(second)
+    one, two = build(first), build(second)
     output = torch.randn(x_t.shape, dtype=torch.float64, generator=generator)
     p = Prediction(x_t, t, output, one, schedule)
     q = Prediction(x_t, t, two.target(p.x0, p.eps, t, schedule), two, schedule)
@@ -49,7 +50,7 @@ def test_targets_are_the_papers(case):
     schedule, x0, eps, t, x_t = case
 
     def target(name):
-        return parameterization(name).target(x0, eps, t, schedule)
+        return build(name).target(x0, eps, t, schedule)
 
     assert torch.equal(target("eps"), eps)
     assert torch.equal(target("x0"), x0)
@@ -68,7 +69,7 @@ def test_eps_mean_is_algorithm_2s():
     x_t, eps = torch.tensor([0.3], dtype=torch.float64), torch.tensor([-1.1], dtype=torch.float64)
     for t in (1, 2, 500, 1000):
         level = schedule.level(torch.tensor([float(t)]))
-        p = Prediction(x_t, level, eps, parameterization("eps"), schedule)
+        p = Prediction(x_t, level, eps, build("eps"), schedule)
         mu = posterior(p.x0, x_t, level, schedule.level(torch.tensor([t - 1.0]))).mean
         alpha = 1 - beta[t - 1]
         right = (x_t - (1 - alpha) / (1 - bar[t - 1]).sqrt() * eps) / alpha.sqrt()
@@ -81,14 +82,14 @@ def test_eps_mean_is_algorithm_2s():
 def test_score_at_the_clean_level_is_the_output():
     schedule = fn.schedules.Linear(T=10)
     x = torch.ones(2, 3)
-    p = Prediction(x, schedule.level(0), 7 * x, parameterization("score"), schedule)
+    p = Prediction(x, schedule.level(0), 7 * x, build("score"), schedule)
     assert torch.equal(p.score, 7 * x)
     assert torch.equal(p.x0, x)
 
 
 def test_changed_x0_keeps_the_state_consistent(case):
     schedule, x0, eps, t, x_t = case
-    kind = parameterization("eps")
+    kind = build("eps")
     p = Prediction(x_t, t, eps + 1, kind, schedule).with_x0(x0)
     torch.testing.assert_close(p.x0, x0)
     torch.testing.assert_close(p.eps, eps)
@@ -98,7 +99,7 @@ def test_state_stays_float32():
     schedule = fn.schedules.Linear()
     x = torch.ones(2, 3)
     for name in NAMES:
-        p = Prediction(x, schedule.level(500), x, parameterization(name), schedule)
+        p = Prediction(x, schedule.level(500), x, build(name), schedule)
         assert {p.x0.dtype, p.eps.dtype, p.v.dtype, p.score.dtype} == {torch.float32}
 
 
@@ -114,19 +115,63 @@ def test_what_cannot_be_solved_is_refused():
 def test_a_guide_at_a_level_without_signal_is_finite():
     schedule = fn.schedules.ZeroTerminal({"name": "linear", "T": 10})
     x = torch.ones(2, 3)
-    p = Prediction(x, schedule.level(10), x, parameterization("x0"), schedule, guide=x)
+    p = Prediction(x, schedule.level(10), x, build("x0"), schedule, guide=x)
     assert p.x0.isfinite().all()
     assert p.eps.isfinite().all()
 
 
 def test_options_of_a_parameterization():
-    assert parameterization({"name": "edm", "data_std": 0.2}).spec == {"name": "edm", "data_std": 0.2}
-    with pytest.raises(fn.FromNoiseError, match="edm has no such options: std"):
-        parameterization({"name": "edm", "std": 0.2})
+    assert build({"name": "edm", "data_std": 0.2}).spec == {"name": "edm", "data_std": 0.2}
+    with pytest.raises(fn.FromNoiseError, match=r"parameterization edm has no option 'std'.*it has data_std"):
+        build({"name": "edm", "std": 0.2})
     with pytest.raises(fn.FromNoiseError, match="data_std must be positive"):
-        parameterization({"name": "edm", "data_std": 0})
+        build({"name": "edm", "data_std": 0})
+    with pytest.raises(fn.FromNoiseError, match=r"parameterization.data_std: .*, got 'much'"):
+        build({"name": "edm", "data_std": "much"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_files_hold_gives_the_same_object(name):
+    kind = build(name)
+    assert kind.spec == (name if name != "edm" else {"name": "edm", "data_std": 0.5})
+    assert build(kind.spec) == kind
+    assert kind.name == name
 
 
 def test_unknown_name():
-    with pytest.raises(fn.FromNoiseError, match="unknown parameterization 'epz'"):
-        parameterization("epz")
+    with pytest.raises(fn.FromNoiseError, match=r"unknown parameterization 'epz' \(did you mean eps\?\)"):
+        build("epz")
+    with pytest.raises(fn.FromNoiseError, match="a parameterization is a Parameterization or a name, edm, eps.*got 3"):
+        fn.Denoiser(torch.nn.Identity(), "linear", 3)
+
+
+class Halfway(fn.parameterizations.Parameterization):
+    """2 F = x_0 + eps, which nobody registered."""
+
+    def equation(self, t, schedule):
+        one = torch.ones_like(t.alpha)
+        return fn.parameterizations.Equation(2 * one, one, one)
+
+
+def test_an_object_of_ones_own_is_taken_as_it_is(generator, tmp_path):
+    """A Gaussian's exact denoiser behind it gives the samples that it gives as eps."""
+    schedule = fn.schedules.Linear(T=50)
+
+    class Exact(torch.nn.Module):  # data N(0, 1/4): E[x_0 | x_t] is linear in x_t
+        def __init__(self, kind):
+            super().__init__()
+            self.kind = kind
+
+        def forward(self, x, time):
+            t = schedule.level(time.double() * (schedule.T / 1000) + 1)
+            x0 = like(t.alpha * 0.25 / (t.alpha**2 * 0.25 + t.sigma**2), x) * x
+            return self.kind.target(x0, (x - like(t.alpha, x) * x0) / like(t.sigma, x), t, schedule)
+
+    one, two = (fn.Denoiser(Exact(k), schedule, k, shape=(1, 2, 2)) for k in (Halfway(), fn.parameterizations.Eps()))
+    assert one.parameterization.name == "Halfway"
+    torch.testing.assert_close(fn.sample(one, 4, steps=8), fn.sample(two, 4, steps=8), rtol=1e-3, atol=1e-4)
+    x0, noise = torch.randn(2, 4, 1, 2, 2, generator=generator)
+    losses = fn.objectives.Simple()(one, x0, schedule.level(torch.tensor([1.0, 9.0, 30.0, 50.0])), noise)["loss"]
+    assert losses.isfinite().all()
+    with pytest.raises(fn.FromNoiseError, match="not registered"):
+        fn.save(one, tmp_path / "model")

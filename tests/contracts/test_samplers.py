@@ -348,7 +348,7 @@ def test_algorithm_2_as_printed_is_wrong():
     for t, s in schedule.steps(1000).pairs():
         k = step(t, s)
         one = torch.ones(1, 1, dtype=torch.float64)
-        slope = fn.reverse(truth.denoiser(schedule)(one, t), t, s, fn.variance.FixedLarge()).mean.item()
+        slope = fn.reverse(truth.denoiser(schedule)(one, t), t, s, fn.variances.FixedLarge()).mean.item()
         noise = 0.0 if s.is_clean else k.b.item()
         right = slope**2 * right + noise
         eps = truth.denoiser(schedule)(one, t).eps.item()

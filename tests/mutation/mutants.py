@@ -4,7 +4,7 @@
 `run.py` says so: a list that rots is an error.
 """
 
-G, V, P, B = "gaussian.py", "variance.py", "parameterize.py", "bound.py"
+G, V, P, B = "gaussian.py", "variances/reverse.py", "parameterizations/prediction.py", "bound.py"
 SCHEDULE, DDIM, SAMPLE = "schedules/base.py", "samplers/ddim.py", "samplers/base.py"
 BITS = "likelihood/_vlb.py"
 
@@ -55,22 +55,22 @@ MUTANTS: list[tuple[str, ...]] = [
     ("schedules/vp.py", "* u**2 / 4", "* u**2 / 2"),
     ("schedules/edm.py", "share * (self._high - self._low)) ** self.rho\n", "share * (self._high - self._low)) ** (self.rho + 1)\n"),
     # parameterisations
-    (P, "Equation(torch.ones_like(t.alpha), -t.sigma, t.alpha)", "Equation(torch.ones_like(t.alpha), t.sigma, t.alpha)"),
-    (P, "return Equation(-t.sigma, torch.zeros_like(one), one)", "return Equation(t.sigma, torch.zeros_like(one), one)"),
+    ("parameterizations/v.py", "Equation(torch.ones_like(t.alpha), -t.sigma, t.alpha)", "Equation(torch.ones_like(t.alpha), t.sigma, t.alpha)"),
+    ("parameterizations/score.py", "return Equation(-t.sigma, torch.zeros_like(one), one)", "return Equation(t.sigma, torch.zeros_like(one), one)"),
     (P, "return self._combine(fe / det, -self.t.sigma * k / det)", "return self._combine(fe / det, self.t.sigma * k / det)"),
     (P, "self._combine(-f0 / det, self.t.alpha * k / det)", "self._combine(-f0 / det, self.t.sigma * k / det)"),
     (P, "like(self.t.alpha, self.x_t) * self.eps - like", "like(self.t.alpha, self.x_t) * self.eps + like"),
-    (P, "r / total, -(d**2) / total)", "r**2 / total, -(d**2) / total)"),
+    ("parameterizations/edm.py", "r / total, -(d**2) / total)", "r**2 / total, -(d**2) / total)"),
     (P, "t.sigma**2 / t.alpha, 0.0)", "t.sigma / t.alpha, 0.0)"),
     # the reverse step
     (V, "like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.plain_x0", "p.plain_x0"),  # Shorts' p_sample_loop
     (V, "like(k.from_x_t, p.x_t) * p.x_t + like(k.from_x0, p.x_t) * p.plain_x0", "like(k.from_x0, p.x_t) * p.x_t + like(k.from_x_t, p.x_t) * p.plain_x0"),
-    (V, "return torch.where(k.variance == 0, small, torch.log(k.b))", "return small"),
-    (V, "return torch.where(k.variance == 0, small, torch.log(k.b))", "return torch.log(k.b)"),
-    (V, "        return small\n", "        return torch.log(k.b)\n"),
-    (V, "return low + p.variance * (high - low)", "return high + p.variance * (low - high)"),
-    (V, "return low + p.variance * (high - low)", "return torch.log(torch.exp(low) + p.variance * (torch.exp(high) - torch.exp(low)))"),
-    (V, "k.variance + k.from_x0**2 * self.spread(p.t)", "k.variance + k.from_x0 * self.spread(p.t)"),
+    ("variances/fixed_large.py", "return torch.where(k.variance == 0, small, torch.log(k.b))", "return small"),
+    ("variances/fixed_large.py", "return torch.where(k.variance == 0, small, torch.log(k.b))", "return torch.log(k.b)"),
+    ("variances/fixed_small.py", "        return small\n", "        return k.b.log()\n"),
+    ("variances/learned_range.py", "return low + p.variance * (high - low)", "return high + p.variance * (low - high)"),
+    ("variances/learned_range.py", "return low + p.variance * (high - low)", "return torch.log(torch.exp(low) + p.variance * (torch.exp(high) - torch.exp(low)))"),
+    ("variances/optimal.py", "k.variance + k.from_x0**2 * self.spread(p.t)", "k.variance + k.from_x0 * self.spread(p.t)"),
     (V, "mean = mean + torch.exp(log_var) * p.guide", "mean = mean - torch.exp(log_var) * p.guide"),
     (V, "mean = mean + torch.exp(log_var) * p.guide", "mean = mean + torch.exp(log_var / 2) * p.guide"),
     # the bound
@@ -99,12 +99,20 @@ MUTANTS: list[tuple[str, ...]] = [
     ("objectives/sliced.py", "(curvature + size / 2)", "(curvature - size / 2)"),
     ("times/importance.py", "square().mean(1).sqrt()", "square().mean(1)"),
     ("times/importance.py", "1 / (rows * p[index])", "1 / p[index]"),
+    # spacings
+    ("spacings/uniform.py", "round(p) if whole else p", "int(p) if whole else p"),
+    ("spacings/ddim.py", "T // n if whole else (T - 1) / n", "T // n if whole else T // n"),
+    ("spacings/quadratic.py", "math.sqrt(0.8 * T)", "math.sqrt(T)"),
+    ("spacings/quadratic.py", "(i * root / (n - 1)) ** 2", "(i * root / (n - 1)) * root"),
+    ("spacings/log_snr.py", "low + i * (high - low)", "high + i * (low - high)"),
+    ("spacings/karras.py", "math.exp(-low / 14), math.exp(-high / 14)", "math.exp(-low / 2), math.exp(-high / 2)"),
+    ("spacings/karras.py", "-14 * math.log", "-2 * math.log"),
     # samplers
     (DDIM, "var = self.eta**2 * step(t, s).variance", "var = self.eta * step(t, s).variance"),
     (DDIM, "family(p.x0, p.eps, s, var)", "family(p.x0, p.eps, t, var)"),
     (DDIM, "q = family(p.x0, p.eps, s, var)", "q = family(p.eps, p.x0, s, var)"),
     (SAMPLE, "like(torch.exp(prior.log_var / 2), x) * x", "like(torch.exp(prior.log_var), x) * x"),
-    ("samplers/ancestral.py", "step = reverse(p, t, s, variance)", "step = reverse(p, t, s, denoiser.variance)"),
+    ("samplers/ancestral.py", "self._own or denoiser.variance)", "denoiser.variance)"),
     ("langevin.py", "x + step / 2 * score(x)", "x + step * score(x)"),
     ("langevin.py", "step**0.5 * noise()", "step * noise()"),
     ("langevin.py", "(level.sigma / sigmas[-1]).item() ** 2", "(level.sigma / sigmas[-1]).item()"),
@@ -221,8 +229,18 @@ MUTANTS: list[tuple[str, ...]] = [
     ("nn/dropout.py", ">= dropped - _LEVELS // 2", ">= dropped"),
     ("nn/dropout.py", "torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)", "torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_()"),
     ("nn/recompute.py", "use_reentrant=False", "use_reentrant=False, preserve_rng_state=False"),
-    ("train/optimizer.py", "gram = p @ gram @ p", "gram = p @ gram"),
-    ("train/optimizer.py", "p.diagonal(dim1=1, dim2=2).add_(A)", "p.diagonal(dim1=1, dim2=2).add_(B)"),
+    ("train/optimizers/newton_schulz.py", "gram = p @ gram @ p", "gram = p @ gram"),
+    ("train/optimizers/newton_schulz.py", "p.diagonal(dim1=1, dim2=2).add_(A)", "p.diagonal(dim1=1, dim2=2).add_(B)"),
+    ("train/optimizers/muon.py", "torch._foreach_add(new, averages, alpha=self.momentum)", "averages"),
+    ("train/optimizers/muon.py", "torch._foreach_mul_(weights, 1 - lr * self.decay)", "torch._foreach_mul_(weights, 1 - self.decay)"),
+    ("train/optimizers/muon.py", "-lr * 0.2 * max(shape) ** 0.5", "-lr * 0.2 * min(shape) ** 0.5"),
+    ("train/optimizers/muon.py", "(x.movedim(1, -1) if _is_channels_last(p) else x).reshape", "x.reshape"),
+    ("train/optimizers/muon.py", "p.shape[1]).movedim(-1, 1)", "p.shape[1]).transpose(-1, 1)"),
+    ("train/optimizers/wrapped.py", "now = own * (lr / self.base_lr)", "now = lr"),
+    ("train/optimizers/wrapped.py", "torch.empty_like(p, dtype=value.dtype).copy_(value) if value.shape == p.shape else value.clone()", "value"),
+    ("train/optimizers/wrapped.py", "value.item() if number else value", "value"),
+    ("train/optimizers/wrapped.py", "            yield from ((key, f\"{_GROUP}{i}\", value) for key, value in changed.items())\n", ""),
+    ("train/optimizers/making.py", '("lr", "betas", "weight_decay") if k in has', '("lr",)'),
     ("train/trainer.py", "if size > c.clip:", "if size < c.clip:"),
     ("metrics/figures.py", "argmax(1) == labels", "argmax(1) != labels"),
     ("app/evaluation/_guidance_table.py", "Steering(0.0, free.clip", "Steering(1.0, free.clip"),

@@ -19,7 +19,7 @@ from mutants import MUTANTS
 ROOT = Path(__file__).parents[2]
 TESTS = [  # quick ones first: most mutants die in the first seconds
     "tests/test_gaussian.py", "tests/test_variance.py", "tests/contracts/test_parameterizations.py",
-    "tests/contracts/test_times.py", "tests/reference/test_tables.py", "tests/contracts/test_schedules.py",
+    "tests/contracts/test_times.py", "tests/contracts/test_spacings.py", "tests/reference/test_tables.py", "tests/contracts/test_schedules.py",
     "tests/test_weights.py", "tests/test_likelihood.py", "tests/contracts/test_objectives.py", "tests/test_verify.py",
     "tests/test_oracle.py", "tests/contracts/test_samplers.py", "tests/test_second_device.py",
 ]  # fmt: skip
@@ -29,7 +29,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/conditions.py": ["tests/train/test_labels.py"],
     "train/classify.py": ["tests/train/test_tasks.py"],
     "train/autoencode.py": ["tests/train/test_tasks.py"],
-    "train/optimizer.py": ["tests/train/test_optimizer.py"],
+    "train/optimizers/": ["tests/train/test_optimizer.py", "tests/train/test_muon.py"],
     "train/trainer.py": ["tests/train/test_trainer.py"],
     "guidance/": ["tests/test_guidance.py", "tests/test_verify.py"],
     "augmentations/": ["tests/contracts/test_augmentations.py"],

@@ -103,3 +103,29 @@ def test_it_says_what_to_expect(name):
         schedule.steps(recipe.sample.steps, recipe.sample.spacing or sampler.default_spacing).steps
         <= recipe.sample.steps
     )
+
+
+def test_what_a_recipe_names_is_checked_when_it_is_made():
+    recipe = fn.recipes.load("digits")
+    for key, wrong, says in [
+        ("parameterization", "epz", r"unknown parameterization 'epz' \(did you mean eps\?\)"),
+        ("parameterization", {"name": "emd"}, r"unknown parameterization 'emd' \(did you mean edm\?\)"),
+        ("parameterization", {"data_std": 0.5}, "a parameterization needs a name; choose from edm"),
+        ("variance", "fixed_smal", r"unknown variance 'fixed_smal' \(did you mean fixed-small\?\)"),
+        ("train.optimizer", "moon", r"unknown optimizer 'moon' \(did you mean muon\?\); choose from adamw, muon"),
+    ]:
+        with pytest.raises(fn.FromNoiseError, match=says):
+            recipe.with_changes({key: wrong})
+
+
+@pytest.mark.parametrize("name", ["fixed-large", "fixed_large"])
+def test_files_spell_a_variance_with_underscores(name):
+    recipe = fn.recipes.load("digits").with_changes({"variance": name})
+    assert recipe.model_dump(mode="json")["variance"] == "fixed_large"
+    assert recipe.build((1, 8, 8)).variance == fn.variances.FixedLarge()
+
+
+def test_a_parameterisation_with_options():
+    changes = {"parameterization": {"name": "edm", "data_std": 0.3}, "schedule": {"name": "edm", "T": 9}}
+    recipe = fn.recipes.load("digits").with_changes(changes)
+    assert recipe.build((1, 8, 8)).parameterization == fn.parameterizations.EDM(data_std=0.3)

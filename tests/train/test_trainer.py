@@ -421,7 +421,7 @@ def test_options_are_saved_and_what_cannot_be_is_refused(tmp_path):
             torch.testing.assert_close(
                 again(x, again.schedule.level(t)).x0, denoiser.eval()(x, denoiser.schedule.level(t)).x0
             )
-    denoiser.variance = fn.variance.Optimal(lambda t: t.sigma)
+    denoiser.variance = fn.variances.Optimal(lambda t: t.sigma)
     with pytest.raises(fn.FromNoiseError, match="optimal is made from data and cannot be saved"):
         fn.save(denoiser, tmp_path / "model")
 

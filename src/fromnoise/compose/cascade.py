@@ -13,6 +13,7 @@ from fromnoise.augmentations.low_res import rounded
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.samplers import Moment, Sampler, sample
+from fromnoise.spacings.base import Spacing
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Stage:
     denoiser: Denoiser
     sampler: Sampler
     steps: int
-    spacing: str | None = None
+    spacing: str | Spacing | None = None
     strength: float = 0.0
     truncated: bool = False
 

@@ -10,7 +10,7 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.guidance.base import Wrapper
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 
 
 class Contrast(Wrapper):

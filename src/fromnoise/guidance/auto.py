@@ -7,7 +7,7 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.guidance._contrast import Contrast
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 
 
 class Auto(Contrast):

@@ -8,7 +8,7 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
 from fromnoise.guidance._contrast import Contrast
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 
 
 class ClassifierFree(Contrast):

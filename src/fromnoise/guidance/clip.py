@@ -5,7 +5,7 @@ from torch import Tensor
 from fromnoise.denoise import Cond
 from fromnoise.gaussian import Level
 from fromnoise.guidance.base import Wrapper
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 
 
 class Clip(Wrapper):

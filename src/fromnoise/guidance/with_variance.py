@@ -5,8 +5,8 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
 from fromnoise.guidance.base import Wrapper
-from fromnoise.parameterize import Prediction
-from fromnoise.variance import Variance
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.variances.base import Variance
 
 
 class WithVariance(Wrapper):

@@ -7,7 +7,7 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, diffuse, like
 from fromnoise.objectives.base import Objective
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Chain
 
 

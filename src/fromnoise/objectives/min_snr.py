@@ -9,7 +9,7 @@ from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.objectives._weighted import Weighted
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from fromnoise.denoise import Denoiser
 from fromnoise.gaussian import Level, step
 from fromnoise.objectives._weighted import Weighted
-from fromnoise.parameterize import Prediction
+from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain
-from fromnoise.variance import log_small
+from fromnoise.variances.base import log_small
 
 
 @register("weighted")

@@ -1,9 +1,7 @@
 """Recipes: complete configurations, one file for each, from which runs start."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fromnoise.lazy import lazy_attributes
 from fromnoise.registry import Registry

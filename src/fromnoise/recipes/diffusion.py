@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from fromnoise import parameterizations, variances
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec, merged
 
@@ -74,8 +75,8 @@ class Recipe(RunConfig):
 
     kind: Literal["diffusion"] = "diffusion"
     schedule: Spec = Field({"name": "linear", "T": 1000})
-    parameterization: Literal["eps", "x0", "mean", "v", "score", "edm"] | Spec = "eps"
-    variance: Literal["fixed_small", "fixed_large", "learned_range"] = "fixed_large"
+    parameterization: str | Spec = "eps"
+    variance: str | Spec = "fixed_large"
     objective: Spec = Field({"name": "simple"})
     times: Spec = Field({"name": "uniform"})
     low: LowConfig | None = None
@@ -113,6 +114,19 @@ class Recipe(RunConfig):
             return f"fromnoise sample {out.parent} --n 64 --out {out.parent.name}.png"
         return f"fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}"
 
+    @field_validator("parameterization")
+    @classmethod
+    def _known_parameterization(cls, value: str | Spec) -> str | Spec:
+        parameterizations.registry.check(value)
+        return value
+
+    @field_validator("variance")
+    @classmethod
+    def _known_variance(cls, value: str | Spec) -> str | Spec:
+        """Files spell it with underscores."""
+        variances.registry.check(value)
+        return value.replace("-", "_") if isinstance(value, str) else value
+
     def stage(self, name: str) -> "Recipe":
         """The configuration of one stage of a cascade.
 
@@ -136,13 +150,12 @@ class Recipe(RunConfig):
 
         from fromnoise import nn, schedules
         from fromnoise.denoise import Denoiser
-        from fromnoise.variance import variance
 
         shape = self._state_shape() if shape is None else shape
         shown = {"image_channels": shape[0]} if self.low else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            outputs = shape[0] * variance(self.variance).outputs
+            outputs = shape[0] * variances.build(self.variance).outputs
             null = self.train.label_dropout > 0
             network = nn.build(self.network, in_channels=shape[0], out_channels=outputs, null_label=null, **shown)
         if not getattr(network, "denoises", True):

@@ -1,17 +1,19 @@
 """DDPM's own sampler: draw x_s from p(x_s | x_t) at every step."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
 
+from fromnoise import variances
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.samplers.base import Noise, Sampler
-from fromnoise.variance import reverse
-from fromnoise.variance import variance as variance_named
+from fromnoise.variances.base import Variance
+from fromnoise.variances.reverse import reverse
 
 
 @register("ancestral")
@@ -32,8 +34,15 @@ class Ancestral(Sampler):
     order: ClassVar[int | None] = 1
     variance: str | None = None
 
+    def __post_init__(self) -> None:
+        _ = self._own  # an unknown name is refused now, not at the first step
+
+    @cached_property
+    def _own(self) -> Variance | None:
+        return None if self.variance is None else variances.build(self.variance)
+
     def check(self, denoiser: Denoiser) -> None:
-        if self.variance and variance_named(self.variance).outputs > denoiser.variance.outputs:
+        if self._own is not None and self._own.outputs > denoiser.variance.outputs:
             raise FromNoiseError(f"sampler.variance {self.variance} needs a model that learned its variance, and this "
                                  f"one has {denoiser.variance.name}: choose fixed_small or fixed_large")  # fmt: skip
 
@@ -41,10 +50,5 @@ class Ancestral(Sampler):
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
     ) -> tuple[Tensor, Any]:
         p = denoiser(x, t, cond)
-        variance = variance_named(self.variance) if self.variance else denoiser.variance
-        step = reverse(p, t, s, variance)
+        step = reverse(p, t, s, self._own or denoiser.variance)
         return (step.mean if s.is_clean else step.sample(noise())), state
-
-    def __post_init__(self) -> None:
-        if self.variance is not None:
-            variance_named(self.variance)

@@ -15,6 +15,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.progress import Bar
 from fromnoise.schedules.base import Chain
+from fromnoise.spacings.base import Spacing
 
 Noise = Callable[[], Tensor]
 
@@ -96,7 +97,7 @@ def sample(
     cond: Given | None = None,
     callback: Callable[[Moment], None] | None = None,
     *,
-    spacing: str | None = None,
+    spacing: str | Spacing | None = None,
     batch_size: int = 64,
     first: int = 0,
     until: float | None = None,
@@ -120,8 +121,8 @@ def sample(
         cond: conditions, each [N, ...], or a number for all N; a model of K classes draws them in turn where
             none are given, i mod K.
         callback: called after every step of every batch.
-        spacing: which levels: "uniform", "ddim" or "quadratic" in time, "log-snr" or "karras" in noise; the sampler's
-            usual one unless given.
+        spacing: which levels: a Spacing, or the name of one: "uniform", "ddim" or "quadratic" in time, "log-snr" or
+            "karras" in noise; default: the sampler's own.
         batch_size: samples that are denoised together.
         first: number of the first sample: samples `first` to `first + n - 1` of the seed.
         until: log-SNR of a level to stop at, noisy, for what comes after (a truncated cascade).

@@ -1,6 +1,7 @@
 """Predictor-corrector: a step of the reverse SDE, then Langevin dynamics at the level it led to."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -39,18 +40,22 @@ class PredictorCorrector(Sampler):
             raise FromNoiseError(f"sampler.snr must lie between 0 and 0.5, got {self.snr}")
         if self.corrections < 1:
             raise FromNoiseError(f"sampler.corrections must be at least 1, got {self.corrections}")
-        Ancestral(self.variance)
+        _ = self._predictor  # an unknown name is refused now, not at the first step
+
+    @cached_property
+    def _predictor(self) -> Ancestral:
+        return Ancestral(self.variance)
 
     def nfe(self, steps: int) -> int:
         return steps + (steps - 1) * self.corrections
 
     def check(self, denoiser: Denoiser) -> None:
-        Ancestral(self.variance).check(denoiser)
+        self._predictor.check(denoiser)
 
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
     ) -> tuple[Tensor, Any]:
-        x, state = Ancestral(self.variance).step(denoiser, x, t, s, state, noise, cond)
+        x, state = self._predictor.step(denoiser, x, t, s, state, noise, cond)
         for _ in range(0 if s.is_clean else self.corrections):
             length = like(self.snr * s.sigma, x)
             x = x + 2 * length**2 * denoiser(x, s, cond).score + 2 * length * noise()

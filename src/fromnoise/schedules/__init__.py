@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "schedule", shared=("base", "continuous", "spacing"))
+registry = Registry(__name__, "schedule", shared=("base", "continuous"))
 names, get, build = registry.names, registry.get, registry.build
 if TYPE_CHECKING:
     from fromnoise.schedules.base import Chain as Chain

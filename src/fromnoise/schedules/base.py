@@ -5,18 +5,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level, step
-from fromnoise.schedules import spacing as spacings
+from fromnoise.spacings.base import ByNoise, ByTime, Spacing, check_steps
 
 
 class Schedule(ABC):
     """t -> (alpha_t, sigma_t), the signal-to-noise ratio falling as t grows, t = 0 the clean data (Weng eq. 12)."""
+
+    T: int
+    """Rows of `chain`, its steps."""
 
     @abstractmethod
     def level(self, t: float | Tensor) -> Level:
@@ -35,8 +38,12 @@ class Schedule(ABC):
         """p(x_T), scalar mean and log-variance: what sampling starts from; p(x_t) for a chain that starts at t."""
 
     @abstractmethod
-    def steps(self, n: int, spacing: str = "uniform") -> "Chain":
+    def steps(self, n: int, spacing: str | Spacing = "uniform") -> "Chain":
         """At most n + 1 descending levels that end clean.
+
+        Args:
+            n: steps, at least 1.
+            spacing: which levels, a name or an object.
 
         Raises:
             FromNoiseError: n below 1 or more than the schedule has, or an unknown spacing.
@@ -146,24 +153,22 @@ class Discrete(Schedule):
         """N(0, I), which x_T is close to if sum beta is large (Sedykh eq. 4.8 and 4.12; Weng eq. 5; Friedman eq. 7)."""
         return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
 
-    def steps(self, n: int, spacing: str = "uniform") -> "Chain":
-        return self._ladder(n, spacing, whole=True) or self._rows(n, spacing)
+    whole: ClassVar[bool] = True
+    """Whether only its rows exist, so that a spacing by time gives whole numbers, at most T of them."""
 
-    def _ladder(self, n: int, spacing: str, whole: bool) -> "Chain | None":
-        """The chain of a spacing by noise, between rows too; None for a spacing by time."""
-        spacings.check(n, self.T, spacing, whole)
-        if spacing not in spacings.LADDERS:
-            return None
+    def steps(self, n: int, spacing: str | Spacing = "uniform") -> "Chain":
+        chosen = Spacing.of(spacing)
+        check_steps(n, self.T, self.whole)
+        return self._ladder(n, chosen) if isinstance(chosen, ByNoise) else chain_of_times(self, n, chosen, self.whole)
+
+    def _ladder(self, n: int, spacing: ByNoise) -> "Chain":
+        """Between rows too."""
         high, low = self.log_snr[1].item(), self.log_snr[-1].item()
         if math.isfinite(low):
-            grid = spacings.LADDERS[spacing](n, high, low)
+            grid = spacing.log_snrs(n, high, low)
         else:  # no signal is left at T: that level, and the ladder from the one below it
-            grid = [low, *spacings.LADDERS[spacing](n - 1, high, self.log_snr[-2].item())]
+            grid = [low, *spacing.log_snrs(n - 1, high, self.log_snr[-2].item())]
         return Chain(self.at(torch.tensor([*grid, torch.inf], dtype=torch.float64, device="cpu")))
-
-    def _rows(self, n: int, spacing: str) -> "Chain":
-        rows = spacings.times(n, self.T, spacing, whole=True)
-        return Chain(self.level(torch.tensor([*reversed(rows), 0], dtype=torch.float64, device="cpu")))
 
     def draw(self, u: Tensor) -> Level:
         return self.level(1 + torch.floor(u.double() * self.T).clamp_max(self.T - 1))
@@ -171,6 +176,12 @@ class Discrete(Schedule):
     def network_time(self, t: Level) -> Tensor:
         """(t - 1) 1000 / T: DDPM's t - 1 where T = 1000, improved DDPM's rescaled time elsewhere."""
         return ((t.time - 1) * (1000 / self.T)).float()
+
+
+def chain_of_times(schedule: Schedule, n: int, spacing: ByTime, whole: bool) -> "Chain":
+    """The levels of a spacing by time, and the clean one."""
+    times = sorted(set(spacing.times(n, schedule.T, whole)), reverse=True)
+    return Chain(schedule.level(torch.tensor([*times, 0], dtype=torch.float64, device="cpu")))
 
 
 class Chain(Sequence[Level]):

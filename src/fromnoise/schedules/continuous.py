@@ -7,8 +7,7 @@ from torch import Tensor
 
 from fromnoise import checks
 from fromnoise.gaussian import Level
-from fromnoise.schedules import spacing as spacings
-from fromnoise.schedules.base import Chain, Discrete
+from fromnoise.schedules.base import Discrete
 
 
 class Continuous(Discrete):
@@ -22,6 +21,7 @@ class Continuous(Discrete):
     """
 
     first = 1.0
+    whole = False
 
     def __init__(self, T: int):
         T = checks.whole("T", T, 1)
@@ -47,10 +47,3 @@ class Continuous(Discrete):
         inside = (wanted <= self.log_snr[1]) if self.first else torch.isfinite(wanted)
         time = self.time(torch.where(inside, wanted, self.log_snr[1])).clamp(self.first, self.T)
         return self.level(torch.where(inside, time, near.time))
-
-    def steps(self, n: int, spacing: str = "uniform") -> Chain:
-        return self._ladder(n, spacing, whole=False) or self._rows(n, spacing)
-
-    def _rows(self, n: int, spacing: str) -> Chain:
-        times = spacings.times(n, self.T, spacing, whole=False)
-        return Chain(self.level(torch.tensor([*reversed(times), 0], dtype=torch.float64, device="cpu")))

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
-from fromnoise.schedules import spacing as spacings
-from fromnoise.schedules.base import Chain, Schedule, centred
+from fromnoise.schedules.base import Chain, Schedule, centred, chain_of_times
+from fromnoise.spacings.base import ByNoise, Spacing, check_steps
 
 
 @register("learned")
@@ -97,14 +97,14 @@ class Learned(nn.Module, Schedule):
     def prior(self, t: Level | None = None) -> Gaussian:
         return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
 
-    def steps(self, n: int, spacing: str = "uniform") -> Chain:
-        spacings.check(n, self.T, spacing, whole=False)
-        if spacing in spacings.LADDERS:
-            ends = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu")).tolist()
-            grid = spacings.LADDERS[spacing](n, *ends)
+    def steps(self, n: int, spacing: str | Spacing = "uniform") -> Chain:
+        chosen = Spacing.of(spacing)
+        check_steps(n, self.T, whole=False)
+        if isinstance(chosen, ByNoise):
+            high, low = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu")).tolist()
+            grid = chosen.log_snrs(n, high, low)
             return Chain(self.at(torch.tensor([*grid, torch.inf], dtype=torch.float64, device="cpu")))
-        times = spacings.times(n, self.T, spacing, whole=False)
-        return Chain(self.level(torch.tensor([*reversed(times), 0], dtype=torch.float64, device="cpu")))
+        return chain_of_times(self, n, chosen, whole=False)
 
     @property
     def chain(self) -> Chain:

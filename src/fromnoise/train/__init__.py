@@ -6,6 +6,7 @@ from fromnoise.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from fromnoise.train import lr_schedules as lr_schedules
+    from fromnoise.train import optimizers as optimizers
     from fromnoise.train.autoencode import Autoencoding as Autoencoding
     from fromnoise.train.autoencode import Pair as Pair
     from fromnoise.train.classify import Classifying as Classifying
@@ -34,4 +35,5 @@ else:
         Trainer="trainer",
         Watcher="progress",
         lr_schedules="lr_schedules:*",
+        optimizers="optimizers:*",
     )

@@ -1,8 +1,10 @@
 """The `train` part of a run's configuration."""
 
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fromnoise.train import optimizers
 
 
 class TrainConfig(BaseModel):
@@ -16,7 +18,7 @@ class TrainConfig(BaseModel):
     accumulate: int = Field(1, ge=1, description="parts that a process works through one after the other")
     gradient_checkpointing: bool = Field(False, description="compute what is inside a block again in the backward "
                                          "pass: less memory, a third more time")  # fmt: skip
-    optimizer: Literal["adamw", "muon"] = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
+    optimizer: str = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate after the warm-up")
     lr_schedule: dict[str, Any] = Field({"name": "constant"}, description="after the warm-up: constant, cosine or "
                                         "inverse-sqrt, with its options")  # fmt: skip
@@ -32,3 +34,9 @@ class TrainConfig(BaseModel):
     sample_every: int = Field(0, ge=0, description="steps between sample grids; 0 draws none")
     skip_nonfinite: int = Field(0, ge=0, description="steps with a loss or gradient that is not a number that may be "
                                 "left out before the run stops")  # fmt: skip
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, value: str) -> str:
+        optimizers.registry.check(value)
+        return value

@@ -24,7 +24,7 @@ from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
 from fromnoise.train.log import MetricsLog
 from fromnoise.train.lr_schedules.base import LRSchedule
-from fromnoise.train.optimizer import optimizer
+from fromnoise.train.optimizers.making import build as build_optimizer
 from fromnoise.train.pipeline import Pipeline, Ready
 from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.signals import StopRequest
@@ -94,7 +94,7 @@ class Trainer:
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep) if self.folder is not None else None
         self.weights = self.task.weights()
         self.ema = EMA(self.weights, c.ema)
-        self.optimizer = optimizer(self.weights, c)
+        self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
         share = c.batch_size // world
         self.places = range(self.processes.rank * share, (self.processes.rank + 1) * share)
 

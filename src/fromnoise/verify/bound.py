@@ -10,7 +10,8 @@ from fromnoise.denoise import Denoiser
 from fromnoise.gaussian import Gaussian, Level, diffuse, posterior, step
 from fromnoise.oracle import FiniteData
 from fromnoise.schedules.base import Discrete
-from fromnoise.variance import Optimal, reverse
+from fromnoise.variances.optimal import Optimal
+from fromnoise.variances.reverse import reverse
 from fromnoise.verify._check import Sides, check
 from fromnoise.verify._truth import GREYS, LINEAR, SHORT, Slope, hermite, line, log_normal, normal
 

@@ -8,7 +8,8 @@ from fromnoise.guidance.classifier_free import ClassifierFree
 from fromnoise.oracle import GaussianMixture
 from fromnoise.samplers.ddim import DDIM
 from fromnoise.schedules.cosine import Cosine
-from fromnoise.variance import FixedSmall, reverse
+from fromnoise.variances.fixed_small import FixedSmall
+from fromnoise.variances.reverse import reverse
 from fromnoise.verify._check import Sides, check
 from fromnoise.verify._truth import GRID, LINEAR, POINTS, integral, line, log_normal
 

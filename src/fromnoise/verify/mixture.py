@@ -157,7 +157,8 @@ def classifier_gradient() -> Sides:
 @check("Weng eq. 15; Friedman eq. 34; math: one step")
 def reverse_mean_and_variance_by_quadrature() -> Sides:
     """E[x_s | x_t] and Var[x_s | x_t] = btilde + c^2 Cov[x_0 | x_t] of the true chain, by quadrature over x_s"""
-    from fromnoise.variance import FixedSmall, reverse
+    from fromnoise.variances.fixed_small import FixedSmall
+    from fromnoise.variances.reverse import reverse
 
     truth, t, s = line(), COSINE.level(600), COSINE.level(450)
     k = step(t, s)

@@ -15,7 +15,8 @@ from fromnoise.objectives.two_draw import TwoDraw
 from fromnoise.objectives.vlb import Vlb
 from fromnoise.objectives.weighted import WeightedTerm
 from fromnoise.times.importance import Importance
-from fromnoise.variance import Optimal, reverse
+from fromnoise.variances.optimal import Optimal
+from fromnoise.variances.reverse import reverse
 from fromnoise.verify._check import Sides, check
 from fromnoise.verify._truth import (
     BAR,

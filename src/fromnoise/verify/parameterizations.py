@@ -5,8 +5,12 @@ import torch
 from fromnoise.denoise import Denoiser
 from fromnoise.gaussian import diffuse, posterior
 from fromnoise.objectives.simple import Simple
-from fromnoise.parameterize import EDM, Prediction, parameterization
-from fromnoise.variance import FixedSmall, reverse
+from fromnoise.parameterizations import build
+from fromnoise.parameterizations.edm import EDM
+from fromnoise.parameterizations.eps import Eps
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.variances.fixed_small import FixedSmall
+from fromnoise.variances.reverse import reverse
 from fromnoise.verify._check import Sides, check
 from fromnoise.verify._truth import BAR, BETA, LINEAR, rows_of
 
@@ -21,7 +25,7 @@ ALPHA, BAR_T = COL(1 - BETA[ROW]), COL(BAR[ROW])
 
 
 def _prediction(kind: str) -> Prediction:
-    return Prediction(X_T, T, parameterization(kind).target(X0, EPS, T, LINEAR), parameterization(kind), LINEAR)
+    return Prediction(X_T, T, build(kind).target(X0, EPS, T, LINEAR), build(kind), LINEAR)
 
 
 @check("Sedykh eq. 4.11, 2.70-2.74; Weng eq. 20; Notes eq. 15; Shorts eq. 3")
@@ -117,6 +121,6 @@ def edm_has_unit_variance() -> Sides:
 @check("Sedykh eq. 2.80", 1e-5)
 def float32_mean_follows() -> Sides:
     """the reverse mean in float32 agrees with float64, for eps at every level"""
-    single = Prediction(X_T.float(), T, EPS.float(), parameterization("eps"), LINEAR)
+    single = Prediction(X_T.float(), T, EPS.float(), Eps(), LINEAR)
     exact = reverse(_prediction("eps"), T, S, FixedSmall()).mean
     return exact, reverse(single, T, S, FixedSmall()).mean

@@ -8,12 +8,17 @@ from torch import Tensor
 from fromnoise.bound import step_terms
 from fromnoise.denoise import Denoiser
 from fromnoise.gaussian import Level, diffuse, step
-from fromnoise.parameterize import Prediction, parameterization
+from fromnoise.parameterizations.eps import Eps
+from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.samplers.ancestral import Ancestral
 from fromnoise.samplers.base import Sampler
 from fromnoise.samplers.ddim import DDIM
 from fromnoise.schedules.base import Schedule
-from fromnoise.variance import FixedLarge, FixedSmall, LearnedRange, Optimal, reverse
+from fromnoise.variances.fixed_large import FixedLarge
+from fromnoise.variances.fixed_small import FixedSmall
+from fromnoise.variances.learned_range import LearnedRange
+from fromnoise.variances.optimal import Optimal
+from fromnoise.variances.reverse import reverse
 from fromnoise.verify._check import Sides, check
 from fromnoise.verify._truth import BAR, BETA, COSINE, LINEAR, SHORT, hermite, normal
 
@@ -115,7 +120,7 @@ def fixed_variances() -> Sides:
     """fixed small is beta-tilde_t and fixed large beta_t; without noise the DDPM step is not DDIM's"""
     t, s = LINEAR.level(torch.arange(2, 1001)), LINEAR.level(torch.arange(1, 1000))
     x = torch.zeros(999, 1, dtype=torch.float64)
-    p = Prediction(x, t, x, parameterization("eps"), LINEAR)
+    p = Prediction(x, t, x, Eps(), LINEAR)
     got = [torch.exp(reverse(p, t, s, v).log_var)[:, 0] for v in (FixedSmall(), FixedLarge())]
     return torch.stack([BETA[1:] * (1 - BAR[:-1]) / (1 - BAR[1:]), BETA[1:]]), torch.stack(got)
 
@@ -137,7 +142,7 @@ def learned_range_interpolates_logarithms() -> Sides:
     for row in (1, 2, 500):
         t, s = LINEAR.level(torch.full((3,), row)), LINEAR.level(torch.full((3,), row - 1))
         f = torch.tensor([[0.0], [0.5], [1.0]], dtype=torch.float64)
-        p = Prediction(f, t, f, parameterization("eps"), LINEAR, f)
+        p = Prediction(f, t, f, Eps(), LINEAR, f)
         out.append(torch.exp(reverse(p, t, s, LearnedRange(), LINEAR.chain).log_var)[:, 0])
         low = BETA[max(row, 2) - 1] * (1 - BAR[max(row, 2) - 2]) / (1 - BAR[max(row, 2) - 1])
         expected.append(torch.stack([low, (low * BETA[row - 1]).sqrt(), BETA[row - 1]]))

@@ -19,8 +19,6 @@ from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.nn.coder import Autoencoder
-from fromnoise.parameterize import PARAMETERIZATIONS
-from fromnoise.variance import VARIANCES
 
 About = dict[str, Any]
 
@@ -121,15 +119,12 @@ def build_autoencoder(about: About, given: Given, where: object) -> Autoencoder:
 
 
 def _denoiser(denoiser: Denoiser) -> About:
-    if denoiser.variance.name not in VARIANCES:
-        raise FromNoiseError(f"variance {denoiser.variance.name} is made from data and cannot be saved; "
-                             f"save the model with one of {', '.join(VARIANCES)}")  # fmt: skip
     kind = denoiser.parameterization
     about = {
         "network": _named(denoiser.network),
         "schedule": _named(denoiser.schedule),
-        "parameterization": kind.spec if type(kind) in PARAMETERIZATIONS.values() else {_OWN: type(kind).__name__},
-        "variance": denoiser.variance.name,
+        "parameterization": kind.spec if registry.is_entry(type(kind)) else {_OWN: type(kind).__name__},
+        "variance": denoiser.variance.spec,
         "shape": list(denoiser.shape) if denoiser.shape else None,
         "classes": list(denoiser.class_names),
     }

@@ -5,8 +5,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from fromnoise import augmentations, data, features, metrics, nn, objectives, recipes, samplers, schedules, times
+from fromnoise import (
+    augmentations,
+    data,
+    features,
+    metrics,
+    nn,
+    objectives,
+    parameterizations,
+    recipes,
+    samplers,
+    schedules,
+    spacings,
+    times,
+    variances,
+)
 from fromnoise.errors import unknown
+from fromnoise.train import optimizers
 
 if TYPE_CHECKING:
     from fromnoise.registry import Registry
@@ -14,9 +29,13 @@ if TYPE_CHECKING:
 KINDS: "dict[str, Registry]" = {
     "recipes": recipes.registry,
     "samplers": samplers.registry,
+    "spacings": spacings.registry,
     "schedules": schedules.registry,
+    "parameterizations": parameterizations.registry,
+    "variances": variances.registry,
     "objectives": objectives.registry,
     "times": times.registry,
+    "optimizers": optimizers.registry,
     "networks": nn.registry,
     "augmentations": augmentations.registry,
     "data": data.registry,
@@ -30,8 +49,8 @@ class List:
     """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets, metrics, ..."""
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
-    """recipes, autoencoders, samplers, schedules, objectives, times, networks, augmentations, data, features, metrics,
-    or all."""
+    """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, optimizers, networks,
+    augmentations, data, features, metrics, or all."""
 
     def __call__(self) -> int:
         from rich.console import Console

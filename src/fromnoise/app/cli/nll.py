@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fromnoise.data.config import DataConfig
     from fromnoise.denoise import Denoiser
     from fromnoise.schedules.base import Chain
-    from fromnoise.variance import Variance
+    from fromnoise.variances.base import Variance
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,18 @@ class Nll:
         config = read_config(self.run if (self.run / "config.yaml").exists() else self.run.parent.parent)
         if self.n < 1 or self.batch_size < 1:
             raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
-        from fromnoise import guidance, likelihood, rng
+        from fromnoise import guidance, likelihood, rng, variances
         from fromnoise.app import figures
         from fromnoise.app.runs import open_model
         from fromnoise.data.images import to_unit
         from fromnoise.data.loading import load
         from fromnoise.progress import counter
         from fromnoise.train.conditions import known
-        from fromnoise.variance import variance
 
         denoiser = open_model(self.run, self.precision, self.ema).denoiser
         other = None
         if self.variance is not None:
-            other = None if self.variance == "optimal" else variance(self.variance)
+            other = None if self.variance == "optimal" else variances.build(self.variance)
             if other is not None and other.outputs > denoiser.variance.outputs:
                 raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")
         chain = denoiser.schedule.steps(self.steps, "uniform") if self.steps is not None else denoiser.schedule.chain

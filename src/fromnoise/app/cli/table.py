@@ -72,13 +72,13 @@ class Table:
             raise FromNoiseError("--spacings is of the tables of samplers; guidance is measured as the recipe samples")
         if self.classifier is not None and counts:
             raise FromNoiseError(f"--classifier is of the table guidance, not of {self.kind}")
+        from fromnoise import spacings
         from fromnoise.app import evaluation, figures
         from fromnoise.app.cli._evaluating import Bench, Subject
-        from fromnoise.schedules.spacing import check
         from fromnoise.weights import native
 
         for spacing in self.spacings:
-            check(1, 1000, spacing, whole=True)  # an unknown name is better known now
+            spacings.registry.check(spacing)  # an unknown name is better known now
         kinds = {
             "steps": evaluation.StepsTable,
             "samplers": evaluation.SamplersTable,

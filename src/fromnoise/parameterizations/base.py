@@ -1,0 +1,70 @@
+"""What a parameterisation is: the meaning of a network's output F.
+
+A parameterisation is one linear equation between the output and the pair (x_0, eps):
+
+    k F = f_0 x_0 + f_e eps,        and always        x_t = alpha x_0 + sigma eps
+
+so that the target follows from (x_0, eps), and (x_0, eps) follow from (x_t, F) by Cramer's rule with the
+determinant alpha f_e - sigma f_0. Any parameterisation converts to any other through these two lines.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fromnoise.gaussian import Level, like
+from fromnoise.registry import short_spec
+from fromnoise.schedules.base import Schedule
+
+
+class Equation(NamedTuple):
+    """k F = f0 x_0 + fe eps at one level or a batch of them: float64."""
+
+    k: Tensor
+    f0: Tensor
+    fe: Tensor
+
+
+class Parameterization(ABC):
+    """The meaning of F(x_t, t): one `equation`. Registered ones are frozen dataclasses, one in a file."""
+
+    @property
+    def name(self) -> str:
+        """In messages: the registered name, or the class's own."""
+        return vars(type(self)).get("registered_name", type(self).__name__)
+
+    @property
+    def spec(self) -> str | dict[str, Any]:
+        """What files hold, from which `parameterizations.build` makes the same object again.
+
+        Raises:
+            FromNoiseError: the class is not registered.
+        """
+        return short_spec(self)
+
+    @abstractmethod
+    def equation(self, t: Level, schedule: Schedule) -> Equation:
+        """The three coefficients at level t."""
+
+    def target(self, x0: Tensor, eps: Tensor, t: Level, schedule: Schedule) -> Tensor:
+        """What F should be, given the clean data and the noise, both [B, ...]: (f0 x_0 + fe eps) / k."""
+        k, f0, fe = self.equation(t, schedule)
+        return like(f0 / k, x0) * x0 + like(fe / k, eps) * eps
+
+    def scale_input(self, t: Level) -> Tensor | None:
+        """What x_t is multiplied by before the network sees it; None where nothing is."""
+        return None
+
+    def solvable(self, t: Level, schedule: Schedule) -> bool:
+        """Whether the output at level t says what x_0 is: the determinant is not 0."""
+        _, f0, fe = self.equation(t, schedule)
+        det = t.alpha * fe - t.sigma * f0
+        return bool((torch.isfinite(det) & (det != 0)).all())
+
+    def score_factors(self, t: Level, equation: Equation) -> tuple[Tensor, Tensor]:
+        """(p, q) with score = p x_t + q F; -eps / sigma unless the subclass knows it without dividing by sigma."""
+        k, f0, fe = equation
+        scaled = t.sigma * (t.alpha * fe - t.sigma * f0)
+        return f0 / scaled, -t.alpha * k / scaled

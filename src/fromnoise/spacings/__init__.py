@@ -1,0 +1,20 @@
+"""Spacings: which levels of a schedule a sampler visits."""
+
+from typing import TYPE_CHECKING
+
+from fromnoise.lazy import lazy_registry
+from fromnoise.registry import Registry
+
+registry = Registry(__name__, "spacing", shared=("base",))
+names, get, build = registry.names, registry.get, registry.build
+if TYPE_CHECKING:
+    from fromnoise.spacings.base import ByNoise as ByNoise
+    from fromnoise.spacings.base import ByTime as ByTime
+    from fromnoise.spacings.base import Spacing as Spacing
+    from fromnoise.spacings.ddim import DDIM as DDIM
+    from fromnoise.spacings.karras import Karras as Karras
+    from fromnoise.spacings.log_snr import LogSNR as LogSNR
+    from fromnoise.spacings.quadratic import Quadratic as Quadratic
+    from fromnoise.spacings.uniform import Uniform as Uniform
+else:
+    __getattr__, __dir__ = lazy_registry(registry, Spacing="base", ByTime="base", ByNoise="base")

@@ -1,0 +1,98 @@
+"""Muon: matrices by an orthogonal step, all else by AdamW."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise.registry import register
+from fromnoise.train.config import TrainConfig
+from fromnoise.train.optimizers.adamw import AdamW
+from fromnoise.train.optimizers.base import Optimizer
+from fromnoise.train.optimizers.newton_schulz import orthogonal
+
+
+@register("muon")
+class Muon(Optimizer):
+    """Matrices by Muon, all else by AdamW: M <- 0.95 M + G, theta <- theta - lr (0.2 sqrt(max(r, c)) O + decay theta).
+
+    O is nearly the orthogonal matrix that is nearest to G + 0.95 M, an r x c matrix: singular values 0.5 to 1.2, by
+    five steps of Newton-Schulz. The factor gives the step AdamW's size, so that learning rates carry over. Convolutions
+    [out, in, h, w] are matrices of `out` rows; biases, norms, embeddings, and the first and the last layer, whose rows
+    or columns are the image's channels, stay with AdamW.
+    Source: Jordan et al. 2024; the factor from Liu et al. 2025 (arXiv 2502.16982). torch's own computes in bf16 always,
+    which most CPUs only emulate: this one computes in float32 on the CPU. Momentum and steps of all matrices go in one
+    operation each, and the matrices of one shape through Newton-Schulz together.
+
+    Args:
+        parameters: by name, in the order of the network.
+        config: as AdamW's.
+    """
+
+    momentum = 0.95
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], config: TrainConfig):
+        wide = [name for name, p in parameters.items() if p.dim() > 1 and min(p.shape[0], p[0].numel()) > 1]
+        ends = ("stem.", "out.", "label.", "schedule.")
+        self.matrices = {name: parameters[name] for name in wide if not name.startswith(ends)}
+        vectors = {name: p for name, p in parameters.items() if name not in self.matrices}
+        self.rest = AdamW(vectors, config) if vectors else None
+        self.decay = config.weight_decay
+        self.average: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def step(self, lr: float) -> None:
+        grads = {name: p.grad for name, p in self.matrices.items() if p.grad is not None}
+        if grads:
+            self._step(lr, grads)
+        if self.rest is not None:
+            self.rest.step(lr)
+
+    def _step(self, lr: float, grads: dict[str, Tensor]) -> None:
+        weights: list[Tensor] = [self.matrices[name] for name in grads]
+        for name, p in zip(grads, weights, strict=True):
+            if name not in self.average:
+                self.average[name] = torch.zeros_like(p)
+        averages, new = [self.average[name] for name in grads], list(grads.values())
+        torch._foreach_mul_(averages, self.momentum)
+        torch._foreach_add_(averages, new)
+        ahead = torch._foreach_add(new, averages, alpha=self.momentum)
+        if self.decay:
+            torch._foreach_mul_(weights, 1 - lr * self.decay)
+        by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+        for p, g in zip(weights, ahead, strict=True):
+            by_shape.setdefault((p.shape[0], p[0].numel()), []).append((p, _matrix(g, p)))
+        for shape, pairs in by_shape.items():
+            alike = [p for p, _ in pairs]
+            o = orthogonal(torch.stack([matrix for _, matrix in pairs])).to(alike[0].dtype)
+            steps = [_as_weight(x, p) for x, p in zip(o.unbind(), alike, strict=True)]
+            torch._foreach_add_(alike, steps, alpha=-lr * 0.2 * max(shape) ** 0.5)
+
+    def state(self) -> dict[str, Tensor]:
+        kept = {f"momentum.{name}": value for name, value in self.average.items()}
+        return kept | (self.rest.state() if self.rest is not None else {})
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        self.average = {
+            name: torch.empty_like(p).copy_(state[f"momentum.{name}"])
+            for name, p in self.matrices.items()
+            if f"momentum.{name}" in state
+        }
+        if self.rest is not None:
+            self.rest.load({k: v for k, v in state.items() if k.partition(".")[2] not in self.matrices})
+
+
+def _is_channels_last(p: Tensor) -> bool:
+    return p.dim() > 3 and not p.is_contiguous()
+
+
+def _matrix(x: Tensor, p: Tensor) -> Tensor:
+    """[out, ...] as [out, rest], in the order in which the weight p lies in memory: a view where x lies as p does."""
+    return (x.movedim(1, -1) if _is_channels_last(p) else x).reshape(x.shape[0], -1)
+
+
+def _as_weight(x: Tensor, p: Tensor) -> Tensor:
+    """The inverse: a view in the layout of p, so that one operation takes many."""
+    if not _is_channels_last(p):
+        return x.view(p.shape)
+    return x.view(p.shape[0], *p.shape[2:], p.shape[1]).movedim(-1, 1)

@@ -1,0 +1,126 @@
+"""Any optimiser of torch's kind, as the trainer wants one."""
+
+import copy
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.train.optimizers.base import Optimizer
+
+_NUMBER, _GROUP = "#", "#"
+
+
+class Wrapped(Optimizer):
+    """A torch.optim.Optimizer; its state is every tensor that it keeps for a parameter, as "KEY.NAME".
+
+    A number is a tensor of no dimension called "#KEY.NAME". What an optimiser keeps in a parameter group, and changed
+    since it was made, is the state of the parameter "#0", "#1", ...: options that stand still are no state.
+    Each group's learning rate is lr times the ratio of its own initial one to `base_lr`: groups keep their proportions,
+    and a schedule of torch's own has no say.
+
+    Args:
+        optimizer: of some or all of the parameters.
+        parameters: by name.
+        base_lr: the learning rate at which every group has its own.
+
+    Raises:
+        FromNoiseError: it holds a tensor that is not among the parameters, or wants a closure in its step.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], base_lr: float):
+        self.torch, self.base_lr = optimizer, base_lr
+        name_of = {id(p): name for name, p in parameters.items()}
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        if strange := [tuple(p.shape) for p in held if id(p) not in name_of]:
+            raise FromNoiseError(f"{self._kind} holds a tensor of shape {strange[0]} that is not trained here: "
+                                 "make it of the parameters of the network that is")  # fmt: skip
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise FromNoiseError(f"{self._kind} computes the loss again within a step, which the trainer does not do: "
+                                 "choose another optimizer")  # fmt: skip
+        self.parameters: dict[str, nn.Parameter] = {name_of[id(p)]: p for p in held}
+        self._first = [copy.deepcopy(_options(group)) for group in optimizer.param_groups]
+        self._lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self._checked = False
+
+    @property
+    def _kind(self) -> str:
+        return f"optimizer {type(self.torch).__name__}"
+
+    def step(self, lr: float) -> None:
+        for group, own in zip(self.torch.param_groups, self._lrs, strict=True):
+            now = own * (lr / self.base_lr)
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(now)
+            else:
+                group["lr"] = now
+        self.torch.step()
+        if not self._checked:  # what cannot be saved stops a run at its first step, not at its first checkpoint
+            self.state()
+            self._checked = True
+
+    def state(self) -> dict[str, Tensor]:
+        """Raises: FromNoiseError for what is neither a tensor nor a number."""
+        return {name: value for key, owner, kept in self._kept() for name, value in [self._named(key, owner, kept)]}
+
+    def _kept(self) -> Iterator[tuple[Any, str, Any]]:
+        """(key, owner's name, value) of all that is kept."""
+        own = {id(p) for p in self.parameters.values()}
+        for other in self.torch.state:
+            if id(other) not in own and self.torch.state[other]:
+                raise FromNoiseError(f"{self._kind} keeps {other!r} beside its parameters, which no checkpoint holds")
+        for name, p in self.parameters.items():
+            yield from ((key, name, value) for key, value in self.torch.state.get(p, {}).items() if value is not None)
+        for i, (group, first) in enumerate(zip(self.torch.param_groups, self._first, strict=True)):
+            changed = {k: v for k, v in _options(group).items() if k not in first or not _same(v, first[k])}
+            yield from ((key, f"{_GROUP}{i}", value) for key, value in changed.items())
+
+    def _named(self, key: Any, owner: str, value: Any) -> tuple[str, Tensor]:
+        if isinstance(key, str) and key and "." not in key and not key.startswith(_NUMBER):
+            if isinstance(value, Tensor):
+                return f"{key}.{owner}", value
+            if isinstance(value, bool | int | float):
+                whole = torch.bool if isinstance(value, bool) else torch.int64
+                dtype = torch.float64 if isinstance(value, float) else whole
+                return f"{_NUMBER}{key}.{owner}", torch.tensor(value, dtype=dtype)
+        raise FromNoiseError(f"{self._kind} keeps {key!r} of {owner}, a {type(value).__name__}; "
+                             "a checkpoint holds tensors and numbers")  # fmt: skip
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Raises: FromNoiseError for the state of a parameter, or of a group, that there is not."""
+        by_owner: dict[str, dict[str, Any]] = {}
+        for name, value in state.items():
+            key, _, owner = name.partition(".")
+            number = key.startswith(_NUMBER)
+            by_owner.setdefault(owner, {})[key.removeprefix(_NUMBER)] = value.item() if number else value
+        whole = self.torch.state_dict()  # torch's own loading decides what lies on which device
+        groups = {f"{_GROUP}{i}": group for i, group in enumerate(whole["param_groups"])}
+        if unknown := by_owner.keys() - self.parameters.keys() - groups.keys():
+            raise FromNoiseError(f"this state is of another network or optimizer: {self._kind} has no {min(unknown)}")
+        for owner, group in groups.items():
+            group.update({k: v.clone() if isinstance(v, Tensor) else v for k, v in by_owner.get(owner, {}).items()})
+        # The order is that of the groups, by which torch numbers the parameters.
+        own = ((i, p, by_owner.get(name)) for i, (name, p) in enumerate(self.parameters.items()))
+        whole["state"] = {i: {k: _placed(v, p) for k, v in kept.items()} for i, p, kept in own if kept}
+        self.torch.load_state_dict(whole)
+
+
+def _options(group: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in group.items() if k not in ("params", "param_names", "lr")}
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) or isinstance(b, Tensor):
+        return isinstance(a, Tensor) and isinstance(b, Tensor) and torch.equal(a, b)
+    return type(a) is type(b) and a == b
+
+
+def _placed(value: Any, p: Tensor) -> Any:
+    """A copy; in p's layout, which decides the order of summation, and with it the last bit."""
+    if not isinstance(value, Tensor):
+        return value
+    return torch.empty_like(p, dtype=value.dtype).copy_(value) if value.shape == p.shape else value.clone()

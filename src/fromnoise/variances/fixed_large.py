@@ -1,0 +1,23 @@
+"""The variance of the forward step: beta."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fromnoise.gaussian import Step
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.registry import register
+from fromnoise.variances.base import Variance
+
+
+@register("fixed-large")
+@dataclass(frozen=True)
+class FixedLarge(Variance):
+    """b, which is beta_t when s = t - 1 and sigma-hat squared on a sub-sequence; at the first step as FixedSmall.
+
+    Source: Sedykh eq. 2.12 and 4.19; Notes eq. 12 and 17.
+    """
+
+    def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:
+        return torch.where(k.variance == 0, small, torch.log(k.b))

@@ -1,0 +1,31 @@
+"""Learned: between the two fixed ones, by the network."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Step, like
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.registry import register
+from fromnoise.variances.base import Variance
+
+
+@register("learned-range")
+@dataclass(frozen=True)
+class LearnedRange(Variance):
+    """exp(f log b + (1 - f) log beta-tilde), the fraction f = (o + 1)/2 from the network's second half o.
+
+    Source: Sedykh eq. 4.1 (where beta-tilde is called learned, and is not) and improved DDPM eq. 15. f is
+    not bounded: 0 is beta-tilde, 1 is b.
+    """
+
+    outputs: ClassVar[int] = 2
+
+    def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:
+        if p.variance is None:
+            raise FromNoiseError("this prediction has no learned variance")
+        low, high = like(small, p.x_t), like(torch.log(k.b), p.x_t)
+        return low + p.variance * (high - low)
