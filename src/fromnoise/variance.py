@@ -20,7 +20,7 @@ class Variance(ABC):
 
     Attributes:
         name: in recipes and files.
-        outputs: how many times the image's channels the network puts out.
+        outputs: how many times the state's channels (its axis 1) the network puts out.
     """
 
     name: str

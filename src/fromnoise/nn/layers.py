@@ -168,8 +168,8 @@ class _Strided(nn.Module):
     def __init__(self, c_in: int, c_out: int):
         super().__init__(c_in, c_out, 3, stride=2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (0, 1) * (x.dim() - 2)))  # pyrefly: ignore[missing-attribute]
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(F.pad(input, (0, 1) * (input.dim() - 2)))
 
 
 class _Nearest(nn.Module):
@@ -181,8 +181,8 @@ class _Nearest(nn.Module):
     def __init__(self, c_in: int, c_out: int):
         super().__init__(c_in, c_out, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return doubled_conv(x, self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        return doubled_conv(input, self.weight, self.bias)
 
 
 class StridedDown1d(_Strided, nn.Conv1d): ...

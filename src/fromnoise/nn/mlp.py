@@ -9,6 +9,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.nn.conditioning import Conditioned
 from fromnoise.nn.dropout import Dropout
 from fromnoise.nn.layers import init_fan_avg, zeroed
+from fromnoise.nn.spatial import KIND
 from fromnoise.registry import register
 
 
@@ -70,10 +71,11 @@ class MLP(Conditioned):
         super().__init__(1, time_features or width, True, width, classes, null_label, dims=len(sides))
         self.shape, size = (in_channels, *sides), math.prod(sides)
         self.stem = nn.Linear(in_channels * size, width)
-        self.blocks = nn.ModuleList(DenseBlock(width, dropout) for _ in range(depth))
+        blocks = [DenseBlock(width, dropout) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
         self.act, self.out = nn.SiLU(), nn.Linear(width, (out_channels or in_channels) * size)
         self.apply(init_fan_avg)
-        for block in self.blocks:
+        for block in blocks:
             zeroed(block.out)
         zeroed(self.out)
 
@@ -85,6 +87,10 @@ class MLP(Conditioned):
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         self.check_size(x.shape[2:])
+        if x.shape[1] != self.shape[0]:
+            what = "channels" if self.dims else "numbers"
+            raise FromNoiseError(f"the mlp takes {KIND.get(self.dims, 'state')}s of {self.shape[0]} {what}, got "
+                                 f"{x.shape[1]}: network.in_channels={x.shape[1]} is for those")  # fmt: skip
         emb = self.embedding(time, label, self.stem.weight.dtype)
         h = self.stem(x.flatten(1))
         for block in self.blocks:

@@ -33,7 +33,7 @@ def check_size(size: tuple[int, ...] | torch.Size, factor: int, dims: int = 2) -
     given = "x".join(map(str, size))
     if len(size) != dims:
         has = f"sides {given}" if size else "no sides"
-        way_out = f"network.dims={len(size)} is for those" if len(size) in CONV else "the network mlp takes any shape"
+        way_out = f"a unet with dims={len(size)} is for those" if len(size) in CONV else "an mlp takes any shape"
         raise FromNoiseError(f"the network is for {KIND[dims]}s {_SHAPE[dims]}, and the data have {has}: {way_out}")
     if any(side % factor or side < factor for side in size):
         fits = "x".join(str(max(factor, round(side / factor) * factor)) for side in size)

@@ -85,7 +85,9 @@ class UNet(UNetEncoder):
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0
-        super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength, dims)
+        super().__init__(
+            factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength, dims
+        )
         self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
         parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims)
