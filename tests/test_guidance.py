@@ -144,7 +144,7 @@ def test_a_classifier_must_belong_to_the_model():
     model = fn.Denoiser(torch.nn.Identity(), fn.schedules.Linear(), "x0", shape=(1, 8, 8), class_names=("a", "b"))
     noisy().check(model)
     for changes, said in (
-        ({"shape": (1, 4, 4)}, "images of 1x4x4, and the model 1x8x8"),
+        ({"shape": (1, 4, 4)}, "states of 1x4x4, and the model 1x8x8"),
         ({"schedule": SCHEDULE}, "the levels of"),
         ({"class_names": ("a", "c")}, "the classes"),
     ):

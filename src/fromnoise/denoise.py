@@ -25,7 +25,7 @@ Given = Mapping[str, Any]
 
 
 class Codec(ABC):
-    """x -> z -> x, both batched: where a model's states are not images but latents."""
+    """x -> z -> x, both batched: where a model's states are not the data but latents."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -52,10 +52,11 @@ class Denoiser(nn.Module):
             "edm", or {"name": ..., option: value}.
         variance: of the reverse step: a Variance, or the name of one, "fixed_small", "fixed_large", or "learned_range",
             for which the network puts out twice the channels, or {"name": ..., option: value}.
-        shape: of one example, e.g. (3, 32, 32); samplers need it when only a number is asked for.
+        shape: of one example: (D,) of a point, (C, L) of a signal, (C, H, W) of an image, (C, D, H, W) of a volume, or
+            any other; samplers need it when only a number is asked for.
         class_names: of the labels, for people.
-        codec: for a model of latents: `sample` decodes what it draws.
-        low: for a model that enlarges images: how it is told them.
+        codec: for a latent model: `sample` decodes what it draws.
+        low: for a model that enlarges signals, images or volumes: how it is given them.
 
     Raises:
         FromNoiseError: an unknown name, a class in place of an object, or a parameterisation that a schedule without a
@@ -200,12 +201,12 @@ class Denoiser(nn.Module):
         return self.shape if self.codec is None or self.shape is None else self.codec.image_shape(self.shape)
 
     def encoded(self, x: Tensor) -> Tensor:
-        """The state of an image: itself, or its latent; on the model's device, in the state's type."""
+        """The state of an example: itself, or its latent; on the model's device, in the state's type."""
         x = x.to(self.device, self.state_dtype)
         return x if self.codec is None else self.codec.encode(x).to(self.state_dtype)
 
     def decoded(self, x: Tensor) -> Tensor:
-        """Images from the last state: itself, or what the codec makes of it."""
+        """Examples from the last state: itself, or what the codec makes of it."""
         return x if self.codec is None else self.codec.decode(x)
 
     def placed(self, cond: Cond | None) -> Cond | None:

@@ -1,4 +1,4 @@
-"""Images changed by a model that was trained to draw them: there and back, between two, in part, from rough to fine."""
+"""Images, and states of any shape, changed by a model: there and back, between two, in part, from rough to fine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.flow import solve
 from fromnoise.gaussian import Level, diffuse, like, step
 from fromnoise.guidance import Wrapper
+from fromnoise.nn.spatial import averaged, repeated
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.samplers import Sampler
 from fromnoise.samplers.base import Noise
@@ -30,7 +31,7 @@ def encode(
 
     Args:
         denoiser: the model, with its guidance if any.
-        x0: images in [-1, 1], [B, ...].
+        x0: data in [-1, 1], [B, ...].
         cond: conditions, each [B, ...].
         rtol, atol: of the adaptive solver.
 
@@ -88,15 +89,15 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
 
 
 def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Given | None = None) -> Tensor:
-    """x_0 = decode(slerp(encode(a), encode(b), s)) for n even s from 0 to 1: from one image to another, [n, ...].
+    """x_0 = decode(slerp(encode(a), encode(b), s)) for n even s from 0 to 1: from one example to another, [n, ...].
 
     Source: DDIM, section 5.3 and appendix D.5.
 
     Args:
         denoiser: the model, with its guidance if any.
-        a, b: images in [-1, 1] of one shape, [C, H, W].
-        n: images, the two ends included.
-        cond: conditions of both ends, each [2, ...]; every image in between has those of the nearer end.
+        a, b: examples in [-1, 1] of one shape, [...].
+        n: how many, the two ends included.
+        cond: conditions of both ends, each [2, ...]; every one in between has those of the nearer end.
 
     Raises:
         FromNoiseError: n below 2, shapes that differ, or torchdiffeq is not installed.
@@ -104,7 +105,7 @@ def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Give
     n = checks.whole("n", n, 2)
     checks.floats(a=a, b=b)
     if a.shape != b.shape:
-        raise FromNoiseError(f"two images of one shape are needed, got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise FromNoiseError(f"an interpolation needs two of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
     cond = denoiser.given(cond, 2)
     latents = encode(denoiser, torch.stack([a, b]), cond)
     share = torch.linspace(0, 1, n, dtype=torch.float64)
@@ -125,7 +126,7 @@ def image_to_image(
     spacing: str | Spacing | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """x_t = alpha_t x_0 + sigma_t eps of the given images, then the sampler from t down: [B, ...].
+    """x_t = alpha_t x_0 + sigma_t eps of the given x_0, then the sampler from t down: [B, ...].
 
     What is larger than the noise stays; what is smaller is drawn anew. Source: SDEdit (Meng et al. 2022), algorithm 1.
 
@@ -134,7 +135,7 @@ def image_to_image(
         x0: [B, ...] in [-1, 1].
         strength: share of the steps that are walked, in (0, 1]; 1 keeps hardly anything.
         sampler, steps, seed, spacing, batch_size: as in `sample`, 50 steps or the whole shorter chain unless given; the
-            noise of image i is that of sample i.
+            noise of example i is that of sample i.
         cond: conditions, each [B, ...]; a model of classes is told none unless given.
 
     Raises:
@@ -178,8 +179,8 @@ class Inpaint(Sampler):
     the ancestral one, which is the paper's, the natural choice. Source: RePaint (Lugmayr et al. 2022), algorithm 1.
 
     Args:
-        x0: the image, [C, H, W] in [-1, 1].
-        known: m, 1 where it is kept and 0 where it is drawn, [1, H, W] or [C, H, W].
+        x0: the image, or an example of any shape, in [-1, 1].
+        known: m, 1 where it is kept and 0 where it is drawn, of the shape of x0 or broadcast to it ([1, H, W]).
         inner: which sampler draws.
         repeats: of every step, 10 in the paper.
 
@@ -203,7 +204,7 @@ class Inpaint(Sampler):
 
     def check(self, denoiser: Denoiser) -> None:
         if denoiser.codec is not None:
-            raise FromNoiseError("a mask keeps pixels, and this is a model of latents")
+            raise FromNoiseError("a mask keeps numbers of x_0, and this is a model of latents")
         self.inner.check(denoiser)
 
     def step(
@@ -222,14 +223,14 @@ class Upscale(Wrapper):
     """x0hat + U (y - A x0hat): the prediction whose means over squares are the given small image's.
 
     A averages squares of pixels, U repeats a pixel over one, A U = 1: what the small image says is fixed, and the model
-    draws what it does not say. Source: DDNM (Wang et al. 2023), eq. 13 and 17.
+    draws what it does not say; signals and volumes alike. Source: DDNM (Wang et al. 2023), eq. 13 and 17.
 
     Args:
         denoiser: the model, already clipped if it is to be.
-        small: y, [C, h, w] in [-1, 1]; the model's sides are multiples of h and w by one factor.
+        small: y, [C, *size] in [-1, 1]; the model's sides are multiples of its sides by one factor.
 
     Raises:
-        FromNoiseError: the sides do not fit.
+        FromNoiseError: the sides do not fit, or the model draws points, which have none.
     """
 
     def __init__(self, denoiser: Denoiser, small: Tensor):
@@ -240,6 +241,8 @@ class Upscale(Wrapper):
             raise FromNoiseError("a small image says something of pixels, and this is a model of latents")
         if shape is None:
             raise FromNoiseError("this denoiser has no shape of its own, to which an image could be enlarged")
+        if len(shape) < 2:
+            raise FromNoiseError(f"the model draws points of {shape[0]} numbers, which have no sides to enlarge")
         self.factor = shape[-1] // small.shape[-1]
         if self.factor < 1 or shape != (small.shape[0], *(self.factor * side for side in small.shape[1:])):
             one, other = ("x".join(map(str, s)) for s in (shape, small.shape))
@@ -249,8 +252,8 @@ class Upscale(Wrapper):
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         """The wrapped prediction with its x_0 made to agree with the small image."""
         p = self.inner(x_t, t, cond)
-        missing = self.small.to(p.x0) - F.avg_pool2d(p.x0, self.factor)
-        return p.with_x0(p.x0 + F.interpolate(missing, scale_factor=float(self.factor), mode="nearest"))
+        missing = self.small.to(p.x0) - averaged(p.x0, self.factor)
+        return p.with_x0(p.x0 + repeated(missing, self.factor))
 
 
 def _ends(denoiser: Denoiser) -> tuple[Level, Level]:

@@ -34,10 +34,11 @@ class Hardware:
     why: str
 
     def prepare(self, network: nn.Module, inference: bool) -> nn.Module:
-        """The network on the device, in channels_last; for inference its weights are cast once."""
+        """The network on the device, kernels of images in channels_last; for inference its weights are cast once."""
         network.to(self.device)
         if self.device.type != "mps":
-            network.to(memory_format=torch.channels_last)  # pyrefly: ignore[no-matching-overload]
+            for p in network.parameters():  # those of images: of four axes
+                p.data = p.data.to(memory_format=torch.channels_last) if p.dim() == 4 else p.data
         return network.to(self.dtype) if inference else network
 
     def put(self, x: Tensor) -> Tensor:

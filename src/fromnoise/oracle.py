@@ -19,7 +19,7 @@ from fromnoise.schedules.base import Schedule
 
 
 class GaussianMixture:
-    """p(x_0) = sum_k w_k N(m_k, S_k), with full covariances.
+    """p(x_0) = sum_k w_k N(m_k, S_k), with full covariances, of states of any shape, whose D numbers are one vector.
 
     With C = alpha^2 S + sigma^2 I, d = x - alpha m, r the softmax of log w - (d' C^-1 d + logdet C)/2:
 
@@ -28,17 +28,18 @@ class GaussianMixture:
 
     Args:
         weights: [K], positive; they are normalised.
-        means: [K, D].
+        means: [K, ...]: points [K, D], or states of any shape, with D numbers.
         covariances: [K, D, D], symmetric, positive semi-definite; zero makes a component a point.
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor):
-        self.means = torch.as_tensor(means, dtype=torch.float64)
+        means = torch.as_tensor(means, dtype=torch.float64)
+        self.shape, self.means = tuple(means.shape[1:]), means.flatten(1)
         weights = torch.as_tensor(weights, dtype=torch.float64)
         covariances = torch.as_tensor(covariances, dtype=torch.float64)
         k, d = self.means.shape
         if weights.shape != (k,) or covariances.shape != (k, d, d):
-            raise FromNoiseError(f"weights [K], means [K, D], covariances [K, D, D]; got K = {k}, D = {d}, "
+            raise FromNoiseError(f"weights [K], means [K, ...], covariances [K, D, D]; got K = {k}, D = {d}, "
                              f"{tuple(weights.shape)}, {tuple(covariances.shape)}")  # fmt: skip
         self.log_weights = torch.log(weights / weights.sum())
         self.covariances = covariances
@@ -47,11 +48,12 @@ class GaussianMixture:
 
     @property
     def dim(self) -> int:
+        """D, how many numbers a state has."""
         return self.means.shape[1]
 
     def _parts(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """log joint [N, K], d in each component's eigenbasis [N, K, D], C's eigenvalues [N, K, D], alpha, sigma."""
-        x = x.double().cpu()
+        x = x.double().cpu().flatten(1)
         alpha = level.alpha.expand(len(x)).view(-1, 1, 1)
         sigma = level.sigma.expand(len(x)).view(-1, 1, 1)
         d = torch.einsum("nkd,kde->nke", x[:, None] - alpha * self.means, self.eigenvectors)
@@ -60,21 +62,21 @@ class GaussianMixture:
         return self.log_weights + log_normal, d, c, alpha, sigma
 
     def log_prob(self, x: Tensor, level: Level) -> Tensor:
-        """log q(x_t) in nats, the data's density with noise added: [N, D] -> [N] (Sedykh eq. 3.16)."""
+        """log q(x_t) in nats, the data's density with noise added: [N, ...] -> [N] (Sedykh eq. 3.16)."""
         return torch.logsumexp(self._parts(x, level)[0], 1)
 
     def score(self, x: Tensor, level: Level) -> Tensor:
-        """grad_x log q(x_t): [N, D] -> [N, D] (Sedykh eq. 3.2)."""
+        """grad_x log q(x_t), of the shape of x (Sedykh eq. 3.2)."""
         joint, d, c, _, _ = self._parts(x, level)
-        return -torch.einsum("nk,nke,kde->nd", joint.softmax(1), d / c, self.eigenvectors)
+        return -torch.einsum("nk,nke,kde->nd", joint.softmax(1), d / c, self.eigenvectors).view(x.shape)
 
     def responsibilities(self, x: Tensor, level: Level) -> Tensor:
-        """p(component | x_t): [N, D] -> [N, K]."""
+        """p(component | x_t): [N, ...] -> [N, K]."""
         return self._parts(x, level)[0].softmax(1)
 
     def moments(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
-        """E[x_0 | x_t] and Cov[x_0 | x_t]: [N, D] -> [N, D], [N, D, D]. At sigma = 0: x_0 itself, and 0."""
-        x = x.double().cpu()
+        """E[x_0 | x_t], of the shape of x, and Cov[x_0 | x_t], [N, D, D]. At sigma = 0: x_0 itself, and 0."""
+        shape, x = x.shape, x.double().cpu().flatten(1)
         clean = (level.sigma == 0).expand(len(x))
         safe = Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
         joint, d, c, alpha, sigma = self._parts(x, safe)
@@ -87,32 +89,35 @@ class GaussianMixture:
         spread = mu - x0[:, None]
         cov = within + torch.einsum("nk,nkd,nkf->ndf", r, spread, spread)
         x0 = torch.where(clean[:, None], x / level.alpha.expand(len(x))[:, None], x0)
-        return x0, torch.where(clean[:, None, None], 0.0, cov)
+        return x0.view(shape), torch.where(clean[:, None, None], 0.0, cov)
 
     def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
-        """Of the data: [D], [D, D]."""
+        """Of the data: [...], [D, D]."""
         w = self.log_weights.exp()
         mean = w @ self.means
         spread = self.means - mean
-        return mean, torch.einsum("k,kde->de", w, self.covariances) + torch.einsum("k,kd,ke->de", w, spread, spread)
+        total = torch.einsum("k,kde->de", w, self.covariances) + torch.einsum("k,kd,ke->de", w, spread, spread)
+        return mean.view(self.shape), total
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n draws of x_0 ~ q(x_0): [n, D], float64 (Weng eq. 1)."""
+        """n draws of x_0 ~ q(x_0): [n, ...], float64 (Weng eq. 1)."""
         k = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
         z = torch.randn(n, self.dim, dtype=torch.float64, generator=generator)
-        return self.means[k] + torch.einsum("nde,ne->nd", self.eigenvectors[k], self.eigenvalues[k].sqrt() * z)
+        x0 = self.means[k] + torch.einsum("nde,ne->nd", self.eigenvectors[k], self.eigenvalues[k].sqrt() * z)
+        return x0.view(n, *self.shape)
 
     def denoiser(self, schedule: Schedule, variance: str = "fixed_large") -> Denoiser:
         """The exact Denoiser of this distribution, float64."""
-        return _Oracle(self, schedule, variance, (self.dim,))
+        return _Oracle(self, schedule, variance, self.shape)
 
     def given(self, components: Sequence[int]) -> "GaussianMixture":
         """p(x_0 | y), y being "one of these components"."""
         chosen = list(components)
-        return GaussianMixture(self.log_weights[chosen].exp(), self.means[chosen], self.covariances[chosen])
+        means = self.means[chosen].view(-1, *self.shape)
+        return GaussianMixture(self.log_weights[chosen].exp(), means, self.covariances[chosen])
 
     def log_class(self, x: Tensor, level: Level, components: Sequence[int]) -> Tensor:
-        """log p(y | x_t) = log of the sum of the responsibilities: [N, D] -> [N] (Sedykh eq. 4.21-4.24)."""
+        """log p(y | x_t) = log of the sum of the responsibilities: [N, ...] -> [N] (Sedykh eq. 4.21-4.24)."""
         return torch.logsumexp(torch.log_softmax(self._parts(x, level)[0], 1)[:, list(components)], 1)
 
     def conditional_denoiser(self, schedule: Schedule, classes: Sequence[Sequence[int]]) -> Denoiser:
@@ -195,7 +200,7 @@ class _ConditionalOracle(_Oracle):
     """One oracle for each label, and the whole distribution for label -1."""
 
     def __init__(self, whole: GaussianMixture, schedule: Schedule, parts: Sequence[GaussianMixture]):
-        super().__init__(whole, schedule, "fixed_large", (whole.dim,))
+        super().__init__(whole, schedule, "fixed_large", whole.shape)
         self.parts = [*parts, whole]  # label -1 is the last
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:

@@ -220,7 +220,7 @@ def test_a_classifier_of_something_else_is_one_line(plain, cascade, latent, tmp_
     fails(capsys, "is of latents", "train-classifier", str(latent))
     if not (plain / "classifier").exists():
         assert main(["train-classifier", str(plain), "--steps", "1", "--set", "train.batch_size=8"]) == 0
-    fails(capsys, "the classifier knows images of 3x16x16, and the model 3x8x8", "sample", str(cascade / "base"), "--out",
+    fails(capsys, "the classifier knows states of 3x16x16, and the model 3x8x8", "sample", str(cascade / "base"), "--out",
           str(tmp_path / "a.npz"), "--classifier", str(plain / "classifier"))  # fmt: skip
 
 

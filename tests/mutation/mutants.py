@@ -155,7 +155,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("editing.py", "known * kept + (1 - known) * drawn", "known * drawn + (1 - known) * kept"),
     ("editing.py", "like(k.a, y) * y + like(k.b.sqrt(), y)", "like(k.a, y) * y + like(k.b, y)"),
     ("editing.py", "self.repeats - 1, -1, -1", "0, -1, -1"),
-    ("editing.py", "p.x0 + F.interpolate(missing", "p.x0 - F.interpolate(missing"),
+    ("editing.py", "p.x0 + repeated(missing", "p.x0 - repeated(missing"),
     # samplers' promises, the score side, dequantisation
     ("samplers/heun.py", "torch.expm1((t.log_snr - s.log_snr) / 2)", "torch.expm1(t.log_snr - s.log_snr)"),
     ("samplers/heun.py", "(s.sigma - t.sigma) / 2, x)", "s.sigma - t.sigma, x)"),

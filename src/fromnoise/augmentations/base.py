@@ -25,4 +25,4 @@ class Augmentation(ABC):
 
     @abstractmethod
     def apply(self, z: Tensor, strength: Tensor, noise: Tensor) -> Tensor:
-        """z' from images [B, C, h, w], a strength [B], and normal numbers of the shape of z."""
+        """z' from images (signals, volumes) [B, C, *size], a strength [B], and normal numbers of the shape of z."""

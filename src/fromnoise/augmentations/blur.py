@@ -6,6 +6,7 @@ from torch import Tensor
 
 from fromnoise.augmentations.base import Augmentation
 from fromnoise.errors import FromNoiseError
+from fromnoise.nn.spatial import CONVOLVED
 from fromnoise.registry import register
 
 _REACH = 3  # pixels to each side: three deviations of the widest blur
@@ -37,11 +38,13 @@ class Blur(Augmentation):
         return torch.where(place < 0, 0.0, self.low + place * (self.high - self.low))
 
     def apply(self, z: Tensor, strength: Tensor, noise: Tensor) -> Tensor:
-        n, c, h, w = z.shape
+        n, c, *size = z.shape
         offset = torch.arange(-_REACH, _REACH + 1, dtype=torch.float64)
         width = strength.double().cpu().clamp_min(1e-3)[:, None]
         kernel = torch.softmax(-(offset**2) / (2 * width**2), 1).to(z)  # [n, 2 reach + 1], one for each example
         kernel = kernel.repeat_interleave(c, 0)
-        x = F.pad(z, (_REACH,) * 4, mode="replicate").reshape(1, n * c, h + 2 * _REACH, w + 2 * _REACH)
-        x = F.conv2d(x, kernel[:, None, :, None], groups=n * c)
-        return F.conv2d(x, kernel[:, None, None, :], groups=n * c).view(z.shape)
+        x = F.pad(z, (_REACH,) * 2 * len(size), mode="replicate").flatten(0, 1)[None]
+        for axis in range(len(size)):  # along one after the other: the kernel is a product
+            shape = [-1 if i == axis else 1 for i in range(len(size))]
+            x = CONVOLVED[len(size)](x, kernel.view(n * c, 1, *shape), groups=n * c)
+        return x.view(z.shape)

@@ -1,4 +1,4 @@
-"""What a super-resolution model is told: a smaller image, brought to its own size."""
+"""What a super-resolution model is told: a smaller image (signal, volume), brought to its own size."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fromnoise.augmentations import Augmentation
+from fromnoise.nn.spatial import averaged
 
 
 @dataclass(frozen=True)
 class LowResolution:
     """The small image A x_0, means over squares of `factor` pixels, augmented, and enlarged again by interpolation.
+
+    Signals [B, C, L] and volumes [B, C, D, H, W] alike.
 
     Source: Ho et al. 2021 (cascaded diffusion), Saharia et al. 2021 (SR3); Sedykh 5.1.
 
@@ -24,15 +27,19 @@ class LowResolution:
     augmentation: Augmentation
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """(C, h, w) of the small image, for a model of (C, H, W)."""
-        return shape[0], shape[1] // self.factor, shape[2] // self.factor
+        """(C, h, w) of the small image, for a model of (C, H, W); of signals and volumes alike."""
+        return (shape[0], *(side // self.factor for side in shape[1:]))
 
     def shrunk(self, x0: Tensor) -> Tensor:
-        """A x_0, rounded as a file of 8 bits is: what the stage before is trained on. [B, C, H, W], in [-1, 1]."""
-        return rounded(F.avg_pool2d(x0, self.factor))
+        """A x_0, rounded as a file of 8 bits is: what the stage before is trained on. [B, C, *size], in [-1, 1].
+
+        Raises:
+            FromNoiseError: x_0 has no sides: points have nothing to be enlarged.
+        """
+        return rounded(averaged(x0, self.factor))
 
     def condition(self, z: Tensor, strength: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """The condition of a network: "image" [B, C, H, W] and "strength" [B], 1000 times as large.
+        """The condition of a network: "image" [B, C, *size] and "strength" [B], 1000 times as large.
 
         Args:
             z: the small image in [-1, 1], or for strengths of noise a state of that level.
@@ -44,7 +51,8 @@ class LowResolution:
 
     def enlarged(self, z: Tensor, strength: Tensor) -> dict[str, Tensor]:
         """The same for an image that has its augmentation already."""
-        image = F.interpolate(z.float(), scale_factor=float(self.factor), mode="bilinear", align_corners=False)
+        mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[z.dim()]
+        image = F.interpolate(z.float(), scale_factor=float(self.factor), mode=mode, align_corners=False)
         return {"image": image, "strength": (1000 * strength).float()}
 
 

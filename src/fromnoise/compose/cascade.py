@@ -75,7 +75,7 @@ def draw(
     first: int = 0,
     callback: Callable[[Moment], None] | None = None,
 ) -> Tensor:
-    """x_0 of the last stage, [n, C, H, W]: every stage is told what the one before it drew.
+    """x_0 of the last stage, [n, C, *size]: every stage is told what the one before it drew.
 
     Source: Ho et al. 2021 (cascaded diffusion), algorithm 3; Sedykh 5.1.
 

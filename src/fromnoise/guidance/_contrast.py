@@ -1,5 +1,6 @@
 """What guidance without a classifier shares: away from a lesser prediction, towards a better one."""
 
+import math
 from abc import abstractmethod
 from dataclasses import replace
 
@@ -23,11 +24,11 @@ class Contrast(Wrapper):
             costs variety, late guidance calls and nothing else (Kynkaanniemi et al. 2024, whose sigma is sigma/alpha).
         rescale: share, in [0, 1], to which the guided x_0 of each sample gets back the standard deviation that it has
             unguided, against images that guidance overexposes (Lin et al. 2024, eq. 15-16, there of the output; here
-            of x_0, so that it does not depend on what the network predicts).
+            of x_0, so that it does not depend on what the network predicts); not for states of a single number.
         channels: only the first so many are guided (DiT's published samples: 3 of 4); None is all.
 
     Raises:
-        FromNoiseError: an interval that is none, or a share outside [0, 1].
+        FromNoiseError: an interval that is none, a share outside [0, 1], or a deviation asked of a single number.
     """
 
     def __init__(
@@ -43,6 +44,9 @@ class Contrast(Wrapper):
             raise FromNoiseError(f"the guidance interval must be 0 <= low < high, got {interval[0]:g} {interval[1]:g}")
         if not 0 <= rescale <= 1:
             raise FromNoiseError(f"guidance rescale must lie in [0, 1], got {rescale:g}")
+        if rescale and denoiser.shape is not None and math.prod(denoiser.shape) < 2:
+            raise FromNoiseError("guidance rescale keeps the deviation of a state's numbers, and these states have one "
+                                 "number: leave it 0")  # fmt: skip
         self.scale, self.interval, self.rescale, self.channels = scale, interval, rescale, channels
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Clipping the predicted image to its range."""
+"""Clipping the predicted x_0 to its range."""
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from fromnoise.parameterizations.prediction import Prediction
 class Clip(Wrapper):
     """x0hat -> clamp(x0hat, -1, 1) at every step, as the reference code samples; eps follows from it.
 
-    Source: DDPM's evaluation (FID 3.17 is measured with it). For images in [-1, 1]; never for oracles or
+    Source: DDPM's evaluation (FID 3.17 is measured with it). For data in [-1, 1]; never for oracles or
     latents, whose values are not bounded.
     """
 

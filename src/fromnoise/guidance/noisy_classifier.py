@@ -1,4 +1,4 @@
-"""A classifier of noisy images: p(y | x_t) at every level."""
+"""A classifier of noisy states: p(y | x_t) at every level."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ class NoisyClassifier(nn.Module):
     Args:
         network: x, time -> logits [B, K].
         schedule: of the levels, the one of the model that is steered.
-        shape: of one image.
+        shape: of one state.
         class_names: of the K classes.
     """
 
@@ -55,7 +55,7 @@ class NoisyClassifier(nn.Module):
             FromNoiseError: another shape, other levels, or other classes.
         """
         for what, own, other in (
-            ("images of", self.shape, denoiser.shape),
+            ("states of", self.shape, denoiser.shape),
             ("the levels of", registry.spec(self.schedule), registry.spec(denoiser.schedule)),
             ("the classes", self.class_names, denoiser.class_names or self.class_names),
         ):

@@ -25,7 +25,7 @@ class Steering:
         rescale: share of the standard deviation of x_0 that is given back.
         channels: only the first so many are guided.
         weaker: for autoguidance, in place of the model without labels.
-        classifier: of noisy images, for classifier guidance.
+        classifier: of noisy states, for classifier guidance.
         classifier_scale: of its gradient, 0 is off and 1 Bayes' rule.
     """
 

@@ -1,4 +1,4 @@
-"""Likelihood: how many bits a model needs for an image."""
+"""Likelihood: how many bits a model needs for an example."""
 
 from typing import TYPE_CHECKING
 

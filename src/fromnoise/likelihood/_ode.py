@@ -82,7 +82,7 @@ def ode(
         start: at which level the data are taken to lie; None is the schedule's cleanest row, since a network knows
             nothing of cleaner ones.
         cond: conditions, each [B, ...], or a number for all.
-        divergence: "hutchinson" for images, "exact" for few dimensions.
+        divergence: "hutchinson" for many dimensions, "exact" for few.
         probes: random vectors of Hutchinson's estimate.
         dequantise: fill the bins of 8-bit data with noise u, which makes `total` a bound on discrete data, and take
             x_t / alpha for x0 + u. "uniform": u is even in the bin. "variational": q(u | x) is the normal distribution

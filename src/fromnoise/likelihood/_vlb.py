@@ -110,7 +110,10 @@ def vlb(
 def _check_8_bit(x0: Tensor) -> None:
     level = (x0.double() + 1) * 127.5
     if not bool(((level - level.round()).abs() < 1e-3).all()) or x0.abs().max() > 1 + 1e-6:
-        raise FromNoiseError("the bound counts 8-bit values: data must be uint8 / 127.5 - 1, not resampled floats")
+        raise FromNoiseError(
+            "the bound counts 8-bit values: data must be uint8 / 127.5 - 1, not resampled "
+            "floats; for the density of other data there is likelihood.ode"
+        )
 
 
 def summary(bounds: list[Bound]) -> dict[str, Any]:

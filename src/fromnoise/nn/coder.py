@@ -1,4 +1,4 @@
-"""The encoder and the decoder that latent diffusion's autoencoders share.
+"""The encoder and the decoder that latent diffusion's autoencoders of images share.
 
 From residual blocks without a time vector, as Esser et al. 2021 (VQGAN) and Rombach et al. 2022 build them.
 """
@@ -11,8 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fromnoise.nn.layers import NearestUp, ResidualBlock, SelfAttention, StridedDown, check_size, init_identity
+from fromnoise.nn.layers import NearestUp, ResidualBlock, SelfAttention, StridedDown, init_identity
 from fromnoise.nn.norm import GroupNormSiLU
+from fromnoise.nn.spatial import check_size
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Autoencoder(nn.Module, ABC):
         Raises:
             FromNoiseError: a side is not a multiple of `factor`.
         """
-        self.check_size(shape[-2:])
+        self.check_size(shape[1:])
         return self.latent_channels, shape[-2] // self.factor, shape[-1] // self.factor
 
     @abstractmethod
@@ -155,5 +156,5 @@ class Autoencoder(nn.Module, ABC):
         return self.decoder(self.post_quant_conv(z))
 
     def _encoded(self, x: Tensor) -> Tensor:
-        self.check_size(x.shape[-2:])
+        self.check_size(x.shape[2:])
         return self.quant_conv(self.encoder(x))

@@ -1,18 +1,19 @@
-"""What networks have in common: they are told the time and perhaps a label, and images must fit them."""
+"""What networks have in common: they are told the time and perhaps a label, and states must fit them."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.nn.layers import Sinusoidal, check_size
+from fromnoise.nn.layers import Sinusoidal
+from fromnoise.nn.spatial import check_size
 
 
 class Conditioned(nn.Module):
     """emb = silu(W_2 silu(W_1 sinusoidal(time)) + E[label] + the same of a strength): [N], [N] -> [N, width].
 
     Args:
-        factor: every side of an image must be a multiple of it.
+        factor: every side of a state must be a multiple of it.
         time_features: width of the sinusoidal embedding.
         time_endpoint: the `endpoint` of `Sinusoidal`.
         width: of the vector.
@@ -20,6 +21,7 @@ class Conditioned(nn.Module):
         null_label: whether there is one label more, number `classes`, that stands for none. The attribute of that name
             is its number, or None.
         strength: whether it is told a second number, [N] in [0, 1000], by layers like the time's.
+        dims: sides of a state: axes besides its channels.
     """
 
     def __init__(
@@ -31,9 +33,10 @@ class Conditioned(nn.Module):
         classes: int | None,
         null_label: bool,
         strength: bool = False,
+        dims: int = 2,
     ):
         super().__init__()
-        self.factor = factor
+        self.factor, self.dims = factor, dims
         self.sinusoidal = Sinusoidal(time_features, time_endpoint)
         self.time = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.classes, self.null_label = classes, classes if null_label else None
@@ -43,8 +46,8 @@ class Conditioned(nn.Module):
             self.strength = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width))
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """Raises FromNoiseError, with a size that fits, where a side is not a multiple of `factor`."""
-        check_size(size, self.factor)
+        """Raises FromNoiseError, with what would fit, where there are not `dims` sides that `factor` divides."""
+        check_size(size, self.factor, self.dims)
 
     def embedding(
         self, time: Tensor, label: Tensor | None, dtype: torch.dtype, strength: Tensor | None = None

@@ -128,7 +128,7 @@ class DiT(Conditioned):
         zeroed(self.out)
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
-        self.check_size(x.shape[-2:])
+        self.check_size(x.shape[2:])
         n, rows, cols = len(x), x.shape[2] // self.patch, x.shape[3] // self.patch
         emb = self.embedding(time, label, self.stem.weight.dtype)
         h = self.stem(x).flatten(2).mT

@@ -2,22 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, cast
 
 from torch import Tensor, nn
 
 from fromnoise.nn.conditioning import Conditioned
-from fromnoise.nn.layers import (
-    CenteredDown,
-    NearestUp,
-    ResidualBlock,
-    SelfAttention,
-    StridedDown,
-    StridedDown4,
-    TransposedUp4,
-    double,
-    half,
-)
+from fromnoise.nn.layers import NEAREST_UP, STRIDED_DOWN, ResidualBlock, SelfAttention, double, half
+from fromnoise.nn.spatial import CONV, CONV_TRANSPOSE
 
 Resize = Callable[[Tensor], Tensor]
 Resampler = Callable[[int, int], nn.Module]
@@ -37,9 +29,11 @@ class Parts:
     dropout: float
     scale_shift: bool
     resample: Resample
+    dims: int
 
     def block(self, c_in: int, c_out: int, resize: Resize | None = None) -> ResidualBlock:
-        return ResidualBlock(c_in, c_out, self.width, self.groups, self.eps, self.dropout, self.scale_shift, resize)
+        options = (self.width, self.groups, self.eps, self.dropout, self.scale_shift)
+        return ResidualBlock(c_in, c_out, *options, resize, self.dims)
 
     def attention_of(self, c: int) -> SelfAttention:
         return SelfAttention(c, c // self.head_channels if self.head_channels else self.heads, self.groups, self.eps)
@@ -50,11 +44,15 @@ class Parts:
 
     def resamplers(self) -> tuple[Resampler, Resampler]:
         """(down, up)."""
+        conv, transposed, nearest = CONV[self.dims], CONV_TRANSPOSE[self.dims], NEAREST_UP[self.dims]
         every: dict[str, tuple[Resampler, Resampler]] = {
-            "ddpm": (StridedDown, NearestUp),
-            "centered": (CenteredDown, NearestUp),
-            "residual": (lambda a, b: self.block(a, b, half), lambda a, b: self.block(a, b, double)),
-            "4x4": (StridedDown4, TransposedUp4),
+            "ddpm": (STRIDED_DOWN[self.dims], nearest),
+            "centered": (partial(conv, kernel_size=3, stride=2, padding=1), nearest),
+            "residual": (partial(self.block, resize=half), partial(self.block, resize=double)),
+            "4x4": (
+                partial(conv, kernel_size=4, stride=2, padding=1),
+                partial(transposed, kernel_size=4, stride=2, padding=1),
+            ),
         }
         return every[self.resample]
 
@@ -88,13 +86,13 @@ def levels(modules: nn.ModuleList) -> list[Level]:
 
 
 class UNetEncoder(Conditioned):
-    """A stem, levels of blocks that halve the image, and two blocks in the middle."""
+    """A stem, levels of blocks that halve every side, and two blocks in the middle."""
 
     def _build_down(
         self, in_channels: int, widths: Sequence[int], blocks: int, parts: Parts, mid_attention: bool
     ) -> list[int]:
         """Make the layers; returns the widths of the maps that a way up could be given, in order."""
-        self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1)
+        self.stem = CONV[parts.dims](in_channels, widths[0], 3, padding=1)
         down, _ = parts.resamplers()
         self.down = nn.ModuleList()
         c, joined = widths[0], [widths[0]]

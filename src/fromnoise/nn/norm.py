@@ -17,9 +17,9 @@ from fromnoise.nn.twice import PLAIN
 
 
 class GroupNormSiLU(nn.Module):
-    """y = silu(w (x - mean_g) / sqrt(var_g + eps) + b), moments over each group of channels and all pixels.
+    """y = silu(w (x - mean_g) / sqrt(var_g + eps) + b), moments over each group of channels and all places.
 
-    x, y: [N, C, H, W]. Without `silu` the activation is left out (attention's norm). Statistics are
+    x, y: [N, C, *size]. Without `silu` the activation is left out (attention's norm). Statistics are
     float32 whatever the input's type; the output has the input's type.
     """
 
@@ -43,7 +43,7 @@ class GroupNormSiLU(nn.Module):
 
 
 def _streaming_is_faster(x: Tensor, groups: int) -> bool:
-    if x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32):
+    if x.dim() != 4 or x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32):
         return False
     if not x.is_contiguous(memory_format=torch.channels_last) or x.is_contiguous():
         return False

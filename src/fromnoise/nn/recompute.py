@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.dit import Block
 from fromnoise.nn.layers import ResidualBlock, SelfAttention
+from fromnoise.nn.mlp import DenseBlock
 
 
 def recompute_blocks(network: nn.Module) -> None:
@@ -21,7 +22,7 @@ def recompute_blocks(network: nn.Module) -> None:
     Raises:
         FromNoiseError: the network has no blocks of ours.
     """
-    blocks = [m for m in network.modules() if isinstance(m, ResidualBlock | SelfAttention | Block)]
+    blocks = [m for m in network.modules() if isinstance(m, ResidualBlock | SelfAttention | Block | DenseBlock)]
     if not blocks:
         raise FromNoiseError(f"train.gradient_checkpointing: {type(network).__name__} has no blocks to compute again")
     for block in blocks:

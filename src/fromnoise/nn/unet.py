@@ -1,31 +1,31 @@
-"""The U-Net of DDPM and of the thesis, one class."""
+"""The U-Net of DDPM and of the thesis, one class; of signals and volumes too."""
 
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.encoder import Level, Parts, Resample, UNetEncoder, levels
 from fromnoise.nn.layers import init_identity, zeroed
 from fromnoise.nn.norm import GroupNormSiLU
+from fromnoise.nn.spatial import CONV, KIND, Dims, folded, unfolded
 from fromnoise.registry import register
 
 
 @register("unet")
 class UNet(UNetEncoder):
-    """F(x, t): [N, in_channels, H, W], [N] -> [N, out_channels, H, W].
+    """F(x, t): [N, in_channels, *size], [N] -> [N, out_channels, *size], size = (L,), (H, W) or (D, H, W).
 
     The defaults are DDPM's network for CIFAR-10 (35,746,307 parameters; Sedykh 2.2.3). With
     `resample="4x4", skips="levels", mult=(1, 2, 4, 8), blocks=1, attention=(), mid_attention=False`
     it is the thesis' network for MNIST (7,339,297 parameters; Sedykh 6).
 
     Args:
-        in_channels: channels of the image.
-        out_channels: channels of the output; None means those of the image.
+        in_channels: channels of a state.
+        out_channels: channels of the output; None means those of the state.
         channels: width of the first level.
-        mult: width of each level in units of `channels`; every further level halves the image.
+        mult: width of each level in units of `channels`; every further level halves the sides.
         blocks: residual blocks in each level on the way down (one more on the way up with skips="blocks").
         attention: down-sampling factors with self-attention: 2 is 16x16 for images of 32x32.
         mid_attention: self-attention between the two blocks in the middle.
@@ -38,19 +38,23 @@ class UNet(UNetEncoder):
         time_endpoint: whether the lowest frequency is exactly 1/10000 (DDPM) or one step short of it.
         resample: "ddpm" is a strided 3x3 convolution down, and nearest + 3x3 up; "centered" the same with padding on
             every side (improved DDPM); "residual" a residual block that averages or repeats pixels (ADM); "4x4" is a
-            strided 4x4 convolution down and a transposed one up, which also change the width.
+            strided 4x4 convolution down and a transposed one up, which also change the width. For signals and volumes
+            read 3 and 4 for 3x3 and 4x4, or 3x3x3 and 4x4x4.
         skips: "blocks" joins every block of the way down to one of the way up; "levels" joins only the
             last feature map of each level, after up-sampling.
         scale_shift: the time vector scales and shifts each block's second norm (improved DDPM, ADM).
         classes: number of labels, for a network that is told one: F(x, t, label), label [N] in 0..classes - 1.
         null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
-        patch: pixels are first folded into channels in squares of this side (1 leaves the image alone).
+        patch: places are first folded into channels in squares (pieces, cubes) of this side; 1 leaves them alone.
         image_channels: of an image that the network is shown beside x, for super-resolution: F(x, t, image=, strength=)
-            with image [N, image_channels, H, W], and strength [N] in [0, 1000], which says how much it was augmented.
+            with image [N, image_channels, *size] (a signal or a volume where x is one), and strength [N] in [0, 1000],
+            which says how much it was augmented.
+        dims: axes of a state besides its channels: 1 for signals, 2 for images, 3 for volumes.
 
     Raises:
-        FromNoiseError: in `forward`, when a side is not divisible by `patch` times the down-sampling.
+        FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
+            down-sampling.
     """
 
     def __init__(
@@ -77,14 +81,17 @@ class UNet(UNetEncoder):
         null_label: bool = False,
         patch: int = 1,
         image_channels: int = 0,
+        dims: Dims = 2,
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0
-        super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength)
+        super().__init__(
+            factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength, dims
+        )
         self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
-        parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample)
-        joined = self._build_down((in_channels + image_channels) * patch**2, widths, blocks, parts, mid_attention)
+        parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims)
+        joined = self._build_down((in_channels + image_channels) * patch**dims, widths, blocks, parts, mid_attention)
         _, up = parts.resamplers()
         c = widths[-1]
 
@@ -106,7 +113,7 @@ class UNet(UNetEncoder):
             self.up.append(level)
 
         self.norm = GroupNormSiLU(groups, c, eps)
-        self.out = nn.Conv2d(c, (out_channels or in_channels) * patch**2, 3, padding=1)
+        self.out = CONV[dims](c, (out_channels or in_channels) * patch**dims, 3, padding=1)
 
         init_identity(self)
         zeroed(self.out)
@@ -119,15 +126,15 @@ class UNet(UNetEncoder):
         image: Tensor | None = None,
         strength: Tensor | None = None,
     ) -> Tensor:
-        self.check_size(x.shape[-2:])
+        self.check_size(x.shape[2:])
         if (image is None) == bool(self.image_channels):
-            raise FromNoiseError("this network needs an image" if image is None else "this network knows no image")
+            a_kind = "an image" if self.dims == 2 else f"a {KIND[self.dims]}"
+            raise FromNoiseError(f"this network needs {a_kind} to enlarge: give image=" if image is None else
+                                 f"this network knows no {KIND[self.dims]} to enlarge: leave image= out")  # fmt: skip
         emb = self.embedding(time, label, self.stem.weight.dtype, strength)
         if image is not None:
             x = torch.cat([x, image.to(x.dtype)], 1)
-        if self.patch > 1:
-            x = F.pixel_unshuffle(x, self.patch)
-        h, skips = self._walk_down(x, emb, self.skip_blocks)
+        h, skips = self._walk_down(folded(x, self.patch), emb, self.skip_blocks)
         for depth, level in enumerate(levels(self.up)):
             for j, (block, attention) in enumerate(level.units()):
                 if self.skip_blocks or (j == 0 and depth > 0):
@@ -135,5 +142,4 @@ class UNet(UNetEncoder):
                 h = attention(block(h, emb))
             if level.resample is not None:
                 h = level.resized(h, emb)
-        h = self.out(self.norm(h))
-        return F.pixel_shuffle(h, self.patch) if self.patch > 1 else h
+        return unfolded(self.out(self.norm(h)), self.patch)

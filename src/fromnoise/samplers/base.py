@@ -129,8 +129,8 @@ def sample(
         progress: show a bar with the time left.
 
     Returns:
-        float32 (float64 for oracles), [N, ...], images in [-1, 1] though not clipped to it; those of a model of latents
-        are decoded.
+        float32 (float64 for oracles), [N, ...], in the data's range though not clipped to it; a latent model's are
+        decoded.
 
     Raises:
         FromNoiseError: unknown sampler or spacing, `steps` out of range, an argument of the wrong kind, or a model that
@@ -151,7 +151,7 @@ def sample(
     chain = chain if until is None else chain.until(denoiser.schedule.at(until))
     sampler.check(denoiser)
     if denoiser.low is not None and (cond is None or "image" not in cond):
-        raise FromNoiseError("this model enlarges images and must be told one: sample its cascade, or give cond "
+        raise FromNoiseError("this model enlarges and must be told what: sample its cascade, or give cond "
                              "what denoiser.low.told says of it")  # fmt: skip
     prior = denoiser.schedule.prior(chain[0])
     device, dtype = denoiser.device, denoiser.state_dtype

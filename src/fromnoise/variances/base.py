@@ -16,7 +16,7 @@ class Variance(ABC):
     """The variance of p(x_s | x_t). Registered ones are frozen dataclasses, one in a file."""
 
     outputs: ClassVar[int] = 1
-    """How many times the state's channels the network puts out."""
+    """How many times the state's channels (its axis 1) the network puts out."""
 
     @property
     def name(self) -> str:

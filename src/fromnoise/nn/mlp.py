@@ -1,0 +1,98 @@
+"""A perceptron with residual blocks, for points and other small states of any shape."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.nn.conditioning import Conditioned
+from fromnoise.nn.dropout import Dropout
+from fromnoise.nn.layers import init_fan_avg, zeroed
+from fromnoise.nn.spatial import KIND
+from fromnoise.registry import register
+
+
+class DenseBlock(nn.Module):
+    """y = h + W_2 dropout(silu((1 + s) W_1 h + b)), s, b = W emb: [N, width], [N, width] (through SiLU) -> [N, width].
+
+    W_2 starts at zero, so that a fresh block is the identity. There is no normalisation: it would take from a point how
+    far from the origin it lies.
+    """
+
+    def __init__(self, width: int, dropout: float):
+        super().__init__()
+        self.inner, self.time = nn.Linear(width, width), nn.Linear(width, 2 * width)
+        self.act, self.dropout, self.out = nn.SiLU(), Dropout(dropout), nn.Linear(width, width)
+
+    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+        scale, shift = self.time(emb).chunk(2, 1)
+        return h + self.out(self.dropout(self.act(torch.addcmul(shift, self.inner(h), 1 + scale))))
+
+
+@register("mlp")
+class MLP(Conditioned):
+    """F(x, t): [N, in_channels, *sides], [N] -> [N, out_channels, *sides]; points are [N, D] with D = in_channels.
+
+    All numbers of a state are one vector: h = W x, `depth` residual blocks, W silu(h). A fresh network's output is
+    zero. For states with sides whose places are alike, a U-Net learns more from less.
+
+    Args:
+        in_channels: numbers of a point, or channels of a state with sides.
+        out_channels: of the output; None means those of the state.
+        sides: of a state besides its channels: () for points, (L,), (H, W), ...
+        width: of every layer.
+        depth: residual blocks.
+        dropout: probability, in every block.
+        time_features: width of the sinusoidal embedding of the time; None means `width`.
+        classes: number of labels, for a network that is told one: F(x, t, label), label [N] in 0..classes - 1.
+        null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
+            guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
+
+    Raises:
+        FromNoiseError: a number that must be positive is not; in `forward`, a state of another shape.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 2,
+        out_channels: int | None = None,
+        sides: tuple[int, ...] = (),
+        width: int = 256,
+        depth: int = 4,
+        dropout: float = 0.0,
+        time_features: int | None = None,
+        classes: int | None = None,
+        null_label: bool = False,
+    ):
+        if min(in_channels, width, depth, *sides) < 1:
+            raise FromNoiseError(f"an mlp needs in_channels, sides, width and depth of at least 1; got {in_channels}, "
+                                 f"{list(sides)}, {width} and {depth}")  # fmt: skip
+        super().__init__(1, time_features or width, True, width, classes, null_label, dims=len(sides))
+        self.shape, size = (in_channels, *sides), math.prod(sides)
+        self.stem = nn.Linear(in_channels * size, width)
+        blocks = [DenseBlock(width, dropout) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
+        self.act, self.out = nn.SiLU(), nn.Linear(width, (out_channels or in_channels) * size)
+        self.apply(init_fan_avg)
+        for block in blocks:
+            zeroed(block.out)
+        zeroed(self.out)
+
+    def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
+        """Raises FromNoiseError where the sides are not those that the network was made for."""
+        if tuple(size) != self.shape[1:]:
+            raise FromNoiseError(f"the mlp is for states with sides {list(self.shape[1:])}, and these have "
+                                 f"{list(size)}: network.sides={list(size)} is for those")  # fmt: skip
+
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+        self.check_size(x.shape[2:])
+        if x.shape[1] != self.shape[0]:
+            what = "channels" if self.dims else "numbers"
+            raise FromNoiseError(f"the mlp takes {KIND.get(self.dims, 'state')}s of {self.shape[0]} {what}, got "
+                                 f"{x.shape[1]}: network.in_channels={x.shape[1]} is for those")  # fmt: skip
+        emb = self.embedding(time, label, self.stem.weight.dtype)
+        h = self.stem(x.flatten(1))
+        for block in self.blocks:
+            h = block(h, emb)
+        return self.out(self.act(h)).view(len(x), -1, *x.shape[2:])
