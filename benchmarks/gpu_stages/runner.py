@@ -1,0 +1,115 @@
+"""Stages as processes: started in turn, streamed, stopped at their limit, and what they wrote collected."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpu_stages import report
+
+SCRIPT = Path(__file__).resolve().parent.parent / "gpu.py"
+GRACE = 5.0  # seconds that a stage gets beyond the deadline it knows, to write its last row
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`run(context)` of the module gpu_stages.NAME, or of `module`.
+
+    Attributes:
+        name: also of its files.
+        share: of the time that is left, against the shares of the stages after it.
+        module: where `run` is.
+    """
+
+    name: str
+    share: float
+    module: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for, the same for every stage."""
+
+    folder: Path
+    minutes: float
+    tiny: bool
+    data_root: Path
+
+
+def run_all(stages: Sequence[Stage], options: Options, environment: Mapping[str, str]) -> int:
+    """Every stage, then the table and the plot; 0 if all ran and all that they checked holds, else 1."""
+    options.folder.mkdir(parents=True, exist_ok=True)
+    ends = time.monotonic() + 60 * options.minutes
+    found = []
+    for i, stage in enumerate(stages):
+        left = ends - time.monotonic()
+        limit = left * stage.share / sum(s.share for s in stages[i:])
+        found.append(_run_one(stage, options, environment, limit))
+    return report.conclude(found, options.folder)
+
+
+def _run_one(stage: Stage, options: Options, environment: Mapping[str, str], limit: float) -> report.Found:
+    """One stage in its process; its rows are read from the file that it appends to, whatever became of it."""
+    rows, log = options.folder / f"{stage.name}.jsonl", options.folder / f"{stage.name}.txt"
+    rows.unlink(missing_ok=True)
+    asked = {"module": stage.module or f"gpu_stages.{stage.name}", "name": stage.name, "folder": str(options.folder),
+             "tiny": options.tiny, "data_root": str(options.data_root), "seconds": limit}  # fmt: skip
+    print(f"== {stage.name}, at most {limit:.0f} s", flush=True)
+    started = time.monotonic()
+    if limit < 1:
+        return report.write(options.folder, stage.name, "left out: no time", 0.0, rows)
+    child = subprocess.Popen([sys.executable, str(SCRIPT), "--child", json.dumps(asked)], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                             env=_environment(environment, options.tiny))  # fmt: skip
+    lines = threading.Thread(target=_stream, args=(child.stdout, log), daemon=True)
+    lines.start()
+    try:
+        code = child.wait(limit + GRACE)
+        status = "done" if code == 0 else f"failed with exit status {code}"
+    except subprocess.TimeoutExpired:
+        status = f"stopped at its limit of {limit:.0f} s"
+    finally:  # its own children too, and on Ctrl-C
+        _kill_group(child.pid)
+        child.wait()
+    lines.join(2)
+    return report.write(options.folder, stage.name, status, time.monotonic() - started, rows)
+
+
+def _environment(environment: Mapping[str, str], tiny: bool) -> dict[str, str]:
+    """The stages find the source tree uninstalled, and their lines come at once."""
+    paths = [str(SCRIPT.parent), str(SCRIPT.parent.parent / "src"), environment.get("PYTHONPATH", "")]
+    made = dict(environment) | {"PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONUNBUFFERED": "1"}
+    return made | ({"CUDA_VISIBLE_DEVICES": ""} if tiny else {})
+
+
+def _stream(source, log: Path) -> None:
+    with log.open("w") as file:
+        for line in source:
+            print(line, end="", flush=True)
+            file.write(line)
+            file.flush()
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def run_here(asked: str) -> int:
+    """The child: one stage, in this process."""
+    values = json.loads(asked)
+    from gpu_stages.context import Context
+
+    context = Context(values["name"], Path(values["folder"]), values["tiny"], Path(values["data_root"]),
+                      time.monotonic() + values["seconds"])  # fmt: skip
+    importlib.import_module(values["module"]).run(context)
+    return 0
