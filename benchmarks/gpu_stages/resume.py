@@ -17,13 +17,13 @@ from gpu_stages.right import apart
 
 def run(context: Context) -> None:
     """Four runs side by side, whole and killed, with deterministic algorithms and without."""
-    steps, kills = (12, (5, 9)) if context.tiny else (60, (22, 43))
+    steps, kills, every = (6, (3, 5), 2) if context.tiny else (60, (22, 43), 7)
     ways = [(exact, at) for exact in (True, False) for at in ((), kills)]
     with tempfile.TemporaryDirectory() as folder, context.trying("resume"), ThreadPoolExecutor(len(ways)) as pool:
-        jobs = [pool.submit(_weights, context, Path(folder, f"{exact}-{len(at)}"), exact, steps, at)
+        jobs = [pool.submit(_weights, context, Path(folder, f"{exact}-{len(at)}"), exact, steps, at, every)
                 for exact, at in ways]  # fmt: skip
         whole, killed, loose_whole, loose_killed = (job.result() for job in jobs)
-        note = f"{steps} steps of `digits`, kill -9 after {kills[0]} and {kills[1]}, a checkpoint every 7"
+        note = f"{steps} steps of `digits`, kill -9 after {kills[0]} and {kills[1]}, a checkpoint every {every}"
         numbers = formats.usual(context)
         context.check("killed and resumed, deterministic", float((whole != killed).sum()), 0, numbers=numbers,
                       note=f"weights that differ, of {len(whole):,}; {note}")  # fmt: skip
@@ -31,12 +31,14 @@ def run(context: Context) -> None:
                     note=f"distance of the weights; {note}")  # fmt: skip
 
 
-def _weights(context: Context, folder: Path, exact: bool, steps: int, kills: tuple[int, ...]) -> torch.Tensor:
+def _weights(context: Context, folder: Path, exact: bool, steps: int, kills: tuple, every: int) -> torch.Tensor:
     """The averaged weights of a run, in a process for every part of it."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["gpu_stages.resume"])  # a part then needs no seconds to import torch
+    # A part then needs no seconds to import torch. On a GPU nothing may be loaded that might ask the driver something:
+    # a process forked after that cannot use it.
+    processes.set_forkserver_preload(["gpu_stages.resume", *(["torch._dynamo"] if context.tiny else [])])
     for kill in (*kills, 0):
-        arguments = (folder, context.tiny, exact, steps, kill)
+        arguments = (folder, context.tiny, exact, steps, kill, every)
         part = processes.Process(target=_part, args=arguments)
         part.start()
         part.join()
@@ -45,7 +47,7 @@ def _weights(context: Context, folder: Path, exact: bool, steps: int, kills: tup
     return torch.load(folder / "weights.pt", weights_only=True)
 
 
-def _part(folder: Path, tiny: bool, exact: bool, steps: int, kill: int) -> None:
+def _part(folder: Path, tiny: bool, exact: bool, steps: int, kill: int, every: int) -> None:
     """Train or go on; die by kill -9 after step `kill`."""
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.set_num_threads(1)
@@ -55,7 +57,7 @@ def _part(folder: Path, tiny: bool, exact: bool, steps: int, kill: int) -> None:
     denoiser = config.build(size)
     images = ours.random_images(denoiser, 256, latents=False)
     hardware = formats.hardware(formats.usual(context))
-    with ours.trainer(config, denoiser, images, hardware, folder, steps=steps, checkpoint_every=7) as trained:
+    with ours.trainer(config, denoiser, images, hardware, folder, steps=steps, checkpoint_every=every) as trained:
         trained.watcher.step = partial(_kill, kill)
         trained.resume()
         trained.run()

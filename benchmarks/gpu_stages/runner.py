@@ -85,7 +85,8 @@ def _run_one(stage: Stage, options: Options, environment: Mapping[str, str], lim
 def _environment(environment: Mapping[str, str], tiny: bool) -> dict[str, str]:
     """The stages find the source tree uninstalled, and their lines come at once."""
     paths = [str(SCRIPT.parent), str(SCRIPT.parent.parent / "src"), environment.get("PYTHONPATH", "")]
-    made = dict(environment) | {"PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONUNBUFFERED": "1"}
+    made = dict(environment) | {"PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONUNBUFFERED": "1",
+                                "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # asks for a GPU without waking it # fmt: skip
     return made | ({"CUDA_VISIBLE_DEVICES": ""} if tiny else {})
 
 
