@@ -27,7 +27,6 @@ class Context:
         self.cuda = torch.cuda.is_available() and not tiny
         self.device = torch.device("cuda", torch.cuda.current_device()) if self.cuda else torch.device("cpu")
         self.device_name = torch.cuda.get_device_name(self.device) if self.cuda else "CPU"
-        self.ceilings = self._ceilings()
 
     def left(self) -> float:
         """Seconds until this stage should be done."""
@@ -45,7 +44,7 @@ class Context:
             rate: in the ceiling's unit.
             ok: whether it is as it must be, for what is checked.
         """
-        ceiling = self.ceilings.get(of)
+        ceiling = self._ceilings().get(of) if rate else None
         line = {"stage": self.name, "what": key, "value": value, "unit": unit, "numbers": numbers,
                 "share": rate / ceiling if ceiling and rate else None, "of": of if ceiling and rate else None,
                 "note": note, "ok": ok, "device": self.device_name}  # fmt: skip

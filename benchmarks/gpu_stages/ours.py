@@ -16,7 +16,7 @@ from gpu_stages.context import Context
 
 NEVER = 10**9
 TINY = {
-    "ddpm-cifar10": {"network.channels": 32, "network.mult": [1, 2], "train.batch_size": 4},
+    "ddpm-cifar10": {"network.channels": 32, "network.mult": [1, 2], "network.blocks": 1, "train.batch_size": 4},
     "adm-imagenet-64": {"network.channels": 32, "network.mult": [1, 2], "network.blocks": 1, "network.attention": [2],
                         "network.head_channels": 16, "network.classes": 10},
     "dit-xl-2": {"network": {"name": "dit", "depth": 2, "width": 48, "heads": 2, "classes": 10}},

@@ -43,7 +43,9 @@ def _weights(context: Context, folder: Path, exact: bool, steps: int, kills: tup
         part.start()
         part.join()
         if part.exitcode != (-signal.SIGKILL if kill else 0):
-            raise RuntimeError(f"a part of the run ended with {part.exitcode}, to be killed after step {kill or 'none'}")
+            raise RuntimeError(
+                f"a part of the run ended with {part.exitcode}, to be killed after step {kill or 'none'}"
+            )
     return torch.load(folder / "weights.pt", weights_only=True)
 
 
