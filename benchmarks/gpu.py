@@ -3,8 +3,8 @@
 What the card can do, whether ours is right on it, how fast it trains and samples beside diffusers, where the time goes,
 and what a minute of training gives. Stages run in order of worth, each in a process of its own with a time limit of its
 own; what it has found is in DIR at once, so that one that fails or hangs costs only itself. At the end DIR has a table,
-gpu.md, and a plot, gpu.png. Nothing needs installing but what fromnoise itself imports; what else is missing (diffusers,
-matplotlib, data) leaves out its row and says so. `--tiny` runs every stage on the CPU, in miniature.
+gpu.md, and a plot, gpu.png. Nothing needs installing but what fromnoise itself imports; what else is missing
+(diffusers, matplotlib, data) leaves out its row and says so. `--tiny` runs every stage on the CPU, in miniature.
 """
 
 import argparse

@@ -21,12 +21,7 @@ def run(context: Context) -> None:
             context.row(f"matmul {numbers}", 2 * side**3 / seconds / 1e12, "TFLOP/s", numbers=numbers,
                         note=f"{side} x {side} x {side}, random numbers")  # fmt: skip
     with context.trying("copy"):
-        source = torch.randn(2**16 if context.tiny else 2**29, device=device)
-        target = torch.empty_like(source)
-        seconds = median(lambda: target.copy_(source), device, 0.05 if context.tiny else 0.5)
-        context.row("copy", 2 * 4 * source.numel() / seconds / 1e9, "GB/s", numbers="fp32",
-                    note="read and written, on the device")  # fmt: skip
-        del source, target
+        _copy(context)
     with context.trying("convolution bf16"):
         n, channels, size = (1, 32, 8) if context.tiny else (128, 256, 32)
         layer = torch.nn.Conv2d(channels, channels, 3, padding=1, device=device, dtype=torch.bfloat16)
@@ -40,6 +35,14 @@ def run(context: Context) -> None:
                 rate = 2 * n * size**2 * channels**2 * 9 / seconds / 1e12
                 context.row(what, rate, "TFLOP/s", numbers="bf16", of="matmul bf16", rate=rate,
                             note=f"3x3, {channels} channels at {size}x{size}, batch {n}, channels_last")  # fmt: skip
+
+
+def _copy(context: Context) -> None:
+    source = torch.randn(2**16 if context.tiny else 2**29, device=context.device)
+    target = torch.empty_like(source)
+    seconds = median(lambda: target.copy_(source), context.device, 0.05 if context.tiny else 0.5)
+    context.row("copy", 2 * 4 * source.numel() / seconds / 1e9, "GB/s", numbers="fp32",
+                note="read and written, on the device")  # fmt: skip
 
 
 def _device(context: Context) -> None:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -83,10 +83,8 @@ class Enough(Exception):
 def run(trained: Trainer, each: Callable[[dict], None]) -> None:
     """The trainer's own loop; `each` is told of every step, and ends it by raising Enough."""
     trained.watcher.step = each
-    try:
+    with suppress(Enough):
         trained.run()
-    except Enough:
-        pass
 
 
 def compile(context: Context, network: torch.nn.Module, inference: bool) -> None:

@@ -1,4 +1,4 @@
-"""Whether a GPU computes what the CPU does: networks and gradients, noise, samplers, and the tests of a second device."""
+"""Whether a GPU computes what the CPU does: networks, gradients, noise, samplers, the tests of a second device."""
 
 import copy
 import importlib.util

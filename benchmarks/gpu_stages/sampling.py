@@ -47,7 +47,7 @@ class _Sampling:
         self.context, self.device, self.numbers = context, context.device, formats.usual(context)
         self.batches = (1, 2) if context.tiny else (1, 64, 512)
         self.compiled_batches = (2,) if context.tiny else (64, 1, 512)
-        self.steps = {name: 3 for name in WALKS} if context.tiny else WALKS
+        self.steps = dict.fromkeys(WALKS, 3) if context.tiny else WALKS
         hardware = formats.hardware(self.numbers)
         config, size = ours.recipe(context, NAME), ours.shape(context, NAME)
         self.denoiser = ours.built(context, config, size, self.device).eval()
@@ -113,8 +113,8 @@ class _Sampling:
         return clock.median(lambda: self.denoiser.network(*given), self.device, budget)
 
     def _calls(self, how: str, batch: int, took: float, note: str = "") -> None:
-        self.context.row(f"{NAME}, batch {batch}, {how}: network calls a second", 1 / took, "calls/s",
-                         numbers=self.numbers, of="matmul bf16", rate=self.flop * batch / took / 1e3, note=note)  # fmt: skip
+        what, rate = f"{NAME}, batch {batch}, {how}: network calls a second", self.flop * batch / took / 1e3
+        self.context.row(what, 1 / took, "calls/s", numbers=self.numbers, of="matmul bf16", rate=rate, note=note)
 
     def _walks(self, how: str, batch: int, call: float) -> None:
         for name, steps in self.steps.items():
@@ -189,7 +189,7 @@ def _beside_pipeline(context: Context, sampling: _Sampling, compiled: bool) -> N
             own, other = [], []
             for turn in range(4):  # the first of each does not count
                 mine = clock.timed(lambda: sampling.walk("ddim", steps, batch), context.device)
-                took = clock.timed(lambda: pipeline(batch, steps), context.device)  # noqa: B023 (called here)
+                took = clock.timed(lambda: pipeline(batch, steps), context.device)
                 if turn:
                     own.append(mine)
                     other.append(took)

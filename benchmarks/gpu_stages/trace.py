@@ -33,7 +33,7 @@ REMEDIES = {
     "fused by the compiler": "fewer passes over the activations: what is left here is bound by memory",
     "change of layout": "one layout throughout: some layer works in the other and turns its input around",
     "dropout and random numbers": "compiling, which draws them inside of the next kernel",
-    "joining and copying": "writing into the joined tensor at once, and one layout throughout; compiling does both in part",
+    "joining and copying": "writing into the joined tensor at once, and one layout throughout; compiling helps",
     "sums": "compiling, which fuses sums with what makes their terms",
     "element by element": "compiling, which fuses passes over the same tensor",
     "gaps": "fewer and larger kernels, or CUDA graphs (`--compile on`), since the device waits for Python",
