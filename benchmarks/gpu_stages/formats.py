@@ -39,6 +39,11 @@ def hardware(numbers: str) -> Hardware:
     return choose(numbers)
 
 
+def ceiling(context: Context) -> str:
+    """What rates in the usual format are shares of."""
+    return f"matmul {usual(context)}"
+
+
 def usual(context: Context) -> str:
     """What the device is best used with: bf16 on a GPU; in miniature fp32, which every CPU has."""
     return "bf16" if context.cuda else "fp32"

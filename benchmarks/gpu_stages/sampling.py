@@ -35,7 +35,7 @@ def run(context: Context) -> None:
     if context.has_time("diffusers' pipeline, both compiled", 0 if context.tiny else 35):
         with context.trying("diffusers' pipeline, both compiled"):
             _beside_pipeline(context, sampling, compiled=True)
-    if context.has_time(f"{NAME}, compiled without graphs", 0 if context.tiny else 25):
+    if context.has_time(f"{NAME}, compiled without graphs", 0 if context.tiny else 25) and not context.tiny:
         with context.trying(f"{NAME}, compiled without graphs"):
             sampling.compiled_plainly()
 
@@ -114,7 +114,9 @@ class _Sampling:
 
     def _calls(self, how: str, batch: int, took: float, note: str = "") -> None:
         what, rate = f"{NAME}, batch {batch}, {how}: network calls a second", self.flop * batch / took / 1e3
-        self.context.row(what, 1 / took, "calls/s", numbers=self.numbers, of="matmul bf16", rate=rate, note=note)
+        self.context.row(
+            what, 1 / took, "calls/s", numbers=self.numbers, of=formats.ceiling(self.context), rate=rate, note=note
+        )
 
     def _walks(self, how: str, batch: int, call: float) -> None:
         for name, steps in self.steps.items():
@@ -122,7 +124,7 @@ class _Sampling:
             if not self.context.has_time(what, 3 * steps * call):
                 continue
             took = clock.median(partial(self.walk, name, steps, batch), self.device, 0.05, turns=3)
-            self.context.row(what, batch / took, "images/s", numbers=self.numbers, of="matmul bf16",
+            self.context.row(what, batch / took, "images/s", numbers=self.numbers, of=formats.ceiling(self.context),
                              rate=self.flop * batch * steps / took / 1e3, note=f"{took:.3f} s")  # fmt: skip
             share = 100 * (1 - call * fn.samplers.build(name).nfe(steps) / took)
             self.context.row(f"{what}, the sampler's share", share, "%", numbers=self.numbers)
@@ -141,7 +143,7 @@ def _guided(context: Context) -> None:
                             0.05, turns=2)  # fmt: skip
         calls = 2 if scale != 1 else 1
         context.row(f"{name}, batch {batch}, guidance {scale:g}: ddim, {steps} steps", batch / took, "images/s",
-                    numbers=numbers, of="matmul bf16", rate=flop * calls * batch * steps / took / 1e3,
+                    numbers=numbers, of=formats.ceiling(context), rate=flop * calls * batch * steps / took / 1e3,
                     note=f"{took:.2f} s; without an autoencoder")  # fmt: skip
 
 

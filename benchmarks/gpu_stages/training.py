@@ -111,7 +111,14 @@ def _ours(context: Context, case: Case, label: str, batch: int) -> None:
         ours.run(trained, turns)
     seconds = statistics.median(turns.own)
     note = f"its first steps took {first:.0f} s" if case.compiled else ""
-    say("images a second", batch / seconds, "images/s", of="matmul bf16", rate=flop * batch / seconds / 1e3, note=note)
+    say(
+        "images a second",
+        batch / seconds,
+        "images/s",
+        of=formats.ceiling(context),
+        rate=flop * batch / seconds / 1e3,
+        note=note,
+    )
     say("outside the network", 100 * (1 - alone / seconds), "%", note=f"of {1e3 * seconds:.1f} ms a step")
     if waits is not None:
         say("host waits", waits, "a step", note="times that Python waited for the device, as PyTorch warns of them")
