@@ -101,20 +101,30 @@ def uncompiled(network: torch.nn.Module) -> None:
     torch._dynamo.reset()
 
 
-def inputs(denoiser: Denoiser, n: int, device: torch.device, dtype: torch.dtype = torch.float32) -> tuple:
-    """Random arguments of its network: x, time and, where it knows classes, labels."""
-    x = torch.randn(n, *denoiser.shape, device=device, dtype=dtype)
-    time = torch.rand(n, device=device) * 999
-    return (x, time, torch.randint(denoiser.classes, (n,), device=device)) if denoiser.classes else (x, time)
+Given = tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]
+
+
+def inputs(denoiser: Denoiser, n: int, device: torch.device, one_level: bool) -> Given:
+    """Random x in the network's type, time, and labels where it knows classes; times as training or as a sampler has
+    them, since a compiled network is compiled anew for another layout."""
+    x = torch.randn(n, *denoiser.shape, device=device, dtype=next(denoiser.network.parameters()).dtype)
+    time = (torch.rand((), device=device) * 999).expand(n) if one_level else torch.rand(n, device=device) * 999
+    return x, time, {"label": torch.randint(denoiser.classes, (n,), device=device)} if denoiser.classes else {}
+
+
+def call(network: torch.nn.Module, given: Given) -> torch.Tensor:
+    """As the denoiser calls it, for the same reason."""
+    x, time, told = given
+    return network(x, time, **told)
 
 
 def gigaflop(denoiser: Denoiser, device: torch.device, backward: bool) -> float:
     """Of an image, in the network's convolutions, matrix products and attention, 2 for a multiply-add."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    network, given = denoiser.network, inputs(denoiser, 2, device, next(denoiser.network.parameters()).dtype)
+    network, given = denoiser.network, inputs(denoiser, 2, device, one_level=False)
     with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
-        out = network(*given)
+        out = call(network, given)
         if backward:
             out.float().square().sum().backward()
     network.zero_grad(set_to_none=True)

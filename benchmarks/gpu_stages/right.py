@@ -3,7 +3,6 @@
 import copy
 import importlib.util
 import inspect
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ TESTS = Path(__file__).resolve().parents[2] / "tests" / "test_second_device.py"
 
 
 def run(context: Context) -> None:
+    tests = _Tests(context)
     for name in ("ddpm-cifar10", "digits", "DiT-S/2"):
         with context.trying(name):
             _network(context, name)
@@ -32,7 +32,7 @@ def run(context: Context) -> None:
     with context.trying("sample in bf16 beside fp32"):
         _sample(context)
     with context.trying("tests of a second device"):
-        _tests(context)
+        tests.told()
 
 
 def _network(context: Context, name: str) -> None:
@@ -44,8 +44,8 @@ def _network(context: Context, name: str) -> None:
         config, size = ours.recipe(context, name), ours.shape(context, name)
     denoiser = config.build(size).eval()
     ours.filled(denoiser.network, torch.seed() % 2**31)
-    given = ours.inputs(denoiser, 2, torch.device("cpu"))
-    probe = torch.randn(denoiser.network(*given).shape)
+    given = ours.inputs(denoiser, 2, torch.device("cpu"), one_level=False)
+    probe = torch.randn(ours.call(denoiser.network, given).shape)
     wanted = _computed(denoiser.network, given, probe, formats.hardware("fp32"), torch.device("cpu"))
     for numbers, limit in LIMITS.items():
         if numbers == "tf32" and not context.cuda:
@@ -61,9 +61,10 @@ def _network(context: Context, name: str) -> None:
 
 def _computed(network, given, probe, hardware, device) -> tuple[torch.Tensor, torch.Tensor]:
     """Output and gradients, on the CPU."""
-    given = [x.to(device) for x in given]
+    x, time, told = given
+    given = x.to(device), time.to(device), {key: value.to(device) for key, value in told.items()}
     with torch.autocast(device.type, torch.bfloat16, enabled=hardware.dtype == torch.bfloat16):
-        out = network(*given)
+        out = ours.call(network, given)
     (out.float() * probe.to(device)).sum().backward()
     grads = torch.cat([p.grad.flatten().float().cpu() for p in network.parameters() if p.grad is not None])
     network.zero_grad(set_to_none=True)
@@ -135,20 +136,37 @@ def _sample(context: Context) -> None:
                   note="relative, UniPC, the digits' network with random weights")  # fmt: skip
 
 
-def _tests(context: Context) -> None:
-    """tests/test_second_device.py on the real device."""
-    what = "tests of a second device"
-    if not context.cuda:
-        context.left_out(what, "there is no second device; `make test` runs them on a pretended one")
-    elif importlib.util.find_spec("pytest") is None:
-        context.left_out(what, "pytest is not installed")
-    elif not TESTS.exists():
-        context.left_out(what, "the tests are not beside the benchmarks")
-    elif context.has_time(what, 15):
-        command = [sys.executable, "-m", "pytest", "-q", "-k", "real", "-o", "addopts=", "-o", "timeout=",
-                   "-W", "ignore", "-p", "no:cacheprovider", str(TESTS)]  # fmt: skip
-        done = subprocess.run(command, cwd=TESTS.parents[1], env=os.environ, capture_output=True, text=True,
-                              timeout=max(context.left() - 2, 5))  # fmt: skip
-        print(done.stdout[-3000:], done.stderr[-1000:])
-        last = (done.stdout.strip().splitlines() or ["no output"])[-1]
-        context.check(what, float(done.returncode), 0, numbers="fp32", note=f"pytest's exit status; {last}")
+class _Tests:
+    """tests/test_second_device.py on the real device, beside everything else here, none of which is timed."""
+
+    def __init__(self, context: Context):
+        self.context, self.process = context, None
+        self.log = context.folder / "right-tests.txt"
+        self.why = (
+            "there is no second device; `make test` runs them on a pretended one" if not context.cuda
+            else "pytest is not installed" if importlib.util.find_spec("pytest") is None
+            else "the tests are not beside the benchmarks" if not TESTS.exists()
+            else ""
+        )  # fmt: skip
+        if not self.why:
+            command = [sys.executable, "-m", "pytest", "-q", "-k", "real", "-o", "addopts=", "-W", "ignore",
+                       "-p", "no:cacheprovider", str(TESTS)]  # fmt: skip
+            command += ["-n", "4"] if importlib.util.find_spec("xdist") else []
+            with self.log.open("w") as file:
+                self.process = subprocess.Popen(command, cwd=TESTS.parents[1], stdout=file, stderr=file)
+
+    def told(self) -> None:
+        what = "tests of a second device"
+        if self.process is not None:
+            try:
+                status = self.process.wait(max(self.context.left(), 1))
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.why = "no time: they had not ended with the stage"
+            else:
+                lines = self.log.read_text().strip().splitlines()
+                print(*lines[-40:], sep="\n")
+                note = f"pytest's exit status; {lines[-1] if lines else 'no output'}"
+                self.context.check(what, float(status), 0, numbers="fp32", note=note)
+        if self.why:
+            self.context.left_out(what, self.why)

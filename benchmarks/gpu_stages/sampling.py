@@ -20,13 +20,14 @@ def run(context: Context) -> None:
     for batch in sampling.batches:
         with context.trying(f"{NAME}, batch {batch}, eager"):
             sampling.eager(batch)
-        with context.trying(f"{NAME}, batch {batch}, as a CUDA graph"):
-            sampling.graph(batch)
     with context.trying("guidance"):
         _guided(context)
     with context.trying("diffusers' pipeline"):
         _beside_pipeline(context, sampling, compiled=False)
     clock.forget(context.device)
+    for batch in sampling.batches:
+        with context.trying(f"{NAME}, batch {batch}, as a CUDA graph"):
+            sampling.graph(batch)
     for batch in sampling.compiled_batches:
         what = f"{NAME}, batch {batch}, compiled into CUDA graphs"
         if context.has_time(what, 0 if context.tiny else 25):
@@ -53,7 +54,6 @@ class _Sampling:
         self.denoiser = ours.built(context, config, size, self.device).eval()
         hardware.prepare(ours.filled(self.denoiser.network, 0), inference=True)
         self.flop = ours.gigaflop(self.denoiser, self.device, backward=False)
-        self.dtype = next(self.denoiser.network.parameters()).dtype
 
     def eager(self, batch: int) -> None:
         took = self._call(batch)
@@ -87,16 +87,16 @@ class _Sampling:
         if not self.context.cuda:
             self.context.left_out(f"{NAME}, batch {batch}, as a CUDA graph", "a CPU has none")
             return
-        given = ours.inputs(self.denoiser, batch, self.device, self.dtype)
+        given = ours.inputs(self.denoiser, batch, self.device, one_level=True)
         aside = torch.cuda.Stream(self.device)
         aside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(aside):  # what is chosen and allocated at first is not to be recorded
             for _ in range(3):
-                self.denoiser.network(*given)
+                ours.call(self.denoiser.network, given)
         torch.cuda.current_stream(self.device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            out = self.denoiser.network(*given)
+            out = ours.call(self.denoiser.network, given)
         took = clock.median(graph.replay, self.device)
         self._calls("as a CUDA graph", batch, took)
         graph.reset()
@@ -108,9 +108,9 @@ class _Sampling:
     @torch.no_grad()
     def _call(self, batch: int) -> float:
         """Seconds of a network call."""
-        given = ours.inputs(self.denoiser, batch, self.device, self.dtype)
+        given = ours.inputs(self.denoiser, batch, self.device, one_level=True)
         budget = 0.05 if self.context.tiny else 1.0
-        return clock.median(lambda: self.denoiser.network(*given), self.device, budget)
+        return clock.median(lambda: ours.call(self.denoiser.network, given), self.device, budget)
 
     def _calls(self, how: str, batch: int, took: float, note: str = "") -> None:
         what, rate = f"{NAME}, batch {batch}, {how}: network calls a second", self.flop * batch / took / 1e3
@@ -123,7 +123,7 @@ class _Sampling:
             what = f"{NAME}, batch {batch}, {how}: {name}, {steps} steps"
             if not self.context.has_time(what, 3 * steps * call):
                 continue
-            took = clock.median(partial(self.walk, name, steps, batch), self.device, 0.05, turns=3)
+            took = clock.median(partial(self.walk, name, steps, batch), self.device, 0.05, turns=3, warm=0)
             self.context.row(what, batch / took, "images/s", numbers=self.numbers, of=formats.ceiling(self.context),
                              rate=self.flop * batch * steps / took / 1e3, note=f"{took:.3f} s")  # fmt: skip
             share = 100 * (1 - call * fn.samplers.build(name).nfe(steps) / took)
@@ -140,7 +140,7 @@ def _guided(context: Context) -> None:
     for scale in (1.0, 1.5):
         steered = fn.guidance.steer(denoiser, scale=scale, channels=3) if scale != 1 else denoiser
         took = clock.median(lambda: fn.sample(steered, batch, "ddim", steps, batch_size=batch).cpu(), context.device,
-                            0.05, turns=2)  # fmt: skip
+                            0.05, turns=2, warm=0)  # fmt: skip
         calls = 2 if scale != 1 else 1
         context.row(f"{name}, batch {batch}, guidance {scale:g}: ddim, {steps} steps", batch / took, "images/s",
                     numbers=numbers, of=formats.ceiling(context), rate=flop * calls * batch * steps / took / 1e3,

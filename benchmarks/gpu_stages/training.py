@@ -50,10 +50,10 @@ CASES = (
     Case("ddpm-cifar10", (128,), 12, peer=UNET, ways=("default", "tuned")),
     Case("dit-xl-2", (64, 32), 10, peer=DIT, ways=("default", "tuned"), together=False),
     Case("adm-imagenet-64", (256, 128, 64, 32), 10),
-    Case("ddpm-cifar10", (128,), 45, compiled=True, peer=UNET, ways=("compiled",)),
+    Case("ddpm-cifar10", (128,), 60, compiled=True, peer=UNET, ways=("compiled",)),
     Case("dit-xl-2", (256,), 12, changes=PARTS, said=", in 4 parts"),
     Case("dit-xl-2", (256, 128), 12, changes=AGAIN, said=", gradient checkpointing"),
-    Case("dit-xl-2", (64, 32), 45, compiled=True, peer=DIT, ways=("compiled",), together=False),
+    Case("dit-xl-2", (64, 32), 60, compiled=True, peer=DIT, ways=("compiled",), together=False),
     Case("adm-imagenet-64", (256, 128, 64, 32), 90, compiled=True),
 )  # fmt: skip
 """In order of worth."""
@@ -97,36 +97,42 @@ def _ours(context: Context, case: Case, label: str, batch: int) -> None:
         if case.compiled:
             ours.compile(context, trained.network, inference=False)
         started = time.perf_counter()
-        ours.run(trained, Turns(context, (), rounds=1))
-        clock.wait(device)
-        first = time.perf_counter() - started
+        turns = Turns(context, (), rounds=2)
+        ours.run(trained, turns)
+        first = turns.began - started
         say = partial(_say, context, f"{label}, batch {batch}", numbers)
+        seconds = statistics.median(turns.own)
+        say("images a second", batch / seconds, "images/s", of=formats.ceiling(context),
+            rate=flop * batch / seconds / 1e3,
+            note=f"its first two steps took {first:.0f} s" if case.compiled else "")  # fmt: skip
         if context.cuda:
             say("peak memory", clock.peak(device), "GB")
         parts = trained.config.accumulate
         alone = parts * _network_alone(context, denoiser, hardware, batch // parts)
+        say("outside the network", 100 * (1 - alone / seconds), "%", note=f"of {1e3 * seconds:.1f} ms a step")
         waits = _host_waits(context, trained)
-        others = _beside(context, case, label, (batch, *size)) if case.together else []
-        turns = Turns(context, [other.step for _, other in others], rounds=2 if context.tiny else 5)
-        ours.run(trained, turns)
+        if waits is not None:
+            say("host waits", waits, "a step", note="times that Python waited for the device, as PyTorch warns of them")
+        if case.together and case.peer:
+            _in_turns(context, case, f"{label}, batch {batch}", trained, (batch, *size))
+
+
+def _in_turns(context: Context, case: Case, label: str, trained, size: tuple) -> None:
+    """The peers beside ours, step about, so that what else the machine does falls on both."""
+    if not context.has_time(f"{label}: diffusers' {case.peer}", 0 if context.tiny else case.needs / 2):
+        return
+    others = _beside(context, case, label, size)
+    if not others:
+        return
+    turns = Turns(context, [other.step for _, other in others], rounds=2 if context.tiny else 5)
+    ours.run(trained, turns)
     seconds = statistics.median(turns.own)
-    note = f"its first steps took {first:.0f} s" if case.compiled else ""
-    say(
-        "images a second",
-        batch / seconds,
-        "images/s",
-        of=formats.ceiling(context),
-        rate=flop * batch / seconds / 1e3,
-        note=note,
-    )
-    say("outside the network", 100 * (1 - alone / seconds), "%", note=f"of {1e3 * seconds:.1f} ms a step")
-    if waits is not None:
-        say("host waits", waits, "a step", note="times that Python waited for the device, as PyTorch warns of them")
-    for (way, _), theirs_took in zip(others, turns.others, strict=True):
-        took = statistics.median(theirs_took)
-        what = f"{label}, batch {batch}: diffusers' {case.peer} {way.name}"
-        context.row(f"{what}, images a second", batch / took, "images/s", numbers=way.numbers)
-        context.row(f"{what}, ours against it", took / seconds, "times as fast", numbers=numbers, note="in turns")
+    for (way, _), found in zip(others, turns.others, strict=True):
+        took = statistics.median(found)
+        what = f"{label}: diffusers' {case.peer} {way.name}"
+        context.row(f"{what}, images a second", size[0] / took, "images/s", numbers=way.numbers)
+        context.row(f"{what}, ours against it", took / seconds, "times as fast", numbers=formats.usual(context),
+                    note="in turns")  # fmt: skip
 
 
 def _say(context: Context, label: str, numbers: str, what: str, value: float, unit: str, **more) -> None:
@@ -150,13 +156,14 @@ class Turns:
         self.own: list[float] = []
         self.others: list[list[float]] = [[] for _ in others]
         self.done, self.until, self.each = 0, 2, 0
-        self.started = 0.0
+        self.started = self.began = 0.0
 
     def __call__(self, line: dict) -> None:
         self.done += 1
         if self.done < self.until:
             return
         clock.wait(self.context.device)
+        self.began = self.began or time.perf_counter()
         if self.done > 2:
             seconds = (time.perf_counter() - self.started) / (self.each or 2)
             if self.each:
@@ -178,11 +185,11 @@ class Turns:
 
 def _network_alone(context: Context, denoiser, hardware, batch: int) -> float:
     """Seconds of the network's forward and backward pass, with nothing around it."""
-    network, given = denoiser.network.train(), ours.inputs(denoiser, batch, context.device)
+    network, given = denoiser.network.train(), ours.inputs(denoiser, batch, context.device, one_level=False)
 
     def once() -> None:
         with hardware.autocast():
-            out = network(*given)
+            out = ours.call(network, given)
         out.float().square().mean().backward()
         network.zero_grad(set_to_none=True)
 
