@@ -111,6 +111,26 @@ def test_a_stage_that_fails_or_hangs_costs_only_itself(tmp_path, capsys, monkeyp
     assert "good: a peer (it is not installed)" in last
 
 
+def test_what_runs_beside_is_stopped_before_something_is_timed(tmp_path):
+    """It writes as long as it lives; the stages say how much it had written."""
+    (tmp_path / "fake_beside.py").write_text(
+        "import time\ndef run(context):\n    while True:\n        time.sleep(0.05)\n"
+        "        with (context.folder / 'beside').open('a') as f: f.write('x')"
+    )
+    (tmp_path / "fake_stage.py").write_text(
+        "import time\ndef run(context):\n    path = context.folder / 'beside'\n"
+        "    for _ in range(200):\n        time.sleep(0.1)\n        if path.exists() or context.name == 'timed': break\n"
+        "    before = len(path.read_text())\n    time.sleep(0.5)\n"
+        "    context.row('written', float(len(path.read_text()) - before), 'x', numbers='fp32')"
+    )
+    stages = [Stage("first", 1, "fake_stage", "fake_beside"), Stage("timed", 1, "fake_stage")]
+    options = Options(tmp_path / "out", 2.0, False, tmp_path)
+    assert run_all(stages, options, {**os.environ, "PYTHONPATH": str(tmp_path)}) == 0
+    written = [json.loads((options.folder / f"{s.name}.json").read_text())["rows"][0]["value"] for s in stages]
+    assert written[0] > 0
+    assert written[1] == 0
+
+
 def test_a_trace_of_a_gpu_is_read(tmp_path):
     """Two overlapping kernels, a gap, a copy; what the host did meanwhile does not count."""
     events = [("kernel", "void cudnn::sm90_xmma_fprop_implicit_gemm_bf16", 0, 40, {}),

@@ -4,8 +4,8 @@ from gpu_stages.runner import Stage
 
 STAGES = (
     Stage("ceilings", 20),
-    Stage("right", 60),
-    Stage("resume", 30),
+    Stage("right", 60, beside="gpu_stages.warm"),
+    Stage("resume", 30, beside="gpu_stages.warm"),
     Stage("training", 150),
     Stage("sampling", 90),
     Stage("profile", 30),

@@ -27,11 +27,14 @@ class Stage:
         name: also of its files.
         share: of the time that is left, against the shares of the stages after it.
         module: where `run` is.
+        beside: for a stage that times nothing: the module that may run at the same time, until one comes that does not
+            name it. In miniature nothing does.
     """
 
     name: str
     share: float
     module: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,27 +51,48 @@ def run_all(stages: Sequence[Stage], options: Options, environment: Mapping[str,
     """Every stage, then the table and the plot; 0 if all ran and all that they checked holds, else 1."""
     options.folder.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + 60 * options.minutes
-    found = []
-    for i, stage in enumerate(stages):
-        left = ends - time.monotonic()
-        limit = left * stage.share / sum(s.share for s in stages[i:])
-        found.append(_run_one(stage, options, environment, limit))
+    found, beside = [], _Beside(options, environment)
+    try:
+        for i, stage in enumerate(stages):
+            left = ends - time.monotonic()
+            limit = left * stage.share / sum(s.share for s in stages[i:])
+            beside.change("" if options.tiny else stage.beside, left)
+            found.append(_run_one(stage, options, environment, limit))
+    finally:
+        beside.change("", 0)
     return report.conclude(found, options.folder)
+
+
+class _Beside:
+    """The process that runs beside stages that time nothing; what becomes of it is only in its log."""
+
+    def __init__(self, options: Options, environment: Mapping[str, str]):
+        self.options, self.environment = options, environment
+        self.module, self.process = "", None
+
+    def change(self, module: str, seconds: float) -> None:
+        """To this module; "" is none. The one before is stopped."""
+        if module == self.module:
+            return
+        if self.process is not None:
+            _kill_group(self.process.pid)
+            self.process.wait()
+            self.process = None
+        self.module = module
+        if module:
+            with (self.options.folder / f"{module.rpartition('.')[2]}.txt").open("w") as log:
+                self.process = _start(Stage("beside", 0, module), self.options, self.environment, seconds, log)
 
 
 def _run_one(stage: Stage, options: Options, environment: Mapping[str, str], limit: float) -> report.Found:
     """One stage in its process; its rows are read from the file that it appends to, whatever became of it."""
     rows, log = options.folder / f"{stage.name}.jsonl", options.folder / f"{stage.name}.txt"
     rows.unlink(missing_ok=True)
-    asked = {"module": stage.module or f"gpu_stages.{stage.name}", "name": stage.name, "folder": str(options.folder),
-             "tiny": options.tiny, "data_root": str(options.data_root), "seconds": limit}  # fmt: skip
     print(f"== {stage.name}, at most {limit:.0f} s", flush=True)
     started = time.monotonic()
     if limit < 1:
         return report.write(options.folder, stage.name, "left out: no time", 0.0, rows)
-    child = subprocess.Popen([sys.executable, str(SCRIPT), "--child", json.dumps(asked)], stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                             env=_environment(environment, options.tiny))  # fmt: skip
+    child = _start(stage, options, environment, limit, subprocess.PIPE)
     lines = threading.Thread(target=_stream, args=(child.stdout, log), daemon=True)
     lines.start()
     try:
@@ -81,6 +105,15 @@ def _run_one(stage: Stage, options: Options, environment: Mapping[str, str], lim
         child.wait()
     lines.join(2)
     return report.write(options.folder, stage.name, status, time.monotonic() - started, rows)
+
+
+def _start(stage: Stage, options: Options, environment: Mapping[str, str], limit: float, output) -> subprocess.Popen:
+    """A stage's process, the leader of a group of its own, so that all it starts can be stopped with it."""
+    asked = {"module": stage.module or f"gpu_stages.{stage.name}", "name": stage.name, "folder": str(options.folder),
+             "tiny": options.tiny, "data_root": str(options.data_root), "seconds": limit}  # fmt: skip
+    return subprocess.Popen([sys.executable, str(SCRIPT), "--child", json.dumps(asked)], stdout=output,
+                            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                            env=_environment(environment, options.tiny))  # fmt: skip
 
 
 def _environment(environment: Mapping[str, str], tiny: bool) -> dict[str, str]:

@@ -16,7 +16,7 @@ NAME = "ddpm-cifar10"
 
 
 def run(context: Context) -> None:
-    sampling = _Sampling(context)
+    sampling = Sampling(context)
     for batch in sampling.batches:
         with context.trying(f"{NAME}, batch {batch}, eager"):
             sampling.eager(batch)
@@ -41,7 +41,7 @@ def run(context: Context) -> None:
             sampling.compiled_plainly()
 
 
-class _Sampling:
+class Sampling:
     """The network of `ddpm-cifar10`, as `fromnoise sample` runs it."""
 
     def __init__(self, context: Context):
@@ -173,7 +173,7 @@ def _pipeline(context: Context, way: theirs.Way) -> Callable[[int, int], object]
     return drawn
 
 
-def _beside_pipeline(context: Context, sampling: _Sampling, compiled: bool) -> None:
+def _beside_pipeline(context: Context, sampling: Sampling, compiled: bool) -> None:
     """DDIM, whole, in turns; theirs in fp16, since it cannot hand over bf16."""
     batch, steps = (2, 3) if context.tiny else (64, WALKS["ddim"])
     if compiled:
