@@ -16,29 +16,36 @@ NAME = "ddpm-cifar10"
 
 
 def run(context: Context) -> None:
+    """In order of worth."""
     sampling = Sampling(context)
     for batch in sampling.batches:
         with context.trying(f"{NAME}, batch {batch}, eager"):
             sampling.eager(batch)
-    with context.trying("guidance"):
-        _guided(context)
-    with context.trying("diffusers' pipeline"):
-        _beside_pipeline(context, sampling, compiled=False)
-    clock.forget(context.device)
+    _compiled(context, sampling, sampling.compiled_batches[0])
     for batch in sampling.batches:
         with context.trying(f"{NAME}, batch {batch}, as a CUDA graph"):
             sampling.graph(batch)
-    for batch in sampling.compiled_batches:
-        what = f"{NAME}, batch {batch}, compiled into CUDA graphs"
-        if context.has_time(what, 0 if context.tiny else 25):
+    for what, go, needs in (
+        ("guidance", _guided, 10),
+        ("diffusers' pipeline", partial(_beside_pipeline, sampling=sampling, compiled=False), 15),
+        ("diffusers' pipeline, both compiled", partial(_beside_pipeline, sampling=sampling, compiled=True), 35),
+    ):
+        clock.forget(context.device)
+        if context.has_time(what, 0 if context.tiny else needs):
             with context.trying(what):
-                sampling.compiled(batch)
-    if context.has_time("diffusers' pipeline, both compiled", 0 if context.tiny else 35):
-        with context.trying("diffusers' pipeline, both compiled"):
-            _beside_pipeline(context, sampling, compiled=True)
-    if context.has_time(f"{NAME}, compiled without graphs", 0 if context.tiny else 25) and not context.tiny:
+                go(context)
+    for batch in sampling.compiled_batches[1:]:
+        _compiled(context, sampling, batch)
+    if not context.tiny and context.has_time(f"{NAME}, compiled without graphs", 25):
         with context.trying(f"{NAME}, compiled without graphs"):
             sampling.compiled_plainly()
+
+
+def _compiled(context: Context, sampling: "Sampling", batch: int) -> None:
+    what = f"{NAME}, batch {batch}, compiled into CUDA graphs"
+    if context.has_time(what, 0 if context.tiny else 25):
+        with context.trying(what):
+            sampling.compiled(batch)
 
 
 class Sampling:
