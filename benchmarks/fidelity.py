@@ -24,7 +24,7 @@ def figures(one: Features, other: Features) -> dict[str, tuple[float, float]]:
             summary.add(first, Features(features.pool[part], features.probabilities[part]))
         summaries.append(summary)
     statistics = [fid_features_to_statistics(x) for x in (a, b)]
-    dealt = torch.from_numpy(fn.noise.permutation(0, 0, len(a))).argsort()  # to the ten parts, as ours are
+    dealt = torch.from_numpy(fn.rng.permutation(0, 0, len(a))).argsort()  # to the ten parts, as ours are
     n = min(len(a), len(b))
     options = {"prc_neighborhood": 3, "prc_batch_size": 1000, "save_cpu_ram": False, "verbose": False}
     theirs = fid_statistics_to_metric(*statistics, verbose=False)
@@ -47,7 +47,7 @@ def figures(one: Features, other: Features) -> dict[str, tuple[float, float]]:
 def main() -> None:
     images = fn.data.load(fn.data.DataConfig(name="digits"))
     extractor = fn.features.build("digits")
-    order = torch.from_numpy(fn.noise.permutation(0, 0, len(images)))
+    order = torch.from_numpy(fn.rng.permutation(0, 0, len(images)))
     noisy = images.pixels[order[:2000]].float() + 40 * torch.randn(2000, 1, 28, 28, generator=torch.manual_seed(0))
     sets = [noisy.clamp(0, 255).to(torch.uint8), images.pixels[order[2000:]]]
     one, other = (extractor(x) for x in sets)

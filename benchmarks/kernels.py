@@ -10,9 +10,9 @@ import time
 import torch
 import torch.nn.functional as F
 
-from fromnoise.nn._dropout import Dropout
-from fromnoise.nn._layers import doubled_conv
-from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.nn.dropout import Dropout
+from fromnoise.nn.layers import doubled_conv
+from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.train.optimizer import _by_gram, _by_steps
 
 NORMS = [(64, 64, 28, 32), (64, 128, 14, 32), (64, 256, 8, 8), (64, 32, 32, 8)]

@@ -12,7 +12,7 @@ import torch
 
 import fromnoise as fn
 from fromnoise.compose.autoencoded import Autoencoded
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.hardware import choose
 from fromnoise.train import Diffusion, Labels
 

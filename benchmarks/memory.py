@@ -28,7 +28,7 @@ def one(what, n, side, batch, recipe="digits"):
     import torch
 
     import fromnoise as fn
-    from fromnoise.data._images import InMemory
+    from fromnoise.data.images import InMemory
     from fromnoise.hardware import choose
 
     config = fn.recipes.load(recipe)

@@ -35,7 +35,7 @@ class Ours:
 
     def __init__(self, size, how):
         import fromnoise as fn
-        from fromnoise.hardware import choose, translate
+        from fromnoise.hardware import choose, compile_network
         from fromnoise.train.ema import EMA
 
         self.fn, self.hardware = fn, choose()
@@ -43,7 +43,7 @@ class Ours:
         self.denoiser, self.fast = recipe.build(), recipe.build()
         self.hardware.prepare(self.denoiser.network, inference=False)
         self.hardware.prepare(self.fast.network, inference=True)
-        translate(self.fast.network, "on" if how == "compiled" else "auto", inference=True)
+        compile_network(self.fast.network, "on" if how == "compiled" else "auto", inference=True)
         self.weights = self.denoiser.weights()
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=1e-4, weight_decay=0.0, fused=True)
         self.ema = EMA(self.weights, 0.999)
@@ -51,11 +51,11 @@ class Ours:
         self.pairs = itertools.cycle(list(self.fast.schedule.steps(200).pairs())[:-1])
 
     def train(self, x0):
-        noise, places = self.fn.noise, range(len(x0))
+        rng, places = self.fn.rng, range(len(x0))
         self.denoiser.train()
         self.n += 1
-        t = self.denoiser.schedule.draw(noise.uniform(0, places, self.n, noise.Stream.TRAIN_TIME))
-        eps = noise.normal(0, places, self.n, tuple(x0.shape[1:]), noise.Stream.TRAIN_NOISE)
+        t = self.denoiser.schedule.draw(rng.uniform(0, places, self.n, rng.Stream.TRAIN_TIME))
+        eps = rng.normal(0, places, self.n, tuple(x0.shape[1:]), rng.Stream.TRAIN_NOISE)
         with self.hardware.autocast():
             loss = self.objective(self.denoiser, x0, t, eps)["loss"].mean()
         loss.backward()

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 import fromnoise as fn
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.hardware import choose
 from fromnoise.train import Diffusion, Labels, Trainer
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fromnoise as fn
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.hardware import Hardware
 from fromnoise.train import Diffusion, Labels, TrainConfig, Trainer
 

@@ -66,14 +66,14 @@ def test_images_between_two_classes_are_told_the_nearer_ones():
     pytest.importorskip("torchdiffeq", reason="the ode extra is not installed")
     seen = []
 
-    class Told(fn.guidance.Wrapper):
+    class Conditioned(fn.guidance.Wrapper):
         def forward(self, x_t, t, cond=None):
             seen.append(cond["label"].tolist())
             return self.inner(x_t, t)
 
     truth = plane_mixture()
     a, b = truth.sample(2, torch.Generator().manual_seed(4)).double()
-    editing.interpolate(Told(truth.denoiser(SCHEDULE)), a, b, 5, {"label": torch.tensor([3, 7])})
+    editing.interpolate(Conditioned(truth.denoiser(SCHEDULE)), a, b, 5, {"label": torch.tensor([3, 7])})
     assert seen[0] == [3, 7]
     assert seen[-1] == [3, 3, 3, 7, 7]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.hardware import peak_memory, translate
-from fromnoise.nn._layers import NearestUp
-from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.hardware import compile_network, peak_memory
+from fromnoise.nn.layers import NearestUp
+from fromnoise.nn.norm import GroupNormSiLU
 
 FAULTS = """
 import resource, sys, torch
@@ -56,7 +56,7 @@ class Up(torch.nn.Module):
 
 def test_a_translated_part_computes_the_same():
     plain, fast = Up(), Up()
-    translate(fast, "on", inference=True)
+    compile_network(fast, "on", inference=True)
     x, t = torch.randn(4, 8, 12, 12).to(memory_format=torch.channels_last), torch.linspace(0, 1, 4)
     with torch.no_grad():
         torch.testing.assert_close(plain(x, t), fast(x, t), atol=1e-4, rtol=1e-4)
@@ -66,7 +66,7 @@ def test_a_translated_part_computes_the_same():
 @pytest.mark.parametrize("inference", [True, False])
 def test_a_translated_network_computes_the_same(inference):
     plain, fast = network(), network()
-    translate(fast, "on", inference)
+    compile_network(fast, "on", inference)
     assert list(fast.state_dict()) == list(plain.state_dict())
     x, t = torch.randn(16, 3, 16, 16), torch.linspace(0, 999, 16)
     with torch.set_grad_enabled(not inference):
@@ -83,7 +83,7 @@ def test_a_translated_network_computes_the_same(inference):
 def test_on_a_cpu_nothing_is_translated_unasked(how):
     net = network()
     for inference in (True, False):
-        translate(net, how, inference)
+        compile_network(net, how, inference)
     assert net._compiled_call_impl is None
 
 
@@ -95,7 +95,7 @@ def test_without_a_compiler_the_way_out_is_named(monkeypatch):
 
     monkeypatch.setattr(cpp_builder, "get_cpp_compiler", missing)
     with pytest.raises(fn.FromNoiseError, match=r"needs a C\+\+ compiler"):
-        translate(network(), "on", True)
+        compile_network(network(), "on", True)
 
 
 def test_peak_memory_has_seen_the_largest_tensor():

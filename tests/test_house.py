@@ -12,11 +12,10 @@ SRC = Path(__file__).parents[1] / "src" / "fromnoise"
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = [
     ["errors", "registry", "lazy"],
-    ["noise", "hardware", "storage", "foreign", "pictures", "progress"],
+    ["rng", "hardware", "storage", "pictures", "progress"],
     ["nn"],
     ["gaussian"],
     ["augmentations"],
-    ["lowres"],
     ["schedules"],
     ["parameterize"],
     ["variance"],
@@ -28,17 +27,15 @@ LAYERS = [
     ["samplers"],
     ["objectives", "times", "editing"],
     ["likelihood"],
+    ["compose"],
     ["data"],
+    ["train"],
+    ["weights"],
     ["features"],
     ["metrics"],
-    ["train"],
-    ["recipes", "autoencoders"],
-    ["compose"],
-    ["io"],
-    ["runs"],
-    ["evaluation"],
-    ["figures", "interop", "verify"],
-    ["cli"],
+    ["recipes"],
+    ["verify"],
+    ["app"],
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FILES = sorted(SRC.rglob("*.py"))
@@ -110,9 +107,9 @@ def test_a_file_is_one_thing(path):
     [
         "import fromnoise",
         "import fromnoise; fromnoise.samplers.names(); fromnoise.recipes.names()",
-        "from fromnoise.cli import main\ntry:\n main(['--help'])\nexcept SystemExit as e: assert not e.code",
-        "from fromnoise.cli import main\ntry:\n main(['train', '--help'])\nexcept SystemExit as e: assert not e.code",
-        "from fromnoise.cli import main\ntry:\n main(['eval', '--help'])\nexcept SystemExit as e: assert not e.code",
+        "from fromnoise.app.cli import main\ntry:\n main(['--help'])\nexcept SystemExit as e: assert not e.code",
+        "from fromnoise.app.cli import main\ntry:\n main(['train', '--help'])\nexcept SystemExit as e: assert not e.code",
+        "from fromnoise.app.cli import main\ntry:\n main(['eval', '--help'])\nexcept SystemExit as e: assert not e.code",
     ],
 )
 def test_help_and_import_never_load_torch(code):

@@ -11,7 +11,7 @@ import fromnoise as fn
 from fromnoise.bound import prior_kl, step_terms
 from fromnoise.gaussian import Gaussian, diffuse, posterior, step
 from fromnoise.parameterize import X0, Prediction
-from fromnoise.schedules._base import Discrete
+from fromnoise.schedules.base import Discrete
 from fromnoise.variance import LearnedRange, Optimal, reverse
 
 LEVELS = torch.tensor([0, 36, 73, 109, 146, 182, 219, 255], dtype=torch.float64) / 127.5 - 1
@@ -247,7 +247,7 @@ def test_the_vlb_objective_is_an_unbiased_draw_of_the_bound(variance):
     bound = fn.likelihood.vlb(denoiser, x0, seed=4)
     schedule, total = denoiser.schedule, 0.0
     for i, (t, _) in enumerate(schedule.chain.pairs()):
-        eps = fn.noise.normal(4, [0], i, (1, 8, 8), fn.noise.Stream.LIKELIHOOD)
+        eps = fn.rng.normal(4, [0], i, (1, 8, 8), fn.rng.Stream.LIKELIHOOD)
         total += fn.objectives.Vlb()(denoiser, x0, t.expand(1), eps)["loss"].item() / schedule.T
     assert total == pytest.approx((bound.total - bound.prior).item(), rel=1e-5)
 

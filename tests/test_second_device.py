@@ -13,13 +13,13 @@ from pretended_gpu import GPU, pretended_gpu
 
 import fromnoise as fn
 from fromnoise import editing
+from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.compose import cascade
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.compose.cascade import Stage
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.guidance import NoisyClassifier
 from fromnoise.hardware import Hardware
-from fromnoise.lowres import LowResolution
 from fromnoise.parameterize import PARAMETERIZATIONS
 from fromnoise.train import Autoencoding, Classifying, Diffusion, Labels, Pair, TrainConfig, Trainer
 from fromnoise.variance import VARIANCES

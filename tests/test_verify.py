@@ -8,7 +8,7 @@ import torch
 
 import fromnoise as fn
 from fromnoise import verify
-from fromnoise.cli import main
+from fromnoise.app.cli import main
 from fromnoise.verify._check import Check
 
 CHECKS = verify.checks()

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fromnoise import noise as counted
+from fromnoise import rng
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Gaussian, Level, diffuse, family, forward, like, marginal, step
 from fromnoise.parameterize import Prediction
-from fromnoise.schedules._base import Chain
+from fromnoise.schedules.base import Chain
 from fromnoise.variance import Optimal, log_small, reverse
 
 Decoder = Callable[[Gaussian, Tensor], Tensor]
@@ -156,7 +156,7 @@ def optimal_variance(
             indices, shape = range(first, first + len(part)), tuple(part.shape[1:])
             told = denoiser.placed({k: v[first : first + batch_size] for k, v in cond.items()} if cond else None)
             for i, t in enumerate(list(chain)[:-1]):
-                eps = counted.normal(seed, indices, i, shape, counted.Stream.SPREAD, part.dtype)
+                eps = rng.normal(seed, indices, i, shape, rng.Stream.SPREAD, part.dtype)
                 error = part - denoiser(diffuse(part, eps.to(part.device), t), t, told).x0
                 total[i] += error.cpu().double().square().sum()
                 if callback is not None:

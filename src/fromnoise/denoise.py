@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise import schedules
+from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.lowres import LowResolution
 from fromnoise.parameterize import Parameterization, Prediction, parameterization
-from fromnoise.schedules._base import Schedule
+from fromnoise.schedules.base import Schedule
 from fromnoise.variance import Variance, variance
 
 Cond = dict[str, Tensor]
@@ -115,7 +115,7 @@ class Denoiser(nn.Module):
         """The label that stands for none, which classifier-free guidance needs; None where there is no such label."""
         return getattr(self.network, "null_label", None)
 
-    def usual_cond(self, indices: Sequence[int]) -> Cond | None:
+    def default_cond(self, indices: Sequence[int]) -> Cond | None:
         """What samples of these numbers are told unless one says otherwise: every class equally often, in turn."""
         return {"label": torch.tensor(indices) % self.classes} if self.classes else None
 

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise import noise as counted
-from fromnoise import samplers
+from fromnoise import rng, samplers
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.flow import solve
@@ -17,8 +16,8 @@ from fromnoise.gaussian import Level, diffuse, like, step
 from fromnoise.guidance import Wrapper
 from fromnoise.parameterize import Prediction
 from fromnoise.samplers import Sampler
-from fromnoise.samplers._base import Noise
-from fromnoise.schedules._base import Chain
+from fromnoise.samplers.base import Noise
+from fromnoise.schedules.base import Chain
 
 
 def encode(
@@ -140,7 +139,7 @@ def image_to_image(
     sampler = samplers.build(sampler) if isinstance(sampler, str) else sampler
     sampler.check(denoiser)
     steps = min(50, denoiser.schedule.chain.steps) if steps is None else steps
-    whole = denoiser.schedule.steps(steps, spacing or sampler.usual_spacing)
+    whole = denoiser.schedule.steps(steps, spacing or sampler.default_spacing)
     chain = Chain(whole.levels[whole.steps - max(1, round(strength * whole.steps)) :])
     done = []
     with denoiser.evaluating():
@@ -149,7 +148,7 @@ def image_to_image(
             indices, calls = range(start, start + len(x)), iter(range(2**62))
 
             def noise(indices: range = indices, calls: Iterator[int] = calls, x: Tensor = x) -> Tensor:
-                return counted.normal(seed, indices, next(calls), tuple(x.shape[1:]), dtype=x.dtype).to(x.device)
+                return rng.normal(seed, indices, next(calls), tuple(x.shape[1:]), dtype=x.dtype).to(x.device)
 
             told = {k: v[start : start + batch_size] for k, v in cond.items()} if cond else None
             start_from = diffuse(x, noise(), chain[0])

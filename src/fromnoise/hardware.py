@@ -79,7 +79,7 @@ def _cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
-def translate(network: nn.Module, how: Compile, inference: bool) -> None:
+def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
     """Have `torch.compile` translate the network at its first call, and once more for every new batch size.
 
     "auto" is on for training on CUDA, where it goes on untranslated if that fails, and off elsewhere: on a CPU training

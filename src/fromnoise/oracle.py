@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
 from fromnoise.parameterize import X0, Prediction
-from fromnoise.schedules._base import Schedule
+from fromnoise.schedules.base import Schedule
 
 
 class GaussianMixture:

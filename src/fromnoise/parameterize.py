@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.gaussian import Level, like, step
-from fromnoise.schedules._base import Schedule
+from fromnoise.schedules.base import Schedule
 
 
 class Equation(NamedTuple):

@@ -1,9 +1,9 @@
 """Names for what can be chosen, so that adding a thing is adding one file.
 
-A registry is a package: every module in it whose name has no leading underscore is one entry, and the
-module registers the class that does the work under the module's name. The names are therefore known
-without importing anything heavy (`fromnoise --help` never imports torch), and an entry is imported when
-it is asked for. In names, `-` and `_` are the same.
+A registry is a package: every module in it is one entry, but for those whose name has a leading underscore and the few
+that the package names as shared. The module registers the class that does the work under the module's name. The names
+are therefore known without importing anything heavy (`fromnoise --help` never imports torch), and an entry is imported
+when it is asked for. In names, `-` and `_` are the same.
 """
 
 import functools
@@ -47,15 +47,16 @@ class Registry:
     Args:
         package: the package's import name, e.g. "fromnoise.samplers".
         kind: what an entry is called in messages, e.g. "sampler".
+        shared: modules of the package that are no entries, and that others import: its base class and its helpers.
     """
 
-    def __init__(self, package: str, kind: str):
-        self.package, self.kind = package, kind
+    def __init__(self, package: str, kind: str, shared: tuple[str, ...] = ()):
+        self.package, self.kind, self.shared = package, kind, shared
 
     def names(self) -> list[str]:
         """Every name, sorted; imports nothing but the package itself."""
         path = importlib.import_module(self.package).__path__
-        found = (m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+        found = (m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_") and m.name not in self.shared)
         return sorted(name.replace("_", "-") for name in found)
 
     def summary(self, name: str) -> str:

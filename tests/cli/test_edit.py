@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import fromnoise as fn
-from fromnoise.cli import main
+from fromnoise.app.cli import main
 
 
 @pytest.fixture(scope="module")

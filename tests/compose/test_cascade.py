@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise import augmentations, noise
+from fromnoise import augmentations, rng
+from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.compose import Stage, cascade
 from fromnoise.gaussian import Level, like
-from fromnoise.lowres import LowResolution
 from fromnoise.parameterize import X0
 
 SCHEDULE = fn.schedules.Cosine(T=1000)
@@ -138,7 +138,7 @@ def test_stages_have_noise_of_their_own_and_samples_do_not_depend_on_the_batch()
     whole = cascade.draw(two, 6, seed=3, batch_size=6)
     torch.testing.assert_close(cascade.draw(two, 6, seed=3, batch_size=4), whole, rtol=0, atol=1e-5)
     torch.testing.assert_close(cascade.draw(two, 2, seed=3, first=4), whole[4:], rtol=0, atol=1e-5)
-    first, second = (noise.normal(cascade._seed(3, i), range(1), 0, (4,)) for i in (0, 1))
+    first, second = (rng.normal(cascade._seed(3, i), range(1), 0, (4,)) for i in (0, 1))
     assert not torch.isclose(first, second).any()
 
 

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 
 import fromnoise as fn
 from fromnoise.compose.autoencoded import Autoencoded, tiled
-from fromnoise.data import _latents
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
+from fromnoise.data.latents import Latents
+from fromnoise.data.latents import write as write_latents
 
 SMALL = {"in_channels": 1, "channels": 8, "mult": (1, 2), "blocks": 1, "latent": 2, "groups": 4}
 
@@ -68,8 +69,8 @@ def test_large_latents_are_decoded_in_tiles():
 def test_latents_on_the_disk(tmp_path, mirrored):
     net, data = network(), images()
     codec = Autoencoded(net)
-    _latents.write(data, codec.encode, tmp_path / "kept", net.latent_shape(data.shape), mirrored, batch=3)
-    kept = _latents.Latents(data, tmp_path / "kept")
+    write_latents(data, codec.encode, tmp_path / "kept", net.latent_shape(data.shape), mirrored, batch=3)
+    kept = Latents(data, tmp_path / "kept")
     assert len(kept) == 7 * (1 + mirrored)
     assert kept.shape == (2, 4, 4)
     x = data.pixels.float() / 127.5 - 1
@@ -107,9 +108,9 @@ def test_a_model_without_its_autoencoder_is_one_line(tmp_path):
     (tmp_path / "m" / "autoencoder").rename(tmp_path / "away")
     with pytest.raises(fn.FromNoiseError, match="its autoencoder is missing: put its folder at"):
         fn.load(tmp_path / "m")
-    from fromnoise import io
+    from fromnoise.weights import native
 
-    io.save_autoencoder(network(seed=3), tmp_path / "m" / "autoencoder")
+    native.save_autoencoder(network(seed=3), tmp_path / "m" / "autoencoder")
     with pytest.raises(fn.FromNoiseError, match="not the autoencoder that this model was trained with"):
         fn.load(tmp_path / "m")
     with pytest.raises(fn.FromNoiseError, match="holds no denoiser; it is of kind autoencoder"):
@@ -137,5 +138,5 @@ def test_a_model_in_half_precision_is_saved_and_loaded(tmp_path):
     for key, value in half.codec.network.state_dict().items():
         torch.testing.assert_close(again.codec.network.state_dict()[key], value.float())
     opened = fn.runs.open_model(tmp_path / "m", "fp32")
-    drawn = fn.runs.draw(opened, 2, opened.choice(fn.runs.Asked(steps=2)), seed=0)  # clipped by nobody
+    drawn = fn.runs.draw(opened, 2, opened.choice(fn.runs.SampleOptions(steps=2)), seed=0)  # clipped by nobody
     assert drawn.shape == (2, 1, 8, 8)

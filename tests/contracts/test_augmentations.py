@@ -7,7 +7,7 @@ import torch
 
 import fromnoise as fn
 from fromnoise import augmentations
-from fromnoise.lowres import LowResolution, rounded
+from fromnoise.augmentations.low_res import LowResolution, rounded
 
 
 def every():
@@ -91,7 +91,7 @@ def test_what_a_model_is_told():
     means = x.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
     assert (z - means).abs().max() <= 0.5 / 127.5 + 1e-6
     torch.testing.assert_close(rounded(z), z)
-    told = low.told(z, torch.tensor([0.25, 0.0], dtype=torch.float64), torch.randn(z.shape))
+    told = low.condition(z, torch.tensor([0.25, 0.0], dtype=torch.float64), torch.randn(z.shape))
     assert told["image"].shape == x.shape
     assert told["strength"].tolist() == [250.0, 0.0]
     flat = low.enlarged(torch.full((1, 1, 3, 2), 0.5), torch.zeros(1))["image"]

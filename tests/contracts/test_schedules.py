@@ -7,8 +7,8 @@ import torch
 
 import fromnoise as fn
 from fromnoise.gaussian import step
-from fromnoise.schedules._base import Discrete
-from fromnoise.schedules._continuous import Continuous
+from fromnoise.schedules.base import Discrete
+from fromnoise.schedules.continuous import Continuous
 
 EXAMPLES = {
     "linear": [{"T": 1000}, {"T": 1}, {"T": 7, "beta_start": 0.01, "beta_end": 0.5}],

@@ -9,7 +9,7 @@ from PIL import Image
 
 import fromnoise as fn
 from fromnoise.data import DataConfig, Feed, load
-from fromnoise.data._images import InMemory, to_uint8, to_unit
+from fromnoise.data.images import InMemory, to_uint8, to_unit
 
 
 def config(**options):

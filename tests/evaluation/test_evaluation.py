@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise import evaluation, runs
-from fromnoise.data._images import InMemory
-from fromnoise.evaluation._parts import Parts
-from fromnoise.evaluation._report import short, warnings
+from fromnoise.app import evaluation, runs
+from fromnoise.app.evaluation.parts import Parts
+from fromnoise.app.evaluation.report import short, warnings
+from fromnoise.data.images import InMemory
 from fromnoise.features import Extractor, Features
 from fromnoise.train.distributed import Processes
 
@@ -52,7 +52,7 @@ def choice(**options):
         "steering": fn.guidance.Steering(clip=True),
         "label": None,
     }
-    return runs.Choice(**(usual | options))
+    return runs.SamplingPlan(**(usual | options))
 
 
 class Telling(Toy):
@@ -97,7 +97,7 @@ def test_the_table_of_guidance(model, tmp_path):
     assert cells[0].value == pytest.approx(cells[1].value)  # both draw without a class
     assert cells[2].value != cells[3].value
     own = fn.guidance.Steering(0.0, True, classifier=classifier, classifier_scale=1.5)
-    how = runs.Choice(cells[3].choice.sampler, cells[3].choice.steps, cells[3].choice.spacing, own)
+    how = runs.SamplingPlan(cells[3].choice.sampler, cells[3].choice.steps, cells[3].choice.spacing, own)
     found = evaluation.evaluate(model, how, reference(), "toy", Telling(), n=12, folder=tmp_path / "other")
     assert found["value"] == pytest.approx(cells[3].value)
     assert cells[3].more["class accuracy"] == found["figures"]["class accuracy"]["value"]

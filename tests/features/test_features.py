@@ -8,16 +8,16 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise import foreign
-from fromnoise.features import _base
+from fromnoise.features import base
+from fromnoise.weights import foreign
 
 
 def test_gray_and_colour():
     pixels = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
-    assert torch.equal(_base.rgb(pixels), pixels)
-    assert _base.rgb(pixels[:, :1]).shape == (2, 3, 4, 4)
+    assert torch.equal(base.rgb(pixels), pixels)
+    assert base.rgb(pixels[:, :1]).shape == (2, 3, 4, 4)
     same = pixels[:, :1].expand(-1, 3, -1, -1)
-    torch.testing.assert_close(_base.gray(same), pixels[:, :1].float(), rtol=0, atol=1e-4)
+    torch.testing.assert_close(base.gray(same), pixels[:, :1].float(), rtol=0, atol=1e-4)
 
 
 @pytest.fixture(scope="module")

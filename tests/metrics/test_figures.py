@@ -9,7 +9,7 @@ import torch
 import fromnoise as fn
 from fromnoise.features import Features
 from fromnoise.metrics import Statistics, Summary
-from fromnoise.metrics._compare import figures
+from fromnoise.metrics.comparison import figures
 
 
 def vectors(n, d=5, seed=0, shift=0.0):
@@ -31,7 +31,7 @@ def test_streamed_moments_are_those_of_the_whole_also_far_from_the_origin():
 
 
 def summary(features, n=None, first=0):
-    """Asked for were the classes 0..9 in turn, where there are classes."""
+    """SampleOptions for were the classes 0..9 in turn, where there are classes."""
     found = Summary(n or len(features.pool))
     found.add(first, features, torch.arange(first, first + len(features.pool)) % 10)
     return found
@@ -55,7 +55,7 @@ def test_a_summary_survives_files_and_does_not_depend_on_who_saw_what():
 
 
 def test_only_the_first_images_are_kept(monkeypatch):
-    monkeypatch.setattr("fromnoise.metrics._summary.KEEP", 25)
+    monkeypatch.setattr("fromnoise.metrics.figures.KEEP", 25)
     found = Summary(60)
     pool = vectors(60).float()
     for first in (30, 0, 20, 10):
@@ -144,7 +144,7 @@ def test_a_mode_that_is_missed_lowers_recall_and_a_wild_one_precision():
 def test_inception_score_by_parts_is_that_of_the_whole():
     p = vectors(97, 6).softmax(1)
     one = summary(Features(vectors(97).float(), p))
-    where = torch.from_numpy(fn.noise.permutation(0, 0, 97)) * 10 // 97
+    where = torch.from_numpy(fn.rng.permutation(0, 0, 97)) * 10 // 97
     assert sorted(where.bincount().tolist()) == [9, 9, 9, 10, 10, 10, 10, 10, 10, 10]
     scores = []
     for i in range(10):

@@ -25,7 +25,7 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
 ]  # fmt: skip
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "metrics/": ["tests/metrics", "tests/reference/test_fidelity.py"],
-    "evaluation/": ["tests/evaluation"],
+    "app/evaluation/": ["tests/evaluation"],
     "train/labels.py": ["tests/train/test_labels.py"],
     "train/classify.py": ["tests/train/test_tasks.py"],
     "train/autoencode.py": ["tests/train/test_tasks.py"],
@@ -33,7 +33,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/trainer.py": ["tests/train/test_trainer.py"],
     "guidance/": ["tests/test_guidance.py", "tests/test_verify.py"],
     "augmentations/": ["tests/contracts/test_augmentations.py"],
-    "lowres.py": ["tests/contracts/test_augmentations.py"],
+    "augmentations/low_res.py": ["tests/contracts/test_augmentations.py"],
     "compose/": ["tests/compose"],
     "editing.py": ["tests/test_editing.py", "tests/cli/test_edit.py"],
     "langevin.py": ["tests/test_langevin.py", "tests/test_verify.py"],

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fromnoise.nn._dropout import Dropout
-from fromnoise.nn._layers import doubled_conv
+from fromnoise.nn.dropout import Dropout
+from fromnoise.nn.layers import doubled_conv
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

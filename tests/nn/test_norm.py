@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.nn.norm import GroupNormSiLU
 
 
 def native(x, norm):

@@ -80,7 +80,7 @@ def test_sizes_that_do_not_fit_name_the_one_that_does():
 
 
 def test_sinusoidal_has_both_denominators():
-    from fromnoise.nn._layers import Sinusoidal
+    from fromnoise.nn.layers import Sinusoidal
 
     t = torch.tensor([7.0])
     ddpm, thesis = Sinusoidal(8)(t), Sinusoidal(8, endpoint=False)(t)

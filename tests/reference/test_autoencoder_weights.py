@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.interop.autoencoder_kl import from_diffusers_kl, to_diffusers_kl
+from fromnoise.weights.autoencoder_kl import from_diffusers_kl, to_diffusers_kl
 
 diffusers = pytest.importorskip("diffusers", reason="the reference implementation is not installed")
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.interop.diffusers import from_diffusers
+from fromnoise.weights.diffusers import from_diffusers
 
 diffusers = pytest.importorskip("diffusers", reason="the reference implementation is not installed")
 

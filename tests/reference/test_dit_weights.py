@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.interop.dit import from_diffusers_dit, from_dit, to_diffusers_dit, to_dit
 from fromnoise.nn.dit import positions
+from fromnoise.weights.dit import from_diffusers_dit, from_dit, to_diffusers_dit, to_dit
 
 OPTIONS = {"in_channels": 4, "out_channels": 8, "depth": 2, "width": 32, "heads": 4, "classes": 10, "null_label": True}
 

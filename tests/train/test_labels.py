@@ -5,7 +5,7 @@ import torch
 from train.test_trainer import trainer
 
 import fromnoise as fn
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.guidance import ClassifierFree, Clip, steer
 from fromnoise.train.labels import Labels
 
@@ -81,7 +81,7 @@ def test_classes_in_turn_do_not_depend_on_the_batch():
     whole = fn.sample(model, 7, "ddim", 3, batch_size=7)
     torch.testing.assert_close(fn.sample(model, 7, "ddim", 3, batch_size=2), whole, rtol=0, atol=1e-4)
     torch.testing.assert_close(fn.sample(model, 4, "ddim", 3, first=3), whole[3:], rtol=0, atol=1e-4)
-    assert model.usual_cond(range(3, 7))["label"].tolist() == [1, 0, 1, 0]
+    assert model.default_cond(range(3, 7))["label"].tolist() == [1, 0, 1, 0]
 
 
 def test_no_label_is_the_null_label():

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 import fromnoise as fn
-from fromnoise import autoencoders, io
+from fromnoise import recipes
+from fromnoise.weights import native
 
 NARROW = {
     "train.steps": 3,
@@ -21,6 +22,10 @@ NARROW_NETWORK = {
     "unet": {"network.channels": 8, "network.groups": 4, "network.blocks": 1},
     "dit": {"network.width": 8, "network.heads": 2, "network.depth": 1},
 }
+
+
+AUTOENCODERS = [name for name in recipes.names() if recipes.load(name).kind == "autoencoder"]
+DENOISERS = [name for name in recipes.names() if recipes.load(name).kind == "diffusion"]
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +41,14 @@ def photos(tmp_path_factory):
 
 
 def narrow_autoencoder(name, photos):
-    recipe = autoencoders.load(name)
+    recipe = recipes.load(name)
     small = {"network.channels": 8, "network.groups": 4, "network.blocks": 1, "data.name": str(photos)}
     if recipe.loss.discriminator:
         small |= {"loss.perceptual": 0.0, "loss.discriminator.channels": 8, "loss.discriminator.groups": 4}
     return recipe.with_changes(NARROW | small | {"data.channels": 3, "data.size": 32})
 
 
-@pytest.mark.parametrize("name", fn.recipes.names())
+@pytest.mark.parametrize("name", DENOISERS)
 def test_it_trains(name, photos, tmp_path):
     recipe = fn.recipes.load(name)
     changes = NARROW | {"data.name": str(photos)} | NARROW_NETWORK[recipe.network["name"]]
@@ -52,7 +57,7 @@ def test_it_trains(name, photos, tmp_path):
     if recipe.latent is not None:
         channels = recipe.data.channels
         network = narrow_autoencoder(recipe.latent.autoencoder, photos).build(channels)
-        io.save_autoencoder(network, tmp_path / name / "autoencoder")
+        native.save_autoencoder(network, tmp_path / name / "autoencoder")
         changes |= {"data.channels": channels}
     assert fn.runs.train(recipe.with_changes(changes), tmp_path / name) == 0
     for part in recipe.stages or (".",):
@@ -62,19 +67,19 @@ def test_it_trains(name, photos, tmp_path):
         assert all(np.isfinite([line["loss"], line["grad_norm"]]).all() for line in lines)
         assert fn.load(run).classes == (2 if recipe.network.get("classes") else 0)
     model = fn.runs.open_model(tmp_path / name, "fp32")
-    drawn = fn.runs.draw(model, 2, model.choice(fn.runs.Asked(sampler="ancestral", steps=2)), seed=0)
+    drawn = fn.runs.draw(model, 2, model.choice(fn.runs.SampleOptions(sampler="ancestral", steps=2)), seed=0)
     assert drawn.shape[1:] == model.denoiser.image_shape
 
 
-@pytest.mark.parametrize("name", autoencoders.names())
+@pytest.mark.parametrize("name", AUTOENCODERS)
 def test_an_autoencoder_trains(name, photos, tmp_path):
     assert fn.runs.train(narrow_autoencoder(name, photos), tmp_path / name) == 0
     lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert all(np.isfinite([line["loss"], line["error"], line["penalty"]]).all() for line in lines)
-    network = io.load_autoencoder(tmp_path / name)
+    network = native.load_autoencoder(tmp_path / name)
     assert network.decode(network.encode(torch.zeros(1, 3, 32, 32))).shape == (1, 3, 32, 32)
-    assert len(autoencoders.load(name).expected) > 10
+    assert len(recipes.load(name).expected) > 10
 
 
 def test_dit_xl_2_is_built_without_memory():
@@ -85,7 +90,7 @@ def test_dit_xl_2_is_built_without_memory():
     assert trained + 256 * 1152 == 675_129_632  # their code counts the fixed places of 256 tokens too
 
 
-@pytest.mark.parametrize("name", fn.recipes.names())
+@pytest.mark.parametrize("name", DENOISERS)
 def test_it_says_what_to_expect(name):
     recipe = fn.recipes.load(name)
     assert recipe.recipe == name
@@ -95,5 +100,6 @@ def test_it_says_what_to_expect(name):
     fn.features.get(recipe.evaluate.features)
     schedule = fn.schedules.build(recipe.schedule)
     assert (
-        schedule.steps(recipe.sample.steps, recipe.sample.spacing or sampler.usual_spacing).steps <= recipe.sample.steps
+        schedule.steps(recipe.sample.steps, recipe.sample.spacing or sampler.default_spacing).steps
+        <= recipe.sample.steps
     )

@@ -5,7 +5,7 @@ import torch
 from conftest import line_mixture
 
 import fromnoise as fn
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.guidance import NoisyClassifier
 from fromnoise.hardware import Hardware
 from fromnoise.train import Autoencoding, Classifying, Pair, TrainConfig, Trainer

@@ -10,7 +10,7 @@ import torch
 
 import fromnoise as fn
 from fromnoise import storage
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.hardware import Hardware
 from fromnoise.train import TrainConfig, Trainer
 from fromnoise.train.checkpoint import Checkpoints

@@ -3,6 +3,6 @@
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "augmentation")
+registry = Registry(__name__, "augmentation", shared=("base", "low_res"))
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, Augmentation="_base")
+__getattr__, __dir__ = lazy_registry(registry, Augmentation="base")

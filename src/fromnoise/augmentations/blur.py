@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise.augmentations._base import Augmentation
+from fromnoise.augmentations.base import Augmentation
 from fromnoise.registry import register
 
 _REACH = 3  # pixels to each side: three deviations of the widest blur

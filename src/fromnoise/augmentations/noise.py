@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fromnoise.augmentations._base import Augmentation
+from fromnoise.augmentations.base import Augmentation
 from fromnoise.gaussian import like
 from fromnoise.registry import register
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fromnoise.augmentations._base import Augmentation
+from fromnoise.augmentations.base import Augmentation
 from fromnoise.registry import register
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fromnoise import storage
 from fromnoise.denoise import Codec
-from fromnoise.nn._coder import Autoencoder
+from fromnoise.nn.coder import Autoencoder
 
 
 class Autoencoded(Codec):

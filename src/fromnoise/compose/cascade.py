@@ -8,10 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from fromnoise import noise
+from fromnoise import rng
+from fromnoise.augmentations.low_res import rounded
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.lowres import rounded
 from fromnoise.samplers import Moment, Sampler, sample
 
 
@@ -88,7 +88,7 @@ def draw(
     check(stages)
     x = torch.empty(0)
     for i, (stage, after) in enumerate(zip(stages, [*stages[1:], None], strict=True)):
-        told = dict(cond or {}) | (_told(stage, x, _seed(seed, i), first) if i else {})
+        told = dict(cond or {}) | (_conditions(stage, x, _seed(seed, i), first) if i else {})
         until = _log_snr(after.strength) if after is not None and after.truncated else None
         x = sample(
             stage.denoiser,
@@ -112,21 +112,21 @@ def steps(stages: Sequence[Stage]) -> int:
     """Of all samplers together, for one batch."""
     found = 0
     for stage, after in zip(stages, [*stages[1:], None], strict=True):
-        chain = stage.denoiser.schedule.steps(stage.steps, stage.spacing or stage.sampler.usual_spacing)
+        chain = stage.denoiser.schedule.steps(stage.steps, stage.spacing or stage.sampler.default_spacing)
         if after is not None and after.truncated:
             chain = chain.until(stage.denoiser.schedule.at(_log_snr(after.strength)))
         found += chain.steps
     return found
 
 
-def _told(stage: Stage, x: Tensor, seed: int, first: int) -> Cond:
+def _conditions(stage: Stage, x: Tensor, seed: int, first: int) -> Cond:
     assert stage.denoiser.low is not None
     strength = torch.full((len(x),), stage.strength, dtype=torch.float64)
     x = x.cpu()
     if stage.truncated:
         return stage.denoiser.low.enlarged(x, strength)
-    eps = noise.normal(seed, range(first, first + len(x)), 0, tuple(x.shape[1:]), noise.Stream.LOW_NOISE)
-    return stage.denoiser.low.told(x, strength, eps)
+    eps = rng.normal(seed, range(first, first + len(x)), 0, tuple(x.shape[1:]), rng.Stream.LOW_NOISE)
+    return stage.denoiser.low.condition(x, strength, eps)
 
 
 def _log_snr(strength: float) -> float:
@@ -142,4 +142,4 @@ def _on_the_path(x: Tensor, denoiser: Denoiser, strength: float) -> Tensor:
 
 def _seed(seed: int, stage: int) -> int:
     """The first stage's is the seed itself; the others' are independent of it."""
-    return seed if stage == 0 else noise.integer(seed, stage, 0, noise.Stream.STAGE)
+    return seed if stage == 0 else rng.integer(seed, stage, 0, rng.Stream.STAGE)

@@ -3,8 +3,10 @@
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "data set")
+registry = Registry(
+    __name__, "data set", shared=("images", "config", "loading", "hashing", "folder", "latents", "feed", "npz")
+)
 names, get = registry.names, registry.get
 __getattr__, __dir__ = lazy_registry(
-    registry, Images="_images", DataConfig="_config", Feed="_feed", load="_load", Folder="_folder"
+    registry, Images="images", DataConfig="config", Feed="feed", load="loading", Folder="folder"
 )

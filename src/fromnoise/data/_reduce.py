@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise.data._images import Images, InMemory
+from fromnoise.data.images import Images, InMemory
 from fromnoise.errors import FromNoiseError
 
 

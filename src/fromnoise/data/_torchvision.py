@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.errors import FromNoiseError
 
 DEFAULT_ROOT = Path("~/.cache/fromnoise")

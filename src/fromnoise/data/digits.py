@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 

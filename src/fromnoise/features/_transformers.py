@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fromnoise import foreign
 from fromnoise.errors import FromNoiseError
-from fromnoise.features._base import Extractor, Features, rgb
+from fromnoise.features.base import Extractor, Features, rgb
 from fromnoise.hardware import choose
+from fromnoise.weights import foreign
 
 
 class HubTransformer(Extractor):

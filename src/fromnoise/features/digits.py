@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fromnoise import storage
 from fromnoise.data import digits as bundled
-from fromnoise.data._images import to_unit
-from fromnoise.features._base import Extractor, Features, gray
+from fromnoise.data.images import to_unit
+from fromnoise.features.base import Extractor, Features, gray
 from fromnoise.progress import Bar
 from fromnoise.registry import register
 

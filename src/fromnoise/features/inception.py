@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fromnoise import foreign, storage
+from fromnoise import storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.features._base import Extractor, Features, rgb
+from fromnoise.features.base import Extractor, Features, rgb
 from fromnoise.hardware import choose
 from fromnoise.registry import register
+from fromnoise.weights import foreign
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"

@@ -9,8 +9,8 @@ __getattr__, __dir__ = lazy_attributes(
     ClassifierFree="classifier_free",
     Clip="clip",
     NoisyClassifier="noisy_classifier",
-    Revalued="revalued",
-    Steering="_steer",
-    Wrapper="_base",
-    steer="_steer",
+    WithVariance="with_variance",
+    Steering="steering",
+    Wrapper="base",
+    steer="steering",
 )

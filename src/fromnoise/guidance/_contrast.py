@@ -9,7 +9,7 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.guidance._base import Wrapper
+from fromnoise.guidance.base import Wrapper
 from fromnoise.parameterize import Prediction
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
-from fromnoise.guidance._base import Wrapper
+from fromnoise.guidance.base import Wrapper
 from fromnoise.parameterize import Prediction
 
 LogProb = Callable[[Tensor, Level, Cond | None], Tensor]

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from fromnoise.denoise import Cond
 from fromnoise.gaussian import Level
-from fromnoise.guidance._base import Wrapper
+from fromnoise.guidance.base import Wrapper
 from fromnoise.parameterize import Prediction
 
 

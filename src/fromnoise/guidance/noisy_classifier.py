@@ -9,7 +9,7 @@ from fromnoise import registry
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.schedules._base import Schedule
+from fromnoise.schedules.base import Schedule
 
 
 class NoisyClassifier(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fromnoise import noise as counted
+from fromnoise import rng
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.flow import angle, integrate, level_at, scale, velocity
 from fromnoise.gaussian import Level, like
@@ -101,11 +101,11 @@ def ode(
     indices = range(first, first + n)
     x, filled, stretch = x0.to(denoiser.device, denoiser.state_dtype), None, 0.0
     if dequantise != "none":
-        even = [counted.uniform(seed, indices, call, counted.Stream.LIKELIHOOD) for call in range(size)]
+        even = [rng.uniform(seed, indices, call, rng.Stream.LIKELIHOOD) for call in range(size)]
         u, filled = _bin_noise(torch.stack(even, 1), begin if dequantise == "variational" else None)
         x = like(begin.alpha, x) * (x + u.view(n, *shape).to(x))
         stretch = size * torch.log(begin.alpha)
-    drawn = (counted.normal(seed, indices, size + k, shape, counted.Stream.LIKELIHOOD) for k in range(probes))
+    drawn = (rng.normal(seed, indices, size + k, shape, rng.Stream.LIKELIHOOD) for k in range(probes))
     signs = [e.sign().to(x) for e in drawn]
     calls, cond = 0, denoiser.placed(cond)
 

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fromnoise import noise as counted
+from fromnoise import rng
 from fromnoise.bound import prior_kl, step_terms
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.gaussian import Gaussian, diffuse
-from fromnoise.schedules._base import Chain
+from fromnoise.schedules.base import Chain
 
 DECODERS = {"exact": Gaussian.log_bin, "tanh": Gaussian.log_bin_tanh}
 
@@ -90,9 +90,7 @@ def vlb(
     with denoiser.evaluating():
         for i, (t, s) in enumerate(chain.pairs()):
             indices = range(first, first + len(x0))
-            eps = counted.normal(seed, indices, i, tuple(x0.shape[1:]), counted.Stream.LIKELIHOOD, x0.dtype).to(
-                x0.device
-            )
+            eps = rng.normal(seed, indices, i, tuple(x0.shape[1:]), rng.Stream.LIKELIHOOD, x0.dtype).to(x0.device)
             p = denoiser(diffuse(x0, eps, t), t, cond)
             terms.append(
                 bits * step_terms(denoiser, p, x0, t.expand(len(x0)), s.expand(len(x0)), chain, DECODERS[decoder])

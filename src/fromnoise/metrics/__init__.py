@@ -3,15 +3,15 @@
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "metric")
+registry = Registry(__name__, "metric", shared=("base", "comparison", "figures"))
 names, get, build = registry.names, registry.get, registry.build
 __getattr__, __dir__ = lazy_registry(
     registry,
-    Metric="_base",
-    Summary="_summary",
+    Metric="base",
+    Summary="figures",
     Statistics="_statistics",
-    compare="_compare",
-    summarise="_compare",
+    compare="comparison",
+    summarise="comparison",
     distance="frechet",
     inception_score="inception_score:*",
     mmd="kernel",

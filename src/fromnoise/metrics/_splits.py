@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fromnoise import noise
+from fromnoise import rng
 
 
 class Splits:
@@ -17,7 +17,7 @@ class Splits:
 
     def __init__(self, n: int, classes: int, splits: int = 10):
         self.n, self.splits = n, min(splits, n)
-        self.where = torch.from_numpy(noise.permutation(0, 0, n)) * self.splits // n
+        self.where = torch.from_numpy(rng.permutation(0, 0, n)) * self.splits // n
         self.count = torch.zeros(self.splits, dtype=torch.float64)
         self.total = torch.zeros(self.splits, classes, dtype=torch.float64)
         self.negentropy = torch.zeros(self.splits, dtype=torch.float64)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from fromnoise.metrics._base import Metric
-from fromnoise.metrics._summary import Summary
+from fromnoise.metrics.base import Metric
+from fromnoise.metrics.figures import Summary
 from fromnoise.registry import register
 
 

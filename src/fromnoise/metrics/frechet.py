@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fromnoise.metrics._base import Metric
 from fromnoise.metrics._statistics import Statistics
-from fromnoise.metrics._summary import Summary
+from fromnoise.metrics.base import Metric
+from fromnoise.metrics.figures import Summary
 from fromnoise.registry import register
 
 

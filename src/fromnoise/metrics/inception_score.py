@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from fromnoise.metrics._base import Metric
 from fromnoise.metrics._splits import Splits
-from fromnoise.metrics._summary import Summary
+from fromnoise.metrics.base import Metric
+from fromnoise.metrics.figures import Summary
 from fromnoise.registry import register
 
 

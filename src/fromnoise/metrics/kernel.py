@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fromnoise import noise
-from fromnoise.metrics._base import Metric
-from fromnoise.metrics._summary import Summary
+from fromnoise import rng
+from fromnoise.metrics.base import Metric
+from fromnoise.metrics.figures import Summary
 from fromnoise.registry import register
 
 
@@ -35,7 +35,7 @@ class Kernel(Metric):
         count = 1 if size == len(one) == len(other) else self.subsets
         values = []
         for i in range(count):
-            a, b = (torch.from_numpy(noise.permutation(j, i, len(x))[:size]) for j, x in enumerate((one, other)))
+            a, b = (torch.from_numpy(rng.permutation(j, i, len(x))[:size]) for j, x in enumerate((one, other)))
             values.append(mmd(one[a], other[b]))
         every = torch.stack(values)
         return {"KID": every.mean().item(), "KID deviation": every.std(correction=0).item()}

@@ -3,6 +3,8 @@
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "network")
+registry = Registry(
+    __name__, "network", shared=("coder", "layers", "norm", "dropout", "twice", "recompute", "conditioning", "encoder")
+)
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, twice_differentiable="_twice", recompute_blocks="_recompute")
+__getattr__, __dir__ = lazy_registry(registry, twice_differentiable="twice", recompute_blocks="recompute")

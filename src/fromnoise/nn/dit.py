@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.nn._layers import attended, init_fan_avg, zeroed
-from fromnoise.nn._told import Told
+from fromnoise.nn.conditioning import Conditioned
+from fromnoise.nn.layers import attended, init_fan_avg, zeroed
 from fromnoise.registry import register
 
 _SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}  # depth, width, heads
@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 @register("dit")
-class DiT(Told):
+class DiT(Conditioned):
     """F(x, t, label): [N, in_channels, H, W], [N], [N] -> [N, out_channels, H, W].
 
     Squares of `patch` x `patch` pixels are the tokens; a fixed vector of its place is added to each, so that images of
@@ -130,7 +130,7 @@ class DiT(Told):
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
         self.check_size(x.shape[-2:])
         n, rows, cols = len(x), x.shape[2] // self.patch, x.shape[3] // self.patch
-        emb = self.told(time, label, self.stem.weight.dtype)
+        emb = self.embedding(time, label, self.stem.weight.dtype)
         h = self.stem(x).flatten(2).mT
         # in the weights' type: under autocast the sum of the blocks stays float32
         h = h + positions(rows, cols, h.shape[2]).to(self.stem.weight)

@@ -5,9 +5,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.nn._down import Parts, Resample, WayDown
-from fromnoise.nn._layers import init_identity
-from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.nn.encoder import Parts, Resample, UNetEncoder
+from fromnoise.nn.layers import init_identity
+from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.registry import register
 
 
@@ -35,7 +35,7 @@ class AttentionPool(nn.Module):
 
 
 @register("half-unet")
-class HalfUNet(WayDown):
+class HalfUNet(UNetEncoder):
     """x, t -> logits: [N, in_channels, H, W], [N] -> [N, outputs].
 
     Source: Dhariwal and Nichol 2021, section 4: "the downsampling trunk of the U-Net", with an attention pool.
@@ -80,7 +80,7 @@ class HalfUNet(WayDown):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         self.check_size(x.shape[-2:])
-        emb = self.told(time, None, self.stem.weight.dtype)
+        emb = self.embedding(time, None, self.stem.weight.dtype)
         if self.patch > 1:
             x = F.pixel_unshuffle(x, self.patch)
         return self.pool(self.norm(self._walk_down(x, emb, every=False)[0]))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fromnoise.nn._coder import Autoencoder, Shape
+from fromnoise.nn.coder import Autoencoder, Shape
 from fromnoise.registry import register
 
 

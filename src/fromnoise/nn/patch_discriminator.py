@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.registry import register
 
 

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.nn._down import Level, Parts, Resample, WayDown, levels
-from fromnoise.nn._layers import init_identity, zeroed
-from fromnoise.nn._norm import GroupNormSiLU
+from fromnoise.nn.encoder import Level, Parts, Resample, UNetEncoder, levels
+from fromnoise.nn.layers import init_identity, zeroed
+from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.registry import register
 
 
 @register("unet")
-class UNet(WayDown):
+class UNet(UNetEncoder):
     """F(x, t): [N, in_channels, H, W], [N] -> [N, out_channels, H, W].
 
     The defaults are DDPM's network for CIFAR-10 (35,746,307 parameters; Sedykh 2.2.3). With
@@ -122,7 +122,7 @@ class UNet(WayDown):
         self.check_size(x.shape[-2:])
         if (image is None) == bool(self.image_channels):
             raise FromNoiseError("this network needs an image" if image is None else "this network knows no image")
-        emb = self.told(time, label, self.stem.weight.dtype, strength)
+        emb = self.embedding(time, label, self.stem.weight.dtype, strength)
         if image is not None:
             x = torch.cat([x, image.to(x.dtype)], 1)
         if self.patch > 1:

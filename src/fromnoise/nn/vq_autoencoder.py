@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.nn._coder import Autoencoder, Shape
+from fromnoise.nn.coder import Autoencoder, Shape
 from fromnoise.registry import register
 
 FASTER = 10.0

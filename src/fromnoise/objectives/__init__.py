@@ -3,6 +3,6 @@
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "objective")
+registry = Registry(__name__, "objective", shared=("base", "score_matching"))
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, Objective="_base")
+__getattr__, __dir__ = lazy_registry(registry, Objective="base")

@@ -10,9 +10,9 @@ from fromnoise.bound import step_terms
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse
-from fromnoise.objectives._base import Objective
+from fromnoise.objectives.base import Objective
 from fromnoise.registry import register
-from fromnoise.schedules._base import Chain
+from fromnoise.schedules.base import Chain
 
 
 @register("hybrid")

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, like
-from fromnoise.objectives._base import Objective
-from fromnoise.objectives._score import gradient, score_at
+from fromnoise.objectives.base import Objective
+from fromnoise.objectives.score_matching import gradient, score_at
 from fromnoise.registry import register
-from fromnoise.schedules._base import Chain
+from fromnoise.schedules.base import Chain
 
 
 @register("sliced")

@@ -9,9 +9,9 @@ from torch import Tensor
 from fromnoise.bound import learned_prior, path_terms
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
-from fromnoise.objectives._base import Objective
+from fromnoise.objectives.base import Objective
 from fromnoise.registry import register
-from fromnoise.schedules._base import Chain
+from fromnoise.schedules.base import Chain
 
 
 @register("two-draw")

@@ -12,7 +12,7 @@ from fromnoise.gaussian import Level, step
 from fromnoise.objectives._weighted import Weighted
 from fromnoise.parameterize import Prediction
 from fromnoise.registry import register
-from fromnoise.schedules._base import Chain
+from fromnoise.schedules.base import Chain
 from fromnoise.variance import log_small
 
 

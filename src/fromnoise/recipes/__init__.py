@@ -6,11 +6,11 @@ from fromnoise.lazy import lazy_attributes
 from fromnoise.registry import Registry
 
 if TYPE_CHECKING:
-    from fromnoise.recipes._recipe import Recipe
+    from fromnoise.recipes.diffusion import Recipe
 
-registry = Registry(__name__, "recipe")
+registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder"))
 names = registry.names
-__getattr__, __dir__ = lazy_attributes(__name__, Recipe="_recipe")
+__getattr__, __dir__ = lazy_attributes(__name__, Recipe="diffusion")
 
 
 def load(name: str) -> "Recipe":

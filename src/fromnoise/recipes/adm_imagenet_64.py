@@ -5,8 +5,8 @@ Hyperparameters: Dhariwal and Nichol 2021, appendix I, and their code (channels 
 steps). Name the folder of the 1,000 classes with --data. Weeks on many GPUs.
 """
 
-from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import Recipe, SampleConfig
+from fromnoise.data.config import DataConfig
+from fromnoise.recipes.diffusion import Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

@@ -4,8 +4,8 @@ Hyperparameters: DDPM appendix B and its code (mult 1, 1, 2, 2, 4, 4, attention 
 learning rate 2e-5, batch 64). Name the folder with --data; the images are cut to the middle square.
 """
 
-from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import Recipe, SampleConfig
+from fromnoise.data.config import DataConfig
+from fromnoise.recipes.diffusion import Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

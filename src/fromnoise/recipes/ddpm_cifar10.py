@@ -5,8 +5,8 @@ weights, x0 clipped at every step, 1000 ancestral steps with the large variance,
 the training set. 800,000 steps of 128 images: days on one GPU.
 """
 
-from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import Recipe, SampleConfig
+from fromnoise.data.config import DataConfig
+from fromnoise.recipes.diffusion import Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

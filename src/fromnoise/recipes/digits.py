@@ -19,8 +19,8 @@ two cores without native bf16, judged by eye; where bf16 is native, wider networ
   DDIM keeps, and 100 steps were not better.
 """
 
-from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import EvalConfig, Recipe, SampleConfig
+from fromnoise.data.config import DataConfig
+from fromnoise.recipes.diffusion import EvalConfig, Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

@@ -4,7 +4,7 @@ Trained alike. Guidance makes digits surer and more alike; without it their vari
 against the scale, for both kinds of guidance, are in docs/steering.md.
 """
 
-from fromnoise.recipes._recipe import SampleConfig
+from fromnoise.recipes.diffusion import SampleConfig
 from fromnoise.recipes.digits import recipe as digits
 
 recipe = digits.model_copy(

@@ -10,8 +10,8 @@ sigma^2, and every level is sampled by Langevin dynamics. The choices are the se
 - *parameterisation* edm in place of a bare score: x_t is scaled to variance 1 before the network sees it.
 """
 
-from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import EvalConfig, Recipe, SampleConfig
+from fromnoise.data.config import DataConfig
+from fromnoise.recipes.diffusion import EvalConfig, Recipe, SampleConfig
 from fromnoise.recipes.digits import recipe as digits
 
 recipe = Recipe(

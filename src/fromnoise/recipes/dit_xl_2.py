@@ -5,8 +5,8 @@ of the variance trained by L_hybrid. Sampled in 250 steps, guided by 1.5 in thre
 code does. 400,000 steps are the paper's comparisons, 7,000,000 its best model.
 """
 
-from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import LatentConfig, Recipe, SampleConfig
+from fromnoise.data.config import DataConfig
+from fromnoise.recipes.diffusion import LatentConfig, Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

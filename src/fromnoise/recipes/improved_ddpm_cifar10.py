@@ -5,8 +5,8 @@ weights and all 4,000 steps; the learned variance keeps the samples good with fa
 with the bound as a sum over the 4,000 steps in bits/dim. Class labels are not used. Days on one GPU.
 """
 
-from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import Recipe, SampleConfig
+from fromnoise.data.config import DataConfig
+from fromnoise.recipes.diffusion import Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

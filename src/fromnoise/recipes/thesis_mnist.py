@@ -6,8 +6,8 @@ batch 64, 20 epochs of 60,000 digits. Differences, each on purpose: the 28x28 di
 in place of being resampled, so that no pixel changes; the weights are averaged; the gradient is clipped.
 """
 
-from fromnoise.data._config import DataConfig
-from fromnoise.recipes._recipe import EvalConfig, Recipe, SampleConfig
+from fromnoise.data.config import DataConfig
+from fromnoise.recipes.diffusion import EvalConfig, Recipe, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

@@ -11,7 +11,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.langevin import langevin
 from fromnoise.registry import register
-from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.samplers.base import Noise, Sampler
 
 
 @register("annealed-langevin")
@@ -33,7 +33,7 @@ class AnnealedLangevin(Sampler):
     """
 
     order: ClassVar[int | None] = None
-    usual_spacing: ClassVar[str] = "log-snr"
+    default_spacing: ClassVar[str] = "log-snr"
     size: float = 0.062
     n: int = 5
     convention: Literal["code", "written"] = "code"

@@ -9,7 +9,7 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, family, step
 from fromnoise.registry import register
-from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.samplers.base import Noise, Sampler
 
 
 @register("ddim")

@@ -9,7 +9,7 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, like
 from fromnoise.registry import register
-from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.samplers.base import Noise, Sampler
 from fromnoise.samplers.dpm_solver import extrapolated
 
 
@@ -24,7 +24,7 @@ class DPMSolverSDE(Sampler):
     """
 
     order: ClassVar[int | None] = None
-    usual_spacing: ClassVar[str] = "log-snr"
+    default_spacing: ClassVar[str] = "log-snr"
 
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None

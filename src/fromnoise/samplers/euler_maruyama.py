@@ -8,7 +8,7 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, like, step
 from fromnoise.registry import register
-from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.samplers.base import Noise, Sampler
 
 
 @register("euler-maruyama")

@@ -10,7 +10,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.flow import solve, solver
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
-from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.samplers.base import Noise, Sampler
 
 
 @register("ode")

@@ -9,8 +9,8 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.registry import register
-from fromnoise.samplers._base import Noise, Sampler
 from fromnoise.samplers.ancestral import Ancestral
+from fromnoise.samplers.base import Noise, Sampler
 
 
 @register("predictor-corrector")

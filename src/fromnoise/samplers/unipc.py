@@ -9,7 +9,7 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, like
 from fromnoise.registry import register
-from fromnoise.samplers._base import Noise, Sampler
+from fromnoise.samplers.base import Noise, Sampler
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class UniPC(Sampler):
     """
 
     order: ClassVar[int | None] = 3
-    usual_spacing: ClassVar[str] = "log-snr"
+    default_spacing: ClassVar[str] = "log-snr"
 
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None

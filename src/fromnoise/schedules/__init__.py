@@ -3,6 +3,6 @@
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "schedule")
+registry = Registry(__name__, "schedule", shared=("base", "continuous", "spacing"))
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, Schedule="_base", Discrete="_base", Chain="_base")
+__getattr__, __dir__ = lazy_registry(registry, Schedule="base", Discrete="base", Chain="base")

@@ -6,7 +6,7 @@ import torch
 
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
-from fromnoise.schedules._base import Discrete, centred
+from fromnoise.schedules.base import Discrete, centred
 
 
 @register("chain")

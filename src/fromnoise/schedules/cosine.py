@@ -5,7 +5,7 @@ import math
 import torch
 
 from fromnoise.registry import register
-from fromnoise.schedules._base import Discrete
+from fromnoise.schedules.base import Discrete
 
 
 @register("cosine")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
-from fromnoise.schedules import _spacing
-from fromnoise.schedules._base import Chain, Schedule, centred
+from fromnoise.schedules import spacing as spacings
+from fromnoise.schedules.base import Chain, Schedule, centred
 
 
 @register("learned")
@@ -97,12 +97,12 @@ class Learned(nn.Module, Schedule):
         return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
 
     def steps(self, n: int, spacing: str = "uniform") -> Chain:
-        _spacing.check(n, self.T, spacing, whole=False)
-        if spacing in _spacing.LADDERS:
+        spacings.check(n, self.T, spacing, whole=False)
+        if spacing in spacings.LADDERS:
             ends = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu")).tolist()
-            grid = _spacing.LADDERS[spacing](n, *ends)
+            grid = spacings.LADDERS[spacing](n, *ends)
             return Chain(self.at(torch.tensor([*grid, torch.inf], dtype=torch.float64, device="cpu")))
-        times = _spacing.times(n, self.T, spacing, whole=False)
+        times = spacings.times(n, self.T, spacing, whole=False)
         return Chain(self.level(torch.tensor([*reversed(times), 0], dtype=torch.float64, device="cpu")))
 
     @property

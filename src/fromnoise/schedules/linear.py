@@ -3,7 +3,7 @@
 import torch
 
 from fromnoise.registry import register
-from fromnoise.schedules._base import Discrete
+from fromnoise.schedules.base import Discrete
 
 
 @register("linear")

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
-from fromnoise.schedules._base import centred
-from fromnoise.schedules._continuous import Continuous
+from fromnoise.schedules.base import centred
+from fromnoise.schedules.continuous import Continuous
 
 
 @register("ve")

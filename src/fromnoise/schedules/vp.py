@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.registry import register
-from fromnoise.schedules._continuous import Continuous
+from fromnoise.schedules.continuous import Continuous
 
 
 @register("vp")

@@ -8,7 +8,7 @@ from torch import Tensor
 from fromnoise import schedules
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
-from fromnoise.schedules._base import Discrete
+from fromnoise.schedules.base import Discrete
 
 
 @register("zero-terminal")

@@ -3,6 +3,6 @@
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "time sampling")
+registry = Registry(__name__, "time sampling", shared=("base",))
 names, get, build = registry.names, registry.get, registry.build
-__getattr__, __dir__ = lazy_registry(registry, TimeSampling="_base")
+__getattr__, __dir__ = lazy_registry(registry, TimeSampling="base")

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
-from fromnoise.schedules._base import Schedule
-from fromnoise.times._base import TimeSampling
+from fromnoise.schedules.base import Schedule
+from fromnoise.times.base import TimeSampling
 
 
 @register("uniform")

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fromnoise import noise
+from fromnoise import rng
 from fromnoise.hardware import Hardware
-from fromnoise.nn._coder import Autoencoder
+from fromnoise.nn.coder import Autoencoder
 from fromnoise.train.distributed import Processes
 from fromnoise.train.perceptual import perceptual
 from fromnoise.train.task import Drawn, Task
@@ -75,7 +75,7 @@ class Autoencoding(Task):
 
     def draw(self, x0: Tensor, labels: Tensor, places: range, step: int, batch_size: int) -> Drawn:
         self._step, self._seen = step, {}
-        return {"eps": noise.normal(self.seed, places, step, self.shape, noise.Stream.LATENT)}
+        return {"eps": rng.normal(self.seed, places, step, self.shape, rng.Stream.LATENT)}
 
     def losses(self, x0: Tensor, drawn: Drawn, hardware: Hardware) -> Tensor:
         x0 = hardware.put(x0)

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise import noise, times
+from fromnoise import rng, times
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import diffuse
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Hardware
-from fromnoise.times._base import TimeSampling
+from fromnoise.times.base import TimeSampling
 from fromnoise.train.distributed import Processes
 from fromnoise.train.task import Drawn, Task
 
@@ -48,8 +48,8 @@ class Classifying(Task):
     def draw(self, x0: Tensor, labels: Tensor, places: range, step: int, batch_size: int) -> Drawn:
         if bool((labels < 0).any()):
             raise FromNoiseError("an image has no class: put each into the sub-folder of its own")
-        u = noise.uniform(self.seed, places, step, noise.Stream.TRAIN_TIME)
-        eps = noise.normal(self.seed, places, step, tuple(x0.shape[1:]), noise.Stream.TRAIN_NOISE)
+        u = rng.uniform(self.seed, places, step, rng.Stream.TRAIN_TIME)
+        eps = rng.normal(self.seed, places, step, tuple(x0.shape[1:]), rng.Stream.TRAIN_NOISE)
         return {"u": self.times.arrange(u, places, batch_size), "eps": eps, "label": labels}
 
     def losses(self, x0: Tensor, drawn: Drawn, hardware: Hardware) -> Tensor:

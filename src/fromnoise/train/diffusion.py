@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from fromnoise import noise, times
+from fromnoise import rng, times
+from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import like
 from fromnoise.hardware import Hardware
-from fromnoise.lowres import LowResolution
-from fromnoise.objectives._base import Objective
-from fromnoise.times._base import TimeSampling
+from fromnoise.objectives.base import Objective
+from fromnoise.times.base import TimeSampling
 from fromnoise.train.distributed import Processes, raw
 from fromnoise.train.labels import Labels
 from fromnoise.train.task import Drawn, Task
@@ -57,7 +57,7 @@ class Diffusion(Task):
     def weights(self) -> dict[str, nn.Parameter]:
         return self.denoiser.weights()
 
-    def apart(self) -> list[nn.Parameter]:
+    def extra_parameters(self) -> list[nn.Parameter]:
         return [p for name, p in self.weights().items() if name.startswith("schedule.")]
 
     def train(self) -> None:
@@ -75,7 +75,7 @@ class Diffusion(Task):
 
     def draw(self, x0: Tensor, labels: Tensor, places: range, step: int, batch_size: int) -> Drawn:
         draws = (self.objective.draws,) if self.objective.draws > 1 else ()
-        eps = noise.normal(self.seed, places, step, (*draws, *x0.shape[1:]), noise.Stream.TRAIN_NOISE)
+        eps = rng.normal(self.seed, places, step, (*draws, *x0.shape[1:]), rng.Stream.TRAIN_NOISE)
         told = self.labels.cond(labels, places, step) or {}
         if self.denoiser.low is not None:
             told |= self._low(self.denoiser.low, x0, places, step)
@@ -101,9 +101,9 @@ class Diffusion(Task):
 
     def _low(self, low: LowResolution, x0: Tensor, places: range, step: int) -> Drawn:
         z = low.shrunk(x0)
-        strength = low.augmentation.strength(noise.uniform(self.seed, places, step, noise.Stream.STRENGTH))
-        return low.told(z, strength, noise.normal(self.seed, places, step, z.shape[1:], noise.Stream.LOW_NOISE))
+        strength = low.augmentation.strength(rng.uniform(self.seed, places, step, rng.Stream.STRENGTH))
+        return low.condition(z, strength, rng.normal(self.seed, places, step, z.shape[1:], rng.Stream.LOW_NOISE))
 
     def _uniform(self, places: range, step: int, batch_size: int) -> Tensor:
-        u = noise.uniform(self.seed, places, step, noise.Stream.TRAIN_TIME)
+        u = rng.uniform(self.seed, places, step, rng.Stream.TRAIN_TIME)
         return self.times.arrange(u, places, batch_size)

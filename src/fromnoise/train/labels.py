@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from fromnoise import noise
-from fromnoise.data._images import Images
+from fromnoise import rng
+from fromnoise.data.images import Images
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 
@@ -56,7 +56,7 @@ class Labels:
         if not self.classes:
             return None
         if self.null is not None:
-            hidden = noise.uniform(self.seed, places, step, noise.Stream.LABEL) < self.dropout
+            hidden = rng.uniform(self.seed, places, step, rng.Stream.LABEL) < self.dropout
             labels = labels.masked_fill(hidden | (labels < 0), self.null)
         elif bool((labels < 0).any()):
             raise FromNoiseError(

@@ -25,7 +25,7 @@ class Task(ABC):
         """What is trained, by name."""
         return dict(self.network.named_parameters())
 
-    def apart(self) -> list[nn.Parameter]:
+    def extra_parameters(self) -> list[nn.Parameter]:
         """Those of them that are not the network's own, whose gradients nobody else averages over the processes."""
         return []
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import noise, storage
-from fromnoise.data._feed import Feed
-from fromnoise.data._images import Images
+from fromnoise import rng, storage
+from fromnoise.data.feed import Feed
+from fromnoise.data.images import Images
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.hardware import Hardware
-from fromnoise.nn._recompute import recompute_blocks
+from fromnoise.nn.recompute import recompute_blocks
 from fromnoise.train.checkpoint import Checkpoints
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
@@ -222,7 +222,7 @@ class Trainer:
         for i in range(parts):
             own = slice(i * size, (i + 1) * size)
             place = self.processes.rank * parts + i
-            torch.manual_seed(noise.integer(self.seed, place, step, noise.Stream.DROPOUT))
+            torch.manual_seed(rng.integer(self.seed, place, step, rng.Stream.DROPOUT))
             last = i + 1 == parts
             with nullcontext() if last else self.processes.local_gradients(self.task.network):
                 with self.hardware.autocast():
@@ -230,7 +230,7 @@ class Trainer:
                 part = losses.mean() / parts
                 part.backward()
             total += part.detach()
-        self.processes.average_gradients(self.task.apart())
+        self.processes.average_gradients(self.task.extra_parameters())
         self.task.finish(step, self.places, self.config.batch_size, self.processes)
         return total
 

@@ -9,19 +9,10 @@ from fromnoise.bound import prior_kl, step_terms
 from fromnoise.denoise import Denoiser
 from fromnoise.gaussian import Gaussian, Level, diffuse, posterior, step
 from fromnoise.oracle import FiniteData
-from fromnoise.schedules._base import Discrete
+from fromnoise.schedules.base import Discrete
 from fromnoise.variance import Optimal, reverse
 from fromnoise.verify._check import Sides, check
-from fromnoise.verify._truth import (
-    GREYS,
-    LINEAR,
-    SHORT,
-    Slope,
-    hermite,
-    line,
-    log_normal,
-    normal,
-)
+from fromnoise.verify._truth import GREYS, LINEAR, SHORT, Slope, hermite, line, log_normal, normal
 
 EPS = torch.linspace(-8, 8, 801, dtype=torch.float64)
 WEIGHT = torch.exp(-(EPS**2) / 2) / math.sqrt(2 * math.pi) * 0.02

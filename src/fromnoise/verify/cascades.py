@@ -6,7 +6,7 @@ from torch import Tensor
 from fromnoise.augmentations.noise import Noise
 from fromnoise.guidance.auto import Auto
 from fromnoise.oracle import GaussianMixture
-from fromnoise.samplers._base import walk
+from fromnoise.samplers.base import walk
 from fromnoise.samplers.unipc import UniPC
 from fromnoise.schedules.cosine import Cosine
 from fromnoise.verify._check import Sides, check

@@ -9,8 +9,8 @@ from fromnoise.denoise import Denoiser
 from fromnoise.flow import angle, level_at, scale, velocity
 from fromnoise.gaussian import Level, like
 from fromnoise.oracle import GaussianMixture
-from fromnoise.samplers._base import Sampler
 from fromnoise.samplers.ancestral import Ancestral
+from fromnoise.samplers.base import Sampler
 from fromnoise.samplers.ddim import DDIM
 from fromnoise.samplers.dpm_solver import DPMSolver
 from fromnoise.samplers.heun import Heun

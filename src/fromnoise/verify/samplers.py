@@ -9,10 +9,10 @@ from fromnoise.bound import step_terms
 from fromnoise.denoise import Denoiser
 from fromnoise.gaussian import Level, diffuse, step
 from fromnoise.parameterize import Prediction, parameterization
-from fromnoise.samplers._base import Sampler
 from fromnoise.samplers.ancestral import Ancestral
+from fromnoise.samplers.base import Sampler
 from fromnoise.samplers.ddim import DDIM
-from fromnoise.schedules._base import Schedule
+from fromnoise.schedules.base import Schedule
 from fromnoise.variance import FixedLarge, FixedSmall, LearnedRange, Optimal, reverse
 from fromnoise.verify._check import Sides, check
 from fromnoise.verify._truth import BAR, BETA, COSINE, LINEAR, SHORT, hermite, normal

@@ -6,10 +6,10 @@ from torch import Tensor
 from fromnoise.denoise import Denoiser
 from fromnoise.gaussian import diffuse
 from fromnoise.langevin import annealed, langevin
-from fromnoise.objectives._base import Objective
-from fromnoise.objectives._score import energy_score
+from fromnoise.objectives.base import Objective
 from fromnoise.objectives.denoising import Denoising
 from fromnoise.objectives.exact import Exact
+from fromnoise.objectives.score_matching import energy_score
 from fromnoise.objectives.simple import Simple
 from fromnoise.objectives.sliced import Sliced
 from fromnoise.schedules.ve import VE

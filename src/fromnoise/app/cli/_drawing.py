@@ -1,0 +1,79 @@
+"""Samples from a trained model into files: what `sample` and `show` share. Needs torch."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL.Image import Image
+from torch import Tensor
+
+from fromnoise import pictures, samplers
+from fromnoise.app import runs
+from fromnoise.app.runs import Model, SamplingPlan
+from fromnoise.data.images import to_uint8
+from fromnoise.errors import FromNoiseError
+from fromnoise.hardware import peak_memory
+from fromnoise.progress import Bar, say
+
+
+def as_grid(pixels: Tensor, model: Model, choice: SamplingPlan, side: int = 84) -> Image:
+    """One picture; a column for each class, where they come in turn."""
+    classes = choice.steered(model.denoiser).classes if choice.label is None else 0
+    return pictures.grid(pixels, pictures.columns(len(pixels), classes), side=side)
+
+
+def draw(
+    model: Model,
+    n: int,
+    choice: SamplingPlan,
+    seed: int,
+    batch_size: int,
+    callback: Callable[[samplers.Moment], None] | None = None,
+) -> Tensor:
+    """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call."""
+    if n < 1 or batch_size < 1:
+        raise FromNoiseError(f"--n and --batch-size must be at least 1, got {n} and {batch_size}")
+    with Bar("sampling", -(-n // batch_size) * model.steps(choice)) as bar:
+
+        def each(moment: samplers.Moment) -> None:
+            bar.advance()
+            if callback is not None:
+                callback(moment)
+
+        started = time.perf_counter()
+        pixels = runs.draw(model, n, choice, seed, batch_size, callback=each)
+    seconds = time.perf_counter() - started
+    say(f"{n} in {seconds:.1f} s ({n / seconds:.2g} images/s){peak_memory(model.denoiser.device)}")
+    return pixels
+
+
+def draw_to(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
+    """Samples as a grid (.png), an array (.npz) or an animation of the denoising (.gif)."""
+    kind = out.suffix.lower()
+    if kind == ".gif":
+        animation(out, model, n, choice, seed)
+        return
+    pixels = draw(model, n, choice, seed, batch_size)
+    if kind == ".png":
+        as_grid(pixels, model, choice).save(out)
+    else:
+        with out.open("wb") as file:
+            np.savez(file, arr_0=pixels.permute(0, 2, 3, 1).numpy())
+
+
+def animation(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int) -> Tensor:
+    """The denoising as a GIF; returns the final samples, uint8."""
+    frames = []
+    wanted: set[int] = set()
+
+    def keep(moment: samplers.Moment) -> None:
+        if moment.index == 1:  # of each stage
+            wanted.clear()
+            wanted.update(pictures.frame_steps(moment.total))
+        if moment.index in wanted:
+            frames.append(as_grid(to_uint8(model.denoiser.decoded(moment.x).cpu()), model, choice, side=56))
+
+    pixels = draw(model, n, choice, seed, batch_size=n, callback=keep)
+    pictures.gif(frames, out)
+    return pixels

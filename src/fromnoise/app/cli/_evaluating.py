@@ -1,0 +1,142 @@
+"""What `eval` and `table` share: a model, a reference and an extractor, checked before the first sample."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fromnoise import features
+from fromnoise.app import evaluation
+from fromnoise.app.evaluation.report import warnings
+from fromnoise.app.runs import Model, SamplingPlan, open_model
+from fromnoise.data.config import DataConfig
+from fromnoise.data.images import Images
+from fromnoise.data.loading import load
+from fromnoise.data.npz import load_npz
+from fromnoise.errors import FromNoiseError
+from fromnoise.features.base import Extractor
+from fromnoise.hardware import Compile, Precision, choose
+from fromnoise.metrics.comparison import check_shapes
+from fromnoise.progress import counter, say
+from fromnoise.recipes.diffusion import EvalConfig
+from fromnoise.train.distributed import Processes
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The options that both commands have, as Eval documents them."""
+
+    run: Path | None
+    features: str | None
+    data: str | None
+    data_root: Path | None
+    split: str | None
+    weights: Path | None
+    ema: bool
+    precision: Precision
+    samples: Path | None = None
+    compile: Compile = "auto"
+
+
+@dataclass
+class Bench:
+    """A model on the bench; `model` is there whenever new samples are asked for."""
+
+    found: Model | None
+    images: Images
+    usual: EvalConfig
+    split: str
+    name: str
+    extractor: Extractor
+    processes: Processes
+
+    @classmethod
+    @contextmanager
+    def opened(cls, asked: Subject) -> Iterator["Bench"]:
+        """Everything loaded and checked; the processes connected inside the block."""
+        processes = Processes()
+        found = None if asked.run is None else open_model(asked.run, asked.precision, asked.ema)
+        if found is not None:
+            found.compile(asked.compile)
+        config = found.config if found else None
+        usual = config.evaluate if config else EvalConfig()
+        split = asked.split or usual.split
+        if split not in ("train", "test"):
+            raise FromNoiseError(f"--split {split}: choose from train, test")
+        with processes.started(choose("fp32").device):
+            with processes.first_alone():
+                images = _images(asked, found, split)
+                if found is not None and asked.samples is None and found.denoiser.image_shape != tuple(images.shape):
+                    one, other = ("x".join(map(str, s or ())) for s in (found.denoiser.image_shape, images.shape))
+                    raise FromNoiseError(f"the model draws {one}, and the images of {images.name} are {other}")
+                name = asked.features or usual.features
+                options = {"weights": asked.weights} if asked.weights is not None else {}
+                extractor = features.build({"name": name, **options})
+            yield cls(found, images, usual, split, name, extractor, processes)
+
+    @property
+    def model(self) -> Model:
+        assert self.found is not None
+        return self.found
+
+    @property
+    def folder(self) -> Path:
+        """Where samples are kept."""
+        path = self.model.path
+        return (path.parent.parent if path.parent.name == "checkpoints" else path) / "eval"
+
+    def reference(self) -> evaluation.Reference:
+        with self.processes.first_alone():
+            return evaluation.reference(self.images, self.name, self.extractor, self.split)
+
+    def drawn(
+        self, choice: SamplingPlan, n: int | None, seeds: Sequence[int], which: Sequence[str] | None, batch_size: int
+    ) -> dict[str, Any]:
+        """The report of new samples."""
+        n = self.usual.n if n is None else n
+        if n < 2 or batch_size < 1:
+            raise FromNoiseError(f"--n must be at least 2 and --batch-size 1, got {n} and {batch_size}")
+        self.model.steps(choice)  # what the model cannot serve is better known before the reference
+        self.warn(n)
+        return evaluation.evaluate(
+            self.model,
+            choice,
+            self.reference(),
+            self.name,
+            self.extractor,
+            n=n,
+            seeds=seeds,
+            folder=self.folder,
+            metrics=which,
+            batch_size=batch_size,
+            processes=self.processes,
+        )
+
+    def given(self, path: Path, which: Sequence[str] | None) -> dict[str, Any]:
+        """The report of images from a file or a folder."""
+        if path.suffix.lower() == ".npz":
+            samples = load_npz(path)
+        else:
+            channels = 1 if self.images.shape[0] == 1 else 3
+            samples = load(DataConfig(name=str(path), channels=channels), counter)
+        check_shapes(samples, self.images)
+        self.warn(len(samples))
+        return evaluation.measure(samples, self.reference(), self.name, self.extractor, which)
+
+    def warn(self, n: int) -> None:
+        """Say what makes a figure of n samples unfit for comparison."""
+        for line in warnings(n, self.extractor, len(self.images)) if self.processes.is_first else ():
+            say(f"fromnoise: warning: {line}")
+
+
+def _images(asked: Subject, found: Model | None, split: str) -> Images:
+    """The data of the run, at the model's size, or those that were named."""
+    base = found.config.data if found and found.config else DataConfig()
+    if (found is None or found.config is None) and asked.data is None:
+        raise FromNoiseError("this model has no configuration: name the reference with --data")
+    changes: dict[str, Any] = {"split": split}
+    shape = found.denoiser.image_shape if found is not None else None
+    changes |= {"name": asked.data} if asked.data else {}
+    changes |= {"root": asked.data_root} if asked.data_root else {}
+    return load(base.at(shape, **changes) if shape else base.model_copy(update=changes), counter)

@@ -1,0 +1,123 @@
+"""What the three commands that train share: their options, and going on with a run that is there."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import tyro
+
+from fromnoise import data
+from fromnoise.app.cli._options import Compile, Folder, Number, Precision, Settings, option
+from fromnoise.app.cli._words import changes
+from fromnoise.app.runs.config import read
+from fromnoise.errors import FromNoiseError
+
+if TYPE_CHECKING:
+    from fromnoise.recipes.config import RunConfig
+
+    Config = TypeVar("Config", bound=RunConfig)
+
+# What a resumed run may change without ceasing to be the same run.
+_FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
+                   "train.skip_nonfinite", "train.accumulate", "train.gradient_checkpointing",
+                   "data.root", "data.workers", "data.memory", "compile"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long, on what, and where to."""
+
+    data: Annotated[str | None, option("NAME|FOLDER")] = None
+    """A data set's name, or a folder of images (a sub-folder is a class)."""
+    data_root: Folder = None
+    """Where named data sets lie; what is missing is downloaded there."""
+    out: Folder = None
+    """Folder of the run; runs/RECIPE unless named (RUN/classifier for a classifier)."""
+    steps: Number = None
+    """Optimiser steps; the autoencoder that a model of latents needs first has its recipe's own."""
+    minutes: Annotated[float | None, option("M")] = None
+    """Minutes of training, in place of a number of steps; of each stage of a cascade."""
+    batch_size: Number = None
+    """Images of one step."""
+    seed: Number = None
+    """Of weights, noise and order."""
+    precision: Annotated[Precision | None, option("auto|fp32|bf16")] = None
+    """auto: bf16 where the hardware multiplies it natively."""
+    compile: Annotated[Compile | None, option("auto|on|off")] = None
+    """torch.compile; auto: where it pays, which is on CUDA."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on with the run in --out; start it where there is none."""
+    set: Settings = ()
+    """Any key of config.yaml, e.g. --set train.lr=1e-3 network.channels=64 schedule=cosine."""
+
+    def config(self, base: "Config", out: Path) -> "Config":
+        """What is trained: the base with what was asked for, or the run that is there.
+
+        Raises:
+            FromNoiseError: the folder holds another run, or one and no --resume; or what was asked for is no number of
+                steps, no key, or would make the run another one.
+        """
+        asked = self._changes()
+        if _holds_a_run(out) and not self.resume:
+            raise FromNoiseError(f"{out} holds a run already: go on with --resume, or name another folder with --out")
+        if (out / "config.yaml").exists():
+            saved = read(out, type(base))
+            if saved.recipe != base.recipe:
+                raise FromNoiseError(f"{out} is a run of recipe {saved.recipe}, not {base.recipe}")
+            config = saved.with_changes(asked)
+            _same_run(saved, config, out)
+        else:
+            config = base.with_changes(asked)
+        if config.train.steps is None and config.train.minutes is None:
+            raise FromNoiseError("this run would never end: give --steps or --minutes")
+        _folder(out)
+        return config
+
+    def _changes(self) -> dict[str, Any]:
+        # Absolute, so that the run goes on from wherever one stands.
+        name = self.data
+        if name is not None and name.replace("_", "-") not in data.names() and Path(name).expanduser().is_dir():
+            name = str(Path(name).expanduser().resolve())
+        root = str(self.data_root.expanduser().resolve()) if self.data_root else None
+        flags = {"data.name": name, "data.root": root,
+                 "train.steps": self.steps, "train.minutes": self.minutes, "train.batch_size": self.batch_size,
+                 "seed": self.seed, "precision": self.precision, "compile": self.compile}  # fmt: skip
+        given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
+        if self.data is not None:
+            given["data.channels"] = None  # what the images have, unless --set says otherwise
+        return given | changes(self.set)
+
+
+def _holds_a_run(out: Path) -> bool:
+    """Its own configuration, or that of a part which was begun."""
+    return (out / "config.yaml").exists() or any(out.glob("*/config.yaml"))
+
+
+def _same_run(saved: "RunConfig", config: "RunConfig", out: Path) -> None:
+    """Raises: FromNoiseError naming the first difference that would make it another run."""
+    before, after = _flat(saved.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    for key in sorted(before.keys() | after.keys()):
+        plain = key.split(".", 2)[2] if key.startswith("stages.") and key.count(".") > 1 else key
+        free = plain in _FREE_ON_RESUME or plain.split(".")[0] in ("sample", "evaluate")
+        if before.get(key) != after.get(key) and not free:
+            raise FromNoiseError(
+                f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another run: "
+                "leave it out, or name another folder with --out"
+            )
+
+
+def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
+    found = {}
+    for key, value in values.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
+    return found
+
+
+def _folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK):
+            raise PermissionError(13, "permission denied")
+    except OSError as error:
+        raise FromNoiseError(f"--out {out}: cannot be written ({error.strerror or error})") from None

@@ -1,0 +1,161 @@
+"""`fromnoise edit`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from fromnoise.app.cli._options import File, Name, Number, Precision, Run, option
+from fromnoise.app.cli._words import writable
+from fromnoise.errors import FromNoiseError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from fromnoise.app.runs import Model, SamplingPlan
+    from fromnoise.denoise import Cond, Denoiser
+
+_TAKES = {
+    "interpolate": ("n",),
+    "reconstruct": (),
+    "image-to-image": ("n", "strength", "sampler", "steps"),
+    "inpaint": ("n", "mask", "repeats", "sampler", "steps"),
+    "upscale": ("n", "sampler", "steps"),
+}
+"""Options that only some kinds take."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Change images with a trained model. Written: one picture, the given images first.
+
+    interpolate A B: from one image to another, through the arc between their latents.
+
+    reconstruct A: to its latent and back along the probability-flow ODE, and how far off that ends.
+
+    image-to-image A: noised by --strength and denoised anew, n times.
+
+    inpaint A --mask M: draw what is black in the mask, keep what is white, n times.
+
+    upscale A: draw what a smaller image does not say, n times.
+    """
+
+    kind: Annotated[Literal["interpolate", "reconstruct", "image-to-image", "inpaint", "upscale"],
+                    tyro.conf.Positional, option("KIND")]  # fmt: skip
+    """interpolate, reconstruct, image-to-image, inpaint, upscale."""
+    run: Run
+    """A run's folder, one of its checkpoints, or a model saved with fromnoise.save."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional, option("IMAGE")]
+    """Files in any format that Pillow reads, of any size; fitted to the model's."""
+    out: File = None
+    """Picture to write; KIND.png in the run unless named."""
+    n: Number = None
+    """How many images are drawn; 8 unless given. Not of reconstruct."""
+    mask: File = None
+    """Of inpaint: an image like the given one, black where the model is to draw."""
+    strength: Annotated[float | None, option("SHARE")] = None
+    """Of image-to-image: share of the steps that are walked, in (0, 1]; more changes more; 0.6 unless given."""
+    repeats: Number = None
+    """Of inpaint: how often each step is walked until the parts agree; each costs its network calls; 5 unless given."""
+    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
+    """Of the images, for a model that knows classes; none unless given."""
+    guidance: Annotated[float | None, option("SCALE")] = None
+    """Of classifier-free guidance, 1 = off; off unless a class is given, and then as the recipe says."""
+    sampler: Name = None
+    """See `fromnoise list samplers`; the recipe's own unless named. Not of interpolate and reconstruct."""
+    steps: Number = None
+    """Of the sampler, at most the length of the model's chain."""
+    seed: int = 0
+    """Of the noise."""
+    precision: Precision = "auto"
+    """auto: bf16 where the hardware multiplies it natively."""
+
+    def __call__(self) -> int:
+        wanted = 2 if self.kind == "interpolate" else 1
+        if len(self.images) != wanted:
+            raise FromNoiseError(f"edit {self.kind} takes {wanted} image{'s' * (wanted > 1)}, got {len(self.images)}")
+        if self.kind == "inpaint" and self.mask is None:
+            raise FromNoiseError("edit inpaint needs --mask FILE, black where the model is to draw")
+        for name in sorted(set().union(*_TAKES.values()) - set(_TAKES[self.kind])):
+            if getattr(self, name) is not None:
+                there = ", ".join(f"--{n}" for n in (*_TAKES[self.kind], "class", "guidance"))
+                raise FromNoiseError(f"edit {self.kind} has no --{name}; it has {there}")
+        if self.n is not None and self.n < 1:
+            raise FromNoiseError(f"--n must be at least 1, got {self.n}")
+        if self.guidance not in (None, 1.0) and self.label is None:
+            raise FromNoiseError("--guidance steers towards a class: name it with --class")
+        import torch
+
+        from fromnoise import pictures
+        from fromnoise.app import runs
+        from fromnoise.data.images import to_uint8, to_unit
+
+        model = runs.open_model(self.run, self.precision)
+        if model.denoiser.low is not None:
+            raise FromNoiseError(f"{self.run}: its model enlarges images; edit with a model that draws them whole")
+        scale = self.guidance if self.guidance is not None else (None if self.label else 1.0)
+        asked = runs.SampleOptions(sampler=self.sampler, steps=self.steps, guidance=scale, label=self.label)
+        choice = model.choice(asked)
+        if model.denoiser.classes and model.denoiser.null_label is None and self.label is None:
+            raise FromNoiseError("this model must be told the class of the images: --class")
+        given = to_unit(self._read(model))
+        out = writable(self.out or self.run / f"{self.kind}.png")
+        shown, made = self._edited(model, choice, given)
+        picture = pictures.grid(to_uint8(torch.cat([shown, made])), columns=min(10, len(shown) + len(made)))
+        picture.save(out)
+        print(out)
+        return 0
+
+    def _read(self, model: "Model") -> "Tensor":
+        """uint8 [K, C, H, W], at the model's size, or for upscale at the image's own."""
+        import torch
+
+        from fromnoise.data.folder import read_image
+
+        channels, *size = model.denoiser.image_shape or (3, 64, 64)
+        whole = None if self.kind == "upscale" else (size[0], size[1])
+        return torch.stack([read_image(path, channels, whole) for path in self.images])
+
+    def _edited(self, model: "Model", choice: "SamplingPlan", x: "Tensor") -> "tuple[Tensor, Tensor]":
+        """(what was given, what was made), both in [-1, 1] and of one shape."""
+        import torch
+
+        from fromnoise import editing, samplers
+        from fromnoise.data.folder import read_image
+        from fromnoise.progress import Bar, say
+
+        denoiser, n = choice.steered(model.denoiser), 8 if self.n is None else self.n
+        options = {"steps": choice.steps, "spacing": choice.spacing, "seed": self.seed}
+        if self.kind == "interpolate":
+            return x, editing.interpolate(denoiser, x[0], x[1], n, choice.cond(denoiser, 2)).cpu()
+        if self.kind == "reconstruct":
+            told = choice.cond(denoiser, 1)
+            back = editing.decode(denoiser, editing.encode(denoiser, x, told), told)
+            say(f"root mean square difference {(back.cpu() - x).square().mean().sqrt():.4f}, of images in [-1, 1]")
+            return x, back.cpu()
+        cond = choice.cond(denoiser, n) or _untold(denoiser, n)
+        if self.kind == "image-to-image":
+            many, strength = x.expand(n, -1, -1, -1), 0.6 if self.strength is None else self.strength
+            return x, editing.image_to_image(denoiser, many, strength, choice.sampler, cond=cond, **options).cpu()
+        sampler, shown = choice.sampler, x
+        if self.kind == "inpaint":
+            assert self.mask is not None
+            known = (read_image(self.mask, 1, (x.shape[-2], x.shape[-1])) > 127).float()  # cut as the image was
+            sampler = editing.Inpaint(x[0], known, sampler, 5 if self.repeats is None else self.repeats)
+            shown = torch.cat([x, x * known - (1 - known)])
+        else:
+            denoiser = editing.Upscale(denoiser, x[0])
+            shown = x.repeat_interleave(denoiser.factor, 2).repeat_interleave(denoiser.factor, 3)
+        length = denoiser.schedule.steps(choice.steps, choice.spacing).steps
+        with Bar("sampling", -(-n // 64) * length) as bar:
+            drawn = samplers.sample(denoiser, n, sampler, cond=cond, callback=lambda moment: bar.advance(), **options)
+        return shown, drawn.cpu()
+
+
+def _untold(denoiser: "Denoiser", n: int) -> "Cond | None":
+    """The label that stands for none, n times: `sample` would else draw every class in turn."""
+    import torch
+
+    null = denoiser.null_label
+    return None if null is None else {"label": torch.full((n,), null)}

@@ -1,0 +1,113 @@
+"""`fromnoise eval`."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from fromnoise import metrics
+from fromnoise.app.cli._options import File, Folder, Name, Number, option
+from fromnoise.app.cli._steering import Steered
+from fromnoise.app.cli._words import writable
+from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.progress import say
+
+if TYPE_CHECKING:
+    from fromnoise.app.cli._evaluating import Bench
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eval(Steered):
+    """Measure a model: FID or its like, IS, KID, precision and recall, with all that was done to get them.
+
+    Written to eval.json in the run. It goes on where a kill left it. --samples measures images from anywhere,
+    against the data of RUN or of --data. Many processes: torchrun --nproc-per-node 2 -m -- fromnoise eval RUN ...
+    """
+
+    run: Annotated[File, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
+    """A run's folder, or one of its checkpoints."""
+    n: Number = None
+    """How many samples; as the recipe says unless given. Published figures have 50000."""
+    features: Name = None
+    """See `fromnoise list features`; as the recipe says unless given."""
+    metrics: Annotated[tuple[str, ...], option("NAME")] = ()
+    """Which, see `fromnoise list metrics`; all unless given."""
+    samples: Annotated[File, option("FILE.npz|FOLDER")] = None
+    """Measure these images in place of new samples."""
+    data: Name = None
+    """What they are compared with: a data set's name or a folder; the run's own unless given."""
+    data_root: Folder = None
+    """Where named data sets lie."""
+    split: Annotated[str | None, option("train|test")] = None
+    """Of the data; as the recipe says unless given."""
+    weights: File = None
+    """File with the extractor's weights, where they cannot be downloaded."""
+    seed: int = 0
+    """Of the noise, the first where there are several."""
+    seeds: int = 1
+    """How many, for a spread."""
+    batch_size: int = 64
+    """Samples that are denoised together."""
+    out: File = None
+    """JSON file to write; eval.json in the run unless named."""
+
+    def __call__(self) -> int:
+        if self.run is None and self.samples is None:
+            raise FromNoiseError("name a run to sample, or images with --samples; see fromnoise eval --help")
+        if self.run is None and self.data is None:
+            raise FromNoiseError("--samples without a run: name what they are compared with, by --data")
+        for name in self.metrics:
+            if name not in metrics.names():
+                raise unknown("metric", name, metrics.names())
+        if self.seeds < 1:
+            raise FromNoiseError(f"--seeds must be at least 1, got {self.seeds}")
+        from fromnoise.app.cli._evaluating import Bench, Subject
+
+        asked = Subject(
+            self.run,
+            self.features,
+            self.data,
+            self.data_root,
+            self.split,
+            self.weights,
+            self.ema,
+            self.precision,
+            self.samples,
+            self.compile,
+        )
+        with Bench.opened(asked) as bench:
+            out = self.out or (self.run / "eval.json" if self.run and self.run.is_dir() else None)
+            if out is not None and bench.processes.is_first:
+                writable(out)
+            found = self._measured(bench)
+            if not bench.processes.is_first:
+                return 0
+            if out is not None:
+                out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            _show(found)
+            if out is not None:
+                print(out)
+        return 0
+
+    def _measured(self, bench: "Bench") -> dict[str, Any]:
+        which = self.metrics or None
+        if self.samples is not None:
+            return bench.given(self.samples, which)
+        choice = bench.model.choice(self.asked())
+        seeds = range(self.seed, self.seed + self.seeds)
+        return bench.drawn(choice, self.n, seeds, which, self.batch_size)
+
+
+def _show(found: dict[str, Any]) -> None:
+    """The figures, and on standard error how they were made."""
+    n = found["n"]
+    for name, figure in found["figures"].items():
+        spread = f" +- {figure['spread']:.4g} over {len(found['seeds'])} seeds" if "spread" in figure else ""
+        print(f"{name:<24}{figure['value']:.4f}{spread}")
+    features, reference = found["features"], found["reference"]
+    sampling = found.get("sampling")
+    how = "" if sampling is None else (f", {sampling['sampler']['name']} {sampling['nfe']:g} network calls a sample, "
+                                       f"{sampling['seconds']:.0f} s")  # fmt: skip
+    say(f"{n:,} samples{how}, against {reference['n']:,} images of {reference['data']}, features {features['name']} "
+        f"({features['sha256'][:12]})")  # fmt: skip

@@ -1,0 +1,65 @@
+"""`fromnoise list`."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from fromnoise import augmentations, data, features, metrics, nn, objectives, recipes, samplers, schedules, times
+from fromnoise.errors import unknown
+
+if TYPE_CHECKING:
+    from fromnoise.registry import Registry
+
+KINDS: "dict[str, Registry]" = {
+    "recipes": recipes.registry,
+    "samplers": samplers.registry,
+    "schedules": schedules.registry,
+    "objectives": objectives.registry,
+    "times": times.registry,
+    "networks": nn.registry,
+    "augmentations": augmentations.registry,
+    "data": data.registry,
+    "features": features.registry,
+    "metrics": metrics.registry,
+}
+
+
+@dataclass(frozen=True)
+class List:
+    """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets, metrics, ..."""
+
+    kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
+    """recipes, autoencoders, samplers, schedules, objectives, times, networks, augmentations, data, features, metrics,
+    or all."""
+
+    def __call__(self) -> int:
+        from rich.console import Console
+        from rich.table import Table
+
+        if self.kind not in KINDS and self.kind != "all":
+            raise unknown("kind of thing", self.kind, [*KINDS, "all"])
+        console = Console(highlight=False)
+        for kind, registry in KINDS.items():
+            if self.kind not in (kind, "all"):
+                continue
+            table = Table(title=kind, title_justify="left", box=None, show_header=False, padding=(0, 2))
+            for name in registry.names():
+                text = registry.summary(name)
+                if kind == "samplers" and self.kind == kind:
+                    text += f"\n[dim]{_facts(registry.build(name))}[/dim]"
+                if kind in ("recipes", "autoencoders") and self.kind == kind:
+                    recipe = registry.load(name)
+                    text += f"\n[dim]expected: {recipe.expected}\nreproduced: {recipe.reproduced}[/dim]"
+                table.add_row(f"[bold]{name}[/bold]", text)
+            console.print(table)
+            console.print()
+        return 0
+
+
+def _facts(sampler: Any) -> str:
+    """What a person chooses a sampler by."""
+    order = f"order {sampler.order}" if sampler.order else "no order declared"
+    calls = sampler.nfe(20)
+    cost = f"{calls} network calls in 20 steps" if calls else "as many network calls as its tolerance needs"
+    return f"{order}; {cost}" + (f"; needs {sampler.needs}" if sampler.needs else "")

@@ -1,0 +1,151 @@
+"""`fromnoise nll`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Run, option
+from fromnoise.app.cli._words import writable
+from fromnoise.app.runs.config import read_config
+from fromnoise.errors import FromNoiseError
+from fromnoise.progress import Bar, say
+
+if TYPE_CHECKING:
+    from fromnoise.data.config import DataConfig
+    from fromnoise.denoise import Denoiser
+    from fromnoise.schedules.base import Chain
+    from fromnoise.variance import Variance
+
+
+@dataclass(frozen=True)
+class Nll:
+    """Bits per dimension: the variational bound of a model on 8-bit images, term by term.
+
+    It costs one network call for every image and step. Printed and, with --out, written as JSON:
+    {bits_per_dim, prior, steps, decoder, standard_error, n}. With --method ode the density of the probability-flow ODE
+    stands beside it, as "ode" in the file: of images with noise in their bins, the divergence by Hutchinson's estimate.
+    """
+
+    run: Run
+    """A run's folder, or one of its checkpoints."""
+    data: Name = None
+    """A data set's name or a folder; what the run was trained on unless given."""
+    data_root: Folder = None
+    """Where named data sets lie."""
+    split: Annotated[Literal["train", "test"] | None, option("train|test")] = None
+    """Of a data set that has both; the run's own unless given."""
+    method: Literal["vlb", "ode"] = "vlb"
+    """vlb: the bound; ode: and the probability-flow ODE beside it."""
+    dequantise: Literal["uniform", "variational"] = "uniform"
+    """Of the ODE: the noise in the bins, even, or normal as the cleanest level's and cut to them: tighter where that
+    level is cleaner than a bin."""
+    n: int = 256
+    """How many images, the first of a fixed shuffle."""
+    steps: Number = None
+    """Steps of the chain; every one of the model's unless given."""
+    decoder: Literal["exact", "tanh"] = "exact"
+    """The bins of the last step: the normal distribution, or the reference code's approximation of it."""
+    variance: Annotated[str | None, option("NAME")] = None
+    """Another reverse variance than the model's: fixed_small, fixed_large, or optimal, which is estimated first from as
+    many of the images that the run was trained on."""
+    seed: int = 0
+    """Of the noise and the choice of images."""
+    batch_size: int = 64
+    """Images that are looked at together."""
+    out: File = None
+    """JSON file to write."""
+    figure: File = None
+    """Picture of the terms over t."""
+    ema: bool = True
+    """The averaged weights."""
+    precision: Precision = "auto"
+    """auto: bf16 where the hardware multiplies it natively."""
+
+    def __call__(self) -> int:
+        config = read_config(self.run if (self.run / "config.yaml").exists() else self.run.parent.parent)
+        if self.n < 1 or self.batch_size < 1:
+            raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
+        from fromnoise import guidance, likelihood, rng
+        from fromnoise.app import figures
+        from fromnoise.app.runs import open_model
+        from fromnoise.data.images import to_unit
+        from fromnoise.data.loading import load
+        from fromnoise.progress import counter
+        from fromnoise.train.labels import known
+        from fromnoise.variance import variance
+
+        denoiser = open_model(self.run, self.precision, self.ema).denoiser
+        other = None
+        if self.variance is not None:
+            other = None if self.variance == "optimal" else variance(self.variance)
+            if other is not None and other.outputs > denoiser.variance.outputs:
+                raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")
+        chain = denoiser.schedule.steps(self.steps, "uniform") if self.steps is not None else denoiser.schedule.chain
+        if denoiser.codec is not None or denoiser.low is not None:
+            what = "latents, whose bits are not those of images" if denoiser.codec else "what enlarges a small image"
+            raise FromNoiseError(f"bits per dimension are of images, and this is a model of {what}")
+        shape = denoiser.shape or (0, 0, 0)
+        changes = {"name": self.data} if self.data else {}
+        changes |= {"split": self.split} if self.split else {}
+        changes |= {"root": self.data_root} if self.data_root else {}
+        images = load(config.data.at(shape, **changes), counter)
+        for path in (self.out, self.figure):
+            if path is not None:
+                writable(path)
+        if self.variance is not None:
+            denoiser = guidance.WithVariance(denoiser, other or self._optimal(denoiser, chain, config.data))
+        chosen = rng.permutation(self.seed, 0, len(images))[: self.n]
+        bounds, flows = [], []
+        with Bar("bits/dim", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
+            for start in range(0, len(chosen), self.batch_size):
+                pixels, labels = images.batch(chosen[start : start + self.batch_size].tolist())
+                options = {
+                    "cond": known(denoiser, images, labels),
+                    "chain": chain,
+                    "seed": self.seed,
+                    "first": start,
+                    "decoder": self.decoder,
+                    "callback": bar.advance,
+                }
+                bounds.append(likelihood.vlb(denoiser, to_unit(pixels), **options))
+                if self.method == "ode":
+                    common = {k: options[k] for k in ("cond", "seed", "first")} | {"dequantise": self.dequantise}
+                    flows.append(likelihood.ode(denoiser, to_unit(pixels), **common))
+        report = likelihood.summary(bounds)
+        if flows:
+            report["ode"] = likelihood.flow_summary(flows) | {"dequantisation": self.dequantise}
+        if self.out:
+            Path(self.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        error = f" +- {report['standard_error']:.4f}" if report["standard_error"] is not None else ""
+        what = f"{report['n']} images of {images.name}, {chain.steps} steps"
+        print(f"{report['bits_per_dim']:.4f}{error} bits/dim on {what}")
+        print(f"prior {report['prior']:.4f}   steps {sum(report['steps']):.4f}   decoder {report['decoder']:.4f}")
+        if flows:
+            ode = report["ode"]
+            error = f" +- {ode['standard_error']:.4f}" if ode["standard_error"] is not None else ""
+            print(f"{ode['bits_per_dim']:.4f}{error} bits/dim by the ODE, {self.dequantise} dequantisation, "
+                  f"{ode['calls']:.0f} network calls an image")  # fmt: skip
+        if self.figure is not None:
+            figures.bound_terms(report, self.figure)
+            print(f"{self.figure}   the terms over t")
+        if self.data is None and self.split in (None, config.data.split):
+            say("these images were trained on; name others with --data")
+        return 0
+
+    def _optimal(self, denoiser: "Denoiser", chain: "Chain", data: "DataConfig") -> "Variance":
+        """Analytic-DPM's variance, from the images that the run was trained on."""
+        from fromnoise import rng
+        from fromnoise.bound import optimal_variance
+        from fromnoise.data.images import to_unit
+        from fromnoise.data.loading import load
+        from fromnoise.train.labels import known
+
+        shape = denoiser.shape or (0, 0, 0)
+        images = load(data.at(shape, **({"root": self.data_root} if self.data_root else {})))
+        chosen = rng.permutation(self.seed + 1, 0, len(images))[: self.n].tolist()
+        with Bar("variance", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
+            pixels, labels = images.batch(chosen)
+            cond = known(denoiser, images, labels)
+            options = (chain, self.seed, self.batch_size, bar.advance)
+            return optimal_variance(denoiser, to_unit(pixels), *options, cond=cond)

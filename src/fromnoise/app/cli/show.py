@@ -1,0 +1,49 @@
+"""`fromnoise show`."""
+
+from dataclasses import dataclass
+
+from fromnoise.app.cli._options import Run
+from fromnoise.app.cli._words import writable
+from fromnoise.app.runs.config import read_config
+from fromnoise.progress import say
+
+
+@dataclass(frozen=True)
+class Show:
+    """Draw the pictures of a run: new samples, the forward process on its data, and the denoising.
+
+    They are written into RUN/pictures as samples.png, forward.png and denoising.gif.
+    """
+
+    run: Run
+    """A run's folder."""
+    n: int = 64
+    """How many samples the grid has."""
+    seed: int = 0
+    """Of the noise."""
+
+    def __call__(self) -> int:
+        from fromnoise.app import figures, runs
+        from fromnoise.app.cli import _drawing
+        from fromnoise.data.images import to_unit
+        from fromnoise.data.loading import load
+        from fromnoise.progress import counter
+
+        config = read_config(self.run)
+        model = runs.open_model(self.run)
+        choice = model.choice()
+        folder = self.run / "pictures"
+        grid, forward, film = (writable(folder / name) for name in ("samples.png", "forward.png", "denoising.gif"))
+        schedule = model.denoiser.schedule
+        x0 = to_unit(load(config.data, counter).batch([0, 1, 2, 3])[0])
+        figures.forward_process(x0, schedule, forward, figures.default_times(schedule), self.seed)
+        _drawing.animation(film, model, min(self.n, 20), choice, self.seed)
+        pixels = _drawing.draw(model, self.n, choice, self.seed, batch_size=64)
+        _drawing.as_grid(pixels, model, choice).save(grid)
+        made = {grid: f"{self.n} new samples", forward: "the forward process", film: "the denoising"}
+        for path, what in made.items():
+            print(f"{path}   {what}")
+        say(f"next: fromnoise sample {self.run} --n 64 --sampler ddim --steps 20 --seed 1 --out few-steps.png")
+        say(f"      fromnoise info {self.run}")
+        say(f"      fromnoise train {config.recipe} --out {self.run} --resume --minutes 20    (longer is better)")
+        return 0

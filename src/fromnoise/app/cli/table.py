@@ -1,0 +1,134 @@
+"""`fromnoise table`."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import tyro
+
+from fromnoise.app.cli._options import File, Folder, Name, Precision, Run, option
+from fromnoise.app.cli._words import writable
+from fromnoise.errors import FromNoiseError
+from fromnoise.progress import Bar
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures of one model under many samplers, or scales of guidance, side by side, by the Frechet distance.
+
+    steps: eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, for both of DDIM's sub-sequences
+    (Sedykh fig 4.2), with the paper's figures where the data are the same.
+
+    samplers: every sampler against 5, 10, 20, 50, 100 and 1000 network calls, without guidance.
+
+    guidance: class accuracy, recall and distance against the scale, classifier-free and with --classifier.
+
+    FILE.csv has a line for each entry and FILE.md the tables; both grow with every entry, and a killed table goes on.
+    FILE.png, at the end, has the curves.
+    """
+
+    kind: Annotated[Literal["steps", "samplers", "guidance"],
+                    tyro.conf.Positional, option("steps|samplers|guidance")]  # fmt: skip
+    """Which table."""
+    run: Run
+    """A run's folder, or one of its checkpoints."""
+    out: File = None
+    """File to write; KIND.csv in the run unless named."""
+    n: int = 1000
+    """Samples of each entry."""
+    n_long: int = 128
+    """Samples of entries in columns from 1000 on; not of guidance."""
+    columns: tuple[float, ...] = ()
+    """Steps, network calls or scales; those above unless given (scales 0, 1, 2, 3, 5)."""
+    spacings: tuple[str, ...] = ()
+    """Which levels, a table for each: ddim (the paper's uniform one) and quadratic, or uniform and log-snr, unless
+    given."""
+    classifier: Folder = None
+    """Of the table guidance: one made by `fromnoise train-classifier RUN`."""
+    features: Name = None
+    """See `fromnoise list features`; as the recipe says unless given."""
+    data: Name = None
+    """What samples are compared with; the run's own data unless given."""
+    data_root: Folder = None
+    """Where named data sets lie."""
+    weights: File = None
+    """File with the extractor's weights, where they cannot be downloaded."""
+    batch_size: int = 64
+    """Samples that are denoised together."""
+    ema: bool = True
+    """The averaged weights."""
+    precision: Precision = "auto"
+    """auto: bf16 where the hardware multiplies it natively."""
+
+    def __call__(self) -> int:
+        out = self.out or self.run / f"{self.kind}.csv"
+        if out.suffix != ".csv":
+            raise FromNoiseError(f"--out {out}: the ending must be .csv; .md and .png are written beside it")
+        if min(self.n, self.n_long) < 2 or self.batch_size < 1:
+            raise FromNoiseError("--n and --n-long must be at least 2, --batch-size 1")
+        counts = self.kind != "guidance"
+        if counts and any(c < 1 or c != int(c) for c in self.columns):
+            raise FromNoiseError("--columns of this table are whole numbers, at least 1")
+        if self.spacings and not counts:
+            raise FromNoiseError("--spacings is of the tables of samplers; guidance is measured as the recipe samples")
+        if self.classifier is not None and counts:
+            raise FromNoiseError(f"--classifier is of the table guidance, not of {self.kind}")
+        from fromnoise.app import evaluation, figures
+        from fromnoise.app.cli._evaluating import Bench, Subject
+        from fromnoise.schedules.spacing import check
+        from fromnoise.weights import native
+
+        for spacing in self.spacings:
+            check(1, 1000, spacing, whole=True)  # an unknown name is better known now
+        kinds = {
+            "steps": evaluation.StepsTable,
+            "samplers": evaluation.SamplersTable,
+            "guidance": evaluation.GuidanceTable,
+        }
+        more = (
+            {}
+            if counts
+            else {"classifier": native.load_classifier(self.classifier, self.precision) if self.classifier else None}
+        )
+        asked = Subject(
+            self.run, self.features, self.data, self.data_root, None, self.weights, self.ema, self.precision
+        )
+        with Bench.opened(asked) as bench:
+            if bench.model.before is not None:
+                raise FromNoiseError(
+                    f"a table is of one model, and {self.run} is a cascade: measure it with fromnoise eval"
+                )
+            bench.warn(min(self.n, self.n_long))
+            reference = bench.reference()
+            table = kinds[self.kind](
+                bench.model,
+                reference,
+                bench.name,
+                bench.extractor,
+                bench.folder,
+                self.n,
+                self.n_long,
+                [int(c) for c in self.columns] if counts else self.columns,
+                self.spacings,
+                **more,
+            )
+            if not table.cells:
+                raise FromNoiseError(f"the model's chain has {bench.model.denoiser.schedule.chain.steps} steps, fewer "
+                                     "than every one of --columns")  # fmt: skip
+            table.check()
+            files = [out, out.with_suffix(".md"), out.with_suffix(".png")]
+            if bench.processes.is_first:
+                for path in files:
+                    writable(path)
+            with Bar("table", table.cost(self.batch_size), counts=False) as bar:
+                for cells in table.run(self.batch_size, bench.processes, bar.advance):
+                    if bench.processes.is_first:
+                        files[0].write_text(table.as_csv(cells), encoding="utf-8")
+                        files[1].write_text(table.as_markdown(cells), encoding="utf-8")
+            if bench.processes.is_first:
+                if counts:
+                    figures.table_curves(cells, table.effort, table.figure(self.n), files[2])
+                else:
+                    figures.guidance_curves(cells, table.figure(self.n), files[2])
+                print(table.as_markdown(cells))
+                print(*files, sep="\n")
+        return 0

@@ -1,0 +1,77 @@
+"""`fromnoise verify`."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fromnoise.app.cli._options import File
+from fromnoise.app.cli._words import writable
+from fromnoise.errors import FromNoiseError
+from fromnoise.progress import Bar
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Compute every identity of the theory with this installation and compare: theory equals practice.
+
+    No network, no weights, no data; under a minute. Every row is an equation of the texts: what mathematics says, what
+    the shipped code gives, and how far they are apart; where a text prints an equation wrongly, the code must differ
+    from the printed form. The exit status is 1 if any row fails.
+    """
+
+    out: File = None
+    """report.html: one page with figures; report.json: the rows."""
+    topic: str = "all"
+    """Only the rows of one topic, e.g. levels, bound, samplers."""
+    quiet: bool = False
+    """Print failures and the last line only."""
+
+    def __call__(self) -> int:
+        if self.out is not None and self.out.suffix.lower() not in (".html", ".json"):
+            raise FromNoiseError(f"--out {self.out}: the report is .html or .json")
+        from fromnoise import verify
+        from fromnoise.errors import unknown
+
+        chosen = verify.checks()
+        topics = sorted({c.topic for c in chosen})
+        if self.topic not in ("all", *topics):
+            raise unknown("topic", self.topic, ["all", *topics])
+        if self.out is not None:
+            writable(self.out)
+            if self.out.suffix.lower() == ".html":
+                verify.check_figures()
+        chosen = [c for c in chosen if self.topic in ("all", c.topic)]
+        rows = []
+        with Bar("verifying", len(chosen)) as bar:
+            for row in verify.rows(chosen):
+                rows.append(row)
+                bar.advance(1, f"{sum(not r.passed for r in rows)} failed" if any(not r.passed for r in rows) else "")
+        _print(rows, self.quiet)
+        failed = [r for r in rows if not r.passed]
+        if self.out is not None:
+            if self.out.suffix.lower() == ".json":
+                text = json.dumps([r.as_json() for r in rows], indent=1) + "\n"
+            else:
+                text = verify.html(rows)
+            Path(self.out).write_text(text, encoding="utf-8")
+            print(f"{self.out}   the report")
+        print(f"{len(rows)} identities, {len(rows) - len(failed)} hold" + (f", {len(failed)} FAIL" if failed else ""))
+        return 1 if failed else 0
+
+
+def _print(rows: list, quiet: bool) -> None:
+    topic = None
+    for row in rows:
+        if quiet and row.passed:
+            continue
+        if row.topic != topic:
+            topic = row.topic
+            print(f"\n{topic}")
+        mark = "ok  " if row.passed else "FAIL"
+        print(f"  {mark} {row.error:8.1e} (<= {row.tolerance:.0e})  {row.name}   [{row.source}]")
+        if row.printed is not None:
+            print(f"{'':28}{row.practice:.6g} here, {row.printed:.6g} as printed")
+        if not row.passed:
+            print(f"{'':28}theory {row.theory:.12g}, practice {row.practice:.12g}{'; ' + row.why if row.why else ''}")
+    if not quiet or any(not r.passed for r in rows):
+        print()

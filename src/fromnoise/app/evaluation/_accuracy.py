@@ -1,0 +1,57 @@
+"""How well a classifier of noisy images does, level by level."""
+
+from dataclasses import dataclass
+
+import torch
+
+from fromnoise import rng
+from fromnoise.data.images import Images, to_unit
+from fromnoise.gaussian import diffuse
+from fromnoise.guidance import NoisyClassifier
+from fromnoise.progress import Bar
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Shares of images that were classified rightly at levels of growing noise.
+
+    Attributes:
+        times, log_snrs, shares: of each level, the cleanest first.
+        n: images.
+        data: which images.
+    """
+
+    times: list[float]
+    log_snrs: list[float]
+    shares: list[float]
+    n: int
+    data: str
+
+
+@torch.no_grad()
+def accuracy_over_levels(
+    classifier: NoisyClassifier, images: Images, n: int = 1000, levels: int = 20, seed: int = 0
+) -> Accuracies:
+    """Share of y = argmax p(y | x_t) over t, x_t = alpha_t x_0 + sigma_t eps; chance where t = T.
+
+    Args:
+        classifier: on its device.
+        images: with the classifier's classes; n of them are drawn.
+        n: images, noised anew at every level.
+        levels: even in time, without the clean one.
+        seed: of the choice and the noise.
+    """
+    chosen = rng.permutation(seed, 1, len(images))[:n]
+    pixels, labels = images.batch(chosen.tolist())
+    x0, chain = to_unit(pixels), classifier.schedule.steps(levels)
+    device = next(classifier.parameters()).device
+    points = []
+    with Bar("accuracy", chain.steps) as bar:
+        for call, t in enumerate(reversed(list(chain)[:-1])):  # the clean level itself is no row that it was trained on
+            eps = rng.normal(seed, range(len(x0)), call, tuple(x0.shape[1:]), rng.Stream.LIKELIHOOD)
+            x_t = diffuse(x0, eps, t)
+            guess = torch.cat([classifier(part.to(device), t).argmax(1).cpu() for part in x_t.split(250)])
+            points.append((t.time.item(), t.log_snr.item(), (guess == labels).float().mean().item()))
+            bar.advance()
+    times, snrs, shares = (list(column) for column in zip(*points, strict=True))
+    return Accuracies(times, snrs, shares, len(x0), images.name)

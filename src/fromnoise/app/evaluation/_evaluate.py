@@ -1,0 +1,128 @@
+"""From a model to its figures: sample, summarise, compare."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from fromnoise import storage
+from fromnoise.app.evaluation._reference import Reference
+from fromnoise.app.evaluation.parts import Parts
+from fromnoise.app.evaluation.report import report, short
+from fromnoise.app.runs import Model, SamplingPlan
+from fromnoise.data.hashing import batches
+from fromnoise.data.images import Images
+from fromnoise.errors import FromNoiseError
+from fromnoise.features.base import Extractor
+from fromnoise.metrics.comparison import figures, summarise
+from fromnoise.metrics.figures import Summary
+from fromnoise.progress import Bar
+from fromnoise.train.distributed import Processes
+
+QUANTISATION = "uint8: round(127.5 (x + 1)), clipped to 0..255"
+
+
+def evaluate(
+    model: Model,
+    choice: SamplingPlan,
+    reference: Reference,
+    name: str,
+    extractor: Extractor,
+    *,
+    n: int,
+    seeds: Sequence[int] = (0,),
+    folder: Path,
+    metrics: Sequence[str] | None = None,
+    batch_size: int = 64,
+    processes: Processes | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """The figures of n samples for each seed, with their provenance; a JSON value.
+
+    What was sampled before under `folder` is not sampled again, so that a killed evaluation goes on. Of several
+    processes each samples and summarises its share.
+
+    Args:
+        model: and
+        choice: what is sampled.
+        reference: what it is compared with.
+        name, extractor: of the features.
+        n: samples for each seed, at least 2.
+        seeds: more than one give a spread.
+        folder: for the samples.
+        metrics: names; None means all.
+        batch_size: samples that are denoised together.
+        processes: this one among others.
+        quiet: no bar, for callers that show one of their own.
+
+    Raises:
+        FromNoiseError: what sampling raises, or features that are not numbers.
+    """
+    processes = processes or Processes()
+    every = [Parts(folder, model, choice, seed, n) for seed in seeds]
+    todo = [(parts, group) for parts in every for group in parts.groups(batch_size)]
+    own = todo[processes.rank :: processes.world]
+    processes.wait()  # nobody writes while others still look
+    length = model.steps(choice)
+    total = sum(-(-len(group) * parts.size // batch_size) for parts, group in own) * length
+    with nullcontext() if quiet else Bar(f"sampling {short(n)}", total) as bar:
+        for parts, group in own:
+            parts.make(group, batch_size, None if bar is None else lambda moment: bar.advance())
+    processes.wait()
+    values, seconds, nfe = [], 0.0, 0.0
+    for parts in every:
+        summary = _together(parts, extractor, processes)
+        spent, nfe = parts.cost()
+        seconds += spent
+        values.append(figures(summary, reference.summary, extractor, metrics))
+    state = storage.read_text(model.folder, "state") if (model.folder / "state.json").exists() else {}
+    about = {
+        "model": {
+            "run": str(model.path),
+            "recipe": model.config.recipe if model.config else None,
+            "step": state.get("step"),
+            "ema": model.ema,
+            "precision": model.precision,
+        },
+        "sampling": choice.described() | {"nfe": nfe, "seconds": seconds, "batch_size": batch_size},
+        "quantisation": QUANTISATION,
+        "reference": reference.about,
+    }
+    return report(values, seeds, n, extractor, name, about)
+
+
+def measure(
+    samples: Images,
+    reference: Reference,
+    name: str,
+    extractor: Extractor,
+    metrics: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """The figures of images from anywhere, in the shape of `evaluate`'s."""
+    if len(samples) < 2:
+        raise FromNoiseError(f"{samples.name} holds {len(samples)} image; figures need at least 2")
+    with Bar(f"{name} features of {samples.name}", len(samples)) as bar:
+        summary = summarise(batches(samples), len(samples), extractor, bar.advance)
+    values = [figures(summary, reference.summary, extractor, metrics)]
+    about = {"samples": samples.name, "quantisation": "as the files have it", "reference": reference.about}
+    return report(values, [], len(samples), extractor, name, about)
+
+
+def _together(parts: Parts, extractor: Extractor, processes: Processes) -> Summary:
+    """The summary of all parts, of which each process looks at its share; they meet in files."""
+    share = range(processes.rank, len(parts), processes.world)
+    known = bool(extractor.classes) and tuple(extractor.classes) == parts.model.denoiser.class_names
+    wanted = parts.classes() if known else None
+    labels = (lambda first, count: None) if wanted is None else (lambda first, count: wanted[first : first + count])
+    own = summarise(parts.read(share), parts.n, extractor, labels=labels)
+    if processes.world == 1:
+        return own
+    places = [parts.folder / f"summary-{rank}-of-{processes.world}" for rank in range(processes.world)]
+    storage.write_folder(places[processes.rank], {"summary": own.tensors()}, {})
+    processes.wait()
+    whole = Summary(parts.n)
+    for place in places:
+        whole.merge(Summary.of(storage.read_tensors(place, "summary")))
+    processes.wait()
+    storage.remove(places[processes.rank])
+    return whole

@@ -1,0 +1,45 @@
+"""What samples are compared with, summarised once for each content and extractor."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fromnoise import storage
+from fromnoise.data.hashing import batches, content_hash
+from fromnoise.data.images import Images
+from fromnoise.features.base import Extractor
+from fromnoise.metrics.comparison import summarise
+from fromnoise.metrics.figures import Summary
+from fromnoise.progress import Bar
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The summary of a data set, and what a figure must say of it."""
+
+    summary: Summary
+    about: dict[str, Any]
+
+
+def reference(images: Images, name: str, extractor: Extractor, split: str = "train") -> Reference:
+    """From the cache where the same pixels met the same extractor before; else computed, with a bar, and kept there.
+
+    Args:
+        images: all of the split.
+        name: of the extractor.
+        extractor: the object.
+        split: for the reader of the figure.
+    """
+    with Bar("hashing the reference", len(images)) as bar:
+        content = content_hash(images, bar.advance)
+    folder = storage.cache("reference") / f"{name}-{extractor.hash[:16]}-{content[:32]}"
+
+    def make() -> None:
+        with Bar(f"{name} features of {images.name}", len(images)) as bar:
+            summary = summarise(batches(images), len(images), extractor, bar.advance)
+        storage.write_folder(folder, {"summary": summary.tensors()}, {})
+
+    summary = Summary.of(storage.read_tensors(storage.once(folder, make), "summary"))
+    shape = "x".join(map(str, images.shape))
+    return Reference(
+        summary, {"data": images.name, "split": split, "n": len(images), "shape": shape, "sha256": content}
+    )

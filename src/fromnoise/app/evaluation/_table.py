@@ -1,0 +1,182 @@
+"""Figures of one model under many choices, side by side: what every table shares."""
+
+import csv
+import io
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+from fromnoise.app.evaluation._evaluate import evaluate
+from fromnoise.app.evaluation._reference import Reference
+from fromnoise.app.evaluation.report import short
+from fromnoise.app.runs import Model, SamplingPlan
+from fromnoise.features.base import Extractor
+from fromnoise.train.distributed import Processes
+
+LONG = 1000
+"""From this column on a table takes fewer samples."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry: where it stands, what is sampled, and once it is measured, its figure.
+
+    Attributes:
+        spacing: one table each.
+        row, column: within it; a column of None follows from the network calls that were counted: the first that they
+            fit, or none (infinity).
+        n: samples.
+        choice: how they are drawn.
+        value: the Frechet distance.
+        nfe, seconds: network calls a sample; of sampling, together.
+        more: other figures, by name.
+    """
+
+    spacing: str
+    row: str
+    column: float | None
+    n: int
+    choice: SamplingPlan
+    value: float | None = None
+    nfe: float | None = None
+    seconds: float | None = None
+    more: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Table(ABC):
+    """Rows of samplers against columns of effort, without guidance; a subclass says which.
+
+    The cheapest columns come first, so that a table that is stopped early is of use; samples stay on the disk, and
+    asking again goes on.
+
+    Args:
+        model, reference, name, extractor, folder: as in `evaluate`.
+        n: samples of each entry.
+        n_long: of entries in columns from 1000 on.
+        columns: numbers; the table's usual ones unless given.
+        spacings: a table for each; the usual ones unless given.
+    """
+
+    usual_columns: ClassVar[Sequence[float]]
+    usual_spacings: ClassVar[Sequence[str]]
+    effort: ClassVar[str]
+    """What the columns count, as an axis says it."""
+    metrics: ClassVar[Sequence[str]] = ("frechet",)
+    title: ClassVar[str]
+    """What is tabled and how it was sampled; the figure's name and the reference are said before it."""
+
+    model: Model
+    reference: Reference
+    name: str
+    extractor: Extractor
+    folder: Path
+    n: int
+    n_long: int
+    columns: Sequence[float] = ()
+    spacings: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self.columns = sorted(self.columns or self.usual_columns)
+        self.spacings = self.spacings or self.usual_spacings
+        self.cells = list(self.entries())
+        self.rows = list(dict.fromkeys(c.row for c in self.cells))
+
+    @abstractmethod
+    def entries(self) -> Iterator[Cell]:
+        """What is to be measured, the cheapest first."""
+
+    def paper(self, cell: Cell) -> float | None:
+        """The published figure of an entry, where the data are the same."""
+        return None
+
+    def size(self, column: float) -> int:
+        """Samples of an entry in that column."""
+        return self.n if column < LONG else self.n_long
+
+    def check(self) -> None:
+        """Whether every entry can be sampled, before the first is.
+
+        Raises:
+            FromNoiseError: a sampler lacks something, with the way out.
+        """
+        for cell in self.cells:
+            cell.choice.sampler.check(self.model.denoiser)
+
+    def cost(self, batch_size: int) -> float:
+        """Units of `advance` that a run takes when nothing is on the disk yet."""
+        return sum(self._cost(c, batch_size) for c in self.cells)
+
+    def _cost(self, cell: Cell, batch_size: int) -> float:
+        steps = self.model.steps(cell.choice)
+        return cell.n / batch_size * (cell.choice.sampler.nfe(steps) or 50)
+
+    def run(
+        self, batch_size: int, processes: Processes, advance: Callable[[float], None] = lambda amount: None
+    ) -> Iterator[list[Cell]]:
+        """Measure entry after entry; after each, all entries so far. `advance` is told of the share of `cost` done."""
+        done: list[Cell] = []
+        for cell in self.cells:
+            found = evaluate(
+                self.model,
+                cell.choice,
+                self.reference,
+                self.name,
+                self.extractor,
+                n=cell.n,
+                folder=self.folder,
+                metrics=self.metrics,
+                batch_size=batch_size,
+                processes=processes,
+                quiet=True,
+            )
+            how = found["sampling"]
+            column = cell.column
+            if column is None:
+                column = next((c for c in self.columns if how["nfe"] <= c), math.inf)
+            more = {name: figure["value"] for name, figure in found["figures"].items()}
+            done.append(
+                replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"], more=more)
+            )
+            advance(self._cost(cell, batch_size))
+            yield done
+
+    def figure(self, n: int) -> str:
+        """What an entry of n samples is called."""
+        return f"{self.extractor.title('FD')}-{short(n)}"
+
+    def as_csv(self, cells: Sequence[Cell]) -> str:
+        """One line an entry, with the paper's figure where the data are the same."""
+        out = io.StringIO()
+        names = ("spacing", "row", "column", "steps", "n", "figure", "value", "nfe", "seconds", "paper")
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(names)
+        for c in cells:
+            found = (c.n, self.figure(c.n), c.value, c.nfe, c.seconds, self.paper(c))
+            writer.writerow((c.spacing, c.row, c.column, c.choice.steps, *found))
+        return out.getvalue()
+
+    def as_markdown(self, cells: Sequence[Cell]) -> str:
+        """A table for each spacing; the paper's figure in brackets where the data are the same."""
+        found = {(c.spacing, c.row, c.column): c for c in cells}
+        columns = [c for c in self.columns if any(cell.column in (c, None) for cell in self.cells)]
+        heads = [f"{c}" if self.size(c) == self.n else f"{c} (n = {self.size(c)})" for c in columns]
+        real = f"{self.reference.about['n']:,} reference images of {self.reference.about['data']}"
+        lines = [f"{self.figure(self.n)} against {self.title}; {real}."]
+        for spacing in self.spacings:
+            rows = [r for r in self.rows if any((c.spacing, c.row) == (spacing, r) for c in self.cells)]
+            lines += ["", f"| {spacing} | {' | '.join(heads)} |", "|---|" + "--:|" * len(heads)]
+            for row in rows:
+                entries = [self._entry(found.get((spacing, row, c))) for c in columns]
+                lines.append(f"| {row} | {' | '.join(entries)} |")
+        return "\n".join(lines) + "\n"
+
+    def _entry(self, cell: Cell | None) -> str:
+        if cell is None or cell.value is None:
+            return ""
+        paper = self.paper(cell)
+        other = f" (n = {cell.n})" if cell.n != self.size(cell.column or 0) else ""
+        return f"{cell.value:.2f}{other}" + (f" ({paper:.2f})" if paper else "")

@@ -1,0 +1,182 @@
+"""Figures of what happens inside: matplotlib."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fromnoise import rng
+from fromnoise.data.images import to_uint8
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import diffuse
+from fromnoise.pictures import grid
+from fromnoise.schedules.base import Schedule
+
+
+def forward_process(
+    x0: Tensor,
+    schedule: Schedule,
+    path: Path,
+    times: Sequence[float] = (0, 50, 100, 200, 400, 600, 800, 1000),
+    seed: int = 0,
+) -> None:
+    """x_t = alpha_t x_0 + sigma_t eps of a few images at chosen t: a row an image, a column a time (Sedykh fig 6.1).
+
+    Args:
+        x0: [N, C, H, W] in [-1, 1].
+        schedule: which x_t.
+        path: of the picture, in any format of matplotlib's.
+        times: of the schedule.
+        seed: of eps, the same at every t, so that one sees one image vanish.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    figure = _figure(1.3 * len(times), 1.3 * len(x0) + 0.7)
+    eps = rng.normal(seed, range(len(x0)), 0, tuple(x0.shape[1:]))
+    axes = figure.subplots(len(x0), len(times), squeeze=False)
+    for column, time in enumerate(times):
+        level = schedule.level(time)
+        pictures = to_uint8(diffuse(x0, eps, level))
+        for row, axis in enumerate(axes[:, column]):
+            axis.imshow(grid(pictures[row : row + 1], gap=0), cmap="gray", vmin=0, vmax=255)
+            axis.set_xticks([])
+            axis.set_yticks([])
+        axes[0, column].set_title(f"t = {time:g}\nlog-SNR {level.log_snr:.1f}" if time else "t = 0\nclean", fontsize=9)
+    figure.savefig(path, dpi=110)
+
+
+def bound_terms(report: Mapping[str, Any], path: Path) -> None:
+    """The terms of the bound over t, in bits/dim: every L_t, the decoder L_0 at t = 1, and L_T (Sedykh eq. 2.38-2.41).
+
+    Both axes are logarithmic: most of the bound lies in the few cleanest steps, which is why a learned variance
+    and importance sampling pay.
+
+    Args:
+        report: of `likelihood.summary`.
+        path: of the picture.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    figure = _figure(8, 4)
+    axes = figure.subplots()
+    steps = [max(value, 1e-9) for value in report["steps"]]
+    axes.loglog(
+        report["times"], steps, ".-", markersize=3, linewidth=0.8, label=f"L_t, together {sum(report['steps']):.3f}"
+    )
+    axes.plot([1], [max(report["decoder"], 1e-9)], "s", label=f"L_0, the decoder, {report['decoder']:.3f}")
+    last = max(report["times"], default=1)
+    axes.plot([last], [max(report["prior"], 1e-9)], "^", label=f"L_T, the prior, {report['prior']:.5f}")
+    axes.set_xlabel("t")
+    axes.set_ylabel("bits/dim")
+    error = f" +- {report['standard_error']:.3f}" if report["standard_error"] is not None else ""
+    axes.set_title(f"{report['bits_per_dim']:.3f}{error} bits/dim, {report['n']} images")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> None:
+    """A figure of quality against effort: a panel for each spacing, a curve for each row (Sedykh fig 4.2).
+
+    Args:
+        cells: of an `evaluation.Table`.
+        effort: what the columns count: "steps", or "network calls", which are drawn as they were counted.
+        name: of the figure, e.g. FD-digits-1k.
+        path: of the picture.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    spacings = list(dict.fromkeys(c.spacing for c in cells))
+    rows = list(dict.fromkeys(c.row for c in cells))
+    sizes = sorted({c.n for c in cells}, reverse=True)
+    figure = _figure(4.5 * len(spacings) + (2 if len(rows) > 6 else 0), 3.8)
+    panels = figure.subplots(1, len(spacings), squeeze=False, sharey=True)[0]
+    for axes, spacing in zip(panels, spacings, strict=True):
+        for color, row in enumerate(rows):
+            own = sorted((c for c in cells if (c.spacing, c.row) == (spacing, row)), key=lambda c: c.column)
+            for n in sizes:  # figures of other numbers of samples are not comparable, and not joined
+                points = [c for c in own if c.n == n]
+                style = {"label": row} if n == sizes[0] else {"markerfacecolor": "none"}
+                x = [c.column if effort == "steps" else c.nfe for c in points]
+                mark = "os^Dv"[color // 10]
+                axes.loglog(x, [c.value for c in points], f"{mark}-", color=f"C{color % 10}", markersize=4, **style)
+        axes.set_title(spacing)
+        axes.set_xlabel(effort)
+        axes.grid(alpha=0.3, which="both")
+    panels[0].set_ylabel(name if len(sizes) == 1 else f"{name} (hollow: fewer samples)")
+    handles, labels = panels[0].get_legend_handles_labels()
+    if len(rows) > 6:
+        figure.legend(handles, labels, fontsize=8, loc="outside right center")
+    else:
+        panels[0].legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def accuracy(found: Any, chance: float, path: Path) -> None:
+    """A figure of a noisy classifier's accuracy over t.
+
+    Args:
+        found: of `evaluation.accuracy_over_levels`.
+        chance: of guessing.
+        path: of the picture.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    figure = _figure(6, 3.6)
+    axes = figure.subplots()
+    axes.plot(found.times, found.shares, "o-", markersize=3)
+    axes.axhline(chance, linestyle=":", color="gray", label="chance")
+    axes.set_xlabel("t")
+    axes.set_ylabel("accuracy of argmax p(y | x_t)")
+    axes.set_ylim(0, 1.02)
+    axes.set_title(f"{found.n} images of {found.data}")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def guidance_curves(cells: Sequence[Any], name: str, path: Path) -> None:
+    """A figure of class accuracy, recall and Frechet distance against the scale of guidance, a curve for each kind.
+
+    Args:
+        cells: of an `evaluation.GuidanceTable`.
+        name: of the Frechet distance.
+        path: of the picture.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    figure = _figure(11, 3.4)
+    parts = {"class accuracy": "class accuracy", "recall": "recall (variety)", "FD": name}
+    for axes, (key, label) in zip(figure.subplots(1, len(parts)), parts.items(), strict=True):
+        for row in dict.fromkeys(c.row for c in cells):
+            own = sorted((c for c in cells if c.row == row), key=lambda c: c.column)
+            axes.plot(
+                [c.column for c in own], [c.value if key == "FD" else c.more.get(key) for c in own], "o-", label=row
+            )
+        axes.set_xlabel("scale")
+        axes.set_title(label)
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _figure(width: float, height: float) -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise FromNoiseError('figures need matplotlib: pip install "fromnoise[figures]"') from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def default_times(schedule: Schedule, columns: int = 8) -> list[float]:
+    """Times for `forward_process`, 0 first, at which the noise visibly grows: closer together where it is fast."""
+    last = getattr(schedule, "T", None)
+    if last is None:
+        raise FromNoiseError("this schedule has no steps: give the times")
+    share = torch.linspace(0, 1, columns, dtype=torch.float64) ** 1.3
+    return [float(round(last * s)) for s in share.tolist()]

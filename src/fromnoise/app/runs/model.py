@@ -1,0 +1,139 @@
+"""A trained model, opened and sampled."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fromnoise import samplers, storage
+from fromnoise.app.runs.config import read_config
+from fromnoise.app.runs.plan import SampleOptions, SamplingPlan
+from fromnoise.compose import cascade
+from fromnoise.compose.cascade import Stage
+from fromnoise.data.images import to_uint8
+from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.hardware import Compile, Precision, compile_network
+from fromnoise.progress import say
+from fromnoise.recipes.diffusion import Recipe, SampleConfig
+from fromnoise.weights import native
+
+
+@dataclass(frozen=True)
+class Model:
+    """A denoiser and where it is from.
+
+    Attributes:
+        denoiser: the weights that were asked for.
+        path: of the run, the checkpoint or the saved model.
+        folder: that holds the tensors.
+        config: of the run; None for a model that was saved without one.
+        ema: whether these are the averaged weights.
+        precision: "fp32" or "bf16", in which the network computes.
+        before: the model of a cascade that draws what this one enlarges.
+    """
+
+    denoiser: Denoiser
+    path: Path
+    folder: Path
+    config: Recipe | None
+    ema: bool
+    precision: str
+    before: "Model | None" = None
+
+    @property
+    def sampling(self) -> SampleConfig:
+        """How it is best sampled, as its recipe says; in no more steps than its chain has."""
+        usual = self.config.sample if self.config else SampleConfig(clip=self.denoiser.codec is None)
+        return usual.model_copy(update={"steps": min(usual.steps, self.denoiser.schedule.chain.steps)})
+
+    def choice(self, asked: SampleOptions | None = None) -> SamplingPlan:
+        """How it is sampled: what was asked for, and the rest as its recipe says; the stages before it likewise."""
+        if asked is not None and self.before is None and not (asked.strength is None and asked.truncated is None):
+            raise FromNoiseError("--strength and --truncated are of what a cascade enlarges, and here is none")
+        if asked is not None and self.before is not None and (asked.weaker or asked.classifier):
+            raise FromNoiseError("--weaker and --classifier steer one model, and this is a cascade of several")
+        before = self.before.choice(_inner(asked)) if self.before else None
+        return SamplingPlan.of(self.sampling, asked, before)
+
+    def stages(self, choice: SamplingPlan) -> list[Stage]:
+        """The models of the cascade with their guidance, the smallest first; of a model alone, itself.
+
+        Raises:
+            FromNoiseError: guidance that a model cannot have, a class that it does not know, or stages that do not fit.
+        """
+        before = self.before.stages(choice.before) if self.before and choice.before else []
+        denoiser = choice.steered(self.denoiser)
+        own = Stage(denoiser, choice.sampler, choice.steps, choice.spacing, choice.strength, choice.truncated)
+        choice.cond(denoiser, 1)
+        found = [*before, own]
+        cascade.check(found)
+        return found
+
+    def steps(self, choice: SamplingPlan) -> int:
+        """Of the samplers of all stages, for one batch; chains may have fewer distinct levels than were asked for."""
+        return cascade.steps(self.stages(choice))
+
+    def compile(self, how: Compile) -> None:
+        """Have the networks of all stages compiled where that pays, or where it was asked for."""
+        for denoiser in self.networks():
+            compile_network(denoiser.network, how, inference=True)
+
+    def networks(self) -> list[Denoiser]:
+        """The denoisers of all stages."""
+        return [*(self.before.networks() if self.before else []), self.denoiser]
+
+    def digests(self) -> list[str]:
+        """What the weights of all stages are."""
+        own = storage.digest(self.folder, "ema" if self.ema else "model")
+        return [*(self.before.digests() if self.before else []), own]
+
+
+def _inner(asked: SampleOptions | None) -> SampleOptions | None:
+    """What was asked for, as it concerns the stages before the last: only the last enlarges by that strength."""
+    return replace(asked, strength=None, truncated=None) if asked is not None else None
+
+
+def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> Model:
+    """From a run, one of its checkpoints or a saved model; a damaged checkpoint is a warning.
+
+    Of a cascade's run the last stage, which knows the ones before it.
+
+    Raises:
+        FromNoiseError: there is no model, or none that is whole.
+    """
+    if (path / "config.yaml").exists() and (stages := read_config(path).stages):
+        before: Model | None = None
+        for name in stages:
+            before = replace(open_model(path / name, precision, ema), before=before, path=path)
+        assert before is not None
+        return before
+    run = path.parent.parent if path.parent.name == "checkpoints" else path
+    config = read_config(run) if (run / "config.yaml").exists() or not path.exists() else None
+    folder = native.find(path, lambda text: say(f"fromnoise: warning: {text}"))
+    averaged = ema and (folder / "ema.safetensors").exists()
+    denoiser = native.load(folder, ema, precision)
+    weight = next(denoiser.network.parameters())
+    return Model(denoiser, path, folder, config, averaged, "bf16" if weight.dtype == torch.bfloat16 else "fp32")
+
+
+def draw(
+    model: Model,
+    n: int,
+    choice: SamplingPlan,
+    seed: int,
+    batch_size: int = 64,
+    first: int = 0,
+    callback: Callable[[samplers.Moment], None] | None = None,
+) -> Tensor:
+    """uint8 samples `first` to `first + n - 1` of the seed, [n, C, H, W], on the CPU.
+
+    Raises:
+        FromNoiseError: a choice that the model cannot serve, before any network call; or samples that are not finite.
+    """
+    stages = model.stages(choice)
+    cond = choice.cond(stages[-1].denoiser, n)
+    drawn = cascade.draw(stages, n, seed, cond, batch_size=batch_size, first=first, callback=callback)
+    return to_uint8(drawn.cpu())

@@ -1,0 +1,26 @@
+"""What images these are, wherever they lie; and the order in which they are looked at."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+
+from fromnoise import rng
+from fromnoise.data.images import Images
+
+
+def batches(images: Images, size: int = 250) -> Iterable[tuple[int, Tensor]]:
+    """(number of the first, uint8 pixels) of all images, in one random order: data sets are often sorted by class."""
+    order = rng.permutation(0, 1, len(images)).tolist()
+    for first in range(0, len(order), size):
+        yield first, images.batch(order[first : first + size])[0]
+
+
+def content_hash(images: Images, callback: Callable[[int], None] | None = None) -> str:
+    """SHA-256 of shape and pixels, in the order of `batches`; `callback` is told how many more were read."""
+    digest = hashlib.sha256(repr((len(images), tuple(images.shape))).encode())
+    for _, pixels in batches(images):
+        digest.update(pixels.contiguous().numpy().tobytes())
+        if callback is not None:
+            callback(len(pixels))
+    return digest.hexdigest()

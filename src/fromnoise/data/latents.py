@@ -1,0 +1,80 @@
+"""Latents in place of images: encoded once, kept in a file that is mapped into memory."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fromnoise.data.images import Images, to_unit
+from fromnoise.progress import Bar
+
+Encode = Callable[[Tensor], Tensor]
+
+
+class Latents(Images):
+    """float32 latents [N, c, h, w] of images, and their labels.
+
+    Args:
+        images: what they are of.
+        folder: that `write` made.
+    """
+
+    def __init__(self, images: Images, folder: Path):
+        self.array = np.load(folder / "latents.npy", mmap_mode="r")
+        self.labels = torch.from_numpy(np.load(folder / "labels.npy"))
+        self.name, self.classes, self.notes, self.in_memory = images.name, images.classes, images.notes, True
+        _, c, h, w = self.array.shape
+        self.shape = (c, h, w)
+        self.scale = 1.0
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """float32 [B, c, h, w], times the scale, and labels."""
+        chosen = np.asarray(indices)
+        return self.scale * torch.from_numpy(np.array(self.array[chosen])), self.labels[torch.as_tensor(chosen)]
+
+    def std(self) -> float:
+        """Of all elements, before the scale; float64 sums over parts: the file may be larger than memory."""
+        total = square = count = 0.0
+        for start in range(0, len(self.array), 1024):
+            part = self.array[start : start + 1024].astype(np.float64)
+            total, square, count = total + part.sum(), square + (part**2).sum(), count + part.size
+        return float(np.sqrt(square / count - (total / count) ** 2))
+
+
+def write(
+    images: Images, encode: Encode, folder: Path, shape: tuple[int, ...], mirrored: bool, batch: int = 64
+) -> None:
+    """Encode every image, with a bar, into a folder that is whole or absent.
+
+    Args:
+        images: N of them.
+        encode: images in [-1, 1] -> latents.
+        folder: to write.
+        shape: of a latent.
+        mirrored: whether each image is followed, N places later, by its mirror image, since the latent of that is not
+            the mirror image of the latent.
+        batch: images that are encoded together.
+    """
+    writing = folder.with_name(f".writing-{folder.name}")
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir(parents=True)
+    n = len(images) * (1 + mirrored)
+    array = np.lib.format.open_memmap(writing / "latents.npy", "w+", np.float32, (n, *shape))
+    labels = np.empty(n, np.int64)
+    with Bar(f"encoding {images.name}", n) as bar:
+        for start in range(0, len(images), batch):
+            pixels, own = images.batch(range(start, min(start + batch, len(images))))
+            x = to_unit(pixels)
+            for place, seen in ((start, x), (start + len(images), x.flip(-1)))[: 1 + mirrored]:
+                array[place : place + len(x)] = encode(seen).cpu().numpy()
+                labels[place : place + len(x)] = own
+                bar.advance(len(x))
+    array.flush()
+    np.save(writing / "labels.npy", labels)
+    writing.rename(folder)

@@ -1,0 +1,59 @@
+"""From a configuration to images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fromnoise import data
+from fromnoise.data._fit import to_array, to_size
+from fromnoise.data._reduce import reduced
+from fromnoise.data.config import DataConfig
+from fromnoise.data.folder import load_folder
+from fromnoise.data.images import Images, InMemory
+from fromnoise.errors import FromNoiseError, nearest
+
+Progress = Callable[[str, int], Callable[[], None]]
+
+
+def load(config: DataConfig, progress: Progress | None = None) -> Images:
+    """The images that `config` names: a registered data set, or else a folder.
+
+    Args:
+        config: name, root, size, channels, fit.
+        progress: progress("what", total) returns a function that is called once for every item.
+
+    Raises:
+        FromNoiseError: neither a data set nor a folder, or what the source raises.
+    """
+    if config.name.replace("_", "-") in data.names():
+        return reduced(_fitted(data.get(config.name)().load(config.root, config.split), config), config.reduce)
+    folder = Path(config.name).expanduser()
+    if folder.is_dir():
+        if config.split != "train":
+            raise FromNoiseError(f"{folder} is a folder, which has no test split: name the folder of the test images")
+        return reduced(load_folder(config, progress), config.reduce)
+    if folder.exists():
+        raise FromNoiseError(f"{folder} is a file; --data takes a folder of images or one of {', '.join(data.names())}")
+    hint = nearest(config.name, data.names())
+    raise FromNoiseError(f"--data {config.name}: no such folder, and no such data set{hint}; "
+                         f"choose from {', '.join(data.names())}, or name a folder of images")  # fmt: skip
+
+
+def _fitted(images: InMemory, config: DataConfig) -> InMemory:
+    """A named set at the wanted channels and size."""
+    pixels = images.pixels
+    if config.channels == 3 and pixels.shape[1] == 1:
+        pixels = pixels.expand(-1, 3, -1, -1)
+    elif config.channels == 1 and pixels.shape[1] == 3:
+        weights = torch.tensor([0.299, 0.587, 0.114])  # Rec. 601, as Pillow's own conversion
+        pixels = torch.einsum("nchw,c->nhw", pixels.float(), weights).round().to(torch.uint8)[:, None]
+    if config.hw and tuple(pixels.shape[2:]) != config.hw:
+        out = np.empty((*pixels.shape[:2], *config.hw), np.uint8)
+        for i, image in enumerate(pixels.numpy()):
+            for c, plane in enumerate(image):
+                out[i, c] = to_array(to_size(Image.fromarray(plane), config.hw, config.fit))[0]
+        pixels = torch.from_numpy(out)
+    return InMemory(images.name, pixels.contiguous(), images.labels, images.classes, images.notes)

@@ -1,0 +1,23 @@
+"""The same model with another reverse variance."""
+
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.gaussian import Level
+from fromnoise.guidance.base import Wrapper
+from fromnoise.parameterize import Prediction
+from fromnoise.variance import Variance
+
+
+class WithVariance(Wrapper):
+    """p(x_s | x_t) with the mean of `denoiser` and the variance `variance`: for comparing variances of one checkpoint.
+
+    A learned range stays in the prediction, unused by a fixed variance.
+    """
+
+    def __init__(self, denoiser: Denoiser, variance: Variance):
+        super().__init__(denoiser)
+        self.variance = variance
+
+    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
+        return self.inner(x_t, t, cond)

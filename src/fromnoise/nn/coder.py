@@ -1,0 +1,159 @@
+"""The encoder and the decoder that latent diffusion's autoencoders share.
+
+From residual blocks without a time vector, as Esser et al. 2021 (VQGAN) and Rombach et al. 2022 build them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise.nn.layers import NearestUp, ResidualBlock, SelfAttention, StridedDown, check_size, init_identity
+from fromnoise.nn.norm import GroupNormSiLU
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What an encoder and its decoder have in common.
+
+    Args:
+        in_channels: channels of the image.
+        channels: width of the first level.
+        mult: width of each level in units of `channels`; every further level halves the image.
+        blocks: residual blocks in each level of the encoder (the decoder has one more).
+        groups, eps: group normalisation.
+        mid_attention: self-attention between the two blocks at the lowest resolution.
+    """
+
+    in_channels: int
+    channels: int
+    mult: tuple[int, ...]
+    blocks: int
+    groups: int
+    eps: float
+    mid_attention: bool
+
+    @property
+    def widths(self) -> list[int]:
+        return [self.channels * m for m in self.mult]
+
+    def block(self, c_in: int, c_out: int) -> ResidualBlock:
+        return ResidualBlock(c_in, c_out, None, self.groups, self.eps)
+
+    def middle(self) -> tuple[nn.ModuleList, nn.Module]:
+        """(the two blocks, what stands between them), at the lowest resolution."""
+        c = self.widths[-1]
+        attention = SelfAttention(c, 1, self.groups, self.eps) if self.mid_attention else nn.Identity()
+        return nn.ModuleList([self.block(c, c), self.block(c, c)]), attention
+
+
+class _Level(nn.Module):
+    """The blocks of one resolution, and the step to the next where there is one."""
+
+    def __init__(self, blocks: Sequence[nn.Module], resample: nn.Module | None):
+        super().__init__()
+        self.blocks, self.resample = nn.ModuleList(blocks), resample
+
+    def forward(self, h: Tensor) -> Tensor:
+        for block in self.blocks:
+            h = block(h)
+        return h if self.resample is None else self.resample(h)
+
+
+class Encoder(nn.Module):
+    """[N, in_channels, H, W] -> [N, outputs, H/f, W/f], f = 2^(len(mult) - 1)."""
+
+    def __init__(self, shape: Shape, outputs: int):
+        super().__init__()
+        widths = shape.widths
+        self.stem = nn.Conv2d(shape.in_channels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList()
+        for i, width in enumerate(widths):
+            into = [widths[max(i - 1, 0)]] + [width] * (shape.blocks - 1)
+            resample = StridedDown(width, width) if i + 1 < len(widths) else None
+            self.down.append(_Level([shape.block(c, width) for c in into], resample))
+        self.mid, self.mid_attention = shape.middle()
+        self.norm = GroupNormSiLU(shape.groups, widths[-1], shape.eps)
+        self.out = nn.Conv2d(widths[-1], outputs, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        for level in self.down:
+            h = level(h)
+        h = self.mid[1](self.mid_attention(self.mid[0](h)))
+        return self.out(self.norm(h))
+
+
+class Decoder(nn.Module):
+    """[N, latent, h, w] -> [N, in_channels, f h, f w], f = 2^(len(mult) - 1)."""
+
+    def __init__(self, shape: Shape, latent: int):
+        super().__init__()
+        widths = shape.widths[::-1]
+        self.stem = nn.Conv2d(latent, widths[0], 3, padding=1)
+        self.mid, self.mid_attention = shape.middle()
+        self.up = nn.ModuleList()
+        for i, width in enumerate(widths):
+            into = [widths[max(i - 1, 0)]] + [width] * shape.blocks
+            resample = NearestUp(width, width) if i + 1 < len(widths) else None
+            self.up.append(_Level([shape.block(c, width) for c in into], resample))
+        self.norm = GroupNormSiLU(shape.groups, widths[-1], shape.eps)
+        self.out = nn.Conv2d(widths[-1], shape.in_channels, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.stem(z)
+        h = self.mid[1](self.mid_attention(self.mid[0](h)))
+        for level in self.up:
+            h = level(h)
+        return self.out(self.norm(h))
+
+
+class Autoencoder(nn.Module, ABC):
+    """x -> z -> x: the two networks, each with a 1x1 convolution on the side of the latents.
+
+    Args:
+        shape: of encoder and decoder.
+        latent: channels of the latents.
+        outputs: numbers that the encoder gives for each place of the latents.
+    """
+
+    denoises: ClassVar[bool] = False
+
+    def __init__(self, shape: Shape, latent: int, outputs: int):
+        super().__init__()
+        self.in_channels, self.factor, self.latent_channels = shape.in_channels, 2 ** (len(shape.mult) - 1), latent
+        self.encoder, self.decoder = Encoder(shape, outputs), Decoder(shape, latent)
+        self.quant_conv, self.post_quant_conv = nn.Conv2d(outputs, outputs, 1), nn.Conv2d(latent, latent, 1)
+        init_identity(self)
+
+    def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
+        """Raises FromNoiseError, with a size that fits, where a side is not a multiple of `factor`."""
+        check_size(size, self.factor)
+
+    def latent_shape(self, shape: tuple[int, ...] | torch.Size) -> tuple[int, int, int]:
+        """(latent, H/f, W/f) of images of (C, H, W).
+
+        Raises:
+            FromNoiseError: a side is not a multiple of `factor`.
+        """
+        self.check_size(shape[-2:])
+        return self.latent_channels, shape[-2] // self.factor, shape[-1] // self.factor
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """z = E(x), without a draw: [N, in_channels, H, W] -> [N, latent, H/f, W/f]."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """(reconstructions like x, the penalty on the latents of each example [N]); noise: of `latent_shape`."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """x = D(z): [N, latent, h, w] -> [N, in_channels, f h, f w]; the range is not clipped."""
+        return self.decoder(self.post_quant_conv(z))
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        self.check_size(x.shape[-2:])
+        return self.quant_conv(self.encoder(x))

@@ -1,0 +1,133 @@
+"""The way down and the middle of a U-Net, which a classifier shares."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from torch import Tensor, nn
+
+from fromnoise.nn.conditioning import Conditioned
+from fromnoise.nn.layers import (
+    CenteredDown,
+    NearestUp,
+    ResidualBlock,
+    SelfAttention,
+    StridedDown,
+    StridedDown4,
+    TransposedUp4,
+    double,
+    half,
+)
+
+Resize = Callable[[Tensor], Tensor]
+Resampler = Callable[[int, int], nn.Module]
+Resample = Literal["ddpm", "centered", "residual", "4x4"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What all blocks of a network have in common; the fields are the options of `UNet`, `width` is that of emb."""
+
+    width: int
+    attention: tuple[int, ...]
+    heads: int
+    head_channels: int | None
+    groups: int
+    eps: float
+    dropout: float
+    scale_shift: bool
+    resample: Resample
+
+    def block(self, c_in: int, c_out: int, resize: Resize | None = None) -> ResidualBlock:
+        return ResidualBlock(c_in, c_out, self.width, self.groups, self.eps, self.dropout, self.scale_shift, resize)
+
+    def attention_of(self, c: int) -> SelfAttention:
+        return SelfAttention(c, c // self.head_channels if self.head_channels else self.heads, self.groups, self.eps)
+
+    def attend(self, c: int, factor: int) -> nn.Module:
+        """Self-attention where this down-sampling factor has it."""
+        return self.attention_of(c) if factor in self.attention else nn.Identity()
+
+    def resamplers(self) -> tuple[Resampler, Resampler]:
+        """(down, up)."""
+        every: dict[str, tuple[Resampler, Resampler]] = {
+            "ddpm": (StridedDown, NearestUp),
+            "centered": (CenteredDown, NearestUp),
+            "residual": (lambda a, b: self.block(a, b, half), lambda a, b: self.block(a, b, double)),
+            "4x4": (StridedDown4, TransposedUp4),
+        }
+        return every[self.resample]
+
+    @property
+    def resampling_widens(self) -> bool:
+        """Whether the step between two levels also changes the width."""
+        return self.resample == "4x4"
+
+
+class Level(nn.Module):
+    """The blocks of one resolution, and the step to the next where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks, self.attention = nn.ModuleList(), nn.ModuleList()
+        self.resample: nn.Module | None = None
+
+    def resized(self, h: Tensor, emb: Tensor) -> Tensor:
+        """At the resolution of the next level."""
+        assert self.resample is not None
+        return self.resample(h, emb) if isinstance(self.resample, ResidualBlock) else self.resample(h)
+
+    def units(self) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """(residual block, attention) in order."""
+        return zip(self.blocks, self.attention, strict=True)
+
+
+def levels(modules: nn.ModuleList) -> list[Level]:
+    """The same modules, as what they are."""
+    return cast("list[Level]", list(modules))
+
+
+class UNetEncoder(Conditioned):
+    """A stem, levels of blocks that halve the image, and two blocks in the middle."""
+
+    def _build_down(
+        self, in_channels: int, widths: Sequence[int], blocks: int, parts: Parts, mid_attention: bool
+    ) -> list[int]:
+        """Make the layers; returns the widths of the maps that a way up could be given, in order."""
+        self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1)
+        down, _ = parts.resamplers()
+        self.down = nn.ModuleList()
+        c, joined = widths[0], [widths[0]]
+        for i, width in enumerate(widths):
+            level = Level()
+            for _ in range(blocks):
+                level.blocks.append(parts.block(c, width))
+                level.attention.append(parts.attend(width, 2**i))
+                c = width
+                joined.append(c)
+            if i + 1 < len(widths):
+                after = widths[i + 1] if parts.resampling_widens else c
+                level.resample = down(c, after)
+                c = after
+                joined.append(c)
+            self.down.append(level)
+        self.mid = nn.ModuleList([parts.block(c, c), parts.block(c, c)])
+        self.mid_attention = parts.attention_of(c) if mid_attention else nn.Identity()
+        return joined
+
+    def _walk_down(self, x: Tensor, emb: Tensor, every: bool) -> tuple[Tensor, list[Tensor]]:
+        """(the middle's output, every map on the way, or else the last of every level but the lowest)."""
+        h = self.stem(x)
+        kept = [h] if every else []
+        for level in levels(self.down):
+            for block, attention in level.units():
+                h = attention(block(h, emb))
+                if every:
+                    kept.append(h)
+            if level.resample is not None:
+                if not every:
+                    kept.append(h)
+                h = level.resized(h, emb)
+                if every:
+                    kept.append(h)
+        return self.mid[1](self.mid_attention(self.mid[0](h, emb)), emb), kept

@@ -1,0 +1,220 @@
+"""The blocks that diffusion U-Nets are made of."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.nn.dropout import Dropout
+from fromnoise.nn.norm import GroupNormSiLU
+
+
+def check_size(size: tuple[int, ...] | torch.Size, factor: int) -> None:
+    """Every side must be a multiple of the down-sampling; else one line that names the nearest size that is.
+
+    Raises:
+        FromNoiseError: a side is not.
+    """
+    if any(side % factor or side < factor for side in size):
+        given = "x".join(map(str, size))
+        fits = "x".join(str(max(factor, round(side / factor) * factor)) for side in size)
+        raise FromNoiseError(
+            f"images of {given} do not fit: the network needs sides divisible by {factor}; {fits} fits"
+        )
+
+
+class Sinusoidal(nn.Module):
+    """[sin(t f_i), cos(t f_i)], f_i = 10000^(-i/(half - 1)), i = 0..half - 1: [B] -> [B, width], float32.
+
+    With `endpoint=False` the last frequency is left out: f_i = 10000^(-i/half), the thesis' and the
+    transformer's own choice. DDPM's reference code has the endpoint.
+    """
+
+    bits: Tensor
+
+    def __init__(self, width: int, endpoint: bool = True):
+        super().__init__()
+        half = width // 2
+        steps = max(half - 1, 1) if endpoint else half
+        frequency = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10000) / steps)).float()
+        # Seen as integers, which go where the network goes, but stay exact when its weights become half precision.
+        self.register_buffer("bits", frequency.view(torch.int32), persistent=False)
+        self.odd = width % 2
+
+    def forward(self, time: Tensor) -> Tensor:
+        angle = time.float()[:, None] * self.bits.view(torch.float32)
+        return F.pad(torch.cat([angle.sin(), angle.cos()], 1), (0, self.odd))
+
+
+def init_fan_avg(module: nn.Module) -> None:
+    """DDPM's initialisation: weights uniform with variance 1/fan_avg, biases zero."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def zeroed(module: nn.Conv2d | nn.Linear) -> None:
+    """Set a layer that ends a residual branch to zero, so that a fresh block is the identity."""
+    nn.init.zeros_(module.weight)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def half(x: Tensor) -> Tensor:
+    """The mean of every 2x2 pixels."""
+    return F.avg_pool2d(x, 2)
+
+
+def double(x: Tensor) -> Tensor:
+    """Every pixel twice in both directions."""
+    return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """conv3x3(double(x)), [N, c_in, H, W] -> [N, c_out, 2 H, 2 W], with 2.25 times fewer multiplications.
+
+    Of the nine pixels that the kernel sees only four differ. The same map is therefore a transposed convolution of
+    stride 2 whose 4x4 kernel has sums of the 3x3 one's weights, (w_2, w_1 + w_2, w_0 + w_1, w_0) in each direction,
+    and the doubled image is never written.
+    """
+    if x.shape[0] * x.shape[2] * x.shape[3] < 512:  # too few pixels to pay for the sums
+        return F.conv2d(double(x), weight, bias, padding=1)
+    with torch.autocast(x.device.type, enabled=False):  # the sums have the weights' precision
+        turned = torch.eye(3, dtype=weight.dtype, device=weight.device).flip(0)  # made there: a list would be copied
+        row = F.pad(turned, (0, 0, 0, 1)) + F.pad(turned, (0, 0, 1, 0))
+        flat = weight.permute(2, 3, 1, 0).reshape(9, -1)
+        kernel = (torch.kron(row, row) @ flat).view(4, 4, *weight.shape[1::-1]).permute(2, 3, 0, 1)
+    return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
+
+
+class ResidualBlock(nn.Module):
+    """y = skip(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + W emb)))).
+
+    x: [N, c_in, H, W], emb: [N, width] (already through SiLU), y: [N, c_out, H, W]. The order of the
+    layers is that of DDPM's code, not the one Sedykh 2.2.3 describes.
+
+    Args:
+        width: of emb; None for a block that is told nothing: the term W emb is left out.
+        scale_shift: emb scales and shifts the second norm, (1 + W_1 emb) norm(h) + W_2 emb, in place of the addition
+            (improved DDPM's code; "adaptive group normalisation" of Dhariwal and Nichol 2021).
+        resize: applied to both branches, before the first convolution: `half` or `double` (their "resblock_updown").
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        width: int | None,
+        groups: int,
+        eps: float,
+        dropout: float = 0.0,
+        scale_shift: bool = False,
+        resize: Callable[[Tensor], Tensor] | None = None,
+    ):
+        super().__init__()
+        self.scale_shift, self.resize = scale_shift, resize
+        self.norm1 = GroupNormSiLU(groups, c_in, eps)
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, padding=1)
+        self.time = None if width is None else nn.Linear(width, 2 * c_out if scale_shift else c_out)
+        self.norm2 = GroupNormSiLU(groups, c_out, eps, silu=not scale_shift)
+        self.dropout = Dropout(dropout)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1)
+        self.shortcut = nn.Conv2d(c_in, c_out, 1) if c_in != c_out else nn.Identity()
+
+    def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
+        h = self.norm1(x)
+        if self.resize is double:
+            h, x = doubled_conv(h, self.conv1.weight, self.conv1.bias), double(x)
+        elif self.resize is not None:
+            h, x = self.conv1(self.resize(h)), self.resize(x)
+        else:
+            h = self.conv1(h)
+        told = None if self.time is None else self.time(emb)[:, :, None, None]
+        if told is None:
+            h = self.norm2(h)
+        elif self.scale_shift:
+            scale, shift = told.chunk(2, 1)
+            h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        else:
+            h = self.norm2(h.add_(told))
+        return self.conv2(self.dropout(h)).add_(self.shortcut(x))  # a convolution's backward pass needs no output
+
+
+def attended(qkv: Tensor, heads: int) -> Tensor:
+    """softmax(q k' / sqrt(d)) v in every head: [N, T, 3 C], q before k before v, -> [N, T, C]."""
+    n, tokens, c = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    q, k, v = qkv.view(n, tokens, 3, heads, c // heads).permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, tokens, c)
+
+
+class SelfAttention(nn.Module):
+    """y = x + W_o softmax(q k' / sqrt(d)) v over the pixels: [N, C, H, W] -> the same."""
+
+    def __init__(self, channels: int, heads: int, groups: int, eps: float):
+        super().__init__()
+        if channels % heads:
+            raise ValueError(f"{channels} channels do not divide into {heads} heads")
+        self.heads = heads
+        self.norm = GroupNormSiLU(groups, channels, eps, silu=False)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        tokens = self.norm(x).permute(0, 2, 3, 1).reshape(n, h * w, c)
+        return x + self.out(attended(self.qkv(tokens), self.heads)).view(n, h, w, c).permute(0, 3, 1, 2)
+
+
+class StridedDown(nn.Conv2d):
+    """DDPM's down-sampling: 3x3, stride 2, padded on the right and below only, as TensorFlow does."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        return super().forward(F.pad(x, (0, 1, 0, 1)))
+
+
+class CenteredDown(nn.Conv2d):
+    """improved DDPM's down-sampling: 3x3, stride 2, padded on every side."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 3, stride=2, padding=1)
+
+
+class NearestUp(nn.Conv2d):
+    """DDPM's up-sampling: every pixel twice in both directions, then 3x3."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        return doubled_conv(x, self.weight, self.bias)
+
+
+class StridedDown4(nn.Conv2d):
+    """The thesis' down-sampling: 4x4, stride 2."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 4, stride=2, padding=1)
+
+
+class TransposedUp4(nn.ConvTranspose2d):
+    """The thesis' up-sampling: transposed 4x4, stride 2."""
+
+    def __init__(self, c_in: int, c_out: int):
+        super().__init__(c_in, c_out, 4, stride=2, padding=1)
+
+
+def init_identity(network: nn.Module) -> None:
+    """`init_fan_avg` throughout, and every residual branch ends in zeros: at first each block hands its input on."""
+    network.apply(init_fan_avg)
+    for module in network.modules():
+        if isinstance(module, ResidualBlock):
+            zeroed(module.conv2)
+        elif isinstance(module, SelfAttention):
+            zeroed(module.out)

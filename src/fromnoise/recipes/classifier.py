@@ -1,0 +1,72 @@
+"""The configuration of a classifier of noisy images."""
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from fromnoise.recipes.config import RunConfig, Spec
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from fromnoise.guidance import NoisyClassifier
+
+
+class ClassifierConfig(RunConfig):
+    """A classifier on the levels, images and classes of a model."""
+
+    what: ClassVar[str] = "a classifier of noisy images"
+    holds: ClassVar[str] = "classifier"
+
+    kind: Literal["classifier"] = "classifier"
+    schedule: Spec
+    times: Spec = Field({"name": "stratified"})
+
+    def build(self, shape: tuple[int, int, int], classes: list[str]) -> "NoisyClassifier":
+        """The untrained classifier of images (C, H, W), with weights drawn from `seed`."""
+        import torch
+
+        from fromnoise import nn, schedules
+        from fromnoise.guidance import NoisyClassifier
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = nn.build(self.network, in_channels=shape[0], outputs=len(classes))
+        network.check_size(shape[1:])
+        return NoisyClassifier(network, schedules.build(self.schedule), shape, classes)
+
+
+_SHARED = ("channels", "mult", "blocks", "attention", "heads", "head_channels", "groups", "eps", "dropout", "resample",
+           "scale_shift", "patch")  # fmt: skip
+
+
+def for_model(recipe: Recipe) -> ClassifierConfig:
+    """Half the U-Net of a model, on its levels and data: what `fromnoise train-classifier` trains unless told else.
+
+    AdamW with weight decay 0.05, as Dhariwal and Nichol 2021 train theirs; half as long as the model. A model with
+    another network gets the half U-Net's own defaults, narrow.
+    """
+    own = recipe.network
+    # Two levels fit every side that is even, which whatever is folded or patched has.
+    narrow = {"channels": 32, "groups": 8, "mult": [1, 2], "patch": 2 if (own.get("patch") or 1) > 1 else 1}
+    like = {k: own[k] for k in _SHARED if k in own} if own["name"] == "unet" else narrow
+    t = recipe.train
+    train = TrainConfig(
+        steps=max(1, t.steps // 2) if t.steps else None,
+        minutes=t.minutes / 2 if t.minutes else None,
+        batch_size=t.batch_size,
+        lr=1e-3,
+        weight_decay=0.05,
+        warmup=min(100, (t.steps or 1000) // 10),
+        ema=min(t.ema, 0.999),
+        checkpoint_every=t.checkpoint_every,
+    )
+    return ClassifierConfig(
+        recipe=recipe.recipe,
+        seed=recipe.seed,
+        precision=recipe.precision,
+        network={"name": "half-unet", **like},
+        schedule=recipe.schedule,
+        data=recipe.data,
+        train=train,
+    )

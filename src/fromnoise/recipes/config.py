@@ -1,0 +1,156 @@
+"""What every run's configuration has, and how it is changed by dotted keys."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fromnoise.data.config import DataConfig
+from fromnoise.errors import FromNoiseError, nearest
+from fromnoise.train.config import TrainConfig
+
+Spec = dict[str, Any]
+
+
+class RunConfig(BaseModel):
+    """Everything that decides a run; `config.yaml` in its folder. Subclasses say what is trained.
+
+    Attributes:
+        kind: of what is trained.
+        recipe: the name it started from.
+        expected: the published figure and its source, for `fromnoise list`.
+        reproduced: whether it was, and by what, for `fromnoise list`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    what: ClassVar[str]
+    """In words."""
+    holds: ClassVar[str]
+    """The file of a checkpoint that describes it."""
+
+    kind: str
+    recipe: str
+    expected: str = ""
+    reproduced: str = "not on this hardware"
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    network: Spec
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+
+    @classmethod
+    def checked(cls, values: Any) -> Self:
+        """From plain values (a run's config.yaml).
+
+        Raises:
+            FromNoiseError: in one line: the key, what is wrong, and the nearest key where one is unknown.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                raise cls._unknown_key(key, values) from None
+            said = f"{first['msg'][0].lower()}{first['msg'][1:]}"
+            raise FromNoiseError(f"{key}: {said}, got {first['input']!r}") from None
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Self:
+        """A configuration with dotted keys replaced, e.g. {"train.lr": 1e-3, "network.channels": 64}.
+
+        A limit of steps alone lifts the recipe's limit of minutes, and the other way round.
+
+        Raises:
+            FromNoiseError: an unknown key or a wrong value, in one line with the nearest key.
+        """
+        values = self.model_dump(mode="json")
+        limits = {"train.steps", "train.minutes"}
+        if len(given := limits & changes.keys()) == 1:
+            changes = {(limits - given).pop(): None} | dict(changes)
+        for key, value in changes.items():
+            self._put(values, key, value)
+            stages = values.get("stages", {})
+            if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+                raise FromNoiseError(
+                    f"{key}: the stages of a cascade are set key by key, e.g. stages.NAME.train.lr=1e-3"
+                )
+            for stage in stages.values():
+                _drop(stage, key)  # what is asked for holds in every stage
+        return self.checked(values)
+
+    @classmethod
+    def _put(cls, values: dict[str, Any], key: str, value: Any) -> None:
+        *parents, last = key.split(".")
+        of_stage = len(parents) > 1 and parents[0] == "stages" and parents[1] in values.get("stages", {})
+        is_field = key in _keys(cls.model_json_schema())
+        free = of_stage or is_field or (bool(parents) and parents[-1] in _FREE)
+        place: Any = values
+        for depth, part in enumerate(parents):
+            if isinstance(place, dict) and place.get(part) is None and (is_field or (of_stage and depth > 1)):
+                place[part] = {}  # a section that was left out
+            if not isinstance(place, dict) or part not in place:
+                raise cls._unknown_key(key, values)
+            place = place[part]
+        if not isinstance(place, dict) or (last not in place and not free):
+            raise cls._unknown_key(key, values)
+        if isinstance(value, str) and (
+            isinstance(place.get(last), dict) or (last in _FREE and place.get(last) is None)
+        ):
+            place[last] = {"name": value}  # --set schedule=cosine
+        else:
+            place[last] = value
+
+    @classmethod
+    def _unknown_key(cls, key: str, values: dict[str, Any]) -> FromNoiseError:
+        known = _keys(cls.model_json_schema()) | _dotted(values)
+        hint = nearest(key, known)
+        part = key.split(".")[0]
+        same = sorted(k for k in known if k.startswith(part + ".")) or sorted({k.split(".")[0] for k in known})
+        return FromNoiseError(f"unknown key {key!r}{hint}; there is {', '.join(same)}")
+
+
+_FREE = ("network", "schedule", "objective", "times", "sampler", "augmentation", "discriminator")
+"""Their keys are checked when the thing is built."""
+
+
+def merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A nested dictionary with nested changes; one that names another thing replaces the whole description."""
+    out = dict(values)
+    for key, value in changes.items():
+        old = out.get(key)
+        if isinstance(old, dict) and isinstance(value, Mapping) and "name" not in value:
+            out[key] = merged(old, value)
+        else:
+            out[key] = value
+    return out
+
+
+def _drop(values: dict[str, Any], key: str) -> None:
+    """Remove a dotted key, where it is there."""
+    *parents, last = key.split(".")
+    for part in parents:
+        if not isinstance(values := values.get(part, {}), dict):
+            return
+    values.pop(last, None)
+
+
+def _dotted(values: Mapping[str, Any], before: str = "") -> set[str]:
+    found = set()
+    for key, value in values.items():
+        found |= _dotted(value, f"{before}{key}.") if isinstance(value, dict) else {before + key}
+    return found
+
+
+def _keys(schema: dict[str, Any]) -> set[str]:
+    """The dotted keys of the sections with fixed fields."""
+    found = set()
+    for key, field in schema["properties"].items():
+        options = (*field.get("allOf", ()), *field.get("anyOf", ()))
+        reference = field.get("$ref") or next((f["$ref"] for f in options if "$ref" in f), None)
+        if reference:
+            section = schema["$defs"][reference.rsplit("/", 1)[1]]
+            found |= {f"{key}.{inner}" for inner in section["properties"]}
+        else:
+            found.add(key)
+    return found

@@ -1,0 +1,260 @@
+"""What a schedule is, and the descending chain of levels that every sampler walks."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fromnoise.gaussian import Gaussian, Level, step
+from fromnoise.schedules import spacing as spacings
+
+
+class Schedule(ABC):
+    """t -> (alpha_t, sigma_t), the signal-to-noise ratio falling as t grows, t = 0 the clean data (Weng eq. 12)."""
+
+    @abstractmethod
+    def level(self, t: float | Tensor) -> Level:
+        """The level at time t, fractional or not, scalar or [B].
+
+        Raises:
+            ValueError: t outside the schedule's range.
+        """
+
+    @abstractmethod
+    def at(self, log_snr: float | Tensor) -> Level:
+        """The level with that log(alpha^2 / sigma^2): the inverse of `level`."""
+
+    @abstractmethod
+    def prior(self, t: Level | None = None) -> Gaussian:
+        """p(x_T), scalar mean and log-variance: what sampling starts from; p(x_t) for a chain that starts at t."""
+
+    @abstractmethod
+    def steps(self, n: int, spacing: str = "uniform") -> "Chain":
+        """At most n + 1 descending levels that end clean.
+
+        Raises:
+            FromNoiseError: n below 1 or more than the schedule has, or an unknown spacing.
+        """
+
+    @property
+    @abstractmethod
+    def chain(self) -> "Chain":
+        """The levels that the bound is summed over."""
+
+    @abstractmethod
+    def draw(self, u: Tensor) -> Level:
+        """Training levels from u in [0, 1): [B], every time of the schedule equally likely."""
+
+    @abstractmethod
+    def network_time(self, t: Level) -> Tensor:
+        """What a network is told of the level, float32: [B] or scalar."""
+
+
+def centred(log_var: Tensor) -> Gaussian:
+    """N(0, exp(log_var))."""
+    return Gaussian(torch.zeros_like(log_var), log_var)
+
+
+class Discrete(Schedule):
+    """A chain of T steps, held as T + 1 float64 rows on the CPU (under `torch.device("meta")` too); row 0
+    is clean, so that t means what it does in the papers.
+
+    Subclasses pass alpha_t and sigma_t for t = 1..T. Between two rows the log-SNR is linear in t and the
+    scale alpha^2 + sigma^2 is log-linear; below row 1 the SNR is SNR_1 / t.
+    """
+
+    def __init__(self, alpha: Tensor, sigma: Tensor):
+        clean = torch.tensor([1.0, 0.0], dtype=torch.float64, device="cpu")
+        self.alpha = torch.cat([clean[:1], alpha.double().cpu()])
+        self.sigma = torch.cat([clean[1:], sigma.double().cpu()])
+        self.T = len(self.alpha) - 1
+        snr = self.log_snr
+        if self.T < 1 or not bool((snr[1:] < snr[:-1]).all()):
+            raise ValueError("the signal-to-noise ratio must fall strictly from row to row")
+
+    @cached_property
+    def chain(self) -> "Chain":
+        """Every row, from T down."""
+        return self.steps(self.T)
+
+    @classmethod
+    def betas(cls, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t), abar_t = prod (1 - beta_i), i = 1..t.
+
+        Source: Sedykh eq. 2.9 (whose product starts at 0); Weng eq. 3 and 6; Notes eq. 3, 10 and 19.
+        """
+        log_alpha_bar = torch.cumsum(torch.log1p(-beta.double()), 0)
+        return torch.exp(log_alpha_bar / 2), torch.sqrt(-torch.expm1(log_alpha_bar))
+
+    @cached_property
+    def log_snr(self) -> Tensor:
+        return 2 * (torch.log(self.alpha) - torch.log(self.sigma))
+
+    @cached_property
+    def _log_scale(self) -> Tensor:
+        return torch.log(self.alpha**2 + self.sigma**2)
+
+    def level(self, t: float | Tensor) -> Level:
+        time = torch.as_tensor(t, dtype=torch.float64, device="cpu")
+        if not bool(((time >= 0) & (time <= self.T)).all()):
+            raise ValueError(f"t must lie in [0, {self.T}], got {t}")
+        row = time.floor().long().clamp_max(self.T)
+        alpha, sigma = self.alpha[row], self.sigma[row]
+        fraction = time - row
+        if not bool(fraction.any()):
+            return Level(time, alpha, sigma)
+        after = (row + 1).clamp_max(self.T)
+        inside = self.log_snr[row] + fraction * (self.log_snr[after] - self.log_snr[row])
+        near_clean = self.log_snr[1] - torch.log(time)
+        between = self._from(
+            torch.where(row == 0, near_clean, inside),
+            self._log_scale[row] + fraction * (self._log_scale[after] - self._log_scale[row]),
+        )
+        exact = fraction == 0
+        return Level(time, torch.where(exact, alpha, between[0]), torch.where(exact, sigma, between[1]))
+
+    def at(self, log_snr: float | Tensor) -> Level:
+        """The inverse of `level`.
+
+        Raises:
+            ValueError: a log-SNR below that of t = T, which the chain never reaches.
+        """
+        wanted = torch.as_tensor(log_snr, dtype=torch.float64, device="cpu")
+        lowest = self.log_snr[-1]
+        if not bool((wanted >= lowest - 1e-9 * lowest.abs()).all()):
+            raise ValueError(f"the schedule's log-SNR ends at {lowest.item():.6g}, got {log_snr}")
+        rising = self.log_snr[1:].flip(0)
+        above = torch.searchsorted(rising, wanted.contiguous(), right=True)  # rows with log-SNR <= wanted
+        row = (self.T - above).clamp_max(self.T - 1)  # wanted lies between row and row + 1
+        inside = row + (self.log_snr[row] - wanted) / (self.log_snr[row] - self.log_snr[row + 1])
+        near_clean = torch.exp(self.log_snr[1] - wanted)
+        time = torch.where(wanted == lowest, float(self.T), torch.where(row == 0, near_clean, inside)).clamp(0, self.T)
+        return self.level(torch.where(torch.isinf(wanted), torch.zeros_like(time), time))
+
+    @staticmethod
+    def _from(log_snr: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
+        scale = torch.exp(log_scale / 2)
+        return scale * torch.sigmoid(log_snr).sqrt(), scale * torch.sigmoid(-log_snr).sqrt()
+
+    def prior(self, t: Level | None = None) -> Gaussian:
+        """N(0, I), which x_T is close to if sum beta is large (Sedykh eq. 4.8 and 4.12; Weng eq. 5; Friedman eq. 7)."""
+        return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
+
+    def steps(self, n: int, spacing: str = "uniform") -> "Chain":
+        return self._ladder(n, spacing, whole=True) or self._rows(n, spacing)
+
+    def _ladder(self, n: int, spacing: str, whole: bool) -> "Chain | None":
+        """The chain of a spacing by noise, between rows too; None for a spacing by time."""
+        spacings.check(n, self.T, spacing, whole)
+        if spacing not in spacings.LADDERS:
+            return None
+        high, low = self.log_snr[1].item(), self.log_snr[-1].item()
+        if math.isfinite(low):
+            grid = spacings.LADDERS[spacing](n, high, low)
+        else:  # no signal is left at T: that level, and the ladder from the one below it
+            grid = [low, *spacings.LADDERS[spacing](n - 1, high, self.log_snr[-2].item())]
+        return Chain(self.at(torch.tensor([*grid, torch.inf], dtype=torch.float64, device="cpu")))
+
+    def _rows(self, n: int, spacing: str) -> "Chain":
+        rows = spacings.times(n, self.T, spacing, whole=True)
+        return Chain(self.level(torch.tensor([*reversed(rows), 0], dtype=torch.float64, device="cpu")))
+
+    def draw(self, u: Tensor) -> Level:
+        return self.level(1 + torch.floor(u.double() * self.T).clamp_max(self.T - 1))
+
+    def network_time(self, t: Level) -> Tensor:
+        """(t - 1) 1000 / T: DDPM's t - 1 where T = 1000, improved DDPM's rescaled time elsewhere."""
+        return ((t.time - 1) * (1000 / self.T)).float()
+
+
+class Chain(Sequence[Level]):
+    """Strictly descending levels, clean last: what a sampler walks and what the bound is summed over (Friedman eq. 1).
+
+    A sequence of scalar levels, the noisiest first; `levels` is the same as one batch.
+
+    Args:
+        levels: [n + 1].
+        clean: whether the last must be sigma = 0; only a chain that was cut by `until` ends before.
+
+    Raises:
+        ValueError: they do not descend strictly, or do not end clean.
+    """
+
+    def __init__(self, levels: Level, clean: bool = True):
+        if not bool((levels.log_snr[1:] > levels.log_snr[:-1]).all()) or (clean and not levels[-1].is_clean):
+            raise ValueError("a chain descends strictly and ends clean")
+        self.levels = levels
+
+    def __len__(self) -> int:
+        return len(self.levels.time)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, int) and not -len(self) <= index < len(self):
+            raise IndexError(index)  # which is how iteration learns of the end
+        return self.levels[index]
+
+    @property
+    def steps(self) -> int:
+        """One less than the number of levels."""
+        return len(self) - 1
+
+    def pairs(self) -> Iterator[tuple[Level, Level]]:
+        """(t, s) for every step, the noisiest first."""
+        return pairwise(self)
+
+    def until(self, t: Level) -> "Chain":
+        """The levels above t, and t: what is walked to stop there.
+
+        Raises:
+            ValueError: the chain starts below t.
+        """
+        n = int((self.levels.log_snr < t.log_snr).sum())
+        if n == 0:
+            raise ValueError("the chain starts below that level")
+        above = self.levels[:n]
+        joined = (
+            torch.cat([a, b[None]]) for a, b in ((above.time, t.time), (above.alpha, t.alpha), (above.sigma, t.sigma))
+        )
+        return Chain(Level(*joined), clean=t.is_clean)
+
+    def below(self, t: Level) -> Level:
+        """The next cleaner level of the chain for each t.
+
+        Raises:
+            ValueError: t is not a level of the chain, or is its clean end.
+        """
+        return self._neighbour(t, 1)
+
+    def above(self, t: Level) -> Level:
+        """The next noisier level of the chain for each t.
+
+        Raises:
+            ValueError: t is not a level of the chain, or is its noisiest.
+        """
+        return self._neighbour(t, -1)
+
+    def _neighbour(self, t: Level, offset: int) -> Level:
+        falling = self.levels.time
+        index = torch.searchsorted(-falling, -t.time.contiguous()).clamp_max(self.steps)
+        if not bool((falling[index] == t.time).all()):
+            raise ValueError("not a level of this chain")
+        index = index + offset
+        if not bool(((index >= 0) & (index < len(self))).all()):
+            raise ValueError("the chain ends here")
+        return self.levels[index]
+
+    @cached_property
+    def first_log_var(self) -> Tensor:
+        """log beta-tilde of the chain's second step, which stands in for log beta-tilde_1 = -inf: a float64 scalar.
+
+        The reference code's rule, for fixed small, fixed large and learned variances alike (Sedykh eq. 4.1). A chain
+        of one step has no second, and uses its beta.
+        """
+        if self.steps == 1:
+            return torch.log(step(self[0], self[1]).b)
+        return torch.log(step(self[-3], self[-2]).variance)

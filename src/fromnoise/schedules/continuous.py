@@ -1,0 +1,56 @@
+"""Schedules with a formula for every time, not for whole rows only."""
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from fromnoise.gaussian import Level
+from fromnoise.schedules import spacing as spacings
+from fromnoise.schedules.base import Chain, Discrete
+
+
+class Continuous(Discrete):
+    """A path (alpha, sigma)(t) for t in [first, T]; its rows t = 1..T are the chain that the bound is summed over.
+
+    T only says how finely that chain cuts the path: samplers may take any number of steps, between rows too.
+    Below `first` the SNR is that of `first` times first / t, so that t = 0 is clean.
+
+    Args:
+        T: rows, at least 1.
+    """
+
+    first = 1.0
+
+    def __init__(self, T: int):
+        if T < 1:
+            raise ValueError(f"T must be at least 1, got {T}")
+        super().__init__(*self.path(torch.arange(1, T + 1, dtype=torch.float64, device="cpu"), T))
+
+    @abstractmethod
+    def path(self, time: Tensor, T: int) -> tuple[Tensor, Tensor]:
+        """alpha and sigma at times in [first, T], float64."""
+
+    @abstractmethod
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The time in [first, T] that has this log-SNR."""
+
+    def level(self, t: float | Tensor) -> Level:
+        near = super().level(t)
+        alpha, sigma = self.path(near.time.clamp_min(self.first), self.T)
+        exact = (near.time >= self.first) & (near.time > 0)
+        return Level(near.time, torch.where(exact, alpha, near.alpha), torch.where(exact, sigma, near.sigma))
+
+    def at(self, log_snr: float | Tensor) -> Level:
+        near = super().at(log_snr)
+        wanted = torch.as_tensor(log_snr, dtype=torch.float64, device="cpu")
+        inside = (wanted <= self.log_snr[1]) if self.first else torch.isfinite(wanted)
+        time = self.time(torch.where(inside, wanted, self.log_snr[1])).clamp(self.first, self.T)
+        return self.level(torch.where(inside, time, near.time))
+
+    def steps(self, n: int, spacing: str = "uniform") -> Chain:
+        return self._ladder(n, spacing, whole=False) or self._rows(n, spacing)
+
+    def _rows(self, n: int, spacing: str) -> Chain:
+        times = spacings.times(n, self.T, spacing, whole=False)
+        return Chain(self.level(torch.tensor([*reversed(times), 0], dtype=torch.float64, device="cpu")))
