@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 import fromnoise as fn
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.denoise import Denoiser
-from fromnoise.hardware import Hardware, translate
+from fromnoise.hardware import Hardware, compile_network
 from fromnoise.train import Diffusion, Labels, Trainer
 from gpu_stages.context import Context
 
@@ -92,7 +92,7 @@ def compile(context: Context, network: torch.nn.Module, inference: bool) -> None
     if context.tiny:
         network.compile(dynamic=False, backend="eager")
     else:
-        translate(network, "on", inference=inference)
+        compile_network(network, "on", inference=inference)
 
 
 def uncompiled(network: torch.nn.Module) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import fromnoise as fn
-from fromnoise.data._images import InMemory
+from fromnoise.data.images import InMemory
 from fromnoise.errors import FromNoiseError
 from gpu_stages.context import Context
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import fromnoise as fn
-from fromnoise.data._images import to_uint8
+from fromnoise.data.images import to_uint8
 from fromnoise.errors import FromNoiseError
 from fromnoise.metrics.frechet import distance
 from fromnoise.pictures import columns, grid

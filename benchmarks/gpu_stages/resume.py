@@ -60,9 +60,8 @@ def _part(folder: Path, tiny: bool, exact: bool, steps: int, kill: int, every: i
     images = ours.random_images(denoiser, 256, latents=False)
     hardware = formats.hardware(formats.usual(context))
     with ours.trainer(config, denoiser, images, hardware, folder, steps=steps, checkpoint_every=every) as trained:
-        trained.watcher.step = partial(_kill, kill)
         trained.resume()
-        trained.run()
+        ours.run(trained, partial(_kill, kill))
         torch.save(torch.cat([v.flatten().cpu() for v in trained.ema.state().values()]), folder / "weights.pt")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 import fromnoise as fn
-from fromnoise.samplers._base import walk
+from fromnoise.samplers.base import walk
 from gpu_stages import formats, ours
 from gpu_stages.context import Context
 
@@ -79,7 +79,7 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
 
 def _noise(context: Context) -> None:
     """The same bits there as here, in any batch, and whichever device draws them."""
-    draw, shape = fn.noise.normal, (3, 32, 32)
+    draw, shape = fn.rng.normal, (3, 32, 32)
     seed = int(torch.randint(2**31, ()))
     wanted = draw(seed, range(8), 5, shape)
     there = formats.hardware("fp32").put(wanted)
@@ -104,7 +104,7 @@ class _Problem:
         calls = iter(range(2**31))
 
         def noise():
-            drawn = fn.noise.normal(1, range(len(self.start)), next(calls), (2,), dtype=torch.float64)
+            drawn = fn.rng.normal(1, range(len(self.start)), next(calls), (2,), dtype=torch.float64)
             return drawn.to(device)
 
         with torch.no_grad():
