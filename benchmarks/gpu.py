@@ -21,7 +21,7 @@ from gpu_stages.runner import Options, run_all, run_here  # noqa: E402
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, default=8, help="for all stages together")
+    parser.add_argument("--minutes", type=float, help="for all stages together: 8, or what it takes in miniature")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where everything is written")
     parser.add_argument("--only", nargs="+", choices=[s.name for s in STAGES], metavar="STAGE",
                         help="one or more of " + ", ".join(s.name for s in STAGES))  # fmt: skip
@@ -32,8 +32,9 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.child:
         return run_here(asked.child)
+    minutes = asked.minutes or (60 if asked.tiny else 8)
     stages = [s for s in STAGES if not asked.only or s.name in asked.only]
-    options = Options(asked.out.resolve(), asked.minutes, asked.tiny, asked.data_root.resolve())
+    options = Options(asked.out.resolve(), minutes, asked.tiny, asked.data_root.resolve())
     return run_all(stages, options, os.environ)
 
 

@@ -100,7 +100,7 @@ class _Problem:
     start: torch.Tensor
 
     def walked(self, sampler, device) -> torch.Tensor:
-        chain = self.denoiser.schedule.steps(12, sampler.usual_spacing)
+        chain = self.denoiser.schedule.steps(12, sampler.default_spacing)
         calls = iter(range(2**31))
 
         def noise():
