@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= runs/digits
 MINUTES ?=
+ARGS ?=
 
 .DEFAULT_GOAL := digits
-.PHONY: digits test test-all mutants atlas notebooks check format bench clean
+.PHONY: digits test test-all mutants atlas notebooks check format bench gpu clean
 
 digits: .venv/ready
 	$(BIN)/fromnoise train digits --out $(RUN) --resume $(if $(MINUTES),--minutes $(MINUTES))
@@ -39,6 +40,9 @@ format: .venv/ready-dev
 
 bench: .venv/ready-bench
 	$(BIN)/python benchmarks/speed.py
+
+gpu: .venv/ready-dev
+	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

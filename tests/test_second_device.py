@@ -1,6 +1,7 @@
 """Everything on a device of its own, as on a GPU: nothing is left behind on the CPU, and hardly a number is read.
 
-The device is pretended (`pretended_gpu`), so that these tests run anywhere; a real one has kernels of its own.
+The device is pretended (`pretended_gpu`), so that these tests run anywhere. Where there is a real GPU, whose kernels are
+its own, what is computed there is compared with the CPU too; what is read is counted on the pretended one alone.
 """
 
 from functools import partial
@@ -44,13 +45,43 @@ def model(device, kind="v", schedule="cosine", variance="fixed_small", **options
     return denoiser.eval()
 
 
-def both(compute, atol=2e-4):
-    """compute(device) there and here agree, within what two kernels of one layer differ by; what was read there."""
-    with pretended_gpu() as traffic:
-        there, reads = compute(GPU), list(traffic.reads)
-        assert there.device == GPU
+class Pretended:
+    """The device that any machine has."""
+
+    def __call__(self, compute, atol=2e-4, reads=None):
+        """compute(device) there and here agree, within what two kernels of one layer differ by; reads: what was read."""
+        with pretended_gpu() as traffic:
+            there, found = compute(GPU), list(traffic.reads)
+            assert there.device == GPU
+            torch.testing.assert_close(there.cpu(), compute(CPU), rtol=2e-3, atol=atol)
+        assert reads is None or found == reads
+
+
+class Real:
+    """A GPU, with float32 as exact as the CPU's."""
+
+    device = torch.device("cuda", 0)
+
+    def __call__(self, compute, atol=2e-4, reads=None):
+        places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+        before = [place.fp32_precision for place in places]
+        for place in places:
+            place.fp32_precision = "ieee"
+        try:
+            there = compute(self.device)
+        finally:
+            for place, was in zip(places, before, strict=True):
+                place.fp32_precision = was
+        assert there.device == self.device
         torch.testing.assert_close(there.cpu(), compute(CPU), rtol=2e-3, atol=atol)
-    return reads
+
+
+@pytest.fixture(
+    params=[Pretended, *([Real] if torch.cuda.is_available() else [])], ids=lambda kind: kind.__name__.lower()
+)
+def both(request):
+    """both(compute): there and here the same, on every second device that this machine has."""
+    return request.param()
 
 
 def test_the_pretended_device_is_as_strict_as_a_real_one():
@@ -81,12 +112,11 @@ def test_the_pretended_device_is_as_strict_as_a_real_one():
 
 
 @pytest.mark.parametrize("name", fn.samplers.names())
-def test_samplers(name):
+def test_samplers(name, both):
     """One read a batch, whether all was finite; a solver with steps of its own choosing reads to choose them."""
     sampler = fn.samplers.build({"name": name, **({"rtol": 1e-2, "atol": 1e-2} if name == "ode" else {})})
-    reads = both(lambda device: fn.sample(model(device), 3, sampler, steps=5, cond=LABELS))
-    if sampler.nfe(5) is not None:
-        assert reads == ["_local_scalar_dense"]
+    reads = None if sampler.nfe(5) is None else ["_local_scalar_dense"]
+    both(lambda device: fn.sample(model(device), 3, sampler, steps=5, cond=LABELS), reads=reads)
 
 
 @pytest.mark.parametrize("name", ["ddim", "unipc", "dpm-solver"])
@@ -101,17 +131,17 @@ def test_a_sampling_step_uploads_its_time_alone(name):
 
 @pytest.mark.parametrize("kind", fn.parameterizations.names())
 @pytest.mark.parametrize("variance", fn.variances.names())
-def test_what_the_output_means(kind, variance):
+def test_what_the_output_means(kind, variance, both):
     both(lambda device: fn.sample(model(device, kind, "linear", variance), 3, "ancestral", steps=3))
 
 
 @pytest.mark.parametrize("name", sorted(set(fn.schedules.names()) - {"chain"}))  # which has no levels of its own
-def test_schedules(name):
+def test_schedules(name, both):
     both(lambda device: fn.sample(model(device, "v", name), 3, "ancestral", steps=3))
 
 
 @pytest.mark.parametrize("name", fn.objectives.names())
-def test_objectives(name):
+def test_objectives(name, both):
     """The loss and its gradient, without one read."""
     objective = fn.objectives.build(name)
     draws = (objective.draws,) if objective.draws > 1 else ()
@@ -123,8 +153,7 @@ def test_objectives(name):
         objective(denoiser, x0.to(device), t, eps.to(device))["loss"].mean().backward()
         return torch.cat([p.grad.flatten() for p in denoiser.network.parameters() if p.grad is not None])
 
-    reads = both(slope)
-    assert reads == [] or name == "two-draw"  # which chooses the examples whose step is not the last
+    both(slope, reads=None if name == "two-draw" else [])  # which chooses the examples whose step is not the last
 
 
 GUIDED = {
@@ -136,7 +165,7 @@ GUIDED = {
 
 
 @pytest.mark.parametrize("name", [*GUIDED, "auto", "classifier"])
-def test_guidance(name):
+def test_guidance(name, both):
     def drawn(device):
         options = dict(GUIDED.get(name, {}))
         if name == "auto":
@@ -147,11 +176,10 @@ def test_guidance(name):
             options = {"classifier": classifier.eval(), "classifier_scale": 2.0}
         return fn.sample(fn.guidance.steer(model(device), **options), 3, "ddim", steps=4, cond=LABELS)
 
-    reads = both(drawn)
-    assert reads == ["_local_scalar_dense"]
+    both(drawn, reads=["_local_scalar_dense"])
 
 
-def test_likelihoods():
+def test_likelihoods(both):
     def bound(device):
         return fn.likelihood.vlb(model(device, "eps", fn.schedules.Linear(T=4)), X0).total.to(device)
 
@@ -163,7 +191,7 @@ def test_likelihoods():
     both(flow)
 
 
-def test_editing():
+def test_editing(both):
     def there_and_back(device):
         denoiser = model(device, "v")
         return editing.decode(denoiser, editing.encode(denoiser, X0, rtol=1e-2, atol=1e-2), rtol=1e-2, atol=1e-2)
@@ -180,7 +208,7 @@ def test_editing():
     )
 
 
-def test_latents():
+def test_latents(both):
     def drawn(device):
         codec = Autoencoded(
             filled(fn.nn.build({"name": "kl-autoencoder", **SMALL, "latent": 1})).to(device).eval(), 0.5
@@ -202,7 +230,7 @@ def enlarging(device, augmentation):
 
 
 @pytest.mark.parametrize("augmentation", fn.augmentations.names())
-def test_cascades(augmentation):
+def test_cascades(augmentation, both):
     def drawn(device):
         network = filled(fn.nn.UNet(**SMALL, attention=())).to(device)
         base = fn.Denoiser(network, "cosine", "v", shape=(1, 4, 4)).eval()
@@ -245,7 +273,7 @@ TASKS |= {"muon": diffusion, "classifier": classifying}
 
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")  # here the device of that name has numbers
 @pytest.mark.parametrize("name", TASKS)
-def test_training_saving_and_going_on(name, tmp_path):
+def test_training_saving_and_going_on(name, tmp_path, both):
     def trained(device):
         for steps in (2, 4):
             torch.manual_seed(0)
@@ -279,7 +307,7 @@ def test_a_training_step_reads_two_numbers_and_uploads_its_examples(tmp_path):
         assert uploads == [(4, 1, 8, 8)] * 2 + [(4,)] * 7  # images, noise; labels, times, coefficients
 
 
-def test_an_oracle_computes_on_the_cpu_and_answers_where_it_was_asked():
+def test_an_oracle_computes_on_the_cpu_and_answers_where_it_was_asked(both):
     denoiser = plane_mixture().denoiser(fn.schedules.Linear())
     x = torch.randn(3, 2, dtype=torch.float64)
     both(lambda device: denoiser(x.to(device), denoiser.schedule.level(300)).x0)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.nn.dropout import Dropout
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.nn.spatial import CONV, CONV_TRANSPOSE, CONVOLVED, CONVOLVED_TRANSPOSED, averaged, repeated

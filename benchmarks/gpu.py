@@ -1,0 +1,42 @@
+"""Everything about a GPU in eight minutes: `python benchmarks/gpu.py [--minutes 8] [--out DIR] [--only STAGE ...]`.
+
+What the card can do, whether ours is right on it, how fast it trains and samples beside diffusers, where the time goes,
+and what a minute of training gives. Stages run in order of worth, each in a process of its own with a time limit of its
+own; what it has found is in DIR at once, so that one that fails or hangs costs only itself. At the end DIR has a table,
+gpu.md, and a plot, gpu.png. Nothing needs installing but what fromnoise itself imports; what else is missing
+(diffusers, matplotlib, data) leaves out its row and says so. `--tiny` runs every stage on the CPU, in miniature.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "src")]
+
+from gpu_stages import STAGES  # noqa: E402 (the paths come first)
+from gpu_stages.runner import Options, run_all, run_here  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, help="for all stages together: 8, or what it takes in miniature")
+    parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where everything is written")
+    parser.add_argument("--only", nargs="+", choices=[s.name for s in STAGES], metavar="STAGE",
+                        help="one or more of " + ", ".join(s.name for s in STAGES))  # fmt: skip
+    parser.add_argument("--tiny", action="store_true", help="in miniature on the CPU, to see that it works")
+    parser.add_argument("--data-root", type=Path, default=HERE.parent.parent / "shared" / "data",
+                        help="where MNIST or CIFAR-10 lie; without them other images are taken")  # fmt: skip
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        return run_here(asked.child)
+    minutes = asked.minutes or (60 if asked.tiny else 8)
+    stages = [s for s in STAGES if not asked.only or s.name in asked.only]
+    options = Options(asked.out.resolve(), minutes, asked.tiny, asked.data_root.resolve())
+    return run_all(stages, options, os.environ)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

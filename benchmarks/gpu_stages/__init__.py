@@ -1,0 +1,14 @@
+"""The stages of `benchmarks/gpu.py`, one file each; nothing here imports torch, so that the parent starts at once."""
+
+from gpu_stages.runner import Stage
+
+STAGES = (
+    Stage("ceilings", 20),
+    Stage("right", 60, beside="gpu_stages.warm"),
+    Stage("resume", 30, beside="gpu_stages.warm"),
+    Stage("training", 150),
+    Stage("sampling", 90),
+    Stage("profile", 30),
+    Stage("quality", 150),
+)
+"""In order of worth. The numbers are shares of the time: what one leaves over goes to those after it."""
