@@ -63,7 +63,7 @@ def training(name, clocks):
         clocks.around(torch.nn.utils, "get_total_norm", "norm of the gradient")
         clocks.around(torch.nn.utils, "clip_grads_with_norm_", "clipping")
         clocks.around(images, "batch", "images")
-        trainer.watcher.step = clocks.lap
+        trainer.callbacks = [clocks.lap]
         trainer.run()
     return clocks.laps[WARM:]
 

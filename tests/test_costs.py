@@ -164,15 +164,15 @@ class Toy:
             self.seen.append((costs.ops, costs.waits))
             costs.ops, costs.waits = Counter(), 0
 
-        self.trainer.watcher.step = each
+        self.trainer.callbacks = [each]
         with costs:
             self.trainer.run()
         return self.seen
 
 
-def test_a_training_step_waits_for_the_device_twice(tmp_path):
-    """For its loss and the norm of its gradient, one after the other when all is done; the rest never asks."""
-    assert [waits for _, waits in Toy(tmp_path).run()] == [2] * 6
+def test_a_training_step_asks_for_no_number_but_those_of_its_log(tmp_path):
+    """Which it reads together, as a list: `test_second_device` counts that one."""
+    assert [waits for _, waits in Toy(tmp_path).run()] == [0] * 6
 
 
 def test_outside_the_network_a_training_step_is_a_few_operations_on_all_weights_together(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from fromnoise.hardware import Hardware, choose
+from fromnoise.hardware import Hardware, choose, tune
 from gpu_stages.context import Context
 
 
@@ -19,7 +19,7 @@ def loose(context: Context) -> str:
 def float32(numbers: str) -> Iterator[None]:
     """Products of float32 exact ("fp32") or in tf32; as it was afterwards.
 
-    By the settings that `hardware.choose` uses: PyTorch refuses a mixture of these and its older ones.
+    By the settings that `hardware.tune` uses: PyTorch refuses a mixture of these and its older ones.
     """
     places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
     before = [place.fp32_precision for place in places]
@@ -34,6 +34,7 @@ def float32(numbers: str) -> Iterator[None]:
 
 def hardware(numbers: str) -> Hardware:
     """Ours, computing in fp32, tf32 or bf16; sets what float32 means for the whole process."""
+    tune("fp32" if numbers == "fp32" else "auto")
     if numbers == "tf32":  # what "auto" lets float32 be, without going on to bf16
         return replace(choose("auto"), dtype=torch.float32)
     return choose(numbers)

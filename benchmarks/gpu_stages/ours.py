@@ -11,7 +11,7 @@ import fromnoise as fn
 from fromnoise.data.images import InMemory
 from fromnoise.denoise import Denoiser
 from fromnoise.hardware import Hardware, compile_network
-from fromnoise.train import Diffusion, Labels, Trainer
+from fromnoise.train import Conditioning, Diffusion, Trainer
 from gpu_stages.context import Context
 
 NEVER = 10**9
@@ -70,8 +70,8 @@ def trainer(config, denoiser: Denoiser, images: InMemory, hardware: Hardware, fo
     """The step of `fromnoise train`; runs until it is told to stop, and saves nothing unless `changes` say so."""
     train = {"steps": NEVER, "minutes": None, "checkpoint_every": NEVER, "sample_every": 0} | changes
     train = config.train.model_copy(update=train)
-    labels = Labels(denoiser, images, train.label_dropout, config.seed)
-    task = Diffusion(denoiser, fn.objectives.build(config.objective), labels, config.seed, fn.times.build(config.times))
+    given = Conditioning(denoiser, images, train.label_dropout, config.seed)
+    task = Diffusion(denoiser, fn.objectives.build(config.objective), given, config.seed, fn.times.build(config.times))
     with tempfile.TemporaryDirectory() as temporary:
         yield Trainer(task, images, train, config.seed, folder or Path(temporary), hardware)
 
@@ -82,7 +82,7 @@ class Enough(Exception):
 
 def run(trained: Trainer, each: Callable[[dict], None]) -> None:
     """The trainer's own loop; `each` is told of every step, and ends it by raising Enough."""
-    trained.watcher.step = each
+    trained.callbacks = [each]
     with suppress(Enough):
         trained.run()
 

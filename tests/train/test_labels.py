@@ -48,7 +48,7 @@ def test_an_image_without_a_class_has_the_null_label_or_is_refused():
         2,
         1,
     ]
-    with pytest.raises(fn.FromNoiseError, match="an image has no class"):
+    with pytest.raises(fn.FromNoiseError, match="an example has no class"):
         Conditioning(denoiser(null_label=False), images, 0.0, 0).of({"label": given}, range(2), 1)
 
 

@@ -41,8 +41,8 @@ def test_the_classifier_learns_the_exact_probabilities():
     x0 = x0.float().view(-1, 1, 1, 1)
     for step in range(1, 301):
         rows = torch.arange(step * 512, (step + 1) * 512) % n
-        drawn = task.draw(x0[rows], label[rows], range(512), step, 512)
-        loss = task.losses(x0[rows], drawn, CPU).mean()
+        drawn = task.draw((1, 1, 1), {"label": label[rows]}, range(512), step, 512)
+        loss = task.losses(x0[rows], drawn)["loss"].mean()
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -103,7 +103,9 @@ def test_accumulating_changes_nothing(name, tmp_path):
     for parts in (1, 2):
         task = TASKS[name]()
         config = TrainConfig(steps=2, batch_size=4, lr=1e-3, accumulate=parts, checkpoint_every=10)
-        Trainer(task, data(), config, seed=3, folder=tmp_path / str(parts), hardware=CPU).run()
+        # Plain descent: Adam would blow up the rounding of gradients that are zero, such as those of attention's key bias.
+        plain = torch.optim.SGD(task.weights().values(), 0.1)
+        Trainer(task, data(), config, seed=3, folder=tmp_path / str(parts), hardware=CPU, own_optimizer=plain).run()
         found.append(task.tensors()["model"])
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key], value, rtol=1e-3, atol=2e-5, msg=key)

@@ -349,7 +349,7 @@ def test_a_kill_at_any_write_leaves_a_whole_checkpoint(tmp_path, monkeypatch, ca
     owner = {"fsync": os, "mkdir": Path, "rename": Path}[call]
     real = getattr(owner, call)
     trainer(tmp_path / "start", steps=3).run()
-    for nth in range(1, 12):
+    for nth in range(1, 16):
         folder = tmp_path / f"{call}-{nth}"
         shutil.copytree(tmp_path / "start", folder)
         again = trainer(folder, steps=6)
@@ -440,8 +440,8 @@ def test_a_saved_denoiser_is_the_same_one(tmp_path):
         fn.load(tmp_path / "model")
     with pytest.raises(fn.FromNoiseError, match="no such run"):
         fn.load(tmp_path / "nothing")
-    with pytest.raises(fn.FromNoiseError, match="not registered"):
-        fn.save(fn.Denoiser(torch.nn.Identity(), schedule), tmp_path / "x")
+    with pytest.raises(fn.FromNoiseError, match="what can be saved is a Denoiser"):
+        fn.save(torch.nn.Identity(), tmp_path / "x")
 
 
 def test_bf16_follows_fp32_and_keeps_its_weights_in_float32(tmp_path):
