@@ -209,7 +209,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("compose/autoencoded.py", "return self.scale * self.network.encode", "return self.network.encode"),
     ("compose/autoencoded.py", "torch.minimum(weight, (n - place)", "torch.minimum(weight, place"),
     ("compose/autoencoded.py", "side - tile, tile - overlap), side - tile]", "side, tile)]"),
-    ("train/classify.py", "x_t = diffuse(x0, drawn", "x_t = diffuse(0 * x0, drawn"),
+    ("train/classify.py", "diffuse(x0, drawn", "diffuse(0 * x0, drawn"),
     ("train/autoencode.py", 'terms["fool"] = -_each', 'terms["fool"] = _each'),
     ("train/autoencode.py", "_each(F.relu(1 - real)) + _each(F.relu(1 + fake))", "_each(F.relu(1 + real)) + _each(F.relu(1 - fake))"),
     ("train/autoencode.py", "if step > self.after", "if step >= self.after"),

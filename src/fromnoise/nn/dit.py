@@ -14,14 +14,14 @@ from fromnoise.registry import register
 _SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}  # depth, width, heads
 
 
-def positions(rows: int, cols: int, width: int) -> Tensor:
+def positions(rows: int, cols: int, width: int, device: torch.device | str = "cpu") -> Tensor:
     """[sin(x f), cos(x f), sin(y f), cos(y f)], f_i = 10000^(-4i/width), i = 0..width/4 - 1: [rows * cols, width].
 
-    x is a patch's column and y its row, rows one after the other; float64, on the CPU.
+    x is a patch's column and y its row, rows one after the other; float64.
     """
     quarter = width // 4
-    place = torch.arange(max(rows, cols), dtype=torch.float64, device="cpu")
-    frequency = 10000 ** (-torch.arange(quarter, dtype=torch.float64, device="cpu") / quarter)
+    place = torch.arange(max(rows, cols), dtype=torch.float64, device=device)
+    frequency = 10000 ** (-torch.arange(quarter, dtype=torch.float64, device=device) / quarter)
     angle = place[:, None] * frequency
     along = torch.cat([angle.sin(), angle.cos()], 1)
     x, y = along[None, :cols].expand(rows, -1, -1), along[:rows, None].expand(-1, cols, -1)
@@ -132,8 +132,10 @@ class DiT(Conditioned):
         n, rows, cols = len(x), x.shape[2] // self.patch, x.shape[3] // self.patch
         emb = self.embedding(time, label, self.stem.weight.dtype)
         h = self.stem(x).flatten(2).mT
-        # in the weights' type: under autocast the sum of the blocks stays float32
-        h = h + positions(rows, cols, h.shape[2]).to(self.stem.weight)
+        # Made where they are used, so that no call waits for an upload; Apple's GPU has no float64. In the weights' type:
+        # under autocast the sum of the blocks stays float32.
+        device = "cpu" if h.device.type == "mps" else h.device
+        h = h + positions(rows, cols, h.shape[2], device).to(self.stem.weight)
         for block in self.blocks:
             h = block(h, emb)
         shift, scale = self.modulation(emb)[:, None].chunk(2, 2)
