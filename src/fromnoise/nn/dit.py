@@ -132,7 +132,7 @@ class DiT(Conditioned):
         n, rows, cols = len(x), x.shape[2] // self.patch, x.shape[3] // self.patch
         emb = self.embedding(time, label, self.stem.weight.dtype)
         h = self.stem(x).flatten(2).mT
-        # Made where they are used, so that no call waits for an upload; Apple's GPU has no float64. In the weights' type:
+        # Made where they are used: no call waits for an upload (Apple's GPU has no float64). In the weights' type:
         # under autocast the sum of the blocks stays float32.
         device = "cpu" if h.device.type == "mps" else h.device
         h = h + positions(rows, cols, h.shape[2], device).to(self.stem.weight)

