@@ -59,6 +59,12 @@ def test_targets_are_the_papers(case):
     torch.testing.assert_close(target("score"), (like(t.alpha, x0) * x0 - x_t) / like(t.sigma, x0) ** 2)
     below = schedule.level(t.time - 1)
     torch.testing.assert_close(target("mean"), posterior(x0, x_t, t, below).mean)
+    r, y = (
+        like(t.sigma / t.alpha, x_t),
+        x_t / like(t.alpha, x_t),
+    )  # x0 = c_skip y + c_out F, Karras et al. 2022, table 1
+    skip, out = 0.5**2 / (r**2 + 0.5**2), 0.5 * r / (r**2 + 0.5**2).sqrt()
+    torch.testing.assert_close(target("edm"), (x0 - skip * y) / out, rtol=1e-7, atol=1e-7)
 
 
 def test_eps_mean_is_algorithm_2s():
