@@ -6,7 +6,7 @@ RUN ?= runs/digits
 MINUTES ?=
 
 .DEFAULT_GOAL := digits
-.PHONY: digits test test-all mutants atlas notebooks check format bench clean
+.PHONY: digits test test-all mutants atlas exports notebooks check format bench clean
 
 digits: .venv/ready
 	$(BIN)/fromnoise train digits --out $(RUN) --resume $(if $(MINUTES),--minutes $(MINUTES))
@@ -23,6 +23,9 @@ mutants: .venv/ready-dev
 
 atlas: .venv/ready-dev
 	$(BIN)/python docs/atlas/make.py
+
+exports: .venv/ready-dev
+	$(BIN)/python tests/exports.py --write
 
 notebooks: .venv/ready-dev
 	$(BIN)/jupytext --quiet --to ipynb notebooks/mnist.py notebooks/scores.py
