@@ -7,7 +7,7 @@ MINUTES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := digits
-.PHONY: digits test test-all mutants atlas notebooks check format bench gpu clean
+.PHONY: digits test test-all mutants atlas exports notebooks check format bench gpu clean
 
 digits: .venv/ready
 	$(BIN)/fromnoise train digits --out $(RUN) --resume $(if $(MINUTES),--minutes $(MINUTES))
@@ -24,6 +24,9 @@ mutants: .venv/ready-dev
 
 atlas: .venv/ready-dev
 	$(BIN)/python docs/atlas/make.py
+
+exports: .venv/ready-dev
+	$(BIN)/python tests/exports.py --write
 
 notebooks: .venv/ready-dev
 	$(BIN)/jupytext --quiet --to ipynb notebooks/mnist.py notebooks/scores.py

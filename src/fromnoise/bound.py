@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fromnoise import rng
-from fromnoise.denoise import Cond, Denoiser
+from fromnoise import checks, rng
+from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.gaussian import Gaussian, Level, diffuse, family, forward, like, marginal, step
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Chain
@@ -133,7 +133,7 @@ def optimal_variance(
     seed: int = 0,
     batch_size: int = 64,
     callback: Callable[[], None] | None = None,
-    cond: Cond | None = None,
+    cond: Given | None = None,
 ) -> Optimal:
     """The best isotropic variance of a model, from data: E |x_0 - x0hat|^2 / D at every level of the chain.
 
@@ -150,6 +150,8 @@ def optimal_variance(
         callback: called after every level of every batch.
         cond: conditions, each [B, ...].
     """
+    checks.state("x0", x0, denoiser.shape)
+    cond = denoiser.given(cond, len(x0))
     chain = chain or denoiser.schedule.chain
     total = torch.zeros(chain.steps, dtype=torch.float64)
     with denoiser.evaluating():

@@ -182,7 +182,7 @@ def _insist_on_a_compiler() -> None:
         get_cpp_compiler()
     except InvalidCxxCompiler:
         raise FromNoiseError(
-            "--compile on needs a C++ compiler on this machine, such as g++: install one, or leave it out"
+            "compile = on needs a C++ compiler on this machine, such as g++: install one, or take compile = off"
         ) from None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.gaussian import Level
+from fromnoise.gaussian import Level, check_levels
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.parameterizations.x0 import X0
 from fromnoise.schedules.base import Schedule
@@ -53,6 +53,7 @@ class GaussianMixture:
 
     def _parts(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """log joint [N, K], d in each component's eigenbasis [N, K, D], C's eigenvalues [N, K, D], alpha, sigma."""
+        check_levels(level=level)
         x = x.double().cpu().flatten(1)
         alpha = level.alpha.expand(len(x)).view(-1, 1, 1)
         sigma = level.sigma.expand(len(x)).view(-1, 1, 1)
@@ -76,6 +77,7 @@ class GaussianMixture:
 
     def moments(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """E[x_0 | x_t], of the shape of x, and Cov[x_0 | x_t], [N, D, D]. At sigma = 0: x_0 itself, and 0."""
+        check_levels(level=level)
         shape, x = x.shape, x.double().cpu().flatten(1)
         clean = (level.sigma == 0).expand(len(x))
         safe = Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
@@ -140,6 +142,7 @@ class FiniteData:
         self.points = points.double().flatten(1)
 
     def _joint(self, x: Tensor, level: Level) -> Tensor:
+        check_levels(level=level)
         flat = x.double().cpu().flatten(1)
         alpha, sigma = level.alpha.expand(len(x))[:, None], level.sigma.expand(len(x))[:, None]
         square = (flat**2).sum(1, keepdim=True) - 2 * alpha * flat @ self.points.T
@@ -157,12 +160,14 @@ class FiniteData:
 
     def score(self, x: Tensor, level: Level) -> Tensor:
         """(alpha x0hat - x) / sigma^2, of the shape of x."""
+        check_levels(level=level)
         alpha, sigma = level.alpha.expand(len(x))[:, None], level.sigma.expand(len(x))[:, None]
         flat = x.double().cpu().flatten(1)
         return ((alpha * self.mean(x, level).flatten(1) - flat) / sigma**2).view(x.shape)
 
     def mean(self, x: Tensor, level: Level) -> Tensor:
         """E[x_0 | x_t], of the shape of x; at sigma = 0 x_0 itself."""
+        check_levels(level=level)
         safe = Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
         x0 = self.responsibilities(x, safe) @ self.points
         clean = (level.sigma == 0).expand(len(x))[:, None]

@@ -332,7 +332,7 @@ def test_a_class_by_name_or_number_and_all_in_turn(run, tmp_path, refused):
     assert call("sample", run, "--n", 3, "--steps", 2, "--class", 7, "--guidance", 3, "--out", other) == 0
     assert np.load(one)["arr_0"].shape == (3, 28, 28, 1)
     said = refused("sample", run, "--class", "seven", "--out", tmp_path / "x.png")
-    assert "--class seven: no such class" in said
+    assert "class seven: no such class" in said
     assert "from 0 to 9" in said
     assert "from 0 to 9" in refused("sample", run, "--class", "10", "--out", tmp_path / "x.png")
 

@@ -243,5 +243,5 @@ def test_schedules_that_are_none_are_refused():
         fn.schedules.GeneralChain([1.0], [0.1, 0.2])
     with pytest.raises(ValueError, match="fall strictly"):
         fn.schedules.GeneralChain([1.0, 1.0], [0.1, 0.0])
-    with pytest.raises(fn.FromNoiseError, match="T must be at least 1"):
+    with pytest.raises(fn.FromNoiseError, match="T must be a whole number of at least 1, got 0"):
         fn.schedules.build({"name": "linear", "T": 0})

@@ -181,7 +181,7 @@ def test_a_failed_download_says_where_to_look(tmp_path, monkeypatch):
         raise RuntimeError("Dataset not found." if not download else "no route to host")
 
     monkeypatch.setattr(datasets, "CIFAR10", fail)
-    with pytest.raises(fn.FromNoiseError, match=r"no route to host.*--data-root"):
+    with pytest.raises(fn.FromNoiseError, match=r"no route to host.*data.root"):
         load(config(name="cifar10", root=tmp_path))
 
 

@@ -96,7 +96,7 @@ def test_a_download_is_whole_or_absent(tmp_path):
     source.unlink()
     assert foreign.fetch(source.as_uri(), target, digest) == target  # it is there: nothing is fetched
     target.write_bytes(b"cut")
-    with pytest.raises(fn.FromNoiseError, match="could not be downloaded .* name the file with --weights"):
+    with pytest.raises(fn.FromNoiseError, match="could not be downloaded .* name the file as weights"):
         foreign.fetch(source.as_uri(), target, digest)
     source.write_bytes(b"something else")
     with pytest.raises(fn.FromNoiseError, match="could not be downloaded"):

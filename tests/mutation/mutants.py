@@ -255,4 +255,11 @@ MUTANTS: list[tuple[str, ...]] = [
     ("train/trainer.py", "if size > c.clip:", "if size < c.clip:"),
     ("metrics/figures.py", "argmax(1) == labels", "argmax(1) != labels"),
     ("app/evaluation/_guidance_table.py", "Steering(0.0, free.clip", "Steering(1.0, free.clip"),
+    # first mistakes
+    ("checks.py", "if low < 0 or high > most", "if high > most"),
+    ("checks.py", "most = classes if null_label == classes else classes - 1", "most = classes - 1"),
+    ("checks.py", "least is not None and number < least", "least is not None and number <= least"),
+    ("checks.py", "len(whole_shape) != len(shape) + 1 or whole_shape[1] != shape[0]", "len(whole_shape) != len(shape) + 1"),
+    ("checks.py", "if len(value) != n:", "if len(value) not in (1, n):"),
+    ("denoise.py", "t.alpha.dim() and t.alpha.shape not in ((n,), (1,))", "False"),
 ]  # fmt: skip

@@ -45,4 +45,4 @@ class TorchvisionSet:
         except (RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise FromNoiseError(f"{self.kind} is not under {where} and could not be downloaded ({reason}); "
-                                 "name the folder that holds it with --data-root") from None  # fmt: skip
+                                 "name the folder that holds it, data.root") from None  # fmt: skip

@@ -57,7 +57,7 @@ def load_folder(config: DataConfig, progress: Callable[[str, int], Callable[[], 
     if config.hw is None and len(sizes) > 1:
         (h, w), _ = sizes.most_common(1)[0]
         raise FromNoiseError(
-            f"{root}: images have {len(sizes)} different sizes; give data.size, e.g. --set data.size={max(h, w)}"
+            f"{root}: images have {len(sizes)} different sizes; give data.size, e.g. data.size={max(h, w)}"
         )
     size = config.hw or next(iter(sizes))
     channels = config.channels or (1 if gray else 3)

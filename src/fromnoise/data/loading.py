@@ -37,9 +37,9 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
             raise FromNoiseError(f"{folder} is a folder, which has no test split: name the folder of the test images")
         return reduced(load_folder(config, progress), config.reduce)
     if folder.exists():
-        raise FromNoiseError(f"{folder} is a file; --data takes a folder of images or one of {', '.join(data.names())}")
+        raise FromNoiseError(f"{folder} is a file; data.name is a folder of images or one of {', '.join(data.names())}")
     hint = nearest(config.name, data.names())
-    raise FromNoiseError(f"--data {config.name}: no such folder, and no such data set{hint}; "
+    raise FromNoiseError(f"data.name {config.name}: no such folder, and no such data set{hint}; "
                          f"choose from {', '.join(data.names())}, or name a folder of images")  # fmt: skip
 
 

@@ -46,7 +46,7 @@ class HubTransformer(Extractor):
             reason = " ".join(str(error).split())[:200]
             raise FromNoiseError(f"{self.repository} could not be loaded ({type(error).__name__}: {reason}): fetch "
                                  f"{' and '.join(files)} of commit {self.commit[:12]} elsewhere and name their folder "
-                                 "with --weights") from None  # fmt: skip
+                                 "as weights") from None  # fmt: skip
         self._side = getattr(network.config, "image_size", 224) if weights else 224
         self._device = choose("fp32").device
         self._network = network.eval().to(self._device)

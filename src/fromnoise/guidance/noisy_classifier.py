@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fromnoise import registry
+from fromnoise import checks, registry
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
@@ -31,8 +31,10 @@ class NoisyClassifier(nn.Module):
         self.network, self.schedule = network, schedule
         self.shape, self.class_names = tuple(shape), tuple(class_names)
 
-    def forward(self, x_t: Tensor, t: Level) -> Tensor:
-        """log p(y | x_t), float32; t: scalar or [B]."""
+    def forward(self, x_t: Tensor, t: Level | float | Tensor) -> Tensor:
+        """log p(y | x_t), float32; t: a level or a time, scalar or [B]."""
+        t = t if isinstance(t, Level) else self.schedule.level(t)
+        checks.state("x_t", x_t, self.shape)
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
         weight = next(self.network.parameters())
         seen = like((t.alpha**2 + t.sigma**2).rsqrt(), x_t) * x_t  # of one size where noise only grows, too

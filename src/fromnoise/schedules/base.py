@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.gaussian import Gaussian, Level, step
+from fromnoise.gaussian import Gaussian, Level, check_levels, step
 from fromnoise.spacings.base import ByNoise, ByTime, Spacing, check_steps
 
 
@@ -225,6 +225,7 @@ class Chain(Sequence[Level]):
         Raises:
             FromNoiseError: the chain starts below t.
         """
+        check_levels(t=t)
         n = int((self.levels.log_snr < t.log_snr).sum())
         if n == 0:
             raise FromNoiseError("the chain starts below that level")
@@ -251,6 +252,7 @@ class Chain(Sequence[Level]):
         return self._neighbour(t, -1)
 
     def _neighbour(self, t: Level, offset: int) -> Level:
+        check_levels(t=t)
         falling = self.levels.time
         index = torch.searchsorted(-falling, -t.time.contiguous()).clamp_max(self.steps)
         if not bool((falling[index] == t.time).all()):

@@ -163,7 +163,7 @@ class Trainer:
                     raise
                 need = sum(t.numel() * 4 for t in self.weights.values()) * 4
                 raise TrainingError(f"{error.strerror or error}: a checkpoint needs {need:,} bytes in {self.folder}; "
-                                    f"the one of step {saved} is whole, free room and --resume") from None  # fmt: skip
+                                    f"the one of step {saved} is whole: free room, and resume") from None  # fmt: skip
             finally:
                 self.task.network = self.network
                 if log is not None:
@@ -277,7 +277,7 @@ class Trainer:
         bad = (n for n, p in self.weights.items() if p.grad is not None and not p.grad.isfinite().all())
         raise TrainingError(
             f"step {step}: the loss is {loss:.4g} and the gradient of {next(bad, 'no tensor')} is not finite; "
-            "the weights are as before it; lower train.lr, try --precision fp32, or allow it with train.skip_nonfinite"
+            "the weights are as before it; lower train.lr, try precision fp32, or allow it with train.skip_nonfinite"
         )
 
     def _save(self, log: MetricsLog | None) -> None:

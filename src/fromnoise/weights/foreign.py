@@ -40,7 +40,7 @@ def fetch(url: str, path: Path, digest: str) -> Path:
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FromNoiseError(f"{path.name} could not be downloaded ({reason}): fetch {url} elsewhere and name the file "
-                             "with --weights, or try again") from None  # fmt: skip
+                             "as weights, or try again") from None  # fmt: skip
     return path
 
 

@@ -52,9 +52,9 @@ class Model:
     def choice(self, asked: SampleOptions | None = None) -> SamplingPlan:
         """How it is sampled: what was asked for, and the rest as its recipe says; the stages before it likewise."""
         if asked is not None and self.before is None and not (asked.strength is None and asked.truncated is None):
-            raise FromNoiseError("--strength and --truncated are of what a cascade enlarges, and here is none")
+            raise FromNoiseError("strength and truncated are of what a cascade enlarges, and here is none")
         if asked is not None and self.before is not None and (asked.weaker or asked.classifier):
-            raise FromNoiseError("--weaker and --classifier steer one model, and this is a cascade of several")
+            raise FromNoiseError("weaker and classifier steer one model, and this is a cascade of several")
         before = self.before.choice(_inner(asked)) if self.before else None
         return SamplingPlan.of(self.sampling, asked, before)
 

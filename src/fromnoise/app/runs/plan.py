@@ -87,7 +87,7 @@ class SamplingPlan:
         idle = [word for word, given in (("a guidance interval", a.interval), ("guidance rescale", a.rescale),
                                          ("a weaker model", a.weaker)) if given]  # fmt: skip
         if idle and steering.scale == 1 and before is None:
-            raise FromNoiseError(f"{' and '.join(idle)} without guidance: give --guidance a scale other than 1")
+            raise FromNoiseError(f"{' and '.join(idle)} without guidance: give guidance a scale other than 1")
         return cls(
             sampler,
             usual.steps if a.steps is None else a.steps,
@@ -146,11 +146,11 @@ def class_number(denoiser: Denoiser, text: str) -> int:
     """
     names = denoiser.class_names or tuple(map(str, range(denoiser.classes)))
     if not denoiser.classes:
-        raise FromNoiseError(f"--class {text}: this model knows no classes")
+        raise FromNoiseError(f"class {text}: this model knows no classes")
     if text in names:
         return names.index(text)
     if text.isdecimal() and int(text) < denoiser.classes:
         return int(text)
     shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-    raise FromNoiseError(f"--class {text}: no such class{nearest(text, names)}; there is {shown}, or a number from 0 "
+    raise FromNoiseError(f"class {text}: no such class{nearest(text, names)}; there is {shown}, or a number from 0 "
                          f"to {denoiser.classes - 1}")  # fmt: skip

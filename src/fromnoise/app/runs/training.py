@@ -130,7 +130,7 @@ def _keep(autoencoder: str | Path, place: Path) -> None:
     if not place.exists():
         native.save(given, place)
     elif storage.fingerprint(native.load_autoencoder(place).state_dict()) != storage.fingerprint(given.state_dict()):
-        raise FromNoiseError(f"{place} holds another autoencoder than {autoencoder}: name another folder with --out")
+        raise FromNoiseError(f"{place} holds another autoencoder than {autoencoder}: name another folder for the run")
 
 
 def _write_config(config: RunConfig, out: Path) -> None:
