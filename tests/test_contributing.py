@@ -45,7 +45,7 @@ def test_there_is_a_file_of_each_kind():
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_it_keeps_the_contract(copy, name):
     assert f"src/fromnoise/{name}" in FILES
-    said = run(copy, "-m", "pytest", "-q", "-x", "--no-header", *CONTRACTS[name])
+    said = run(copy, "-m", "pytest", "-v", "-x", "--no-header", *CONTRACTS[name])
     assert int(re.search(r"(\d+) passed", said)[1]) >= 2, said
 
 

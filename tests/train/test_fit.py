@@ -424,3 +424,29 @@ def test_a_loss_that_is_no_number_says_what_a_python_user_can_do():
 
     with pytest.raises(TrainingError, match="step 1: the loss is nan"):
         fn.fit(denoiser(Broken()), points(), steps=2, batch_size=8, **QUIET)
+
+
+OPTIMIZERS = {
+    "a class": lambda p: torch.optim.SGD,
+    "a function": lambda p: lambda parameters: torch.optim.SGD(parameters, lr=0.05),
+    "an object": lambda p: torch.optim.SGD(p, lr=0.05),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_of_torch_takes_its_steps(name, tmp_path):
+    """theta <- theta - lr grad, by hand from the first step's gradient."""
+    model = denoiser()
+    before = [p.detach().clone() for p in model.network.parameters()]
+    given = OPTIMIZERS[name](model.network.parameters())
+    options = {"lr": 0.05} if name == "a class" else {}
+    fn.fit(model, points(), steps=1, batch_size=16, optimizer=given, ema=0, clip=1e6, out=tmp_path, **options, **QUIET)
+    moved = (
+        torch.cat([(a - b).flatten() for a, b in zip(before, model.network.parameters(), strict=True)]).norm().item()
+    )
+    (line,) = lines(tmp_path)
+    assert moved == pytest.approx(0.05 * line["grad_norm"], rel=1e-4)
+    assert line["lr"] == pytest.approx(0.05)
+    if name != "a class":
+        with pytest.raises(fn.FromNoiseError, match="a learning rate of its own"):
+            fn.fit(denoiser(), points(), steps=1, optimizer=given, lr=1.0, **QUIET)

@@ -120,6 +120,9 @@ def fit(
     """
     hardware, processes = choose(precision), Processes()
     source, held_out = _data(data, validation, model, seed)
+    if lr is not None and not isinstance(optimizer, str | type):
+        raise FromNoiseError("lr: this optimizer has a learning rate of its own, which lr_schedule and warmup scale; "
+                             "leave lr out")  # fmt: skip
     config = _config(options, steps=steps, minutes=minutes, batch_size=batch_size, optimizer=optimizer, lr=lr,
                      lr_schedule=lr_schedule, warmup=warmup, ema=ema)  # fmt: skip
     task = _task(model, source, objective, times, condition_dropout, seed)

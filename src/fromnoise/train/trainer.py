@@ -198,7 +198,7 @@ class Trainer:
             weight.grad = None
         self.late = time.perf_counter() - shared
         p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
-        line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr,
+        line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr * self.optimizer.scale,
                 "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds}  # fmt: skip
         line |= figures
         if self.validation is not None and self._checkpoint_is_due(stop):

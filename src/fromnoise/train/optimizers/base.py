@@ -11,6 +11,9 @@ class Optimizer(ABC):
     Registered ones are made from (parameters by name, TrainConfig), one in a file.
     """
 
+    scale: float = 1.0
+    """What the learning rate of `step` is multiplied by, for the log: not 1 where an optimiser has one of its own."""
+
     @abstractmethod
     def step(self, lr: float) -> None:
         """One step with this learning rate, on the gradients that the parameters hold."""

@@ -45,6 +45,7 @@ class Wrapped(Optimizer):
         self.parameters: dict[str, nn.Parameter] = {name_of[id(p)]: p for p in held}
         self._first = [copy.deepcopy(_options(group)) for group in optimizer.param_groups]
         self._lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self.scale = self._lrs[0] / base_lr
         self._checked = False
 
     @property
