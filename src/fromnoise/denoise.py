@@ -50,7 +50,7 @@ class Denoiser(nn.Module):
             any other; samplers need it when only a number is asked for.
         class_names: of the labels, for people.
         codec: for a model of latents: `sample` decodes what it draws.
-        low: for a model that enlarges signals, images or volumes: how it is told them.
+        low: of a super-resolution model of signals, images or volumes: how it is conditioned on the smaller one.
 
     Raises:
         FromNoiseError: an unknown name, or a parameterisation that a schedule without a last signal cannot have.

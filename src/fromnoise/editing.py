@@ -98,7 +98,7 @@ def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Cond
         FromNoiseError: n below 2, shapes that differ, or torchdiffeq is not installed.
     """
     if n < 2:
-        raise FromNoiseError(f"an interpolation has at least its 2 ends, got n = {n}")
+        raise FromNoiseError(f"an interpolation has at least 2 examples, its ends; got {n}")
     if a.shape != b.shape:
         raise FromNoiseError(f"an interpolation needs two of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
     latents = encode(denoiser, torch.stack([a, b]), cond)
