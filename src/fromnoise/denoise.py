@@ -56,7 +56,7 @@ class Denoiser(nn.Module):
             any other; samplers need it when only a number is asked for.
         class_names: of the labels, for people.
         codec: for a latent model: `sample` decodes what it draws.
-        low: for a model that enlarges signals, images or volumes: how it is given them.
+        low: of a super-resolution model of signals, images or volumes: how it is conditioned on the smaller one.
 
     Raises:
         FromNoiseError: an unknown name, a class in place of an object, or a parameterisation that a schedule without a

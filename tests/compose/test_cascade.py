@@ -159,8 +159,8 @@ def test_mismatched_stages_are_one_line():
     names = Enlarges(S, R)
     names.class_names = ("a", "b")
     cases = [
-        ([up], "the first stage of a cascade enlarges images"),
-        ([base, base], "a later stage of a cascade must be a model that enlarges"),
+        ([up], "the first stage of a cascade is a super-resolution model, which needs a stage"),
+        ([base, base], "a later stage of a cascade must be a super-resolution model"),
         (changed(denoiser=wide), "one enlarges 1x4x4 and the one before it draws 1x2x2"),
         (changed(denoiser=names), "different classes"),
         (changed(strength=1.5), "strengths from 0 to 1, got 1.5"),
@@ -170,7 +170,7 @@ def test_mismatched_stages_are_one_line():
     for given, said in cases:
         with pytest.raises(fn.FromNoiseError, match=said):
             cascade.draw(given, 2)
-    with pytest.raises(fn.FromNoiseError, match="must be told one: sample its cascade"):
+    with pytest.raises(fn.FromNoiseError, match="needs the smaller example: sample its cascade"):
         fn.sample(up.denoiser, 2)
 
 

@@ -178,6 +178,17 @@ MUTANTS: list[tuple[str, ...]] = [
     ("nn/dit.py", "eps=eps), 1 + scale)", "eps=eps), scale)"),
     ("nn/dit.py", "zeroed(module.modulation)", "pass"),
     ("nn/dit.py", "permute(0, 5, 1, 3, 2, 4)", "permute(0, 5, 1, 4, 2, 3)"),
+    # states of any shape
+    ("nn/spatial.py", "permute(0, 1, *inside, *places)", "permute(0, 1, *reversed(inside), *places)"),
+    ("nn/spatial.py", "zip(range(2 + dims, 2 + 2 * dims), range(2, 2 + dims)", "zip(range(2 + dims, 2 + 2 * dims), range(1 + dims, 1, -1)"),
+    ("nn/layers.py", "(0, 1) * (input.dim() - 2)", "(1, 0) * (input.dim() - 2)"),
+    ("nn/layers.py", "reduce(torch.kron, [row] * dims)", "reduce(torch.kron, [row] * (dims - 1) + [row.flip(0)])"),
+    ("nn/layers.py", "(dims, dims + 1, *range(dims))", "(dims, dims + 1, *reversed(range(dims)))"),
+    ("nn/layers.py", "movedim(1, -1).reshape(n, -1, c)", "reshape(n, -1, c)"),
+    ("nn/mlp.py", "torch.addcmul(shift, self.inner(h), 1 + scale)", "torch.addcmul(shift, self.inner(h), scale)"),
+    ("nn/mlp.py", "return h + self.out(", "return self.out("),
+    ("nn/mlp.py", "self.out(self.act(h)).view", "self.out(h).view"),
+    ("augmentations/blur.py", "-1 if i == axis else 1", "-1 if i == 0 else 1"),
     # autoencoders
     ("nn/kl_autoencoder.py", "torch.expm1(v) - v)", "torch.expm1(v) + v)"),
     ("nn/kl_autoencoder.py", "torch.exp(log_var / 2) * noise", "torch.exp(log_var) * noise"),

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import fromnoise as fn
-from fromnoise.nn.layers import NEAREST_UP, SelfAttention, double, doubled_conv, half
+from fromnoise.nn.layers import NEAREST_UP, STRIDED_DOWN, SelfAttention, double, doubled_conv, half
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.nn.spatial import CONVOLVED, averaged, folded, repeated, unfolded
 
@@ -155,6 +155,20 @@ def test_a_convolution_of_the_doubled_signal_or_volume_with_its_gradients(size):
         torch.testing.assert_close(own, theirs, atol=1e-10, rtol=1e-10)
     layer = NEAREST_UP[dims](3, 4).double()
     torch.testing.assert_close(layer(inputs[0]), plain(inputs[0], layer.weight, layer.bias))
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_the_strided_convolution_looks_ahead_as_tensorflow_does(dims):
+    """y_i = sum_k w_k x_(2i + k), k = 0, 1, 2, along every axis, with zeros behind the last place."""
+    layer = STRIDED_DOWN[dims](1, 1).double()
+    x = torch.randn(1, 1, *SIZE[dims], dtype=torch.float64)
+    padded = F.pad(x, (0, 2) * dims)
+    for place in product(range(3), repeat=dims):
+        with torch.no_grad():
+            layer.weight.zero_()[(0, 0, *place)] = 1
+            layer.bias.zero_()
+        seen = tuple(slice(k, k + length, 2) for k, length in zip(place, SIZE[dims], strict=True))
+        assert torch.equal(layer(x), padded[(..., *seen)])
 
 
 @pytest.mark.parametrize("dims", [1, 3])

@@ -43,11 +43,11 @@ def check(stages: Sequence[Stage]) -> None:
         FromNoiseError: shapes or classes do not follow on each other, or a strength that the augmentation has not.
     """
     if stages[0].denoiser.low is not None:
-        raise FromNoiseError("the first stage of a cascade enlarges images and must be told one: sample its cascade")
+        raise FromNoiseError("the first stage of a cascade is a super-resolution model, which needs a stage before it")
     for before, stage in pairwise(stages):
         low, own, given = stage.denoiser.low, stage.denoiser.shape, before.denoiser.image_shape
         if low is None or own is None:
-            raise FromNoiseError("a later stage of a cascade must be a model that enlarges images")
+            raise FromNoiseError("a later stage of a cascade must be a super-resolution model (low=)")
         if low.shape(own) != given:
             wanted, there = ("x".join(map(str, s or ())) for s in (low.shape(own), given))
             raise FromNoiseError(f"mismatched stages: one enlarges {wanted} and the one before it draws {there}")

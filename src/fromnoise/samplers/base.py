@@ -151,8 +151,8 @@ def sample(
     chain = chain if until is None else chain.until(denoiser.schedule.at(until))
     sampler.check(denoiser)
     if denoiser.low is not None and (cond is None or "image" not in cond):
-        raise FromNoiseError("this model enlarges and must be told what: sample its cascade, or give cond "
-                             "what denoiser.low.told says of it")  # fmt: skip
+        raise FromNoiseError("a super-resolution model needs the smaller example: sample its cascade, or pass "
+                             "cond=denoiser.low.condition(small, strength, noise)")  # fmt: skip
     prior = denoiser.schedule.prior(chain[0])
     device, dtype = denoiser.device, denoiser.state_dtype
     starts = range(0, n, batch_size)
