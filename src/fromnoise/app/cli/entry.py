@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib
 import inspect
 import io
 import os
@@ -10,35 +11,24 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fromnoise import recipes
-from fromnoise.app.cli.edit import Edit
-from fromnoise.app.cli.eval import Eval
-from fromnoise.app.cli.info import Info
-from fromnoise.app.cli.list import List
-from fromnoise.app.cli.nll import Nll
-from fromnoise.app.cli.sample import Sample
-from fromnoise.app.cli.show import Show
-from fromnoise.app.cli.table import Table
-from fromnoise.app.cli.train import Train
-from fromnoise.app.cli.train_autoencoder import TrainAutoencoder
-from fromnoise.app.cli.train_classifier import TrainClassifier
-from fromnoise.app.cli.verify import Verify
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.registry import Registry
 
-COMMANDS: dict[str, type] = {
-    "train": Train,
-    "train-autoencoder": TrainAutoencoder,
-    "train-classifier": TrainClassifier,
-    "sample": Sample,
-    "show": Show,
-    "edit": Edit,
-    "eval": Eval,
-    "table": Table,
-    "nll": Nll,
-    "verify": Verify,
-    "list": List,
-    "info": Info,
+COMMANDS = {
+    "train": "train:Train",
+    "train-autoencoder": "train_autoencoder:TrainAutoencoder",
+    "train-classifier": "train_classifier:TrainClassifier",
+    "sample": "sample:Sample",
+    "show": "show:Show",
+    "edit": "edit:Edit",
+    "eval": "eval:Eval",
+    "table": "table:Table",
+    "nll": "nll:Nll",
+    "verify": "verify:Verify",
+    "list": "list:List",
+    "info": "info:Info",
 }
+"""Where each command's class is; only the one that was asked for is imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,30 +58,48 @@ def _say(text: str, status: int) -> int:
 
 
 def _parse(arguments: list[str]) -> Any:
-    import tyro
-
     asked = next((a for a in arguments if not a.startswith("-")), None)
     if asked is not None and asked not in COMMANDS:
         raise SystemExit(_say(str(unknown("command", asked, COMMANDS)), 2))
-    union: Any = None
-    for name, cls in COMMANDS.items():
-        text = inspect.cleandoc(cls.__doc__ or "")
-        # The page of a command teaches; the page of all of them has a line for each.
-        text = text if asked == name else text.split("\n", 1)[0]
-        if asked == name == "train":
-            text += "\n\nRecipes:\n" + _summaries(recipes.registry)
-        if asked == name == "train-autoencoder":
-            text += "\n\nRecipes:\n" + _summaries(recipes.registry)
-        member = Annotated[cls, tyro.conf.subcommand(name, description=text)]
-        union = member if union is None else union | member
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.cli(union, args=_settings(arguments), prog="fromnoise", description=_ABOUT)
+            return _of_all(arguments) if asked is None else _of_one(asked, arguments)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise SystemExit(_say(_unboxed(box.getvalue()) or "bad arguments; see fromnoise --help", 2)) from None
+
+
+def _of_one(name: str, arguments: list[str]) -> Any:
+    """The command with its options; its page teaches."""
+    import tyro
+
+    cls, rest = command(name), list(arguments)
+    rest.remove(name)
+    text = inspect.cleandoc(cls.__doc__ or "")
+    if name in ("train", "train-autoencoder"):
+        text += "\n\nRecipes:\n" + _summaries(recipes.registry)
+    return tyro.cli(cls, args=_settings(rest), prog=f"fromnoise {name}", description=text)
+
+
+def _of_all(arguments: list[str]) -> Any:
+    """The page of all commands, a line for each."""
+    import tyro
+
+    union: Any = None
+    for name in COMMANDS:
+        cls = command(name)
+        text = inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0]
+        member = Annotated[cls, tyro.conf.subcommand(name, description=text)]
+        union = member if union is None else union | member
+    return tyro.cli(union, args=arguments, prog="fromnoise", description=_ABOUT)
+
+
+def command(name: str) -> type:
+    """The class of a command."""
+    module, _, cls = COMMANDS[name].partition(":")
+    return getattr(importlib.import_module(f"fromnoise.app.cli.{module}"), cls)
 
 
 def _summaries(registry: Registry) -> str:
