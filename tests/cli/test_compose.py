@@ -112,7 +112,7 @@ def test_stages_that_do_not_fit_are_one_line(cascade, data, tmp_path, capsys):
     fails(capsys, "truncated needs an augmentation by noise", "sample", str(cascade), *out, "--truncated", "True",
           "--strength", "0")  # fmt: skip
     fails(capsys, "needs the smaller example: sample its cascade", "sample", str(cascade / "x2"), *out)
-    fails(capsys, "what enlarges a small image", "nll", str(cascade / "x2"))
+    fails(capsys, "a super-resolution model", "nll", str(cascade / "x2"))
     assert not (tmp_path / "x.npz").exists()
 
 

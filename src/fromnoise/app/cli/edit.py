@@ -13,8 +13,7 @@ from fromnoise.errors import FromNoiseError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from fromnoise.app.runs import Model, SamplingPlan
-    from fromnoise.denoise import Cond, Denoiser
+    from fromnoise.app.runs import Model
 
 _TAKES = {
     "interpolate": ("n",),
@@ -88,7 +87,8 @@ class Edit:
         import torch
 
         from fromnoise import pictures
-        from fromnoise.app import runs
+        from fromnoise.app import edits, runs
+        from fromnoise.data.folder import read_image
         from fromnoise.data.images import to_uint8, to_unit
 
         model = runs.open_model(self.run, self.precision)
@@ -101,7 +101,11 @@ class Edit:
             raise FromNoiseError("this model must be told the class of the images: --class")
         given = to_unit(self._read(model))
         out = writable(self.out or self.run / f"{self.kind}.png")
-        shown, made = self._edited(model, choice, given)
+        mask = read_image(self.mask, 1, (given.shape[-2], given.shape[-1])) if self.mask is not None else None
+        shown, made = edits.edit(
+            self.kind, choice.steered(model.denoiser), given, choice, n=self.n, mask=mask, strength=self.strength,
+            repeats=self.repeats, seed=self.seed
+        )  # fmt: skip
         picture = pictures.grid(to_uint8(torch.cat([shown, made])), columns=min(10, len(shown) + len(made)))
         picture.save(out)
         print(out)
@@ -116,46 +120,3 @@ class Edit:
         channels, *size = model.denoiser.image_shape or (3, 64, 64)
         whole = None if self.kind == "upscale" else (size[0], size[1])
         return torch.stack([read_image(path, channels, whole) for path in self.images])
-
-    def _edited(self, model: "Model", choice: "SamplingPlan", x: "Tensor") -> "tuple[Tensor, Tensor]":
-        """(what was given, what was made), both in [-1, 1] and of one shape."""
-        import torch
-
-        from fromnoise import editing, samplers
-        from fromnoise.data.folder import read_image
-        from fromnoise.progress import Bar, say
-
-        denoiser, n = choice.steered(model.denoiser), 8 if self.n is None else self.n
-        options = {"steps": choice.steps, "spacing": choice.spacing, "seed": self.seed}
-        if self.kind == "interpolate":
-            return x, editing.interpolate(denoiser, x[0], x[1], n, choice.cond(denoiser, 2)).cpu()
-        if self.kind == "reconstruct":
-            told = choice.cond(denoiser, 1)
-            back = editing.decode(denoiser, editing.encode(denoiser, x, told), told)
-            say(f"root mean square difference {(back.cpu() - x).square().mean().sqrt():.4f}, of images in [-1, 1]")
-            return x, back.cpu()
-        cond = choice.cond(denoiser, n) or _untold(denoiser, n)
-        if self.kind == "image-to-image":
-            many, strength = x.expand(n, -1, -1, -1), 0.6 if self.strength is None else self.strength
-            return x, editing.image_to_image(denoiser, many, strength, choice.sampler, cond=cond, **options).cpu()
-        sampler, shown = choice.sampler, x
-        if self.kind == "inpaint":
-            assert self.mask is not None
-            known = (read_image(self.mask, 1, (x.shape[-2], x.shape[-1])) > 127).float()  # cut as the image was
-            sampler = editing.Inpaint(x[0], known, sampler, 5 if self.repeats is None else self.repeats)
-            shown = torch.cat([x, x * known - (1 - known)])
-        else:
-            denoiser = editing.Upscale(denoiser, x[0])
-            shown = x.repeat_interleave(denoiser.factor, 2).repeat_interleave(denoiser.factor, 3)
-        length = denoiser.schedule.steps(choice.steps, choice.spacing).steps
-        with Bar("sampling", -(-n // 64) * length) as bar:
-            drawn = samplers.sample(denoiser, n, sampler, cond=cond, callback=lambda moment: bar.advance(), **options)
-        return shown, drawn.cpu()
-
-
-def _untold(denoiser: "Denoiser", n: int) -> "Cond | None":
-    """The label that stands for none, n times: `sample` would else draw every class in turn."""
-    import torch
-
-    null = denoiser.null_label
-    return None if null is None else {"label": torch.full((n,), null)}

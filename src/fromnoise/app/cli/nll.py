@@ -3,19 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Run, option
 from fromnoise.app.cli._words import writable
 from fromnoise.app.runs.config import read_config
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar, say
-
-if TYPE_CHECKING:
-    from fromnoise.data.config import DataConfig
-    from fromnoise.denoise import Denoiser
-    from fromnoise.schedules.base import Chain
-    from fromnoise.variances.base import Variance
 
 
 @dataclass(frozen=True)
@@ -66,67 +60,49 @@ class Nll:
         config = read_config(self.run if (self.run / "config.yaml").exists() else self.run.parent.parent)
         if self.n < 1 or self.batch_size < 1:
             raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
-        from fromnoise import guidance, likelihood, rng, variances
-        from fromnoise.app import figures
+        from fromnoise import guidance, variances
+        from fromnoise.app import evaluation, figures
         from fromnoise.app.runs import open_model
-        from fromnoise.data.images import to_unit
         from fromnoise.data.loading import load
         from fromnoise.progress import counter
-        from fromnoise.train.conditions import known
 
         denoiser = open_model(self.run, self.precision, self.ema).denoiser
-        other = None
-        if self.variance is not None:
-            other = None if self.variance == "optimal" else variances.build(self.variance)
-            if other is not None and other.outputs > denoiser.variance.outputs:
-                raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")
+        other = None if self.variance in (None, "optimal") else variances.build(self.variance)
+        if other is not None and other.outputs > denoiser.variance.outputs:
+            raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")
         chain = denoiser.schedule.steps(self.steps, "uniform") if self.steps is not None else denoiser.schedule.chain
-        if denoiser.codec is not None or denoiser.low is not None:
-            what = "latents, whose bits are not those of images" if denoiser.codec else "what enlarges a small image"
-            raise FromNoiseError(f"bits per dimension are of images, and this is a model of {what}")
-        shape = denoiser.shape or (0, 0, 0)
+        evaluation.check_bits(denoiser)
+        shape, root = denoiser.shape or (0, 0, 0), {"root": self.data_root} if self.data_root else {}
         changes = {"name": self.data} if self.data else {}
         changes |= {"split": self.split} if self.split else {}
-        changes |= {"root": self.data_root} if self.data_root else {}
-        images = load(config.data.at(shape, **changes), counter)
+        images = load(config.data.at(shape, **changes, **root), counter)
         for path in (self.out, self.figure):
             if path is not None:
                 writable(path)
-        if self.variance is not None:
-            denoiser = guidance.WithVariance(denoiser, other or self._optimal(denoiser, chain, config.data))
-        chosen = rng.permutation(self.seed, 0, len(images))[: self.n]
-        bounds, flows = [], []
-        with Bar("bits/dim", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
-            for start in range(0, len(chosen), self.batch_size):
-                pixels, conditions = images.examples(chosen[start : start + self.batch_size].tolist())
-                options = {
-                    "cond": known(denoiser, images, conditions),
-                    "chain": chain,
-                    "seed": self.seed,
-                    "first": start,
-                    "decoder": self.decoder,
-                    "callback": bar.advance,
-                }
-                bounds.append(likelihood.vlb(denoiser, to_unit(pixels), **options))
-                if self.method == "ode":
-                    common: dict[str, Any] = {k: options[k] for k in ("cond", "seed", "first")} | {
-                        "dequantise": self.dequantise
-                    }
-                    flows.append(likelihood.ode(denoiser, to_unit(pixels), **common))
-        report = likelihood.summary(bounds)
-        if flows:
-            report["ode"] = likelihood.flow_summary(flows) | {"dequantisation": self.dequantise}
+        batches = -(-min(self.n, len(images)) // self.batch_size)
+        if self.variance == "optimal":
+            trained_on = load(config.data.at(shape, **root))
+            with Bar("variance", batches * chain.steps) as bar:
+                other = evaluation.variance_from(
+                    denoiser, trained_on, self.n, chain, self.seed, self.batch_size, bar.advance
+                )
+        denoiser = denoiser if other is None else guidance.WithVariance(denoiser, other)
+        with Bar("bits/dim", batches * chain.steps) as bar:
+            report = evaluation.bits_per_dim(
+                denoiser,
+                images,
+                self.n,
+                chain=chain,
+                method=self.method,
+                decoder=self.decoder,
+                dequantise=self.dequantise,
+                seed=self.seed,
+                batch_size=self.batch_size,
+                callback=bar.advance,
+            )
         if self.out:
             Path(self.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        error = f" +- {report['standard_error']:.4f}" if report["standard_error"] is not None else ""
-        what = f"{report['n']} images of {images.name}, {chain.steps} steps"
-        print(f"{report['bits_per_dim']:.4f}{error} bits/dim on {what}")
-        print(f"prior {report['prior']:.4f}   steps {sum(report['steps']):.4f}   decoder {report['decoder']:.4f}")
-        if flows:
-            ode = report["ode"]
-            error = f" +- {ode['standard_error']:.4f}" if ode["standard_error"] is not None else ""
-            print(f"{ode['bits_per_dim']:.4f}{error} bits/dim by the ODE, {self.dequantise} dequantisation, "
-                  f"{ode['calls']:.0f} network calls an image")  # fmt: skip
+        self._print(report, f"{report['n']} images of {images.name}, {chain.steps} steps")
         if self.figure is not None:
             figures.bound_terms(report, self.figure)
             print(f"{self.figure}   the terms over t")
@@ -134,19 +110,13 @@ class Nll:
             say("these images were trained on; name others with --data")
         return 0
 
-    def _optimal(self, denoiser: "Denoiser", chain: "Chain", data: "DataConfig") -> "Variance":
-        """Analytic-DPM's variance, from the images that the run was trained on."""
-        from fromnoise import rng
-        from fromnoise.bound import optimal_variance
-        from fromnoise.data.images import to_unit
-        from fromnoise.data.loading import load
-        from fromnoise.train.conditions import known
+    def _print(self, report: dict[str, Any], what: str) -> None:
+        print(f"{report['bits_per_dim']:.4f}{_error(report)} bits/dim on {what}")
+        print(f"prior {report['prior']:.4f}   steps {sum(report['steps']):.4f}   decoder {report['decoder']:.4f}")
+        if ode := report.get("ode"):
+            print(f"{ode['bits_per_dim']:.4f}{_error(ode)} bits/dim by the ODE, {self.dequantise} dequantisation, "
+                  f"{ode['calls']:.0f} network calls an image")  # fmt: skip
 
-        shape = denoiser.shape or (0, 0, 0)
-        images = load(data.at(shape, **({"root": self.data_root} if self.data_root else {})))
-        chosen = rng.permutation(self.seed + 1, 0, len(images))[: self.n].tolist()
-        with Bar("variance", -(-len(chosen) // self.batch_size) * chain.steps) as bar:
-            pixels, conditions = images.examples(chosen)
-            cond = known(denoiser, images, conditions)
-            options = (chain, self.seed, self.batch_size, bar.advance)
-            return optimal_variance(denoiser, to_unit(pixels), *options, cond=cond)
+
+def _error(report: dict[str, Any]) -> str:
+    return f" +- {report['standard_error']:.4f}" if report["standard_error"] is not None else ""

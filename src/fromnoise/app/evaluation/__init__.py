@@ -7,6 +7,9 @@ from fromnoise.lazy import lazy_attributes
 if TYPE_CHECKING:
     from fromnoise.app.evaluation._accuracy import accuracy_over_levels as accuracy_over_levels
     from fromnoise.app.evaluation._accuracy import draw_accuracy as draw_accuracy
+    from fromnoise.app.evaluation._bits import bits_per_dim as bits_per_dim
+    from fromnoise.app.evaluation._bits import check_bits as check_bits
+    from fromnoise.app.evaluation._bits import variance_from as variance_from
     from fromnoise.app.evaluation._evaluate import evaluate as evaluate
     from fromnoise.app.evaluation._evaluate import measure as measure
     from fromnoise.app.evaluation._guidance_table import GuidanceTable as GuidanceTable
@@ -20,6 +23,8 @@ else:
     __getattr__, __dir__ = lazy_attributes(
         __name__,
         accuracy_over_levels="_accuracy",
+        bits_per_dim="_bits",
+        check_bits="_bits",
         draw_accuracy="_accuracy",
         evaluate="_evaluate",
         GuidanceTable="_guidance_table",
@@ -30,4 +35,5 @@ else:
         Table="_table",
         SamplersTable="_samplers_table",
         StepsTable="_steps_table",
+        variance_from="_bits",
     )

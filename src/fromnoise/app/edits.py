@@ -1,0 +1,122 @@
+"""Images changed by a model, one way or another: what `fromnoise edit` does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fromnoise import editing, samplers
+from fromnoise.app.runs.plan import SamplingPlan
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.progress import Bar, say
+
+Shown = tuple[Tensor, Tensor]
+"""(what was given, what was made), both in [-1, 1], [N, C, H, W] of one size."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What an edit is made of; None leaves a choice to the edit."""
+
+    denoiser: Denoiser
+    x: Tensor
+    plan: SamplingPlan
+    n: int
+    mask: Tensor | None
+    strength: float | None
+    repeats: int | None
+    seed: int
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"steps": self.plan.steps, "spacing": self.plan.spacing, "seed": self.seed}
+
+    def cond(self) -> Cond | None:
+        """The class that was asked for, else that of none: `sample` would draw every class in turn."""
+        null = self.denoiser.null_label
+        asked = self.plan.cond(self.denoiser, self.n)
+        return asked or (None if null is None else {"label": torch.full((self.n,), null)})
+
+    def drawn(self, denoiser: Denoiser, sampler: samplers.Sampler) -> Tensor:
+        length = denoiser.schedule.steps(self.plan.steps, self.plan.spacing).steps
+        with Bar("sampling", -(-self.n // 64) * length) as bar:
+            return samplers.sample(
+                denoiser, self.n, sampler, cond=self.cond(), callback=lambda moment: bar.advance(), **self.options
+            ).cpu()
+
+
+def edit(
+    kind: str,
+    denoiser: Denoiser,
+    x: Tensor,
+    plan: SamplingPlan,
+    *,
+    n: int | None = None,
+    mask: Tensor | None = None,
+    strength: float | None = None,
+    repeats: int | None = None,
+    seed: int = 0,
+) -> Shown:
+    """What was given as it is shown, and what was made of it.
+
+    Args:
+        kind: interpolate, reconstruct, image-to-image, inpaint or upscale; see `fromnoise.editing`.
+        denoiser: with its guidance.
+        x: images in [-1, 1], [K, C, H, W]: two for interpolate, else one.
+        plan: how to sample.
+        n: how many are made; None is 8.
+        mask: of inpaint, uint8 [1, H, W], at most 127 where the model is to draw.
+        strength: of image-to-image, in (0, 1]; None is 0.6.
+        repeats: of inpaint; None is 5.
+        seed: of the noise.
+
+    Raises:
+        FromNoiseError: an unknown kind, or what the edit itself raises.
+    """
+    if kind not in EDITS:
+        raise unknown("edit", kind, EDITS)
+    return EDITS[kind](_Job(denoiser, x, plan, 8 if n is None else n, mask, strength, repeats, seed))
+
+
+def _interpolate(job: _Job) -> Shown:
+    made = editing.interpolate(job.denoiser, job.x[0], job.x[1], job.n, job.plan.cond(job.denoiser, 2))
+    return job.x, made.cpu()
+
+
+def _reconstruct(job: _Job) -> Shown:
+    cond = job.plan.cond(job.denoiser, 1)
+    back = editing.decode(job.denoiser, editing.encode(job.denoiser, job.x, cond), cond).cpu()
+    say(f"root mean square difference {(back - job.x).square().mean().sqrt():.4f}, of images in [-1, 1]")
+    return job.x, back
+
+
+def _image_to_image(job: _Job) -> Shown:
+    many, strength = job.x.expand(job.n, -1, -1, -1), 0.6 if job.strength is None else job.strength
+    made = editing.image_to_image(job.denoiser, many, strength, job.plan.sampler, cond=job.cond(), **job.options)
+    return job.x, made.cpu()
+
+
+def _inpaint(job: _Job) -> Shown:
+    if job.mask is None:
+        raise FromNoiseError("inpaint needs a mask, black where the model is to draw")
+    known = (job.mask > 127).float()
+    sampler = editing.Inpaint(job.x[0], known, job.plan.sampler, 5 if job.repeats is None else job.repeats)
+    return torch.cat([job.x, job.x * known - (1 - known)]), job.drawn(job.denoiser, sampler)
+
+
+def _upscale(job: _Job) -> Shown:
+    denoiser = editing.Upscale(job.denoiser, job.x[0])
+    shown = job.x.repeat_interleave(denoiser.factor, 2).repeat_interleave(denoiser.factor, 3)
+    return shown, job.drawn(denoiser, job.plan.sampler)
+
+
+EDITS: dict[str, Callable[[_Job], Shown]] = {
+    "interpolate": _interpolate,
+    "reconstruct": _reconstruct,
+    "image-to-image": _image_to_image,
+    "inpaint": _inpaint,
+    "upscale": _upscale,
+}
