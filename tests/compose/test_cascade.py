@@ -159,7 +159,7 @@ def test_mismatched_stages_are_one_line():
     names = Enlarges(S, R)
     names.class_names = ("a", "b")
     cases = [
-        ([up], "the first stage of a cascade is a super-resolution model, which needs a stage"),
+        ([up], "the first stage of a cascade cannot be a super-resolution model, which needs the smaller example"),
         ([base, base], "a later stage of a cascade must be a super-resolution model"),
         (changed(denoiser=wide), "one enlarges 1x4x4 and the one before it draws 1x2x2"),
         (changed(denoiser=names), "different classes"),

@@ -43,7 +43,8 @@ def check(stages: Sequence[Stage]) -> None:
         FromNoiseError: shapes or classes do not follow on each other, or a strength that the augmentation has not.
     """
     if stages[0].denoiser.low is not None:
-        raise FromNoiseError("the first stage of a cascade is a super-resolution model, which needs a stage before it")
+        raise FromNoiseError("the first stage of a cascade cannot be a super-resolution model, which needs the smaller "
+                             "example: sample its cascade")  # fmt: skip
     for before, stage in pairwise(stages):
         low, own, given = stage.denoiser.low, stage.denoiser.shape, before.denoiser.image_shape
         if low is None or own is None:
