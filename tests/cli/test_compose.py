@@ -322,7 +322,7 @@ def test_a_cascade_is_steered_by_words_that_fit_it(cascade, plain, tmp_path, cap
 
 
 def test_a_network_that_is_no_denoiser_is_one_line(capsys, tmp_path, data):
-    fails(capsys, "is no denoiser: take unet or dit", "train", "digits", "--steps", "1", "--out", str(tmp_path / "a"),
+    fails(capsys, "is no denoiser: take unet, dit or mlp", "train", "digits", "--steps", "1", "--out", str(tmp_path / "a"),
           "--data", str(data), "--set", "data.size=16", "network={name: kl-autoencoder}", "train.label_dropout=0")  # fmt: skip
     fails(capsys, "is no autoencoder: take kl-autoencoder", "train-autoencoder", "digits-kl", "--steps", "1", "--out",
           str(tmp_path / "b"), "--data", str(data), "--set", "data.size=16", "network={name: unet}")  # fmt: skip

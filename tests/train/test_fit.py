@@ -450,3 +450,15 @@ def test_an_optimizer_of_torch_takes_its_steps(name, tmp_path):
     if name != "a class":
         with pytest.raises(fn.FromNoiseError, match="a learning rate of its own"):
             fn.fit(denoiser(), points(), steps=1, optimizer=given, lr=1.0, **QUIET)
+
+
+def test_a_recipe_is_built_for_data_of_any_shape():
+    recipe = fn.recipes.load("digits")
+    plain = recipe.with_changes({"train.label_dropout": 0.0, "network.classes": None, "network.channels": 8})
+    for shape in ((2, 16), (1, 8, 8), (1, 8, 8, 8)):
+        model = plain.build(shape)
+        fn.fit(model, torch.zeros(4, *shape), steps=1, batch_size=2, **QUIET)
+        assert fn.sample(model, 2, "ddim", 2).shape == (2, *shape)
+    assert plain.with_changes({"network": "mlp"}).build((1, 4, 4)).network(
+        torch.zeros(2, 1, 4, 4), torch.zeros(2)
+    ).shape == (2, 1, 4, 4)

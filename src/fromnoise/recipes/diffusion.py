@@ -103,7 +103,7 @@ class Recipe(RunConfig):
         from fromnoise import objectives, times
         from fromnoise.train import Conditioning, Diffusion
 
-        denoiser = self.build(source.shape)  # pyrefly: ignore[bad-argument-type]
+        denoiser = self.build(source.shape)
         denoiser.class_names, denoiser.codec = tuple(source.classes), codec
         conditioning = Conditioning(denoiser, source, self.train.label_dropout, self.seed)
         objective, time = objectives.build(self.objective), times.build(self.times)
@@ -137,11 +137,11 @@ class Recipe(RunConfig):
         made._low_res()  # before the first stage is trained, not after
         return made
 
-    def build(self, shape: tuple[int, int, int] | None = None) -> "Denoiser":
+    def build(self, shape: tuple[int, ...] | None = None) -> "Denoiser":
         """The untrained denoiser, with weights drawn from `seed`.
 
         Args:
-            shape: (C, H, W) of the images or latents; None means what `data` says.
+            shape: of an example, (C, H, W) of images or latents; None means what `data` says.
 
         Raises:
             FromNoiseError: no shape is known, the size does not fit the network, or an option is wrong.
@@ -152,14 +152,15 @@ class Recipe(RunConfig):
         from fromnoise.denoise import Denoiser
 
         shape = self._state_shape() if shape is None else shape
-        shown = {"image_channels": shape[0]} if self.low else {}
+        shown: dict[str, Any] = {"dims": len(shape) - 1, "sides": tuple(shape[1:])}
+        shown |= {"image_channels": shape[0]} if self.low else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             outputs = shape[0] * variances.build(self.variance).outputs
             null = self.train.label_dropout > 0
             network = nn.build(self.network, in_channels=shape[0], out_channels=outputs, null_label=null, **shown)
         if not getattr(network, "denoises", True):
-            raise FromNoiseError(f"network {self.network['name']} is no denoiser: take unet or dit")
+            raise FromNoiseError(f"network {self.network['name']} is no denoiser: take unet, dit or mlp")
         if hasattr(network, "check_size"):
             network.check_size(shape[1:])
         if self.low and not getattr(network, "image_channels", 0):
