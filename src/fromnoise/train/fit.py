@@ -209,6 +209,8 @@ def _config(options: Mapping[str, Any], **named: Any) -> TrainConfig:
         return TrainConfig(**given)
     except ValidationError as error:
         first = error.errors()[0]
+        if first["type"] == "value_error":
+            raise FromNoiseError(str(first["ctx"]["error"])) from None
         said = f"{first['msg'][0].lower()}{first['msg'][1:]}"
         raise FromNoiseError(f"{'.'.join(map(str, first['loc']))}: {said}, got {first['input']!r}") from None
 
