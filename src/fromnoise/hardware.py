@@ -92,7 +92,7 @@ def tune(precision: Precision = "auto") -> None:
 @contextmanager
 def exact_float32() -> Iterator[None]:
     """IEEE float32 on CUDA inside the block, whatever `tune` has set: for features, whose distances are published."""
-    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # pyrefly: ignore[missing-attribute]
     before = [place.fp32_precision for place in places]
     try:
         for place in places:

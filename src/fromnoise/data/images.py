@@ -23,7 +23,7 @@ class Images(Examples):
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int]  # pyrefly: ignore[bad-override-mutable-attribute]
 
     @abstractmethod
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:

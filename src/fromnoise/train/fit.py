@@ -162,7 +162,7 @@ def _examples(data: Any, model: Denoiser | Task) -> Examples | Batches:
         found = examples_of(data)
     else:
         shape = model.shape if isinstance(model, Denoiser) else None
-        at = {"channels": shape[0], "size": tuple(shape[1:])} if shape and len(shape) == 3 else {}
+        at: dict[str, Any] = {"channels": shape[0], "size": tuple(shape[1:])} if shape and len(shape) == 3 else {}
         found = load(DataConfig(name=str(data), **at))
     shape = getattr(model, "shape", None)
     if shape and isinstance(found, Examples) and tuple(shape) != tuple(found.shape):

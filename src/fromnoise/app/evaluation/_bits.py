@@ -24,7 +24,7 @@ def bits_per_dim(
     dequantise: Literal["uniform", "variational"] = "uniform",
     seed: int = 0,
     batch_size: int = 64,
-    callback: Callable[[], object] = lambda: None,
+    callback: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """{bits_per_dim, prior, steps, decoder, standard_error, n}, the means over n images; see `likelihood.vlb`.
 
@@ -64,7 +64,7 @@ def variance_from(
     chain: Chain,
     seed: int = 0,
     batch_size: int = 64,
-    callback: Callable[[], object] = lambda: None,
+    callback: Callable[[], None] = lambda: None,
 ) -> Optimal:
     """Analytic-DPM's variance from n images, such as those that the model was trained on; see `bound.optimal_variance`.
 

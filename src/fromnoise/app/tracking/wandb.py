@@ -18,7 +18,7 @@ class WandB(Tracker):
 
     def __init__(self, run: Path):
         try:
-            import wandb
+            import wandb  # pyrefly: ignore[missing-import]
         except ImportError:
             raise FromNoiseError('wandb is not installed: pip install "fromnoise[track]"') from None
         name = run.resolve().name
