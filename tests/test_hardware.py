@@ -13,9 +13,9 @@ from fromnoise.nn.norm import GroupNormSiLU
 
 FAULTS = """
 import resource, sys, torch
-from fromnoise.hardware import choose
-if sys.argv[1] == "chosen":
-    choose("fp32")
+from fromnoise.hardware import tune
+if sys.argv[1] == "tuned":
+    tune("fp32")
 def step():
     held = [torch.zeros(3_000_000) for _ in range(8)]
 step(); step()
@@ -31,7 +31,7 @@ def test_the_memory_of_one_step_serves_the_next():
         done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
         return int(done.stdout)
 
-    assert faults("chosen") < faults("left") / 4
+    assert faults("tuned") < faults("left") / 4
 
 
 def network():

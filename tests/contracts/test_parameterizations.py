@@ -179,5 +179,9 @@ def test_an_object_of_ones_own_is_taken_as_it_is(generator, tmp_path):
     x0, noise = torch.randn(2, 4, 1, 2, 2, generator=generator)
     losses = fn.objectives.Simple()(one, x0, schedule.level(torch.tensor([1.0, 9.0, 30.0, 50.0])), noise)["loss"]
     assert losses.isfinite().all()
-    with pytest.raises(fn.FromNoiseError, match="not registered"):
-        fn.save(one, tmp_path / "model")
+    fn.save(one, tmp_path / "model")
+    given = {"network": Exact(Halfway()), "schedule": schedule}
+    with pytest.raises(fn.FromNoiseError, match="parameterization is of the class Halfway"):
+        fn.load(tmp_path / "model", **given)
+    again = fn.load(tmp_path / "model", parameterization=Halfway(), **given)
+    assert torch.equal(fn.sample(again, 4, steps=8), fn.sample(one, 4, steps=8))

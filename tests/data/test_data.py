@@ -9,6 +9,7 @@ from PIL import Image
 
 import fromnoise as fn
 from fromnoise.data import DataConfig, Feed, load
+from fromnoise.data.feed import as_state
 from fromnoise.data.images import InMemory, to_uint8, to_unit
 
 
@@ -199,7 +200,8 @@ def numbered(n=23):
 
 def order(feed, first, steps):
     batches = feed.from_step(first)
-    return [to_uint8(next(batches)[0])[:, 0, 0, 0].tolist() for _ in range(steps)]
+    shown = (as_state(next(batches)[0], feed.mirrored(step)) for step in range(first, first + steps))
+    return [to_uint8(x)[:, 0, 0, 0].tolist() for x in shown]
 
 
 def test_every_epoch_is_a_new_permutation():
@@ -228,8 +230,8 @@ def test_streamed_order_is_that_of_memory(tmp_path, workers):
 def test_flips_are_counted():
     pixels = torch.tensor([[0, 255]], dtype=torch.uint8).expand(64, 1, 1, 2).contiguous()
     feed = Feed(InMemory("edge", pixels), 0, 64, range(64), True, 0)
-    first, _ = next(feed.from_step(3))
+    first = as_state(next(feed.from_step(3))[0], feed.mirrored(3))
     assert 15 < int((first[:, 0, 0, 0] > 0).sum()) < 49
-    assert torch.equal(first, next(feed.from_step(3))[0])
-    half, _ = next(Feed(InMemory("edge", pixels), 0, 64, range(32, 64), True, 0).from_step(3))
-    assert torch.equal(half, first[32:])
+    assert torch.equal(first, as_state(next(feed.from_step(3))[0], feed.mirrored(3)))
+    part = Feed(InMemory("edge", pixels), 0, 64, range(32, 64), True, 0)
+    assert torch.equal(as_state(next(part.from_step(3))[0], part.mirrored(3)), first[32:])

@@ -229,7 +229,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("train/lr_schedules/cosine.py", "max(1, steps - warmup)", "max(1, steps)"),
     ("train/lr_schedules/inverse_sqrt.py", "1 / math.sqrt(", "1 / ("),
     ("train/trainer.py", "c.lr * warm * self.lr_schedule", "c.lr * self.lr_schedule"),
-    ("train/trainer.py", "self.progress.validation = total / n", "self.progress.validation = total"),
+    ("train/validation.py", "return total / n", "return total"),
     ("train/conditions.py", "| crc32(name.encode()) << 8", ""),
     ("weights/checkpoint.py", "state[\"loss\"] if held_out is None else held_out", "state[\"loss\"]"),
     ("data/examples.py", "Part(self, np.sort(order[held:])), Part(self, np.sort(order[:held]))", "Part(self, np.sort(order)), Part(self, np.sort(order[:held]))"),

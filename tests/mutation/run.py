@@ -32,6 +32,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/optimizers/": ["tests/train/test_optimizer.py", "tests/train/test_muon.py"],
     "train/trainer.py": ["tests/train/test_fit.py", "tests/train/test_trainer.py"],
     "train/lr_schedules/": ["tests/train/test_fit.py"],
+    "train/validation.py": ["tests/train/test_fit.py"],
     "weights/checkpoint.py": ["tests/train/test_fit.py"],
     "data/": ["tests/data", "tests/train/test_fit.py"],
     "guidance/": ["tests/test_guidance.py", "tests/test_verify.py"],

@@ -53,7 +53,9 @@ class Conditioning:
         self.denoiser, self.seed, self.source = denoiser, seed, source
         shares = dropout if isinstance(dropout, Mapping) else {"label": dropout}
         self.dropout = {name: share for name, share in shares.items() if share}
-        self.names = accepted(denoiser)
+        # Asked now: while it is trained, a wrapper may stand for the network.
+        self.names, self.nulls = accepted(denoiser), denoiser.null_cond
+        self.classes, self.null_label = denoiser.classes, denoiser.null_label
         self._check_classes()
         for name, share in self.dropout.items():
             if not 0 < share < 1:
@@ -97,27 +99,25 @@ class Conditioning:
 
     def _missing(self, label: Tensor) -> Tensor:
         none = label < 0 if not label.is_floating_point() else torch.zeros(len(label), dtype=torch.bool)
-        if self.denoiser.null_label is None and label.dim() == 1 and bool(none.any()):
+        if self.null_label is None and label.dim() == 1 and bool(none.any()):
             raise FromNoiseError("an example has no class, and the network has no label for that: use "
                                  "train.label_dropout, condition_dropout in Python")  # fmt: skip
-        classes = self.denoiser.classes
+        classes = self.classes
         if classes and not label.is_floating_point() and bool((label >= classes).any()):
             raise FromNoiseError(f"label {int(label.max())}: the network knows {classes} classes, 0 to {classes - 1}")
         return none
 
     def _null(self, name: str, value: Tensor) -> Tensor:
-        nulls = self.denoiser.null_cond
-        if name not in nulls:
+        if name not in self.nulls:
             if not value.is_floating_point():
                 raise FromNoiseError(f"the condition {name!r} is to be hidden, and nothing stands for none: give the "
                                      f"network an attribute null_cond = {{{name!r}: value}}"
                                      + (", or null_label" if name == "label" else ""))  # fmt: skip
-            self.denoiser.null[name] = torch.zeros(value.shape[1:])
-            nulls = self.denoiser.null_cond
-        return nulls[name].cpu()
+            self.nulls[name] = self.denoiser.null[name] = torch.zeros(value.shape[1:])
+        return self.nulls[name].cpu()
 
     def _check_classes(self) -> None:
-        known, source = self.denoiser.classes, self.source
+        known, source = self.classes, self.source
         if source is None or not hasattr(self.denoiser.network, "classes"):
             return
         there = len(source.classes)
@@ -126,7 +126,7 @@ class Conditioning:
         if known and not there and "label" not in source.examples([0])[1]:
             raise FromNoiseError(f"the network knows {known} classes, and {source.name} has no classes: put each "
                                  "into a sub-folder of its own, or give (x, label)")  # fmt: skip
-        if "label" in self.dropout and self.denoiser.null_label is None:
+        if "label" in self.dropout and self.null_label is None:
             raise FromNoiseError("condition dropout hides labels, and this network "
                                  + ("has no null label" if known else "knows none"))  # fmt: skip
 

@@ -164,7 +164,7 @@ def _examples(data: Any, model: Denoiser | Task) -> Examples | Batches:
         shape = model.shape if isinstance(model, Denoiser) else None
         at: dict[str, Any] = {"channels": shape[0], "size": tuple(shape[1:])} if shape and len(shape) == 3 else {}
         found = load(DataConfig(name=str(data), **at))
-    shape = getattr(model, "shape", None)
+    shape = model.shape if isinstance(model, Denoiser) else None
     if shape and isinstance(found, Examples) and tuple(shape) != tuple(found.shape):
         raise FromNoiseError(f"data: examples of {_words(found.shape)}, and the denoiser's shape is {_words(shape)}")
     return found

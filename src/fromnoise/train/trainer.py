@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fromnoise import rng, storage
 from fromnoise.data.examples import Batches, Examples
-from fromnoise.data.feed import Feed, as_state
+from fromnoise.data.feed import Feed
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.hardware import Hardware
 from fromnoise.nn.recompute import recompute_blocks
@@ -29,6 +29,7 @@ from fromnoise.train.pipeline import Pipeline, Ready
 from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.signals import StopRequest
 from fromnoise.train.task import Task
+from fromnoise.train.validation import held_out_loss
 from fromnoise.weights.checkpoint import Checkpoints
 
 _ENOUGH = 256
@@ -239,32 +240,13 @@ class Trainer:
         self.task.finish(step, self.places, self.config.batch_size, self.processes)
         return totals
 
-    @torch.no_grad()
     def _validate(self) -> float:
-        """The mean loss of the averaged weights on held-out examples: at every measurement the same draws."""
-        assert self.validation is not None
-        if not self.processes.is_first:
-            return self.progress.validation or 0.0
-        n, most = len(self.validation), self.config.batch_size
-        total = 0.0
-        with self._averaged(), self.task_evaluating():
-            for start in range(0, n, most):
-                places = range(start, min(start + most, n))
-                x, conditions = self.validation.examples(places)
-                drawn = self.task.draw(tuple(x.shape[1:]), conditions, places, 0, n)
-                put = {k: v if k in self.task.on_cpu else self.hardware.put(v) for k, v in drawn.items()}
-                total += self.task.losses(as_state(self.hardware.put(x), None), put)["loss"].double().sum().item()
-        self.progress.validation = total / n
-        return self.progress.validation
-
-    @contextmanager
-    def task_evaluating(self) -> Iterator[None]:
-        """The network without dropout inside the block."""
-        self.network.eval()
-        try:
-            yield
-        finally:
-            self.task.train()
+        """The loss of the averaged weights on held-out examples, which the first process measures."""
+        if self.validation is not None and self.processes.is_first:
+            with self._averaged():
+                loss = held_out_loss(self.task, self.validation, self.hardware, self.config.batch_size)
+            self.progress.validation = loss
+        return self.progress.validation or 0.0
 
     def _checkpoint_is_due(self, stop: int) -> bool:
         return bool(stop) or self.is_finished() or self.progress.step % self.config.checkpoint_every == 0
