@@ -1,4 +1,4 @@
-"""Volumes: a model of balls in a box of 12x12x12. About a minute on a CPU.
+"""Volumes: a model of balls in a box of 8x8x8. About a minute on a CPU.
 
 python examples/volume.py [--steps 300] [--out volume.png]
 """
@@ -9,7 +9,7 @@ import torch
 
 import fromnoise as fn
 
-SIDE = 12
+SIDE = 8
 
 
 def balls(n: int, seed: int = 0) -> torch.Tensor:
@@ -37,7 +37,7 @@ def main(steps: int = 300, out: str | None = None) -> fn.Denoiser:
     """The trained model."""
     network = fn.nn.UNet(dims=3, in_channels=1, channels=16, mult=(1, 2), blocks=1, groups=4, attention=())
     denoiser = fn.Denoiser(network, fn.schedules.Cosine(T=1000), "v")
-    fn.fit(denoiser, balls(2000), steps=steps, batch_size=32, lr=2e-3, ema=0.99, seed=0)
+    fn.fit(denoiser, balls(2000), steps=steps, batch_size=16, lr=2e-3, ema=0.99, seed=0)
     x = fn.sample(denoiser, 16)
     print(f"roundness {roundness(x).mean():.2f}, of the data {roundness(balls(200, 1) / 127.5 - 1).mean():.2f}")
     if out:

@@ -19,7 +19,7 @@ from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.compose.cascade import Stage
 from fromnoise.data.images import InMemory
 from fromnoise.guidance import NoisyClassifier
-from fromnoise.hardware import Hardware
+from fromnoise.hardware import Hardware, exact_float32
 from fromnoise.train import Autoencoding, Classifying, Conditioning, Diffusion, Pair, TrainConfig, Trainer
 
 CPU = torch.device("cpu")
@@ -63,15 +63,8 @@ class Real:
     device = torch.device("cuda", 0)
 
     def __call__(self, compute, atol=2e-4, reads=None):
-        places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
-        before = [place.fp32_precision for place in places]
-        for place in places:
-            place.fp32_precision = "ieee"
-        try:
+        with exact_float32():
             there = compute(self.device)
-        finally:
-            for place, was in zip(places, before, strict=True):
-                place.fp32_precision = was
         assert there.device == self.device
         torch.testing.assert_close(there.cpu(), compute(CPU), rtol=2e-3, atol=atol)
 

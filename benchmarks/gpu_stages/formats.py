@@ -1,12 +1,11 @@
 """Number formats: what float32 means to a GPU's matrix units, and ours by name."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 import torch
 
-from fromnoise.hardware import Hardware, choose, tune
+from fromnoise.hardware import Hardware, choose, exact_float32, tune
 from gpu_stages.context import Context
 
 
@@ -15,21 +14,9 @@ def loose(context: Context) -> str:
     return "tf32" if context.cuda else "fp32"
 
 
-@contextmanager
-def float32(numbers: str) -> Iterator[None]:
-    """Products of float32 exact ("fp32") or in tf32; as it was afterwards.
-
-    By the settings that `hardware.tune` uses: PyTorch refuses a mixture of these and its older ones.
-    """
-    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
-    before = [place.fp32_precision for place in places]
-    for place in places:
-        place.fp32_precision = "tf32" if numbers == "tf32" else "ieee"
-    try:
-        yield
-    finally:
-        for place, was in zip(places, before, strict=True):
-            place.fp32_precision = was
+def float32(numbers: str) -> AbstractContextManager[None]:
+    """Products of float32 exact ("fp32") or in tf32; as it was afterwards."""
+    return exact_float32(numbers != "tf32")
 
 
 def hardware(numbers: str) -> Hardware:

@@ -59,6 +59,7 @@ def _part(folder: Path, tiny: bool, exact: bool, steps: int, kill: int, every: i
     denoiser = config.build(size)
     images = ours.random_images(denoiser, 256, latents=False)
     hardware = formats.hardware(formats.usual(context))
+    torch.backends.cudnn.benchmark = not exact  # kernels chosen by timing may differ from process to process
     with ours.trainer(config, denoiser, images, hardware, folder, steps=steps, checkpoint_every=every) as trained:
         trained.resume()
         ours.run(trained, partial(_kill, kill))

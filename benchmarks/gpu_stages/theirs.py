@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise.hardware import exact_float32
 from gpu_stages.context import Context
 
 
@@ -45,15 +46,10 @@ def ways(context: Context) -> dict[str, Way]:
 @contextmanager
 def untouched() -> Iterator[None]:
     """What float32 means where nobody has set it: PyTorch's convolutions in tf32, its matrix products exact."""
-    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
-    before = [place.fp32_precision for place in places]
-    for place, usual in zip(places, ("ieee", "tf32"), strict=True):
-        place.fp32_precision = usual
-    try:
+    with exact_float32():
+        for place in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+            place.fp32_precision = "tf32"
         yield
-    finally:
-        for place, was in zip(places, before, strict=True):
-            place.fp32_precision = was
 
 
 class Training:

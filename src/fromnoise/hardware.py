@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, unknown
 
 Precision = Literal["auto", "fp32", "bf16"]
 Compile = Literal["auto", "on", "off"]
@@ -58,6 +58,8 @@ def choose(precision: Precision = "auto") -> Hardware:
     Looks, and changes nothing: see `tune`. `precision` "fp32" and "bf16" overrule the second choice. On a CPU without
     AMX or AVX-512 BF16, bf16 is emulated and several times slower than float32, so "auto" takes float32 there.
     """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise unknown("precision", precision, ("auto", "fp32", "bf16"))
     if torch.cuda.is_available():
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         device = torch.device("cuda", local_rank % torch.cuda.device_count())
@@ -81,26 +83,41 @@ def tune(precision: Precision = "auto") -> None:
     memory that tensors free, for the tensors of the next step.
     """
     if torch.cuda.is_available():
-        format = "ieee" if precision == "fp32" else "tf32"
-        torch.backends.cuda.matmul.fp32_precision = format
-        torch.backends.cudnn.conv.fp32_precision = format  # pyrefly: ignore[missing-attribute]
+        set_float32(exact=precision == "fp32")
         torch.backends.cudnn.benchmark = True
     elif not torch.backends.mps.is_available():
         _keep_freed_memory()
 
 
+def set_float32(exact: bool) -> None:
+    """What products of float32 are on CUDA: IEEE float32, or TF32.
+
+    Matrix products by PyTorch's older switch, which torch.compile reads, and which the newer one makes unreadable.
+    """
+    torch.set_float32_matmul_precision("highest" if exact else "high")
+    for place in _cudnn():
+        place.fp32_precision = "ieee" if exact else "tf32"
+
+
 @contextmanager
-def exact_float32() -> Iterator[None]:
-    """IEEE float32 on CUDA inside the block, whatever `tune` has set: for features, whose distances are published."""
-    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # pyrefly: ignore[missing-attribute]
-    before = [place.fp32_precision for place in places]
+def exact_float32(exact: bool = True) -> Iterator[None]:
+    """IEEE float32 on CUDA inside the block (or TF32), whatever `tune` has set; as before afterwards.
+
+    For features, whose distances are published.
+    """
+    products, others = torch.get_float32_matmul_precision(), [place.fp32_precision for place in _cudnn()]
     try:
-        for place in places:
-            place.fp32_precision = "ieee"
+        set_float32(exact)
         yield
     finally:
-        for place, value in zip(places, before, strict=True):
+        torch.set_float32_matmul_precision(products)
+        for place, value in zip(_cudnn(), others, strict=True):
             place.fp32_precision = value
+
+
+def _cudnn() -> tuple[Any, Any]:
+    """Convolutions and recurrent networks have one older switch together, so they are set alike."""
+    return torch.backends.cudnn.conv, torch.backends.cudnn.rnn  # pyrefly: ignore[missing-attribute]
 
 
 def cpu_has_bf16() -> bool:
@@ -125,9 +142,7 @@ def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
     if kind == "cpu":
         _insist_on_a_compiler()
     if not inference:
-        # Who asks for it has a long run, for which timing kernels for minutes pays; CUDA graphs are for sampling.
-        timed = {"mode": "max-autotune-no-cudagraphs"} if kind == "cuda" and how == "on" else {}
-        network.compile(dynamic=False, **timed)
+        network.compile(dynamic=False)
     elif kind == "cuda":
         network.compile(dynamic=False, mode="reduce-overhead")  # as CUDA graphs
     else:
@@ -137,7 +152,10 @@ def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
 
 
 def _fall_back(network: nn.Module) -> None:
-    """Run eagerly from the first call on that cannot be compiled: nobody asked for it, and slower beats not at all."""
+    """Run eagerly from the first call on that cannot be compiled: nobody asked for it, and slower beats not at all.
+
+    Of the backward pass what is compiled only when it is run is not covered.
+    """
     from torch._dynamo.exc import TorchDynamoException
 
     compiled = network._compiled_call_impl

@@ -106,6 +106,14 @@ def verify_folder(folder: Path) -> None:
             raise Damaged(f"{folder}: {name} was changed after it was written")
 
 
+def manifest(folder: Path) -> set[str]:
+    """Names of the files that were written into a folder; none where no manifest can be read."""
+    try:
+        return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
 def read_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
     """The tensors of STEM.safetensors, on the CPU."""
     return load_file(folder / f"{stem}.safetensors")

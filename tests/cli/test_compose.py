@@ -137,7 +137,7 @@ def test_latents(latent, tmp_path, capsys):
     with Image.open(tmp_path / "film.gif") as film:
         assert film.n_frames > 1
     fails(capsys, "latents have no range", "sample", str(latent), "--clip", "True", "--out", str(tmp_path / "b.npz"))
-    fails(capsys, "a model of latents", "nll", str(latent))
+    fails(capsys, "a latent model", "nll", str(latent))
     out = tmp_path / "i.png"
     image = tmp_path / "a.png"
     Image.new("RGB", (20, 20), "red").save(image)
@@ -217,7 +217,7 @@ def test_a_classifier_steers(plain, data, tmp_path, capsys):
 
 def test_a_classifier_of_something_else_is_one_line(plain, cascade, latent, tmp_path, capsys):
     fails(capsys, "is a cascade; name one of its stages", "train-classifier", str(cascade))
-    fails(capsys, "is of latents", "train-classifier", str(latent))
+    fails(capsys, "is a latent model", "train-classifier", str(latent))
     if not (plain / "classifier").exists():
         assert main(["train-classifier", str(plain), "--steps", "1", "--set", "train.batch_size=8"]) == 0
     fails(capsys, "the classifier knows states of 3x16x16, and the model 3x8x8", "sample", str(cascade / "base"), "--out",

@@ -369,7 +369,38 @@ print(fn.sample(denoiser, 4).tolist())
     assert said[0] == said[1]
 
 
+class Named(Net):
+    """Takes its label by another name."""
+
+    def forward(self, x, time, y=None):
+        return super().forward(x, time)
+
+
+class Any(Net):
+    def forward(self, x, time, **conditions):
+        return super().forward(x, time)
+
+
+def frozen():
+    return denoiser(Net().requires_grad_(False))
+
+
 MISTAKES = {
+    "half precision": (lambda m: fn.fit(denoiser(Net().bfloat16()), points(), steps=1), r"half precision.*network\.float"),
+    "nothing to train": (lambda m: fn.fit(frozen(), points(), steps=1), "no parameter that can be trained"),
+    "another name": (lambda m: fn.fit(denoiser(Named()), (points(), torch.zeros(256)), steps=1, batch_size=4),
+                     "has the condition 'label'.* takes y"),
+    "a name of ours": (lambda m: fn.fit(denoiser(Any()), (points(), {"eps": torch.zeros(256)}), steps=1, batch_size=4),
+                       "cannot be called eps"),
+    "held out of another shape": (lambda m: fn.fit(denoiser(), points(), validation=torch.zeros(4, 3), steps=1),
+                                  "examples of 3, and data of 2"),
+    "held out without": (lambda m: fn.fit(m, (points(), torch.zeros(256)), validation=points(), steps=1),
+                         "validation has the conditions none, and data label"),
+    "no batch is whole": (lambda m: fn.fit(m, iter_of([points(3), points(5)]), steps=1, batch_size=8), "batches of 5"),
+    "resume where": (lambda m: fn.fit(m, points(), steps=1, resume=True), "name it with out"),
+    "precision": (lambda m: fn.fit(m, points(), steps=1, precision="fp16"), "unknown precision 'fp16'"),
+    "compile": (lambda m: fn.fit(m, points(), steps=1, compile="yes"), "unknown compile 'yes'"),
+    "one number": (lambda m: fn.fit(m, torch.zeros(4), steps=1), r"it is \[N, \.\.\.\]"),
     "no end": (lambda m: fn.fit(m, points()), "give steps or minutes"),
     "a typo": (lambda m: fn.fit(m, points(), steps=1, batchsize=3), r"no argument 'batchsize' \(did you mean batch_size"),
     "a value": (lambda m: fn.fit(m, points(), steps=0), "steps: input should be greater than or equal to 1, got 0"),
@@ -462,3 +493,45 @@ def test_a_recipe_is_built_for_data_of_any_shape():
     assert plain.with_changes({"network": "mlp"}).build((1, 4, 4)).network(
         torch.zeros(2, 1, 4, 4), torch.zeros(2)
     ).shape == (2, 1, 4, 4)
+
+
+def test_only_a_true_answer_ends_the_training():
+    for answer in (lambda line: line["step"], lambda line: torch.zeros(2), lambda line: "yes"):
+        assert fn.fit(denoiser(), points(), steps=3, batch_size=8, callbacks=[answer], **QUIET).progress.step == 3
+    assert fn.fit(denoiser(), points(), steps=3, batch_size=8, callbacks=lambda line: True, **QUIET).progress.step == 1
+
+
+def test_going_on_with_another_model_is_refused(tmp_path):
+    fn.fit(denoiser(), points(), steps=1, batch_size=8, out=tmp_path, **QUIET)
+    for other in (
+        fn.Denoiser(Net(), fn.schedules.Cosine(T=100), "eps"),
+        fn.Denoiser(Net(), fn.schedules.Cosine(T=50), "v"),
+        fn.Denoiser(Net(), fn.schedules.Cosine(T=100), "v", "fixed_small"),
+    ):
+        with pytest.raises(fn.FromNoiseError, match="is of another model: its (parameterization|schedule|variance)"):
+            fn.fit(other, points(), steps=2, batch_size=8, out=tmp_path, resume=True, **QUIET)
+
+
+def test_saving_replaces_nothing_but_a_saved_model(tmp_path):
+    model, place = denoiser(shape=(2,)), tmp_path / "project"
+    fn.save(model, place)
+    fn.save(model, place)  # over itself
+    (place / "thesis.txt").write_text("years of work")
+    with pytest.raises(fn.FromNoiseError, match="holds thesis.txt, which would be lost"):
+        fn.save(model, place)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(fn.FromNoiseError, match="is a file"):
+        fn.save(model, tmp_path / "file")
+    fn.fit(model, points(), steps=1, batch_size=8, out=tmp_path / "run", **QUIET)
+    with pytest.raises(fn.FromNoiseError, match="holds checkpoints"):
+        fn.save(model, tmp_path / "run")
+    assert (place / "thesis.txt").read_text() == "years of work"
+
+
+def test_pillow_images_are_read_as_those_of_a_folder():
+    deep = Image.fromarray(np.full((4, 4), 30000, np.uint16))
+    clear = Image.fromarray(np.zeros((4, 4, 4), np.uint8), "RGBA")
+    x, _ = examples_of([deep, deep]).examples([0])
+    assert x.unique().tolist() == [30000 >> 8]
+    x, _ = examples_of([clear, clear]).examples([0])
+    assert x.unique().tolist() == [255]  # transparency is laid on white

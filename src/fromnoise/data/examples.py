@@ -81,7 +81,9 @@ class Tensors(Examples):
     in_memory = True
 
     def __init__(self, x: Tensor, conditions: Mapping[str, Tensor] | None = None, name: str = "data"):
-        self.x, self.conditions = checked(x, name), dict(conditions or {})
+        if x.dim() < 2 or not len(x):
+            raise FromNoiseError(f"{name}: x of shape {tuple(x.shape)}; it is [N, ...], examples with an axis or more")
+        self.x, self.conditions = checked(x.detach(), name), dict(conditions or {})
         self.name, self.shape = name, tuple(x.shape[1:])
         for key, value in self.conditions.items():
             if len(value) != len(x):
@@ -134,16 +136,15 @@ class Batches:
         self.source, self.name = source, name
 
     def __iter__(self) -> Iterator[tuple[Tensor, Conditions]]:
-        """Without end: over and over again."""
-        while True:
-            empty = True
-            for batch in self.source:
-                empty = False
-                x, conditions = pair(batch, "a batch of data")
-                yield checked(x, "data"), conditions
-            if empty:
-                raise FromNoiseError("data: no batch in it; an iterator can be read once, so give a list, a DataLoader "
-                                     "or an object whose __iter__ starts anew")  # fmt: skip
+        """Once through."""
+        empty = True
+        for batch in self.source:
+            empty = False
+            x, conditions = pair(batch, "a batch of data")
+            yield checked(x, "data"), conditions
+        if empty:
+            raise FromNoiseError("data: no batch in it; an iterator can be read once, so give a "
+                                     "DataLoader, or an object whose __iter__ starts anew")  # fmt: skip
 
 
 def examples_of(data: Any, name: str = "data") -> Examples | Batches:
@@ -194,7 +195,13 @@ def pair(value: Any, what: str) -> tuple[Tensor, Conditions]:
             raise FromNoiseError(
                 f"{what}: the condition {key!r} is a {type(named[key]).__name__}, not a number or array"
             )
-    return x, {key: one for key, one in found.items() if one is not None}
+    return x, {key: _numbers(one) for key, one in found.items() if one is not None}
+
+
+def _numbers(condition: Tensor) -> Tensor:
+    """Whole numbers as they are, all else as float32, which networks compute in."""
+    whole = not condition.is_floating_point() and condition.dtype != torch.bool
+    return condition if whole else condition.float()
 
 
 def _tensor(value: Any) -> Tensor | None:
@@ -202,10 +209,9 @@ def _tensor(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "getbands") and hasattr(value, "convert"):  # a Pillow image: [H, W] or [H, W, C]
-        if value.mode not in ("L", "RGB"):
-            value = value.convert("RGB")
-        pixels = torch.from_numpy(np.array(value))
-        return pixels[None] if pixels.dim() == 2 else pixels.permute(2, 0, 1)
+        from fromnoise.data._fit import is_gray, to_array, to_channels  # Pillow, where it is needed
+
+        return torch.from_numpy(to_array(to_channels(value, 1 if is_gray(value.mode) else 3)).copy())
     if isinstance(value, np.ndarray | np.generic | int | float | list | tuple):
         try:
             array = np.asarray(value)

@@ -62,16 +62,15 @@ class Feed:
         return rng.uniform(self.seed, self.part, step, rng.Stream.TRAIN_FLIP) < 0.5 if self.flip else None
 
     def _whole(self, source: Batches) -> Iterator[tuple[Tensor, Conditions]]:
-        """Whole batches only: the last of an epoch is often a rest."""
-        for seen, (x, conditions) in enumerate(source, start=1):
-            if len(x) == len(self.part):
-                yield x, conditions
-            elif seen > 1 and len(x) < len(self.part):
-                continue
-            else:
-                raise FromNoiseError(
-                    f"data gives batches of {len(x)}, and batch_size is {self.batch_size}: make them one"
-                )
+        """Whole batches only, over and over: the last of an epoch is often a rest."""
+        while True:
+            full, size = False, 0
+            for x, conditions in source:
+                full, size = full or len(x) == len(self.part), max(size, len(x))
+                if len(x) == len(self.part):
+                    yield x, conditions
+            if not full:
+                raise FromNoiseError(f"data gives batches of {size}, batch_size is {self.batch_size}: make them one")
 
     def _loaded(self, source: Examples, first: int) -> Iterator[tuple[Tensor, Conditions]]:
         yield from DataLoader(

@@ -136,7 +136,7 @@ class RunConfig(BaseModel):
 
     @classmethod
     def _unknown_key(cls, key: str, values: dict[str, Any]) -> FromNoiseError:
-        known = _keys(cls.model_json_schema()) | _dotted(values)
+        known = (_keys(cls.model_json_schema()) | _dotted(values)) - {key}
         hint = nearest(key, known)
         part = key.split(".")[0]
         same = sorted(k for k in known if k.startswith(part + ".")) or sorted({k.split(".")[0] for k in known})

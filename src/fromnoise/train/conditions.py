@@ -78,7 +78,8 @@ class Conditioning:
         """Labels that the network does not take are left aside: most data sets have them. All else must fit."""
         if self.names is None:
             return conditions
-        strangers = [name for name in conditions if name not in self.names and name != "label"]
+        aside = {"label"} if not self.names or hasattr(self.denoiser.network, "classes") else set()
+        strangers = [name for name in conditions if name not in self.names and name not in aside]
         if strangers:
             raise FromNoiseError(f"data has the condition {strangers[0]!r}{nearest(strangers[0], self.names)}, and the "
                                  f"network takes {', '.join(self.names) or 'none'}")  # fmt: skip
@@ -136,9 +137,10 @@ def accepted(denoiser: Denoiser) -> tuple[str, ...] | None:
 
     None for one that takes any (**conditions). A network of ours without classes takes no label.
     """
-    parameters = list(inspect.signature(denoiser.network.forward).parameters.values())[2:]
+    parameters = list(inspect.signature(denoiser.network.forward).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
+    parameters = parameters[2:]
     names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
     if hasattr(denoiser.network, "classes") and not denoiser.network.classes:
         names = [name for name in names if name != "label"]

@@ -18,6 +18,9 @@ from fromnoise.train.distributed import Processes, raw
 from fromnoise.train.task import Drawn, Task
 from fromnoise.weights import native
 
+_RESERVED = {"u", "eps", "low_strength", "low_noise"}
+"""Draws of our own, beside which conditions stand."""
+
 
 class Diffusion(Task):
     """Sedykh Algorithm 1 (alpha_bar under the roots): t and eps of an example are functions of its place.
@@ -92,6 +95,8 @@ class Diffusion(Task):
         draws = (self.objective.draws,) if self.objective.draws > 1 else ()
         eps = rng.normal(self.seed, places, step, (*draws, *shape), rng.Stream.TRAIN_NOISE)
         given = self.conditioning.of(conditions, places, step)
+        if taken := _RESERVED & given.keys():
+            raise FromNoiseError(f"data: a condition cannot be called {', '.join(sorted(taken))}; give it another name")
         if self.denoiser.low is not None:
             given |= self._low(shape, places, step)
         return {"u": self._uniform(places, step, batch_size), "eps": eps, **given}

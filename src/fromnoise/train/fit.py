@@ -15,7 +15,7 @@ from fromnoise.data.config import DataConfig
 from fromnoise.data.examples import Batches, Examples, examples_of
 from fromnoise.data.loading import load
 from fromnoise.denoise import Denoiser
-from fromnoise.errors import FromNoiseError, nearest
+from fromnoise.errors import FromNoiseError, nearest, unknown
 from fromnoise.hardware import Compile, Precision, choose, compile_network
 from fromnoise.objectives.base import Objective
 from fromnoise.times.base import TimeSampling
@@ -118,6 +118,11 @@ def fit(
         FromNoiseError: what was given does not fit together; in one line with the way out.
         TrainingError: a loss or gradient was not a number, or the disk is full; what was saved is whole.
     """
+    if compile not in ("auto", "on", "off"):
+        raise unknown("compile", compile, ("auto", "on", "off"))
+    if resume and out is None:
+        raise FromNoiseError("resume: goes on with what is in a folder; name it with out")
+    callbacks = [callbacks] if callable(callbacks) else callbacks
     hardware, processes = choose(precision), Processes()
     source, held_out = _data(data, validation, model, seed)
     if lr is not None and not isinstance(optimizer, str | type):
@@ -126,6 +131,8 @@ def fit(
     config = _config(options, steps=steps, minutes=minutes, batch_size=batch_size, optimizer=optimizer, lr=lr,
                      lr_schedule=lr_schedule, warmup=warmup, ema=ema)  # fmt: skip
     task = _task(model, source, objective, times, condition_dropout, seed)
+    if held_out is not None:
+        _check_held_out(task, source, held_out)
     folder = _folder(out, resume)
     watcher = watcher or Watcher()
     with processes.started(hardware.device):
@@ -155,6 +162,24 @@ def _data(data: Any, validation: Any, model: Denoiser | Task, seed: int) -> tupl
     if isinstance(held_out, Batches) or (isinstance(source, Batches) and share):
         raise FromNoiseError("validation: an iterable has no fixed examples; give a tensor, a Dataset or a folder")
     return held_out.split(validation, seed) if share else (source, held_out)
+
+
+def _check_held_out(task: Task, source: Examples | Batches, held_out: Examples) -> None:
+    """Before training, not at its first checkpoint.
+
+    Raises:
+        FromNoiseError: no example, another shape, or conditions that the network does not take.
+    """
+    if not len(held_out):
+        raise FromNoiseError("validation: no example in it")
+    if isinstance(source, Examples) and tuple(held_out.shape) != tuple(source.shape):
+        raise FromNoiseError(f"validation: examples of {_words(held_out.shape)}, and data of {_words(source.shape)}")
+    if isinstance(source, Examples):
+        own, given = (set(examples.examples([0])[1]) for examples in (held_out, source))
+        if own != given:
+            raise FromNoiseError(f"validation has the conditions {', '.join(sorted(own)) or 'none'}, and data "
+                                 f"{', '.join(sorted(given)) or 'none'}")  # fmt: skip
+    task.draw(tuple(held_out.shape), held_out.examples([0])[1], range(1), 0, 1)
 
 
 def _examples(data: Any, model: Denoiser | Task) -> Examples | Batches:
@@ -219,7 +244,7 @@ def _folder(out: str | Path | None, resume: bool) -> Path | None:
     if out is None:
         return None
     folder = Path(out).expanduser()
-    if not resume and (folder / "checkpoints").exists():
+    if not resume and any((folder / name).exists() for name in ("checkpoints", "metrics.jsonl")):
         raise FromNoiseError(f"out: {folder} holds a run already: resume=True goes on with it, or name another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)

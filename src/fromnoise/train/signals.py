@@ -27,6 +27,8 @@ class StopRequest:
                 signal.signal(number, handler)
 
     def _asked(self, number: int, frame: FrameType | None) -> None:
+        if self.number and number == signal.SIGINT:
+            raise KeyboardInterrupt
         if self.number:
             os._exit(128 + number)
         self.number = number

@@ -28,6 +28,7 @@ from fromnoise.train.optimizers.making import build as build_optimizer
 from fromnoise.train.pipeline import Pipeline, Ready
 from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.signals import StopRequest
+from fromnoise.train.suitable import check_weights, insist_on_the_same
 from fromnoise.train.task import Task
 from fromnoise.train.validation import held_out_loss
 from fromnoise.weights.checkpoint import Checkpoints
@@ -94,6 +95,7 @@ class Trainer:
             recompute_blocks(self.network)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep) if self.folder is not None else None
         self.weights = self.task.weights()
+        check_weights(self.weights)
         self.ema = EMA(self.weights, c.ema)
         self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
         share = c.batch_size // world
@@ -114,6 +116,7 @@ class Trainer:
             if self.checkpoints.steps():
                 raise FromNoiseError(f"{self.folder}: every checkpoint is damaged; train again into another folder")
             return False
+        insist_on_the_same(found, self.task)
         self.progress = Progress(**storage.read_text(found, "state"))
         try:
             self.task.load({stem: storage.read_tensors(found, stem) for stem in self.task.tensors()})
@@ -148,9 +151,11 @@ class Trainer:
             try:
                 with pipeline.from_step(self.progress.step + 1) as steps:
                     while not self.is_finished():
-                        stop, enough = self._one_step(next(steps), log, request)
+                        stop, enough = self._one_step(steps, log, request)
                         at = self.progress.step
                         last = bool(stop) or enough or self.is_finished()
+                        if enough and self.validation is not None:
+                            self._validate()
                         if last or at % self.config.checkpoint_every == 0:
                             self._save(log)
                             saved = at
@@ -171,11 +176,11 @@ class Trainer:
                     log.close()
         return 0
 
-    def _one_step(self, ready: Ready, log: MetricsLog | None, request: StopRequest) -> tuple[int, bool]:
+    def _one_step(self, steps: Iterator[Ready], log: MetricsLog | None, request: StopRequest) -> tuple[int, bool]:
         """The number of a signal that asked to stop, and whether a watcher did."""
         started = time.perf_counter()
         c, p, step = self.config, self.progress, self.progress.step + 1
-        values = self._gradients(ready, step)
+        values = self._gradients(next(steps), step)
         norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights.values() if w.grad is not None])
         numbers = torch.stack([norm, *values.values()]).tolist()  # one read, which waits for the device
         # The clock is shared too, or processes would stop at different steps.
@@ -208,7 +213,9 @@ class Trainer:
             log.write(line)
         if self.processes.is_first:
             answers = [callback(line) for callback in self.callbacks]
-            self.enough = True in answers  # other processes hear of it with the next step's numbers
+            self.enough = any(
+                answer is True for answer in answers
+            )  # other processes hear of it with the next step's numbers
         return stop, enough or (self.enough and self.processes.world == 1)
 
     def lr(self, step: int) -> float:

@@ -52,6 +52,7 @@ def save(model: nn.Module, path: str | Path) -> None:
         FromNoiseError: another object, a variance or codec that is made from data, or a folder that cannot be written.
     """
     about = describe(model)
+    _insist_on_room(Path(path).expanduser())
     codec = model.codec if isinstance(model, Denoiser) else None
     if isinstance(codec, Autoencoded):  # of the weights that are saved, which may be in half precision by now
         about["codec"]["sha256"] = storage.fingerprint(codec.network.state_dict())
@@ -196,6 +197,19 @@ def _own(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return tensors
     before = f"{AUTOENCODER}."
     return {k.removeprefix(before): v for k, v in tensors.items() if k.startswith(before)} or tensors
+
+
+def _insist_on_room(place: Path) -> None:
+    """Raises FromNoiseError where saving would replace anything but a model that was saved there."""
+    if not place.exists():
+        return
+    what = "is a file" if not place.is_dir() else ""
+    if not what:
+        names = {entry.name for entry in place.iterdir()}
+        saved = {*storage.manifest(place), storage.MANIFEST, AUTOENCODER} if names else set()
+        what = f"holds {sorted(names - saved)[0]}, which would be lost" if names - saved else ""
+    if what:
+        raise FromNoiseError(f"{place} {what}: name a new folder, or one that a model was saved in")
 
 
 def _write(path: str | Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
