@@ -218,7 +218,7 @@ def test_nll(run, tmp_path, capfd, refused):
         (["train", "digits", "--set", "network.mult=3"], "network.mult"),
         (["train", "digits", "--set", "network.groups=7"], "do not divide into 7 groups"),
         (["train", "digits", "--set", "schedule=cosin"], "did you mean cosine?"),
-        (["train", "digits", "--set", "schedule.T=0"], "T must be at least 1"),
+        (["train", "digits", "--set", "schedule.T=0"], "T must be a whole number of at least 1"),
         (["train", "digits", "--set", "objective=simpel"], "did you mean simple?"),
         (["train", "digits", "--set", "sample.sampler=dim"], "did you mean ddim?"),
         (["train", "digits", "--set", "parameterization=epsilon"], "'v', 'score' or 'edm'"),
