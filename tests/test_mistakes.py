@@ -159,6 +159,8 @@ MISTAKES = {
     "a shape of halves": (lambda: fn.sample(plain(), (2, 1, 8.0, 8)), r"n_or_shape must be a whole number of at least 1, got 8\.0"),
     "no shape": (lambda: fn.sample(fn.Denoiser(Plain(), "linear"), 4), r"this denoiser has no shape of its own"),
     "half a step": (lambda: fn.sample(plain(), 4, steps=2.5), r"steps must be a whole number, got 2\.5"),
+    "half a step of a schedule": (lambda: fn.schedules.Cosine().steps(2.5), r"steps must be a whole number, got 2\.5"),
+    "spacing class": (lambda: fn.sample(plain(), 4, spacing=fn.spacings.Uniform), r"spacing is the class Uniform: give an object: Uniform\(\)"),
     "no steps": (lambda: fn.sample(plain(), 4, steps=0), r"steps must lie between 1 and 1000"),
     "too many steps": (lambda: fn.sample(plain(), 4, steps=1001), r"steps must lie between 1 and 1000, .*got 1001"),
     "half a seed": (lambda: fn.sample(plain(), 4, seed=0.5), r"seed must be a whole number, got 0\.5"),

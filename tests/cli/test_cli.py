@@ -221,7 +221,10 @@ def test_nll(run, tmp_path, capfd, refused):
         (["train", "digits", "--set", "schedule.T=0"], "T must be a whole number of at least 1"),
         (["train", "digits", "--set", "objective=simpel"], "did you mean simple?"),
         (["train", "digits", "--set", "sample.sampler=dim"], "did you mean ddim?"),
-        (["train", "digits", "--set", "parameterization=epsilon"], "(did you mean eps?); choose from"),
+        (
+            ["train", "digits", "--set", "parameterization=epsilon"],
+            "fromnoise: parameterization: unknown parameterization 'epsilon' (did you mean eps?); choose from edm, eps, mean, score, v, x0",
+        ),
         (["train", "digits", "--set", "data.size=27"], "28x28 fits"),
         (["train", "digits", "--set", "train.accumulate=3"], "does not divide"),
         (["train", "digits", "--data", "mnits"], "did you mean mnist?"),

@@ -127,7 +127,7 @@ def test_a_loader_and_an_iterable_of_batches_train():
     assert fn.fit(denoiser(), loader, steps=20, batch_size=32, **QUIET).progress.step == 20
     batches = [points(16, seed) for seed in range(3)]
     assert fn.fit(denoiser(), batches[:0] or iter_of(batches), steps=7, batch_size=16, **QUIET).progress.step == 7
-    with pytest.raises(fn.FromNoiseError, match="batches of 32, and batch_size is 16"):
+    with pytest.raises(fn.FromNoiseError, match="batches of 32, batch_size is 16"):
         fn.fit(denoiser(), loader, steps=2, batch_size=16, **QUIET)
     with pytest.raises(fn.FromNoiseError, match="an iterator can be read once"):
         fn.fit(denoiser(), iter(batches), steps=9, batch_size=16, **QUIET)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.parameterizations.base import Equation, Parameterization
 from fromnoise.registry import register
@@ -28,7 +29,7 @@ class EDM(Parameterization):
 
     def __post_init__(self) -> None:
         if self.data_std <= 0:
-            raise ValueError(f"data_std must be positive, got {self.data_std}")
+            raise FromNoiseError(f"data_std must be positive, got {self.data_std}")
 
     def equation(self, t: Level, schedule: Schedule) -> Equation:
         r, d = t.sigma / t.alpha, self.data_std

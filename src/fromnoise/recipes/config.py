@@ -84,8 +84,9 @@ class RunConfig(BaseModel):
             key = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
                 raise cls._unknown_key(key, values) from None
-            if first["type"] == "value_error":  # one of ours, which says it all
-                raise FromNoiseError(str(first["ctx"]["error"])) from None
+            own = first.get("ctx", {}).get("error")
+            if isinstance(own, FromNoiseError):  # of a validator: a line that needs no other words
+                raise FromNoiseError(f"{key}: {own}") from None
             said = f"{first['msg'][0].lower()}{first['msg'][1:]}"
             raise FromNoiseError(f"{key}: {said}, got {first['input']!r}") from None
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from fromnoise import spacings
+from fromnoise import checks, spacings
 from fromnoise.errors import FromNoiseError
 
 
@@ -51,7 +51,8 @@ class ByNoise(Spacing, ABC):
 
 
 def check_steps(n: int, T: int, whole: bool) -> None:
-    """Raises: FromNoiseError for n below 1 or, for whole rows, above T."""
+    """Raises: FromNoiseError for an n that is no whole number, below 1 or, for whole rows, above T."""
+    checks.whole("steps", n)
     if n < 1 or (whole and n > T):
         most = f"between 1 and {T}, the length of the model's chain" if whole else "at least at 1"
         raise FromNoiseError(f"steps must lie {most}, got {n}")
