@@ -16,7 +16,7 @@ def balls(n: int, seed: int = 0) -> torch.Tensor:
     """uint8 [n, 1, SIDE, SIDE, SIDE]: each a ball of random place and radius, with a soft border."""
     generator = torch.Generator().manual_seed(seed)
     centre = SIDE * (0.35 + 0.3 * torch.rand(n, 3, 1, 1, 1, generator=generator))
-    radius = SIDE * (0.2 + 0.1 * torch.rand(n, 1, 1, 1, generator=generator))
+    radius = SIDE * (0.25 + 0.1 * torch.rand(n, 1, 1, 1, generator=generator))
     place = torch.stack(torch.meshgrid(*[torch.arange(SIDE) + 0.5] * 3, indexing="ij"))
     distance = (place - centre).square().sum(1).sqrt()
     return (255 * (radius - distance + 0.5).clamp(0, 1)).to(torch.uint8)[:, None]
@@ -24,9 +24,9 @@ def balls(n: int, seed: int = 0) -> torch.Tensor:
 
 def roundness(x: torch.Tensor) -> torch.Tensor:
     """Of volumes [N, 1, ...] in [-1, 1]: a ball's second moment over their own, 1 for a ball, [N]."""
-    mass = ((x[:, 0] + 1) / 2).clamp(0, 1).flatten(1).double()
+    mass = (x[:, 0] > 0).flatten(1).double()
     place = torch.stack(torch.meshgrid(*[torch.arange(SIDE, dtype=torch.float64)] * 3, indexing="ij")).flatten(1)
-    total = mass.sum(1)
+    total = mass.sum(1).clamp_min(1)
     centre = mass @ place.T / total[:, None]
     moment = (mass * (place - centre[:, :, None]).square().sum(1)).sum(1) / total
     radius = (3 * total / (4 * torch.pi)) ** (1 / 3)

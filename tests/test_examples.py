@@ -45,7 +45,7 @@ def test_volumes(tmp_path):
     module = example("volume")
     real = module.roundness(module.balls(100, 1) / 127.5 - 1)
     assert abs(real.mean() - 1) < 0.1
-    denoiser = module.main(steps=200, out=str(tmp_path / "volume.png"))
+    denoiser = module.main(steps=100, out=str(tmp_path / "volume.png"))
     assert (tmp_path / "volume.png").exists()
     assert denoiser.shape == (1, 8, 8, 8)
-    assert module.roundness(fn.sample(denoiser, 8)).mean() > 0.6
+    assert module.roundness(fn.sample(denoiser, 16)).mean() > 0.55  # of noise it is some 0.4
