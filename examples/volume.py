@@ -22,15 +22,15 @@ def balls(n: int, seed: int = 0) -> torch.Tensor:
     return (255 * (radius - distance + 0.5).clamp(0, 1)).to(torch.uint8)[:, None]
 
 
-def roundness(x: torch.Tensor) -> torch.Tensor:
-    """Of volumes [N, 1, ...] in [-1, 1]: a ball's second moment over their own, 1 for a ball, [N]."""
-    mass = (x[:, 0] > 0).flatten(1).double()
+def likeness(x: torch.Tensor) -> torch.Tensor:
+    """What volumes [N, 1, ...] share with the ball of their size about their centre, over what either holds: [N]."""
+    solid = (x[:, 0] > 0).flatten(1).double()
     place = torch.stack(torch.meshgrid(*[torch.arange(SIDE, dtype=torch.float64)] * 3, indexing="ij")).flatten(1)
-    total = mass.sum(1).clamp_min(1)
-    centre = mass @ place.T / total[:, None]
-    moment = (mass * (place - centre[:, :, None]).square().sum(1)).sum(1) / total
-    radius = (3 * total / (4 * torch.pi)) ** (1 / 3)
-    return (3 / 5) * radius**2 / moment
+    size = solid.sum(1, keepdim=True)
+    centre = solid @ place.T / size.clamp_min(1)
+    distance = (place - centre[:, :, None]).square().sum(1)
+    ball = (distance.argsort(1).argsort(1) < size).double()  # as many places, the nearest
+    return (solid * ball).sum(1) / torch.maximum(solid, ball).sum(1).clamp_min(1)
 
 
 def main(steps: int = 300, out: str | None = None) -> fn.Denoiser:
@@ -39,7 +39,7 @@ def main(steps: int = 300, out: str | None = None) -> fn.Denoiser:
     denoiser = fn.Denoiser(network, fn.schedules.Cosine(T=1000), "v")
     fn.fit(denoiser, balls(2000), steps=steps, batch_size=16, lr=2e-3, ema=0.99, seed=0)
     x = fn.sample(denoiser, 16)
-    print(f"roundness {roundness(x).mean():.2f}, of the data {roundness(balls(200, 1) / 127.5 - 1).mean():.2f}")
+    print(f"likeness to balls {likeness(x).mean():.2f}, of the data {likeness(balls(200, 1) / 127.5 - 1).mean():.2f}")
     if out:
         from fromnoise.data.images import to_uint8
         from fromnoise.pictures import grid
