@@ -20,8 +20,9 @@ from fromnoise import (
     times,
     variances,
 )
+from fromnoise.app import tracking
 from fromnoise.errors import unknown
-from fromnoise.train import optimizers
+from fromnoise.train import lr_schedules, optimizers
 
 if TYPE_CHECKING:
     from fromnoise.registry import Registry
@@ -36,11 +37,13 @@ KINDS: "dict[str, Registry]" = {
     "objectives": objectives.registry,
     "times": times.registry,
     "optimizers": optimizers.registry,
+    "lr-schedules": lr_schedules.registry,
     "networks": nn.registry,
     "augmentations": augmentations.registry,
     "data": data.registry,
     "features": features.registry,
     "metrics": metrics.registry,
+    "trackers": tracking.registry,
 }
 
 
@@ -49,8 +52,8 @@ class List:
     """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets, metrics, ..."""
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
-    """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, optimizers, networks,
-    augmentations, data, features, metrics, or all."""
+    """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, optimizers,
+    lr-schedules, networks, augmentations, data, features, metrics, trackers, or all."""
 
     def __call__(self) -> int:
         from rich.console import Console
@@ -67,7 +70,7 @@ class List:
                 text = registry.summary(name)
                 if kind == "samplers" and self.kind == kind:
                     text += f"\n[dim]{_facts(registry.build(name))}[/dim]"
-                if kind in ("recipes", "autoencoders") and self.kind == kind:
+                if kind == "recipes" and self.kind == kind:
                     recipe = registry.load(name)
                     text += f"\n[dim]expected: {recipe.expected}\nreproduced: {recipe.reproduced}[/dim]"
                 table.add_row(f"[bold]{name}[/bold]", text)
