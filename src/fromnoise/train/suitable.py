@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,6 +30,15 @@ def check_weights(weights: Mapping[str, nn.Parameter]) -> None:
         raise FromNoiseError("the network has no parameter that can be trained")
 
 
+def described(task: Task, network: nn.Module) -> dict[str, Any]:
+    """What files say of the task with its own network, and not with the wrapper that averages its gradients."""
+    wrapped, task.network = task.network, network
+    try:
+        return task.describe()
+    finally:
+        task.network = wrapped
+
+
 def insist_on_the_same(checkpoint: Path, task: Task) -> None:
     """Whether a checkpoint is of this task's model.
 
@@ -39,5 +49,5 @@ def insist_on_the_same(checkpoint: Path, task: Task) -> None:
         stored, own = storage.read_text(checkpoint, stem), json.loads(json.dumps(about))
         for key in _MEANING:
             if key in own and stored.get(key) != own[key]:
-                raise FromNoiseError(f"{checkpoint} is of another model: its {key} is {stored.get(key)}, this one's "
-                                     f"{own[key]}; name another folder")  # fmt: skip
+                raise FromNoiseError(f"{checkpoint} is of another {key}, {stored.get(key)}, this run's is {own[key]}: "
+                                     "name another folder")  # fmt: skip

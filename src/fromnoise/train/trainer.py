@@ -28,7 +28,7 @@ from fromnoise.train.optimizers.making import build as build_optimizer
 from fromnoise.train.pipeline import Pipeline, Ready
 from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.signals import StopRequest
-from fromnoise.train.suitable import check_weights, insist_on_the_same
+from fromnoise.train.suitable import check_weights, described, insist_on_the_same
 from fromnoise.train.task import Task
 from fromnoise.train.validation import held_out_loss
 from fromnoise.weights.checkpoint import Checkpoints
@@ -274,7 +274,8 @@ class Trainer:
             return
         log.sync()
         tensors = self.task.tensors() | {"ema": self.ema.state(), "optimizer": self.optimizer.state()}
-        self.checkpoints.save(self.progress.step, tensors, {**self.task.describe(), "state": vars(self.progress)})
+        texts = {**described(self.task, self.network), "state": vars(self.progress)}
+        self.checkpoints.save(self.progress.step, tensors, texts)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
