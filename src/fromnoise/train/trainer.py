@@ -33,8 +33,7 @@ from fromnoise.train.task import Task
 from fromnoise.train.validation import held_out_loss
 from fromnoise.weights.checkpoint import Checkpoints
 
-_ENOUGH = 256
-"""Above the numbers of all signals."""
+_ENOUGH = 256  # above the numbers of all signals
 
 
 @dataclass
