@@ -1,4 +1,4 @@
-"""What a super-resolution model is told: a smaller image (signal, volume), brought to its own size."""
+"""The condition of a super-resolution model: a smaller image (signal, volume), brought to its own size."""
 
 from dataclasses import dataclass
 

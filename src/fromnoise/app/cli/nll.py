@@ -24,11 +24,11 @@ class Nll:
     run: Run
     """A run's folder, or one of its checkpoints."""
     data: Name = None
-    """A data set's name or a folder; what the run was trained on unless given."""
+    """A data set's name or a folder; by default what the run was trained on."""
     data_root: Folder = None
     """Where named data sets lie."""
     split: Annotated[Literal["train", "test"] | None, option("train|test")] = None
-    """Of a data set that has both; the run's own unless given."""
+    """Of a data set that has both; by default the run's own."""
     method: Literal["vlb", "ode"] = "vlb"
     """vlb: the bound; ode: and the probability-flow ODE beside it."""
     dequantise: Literal["uniform", "variational"] = "uniform"
@@ -37,7 +37,7 @@ class Nll:
     n: int = 256
     """How many images, the first of a fixed shuffle."""
     steps: Number = None
-    """Steps of the chain; every one of the model's unless given."""
+    """Steps of the chain; by default every one of the model's."""
     decoder: Literal["exact", "tanh"] = "exact"
     """The bins of the last step: the normal distribution, or the reference code's approximation of it."""
     variance: Annotated[str | None, option("NAME")] = None

@@ -43,7 +43,7 @@ class Train(Training):
         out = out or Path("runs", base.recipe)
         config = self.config(base, out)
         if self.autoencoder is not None and getattr(config, "latent", None) is None:
-            raise FromNoiseError(f"--autoencoder: recipe {base.recipe} is of images, not of latents; it becomes one by "
+            raise FromNoiseError(f"--autoencoder: recipe {base.recipe} trains on images; it becomes a latent model by "
                                  "--set latent.autoencoder=digits-kl sample.clip=false")  # fmt: skip
         from fromnoise.app.runs import train
 
