@@ -187,7 +187,7 @@ def test_an_autoencoder_is_trained_first_where_none_is_given(data, tmp_path, cap
     assert name == "autoencoder"
     assert (part.data, part.seed) == (config.data, 3)
     assert part.network == recipes.load("digits-kl").network
-    fails(capsys, "is of images, not of latents", "train", "digits", "--autoencoder", str(tmp_path))
+    fails(capsys, "it becomes a latent model by", "train", "digits", "--autoencoder", str(tmp_path))
     fails(capsys, "holds no autoencoder", "train", "digits-latent", "--out", str(tmp_path / "r"), "--autoencoder",
           str(_saved_unet(tmp_path)))  # fmt: skip
 
