@@ -1,0 +1,233 @@
+"""The one place that writes files and reads those of strangers.
+
+Writing: under a temporary name of its own, synced, renamed; a reader finds the old file or the new one, a full disk
+leaves the old one, and nothing is written through a planted link. Reading: regular files alone, of a size that was
+allowed, so that no pipe is waited for and no bomb unpacked.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fromnoise.errors import FromNoiseError
+
+WRITING = ".writing-"
+"""How every temporary name begins; what a killed writer left may be removed."""
+
+_OWN = os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_WAIT_FOR_NOTHING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+_TEXT_LIMIT = 64 * 2**20
+
+
+class Unreadable(FromNoiseError):
+    """A file that is not there, not a file, too large, or not what it should be; the message names it."""
+
+
+def temporary(parent: Path) -> Path:
+    """A name in a folder that nobody has yet."""
+    return parent / f"{WRITING}{secrets.token_hex(6)}"
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A binary file that takes the place of `path` at the end of the block, whole and on the disk.
+
+    Raises:
+        FromNoiseError: in its place is something else than a file: a link, a device, a folder.
+        OSError: the disk is full, or the place cannot be written; with `path` as its file name. What was there is whole.
+    """
+    path = Path(path)
+    mode = _mode_of(path)
+    writing = temporary(path.parent)
+    try:
+        with os.fdopen(os.open(writing, os.O_WRONLY | _OWN, 0o666), "w+b") as file:
+            yield file
+            file.flush()
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        writing.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            writing.unlink()
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+    sync(path.parent)
+
+
+def _mode_of(path: Path) -> int | None:
+    """The permissions of what will be replaced; None where nothing is.
+
+    Raises:
+        FromNoiseError: it is no file.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise FromNoiseError(f"{path}: cannot be written ({_why(error)})") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise FromNoiseError(f"{path}: is {kind_of(found.st_mode)}, and a file is to be written: name another")
+    return stat.S_IMODE(found.st_mode)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Replace a file in one step; raises as `replacing`."""
+    with replacing(path) as file:
+        file.write(content)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Replace a UTF-8 file in one step; raises as `replacing`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Replace a file by a JSON value, indented for people; raises as `replacing`."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def insist_on_writable(path: Path, called: str = "") -> None:
+    """That `replacing` could write there, tried without touching what is there; its folder is made.
+
+    Raises:
+        FromNoiseError: it is no file, or its folder cannot be made or written; `called` is what the person named it.
+    """
+    name = f"{called} {path}".strip()
+    try:
+        if path.is_dir():
+            raise FromNoiseError(f"{name}: is a folder; name a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _mode_of(path)
+        tried = temporary(path.parent)
+        os.close(os.open(tried, os.O_WRONLY | _OWN, 0o666))
+        tried.unlink()
+    except FromNoiseError as error:
+        raise FromNoiseError(f"{called} {error}".strip() if called not in str(error) else str(error)) from None
+    except (OSError, ValueError) as error:
+        raise FromNoiseError(f"{name}: cannot be written ({_why(error)})") from None
+
+
+def appending(path: Path, start: str = "") -> BinaryIO:
+    """A file of our own making, with this text in it, to which lines are added; raises as `replacing`.
+
+    It is made anew, so that no link, planted or hard, leads the lines elsewhere.
+    """
+    write_text(path, start)
+    flags = os.O_WRONLY | os.O_APPEND | (_OWN & ~(os.O_CREAT | os.O_EXCL))
+    return os.fdopen(os.open(path, flags), "ab", buffering=0)
+
+
+def own_folder(path: Path) -> Path:
+    """A folder inside a run, made where it is missing, that no link leads out of.
+
+    Raises:
+        FromNoiseError: it is a link, or something else than a folder.
+        OSError: it cannot be made.
+    """
+    with suppress(FileExistsError):
+        path.mkdir(parents=True)
+    mode = path.lstat().st_mode
+    if not stat.S_ISDIR(mode):
+        raise FromNoiseError(f"{path}: is {kind_of(mode)}, and must be a folder of the run itself (the run's own folder "
+                             "may be a link)")  # fmt: skip
+    return path
+
+
+def remove(path: Path) -> None:
+    """A file, a link or a folder with what is in it; of a link, the link alone. Quiet where it cannot be."""
+    if path.is_symlink() or not path.is_dir():
+        with suppress(OSError):
+            path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def sync(path: Path) -> None:
+    """Have the system put a file or folder on the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that may be written and not listed, and every folder on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def opened(path: str | Path) -> BinaryIO:
+    """A regular file, open for reading; a pipe, socket or device is never waited for.
+
+    Raises:
+        Unreadable: no such file, no file, or not to be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | _WAIT_FOR_NOTHING)
+    except FileNotFoundError:
+        raise Unreadable(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"{path}: cannot be read ({_why(error)})") from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise Unreadable(f"{path}: is {kind_of(mode)}, not a file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(path: str | Path, limit: int = _TEXT_LIMIT) -> bytes:
+    """A whole file of at most `limit` bytes; raises Unreadable."""
+    with opened(path) as file:
+        try:
+            content = file.read(limit + 1)
+        except OSError as error:
+            raise Unreadable(f"{path}: cannot be read ({_why(error)})") from None
+    if len(content) > limit:
+        raise Unreadable(f"{path}: is larger than the {limit:,} bytes that such a file may have")
+    return content
+
+
+def read_text(path: str | Path, limit: int = _TEXT_LIMIT) -> str:
+    """A whole UTF-8 file; raises Unreadable."""
+    try:
+        return read_bytes(path, limit).decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{path}: is not text (byte {error.start} is not UTF-8)") from None
+
+
+def read_json(path: str | Path, limit: int = _TEXT_LIMIT) -> Any:
+    """The value of a JSON file; raises Unreadable."""
+    return parse_json(read_text(path, limit), path)
+
+
+def parse_json(text: str, where: str | Path) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        Unreadable: it is none, is nested too deeply, or has a number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise Unreadable(f"{where}: is nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable(f"{where}: not readable as JSON ({_why(error)})") from None
+
+
+def kind_of(mode: int) -> str:
+    """What a thing of this mode is, in words."""
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
+             stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}  # fmt: skip
+    return kinds.get(stat.S_IFMT(mode), "no file")
+
+
+def _why(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error).split("\n", 1)[0] or type(error).__name__).lower()
