@@ -101,6 +101,23 @@ def test_autoguidance_goes_on_from_the_weaker_to_the_better():
         Auto(better.denoiser(SCHEDULE), wide.denoiser(SCHEDULE), 2.0)
 
 
+class Placed(torch.nn.Module):
+    """x_0 = what it is told."""
+
+    def forward(self, x, time, place):
+        return place.expand_as(x)
+
+
+def test_guidance_moves_every_condition_that_training_hid():
+    model = fn.Denoiser(Placed(), SCHEDULE, "x0", shape=(2,))
+    with pytest.raises(fn.FromNoiseError, match="trained with some labels or other conditions hidden"):
+        steer(model, 3.0)
+    model.null = {"place": torch.tensor([1.0, 0.0])}  # what training with condition_dropout leaves
+    told = {"place": torch.tensor([[2.0, 5.0]])}
+    got = steer(model, 3.0)(torch.zeros(1, 2), SCHEDULE.level(500), told).x0
+    torch.testing.assert_close(got, torch.tensor([[1 + 3 * (2 - 1.0), 3 * 5.0]]))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -41,7 +41,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
     Raises:
         FromNoiseError: in its place is something else than a file: a link, a device, a folder.
-        OSError: the disk is full, or the place cannot be written; with `path` as its file name. What was there is whole.
+        OSError: the disk is full, or the place cannot be written; `path` is its file name. What was there is whole.
     """
     path = Path(path)
     mode = _mode_of(path)
@@ -138,8 +138,8 @@ def own_folder(path: Path) -> Path:
         path.mkdir(parents=True)
     mode = path.lstat().st_mode
     if not stat.S_ISDIR(mode):
-        raise FromNoiseError(f"{path}: is {kind_of(mode)}, and must be a folder of the run itself (the run's own folder "
-                             "may be a link)")  # fmt: skip
+        raise FromNoiseError(f"{path}: is {kind_of(mode)}, and must be a folder of the run itself (the run's own "
+                             "folder may be a link)")  # fmt: skip
     return path
 
 

@@ -20,5 +20,5 @@ class Wrapper(Denoiser):
             denoiser.low,
         )
         self.inner = denoiser
-        self.state_dtype = denoiser.state_dtype
+        self.state_dtype, self.null = denoiser.state_dtype, denoiser.null
         self.train(denoiser.training)

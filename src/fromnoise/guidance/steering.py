@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.auto import Auto
@@ -19,7 +17,8 @@ class Steering:
     """classifier(clip(guided(denoiser))): each wrapper only where it does something; the defaults are none.
 
     Attributes:
-        scale: of guidance, away from the model that is told no label, or from `weaker`; 1 is off.
+        scale: of guidance, away from the model that is told none of the conditions that training hid, or from
+            `weaker`; 1 is off.
         clip: the predicted image to [-1, 1] at every step.
         interval: of sigma/alpha in which the scale holds.
         rescale: share of the standard deviation of x_0 that is given back.
@@ -49,14 +48,13 @@ class Steering:
         if self.weaker is not None:
             denoiser = Auto(denoiser, self.weaker, self.scale, **options)
         elif self.scale != 1:
-            if denoiser.null_label is None:
+            if not denoiser.null_cond:
                 why = "was always told its label" if denoiser.classes else "knows no labels"
                 raise FromNoiseError(
-                    f"guidance {self.scale:g} needs a model that was trained with some labels hidden "
-                    f"(train.label_dropout), and this one {why}; 1 is no guidance"
+                    f"guidance {self.scale:g} needs a model that was trained with some labels or other conditions "
+                    f"hidden (train.label_dropout, condition_dropout in Python), and this one {why}; 1 is no guidance"
                 )
-            null = {"label": torch.tensor(denoiser.null_label)}
-            denoiser = ClassifierFree(denoiser, null, self.scale, **options)
+            denoiser = ClassifierFree(denoiser, denoiser.null_cond, self.scale, **options)
         if self.clip:
             if denoiser.codec is not None:
                 raise FromNoiseError("latents have no range to be clipped to: leave clip off")
