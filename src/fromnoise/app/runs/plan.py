@@ -132,8 +132,8 @@ class SamplingPlan:
 
 
 def fitting(usual: SampleConfig, denoiser: Denoiser) -> SampleConfig:
-    """A recipe's sampling as far as this model can have it: no guidance where nothing stands for no condition, no longer chain than its
-    own."""
+    """A recipe's sampling as far as this model can have it: no guidance where nothing stands for no condition, and no
+    longer chain than its own."""
     guidance = usual.guidance if denoiser.null_cond else 1.0
     return usual.model_copy(update={"guidance": guidance, "steps": min(usual.steps, denoiser.schedule.chain.steps)})
 
