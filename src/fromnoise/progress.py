@@ -24,6 +24,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def warn(text: str) -> None:
+    """A line of what a person should know, and the work goes on."""
+    say(f"fromnoise: warning: {text}")
+
+
 def _in_a_notebook() -> bool:
     """Whether a notebook shows what is printed; rich then draws there."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None

@@ -1,15 +1,16 @@
-"""Folders that are whole or absent: how checkpoints and models are written and checked.
+"""Folders that are whole or absent: how checkpoints, models and caches are written and checked.
 
 A folder is written under a temporary name beside its place, every file and then the folder is synced to
 the disk, a manifest holds the size and SHA-256 of each file, and a rename puts it in place. What was
-there before is removed only after that. Nothing but safetensors and JSON is ever read.
+there before is removed only after that. Nothing but safetensors, JSON and plain arrays is ever read.
 """
 
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,51 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fromnoise import files
 from fromnoise.errors import FromNoiseError
 
 MANIFEST = "manifest.json"
-_WRITING = ".writing-"
 _OLD = ".old-"
-
-Content = Mapping[str, Tensor] | Mapping[str, Any]
 
 
 class Damaged(FromNoiseError):
     """A folder whose files are not what its manifest says."""
 
 
-def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> int:
-    """Write `target`, replacing what is there; returns the bytes written.
+@contextmanager
+def making(target: Path) -> Iterator[Path]:
+    """An empty folder to write files into; at the end of the block it gets its manifest and takes the target's place.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written; what was there is still whole.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    writing, old = files.temporary(target.parent), target.with_name(f"{_OLD}{target.name}")
+    try:
+        writing.mkdir()
+        yield writing
+        written = sorted(writing.iterdir())
+        entries = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in written}
+        (writing / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+        for path in [*written, writing / MANIFEST, writing]:
+            files.sync(path)
+    except SafetensorError as error:
+        # safetensors hides the system's error number; a full disk is by far its most likely cause here.
+        files.remove(writing)
+        raise OSError(28 if "No space" in str(error) else 5, str(error), str(target)) from None
+    except BaseException:
+        files.remove(writing)
+        raise
+    files.remove(old)
+    if os.path.lexists(target):
+        target.rename(old)
+    writing.rename(target)
+    files.sync(target.parent)
+    files.remove(old)
+
+
+def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> None:
+    """Write `target`, replacing what is there.
 
     Args:
         target: the folder.
@@ -43,35 +74,11 @@ def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], text
     Raises:
         OSError: the disk is full or the place cannot be written; what was there is still whole.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    writing = target.with_name(f"{_WRITING}{target.name}")
-    old = target.with_name(f"{_OLD}{target.name}")
-    shutil.rmtree(writing, ignore_errors=True)
-    try:
-        writing.mkdir()
+    with making(target) as writing:
         for stem, values in tensors.items():
             save_file(_apart(values), writing / f"{stem}.safetensors")
         for stem, value in texts.items():
             (writing / f"{stem}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        files = sorted(writing.iterdir())
-        manifest = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
-        (writing / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        for path in [*files, writing / MANIFEST, writing]:
-            sync(path)
-    except SafetensorError as error:
-        # safetensors hides the system's error number; a full disk is by far its most likely cause here.
-        shutil.rmtree(writing, ignore_errors=True)
-        raise OSError(28 if "No space" in str(error) else 5, str(error), str(target)) from None
-    except BaseException:
-        shutil.rmtree(writing, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    writing.rename(target)
-    sync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
-    return sum(entry["bytes"] for entry in manifest.values())
 
 
 def _apart(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -91,38 +98,77 @@ def verify_folder(folder: Path) -> None:
     Raises:
         Damaged: no manifest, a file is missing, cut or changed; the message names the file.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        entries = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise Damaged(f"{folder}: no readable {MANIFEST}") from None
-    for name, (size, digest) in entries.items():
-        path = folder / Path(name).name
-        if not path.is_file():
-            raise Damaged(f"{folder}: {name} is missing")
-        if path.stat().st_size != size:
-            raise Damaged(f"{folder}: {name} has {path.stat().st_size} bytes, not {size}")
-        if _sha256(path) != digest:
+    for name, (size, digest) in _entries(folder).items():
+        path = folder / name
+        try:
+            with files.opened(path) as file:
+                there = os.fstat(file.fileno()).st_size
+                same = there == size and hashlib.file_digest(file, "sha256").hexdigest() == digest
+        except (OSError, files.Unreadable):
+            raise Damaged(f"{folder}: {name} is missing") from None
+        if there != size:
+            raise Damaged(f"{folder}: {name} has {there} bytes, not {size}")
+        if not same:
             raise Damaged(f"{folder}: {name} was changed after it was written")
+
+
+def _entries(folder: Path) -> dict[str, tuple[int, str]]:
+    """name -> (bytes, SHA-256) of the manifest, which has at least one.
+
+    Raises:
+        Damaged: there is none, or it says something else.
+    """
+    try:
+        manifest = files.read_json(folder / MANIFEST)
+        found = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()}
+    except (FromNoiseError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        raise Damaged(f"{folder}: no readable {MANIFEST}") from None
+    if not found or any(Path(name).name != name or "\0" in name for name in found):
+        raise Damaged(f"{folder}: no readable {MANIFEST}")
+    return found
 
 
 def manifest(folder: Path) -> set[str]:
     """Names of the files that were written into a folder; none where no manifest can be read."""
     try:
-        return set(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return set(_entries(folder))
+    except Damaged:
         return set()
 
 
+def holds(folder: Path, stem: str) -> bool:
+    """Whether STEM.safetensors or STEM.json was written into a folder; what was put there later does not count."""
+    return bool({f"{stem}.safetensors", f"{stem}.json"} & manifest(folder))
+
+
 def read_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
-    """The tensors of STEM.safetensors, on the CPU."""
-    return load_file(folder / f"{stem}.safetensors")
+    """The tensors of STEM.safetensors, on the CPU; raises Damaged."""
+    name = _written(folder, f"{stem}.safetensors")
+    try:
+        files.opened(folder / name).close()
+        return load_file(folder / name)
+    except (OSError, SafetensorError, files.Unreadable, ValueError, RuntimeError) as error:
+        raise Damaged(f"{folder}: {name} cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def read_text(folder: Path, stem: str) -> Any:
+    """The value of STEM.json; raises Damaged."""
+    name = _written(folder, f"{stem}.json")
+    try:
+        return files.read_json(folder / name)
+    except files.Unreadable as error:
+        raise Damaged(str(error)) from None
+
+
+def _written(folder: Path, name: str) -> str:
+    if name not in _entries(folder):
+        raise Damaged(f"{folder}: {name} is missing")
+    return name
 
 
 def digest(folder: Path, stem: str) -> str:
-    """SHA-256 of STEM.safetensors, as the manifest has it."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    return manifest[f"{stem}.safetensors"]["sha256"]
+    """SHA-256 of STEM.safetensors, as the manifest has it; raises Damaged."""
+    return _entries(folder)[_written(folder, f"{stem}.safetensors")][1]
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:
@@ -136,44 +182,16 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def remove(folder: Path) -> None:
-    """A folder and what is in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def read_text(folder: Path, stem: str) -> Any:
-    """The value of STEM.json."""
-    return json.loads((folder / f"{stem}.json").read_text(encoding="utf-8"))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file in one step: a kill leaves the old one or the new one."""
-    writing = path.with_name(f"{_WRITING}{path.name}")
-    writing.write_text(text, encoding="utf-8")
-    sync(writing)
-    writing.replace(path)
-    sync(path.parent)
-
-
 def clean_up(parent: Path) -> None:
     """Finish or remove what a killed writer left behind in `parent`."""
     for old in parent.glob(f"{_OLD}*"):
         place = old.with_name(old.name.removeprefix(_OLD))
-        if place.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        if os.path.lexists(place):
+            files.remove(old)
         else:
             old.rename(place)
-    for writing in parent.glob(f"{_WRITING}*"):
-        shutil.rmtree(writing, ignore_errors=True)
-
-
-def sync(path: Path) -> None:
-    """Have the system put a file or folder on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    for writing in parent.glob(f"{files.WRITING}*"):
+        files.remove(writing)
 
 
 def _sha256(path: Path) -> str:
@@ -192,12 +210,17 @@ def locked(folder: Path) -> FileLock:
     return FileLock(folder.with_name(folder.name + ".lock"))
 
 
-def once(folder: Path, make: Callable[[], None]) -> Path:
-    """The folder, which `make` writes unless it is there and whole; of many processes one makes it, the others wait."""
+def once(folder: Path, make: Callable[[], None], warn: Callable[[str], None] = warnings.warn) -> Path:
+    """The folder, which `make` writes unless it is there and whole; of many processes one makes it, the others wait.
+
+    `warn` is told of one that is damaged, in which case it is made again.
+    """
     with locked(folder):
         try:
             verify_folder(folder)
-        except Damaged:
+        except Damaged as error:
+            if os.path.lexists(folder):
+                warn(f"{error}; it is made again")
             make()
     return folder
 

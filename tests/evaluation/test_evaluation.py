@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import shutil
 
 import pytest
 import torch
@@ -213,26 +214,40 @@ def test_large_batches_take_several_parts_at_once(model, tmp_path, monkeypatch):
     assert large["sampling"]["nfe"] == small["sampling"]["nfe"]
     parts = sorted((tmp_path / "large").rglob("part-*"))
     assert len(parts) == 5
-    parts[1].unlink()
-    parts[4].unlink()
+    shutil.rmtree(parts[1])
+    shutil.rmtree(parts[4])
     asked.clear()
     assert evaluate(model, tmp_path / "large", n=45, batch_size=20)["n"] == 45
     assert asked == [10, 5]  # those that were missing, no more
 
 
-def test_a_part_that_was_cut_is_sampled_again(model, tmp_path):
+def test_a_part_that_was_damaged_is_sampled_again(model, tmp_path, capsys):
     whole = evaluate(model, tmp_path / "eval", batch_size=10)
-    for part in sorted((tmp_path / "eval").rglob("part-*")):
-        part.write_bytes(part.read_bytes()[:100])
-        assert evaluate(model, tmp_path / "eval", batch_size=10)["figures"] == whole["figures"]
+    ruined = [(path, change) for path in sorted((tmp_path / "eval").rglob("part-*/*")) for change in (cut, flip)]
+    assert len(ruined) >= 12
+    for path, change in ruined:
+        path.write_bytes(change(path.read_bytes()))
+        found = evaluate(model, tmp_path / "eval", batch_size=10)
+        assert found["figures"] == whole["figures"]
+        assert found["sampling"]["nfe"] == whole["sampling"]["nfe"]
+        assert f"{path.parent}: " in (said := capsys.readouterr().err)
+        assert "drawn again" in said
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-3]  # more than the last newline, without which a manifest says the same
+
+
+def flip(content: bytes) -> bytes:
+    return content[:-20] + bytes([content[-20] ^ 4]) + content[-19:]
 
 
 def test_more_samples_go_on_from_fewer_and_other_choices_do_not(model, tmp_path):
     evaluate(model, tmp_path / "eval", n=15, batch_size=10)
     (folder,) = (tmp_path / "eval").iterdir()
-    before = (folder / "part-000000.safetensors").stat().st_mtime_ns
+    before = (folder / "part-000000" / "pixels.safetensors").stat().st_mtime_ns
     grown = evaluate(model, tmp_path / "eval", n=25, batch_size=10)
-    assert (folder / "part-000000.safetensors").stat().st_mtime_ns == before
+    assert (folder / "part-000000" / "pixels.safetensors").stat().st_mtime_ns == before
     assert grown["figures"] == evaluate(model, tmp_path / "fresh", n=25, batch_size=10)["figures"]
     assert evaluate(model, tmp_path / "eval", n=15)["n"] == 15  # and fewer from more
     for other in (

@@ -1,6 +1,5 @@
 """Latents in place of images: encoded once, kept in a file that is mapped into memory."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fromnoise import storage
 from fromnoise.data.images import Images, to_unit
 
 Encode = Callable[[Tensor], Tensor]
@@ -67,19 +67,16 @@ def write(
         advance: called with how many more are encoded.
         batch: images that are encoded together.
     """
-    writing = folder.with_name(f".writing-{folder.name}")
-    shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir(parents=True)
     n = len(images) * (1 + mirrored)
-    array = np.lib.format.open_memmap(writing / "latents.npy", "w+", np.float32, (n, *shape))
     labels = np.empty(n, np.int64)
-    for start in range(0, len(images), batch):
-        pixels, own = images.batch(range(start, min(start + batch, len(images))))
-        x = to_unit(pixels)
-        for place, seen in ((start, x), (start + len(images), x.flip(-1)))[: 1 + mirrored]:
-            array[place : place + len(x)] = encode(seen).cpu().numpy()
-            labels[place : place + len(x)] = own
-            advance(len(x))
-    array.flush()
-    np.save(writing / "labels.npy", labels)
-    writing.rename(folder)
+    with storage.making(folder) as writing:
+        array = np.lib.format.open_memmap(writing / "latents.npy", "w+", np.float32, (n, *shape))
+        for start in range(0, len(images), batch):
+            pixels, own = images.batch(range(start, min(start + batch, len(images))))
+            x = to_unit(pixels)
+            for place, seen in ((start, x), (start + len(images), x.flip(-1)))[: 1 + mirrored]:
+                array[place : place + len(x)] = encode(seen).cpu().numpy()
+                labels[place : place + len(x)] = own
+                advance(len(x))
+        array.flush()
+        np.save(writing / "labels.npy", labels)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fromnoise.storage import write_text
+from fromnoise import files
 
 
 class MetricsLog:
@@ -14,18 +14,16 @@ class MetricsLog:
     def __init__(self, path: Path, last: int):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        if path.exists():
-            kept = [line for line in _whole_lines(path) if line["step"] <= last]
-            write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = path.open("a", encoding="utf-8")
+        kept = [line for line in _whole_lines(path) if line["step"] <= last] if os.path.lexists(path) else []
+        self._file = files.appending(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        rest = json.dumps(line).encode() + b"\n"
+        while rest:  # unbuffered, so that a full disk is met here and not again when the file is closed
+            rest = rest[self._file.write(rest) or 0 :]
 
     def sync(self) -> None:
         """Have every line on the disk: before a checkpoint that counts on them."""
-        self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -34,10 +32,12 @@ class MetricsLog:
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
     lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    with files.opened(path) as file:
+        texts = file.read().decode(errors="replace").splitlines()
+    for text in texts:
         try:
-            line = json.loads(text)
-        except ValueError:
+            line = files.parse_json(text, path)
+        except files.Unreadable:
             continue  # cut by a kill
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append(line)

@@ -1,6 +1,5 @@
 """The checkpoints of a run: which are there, which are whole, which are kept."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fromnoise import storage
+from fromnoise import files, storage
 
 _PREFIX = "step-"
 
@@ -38,12 +37,13 @@ class Checkpoints:
 
         The best has the lowest loss in `texts["state"]`: of held-out examples where it was measured, else of training.
         """
+        files.own_folder(self.folder)
         storage.write_folder(self.path(step), tensors, texts)
         newest = self.steps()
         best = min(newest, key=self._loss)
         for old in newest[: -self.keep]:
             if old != best:
-                shutil.rmtree(self.path(old), ignore_errors=True)
+                files.remove(self.path(old))
 
     def newest_whole(self, warn: Callable[[str], None]) -> Path | None:
         """The newest checkpoint whose files are as they were written; `warn` is told of those that are not."""
@@ -61,5 +61,5 @@ class Checkpoints:
             state = storage.read_text(self.path(step), "state")
             held_out = state.get("validation")
             return float(state["loss"] if held_out is None else held_out)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return float("inf")

@@ -187,7 +187,7 @@ def _insist(folder: Path, kind: str) -> None:
 def _load_weights(model: nn.Module, folder: Path, ema: bool, where: object) -> None:
     """All tensors of the model, and over its parameters their averages: buffers have none, nor have tied names."""
     load_tensors(model, _own(model, storage.read_tensors(folder, "model")), where)
-    if ema and (folder / "ema.safetensors").exists():
+    if ema and storage.holds(folder, "ema"):
         put_average(model, _own(model, storage.read_tensors(folder, "ema")), where)
 
 

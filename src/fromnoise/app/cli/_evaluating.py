@@ -18,7 +18,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor
 from fromnoise.hardware import Compile, Precision, choose
 from fromnoise.metrics.comparison import check_shapes
-from fromnoise.progress import counter, say
+from fromnoise.progress import counter, warn
 from fromnoise.recipes.diffusion import EvalConfig
 from fromnoise.train.distributed import Processes
 
@@ -127,7 +127,7 @@ class Bench:
     def warn(self, n: int) -> None:
         """Say what makes a figure of n samples unfit for comparison."""
         for line in warnings(n, self.extractor, len(self.images)) if self.processes.is_first else ():
-            say(f"fromnoise: warning: {line}")
+            warn(line)
 
 
 def _images(asked: Subject, found: Model | None, split: str) -> Images:

@@ -9,7 +9,7 @@ import yaml
 
 from fromnoise.app.cli._options import Run
 from fromnoise.app.runs.config import read_any
-from fromnoise.progress import say
+from fromnoise.progress import warn
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def _describe(run: Path) -> None:
     from fromnoise.weights.checkpoint import Checkpoints
 
     config = read_any(run)
-    found = native.find(run, lambda text: say(f"fromnoise: warning: {text}"), config.holds)
+    found = native.find(run, warn, config.holds)
     state = storage.read_text(found, "state")
     about = storage.read_text(found, config.holds)
     lines = {

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from fromnoise import storage
+from fromnoise import files, storage
 from fromnoise.app.evaluation._reference import Reference
 from fromnoise.app.evaluation.parts import Parts
 from fromnoise.app.evaluation.report import report, short
@@ -75,7 +75,7 @@ def evaluate(
         spent, nfe = parts.cost()
         seconds += spent
         values.append(figures(summary, reference.summary, extractor, metrics))
-    state = storage.read_text(model.folder, "state") if (model.folder / "state.json").exists() else {}
+    state = storage.read_text(model.folder, "state") if storage.holds(model.folder, "state") else {}
     about = {
         "model": {
             "run": str(model.path),
@@ -124,5 +124,5 @@ def _together(parts: Parts, extractor: Extractor, processes: Processes) -> Summa
     for place in places:
         whole.merge(Summary.of(storage.read_tensors(place, "summary")))
     processes.wait()
-    storage.remove(places[processes.rank])
+    files.remove(places[processes.rank])
     return whole

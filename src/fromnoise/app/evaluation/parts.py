@@ -8,20 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fromnoise import storage
 from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
+from fromnoise.progress import warn
 
 
 class Parts:
-    """Samples 0, 1, ... of one model, sampler and seed: uint8, `size` in a file.
+    """Samples 0, 1, ... of one model, sampler and seed: uint8, `size` in a folder.
 
     The folder's name is the hash of everything that decides the samples; n does not, so that a larger n goes on from a
-    smaller one. Each file also holds the seconds and network calls that it took.
+    smaller one. Each part also holds the seconds and network calls that it took.
 
     Args:
         parent: folder of all evaluations of a run.
@@ -44,18 +43,22 @@ class Parts:
     def _wanted(self, part: int) -> int:
         return min(self.size, self.n - part * self.size)
 
-    def _path(self, part: int) -> Path:
-        return self.folder / f"part-{part:06d}.safetensors"
+    def _place(self, part: int) -> Path:
+        return self.folder / f"part-{part:06d}"
 
     def missing(self) -> list[int]:
-        """Parts that are not there, or hold too few samples, or were cut by a kill of the whole machine."""
+        """Parts that are not there, hold too few samples, or are no longer what was written."""
         return [part for part in range(len(self)) if self._rows(part) < self._wanted(part)]
 
     def _rows(self, part: int) -> int:
+        place = self._place(part)
+        if not os.path.lexists(place):
+            return 0
         try:
-            with safe_open(self._path(part), "pt") as file:
-                return file.get_slice("pixels").get_shape()[0]
-        except (OSError, SafetensorError):
+            storage.verify_folder(place)
+            return int(storage.read_text(place, "about")["n"])
+        except (storage.Damaged, KeyError, TypeError, ValueError) as error:
+            warn(f"{error}; these samples are drawn again")
             return 0
 
     def groups(self, batch_size: int) -> list[list[int]]:
@@ -87,19 +90,15 @@ class Parts:
             for hook in hooks:
                 hook.remove()
         seconds = time.perf_counter() - started
-        self.folder.mkdir(parents=True, exist_ok=True)
         for part, own in zip(parts, pixels.split(self.size), strict=True):
-            about = {"seconds": str(seconds * len(own) / n), "calls": str(calls * len(own) // n)}
-            writing = self._path(part).with_suffix(f".{os.getpid()}")
-            save_file({"pixels": own.contiguous()}, writing, about)
-            storage.sync(writing)
-            writing.replace(self._path(part))
+            about = {"n": len(own), "seconds": seconds * len(own) / n, "calls": calls * len(own) // n}
+            storage.write_folder(self._place(part), {"pixels": {"pixels": own}}, {"about": about})
 
     def read(self, parts: range) -> Iterator[tuple[int, Tensor]]:
         """(number of the first sample, pixels) of each part."""
         for part in parts:
-            with safe_open(self._path(part), "pt") as file:
-                yield part * self.size, file.get_tensor("pixels")[: self._wanted(part)]
+            pixels = storage.read_tensors(self._place(part), "pixels")["pixels"]
+            yield part * self.size, pixels[: self._wanted(part)]
 
     def classes(self) -> Tensor | None:
         """The class that each sample was to be, [n]; None for a model that knows none."""
@@ -109,10 +108,6 @@ class Parts:
 
     def cost(self) -> tuple[float, float]:
         """(seconds of all parts, network calls a sample)."""
-        seconds, calls, rows = 0.0, 0, 0
-        for part in range(len(self)):
-            with safe_open(self._path(part), "pt") as file:
-                about = file.metadata()
-                seconds, calls = seconds + float(about["seconds"]), calls + int(about["calls"])
-                rows += file.get_slice("pixels").get_shape()[0]
+        every = [storage.read_text(self._place(part), "about") for part in range(len(self))]
+        seconds, calls, rows = (sum(about[key] for about in every) for key in ("seconds", "calls", "n"))
         return seconds, calls / rows

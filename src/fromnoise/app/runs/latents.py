@@ -9,7 +9,7 @@ from fromnoise.data.images import Images
 from fromnoise.data.latents import Latents, write
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Hardware
-from fromnoise.progress import Bar
+from fromnoise.progress import Bar, warn
 from fromnoise.weights import native
 
 
@@ -30,11 +30,12 @@ def latents_of(images: Images, run: Path, hardware: Hardware, flip: bool) -> tup
         content = content_hash(images, bar.advance)
     how = (content, tuple(images.classes), str(hardware.dtype), flip)
     folder = storage.cache("latents") / f"{codec.sha256[:16]}-{storage.short_hash(how)}"
-    with storage.locked(folder):
-        if not folder.exists():
-            with Bar(f"encoding {images.name}", len(images) * (1 + flip)) as bar:
-                write(images, codec.encode, folder, network.latent_shape(images.shape), flip, bar.advance)
-    latents = Latents(images, folder)
+
+    def make() -> None:
+        with Bar(f"encoding {images.name}", len(images) * (1 + flip)) as bar:
+            write(images, codec.encode, folder, network.latent_shape(images.shape), flip, bar.advance)
+
+    latents = Latents(images, storage.once(folder, make, warn))
     codec.scale = 1 / max(latents.std(), 1e-12)
     latents.scale = codec.scale
     return latents, codec

@@ -16,7 +16,7 @@ from fromnoise.data.images import to_uint8
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Compile, Precision, compile_network, tune
-from fromnoise.progress import say
+from fromnoise.progress import warn
 from fromnoise.recipes.diffusion import Recipe, SampleConfig
 from fromnoise.weights import native
 
@@ -113,8 +113,8 @@ def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> M
     run = path.parent.parent if path.parent.name == "checkpoints" else path
     config = read_config(run) if (run / "config.yaml").exists() or not path.exists() else None
     tune(precision)
-    folder = native.find(path, lambda text: say(f"fromnoise: warning: {text}"))
-    averaged = ema and (folder / "ema.safetensors").exists()
+    folder = native.find(path, warn)
+    averaged = ema and storage.holds(folder, "ema")
     denoiser = native.load(folder, ema, precision)
     weight = next(denoiser.network.parameters())
     return Model(denoiser, path, folder, config, averaged, "bf16" if weight.dtype == torch.bfloat16 else "fp32")

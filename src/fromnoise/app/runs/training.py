@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fromnoise import recipes, storage
+from fromnoise import files, recipes, storage
 from fromnoise.app.runs.latents import latents_of
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
@@ -134,7 +134,7 @@ def _keep(autoencoder: str | Path, place: Path) -> None:
 
 
 def _write_config(config: RunConfig, out: Path) -> None:
-    storage.write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    files.write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def _silent(text: str) -> None:
