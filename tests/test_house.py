@@ -12,7 +12,8 @@ SRC = Path(__file__).parents[1] / "src" / "fromnoise"
 
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = [
-    ["errors", "registry", "lazy"],
+    ["errors", "files", "section"],
+    ["registry", "lazy"],
     ["rng", "hardware", "storage", "pictures", "progress"],
     ["nn"],
     ["checks"],

@@ -16,6 +16,19 @@ class TrainingError(FromNoiseError):
     exit_code = 1
 
 
+_LONGEST = 1000
+
+
+def printable(text: str) -> str:
+    """Text of strangers for a terminal: what would steer it is spelled out, and the middle of what is endless left out.
+
+    Names of files and classes may hold escape sequences that colour, move or answer.
+    """
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST - 200]} [...] {text[-200:]}"
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest allowed name, or nothing."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)

@@ -5,6 +5,7 @@ leaves the old one, and nothing is written through a planted link. Reading: regu
 allowed, so that no pipe is waited for and no bomb unpacked.
 """
 
+import io
 import json
 import os
 import secrets
@@ -24,6 +25,7 @@ _OWN = os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CL
 _WAIT_FOR_NOTHING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 _TEXT_LIMIT = 64 * 2**20
+_DEEPEST = 50
 
 
 class Unreadable(FromNoiseError):
@@ -117,14 +119,14 @@ def insist_on_writable(path: Path, called: str = "") -> None:
         raise FromNoiseError(f"{name}: cannot be written ({_why(error)})") from None
 
 
-def appending(path: Path, start: str = "") -> BinaryIO:
+def appending(path: Path, start: str = "") -> io.FileIO:
     """A file of our own making, with this text in it, to which lines are added; raises as `replacing`.
 
     It is made anew, so that no link, planted or hard, leads the lines elsewhere.
     """
     write_text(path, start)
     flags = os.O_WRONLY | os.O_APPEND | (_OWN & ~(os.O_CREAT | os.O_EXCL))
-    return os.fdopen(os.open(path, flags), "ab", buffering=0)
+    return io.FileIO(os.open(path, flags), "ab")
 
 
 def own_folder(path: Path) -> Path:
@@ -164,7 +166,7 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def opened(path: str | Path) -> BinaryIO:
+def opened(path: str | Path) -> io.BufferedReader:
     """A regular file, open for reading; a pipe, socket or device is never waited for.
 
     Raises:
@@ -180,7 +182,7 @@ def opened(path: str | Path) -> BinaryIO:
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         raise Unreadable(f"{path}: is {kind_of(mode)}, not a file")
-    return os.fdopen(descriptor, "rb")
+    return io.BufferedReader(io.FileIO(descriptor, "rb"))
 
 
 def read_bytes(path: str | Path, limit: int = _TEXT_LIMIT) -> bytes:
@@ -220,6 +222,40 @@ def parse_json(text: str, where: str | Path) -> Any:
         raise Unreadable(f"{where}: is nested too deeply") from None
     except ValueError as error:
         raise Unreadable(f"{where}: not readable as JSON ({_why(error)})") from None
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with its ~ written out.
+
+    Raises:
+        FromNoiseError: of a user that this machine does not have.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise FromNoiseError(f"{path}: there is no such user; write the whole path") from None
+
+
+def parse_yaml(text: str, where: str | Path) -> Any:
+    """The plain value of a YAML text.
+
+    Raises:
+        Unreadable: it is none, is nested too deeply, has aliases, by which a small text can stand for an endless value,
+            or a number of thousands of digits.
+    """
+    import yaml  # here, so that a command that reads none starts without it
+
+    try:
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise Unreadable("nested too deeply")
+            if isinstance(event, yaml.AliasEvent):
+                raise Unreadable(f"the alias *{event.anchor}: write the value out")
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        raise Unreadable(f"{where}: not readable as YAML ({' '.join(str(error).split())})") from None
 
 
 def kind_of(mode: int) -> str:

@@ -9,6 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fromnoise import files
+from fromnoise.errors import FromNoiseError
+
 
 def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 2) -> Image.Image:
     """uint8 [N, C, H, W] -> one picture, row by row.
@@ -37,12 +40,36 @@ def columns(n: int, classes: int) -> int | None:
     return classes if 1 < classes <= 12 and n >= 2 * classes else None
 
 
+def format_of(path: Path) -> str:
+    """Pillow's name of the format that a file's ending means.
+
+    Raises:
+        FromNoiseError: none that it can write.
+    """
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise FromNoiseError(
+            f"{path}: pictures are written as .png, .jpg or .webp, not {path.suffix or 'without an ending'}"
+        )
+    return kind
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Replace a file by a picture in one step, in the format of the file's ending; raises as `files.replacing`."""
+    kind = format_of(path)
+    with files.replacing(path) as file:
+        picture.save(file, format=kind)
+
+
 def gif(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0, rest: float = 1.5) -> None:
     """An endless animation of `seconds`, resting on the last frame for `rest` more."""
     frames = [frame.quantize(20) for frame in frames]  # noise does not compress; few shades keep the file small
     each = max(20, round(1000 * seconds / len(frames)))
     durations = [each] * (len(frames) - 1) + [round(1000 * rest)]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
+    with files.replacing(path) as file:
+        frames[0].save(
+            file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
+        )
 
 
 def frame_steps(total: int, frames: int = 24) -> set[int]:

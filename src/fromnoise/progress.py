@@ -16,12 +16,14 @@ from rich.progress import (  # fmt: skip
     TimeRemainingColumn,
 )
 
+from fromnoise.errors import printable
+
 _EVERY = 30.0
 
 
 def say(text: str) -> None:
     """A line for the person, on standard error, so that standard output stays data."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
@@ -47,15 +49,15 @@ class Bar:
 
     def __init__(self, what: str, total: float, counts: bool = True, lines: bool = True):
         self.lines = lines
-        self.what, self.total, self.done, self.note = what, total, 0.0, ""
+        self.what, self.total, self.done, self.note = printable(what), total, 0.0, ""
         self._live: Progress | None = None
         self._last = self._start = time.monotonic()
         if sys.stderr.isatty() or _in_a_notebook():
             middle = MofNCompleteColumn() if counts else TaskProgressColumn()
-            columns = (TextColumn("{task.description}"), BarColumn(), middle, TimeElapsedColumn(), TextColumn("left"),
-                       TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            name, note = (TextColumn(f"{{task.{of}}}", markup=False) for of in ("description", "fields[note]"))
+            columns = (name, BarColumn(), middle, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), note)
             self._live = Progress(*columns, console=Console(stderr=True))
-            self._task = self._live.add_task(what, total=total, note="")
+            self._task = self._live.add_task(self.what, total=total, note="")
             self._live.start()
 
     def advance(self, amount: float = 1, note: str = "") -> None:

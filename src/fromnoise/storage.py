@@ -227,4 +227,4 @@ def once(folder: Path, make: Callable[[], None], warn: Callable[[str], None] = w
 
 def cache(part: str) -> Path:
     """Where what can be made or fetched again is kept: $FROMNOISE_CACHE, else ~/.cache/fromnoise."""
-    return Path(os.environ.get("FROMNOISE_CACHE") or "~/.cache/fromnoise").expanduser() / part
+    return files.expanded(os.environ.get("FROMNOISE_CACHE") or "~/.cache/fromnoise") / part

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import rng
+from fromnoise import files, rng
 from fromnoise.data.images import to_uint8
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import diffuse
@@ -45,7 +45,7 @@ def forward_process(
             axis.set_xticks([])
             axis.set_yticks([])
         axes[0, column].set_title(f"t = {time:g}\nlog-SNR {level.log_snr:.1f}" if time else "t = 0\nclean", fontsize=9)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def bound_terms(report: Mapping[str, Any], path: Path) -> None:
@@ -75,7 +75,7 @@ def bound_terms(report: Mapping[str, Any], path: Path) -> None:
     error = f" +- {report['standard_error']:.3f}" if report["standard_error"] is not None else ""
     axes.set_title(f"{report['bits_per_dim']:.3f}{error} bits/dim, {report['n']} images")
     axes.legend()
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> None:
@@ -113,7 +113,7 @@ def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> No
         figure.legend(handles, labels, fontsize=8, loc="outside right center")
     else:
         panels[0].legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def accuracy(found: Any, chance: float, path: Path) -> None:
@@ -136,7 +136,7 @@ def accuracy(found: Any, chance: float, path: Path) -> None:
     axes.set_ylim(0, 1.02)
     axes.set_title(f"{found.n} images of {found.data}")
     axes.legend()
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def guidance_curves(cells: Sequence[Any], name: str, path: Path) -> None:
@@ -162,7 +162,12 @@ def guidance_curves(cells: Sequence[Any], name: str, path: Path) -> None:
         axes.set_title(label)
         axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    with files.replacing(path) as file:
+        figure.savefig(file, dpi=110, format=path.suffix.lstrip(".").lower() or "png")
 
 
 def _figure(width: float, height: float) -> Any:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from fromnoise.section import Section
 
 
-class DataConfig(BaseModel):
+class DataConfig(Section):
     """The `data` part of a run's configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field("digits", description="a data set's name, or a folder of images")
     root: Path | None = Field(None, description="where named data sets lie; downloaded there where missing")

@@ -1,14 +1,13 @@
 """From a configuration to images."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from fromnoise import data
+from fromnoise import data, files
 from fromnoise.data._fit import to_array, to_size
 from fromnoise.data._reduce import reduced
 from fromnoise.data.config import DataConfig
@@ -31,7 +30,7 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
     """
     if config.name.replace("_", "-") in data.names():
         return reduced(_fitted(data.get(config.name)().load(config.root, config.split), config), config.reduce)
-    folder = Path(config.name).expanduser()
+    folder = files.expanded(config.name)
     if folder.is_dir():
         if config.split != "train":
             raise FromNoiseError(f"{folder} is a folder, which has no test split: name the folder of the test images")

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fromnoise import files
 from fromnoise.lazy import lazy_attributes
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder", "files"))
+registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder", "reading"))
 names = registry.names
 if TYPE_CHECKING:
     from fromnoise.recipes.autoencoder import AutoencoderRecipe as AutoencoderRecipe
@@ -31,9 +32,9 @@ def load(name: str | Path) -> Any:
     Raises:
         FromNoiseError: an unknown name, with the nearest one; no such file, or no recipe in it.
     """
-    path = Path(name).expanduser()
+    path = files.expanded(name)
     if path.suffix in (".yaml", ".yml", ".py"):
-        from fromnoise.recipes.files import from_file
+        from fromnoise.recipes.reading import from_file
 
         return from_file(path)
     return registry.load(str(name))

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec
+from fromnoise.section import Section
 
 if TYPE_CHECKING:
     from fromnoise.data.examples import Examples
@@ -15,10 +16,8 @@ if TYPE_CHECKING:
     from fromnoise.train.task import Task
 
 
-class LossConfig(BaseModel):
+class LossConfig(Section):
     """Mean absolute error + LPIPS + penalty of the latents + adversary of the patches; see `train.Autoencoding`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     penalty: float = Field(1e-6, ge=0, description="weight of KL's divergence, or of VQ's codebook and commitment")
     perceptual: float = Field(0.0, ge=0, description="weight of LPIPS, for which VGG is downloaded")

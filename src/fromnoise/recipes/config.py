@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from fromnoise.data.config import DataConfig
 from fromnoise.errors import FromNoiseError, nearest
+from fromnoise.section import Section
 from fromnoise.train.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Spec = dict[str, Any]
 
 
-class RunConfig(BaseModel):
+class RunConfig(Section):
     """Everything that decides a run; `config.yaml` in its folder. Subclasses say what is trained.
 
     Attributes:
@@ -30,7 +31,6 @@ class RunConfig(BaseModel):
         reproduced: whether it was, and by what, for `fromnoise list`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     what: ClassVar[str]
     """In words."""
     holds: ClassVar[str]
@@ -86,7 +86,7 @@ class RunConfig(BaseModel):
                 raise cls._unknown_key(key, values) from None
             own = first.get("ctx", {}).get("error")
             if isinstance(own, FromNoiseError):  # of a validator: a line that needs no other words
-                raise FromNoiseError(f"{key}: {own}") from None
+                raise FromNoiseError(f"{key}: {own}" if key else str(own)) from None
             said = f"{first['msg'][0].lower()}{first['msg'][1:]}"
             raise FromNoiseError(f"{key}: {said}, got {first['input']!r}") from None
 

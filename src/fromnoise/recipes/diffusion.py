@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from fromnoise import parameterizations, variances
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec, merged
+from fromnoise.section import Section
 
 if TYPE_CHECKING:
     from fromnoise.augmentations.low_res import LowResolution
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     from fromnoise.train.task import Task
 
 
-class SampleConfig(BaseModel):
+class SampleConfig(Section):
     """How this model is best sampled: what `fromnoise sample` does unless told otherwise."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sampler: Spec = Field({"name": "unipc"}, description="a sampler's name and its options")
     steps: int = Field(20, ge=1)
@@ -35,29 +34,23 @@ class SampleConfig(BaseModel):
     truncated: bool = Field(False, description="whether the stage before stops at that strength of noise")
 
 
-class EvalConfig(BaseModel):
+class EvalConfig(Section):
     """How this model is best measured: what `fromnoise eval` does unless told otherwise."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     features: str = Field("inception", description="a feature extractor's name")
     n: int = Field(50_000, ge=2, description="samples")
     split: Literal["train", "test"] = Field("train", description="of the data: what the samples are compared with")
 
 
-class LowConfig(BaseModel):
+class LowConfig(Section):
     """For a model that enlarges images: how it is told them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     factor: int = Field(2, ge=2, description="by which the sides grow")
     augmentation: Spec = Field({"name": "none"}, description="of the small image: a name and its options")
 
 
-class LatentConfig(BaseModel):
+class LatentConfig(Section):
     """For a model of latents: whose."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     autoencoder: str = Field(description="recipe of the autoencoder, which is trained first unless one is given")
 

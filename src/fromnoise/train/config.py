@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from fromnoise.section import Section
 from fromnoise.train import optimizers
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Section):
     """How long, how fast, and what is kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int | None = Field(None, ge=1, description="optimiser steps; none trains until `minutes` are over")
     minutes: float | None = Field(None, gt=0, description="training time, sampling and saving not counted")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from fromnoise import objectives
+from fromnoise import files, objectives
 from fromnoise import times as _times
 from fromnoise.data.config import DataConfig
 from fromnoise.data.examples import Batches, Examples, examples_of
@@ -243,7 +243,7 @@ def _config(options: Mapping[str, Any], **named: Any) -> TrainConfig:
 def _folder(out: str | Path | None, resume: bool) -> Path | None:
     if out is None:
         return None
-    folder = Path(out).expanduser()
+    folder = files.expanded(out)
     if not resume and any((folder / name).exists() for name in ("checkpoints", "metrics.jsonl")):
         raise FromNoiseError(f"out: {folder} holds a run already: resume=True goes on with it, or name another folder")
     try:

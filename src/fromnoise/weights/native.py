@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from fromnoise import storage
+from fromnoise import files, storage
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
@@ -52,7 +52,7 @@ def save(model: nn.Module, path: str | Path) -> None:
         FromNoiseError: another object, a variance or codec that is made from data, or a folder that cannot be written.
     """
     about = describe(model)
-    _insist_on_room(Path(path).expanduser())
+    _insist_on_room(files.expanded(path))
     codec = model.codec if isinstance(model, Denoiser) else None
     if isinstance(codec, Autoencoded):  # of the weights that are saved, which may be in half precision by now
         about["codec"]["sha256"] = storage.fingerprint(codec.network.state_dict())
@@ -152,7 +152,7 @@ def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
 
 def find(path: str | Path, warn: Warn = warnings.warn, kind: str = DENOISER) -> Path:
     """The folder that holds the model: `path` itself, or the newest whole checkpoint of the run `path`."""
-    root = Path(path).expanduser()
+    root = files.expanded(path)
     if (root / f"{kind}.json").exists():
         storage.verify_folder(root)
         return root
@@ -214,6 +214,6 @@ def _insist_on_room(place: Path) -> None:
 
 def _write(path: str | Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:
     try:
-        storage.write_folder(Path(path).expanduser().resolve(), {"model": weights}, about)
+        storage.write_folder(files.expanded(path).resolve(), {"model": weights}, about)
     except OSError as error:
         raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None

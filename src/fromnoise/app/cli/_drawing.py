@@ -8,7 +8,7 @@ import numpy as np
 from PIL.Image import Image
 from torch import Tensor
 
-from fromnoise import pictures, samplers
+from fromnoise import files, pictures, samplers
 from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.data.images import to_uint8
@@ -56,9 +56,9 @@ def draw_to(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, ba
         return
     pixels = draw(model, n, choice, seed, batch_size)
     if kind == ".png":
-        as_grid(pixels, model, choice).save(out)
+        pictures.save(as_grid(pixels, model, choice), out)
     else:
-        with out.open("wb") as file:
+        with files.replacing(out) as file:
             np.savez(file, arr_0=pixels.permute(0, 2, 3, 1).numpy())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
-from fromnoise import data
+from fromnoise import data, files
 from fromnoise.app import tracking
 from fromnoise.app.cli._options import Compile, Folder, Number, Precision, Settings, option
 from fromnoise.app.cli._words import changes
@@ -89,9 +89,9 @@ class Training:
     def _changes(self) -> dict[str, Any]:
         # Absolute, so that the run goes on from wherever one stands.
         name = self.data
-        if name is not None and name.replace("_", "-") not in data.names() and Path(name).expanduser().is_dir():
-            name = str(Path(name).expanduser().resolve())
-        root = str(self.data_root.expanduser().resolve()) if self.data_root else None
+        if name is not None and name.replace("_", "-") not in data.names() and files.expanded(name).is_dir():
+            name = str(files.expanded(name).resolve())
+        root = str(files.expanded(self.data_root).resolve()) if self.data_root else None
         flags = {"data.name": name, "data.root": root,
                  "train.steps": self.steps, "train.minutes": self.minutes, "train.batch_size": self.batch_size,
                  "seed": self.seed, "precision": self.precision, "compile": self.compile}  # fmt: skip

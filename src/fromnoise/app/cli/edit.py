@@ -101,13 +101,14 @@ class Edit:
             raise FromNoiseError("this model must be told the class of the images: --class")
         given = to_unit(self._read(model))
         out = writable(self.out or self.run / f"{self.kind}.png")
+        pictures.format_of(out)
         mask = read_image(self.mask, 1, (given.shape[-2], given.shape[-1])) if self.mask is not None else None
         shown, made = edits.edit(
             self.kind, choice.steered(model.denoiser), given, choice, n=self.n, mask=mask, strength=self.strength,
             repeats=self.repeats, seed=self.seed
         )  # fmt: skip
         picture = pictures.grid(to_uint8(torch.cat([shown, made])), columns=min(10, len(shown) + len(made)))
-        picture.save(out)
+        pictures.save(picture, out)
         print(out)
         return 0
 

@@ -7,11 +7,12 @@ import inspect
 import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fromnoise import recipes
-from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.errors import FromNoiseError, printable, unknown
 from fromnoise.registry import Registry
 
 COMMANDS = {
@@ -47,13 +48,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-        where = f": {error.filename}" if error.filename else ""
-        return _say(f"{error.strerror or error}{where}", 1 if full else 2)
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(f"{where}{(error.strerror or str(error)).lower()}", 1 if full else 2)
+    except Exception as error:
+        if _out_of_memory(error):
+            return _say(f"not enough memory ({str(error) or 'MemoryError'}): {_SMALLER}", 1)
+        if os.environ.get("RANK", "0") == "0":
+            traceback.print_exc()
+        return _say("this is a bug of fromnoise, and nothing you did: please report it with the lines above", 70)
+
+
+_SMALLER = "lower --batch-size, or take a smaller network or smaller images"
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch's allocators raise a RuntimeError, of which only some have a class of their own."""
+    said = str(error)
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in said for word in ("out of memory", "allocate memory"))
+    )
 
 
 def _say(text: str, status: int) -> int:
     if os.environ.get("RANK", "0") == "0":
-        print(f"fromnoise: {' '.join(text.split())}", file=sys.stderr)
+        print(f"fromnoise: {printable(' '.join(text.split()))}", file=sys.stderr)
     return status
 
 

@@ -1,12 +1,11 @@
 """`fromnoise eval`."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from fromnoise import metrics
+from fromnoise import files, metrics
 from fromnoise.app.cli._options import File, Folder, Name, Number, option
 from fromnoise.app.cli._steering import Steered
 from fromnoise.app.cli._words import writable
@@ -84,7 +83,7 @@ class Eval(Steered):
             if not bench.processes.is_first:
                 return 0
             if out is not None:
-                out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                files.write_json(out, found)
             _show(found)
             if out is not None:
                 print(out)

@@ -1,10 +1,9 @@
 """`fromnoise nll`."""
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from fromnoise import files
 from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Run, option
 from fromnoise.app.cli._words import writable
 from fromnoise.app.runs.config import read_config
@@ -101,7 +100,7 @@ class Nll:
                 callback=bar.advance,
             )
         if self.out:
-            Path(self.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            files.write_json(self.out, report)
         self._print(report, f"{report['n']} images of {images.name}, {chain.steps} steps")
         if self.figure is not None:
             figures.bound_terms(report, self.figure)

@@ -23,6 +23,7 @@ class Show:
     """Of the noise."""
 
     def __call__(self) -> int:
+        from fromnoise import files, pictures
         from fromnoise.app import figures, runs
         from fromnoise.app.cli import _drawing
         from fromnoise.data.images import to_unit
@@ -32,14 +33,14 @@ class Show:
         config = read_config(self.run)
         model = runs.open_model(self.run)
         choice = model.choice()
-        folder = self.run / "pictures"
+        folder = files.own_folder(self.run / "pictures")
         grid, forward, film = (writable(folder / name) for name in ("samples.png", "forward.png", "denoising.gif"))
         schedule = model.denoiser.schedule
         x0 = to_unit(load(config.data, counter).batch([0, 1, 2, 3])[0])
         figures.forward_process(x0, schedule, forward, figures.default_times(schedule), self.seed)
         _drawing.animation(film, model, min(self.n, 20), choice, self.seed)
         pixels = _drawing.draw(model, self.n, choice, self.seed, batch_size=64)
-        _drawing.as_grid(pixels, model, choice).save(grid)
+        pictures.save(_drawing.as_grid(pixels, model, choice), grid)
         made = {grid: f"{self.n} new samples", forward: "the forward process", film: "the denoising"}
         for path, what in made.items():
             print(f"{path}   {what}")

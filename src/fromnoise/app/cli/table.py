@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from fromnoise import files
 from fromnoise.app.cli._options import File, Folder, Name, Precision, Run, option
 from fromnoise.app.cli._words import writable
 from fromnoise.errors import FromNoiseError
@@ -115,20 +116,20 @@ class Table:
                 raise FromNoiseError(f"the model's chain has {bench.model.denoiser.schedule.chain.steps} steps, fewer "
                                      "than every one of --columns")  # fmt: skip
             table.check()
-            files = [out, out.with_suffix(".md"), out.with_suffix(".png")]
+            places = [out, out.with_suffix(".md"), out.with_suffix(".png")]
             if bench.processes.is_first:
-                for path in files:
+                for path in places:
                     writable(path)
             with Bar("table", table.cost(self.batch_size), counts=False) as bar:
                 for cells in table.run(self.batch_size, bench.processes, bar.advance):
                     if bench.processes.is_first:
-                        files[0].write_text(table.as_csv(cells), encoding="utf-8")
-                        files[1].write_text(table.as_markdown(cells), encoding="utf-8")
+                        files.write_text(places[0], table.as_csv(cells))
+                        files.write_text(places[1], table.as_markdown(cells))
             if bench.processes.is_first:
                 if counts:
-                    figures.table_curves(cells, table.effort, table.figure(self.n), files[2])
+                    figures.table_curves(cells, table.effort, table.figure(self.n), places[2])
                 else:
-                    figures.guidance_curves(cells, table.figure(self.n), files[2])
+                    figures.guidance_curves(cells, table.figure(self.n), places[2])
                 print(table.as_markdown(cells))
-                print(*files, sep="\n")
+                print(*places, sep="\n")
         return 0

@@ -2,8 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
+from fromnoise import files
 from fromnoise.app.cli._options import File
 from fromnoise.app.cli._words import writable
 from fromnoise.errors import FromNoiseError
@@ -53,7 +53,7 @@ class Verify:
                 text = json.dumps([r.as_json() for r in rows], indent=1) + "\n"
             else:
                 text = verify.html(rows)
-            Path(self.out).write_text(text, encoding="utf-8")
+            files.write_text(self.out, text)
             print(f"{self.out}   the report")
         print(f"{len(rows)} identities, {len(rows) - len(failed)} hold" + (f", {len(failed)} FAIL" if failed else ""))
         return 1 if failed else 0

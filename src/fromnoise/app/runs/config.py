@@ -41,7 +41,7 @@ def read_any(run: Path) -> "RunConfig":
     Raises:
         FromNoiseError: no run is there, or its config.yaml is not one.
     """
-    from fromnoise.recipes.files import from_file
+    from fromnoise.recipes.reading import from_file
 
     path = run / "config.yaml"
     if not run.exists():

@@ -12,7 +12,7 @@ from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import choose, peak_memory, tune
-from fromnoise.pictures import grid
+from fromnoise.pictures import grid, save
 from fromnoise.progress import counter, say
 from fromnoise.recipes.config import RunConfig
 from fromnoise.recipes.diffusion import Recipe
@@ -165,9 +165,7 @@ class _Run:
     def sample(self, step: int) -> None:
         looked = self.task.picture(self.source)
         if looked is not None:
-            folder = self.out / "samples"
-            folder.mkdir(exist_ok=True)
-            grid(*looked).save(folder / f"step-{step:08d}.png")
+            save(grid(*looked), files.own_folder(self.out / "samples") / f"step-{step:08d}.png")
 
     def end(self, fitted: Fitted) -> int:
         p = fitted.progress

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fromnoise import files
 from fromnoise.app.tracking.base import Tracker
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
@@ -24,11 +25,11 @@ class WandB(Tracker):
         name = run.resolve().name
         kept = run / "wandb-id.txt"
         if not kept.exists():
-            kept.write_text(wandb.util.generate_id() + "\n", encoding="utf-8")
+            files.write_text(kept, wandb.util.generate_id() + "\n")
         self.run = wandb.init(
             project=None if "WANDB_PROJECT" in os.environ else "fromnoise",
             name=name,
-            id=kept.read_text(encoding="utf-8").strip(),
+            id=files.read_text(kept).strip(),
             resume="allow",
             dir=str(run),
         )

@@ -1,14 +1,20 @@
 """Recipes from anywhere: a name, a YAML file such as a run's config.yaml, or a Python file named by the user."""
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fromnoise.errors import FromNoiseError
+from fromnoise import files
+from fromnoise.errors import FromNoiseError, unknown
 
 if TYPE_CHECKING:
     from fromnoise.recipes.config import RunConfig
+
+
+_LIMIT = 2**20
+"""Bytes of a configuration."""
 
 
 def from_file(path: Path) -> "RunConfig":
@@ -19,7 +25,7 @@ def from_file(path: Path) -> "RunConfig":
     Raises:
         FromNoiseError: no such file, no recipe in it, or a Python file inside a run's folder, which is never executed.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise FromNoiseError(f"{path}: no such file; name one, or a recipe: see fromnoise list recipes")
     found = _executed(path) if path.suffix == ".py" else from_values(_parsed(path), path)
     return found if found.recipe else found.model_copy(update={"recipe": path.stem})
@@ -36,11 +42,14 @@ def from_values(values: Mapping[str, Any], where: Path) -> "RunConfig":
 
     values = {"recipe": where.stem, **values}
     if "base" in values:
-        base = recipes.load(values.pop("base"))
+        name = values.pop("base")
+        if not isinstance(name, str) or name.replace("_", "-") not in recipes.registry.names():
+            raise FromNoiseError(f"{where}: base: {unknown('recipe', name, recipes.registry.names())}")
+        base = recipes.load(name)
         return type(base).checked(merged(base.model_dump(mode="json"), values))
     kinds = {cls.model_fields["kind"].default: cls for cls in _kinds()}
     kind = values.get("kind", "diffusion")  # runs of before have none
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise FromNoiseError(f"{where}: kind {kind!r}; it is one of {', '.join(kinds)}")
     return kinds[kind].checked(values)
 
@@ -54,14 +63,9 @@ def _kinds() -> "tuple[type[RunConfig], ...]":
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise FromNoiseError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise FromNoiseError(f"{path}: not a configuration")
+    values = files.parse_yaml(files.read_text(path, _LIMIT), path)
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise FromNoiseError(f"{path}: not a configuration, which has keys such as network, data and train")
     return values
 
 
@@ -77,7 +81,7 @@ def _executed(path: Path) -> "RunConfig":
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's own code raises
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
         raise FromNoiseError(f"{path}: {type(error).__name__}: {str(error).strip() or 'no message'}") from error
     found = getattr(module, "recipe", None)
     if not isinstance(found, RunConfig):
