@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "fromnoise"
 
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = [
-    ["errors", "files", "section"],
+    ["errors", "files", "section", "holding"],
     ["registry", "lazy"],
     ["rng", "hardware", "storage", "pictures", "progress"],
     ["nn"],

@@ -8,20 +8,21 @@ there before is removed only after that. Nothing but safetensors, JSON and plain
 import hashlib
 import json
 import os
+import secrets
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from filelock import FileLock
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from fromnoise import files
 from fromnoise.errors import FromNoiseError
+
+if TYPE_CHECKING:  # torch is imported where tensors are read or written: a configuration is read without it
+    from torch import Tensor
 
 MANIFEST = "manifest.json"
 _OLD = ".old-"
@@ -39,7 +40,7 @@ def making(target: Path) -> Iterator[Path]:
         OSError: the disk is full or the place cannot be written; what was there is still whole.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    writing, old = files.temporary(target.parent), target.with_name(f"{_OLD}{target.name}")
+    writing = files.temporary(target.parent)
     try:
         writing.mkdir()
         yield writing
@@ -55,15 +56,27 @@ def making(target: Path) -> Iterator[Path]:
     except BaseException:
         files.remove(writing)
         raise
-    files.remove(old)
-    if os.path.lexists(target):
-        target.rename(old)
-    writing.rename(target)
+    _swap(writing, target)
+
+
+def _swap(writing: Path, target: Path) -> None:
+    """The new folder into the place of the old one, which is removed after that; another process may do the same."""
+    old = target.with_name(f"{_OLD}{secrets.token_hex(6)}-{target.name}")
+    for last in (False,) * 9 + (True,):
+        with suppress(FileNotFoundError):
+            target.rename(old)
+        try:
+            writing.rename(target)
+            break
+        except OSError:
+            if last or not os.path.lexists(target):
+                raise
+            files.remove(old)
     files.sync(target.parent)
     files.remove(old)
 
 
-def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> None:
+def write_folder(target: Path, tensors: "Mapping[str, Mapping[str, Tensor]]", texts: Mapping[str, Any]) -> None:
     """Write `target`, replacing what is there.
 
     Args:
@@ -74,6 +87,8 @@ def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], text
     Raises:
         OSError: the disk is full or the place cannot be written; what was there is still whole.
     """
+    from safetensors.torch import save_file
+
     with making(target) as writing:
         for stem, values in tensors.items():
             save_file(_apart(values), writing / f"{stem}.safetensors")
@@ -81,7 +96,7 @@ def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], text
             (writing / f"{stem}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
-def _apart(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _apart(values: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     """On the CPU, each with memory of its own: weights that are tied have one, which safetensors refuses."""
     found, seen = {}, set()
     for name, value in values.items():
@@ -141,8 +156,10 @@ def holds(folder: Path, stem: str) -> bool:
     return bool({f"{stem}.safetensors", f"{stem}.json"} & manifest(folder))
 
 
-def read_tensors(folder: Path, stem: str) -> dict[str, Tensor]:
+def read_tensors(folder: Path, stem: str) -> "dict[str, Tensor]":
     """The tensors of STEM.safetensors, on the CPU; raises Damaged."""
+    from safetensors.torch import load_file
+
     name = _written(folder, f"{stem}.safetensors")
     try:
         files.opened(folder / name).close()
@@ -171,8 +188,10 @@ def digest(folder: Path, stem: str) -> str:
     return _entries(folder)[_written(folder, f"{stem}.safetensors")][1]
 
 
-def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+def fingerprint(tensors: "Mapping[str, Tensor]") -> str:
     """SHA-256 of names, shapes and values, as float32: what model this is, wherever it lies."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         value = tensor.detach().cpu().contiguous()
@@ -185,7 +204,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
 def clean_up(parent: Path) -> None:
     """Finish or remove what a killed writer left behind in `parent`."""
     for old in parent.glob(f"{_OLD}*"):
-        place = old.with_name(old.name.removeprefix(_OLD))
+        place = old.with_name(old.name.removeprefix(_OLD).partition("-")[2] or "nameless")
         if os.path.lexists(place):
             files.remove(old)
         else:

@@ -312,7 +312,8 @@ def test_a_full_disk_is_one_line(run, monkeypatch, capfd, tmp_path):
 
     monkeypatch.setattr(np, "savez", full)
     assert call("sample", run, "--n", 1, "--steps", 1, "--out", tmp_path / "s.npz") == 1
-    assert capfd.readouterr().err.splitlines()[-1] == "fromnoise: No space left on device: s.npz"
+    assert capfd.readouterr().err.splitlines()[-1] == f"fromnoise: {tmp_path / 's.npz'}: no space left on device"
+    assert list(tmp_path.iterdir()) == []  # nor is anything left of it
 
 
 def test_the_console_script_and_the_module_are_the_same_program():

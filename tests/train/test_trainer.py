@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+import safetensors.torch
 import torch
 
 import fromnoise as fn
@@ -394,7 +395,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch, number
     def full(*args, **kwargs):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(storage, "save_file", full)
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
     with pytest.raises(fn.errors.TrainingError, match=r"needs [\d,]+ bytes .* the one of step 3 is whole") as error:
         again.run()
     assert error.value.exit_code == 1

@@ -27,7 +27,7 @@ def from_file(path: Path) -> "RunConfig":
     """
     if not os.path.lexists(path):
         raise FromNoiseError(f"{path}: no such file; name one, or a recipe: see fromnoise list recipes")
-    found = _executed(path) if path.suffix == ".py" else from_values(_parsed(path), path)
+    found = _executed(path) if path.suffix == ".py" else parsed(files.read_text(path, _LIMIT), path)
     return found if found.recipe else found.model_copy(update={"recipe": path.stem})
 
 
@@ -62,11 +62,12 @@ def _kinds() -> "tuple[type[RunConfig], ...]":
     return Recipe, AutoencoderRecipe, ClassifierConfig
 
 
-def _parsed(path: Path) -> dict[str, Any]:
-    values = files.parse_yaml(files.read_text(path, _LIMIT), path)
+def parsed(text: str, path: Path) -> "RunConfig":
+    """A configuration from the text of a YAML file; raises as `from_values`."""
+    values = files.parse_yaml(text, path)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise FromNoiseError(f"{path}: not a configuration, which has keys such as network, data and train")
-    return values
+    return from_values(values, path)
 
 
 def _executed(path: Path) -> "RunConfig":

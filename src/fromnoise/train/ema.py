@@ -51,7 +51,14 @@ class EMA:
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state`."""
+        """The inverse of `state`.
+
+        Raises:
+            KeyError: a weight has none, or one of another shape.
+        """
+        for name, average in zip(self.names, self.average, strict=True):
+            if name not in state or state[name].shape != average.shape:
+                raise KeyError(f"the averaged {name}")
         torch._foreach_copy_(
             self.average, [state[n].to(a.device) for n, a in zip(self.names, self.average, strict=True)]
         )

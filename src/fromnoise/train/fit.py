@@ -17,6 +17,7 @@ from fromnoise.data.loading import load
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError, nearest, unknown
 from fromnoise.hardware import Compile, Precision, choose, compile_network
+from fromnoise.holding import held
 from fromnoise.objectives.base import Objective
 from fromnoise.times.base import TimeSampling
 from fromnoise.train.bar import watching
@@ -75,6 +76,7 @@ def fit(
     workers: int = 0,
     progress: bool = True,
     watcher: Watcher | None = None,
+    notes: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Fitted:
     """theta <- theta - lr grad E loss(theta), t and noise drawn for every example: Sedykh Algorithm 1.
@@ -112,6 +114,7 @@ def fit(
         workers: loader processes, for data that is not in memory.
         progress: show a bar, in a terminal or a notebook.
         watcher: for applications, which talk and draw pictures in passing.
+        notes: JSON values of yours that every checkpoint keeps, each as NAME.json.
         options: other keys of `train.TrainConfig`: accumulate, betas, weight_decay, clip, checkpoint_every, keep, ...
 
     Raises:
@@ -135,11 +138,13 @@ def fit(
         _check_held_out(task, source, held_out)
     folder = _folder(out, resume)
     watcher = watcher or Watcher()
-    with processes.started(hardware.device):
+    own = held(folder, "trained") if folder is not None and processes.is_first else nullcontext()
+    with own, processes.started(hardware.device):
         trainer = Trainer(
             task, source, config, seed, folder, hardware, processes, watcher, flip, workers, held_out,
             None if isinstance(optimizer, str) else optimizer,
             None if isinstance(lr_schedule, str | Mapping) else lr_schedule,
+            notes or {},
         )  # fmt: skip
         compile_network(trainer.network, compile, inference=False)
         resumed = resume and trainer.resume()

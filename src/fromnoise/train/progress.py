@@ -3,7 +3,9 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
+
+from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
     from fromnoise.train.trainer import Trainer
@@ -28,6 +30,23 @@ class Progress:
     loss: float = math.inf
     skipped: int = 0
     validation: float | None = None
+
+    @classmethod
+    def of(cls, values: Any, where: object) -> Self:
+        """From a checkpoint's state.json.
+
+        Raises:
+            FromNoiseError: it says something else; `where` is its name.
+        """
+        try:
+            made = cls(**values)
+            counts = (made.step, made.images, made.skipped)
+            if all(type(n) is int and n >= 0 for n in counts) and 0 <= float(made.seconds) < math.inf:
+                float(made.loss), float(made.validation or 0)
+                return made
+        except (TypeError, ValueError):
+            pass
+        raise FromNoiseError(f"{where}: its state.json does not say how far the training was")
 
     def follow(self, loss: float) -> None:
         weight = max(0.01, 1 / (self.step + 1))

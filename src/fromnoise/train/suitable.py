@@ -1,15 +1,16 @@
 """What cannot be trained, or not gone on with, is said before the first step."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fromnoise import storage
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.train.task import Task
 
 _MEANING = ("network", "schedule", "parameterization", "variance")
@@ -28,6 +29,48 @@ def check_weights(weights: Mapping[str, nn.Parameter]) -> None:
                              "network.float(); precision says in what it is computed")  # fmt: skip
     if not any(p.requires_grad for p in weights.values()):
         raise FromNoiseError("the network has no parameter that can be trained")
+
+
+@torch.no_grad()
+def check_finite(tensors: Mapping[str, Tensor], who: str, left: str) -> None:
+    """That no tensor holds infinity or NaN; one number is read where all is well.
+
+    Raises:
+        TrainingError: `who` made one; with its name, and what is `left`.
+    """
+    if torch.nn.utils.get_total_norm(list(tensors.values()), math.inf).isfinite():
+        return
+    bad = next(name for name, value in tensors.items() if not value.isfinite().all())
+    raise TrainingError(f"{who} {bad} infinite or not a number; {left}")
+
+
+def not_finite(step: int, loss: float, weights: Mapping[str, nn.Parameter]) -> TrainingError:
+    """What is said of a step whose loss or gradient is not a number."""
+    bad = (name for name, p in weights.items() if p.grad is not None and not p.grad.isfinite().all())
+    of = f" and the gradient of {name} is not finite" if (name := next(bad, None)) else ""
+    return TrainingError(f"step {step}: the loss is {loss:.4g}{of}; the weights are as before it; lower train.lr, try "
+                         "precision fp32, or allow it with train.skip_nonfinite")  # fmt: skip
+
+
+def no_room(error: OSError, weights: Mapping[str, nn.Parameter], folder: Path, saved: int) -> TrainingError:
+    """What is said of a disk that is full, or fails."""
+    need = sum(4 * 4 * p.numel() for p in weights.values())  # weights, their average, and the optimiser's two moments
+    left = f"the one of step {saved} is whole" if saved else "none was written yet"
+    return TrainingError(f"{(error.strerror or str(error)).lower()}: a checkpoint needs {need:,} bytes in {folder}; "
+                         f"{left}: free room, and resume")  # fmt: skip
+
+
+def read_state(checkpoint: Path, stem: str) -> dict[str, Tensor]:
+    """Tensors of a checkpoint to go on with.
+
+    Raises:
+        Damaged: one holds infinity or NaN, which would reach every weight.
+    """
+    tensors = storage.read_tensors(checkpoint, stem)
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise storage.Damaged(f"{checkpoint}: {name} of {stem} is not finite: resume from another checkpoint")
+    return tensors
 
 
 def described(task: Task, network: nn.Module) -> dict[str, Any]:

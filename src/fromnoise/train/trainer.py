@@ -3,7 +3,7 @@
 import errno
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,10 @@ from torch import Tensor
 from fromnoise import rng, storage
 from fromnoise.data.examples import Batches, Examples
 from fromnoise.data.feed import Feed
-from fromnoise.errors import FromNoiseError, TrainingError
+from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Hardware
 from fromnoise.nn.recompute import recompute_blocks
-from fromnoise.train import lr_schedules
+from fromnoise.train import lr_schedules, suitable
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
@@ -28,7 +28,6 @@ from fromnoise.train.optimizers.making import build as build_optimizer
 from fromnoise.train.pipeline import Pipeline, Ready
 from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.signals import StopRequest
-from fromnoise.train.suitable import check_weights, described, insist_on_the_same
 from fromnoise.train.task import Task
 from fromnoise.train.validation import held_out_loss
 from fromnoise.weights.checkpoint import Checkpoints
@@ -57,6 +56,7 @@ class Trainer:
         workers: loader processes, for examples that are not in memory.
         validation: held-out examples, on which the loss of the averaged weights is measured at every checkpoint.
         own_optimizer, own_lr_schedule: objects that hold before the configuration's names.
+        notes: JSON values that every checkpoint holds, each as NAME.json.
         callbacks: called after every step with the line of the log; training ends after a step for which one is True.
     """
 
@@ -73,6 +73,7 @@ class Trainer:
     validation: Examples | None = None
     own_optimizer: Any = None
     own_lr_schedule: LRSchedule | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
     callbacks: Sequence[Callable[[dict[str, Any]], Any]] = ()
 
     def __post_init__(self) -> None:
@@ -94,7 +95,7 @@ class Trainer:
             recompute_blocks(self.network)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep) if self.folder is not None else None
         self.weights = self.task.weights()
-        check_weights(self.weights)
+        suitable.check_weights(self.weights)
         self.ema = EMA(self.weights, c.ema)
         self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
         share = c.batch_size // world
@@ -115,16 +116,17 @@ class Trainer:
             if self.checkpoints.steps():
                 raise FromNoiseError(f"{self.folder}: every checkpoint is damaged; train again into another folder")
             return False
-        insist_on_the_same(found, self.task)
-        self.progress = Progress(**storage.read_text(found, "state"))
+        suitable.insist_on_the_same(found, self.task)
+        self.progress = Progress.of(storage.read_text(found, "state"), found)
         try:
-            self.task.load({stem: storage.read_tensors(found, stem) for stem in self.task.tensors()})
-        except RuntimeError as error:
-            if "state_dict" not in str(error):
-                raise
-            raise FromNoiseError(f"{found} is of another network than this run's: name another folder") from None
-        self.ema.load(storage.read_tensors(found, "ema"))
-        self.optimizer.load(storage.read_tensors(found, "optimizer"))
+            self.task.load({stem: suitable.read_state(found, stem) for stem in self.task.tensors()})
+            self.ema.load(suitable.read_state(found, "ema"))
+            self.optimizer.load(suitable.read_state(found, "optimizer"))
+        except (RuntimeError, KeyError) as error:
+            why = str(error) if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
+            raise FromNoiseError(
+                f"{found} is of another network than this run's ({why}): name another folder"
+            ) from None
         return True
 
     def is_finished(self) -> bool:
@@ -166,9 +168,7 @@ class Trainer:
             except OSError as error:
                 if self.folder is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
                     raise
-                need = sum(t.numel() * 4 for t in self.weights.values()) * 4
-                raise TrainingError(f"{error.strerror or error}: a checkpoint needs {need:,} bytes in {self.folder}; "
-                                    f"the one of step {saved} is whole: free room, and resume") from None  # fmt: skip
+                raise suitable.no_room(error, self.weights, self.folder, saved) from None
             finally:
                 self.task.network = self.network
                 if log is not None:
@@ -195,6 +195,7 @@ class Trainer:
             if size > c.clip:
                 torch.nn.utils.clip_grads_with_norm_(self.weights.values(), c.clip, norm)
             self.optimizer.step(lr)
+            suitable.check_finite(self.weights, f"step {step}: the update made", "lower train.lr; nothing was saved")
             self.ema.update(step)
             self.progress.follow(mean)
         else:
@@ -262,18 +263,15 @@ class Trainer:
         if self.progress.skipped < self.config.skip_nonfinite:
             self.progress.skipped += 1
             return
-        bad = (n for n, p in self.weights.items() if p.grad is not None and not p.grad.isfinite().all())
-        raise TrainingError(
-            f"step {step}: the loss is {loss:.4g} and the gradient of {next(bad, 'no tensor')} is not finite; "
-            "the weights are as before it; lower train.lr, try precision fp32, or allow it with train.skip_nonfinite"
-        )
+        raise suitable.not_finite(step, loss, self.weights)
 
     def _save(self, log: MetricsLog | None) -> None:
         if self.checkpoints is None or log is None:
             return
         log.sync()
         tensors = self.task.tensors() | {"ema": self.ema.state(), "optimizer": self.optimizer.state()}
-        texts = {**described(self.task, self.network), "state": vars(self.progress)}
+        suitable.check_finite(self.ema.state(), "averaging made", "the last checkpoint is whole")
+        texts = {**suitable.described(self.task, self.network), **self.notes, "state": vars(self.progress)}
         self.checkpoints.save(self.progress.step, tensors, texts)
 
     @contextmanager

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from fromnoise import files, storage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PREFIX = "step-"
 
@@ -32,7 +33,7 @@ class Checkpoints:
     def path(self, step: int) -> Path:
         return self.folder / f"{_PREFIX}{step:08d}"
 
-    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], texts: Mapping[str, Any]) -> None:
+    def save(self, step: int, tensors: "Mapping[str, Mapping[str, Tensor]]", texts: Mapping[str, Any]) -> None:
         """Write one, then let go of those that `keep` no longer holds.
 
         The best has the lowest loss in `texts["state"]`: of held-out examples where it was measured, else of training.
@@ -47,13 +48,17 @@ class Checkpoints:
 
     def newest_whole(self, warn: Callable[[str], None]) -> Path | None:
         """The newest checkpoint whose files are as they were written; `warn` is told of those that are not."""
-        for step in reversed(self.steps()):
+        named: set[int] = set()
+        while left := [step for step in self.steps() if step not in named]:
+            place = self.path(left[-1])
             try:
-                storage.verify_folder(self.path(step))
+                storage.verify_folder(place)
             except storage.Damaged as error:
-                warn(f"damaged checkpoint left aside: {error}")
+                if place.is_dir():  # else its trainer let go of it meanwhile, and there are newer ones
+                    named.add(left[-1])
+                    warn(f"damaged checkpoint left aside: {error}")
                 continue
-            return self.path(step)
+            return place
         return None
 
     def _loss(self, step: int) -> float:

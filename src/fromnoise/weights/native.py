@@ -1,9 +1,11 @@
 """Models on the disk: load and save, nothing executed."""
 
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -37,6 +39,9 @@ _MADE_BY = {
 }
 
 Warn = Callable[[str], None]
+T = TypeVar("T")
+
+_PATIENCE = 100
 
 
 def save(model: nn.Module, path: str | Path) -> None:
@@ -88,10 +93,17 @@ def load(
         FromNoiseError: there is no model, or none that is whole; a latent model without its autoencoder; a class that
             is yours and was not given; or weights that do not fit.
     """
-    folder = find(path, warn)
+    given = Given(network, schedule, parameterization)
+    return reading(path, lambda folder: _denoiser(folder, ema, precision, warn, given, path), warn)
+
+
+def _denoiser(
+    folder: Path, ema: bool, precision: Precision | None, warn: Warn, given: Given, path: str | Path
+) -> Denoiser:
     about = _about(folder, DENOISER)
-    codec = _codec(folder, about["codec"], warn) if "codec" in about else None
-    denoiser = build_denoiser(about, Given(network, schedule, parameterization), codec, path)
+    with described(folder):
+        codec = _codec(folder, about["codec"], warn) if "codec" in about else None
+        denoiser = build_denoiser(about, given, codec, path)
     _load_weights(denoiser, folder, ema, path)
     if precision is not None:
         choose(precision).prepare(denoiser.network, inference=True)
@@ -115,9 +127,15 @@ def load_classifier(
     Raises:
         FromNoiseError: as in `load`.
     """
-    folder = find(path, warn, CLASSIFIER)
-    classifier = build_classifier(_about(folder, CLASSIFIER), Given(network), path)
-    _load_weights(classifier, folder, True, path)
+
+    def read(folder: Path) -> NoisyClassifier:
+        about = _about(folder, CLASSIFIER)
+        with described(folder):
+            made = build_classifier(about, Given(network), path)
+        _load_weights(made, folder, True, path)
+        return made
+
+    classifier = reading(path, read, warn, CLASSIFIER)
     if precision is not None:
         choose(precision).prepare(classifier.network, inference=True)
     return classifier.eval()
@@ -129,10 +147,15 @@ def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: n
     Raises:
         FromNoiseError: as in `load`.
     """
-    folder = find(path, warn, AUTOENCODER)
-    made = build_autoencoder(_about(folder, AUTOENCODER), Given(network), path)
-    _load_weights(made, folder, True, path)
-    return made.eval()
+
+    def read(folder: Path) -> Autoencoder:
+        about = _about(folder, AUTOENCODER)
+        with described(folder):
+            made = build_autoencoder(about, Given(network), path)
+        _load_weights(made, folder, True, path)
+        return made
+
+    return reading(path, read, warn, AUTOENCODER).eval()
 
 
 def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
@@ -150,13 +173,43 @@ def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
     return codec
 
 
+def reading(path: str | Path, read: Callable[[Path], T], warn: Warn = warnings.warn, kind: str = DENOISER) -> T:
+    """What `read` makes of the folder that holds the model; a trainer may let go of a checkpoint while it is read, and
+    then there is a newer one."""
+    for _ in range(_PATIENCE):
+        folder = find(path, warn, kind)
+        try:
+            return read(folder)
+        except storage.Damaged:
+            if folder.is_dir():
+                raise
+    raise FromNoiseError(f"{path}: its checkpoints come and go faster than they can be read: try again, or train with "
+                         "a larger train.keep")  # fmt: skip
+
+
+@contextmanager
+def described(folder: Path) -> Iterator[None]:
+    """Whatever building from a description raises is one line about the folder: the description may be anybody's.
+
+    Raises:
+        FromNoiseError: as such, or a key that is missing, or a value of another kind.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError, ArithmeticError) as error:
+        if isinstance(error, FromNoiseError):
+            raise
+        why = f"it does not say {error}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
+        raise FromNoiseError(f"{folder}: its description makes no model: {why}") from None
+
+
 def find(path: str | Path, warn: Warn = warnings.warn, kind: str = DENOISER) -> Path:
     """The folder that holds the model: `path` itself, or the newest whole checkpoint of the run `path`."""
     root = files.expanded(path)
-    if (root / f"{kind}.json").exists():
+    if os.path.lexists(root / f"{kind}.json"):
         storage.verify_folder(root)
         return root
-    if not root.exists():
+    if not os.path.lexists(root):
         raise FromNoiseError(f"{path}: no such run; train one with: fromnoise {_MADE_BY[kind]} {path}")
     checkpoints = Checkpoints(root / "checkpoints")
     found = checkpoints.newest_whole(warn)
@@ -207,7 +260,8 @@ def _insist_on_room(place: Path) -> None:
     if not what:
         names = {entry.name for entry in place.iterdir()}
         saved = {*storage.manifest(place), storage.MANIFEST, AUTOENCODER} if names else set()
-        what = f"holds {sorted(names - saved)[0]}, which would be lost" if names - saved else ""
+        other = sorted(names - saved, key=lambda name: (name.startswith("."), name))
+        what = f"holds {other[0]}, which would be lost" if other else ""
     if what:
         raise FromNoiseError(f"{place} {what}: name a new folder, or one that a model was saved in")
 

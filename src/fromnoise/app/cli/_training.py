@@ -11,7 +11,7 @@ from fromnoise import data, files
 from fromnoise.app import tracking
 from fromnoise.app.cli._options import Compile, Folder, Number, Precision, Settings, option
 from fromnoise.app.cli._words import changes
-from fromnoise.app.runs.config import read
+from fromnoise.app.runs.config import flat, read
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Training:
         asked = self._changes()
         if _holds_a_run(out) and not self.resume:
             raise FromNoiseError(f"{out} holds a run already: go on with --resume, or name another folder with --out")
-        if (out / "config.yaml").exists():
+        if _holds_a_run(out, own=True):
             saved = read(out, type(base))
             if saved.recipe != base.recipe:
                 raise FromNoiseError(f"{out} is a run of recipe {saved.recipe}, not {base.recipe}")
@@ -101,14 +101,15 @@ class Training:
         return given | changes(self.set)
 
 
-def _holds_a_run(out: Path) -> bool:
-    """Its own configuration, or that of a part which was begun."""
-    return (out / "config.yaml").exists() or any(out.glob("*/config.yaml"))
+def _holds_a_run(out: Path, own: bool = False) -> bool:
+    """Its own configuration or checkpoints, or that of a part which was begun."""
+    there = os.path.lexists(out / "config.yaml") or any(out.glob("checkpoints/step-*"))
+    return there or (not own and any(out.glob("*/config.yaml")))
 
 
 def _same_run(saved: "RunConfig", config: "RunConfig", out: Path) -> None:
     """Raises: FromNoiseError naming the first difference that would make it another run."""
-    before, after = _flat(saved.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    before, after = flat(saved.model_dump(mode="json")), flat(config.model_dump(mode="json"))
     for key in sorted(before.keys() | after.keys()):
         plain = key.split(".", 2)[2] if key.startswith("stages.") and key.count(".") > 1 else key
         free = plain in _FREE_ON_RESUME or plain.split(".")[0] in ("sample", "evaluate")
@@ -117,13 +118,6 @@ def _same_run(saved: "RunConfig", config: "RunConfig", out: Path) -> None:
                 f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another run: "
                 "leave it out, or name another folder with --out"
             )
-
-
-def _flat(values: dict[str, Any], before: str = "") -> dict[str, Any]:
-    found = {}
-    for key, value in values.items():
-        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}
-    return found
 
 
 def _folder(out: Path) -> None:

@@ -1,14 +1,15 @@
 """`fromnoise info`."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from fromnoise import files
 from fromnoise.app.cli._options import Run
 from fromnoise.app.runs.config import read_any
+from fromnoise.errors import printable
 from fromnoise.progress import warn
 
 
@@ -32,27 +33,31 @@ class Info:
 
 def _describe(run: Path) -> None:
     from fromnoise import storage
+    from fromnoise.train.progress import Progress
     from fromnoise.weights import native
     from fromnoise.weights.checkpoint import Checkpoints
 
     config = read_any(run)
-    found = native.find(run, warn, config.holds)
-    state = storage.read_text(found, "state")
-    about = storage.read_text(found, config.holds)
+
+    def read(folder: Path) -> tuple[Progress, dict[str, Any], int]:
+        state = Progress.of(storage.read_text(folder, "state"), folder)
+        return state, storage.read_text(folder, config.holds), native.parameters(folder)
+
+    state, about, parameters = native.reading(run, read, warn, config.holds)
     lines = {
         "run": str(run),
         "holds": config.what,
         "recipe": config.recipe,
-        "parameters": f"{native.parameters(found):,}",
+        "parameters": f"{parameters:,}",
         "trained on": _shape(about) + config.data.name,
         "classes": ", ".join(about.get("classes", ())) or "none",
-        "trained": f"{state['step']} steps, {state['images']:,} images, {state['seconds'] / 60:.1f} minutes",
-        "loss": f"{state['loss']:.4f} (moving average), {_last_loss(run)} (last step)",
+        "trained": f"{state.step} steps, {state.images:,} images, {state.seconds / 60:.1f} minutes",
+        "loss": f"{state.loss:.4f} (moving average), {_last_loss(run)} (last step)",
         "checkpoints": ", ".join(map(str, Checkpoints(run / "checkpoints").steps())),
     }
     width = max(map(len, lines))
     for key, value in lines.items():
-        print(f"{key:<{width}}  {value}")
+        print(printable(f"{key:<{width}}  {value}"))
 
 
 def _shape(about: dict[str, Any]) -> str:
@@ -63,7 +68,7 @@ def _shape(about: dict[str, Any]) -> str:
 
 def _last_loss(run: Path) -> str:
     try:
-        last = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-        return f"{json.loads(last)['loss']:.4f}"
-    except (OSError, IndexError, ValueError, KeyError):
+        last = files.read_text(run / "metrics.jsonl", 2**32).splitlines()[-1]
+        return f"{files.parse_json(last, run)['loss']:.4f}"
+    except (IndexError, ValueError, KeyError, TypeError):
         return "unknown"

@@ -75,12 +75,11 @@ def evaluate(
         spent, nfe = parts.cost()
         seconds += spent
         values.append(figures(summary, reference.summary, extractor, metrics))
-    state = storage.read_text(model.folder, "state") if storage.holds(model.folder, "state") else {}
     about = {
         "model": {
             "run": str(model.path),
             "recipe": model.config.recipe if model.config else None,
-            "step": state.get("step"),
+            "step": model.step,
             "ema": model.ema,
             "precision": model.precision,
         },

@@ -1,5 +1,6 @@
 """A trained model, opened and sampled."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fromnoise import samplers, storage
-from fromnoise.app.runs.config import read_config
+from fromnoise.app.runs.config import read_config, read_if_any
 from fromnoise.app.runs.plan import SampleOptions, SamplingPlan, fitting
 from fromnoise.compose import cascade
 from fromnoise.compose.cascade import Stage
@@ -28,7 +29,8 @@ class Model:
     Attributes:
         denoiser: the weights that were asked for.
         path: of the run, the checkpoint or the saved model.
-        folder: that holds the tensors.
+        digest: SHA-256 of the tensors' file.
+        step: of training; None for a model that was saved.
         config: of the run; None for a model that was saved without one.
         ema: whether these are the averaged weights.
         precision: "fp32" or "bf16", in which the network computes.
@@ -37,7 +39,8 @@ class Model:
 
     denoiser: Denoiser
     path: Path
-    folder: Path
+    digest: str
+    step: int | None
     config: Recipe | None
     ema: bool
     precision: str
@@ -87,8 +90,7 @@ class Model:
 
     def digests(self) -> list[str]:
         """What the weights of all stages are."""
-        own = storage.digest(self.folder, "ema" if self.ema else "model")
-        return [*(self.before.digests() if self.before else []), own]
+        return [*(self.before.digests() if self.before else []), self.digest]
 
 
 def _inner(asked: SampleOptions | None) -> SampleOptions | None:
@@ -104,20 +106,26 @@ def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> M
     Raises:
         FromNoiseError: there is no model, or none that is whole.
     """
-    if (path / "config.yaml").exists() and (stages := read_config(path).stages):
+    if os.path.lexists(path / "config.yaml") and (stages := read_config(path).stages):
         before: Model | None = None
         for name in stages:
             before = replace(open_model(path / name, precision, ema), before=before, path=path)
         assert before is not None
         return before
     run = path.parent.parent if path.parent.name == "checkpoints" else path
-    config = read_config(run) if (run / "config.yaml").exists() or not path.exists() else None
+    config = read_if_any(run)
     tune(precision)
-    folder = native.find(path, warn)
-    averaged = ema and storage.holds(folder, "ema")
-    denoiser = native.load(folder, ema, precision)
-    weight = next(denoiser.network.parameters())
-    return Model(denoiser, path, folder, config, averaged, "bf16" if weight.dtype == torch.bfloat16 else "fp32")
+
+    def read(folder: Path) -> Model:
+        averaged = ema and storage.holds(folder, "ema")
+        digest = storage.digest(folder, "ema" if averaged else "model")
+        state = storage.read_text(folder, "state") if storage.holds(folder, "state") else {}
+        denoiser = native.load(folder, ema, precision)
+        weight = next(denoiser.network.parameters())
+        number_format = "bf16" if weight.dtype == torch.bfloat16 else "fp32"
+        return Model(denoiser, path, digest, state.get("step"), config, averaged, number_format)
+
+    return native.reading(path, read, warn)
 
 
 def draw(

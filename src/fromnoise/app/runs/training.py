@@ -1,17 +1,18 @@
 """A configuration becomes a run."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fromnoise import files, recipes, storage
+from fromnoise.app.runs.config import CONFIG, write
 from fromnoise.app.runs.latents import latents_of
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import choose, peak_memory, tune
+from fromnoise.holding import held
 from fromnoise.pictures import grid, save
 from fromnoise.progress import counter, say
 from fromnoise.recipes.config import RunConfig
@@ -52,10 +53,11 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     tune(config.precision)
     processes = Processes()
-    with processes.started(choose(config.precision).device):
+    own = held(out, "trained") if processes.is_first else nullcontext()
+    with own, processes.started(choose(config.precision).device):
         parts = _before(config, out, autoencoder is not None)
         if parts and processes.is_first:
-            _write_config(config, out)  # before them, so that --resume knows what was begun
+            write(config, out)  # before them, so that --resume knows what was begun
         for name, part in parts:
             if processes.is_first:
                 say(f"{name}, into {out / name}")
@@ -110,6 +112,7 @@ def _train_one(
         validation=config.data.hold_out or None,
         callbacks=[make(out) for make in trackers] if processes.is_first else (),
         watcher=Watcher(run.start, run.sample, lambda text: talk(f"fromnoise: warning: {text}"), lines=True),
+        notes={CONFIG: config.model_dump(mode="json")},
         **config.train.model_dump(),
     )
     status = run.end(fitted)
@@ -133,10 +136,6 @@ def _keep(autoencoder: str | Path, place: Path) -> None:
         raise FromNoiseError(f"{place} holds another autoencoder than {autoencoder}: name another folder for the run")
 
 
-def _write_config(config: RunConfig, out: Path) -> None:
-    files.write_text(out / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-
-
 def _silent(text: str) -> None:
     """For processes that do not talk."""
 
@@ -154,7 +153,7 @@ class _Run:
             self.talk(f"{self.out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
             return
         if trainer.processes.is_first:
-            _write_config(self.config, self.out)
+            write(self.config, self.out)
         count = sum(p.numel() for p in trainer.network.parameters())
         shape = "x".join(map(str, self.source.shape))
         what = f"{len(self.source):,} {self.config.examples_are} of {shape} from {self.name}"
