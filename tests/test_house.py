@@ -12,8 +12,8 @@ SRC = Path(__file__).parents[1] / "src" / "fromnoise"
 
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = [
-    ["errors", "files", "section", "holding"],
-    ["registry", "lazy"],
+    ["errors", "files", "holding"],
+    ["registry", "lazy", "section"],
     ["rng", "hardware", "storage", "pictures", "progress"],
     ["nn"],
     ["checks"],

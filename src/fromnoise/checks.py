@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from fromnoise.errors import FromNoiseError, nearest
 
 
-def whole(name: str, value: Any, least: int | None = None) -> int:
+def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
     """An int, numpy's included.
 
     Raises:
-        FromNoiseError: it is none, or below `least`.
+        FromNoiseError: it is none, below `least`, or above `most`.
     """
     least_words = "" if least is None else f" of at least {least}"
     try:
@@ -27,6 +27,8 @@ def whole(name: str, value: Any, least: int | None = None) -> int:
         raise FromNoiseError(f"{name} must be a whole number{least_words}, got {shown(value)}") from None
     if least is not None and number < least:
         raise FromNoiseError(f"{name} must be a whole number{least_words}, got {number}")
+    if most is not None and number > most:
+        raise FromNoiseError(f"{name} must be at most {most:,}")
     return number
 
 

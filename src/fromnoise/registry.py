@@ -9,6 +9,7 @@ when it is asked for. In names, `-` and `_` are the same.
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 from fromnoise.errors import FromNoiseError, nearest, unknown
 
 _OPTIONS = "_registered_options"
+_MOST = 2**63 - 1
 _Class = TypeVar("_Class", bound=type)
 
 
@@ -96,6 +98,7 @@ class Registry:
                     f"{self.kind} {name} has no option {key!r}{hint}; it has {', '.join(allowed) or 'none'}"
                 )
         options = {k: v for k, v in defaults.items() if k in allowed} | options
+        insist_on_numbers(options, self.kind)
         checked = {k: _checked(f"{self.kind}.{k}", v, allowed[k].annotation) for k, v in options.items()}
         try:
             return cls(**checked)
@@ -167,6 +170,24 @@ def short_spec(thing: Any) -> str | dict[str, Any]:
     """As `spec`, but the name alone where there are no options."""
     found = spec(thing)
     return found if len(found) > 1 else found["name"]
+
+
+def insist_on_numbers(value: Any, where: str = "") -> None:
+    """That every number in nested dictionaries and lists is finite, and that a whole one has at most 64 bits.
+
+    Raises:
+        FromNoiseError: one is not; `where` is its key.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            insist_on_numbers(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            insist_on_numbers(inner, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise FromNoiseError(f"{where}: must be finite, got {value}")
+    elif isinstance(value, int) and abs(value) > _MOST:
+        raise FromNoiseError(f"{where}: must be a whole number of at most 18 digits")
 
 
 def _public(name: str) -> str:

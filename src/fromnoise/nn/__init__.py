@@ -1,6 +1,7 @@
 """Networks: plain torch modules, F(x, time) and autoencoders, which know nothing of diffusion."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
@@ -10,7 +11,22 @@ registry = Registry(
     "network",
     shared=("coder", "layers", "norm", "dropout", "twice", "recompute", "conditioning", "encoder", "spatial"),
 )
-names, get, build = registry.names, registry.get, registry.build
+names, get = registry.names, registry.get
+
+
+def build(spec: str | Mapping[str, Any], **defaults: Any) -> Any:
+    """A network from its name, or from {"name": ..., option: value}; as `Registry.build`.
+
+    Raises:
+        FromNoiseError: as there; or its weights do not fit into memory, which is said before any is taken.
+    """
+    from fromnoise.nn import _budget
+
+    name = spec if isinstance(spec, str) else spec.get("name")
+    _budget.check(lambda: registry.build(spec, **defaults), f"network {name}")
+    return registry.build(spec, **defaults)
+
+
 if TYPE_CHECKING:
     from fromnoise.nn.dit import DiT as DiT
     from fromnoise.nn.half_unet import HalfUNet as HalfUNet

@@ -1,12 +1,13 @@
 """What a recipe is: everything that decides how a denoiser is trained, sampled and measured."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from fromnoise import parameterizations, variances
+from fromnoise import parameterizations, recipes, variances
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec, merged
 from fromnoise.section import Section
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from fromnoise.data.images import Images
     from fromnoise.denoise import Codec, Denoiser
     from fromnoise.train.task import Task
+
+
+_TAKEN = ("autoencoder", "checkpoints", "classifier", "eval", "pictures", "samples", "wandb")
+"""The folders that a run has besides those of its stages."""
 
 
 class SampleConfig(Section):
@@ -38,7 +43,7 @@ class EvalConfig(Section):
     """How this model is best measured: what `fromnoise eval` does unless told otherwise."""
 
     features: str = Field("inception", description="a feature extractor's name")
-    n: int = Field(50_000, ge=2, description="samples")
+    n: int = Field(50_000, ge=2, le=10**8, description="samples")
     split: Literal["train", "test"] = Field("train", description="of the data: what the samples are compared with")
 
 
@@ -53,6 +58,12 @@ class LatentConfig(Section):
     """For a model of latents: whose."""
 
     autoencoder: str = Field(description="recipe of the autoencoder, which is trained first unless one is given")
+
+    @field_validator("autoencoder")
+    @classmethod
+    def _known_autoencoder(cls, value: str) -> str:
+        recipes.registry.check(value)  # a name: a path would let a run's config.yaml have code executed
+        return value
 
 
 class Recipe(RunConfig):
@@ -106,6 +117,16 @@ class Recipe(RunConfig):
         if self.low is not None:
             return f"fromnoise sample {out.parent} --n 64 --out {out.parent.name}.png"
         return f"fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}"
+
+    @field_validator("stages")
+    @classmethod
+    def _folders_of_their_own(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Their names are those of folders in the run."""
+        for name in value:
+            if not re.fullmatch("[a-z0-9_-]{1,64}", name) or name in _TAKEN:
+                raise FromNoiseError(f"a stage cannot be called {name!r}: take small letters, digits, - and _, and none "
+                                     f"of {', '.join(_TAKEN)}")  # fmt: skip
+        return value
 
     @field_validator("parameterization")
     @classmethod

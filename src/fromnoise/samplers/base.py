@@ -1,5 +1,6 @@
 """What a sampler is, and the one loop that runs them all."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -13,6 +14,7 @@ from fromnoise import checks, rng, samplers
 from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
+from fromnoise.hardware import insist_on_memory
 from fromnoise.progress import Bar
 from fromnoise.schedules.base import Chain
 from fromnoise.spacings.base import Spacing
@@ -145,6 +147,7 @@ def sample(
     n, *shape = _whole_shape(denoiser, n_or_shape)
     seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
     batch_size = checks.whole("batch_size", batch_size, 1)
+    _insist_on_memory(n, shape, batch_size)
     steps = min(length, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)
     cond = denoiser.given(cond, n)
     chain = denoiser.schedule.steps(steps, spacing or sampler.default_spacing)
@@ -194,6 +197,13 @@ def _whole_shape(denoiser: Denoiser, n_or_shape: int | Sequence[int]) -> tuple[i
     if denoiser.shape is None:
         raise FromNoiseError("this denoiser has no shape of its own: ask for the whole shape (n, ...)")
     return (n, *denoiser.shape)
+
+
+def _insist_on_memory(n: int, shape: Sequence[int], batch_size: int) -> None:
+    """The samples, and what the network needs for a batch, which is more than its states alone."""
+    one = 4.0 * math.prod(shape)
+    insist_on_memory(n * one, f"{n:,} samples of {'x'.join(map(str, shape))}")
+    insist_on_memory(3 * min(n, batch_size) * one, f"a batch_size of {min(n, batch_size):,}")
 
 
 def walk(

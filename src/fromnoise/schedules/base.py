@@ -14,6 +14,9 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level, check_levels, step
 from fromnoise.spacings.base import ByNoise, ByTime, Spacing, check_steps
 
+MOST_ROWS = 1_000_000
+"""Of a chain: more would only take memory, since samplers take any number of steps between."""
+
 
 class Schedule(ABC):
     """t -> (alpha_t, sigma_t), the signal-to-noise ratio falling as t grows, t = 0 the clean data (Weng eq. 12)."""

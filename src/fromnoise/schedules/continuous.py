@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fromnoise import checks
 from fromnoise.gaussian import Level
-from fromnoise.schedules.base import Discrete
+from fromnoise.schedules.base import MOST_ROWS, Discrete
 
 
 class Continuous(Discrete):
@@ -24,7 +24,7 @@ class Continuous(Discrete):
     whole = False
 
     def __init__(self, T: int):
-        T = checks.whole("T", T, 1)
+        T = checks.whole("T", T, 1, MOST_ROWS)
         super().__init__(*self.path(torch.arange(1, T + 1, dtype=torch.float64, device="cpu"), T))
 
     @abstractmethod

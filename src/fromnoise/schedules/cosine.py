@@ -6,7 +6,7 @@ import torch
 
 from fromnoise import checks
 from fromnoise.registry import register
-from fromnoise.schedules.base import Discrete
+from fromnoise.schedules.base import MOST_ROWS, Discrete
 
 
 @register("cosine")
@@ -24,7 +24,7 @@ class Cosine(Discrete):
     """
 
     def __init__(self, T: int = 1000, s: float = 0.008, max_beta: float = 0.999, shift: float = 0.0):
-        T = checks.whole("T", T, 1)
+        T = checks.whole("T", T, 1, MOST_ROWS)
         angle = [(t / T + s) / (1 + s) * math.pi / 2 for t in range(T + 1)]
         beta = [_beta(angle[t], angle[t - 1]) for t in range(1, T + 1)]
         alpha, sigma = self.betas(torch.tensor(beta, dtype=torch.float64, device="cpu").clamp_max(max_beta))

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
-from fromnoise.schedules.base import Chain, Schedule, centred, chain_of_times
+from fromnoise.schedules.base import MOST_ROWS, Chain, Schedule, centred, chain_of_times
 from fromnoise.spacings.base import ByNoise, Spacing, check_steps
 
 
@@ -31,6 +32,7 @@ class Learned(nn.Module, Schedule):
     """
 
     def __init__(self, T: int = 1000, top: float = 13.3, bottom: float = -5.0, width: int = 1024):
+        T, width = checks.whole("T", T, 1, MOST_ROWS), checks.whole("width", width, 1, MOST_ROWS)
         if T < 2 or top <= bottom or width < 1:
             raise FromNoiseError(
                 f"T of at least 2, top above bottom and a width are needed, got {T}, {top}, {bottom}, {width}"

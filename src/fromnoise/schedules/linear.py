@@ -4,7 +4,7 @@ import torch
 
 from fromnoise import checks
 from fromnoise.registry import register
-from fromnoise.schedules.base import Discrete
+from fromnoise.schedules.base import MOST_ROWS, Discrete
 
 
 @register("linear")
@@ -19,7 +19,7 @@ class Linear(Discrete):
     """
 
     def __init__(self, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
-        T = checks.whole("T", T, 1)
+        T = checks.whole("T", T, 1, MOST_ROWS)
         # Built from both ends as numpy.linspace is, so that the float64 rows round as the reference's do.
         beta = beta_start + torch.arange(T, dtype=torch.float64, device="cpu") * (
             (beta_end - beta_start) / max(T - 1, 1)

@@ -6,7 +6,7 @@ import torch
 
 from fromnoise import checks
 from fromnoise.registry import register
-from fromnoise.schedules.base import Discrete
+from fromnoise.schedules.base import MOST_ROWS, Discrete
 
 
 @register("scaled-linear")
@@ -22,7 +22,7 @@ class ScaledLinear(Discrete):
     """
 
     def __init__(self, T: int = 1000, beta_start: float = 0.0015, beta_end: float = 0.0195):
-        T = checks.whole("T", T, 1)
+        T = checks.whole("T", T, 1, MOST_ROWS)
         low, high = math.sqrt(beta_start), math.sqrt(beta_end)
         root = low + torch.arange(T, dtype=torch.float64, device="cpu") * ((high - low) / max(T - 1, 1))
         super().__init__(*self.betas(root**2))

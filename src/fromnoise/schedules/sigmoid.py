@@ -4,9 +4,10 @@ import math
 
 import torch
 
+from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
-from fromnoise.schedules.base import Discrete
+from fromnoise.schedules.base import MOST_ROWS, Discrete
 
 
 @register("sigmoid")
@@ -24,6 +25,7 @@ class Sigmoid(Discrete):
     """
 
     def __init__(self, T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999):
+        T = checks.whole("T", T, 1, MOST_ROWS)
         if T < 1 or not start < end or tau <= 0:
             raise FromNoiseError(
                 f"T must be at least 1, start below end and tau positive, got {T}, {start}, {end}, {tau}"

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.section import Section
 from fromnoise.train import optimizers
 
@@ -18,7 +19,7 @@ class TrainConfig(Section):
     gradient_checkpointing: bool = Field(False, description="compute what is inside a block again in the backward "
                                          "pass: less memory, a third more time")  # fmt: skip
     optimizer: str = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
-    lr: float = Field(2e-4, gt=0, description="learning rate after the warm-up")
+    lr: float = Field(2e-4, gt=0, le=1e6, description="learning rate after the warm-up")
     lr_schedule: dict[str, Any] = Field({"name": "constant"}, description="after the warm-up: constant, cosine or "
                                         "inverse-sqrt, with its options")  # fmt: skip
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
@@ -33,6 +34,13 @@ class TrainConfig(Section):
     sample_every: int = Field(0, ge=0, description="steps between sample grids; 0 draws none")
     skip_nonfinite: int = Field(0, ge=0, description="steps with a loss or gradient that is not a number that may be "
                                 "left out before the run stops")  # fmt: skip
+
+    @field_validator("betas")
+    @classmethod
+    def _forgets(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise FromNoiseError(f"both must lie in [0, 1), got {value[0]:g} and {value[1]:g}")
+        return value
 
     @field_validator("optimizer")
     @classmethod

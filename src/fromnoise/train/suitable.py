@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fromnoise import storage
 from fromnoise.errors import FromNoiseError, TrainingError
+from fromnoise.hardware import insist_on_memory
 from fromnoise.train.task import Task
 
 _MEANING = ("network", "schedule", "parameterization", "variance")
@@ -71,6 +72,16 @@ def read_state(checkpoint: Path, stem: str) -> dict[str, Tensor]:
         if value.is_floating_point() and not value.isfinite().all():
             raise storage.Damaged(f"{checkpoint}: {name} of {stem} is not finite: resume from another checkpoint")
     return tensors
+
+
+def check_batch(batch_size: int, shape: Sequence[int]) -> None:
+    """That a batch fits into memory: its examples, their noise, and both together, as the network's first layer sees
+    them.
+
+    Raises:
+        FromNoiseError: it does not.
+    """
+    insist_on_memory(3.0 * 4 * batch_size * math.prod(shape), f"train.batch_size {batch_size:,}")
 
 
 def described(task: Task, network: nn.Module) -> dict[str, Any]:

@@ -96,6 +96,8 @@ class Trainer:
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep) if self.folder is not None else None
         self.weights = self.task.weights()
         suitable.check_weights(self.weights)
+        if isinstance(self.source, Examples):
+            suitable.check_batch(c.batch_size, self.source.shape)
         self.ema = EMA(self.weights, c.ema)
         self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
         share = c.batch_size // world

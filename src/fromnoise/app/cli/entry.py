@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from fromnoise import recipes
 from fromnoise.errors import FromNoiseError, printable, unknown
-from fromnoise.registry import Registry
+from fromnoise.registry import Registry, insist_on_numbers
 
 COMMANDS = {
     "train": "train:Train",
@@ -38,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # gain nothing alone (docs/performance.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        return _parse(list(sys.argv[1:] if arguments is None else arguments))()
+        command = _parse(list(sys.argv[1:] if arguments is None else arguments))
+        for name, value in vars(command).items():
+            insist_on_numbers(value, f"--{name.replace('_', '-')}")
+        return command()
     except FromNoiseError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:

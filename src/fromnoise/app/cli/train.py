@@ -40,6 +40,8 @@ class Train(Training):
             if base.kind != "classifier":
                 raise FromNoiseError(f"--model is for the recipe noisy-classifier; {base.recipe} is {base.what}")
             base, out = _steering(self.model), out or self.model / "classifier"
+        if out is None and (Path(base.recipe).name != base.recipe or base.recipe.startswith(".")):
+            raise FromNoiseError(f"recipe {base.recipe!r} is no name for a folder: name one with --out")
         out = out or Path("runs", base.recipe)
         config = self.config(base, out)
         if self.autoencoder is not None and getattr(config, "latent", None) is None:

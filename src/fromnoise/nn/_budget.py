@@ -1,0 +1,47 @@
+"""The memory that a network's weights will take, known before any is taken."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.hardware import insist_on_memory
+
+_MOST = 10_000
+"""Tensors of weights; the largest published networks have a thousand or two."""
+
+
+def check(make: Callable[[], nn.Module], what: str) -> None:
+    """Make the network on the meta device, which takes no memory, until it is known to be too large.
+
+    Raises:
+        FromNoiseError: its weights do not fit into memory, or are endlessly many.
+    """
+    count = size = 0
+    found: FromNoiseError | None = None
+
+    def weigh(module: nn.Module, name: str, parameter: Any) -> None:
+        nonlocal count, size, found
+        if not isinstance(parameter, nn.Parameter):
+            return
+        count, size = count + 1, size + parameter.numel() * parameter.element_size()
+        try:
+            if count > _MOST:
+                raise FromNoiseError(f"{what} has more than {_MOST:,} tensors of weights: make it smaller")
+            insist_on_memory(size, f"{what} has more than {size // 4:,} parameters, which")
+        except FromNoiseError as error:
+            found = error
+            raise
+
+    hook = register_module_parameter_registration_hook(weigh)
+    try:
+        with torch.device("meta"):
+            make()
+    except Exception:
+        if found is not None:
+            raise found from None  # else it is said when the network is made
+    finally:
+        hook.remove()
