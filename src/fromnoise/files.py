@@ -138,11 +138,16 @@ def own_folder(path: Path) -> Path:
     """
     with suppress(FileExistsError):
         path.mkdir(parents=True)
-    mode = path.lstat().st_mode
+    insist_on_own_folder(path)
+    return path
+
+
+def insist_on_own_folder(path: Path) -> None:
+    """As `own_folder`, where something is there; raises likewise."""
+    mode = path.lstat().st_mode if os.path.lexists(path) else stat.S_IFDIR
     if not stat.S_ISDIR(mode):
         raise FromNoiseError(f"{path}: is {kind_of(mode)}, and must be a folder of the run itself (the run's own "
                              "folder may be a link)")  # fmt: skip
-    return path
 
 
 def remove(path: Path) -> None:

@@ -33,8 +33,8 @@ def held(folder: Path, doing: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise FromNoiseError(f"{folder} is being {doing}{_who(folder)}: wait for it to end, or name another folder "
-                             "with --out (out in Python)") from None  # fmt: skip
+        raise FromNoiseError(f"{folder} is being {doing}{_who(folder)}: wait for it to end, or name another "
+                             "folder") from None  # fmt: skip
     try:
         if lock.lock_counter == 1:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}

@@ -124,8 +124,8 @@ class Recipe(RunConfig):
         """Their names are those of folders in the run."""
         for name in value:
             if not re.fullmatch("[a-z0-9_-]{1,64}", name) or name in _TAKEN:
-                raise FromNoiseError(f"a stage cannot be called {name!r}: take small letters, digits, - and _, and none "
-                                     f"of {', '.join(_TAKEN)}")  # fmt: skip
+                raise FromNoiseError(f"a stage cannot be called {name!r}: take small letters, digits, - and _, and "
+                                     f"none of {', '.join(_TAKEN)}")  # fmt: skip
         return value
 
     @field_validator("parameterization")

@@ -67,7 +67,10 @@ def parsed(text: str, path: Path) -> "RunConfig":
     values = files.parse_yaml(text, path)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise FromNoiseError(f"{path}: not a configuration, which has keys such as network, data and train")
-    return from_values(values, path)
+    try:
+        return from_values(values, path)
+    except FromNoiseError as error:
+        raise FromNoiseError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def _executed(path: Path) -> "RunConfig":

@@ -251,6 +251,7 @@ def _folder(out: str | Path | None, resume: bool) -> Path | None:
     folder = files.expanded(out)
     if not resume and any((folder / name).exists() for name in ("checkpoints", "metrics.jsonl")):
         raise FromNoiseError(f"out: {folder} holds a run already: resume=True goes on with it, or name another folder")
+    files.insist_on_own_folder(folder / "checkpoints")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

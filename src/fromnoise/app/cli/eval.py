@@ -52,6 +52,8 @@ class Eval(Steered):
     """JSON file to write; eval.json in the run unless named."""
 
     def __call__(self) -> int:
+        if self.out is not None:
+            writable(self.out)
         if self.run is None and self.samples is None:
             raise FromNoiseError("name a run to sample, or images with --samples; see fromnoise eval --help")
         if self.run is None and self.data is None:

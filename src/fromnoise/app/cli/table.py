@@ -64,6 +64,10 @@ class Table:
         out = self.out or self.run / f"{self.kind}.csv"
         if out.suffix != ".csv":
             raise FromNoiseError(f"--out {out}: the ending must be .csv; .md and .png are written beside it")
+        places = [out, out.with_suffix(".md"), out.with_suffix(".png")]
+        if self.out is not None:
+            for path in places:
+                writable(path)
         if min(self.n, self.n_long) < 2 or self.batch_size < 1:
             raise FromNoiseError("--n and --n-long must be at least 2, --batch-size 1")
         counts = self.kind != "guidance"
@@ -116,7 +120,6 @@ class Table:
                 raise FromNoiseError(f"the model's chain has {bench.model.denoiser.schedule.chain.steps} steps, fewer "
                                      "than every one of --columns")  # fmt: skip
             table.check()
-            places = [out, out.with_suffix(".md"), out.with_suffix(".png")]
             if bench.processes.is_first:
                 for path in places:
                     writable(path)
