@@ -18,7 +18,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tes
 
 import torch  # noqa: E402  (after the number of threads)
 from attack_stages import STAGES  # noqa: E402
-from attack_stages.stage import kinds, run, table  # noqa: E402
+from attack_stages.stage import as_json, kinds, run, table  # noqa: E402
 from faults.workshop import Workshop  # noqa: E402
 
 
@@ -27,8 +27,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of the full number of trials")
     parser.add_argument("--only", nargs="*", default=[], help="beginnings of the names of stages")
+    parser.add_argument("--quick", action="store_true", help="a few trials of each stage, under a minute")
     parser.add_argument("--trial", type=int, help="this one of each stage alone")
-    parser.add_argument("--out", type=Path, default=Path("attack"), help="folder for failures.txt and attack.md")
+    parser.add_argument("--out", type=Path, default=Path("attack"), help="folder for the failures and the table")
     parser.add_argument("--list", action="store_true", help="the stages and their full numbers")
     asked = parser.parse_args()
     chosen = [stage for stage in STAGES if not asked.only or stage.name.startswith(tuple(asked.only))]
@@ -47,13 +48,14 @@ def main() -> int:
     try:
         shop = Workshop.build(root / "shop")
         for stage in chosen:
-            numbers = stage.numbers(asked.share) if asked.trial is None else [asked.trial]
+            numbers = stage.numbers(asked.share, asked.quick) if asked.trial is None else [asked.trial]
             rows.append(run(stage, shop, asked.seed, numbers, failures))
             print(rows[-1], *kinds(rows[-1]), sep="\n", flush=True)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     text = table(rows)
     (asked.out / "attack.md").write_text(text + "\n")
+    (asked.out / "attack.json").write_text(as_json(rows))
     print(f"\n{text}")
     if failures.stat().st_size:
         print(f"\n{failures}")

@@ -172,8 +172,8 @@ def _craft(folder: Path, kind: str, rng: random.Random) -> str:
 
 
 _NETWORK = (("blocks", 10**9), ("channels", 10**9), ("mult", [10**6]), ("mult", [1] * 10**5), ("groups", 0),
-            ("patch", 0), ("patch", 10**6), ("in_channels", 10**8), ("classes", 10**12), ("channels", -8), ("blocks", 0.5),
-            ("channels", 8.0), ("classes", -1), ("groups", 10**9), ("latent", 10**9))  # fmt: skip
+            ("patch", 0), ("patch", 10**6), ("in_channels", 10**8), ("classes", 10**12), ("channels", -8),
+            ("blocks", 0.5), ("channels", 8.0), ("classes", -1), ("groups", 10**9), ("latent", 10**9))  # fmt: skip
 _SCHEDULE = (("T", 10**12), ("T", 10**8), ("T", 0), ("T", -1), ("T", 1e308), ("T", "8"), ("T", 8.5), ("name", "karras"),
              ("shift", 1e308))  # fmt: skip
 _OTHER = (("shape", [10**9] * 3), ("null", {"label": [10**12]}), ("classes", ["x"] * 10**6),
@@ -181,6 +181,6 @@ _OTHER = (("shape", [10**9] * 3), ("null", {"label": [10**12]}), ("classes", ["x
           ("codec", {"sha256": "0", "scale": 0}))  # fmt: skip
 
 
-FLIPS = tuple(Stage(f"flips-{r.name.replace(' ', '-').replace('.', '-')}", 10_000, flips(r), 500) for r in READERS)
-IMAGES = Stage("images", 20_000, images, 500)
-MODELS = Stage("models", 500, models, 10)
+FLIPS = tuple(Stage(f"flips-{r.name.replace(' ', '-').replace('.', '-')}", 10_000, flips(r), 500, 20) for r in READERS)
+IMAGES = Stage("images", 20_000, images, 500, 40)
+MODELS = Stage("models", 500, models, 10, 10)

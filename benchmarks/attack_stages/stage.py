@@ -1,5 +1,6 @@
 """What a stage is, and how its trials are counted, reported and repeated."""
 
+import json
 import random
 import re
 import time
@@ -23,17 +24,19 @@ class Stage:
         name: of the row.
         full: trials at --share 1.
         prepare: makes the trial, once, after what an undisturbed run gives is known.
-        together: many trials in one process, for what only reads.
+        together: so many trials in one process, for what only reads; 0 is each in its own.
+        quick: trials of a quick look.
     """
 
     name: str
     full: int
     prepare: Callable[[Workshop, int], Trial]
     together: int = 0
+    quick: int = 2
 
-    def numbers(self, share: float) -> list[int]:
+    def numbers(self, share: float, quick: bool = False) -> list[int]:
         """Evenly of all."""
-        n = min(self.full, max(1, round(self.full * share)))
+        n = min(self.full, max(1, self.quick if quick else round(self.full * share)))
         return [i * self.full // n for i in range(n)]
 
 
@@ -108,6 +111,11 @@ def kinds(row: Row, most: int = 8) -> list[str]:
     found = row.kinds.most_common()
     lines = [f"    {count} x {row.examples[kind][:200]}" for kind, count in found[:most]]
     return lines + ([f"    and {len(found) - most} other kinds"] if len(found) > most else [])
+
+
+def as_json(rows: list[Row]) -> str:
+    """For programs: what each stage tried and survived, and its failures."""
+    return json.dumps([vars(row) for row in rows], indent=1) + "\n"
 
 
 def _total(rows: list[Row]) -> Row:

@@ -34,15 +34,19 @@ LARGE = 1000.0
 def words(name: str, cls: type, rng: random.Random) -> list[str]:
     """A command line of that command: its arguments as they should be, and some of them not."""
     hints = typing.get_type_hints(cls, include_extras=True)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    # Half of the lines have few wrong words, so that these are met by the command itself and not by the parser.
+    few = set(rng.sample(sorted(fields), min(len(fields), rng.choice((1, 1, 2, 3))))) if rng.random() < 0.6 else None
     given, positional = [], []
-    for field in dataclasses.fields(cls):
-        hint, marks = _plain(hints[field.name])
+    for key, field in fields.items():
+        hint, marks = _plain(hints[key])
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        wrong = key in few if few is not None else rng.random() < 0.3
         if any("Positional" in str(mark) for mark in marks):
-            if required or rng.random() < 0.7:
-                positional += _right(name, field.name) if rng.random() < 0.7 else [_value(hint, rng)]
-        elif rng.random() < (0.25 if len(dataclasses.fields(cls)) > 12 else 0.4):
-            given += _option(_flag(field.name, marks), hint, rng)
+            if wrong or required or rng.random() < 0.7:
+                positional += [_value(hint, rng)] if wrong else _right(name, key)
+        elif wrong:
+            given += _option(_flag(key, marks), hint, rng)
     cheap = _CHEAP.get(name, [])
     for start in range(0, len(cheap), 2):
         if cheap[start] not in given:
