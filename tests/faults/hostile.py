@@ -113,6 +113,8 @@ def _flag(name: str, marks: list[Any]) -> str:
 def _option(flag: str, hint: Any, rng: random.Random) -> list[str]:
     if flag == "--set":
         return [flag, *(f"{rng.choice(KEYS)}={rng.choice(VALUES)}" for _ in range(rng.randint(1, 3)))]
+    if flag == "--compile":
+        return [flag, rng.choice(("off", "auto", *WORDS))]  # on takes a compiler its minutes, whatever is asked for
     if hint is bool:
         return [rng.choice((flag, flag.replace("--", "--no-")))]
     many = rng.choice((1, 1, 2, 3)) if typing.get_origin(hint) is tuple else 1

@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ def wrong_ending(done: Outcome, statuses: tuple[int, ...] = (0, 1, 2), alone: bo
     said = [line for line in lines if line.startswith(START)]
     if len(said) != 1 or (alone and len(lines) != 1):
         return f"{len(said)} lines that start {START!r} of {len(lines)}: {_last(done.err)}"
-    if "\x1b" in done.err:
+    if any(unicodedata.category(sign) == "Cc" for sign in done.err.replace("\n", "").replace("\t", "")):
         return f"control characters reach the terminal: {_last(done.err)!r}"
     return None
 
