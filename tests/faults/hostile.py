@@ -59,7 +59,7 @@ def words(name: str, cls: type, rng: random.Random) -> list[str]:
 
 def is_long(line: list[str]) -> bool:
     """Whether it asks for so much work that it may still be at it when its time is up."""
-    return any(_number(part) >= LARGE for word in line for part in word.split("=")[-1:])
+    return "ode" in line or any(_number(part) >= LARGE for word in line for part in word.split("=")[-1:])
 
 
 def furnish(folder: Path) -> None:

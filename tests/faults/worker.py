@@ -185,6 +185,7 @@ def _prepare(folder: Path, notes: Path, gigabytes: float, fault: Fault | None) -
         setattr(sys, name, stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, 2**30))  # what fills the disk would be memory here
     size = int(_text(Path("/proc/self/statm")).split()[0]) * resource.getpagesize()
     limit = size + int(gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
