@@ -98,7 +98,7 @@ def pairs(shop: Workshop, seed: int) -> Trial:
         return done, outputs
 
     def one(number: int, rng: random.Random) -> str | None:
-        name = sorted(ways)[number % len(ways)]
+        name = rng.choice(sorted(ways))
         alone, outputs = right(name)
         at = rng.randrange(len(alone.operations))
         place = shop.copy()
@@ -189,7 +189,7 @@ def planted(shop: Workshop, seed: int) -> Trial:
         return [(path, thing) for path in sorted(found) for thing in _THINGS]
 
     def one(number: int, rng: random.Random) -> str | None:
-        name = names[number % len(names)]
+        name = rng.choice(names)
         path, thing = cases(name)[number * len(cases(name)) // PLANTED.full]
         place = shop.copy()
         outside = place.with_name(f"{place.name}-outside")

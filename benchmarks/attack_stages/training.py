@@ -28,7 +28,7 @@ def kills(shop: Workshop, seed: int) -> Trial:
         right[out], counts[out] = _undisturbed(shop, body, lambda place, out=out: workshop.last_state(place / out))
 
     def one(number: int, rng: random.Random) -> str | None:
-        out = (FRESH, RUN)[number % 2]
+        out = rng.choice((FRESH, RUN))
         place = shop.copy()
         try:
             at = number * len(counts[out]) // KILLS.full
