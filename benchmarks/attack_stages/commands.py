@@ -233,6 +233,6 @@ def _plant(path: Path, thing: str, outside: Path) -> None:
         path.symlink_to(outside / target)
 
 
-LINES = Stage("command-lines", 3000, lines, quick=8)
+LINES = Stage("command-lines", 3000, lines, quick=6)
 PAIRS = Stage("pairs", 100, pairs)
 PLANTED = Stage("planted", 280, planted)

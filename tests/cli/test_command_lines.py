@@ -34,7 +34,7 @@ WORDS = st.one_of(
     ),
 )
 # Without shrinking: the words are short already, and a failure would take minutes.
-EXAMPLES = settings(max_examples=100, derandomize=True, deadline=None, database=None,
+EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None, database=None,
                     phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
 
 
