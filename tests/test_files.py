@@ -99,7 +99,7 @@ def test_lines_are_added_to_a_file_of_our_own(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("mine\n")
     os.link(precious, tmp_path / "log")
-    with files.appending(tmp_path / "log", "first\n") as file:
+    with files.appending(tmp_path / "log", b"first\n") as file:
         file.write(b"second\n")
     assert (tmp_path / "log").read_text() == "first\nsecond\n"
     assert precious.read_text() == "mine\n"

@@ -26,7 +26,7 @@ _JSON = (b"1e999", b"NaN", b"-1", b"null", b"[]", b"{}", b'"', b"[" * 50, b"9" *
 
 
 def _config(folder: Path) -> tuple[list[bytes], Callable[[bytes], Any], Any]:
-    from fromnoise.recipes.files import from_file
+    from fromnoise.recipes.reading import from_file
 
     def read(content: bytes) -> None:
         path = folder / "fuzzed.yaml"

@@ -130,15 +130,19 @@ def test_a_name_is_no_way_out_of_runs(tmp_path, refused, monkeypatch):  # noqa: 
 def test_a_cut_config_is_not_another_model(copy, refused):  # noqa: F811
     """A configuration has defaults, so that a cut one is one too: of another model."""
     path = copy / "config.yaml"
-    whole = path.read_text()
+    whole, config = path.read_text(), read_config(copy)
     lines = whole.splitlines(keepends=True)
+    refusals = 0
     for end in range(1, len(lines)):
         path.write_text("".join(lines[:end]))
-        with pytest.raises(fn.FromNoiseError, match=r"config\.yaml"):
-            read_config(copy)
-    path.write_text(whole.replace("name: linear", "name: cosine"))
+        try:
+            assert read_config(copy) == config  # what was cut off says what is usual
+        except fn.FromNoiseError:
+            refusals += 1
+    assert refusals > len(lines) / 2
+    path.write_text(whole.replace("name: cosine", "name: linear"))
     said = refused("sample", copy, "--n", 1)
-    assert "schedule.name is cosine, and its checkpoints were trained with linear" in said
+    assert "schedule.name is linear, and its checkpoints were trained with cosine" in said
     assert "delete it" in said
     path.unlink()
     kept = read_config(copy)

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import inspect
 import io
 import warnings
 from collections.abc import Callable
@@ -156,13 +155,16 @@ _EXTRACTORS: dict[Path, Any] = {}
 
 def _metrics(folder: Path) -> Any:
     """What is left of the log when the run goes on."""
+    from fromnoise import storage
     from fromnoise.train.log import MetricsLog
+    from fromnoise.weights.checkpoint import Checkpoints
 
+    newest = Checkpoints(folder / RUN / "checkpoints").newest_whole(warnings.warn)
+    assert newest is not None
     path = folder / RUN / "metrics.jsonl"
     content = path.read_bytes()
     try:
-        told = {"warn": warnings.warn} if "warn" in inspect.signature(MetricsLog).parameters else {}
-        MetricsLog(path, 6, **told).close()
+        MetricsLog(path, 6, storage.read_text(newest, "log"), warnings.warn).close()
         return path.read_text()
     finally:
         path.write_bytes(content)
@@ -171,7 +173,7 @@ def _metrics(folder: Path) -> Any:
 READERS = (
     Reader("checkpoint", (f"{RUN}/checkpoints/*/*",), _checkpoint),
     Reader("config.yaml", (f"{RUN}/config.yaml",), _config),
-    Reader("evaluation parts", (f"{RUN}/eval/*/*",), _parts),
+    Reader("evaluation parts", (f"{RUN}/eval/*/part-*/*",), _parts),
     Reader("latents cache", ("cache/latents/*/*",), _latents),
     Reader("extractor cache", ("cache/features/*/*",), _extractor),
     Reader("reference cache", ("cache/reference/*/*",), _reference),

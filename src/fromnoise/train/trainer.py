@@ -87,6 +87,7 @@ class Trainer:
         if self.folder is not None:
             self.task.describe()  # what cannot be saved is better known now
         self.enough = False  # whether a watcher asked to end
+        self.log_mark: dict[str, Any] | None = None
         self.late = 0.0  # of the last step, what came after its clock was shared
         self.progress = Progress()
         self.network = self.task.network  # raw; the task calls it through DDP where there are many
@@ -120,6 +121,7 @@ class Trainer:
             return False
         suitable.insist_on_the_same(found, self.task)
         self.progress = Progress.of(storage.read_text(found, "state"), found)
+        self.log_mark = storage.read_text(found, "log") if storage.holds(found, "log") else None
         try:
             self.task.load({stem: suitable.read_state(found, stem) for stem in self.task.tensors()})
             self.ema.load(suitable.read_state(found, "ema"))
@@ -145,7 +147,7 @@ class Trainer:
         with self._own_random_state(), StopRequest().listening() as request:
             log = None
             if self.processes.is_first and self.folder is not None:
-                log = MetricsLog(self.folder / "metrics.jsonl", self.progress.step)
+                log = MetricsLog(self.folder / "metrics.jsonl", self.progress.step, self.log_mark, self.watcher.say)
             feed = Feed(self.source, self.seed, self.config.batch_size, self.places, self.flip, self.workers)
             pipeline = Pipeline(feed, self.task, self.hardware)
             self.task.network = self.processes.wrap(self.network)
@@ -215,9 +217,7 @@ class Trainer:
             log.write(line)
         if self.processes.is_first:
             answers = [callback(line) for callback in self.callbacks]
-            self.enough = any(
-                answer is True for answer in answers
-            )  # other processes hear of it with the next step's numbers
+            self.enough = any(a is True for a in answers)  # others hear of it with the next step's numbers
         return stop, enough or (self.enough and self.processes.world == 1)
 
     def lr(self, step: int) -> float:
@@ -270,10 +270,10 @@ class Trainer:
     def _save(self, log: MetricsLog | None) -> None:
         if self.checkpoints is None or log is None:
             return
-        log.sync()
+        mark = log.mark()
         tensors = self.task.tensors() | {"ema": self.ema.state(), "optimizer": self.optimizer.state()}
         suitable.check_finite(self.ema.state(), "averaging made", "the last checkpoint is whole")
-        texts = {**suitable.described(self.task, self.network), **self.notes, "state": vars(self.progress)}
+        texts = {**suitable.described(self.task, self.network), **self.notes, "log": mark, "state": vars(self.progress)}
         self.checkpoints.save(self.progress.step, tensors, texts)
 
     @contextmanager
