@@ -194,7 +194,8 @@ def read_bytes(path: str | Path, limit: int = _TEXT_LIMIT) -> bytes:
     """A whole file of at most `limit` bytes; raises Unreadable."""
     with opened(path) as file:
         try:
-            content = file.read(limit + 1)
+            size = os.fstat(file.fileno()).st_size  # as much is set aside for reading
+            content = file.read(min(limit, size) + 1)
         except OSError as error:
             raise Unreadable(f"{path}: cannot be read ({_why(error)})") from None
     if len(content) > limit:

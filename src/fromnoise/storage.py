@@ -49,6 +49,7 @@ def making(target: Path) -> Iterator[Path]:
         (writing / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
         for path in [*written, writing / MANIFEST, writing]:
             files.sync(path)
+        _swap(writing, target)
     except SafetensorError as error:
         # safetensors hides the system's error number; a full disk is by far its most likely cause here.
         files.remove(writing)
@@ -56,7 +57,6 @@ def making(target: Path) -> Iterator[Path]:
     except BaseException:
         files.remove(writing)
         raise
-    _swap(writing, target)
 
 
 def _swap(writing: Path, target: Path) -> None:
@@ -70,6 +70,8 @@ def _swap(writing: Path, target: Path) -> None:
             break
         except OSError:
             if last or not os.path.lexists(target):
+                with suppress(OSError):
+                    old.rename(target)
                 raise
             files.remove(old)
     files.sync(target.parent)
