@@ -13,7 +13,7 @@ SRC = Path(__file__).parents[1] / "src" / "fromnoise"
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = [
     ["errors", "registry", "lazy"],
-    ["rng", "hardware", "storage", "pictures", "progress"],
+    ["rng", "hardware", "files", "storage", "pictures", "progress"],
     ["nn"],
     ["checks"],
     ["gaussian"],

@@ -222,6 +222,21 @@ def parse_json(text: str, where: str | Path) -> Any:
         raise Unreadable(f"{where}: not readable as JSON ({_why(error)})") from None
 
 
+def half_of_memory() -> int:
+    """Bytes: half of what the machine has, or the container; more than that is not unpacked into memory."""
+    known = [2**33 if not hasattr(os, "sysconf") else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # "max" is no number
+            known.append(int(Path(limit).read_text(encoding="ascii")))
+    return min(known) // 2
+
+
+def one_line(what: object) -> str:
+    """The text of an error or the name of a file as one line that a terminal only shows: strangers choose both."""
+    lines = str(what).splitlines() or [type(what).__name__]
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in lines[0])
+
+
 def kind_of(mode: int) -> str:
     """What a thing of this mode is, in words."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
