@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from filelock import FileLock
@@ -19,12 +19,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from fromnoise import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.progress import say
 
 MANIFEST = "manifest.json"
 _WRITING = ".writing-"
 _OLD = ".old-"
 
+T = TypeVar("T")
 Content = Mapping[str, Tensor] | Mapping[str, Any]
 
 
@@ -53,11 +56,7 @@ def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], text
             save_file(_apart(values), writing / f"{stem}.safetensors")
         for stem, value in texts.items():
             (writing / f"{stem}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-        files = sorted(writing.iterdir())
-        manifest = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in files}
-        (writing / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        for path in [*files, writing / MANIFEST, writing]:
-            sync(path)
+        written = write_manifest(writing)
     except SafetensorError as error:
         # safetensors hides the system's error number; a full disk is by far its most likely cause here.
         shutil.rmtree(writing, ignore_errors=True)
@@ -71,6 +70,16 @@ def write_folder(target: Path, tensors: Mapping[str, Mapping[str, Tensor]], text
     writing.rename(target)
     sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
+    return written
+
+
+def write_manifest(folder: Path) -> int:
+    """Size and hash of each file in it, and all of them on the disk; returns their bytes."""
+    found = sorted(folder.iterdir())
+    manifest = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in found}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    for path in [*found, folder / MANIFEST, folder]:
+        sync(path)
     return sum(entry["bytes"] for entry in manifest.values())
 
 
@@ -92,7 +101,7 @@ def verify_folder(folder: Path) -> None:
         Damaged: no manifest, a file is missing, cut or changed; the message names the file.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = files.read_json(folder / MANIFEST)
         entries = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise Damaged(f"{folder}: no readable {MANIFEST}") from None
@@ -197,9 +206,23 @@ def once(folder: Path, make: Callable[[], None]) -> Path:
     with locked(folder):
         try:
             verify_folder(folder)
-        except Damaged:
+        except Damaged as error:
+            if os.path.lexists(folder):
+                say(f"{error}: made again")
             make()
     return folder
+
+
+def kept(folder: Path, make: Callable[[], None], read: Callable[[Path], T]) -> T:
+    """What `read` gives of a folder as of `once`; it is made again where it is whole and yet not what `read` can read."""
+    once(folder, make)
+    try:
+        return read(folder)
+    except Exception as error:  # a cache that others wrote may be wrong in any way
+        say(f"{folder}: not what is kept there ({files.one_line(error)}): made again")
+    with locked(folder):
+        make()
+    return read(folder)
 
 
 def cache(part: str) -> Path:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fromnoise import storage
 from fromnoise.data.images import Images, to_unit
 
 Encode = Callable[[Tensor], Tensor]
@@ -55,7 +56,7 @@ def write(
     advance: Callable[[int], object] = lambda n: None,
     batch: int = 64,
 ) -> None:
-    """Encode every image into a folder that is whole or absent.
+    """Encode every image into a folder that is whole or absent, with a manifest.
 
     Args:
         images: N of them.
@@ -82,4 +83,6 @@ def write(
             advance(len(x))
     array.flush()
     np.save(writing / "labels.npy", labels)
+    storage.write_manifest(writing)
+    storage.remove(folder)
     writing.rename(folder)

@@ -30,11 +30,12 @@ def latents_of(images: Images, run: Path, hardware: Hardware, flip: bool) -> tup
         content = content_hash(images, bar.advance)
     how = (content, tuple(images.classes), str(hardware.dtype), flip)
     folder = storage.cache("latents") / f"{codec.sha256[:16]}-{storage.short_hash(how)}"
-    with storage.locked(folder):
-        if not folder.exists():
-            with Bar(f"encoding {images.name}", len(images) * (1 + flip)) as bar:
-                write(images, codec.encode, folder, network.latent_shape(images.shape), flip, bar.advance)
-    latents = Latents(images, folder)
+
+    def make() -> None:
+        with Bar(f"encoding {images.name}", len(images) * (1 + flip)) as bar:
+            write(images, codec.encode, folder, network.latent_shape(images.shape), flip, bar.advance)
+
+    latents = storage.kept(folder, make, lambda place: Latents(images, place))
     codec.scale = 1 / max(latents.std(), 1e-12)
     latents.scale = codec.scale
     return latents, codec
