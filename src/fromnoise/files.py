@@ -29,6 +29,9 @@ _TEXT_LIMIT = 64 * 2**20
 class Unreadable(FromNoiseError):
     """A file that is not there, not a file, too large, or not what it should be; the message names it."""
 
+    def __init__(self, text: str):
+        super().__init__(one_line(text))
+
 
 def temporary(parent: Path) -> Path:
     """A name in a folder that nobody has yet."""
@@ -232,9 +235,11 @@ def half_of_memory() -> int:
 
 
 def one_line(what: object) -> str:
-    """The text of an error or the name of a file as one line that a terminal only shows: strangers choose both."""
-    lines = str(what).splitlines() or [type(what).__name__]
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in lines[0])
+    """A name, or the first line of an error, as one line that a terminal only shows: strangers choose both."""
+    text = str(what)
+    if isinstance(what, BaseException):
+        text = (text.strip().splitlines() or [type(what).__name__])[0]
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def kind_of(mode: int) -> str:

@@ -214,7 +214,7 @@ def once(folder: Path, make: Callable[[], None]) -> Path:
 
 
 def kept(folder: Path, make: Callable[[], None], read: Callable[[Path], T]) -> T:
-    """What `read` gives of a folder as of `once`; it is made again where it is whole and yet not what `read` can read."""
+    """What `read` gives of a folder as of `once`; made again where it is whole and yet nothing that `read` can read."""
     once(folder, make)
     try:
         return read(folder)

@@ -15,6 +15,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF's orientation -> what makes the image upright."""
+_QUARTER_TURNS = tuple(_TURNS[i] for i in (5, 6, 7, 8))
 
 
 def is_gray(mode: str) -> bool:
@@ -39,18 +40,30 @@ def to_channels(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == wanted else image.convert(wanted)
 
 
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(height, width) as `to_channels` gives it, of an image whose pixels are not decoded yet."""
+    turned = (
+        "exif" in image.info and image.format != "TIFF" and _turn(image) in _QUARTER_TURNS
+    )  # a TIFF knows by itself
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says; as it lies where that cannot be read.
+    image.load()
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the image upright, as its EXIF says; None where it lies right, or where that cannot be read.
 
     Pillow's own `exif_transpose` writes the other tags anew, and fails on those of a wrong type.
     """
-    image.load()
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:

@@ -31,7 +31,7 @@ class TorchvisionSet:
         """uint8 [N, C, H, W] with labels, of the split "train" or "test".
 
         Raises:
-            FromNoiseError: torchvision is missing, or the files are neither there nor can be downloaded, or are damaged.
+            FromNoiseError: torchvision is missing; the files are neither there nor can be downloaded, or are damaged.
         """
         try:
             from torchvision import datasets
@@ -43,7 +43,7 @@ class TorchvisionSet:
         return InMemory(name, torch.from_numpy(pixels), torch.from_numpy(labels), classes)
 
     def read(self, make: Any, where: Path, train: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Pixels [N, C, H, W], labels [N] and the names of the classes. torchvision unpickles what has the right MD5."""
+        """Pixels [N, C, H, W], labels [N] and the classes' names; torchvision unpickles what has the right MD5."""
         try:
             found = make(str(where), train=train, download=False)
         except (RuntimeError, OSError):
@@ -55,12 +55,15 @@ class TorchvisionSet:
         """What torchvision makes of the set after it has fetched what is not there, or not whole."""
         for path in (*_below(where / self.folder), *where.glob("*.gz")):
             if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
-                raise FromNoiseError(f"{path}: is {files.kind_of(mode)}, and a download would write through it: remove it")
+                raise FromNoiseError(
+                    f"{path}: is {files.kind_of(mode)}, and a download would write through it: remove it"
+                )
         try:
             return make(str(where), train=train, download=True)
         except Exception as error:  # of the network, of archives, of the disk
+            why = files.one_line(error)
             raise FromNoiseError(f"{self.kind} is not under {where}, or not whole, and could not be downloaded "
-                                 f"({files.one_line(error)}); name the folder that holds it, data.root") from None  # fmt: skip
+                                 f"({why}); name the folder that holds it, data.root") from None  # fmt: skip
 
 
 class IdxSet(TorchvisionSet):
@@ -75,8 +78,8 @@ class IdxSet(TorchvisionSet):
         if not (os.path.lexists(images) and os.path.lexists(labels)):
             old = where / self.folder / "processed"
             if os.path.lexists(old):
-                raise FromNoiseError(f"{old}: pickles of an old torchvision, which are not read: remove it, and the set is "
-                                     "downloaded anew")  # fmt: skip
+                raise FromNoiseError(f"{old}: pickles of an old torchvision, which are not read: remove it, and "
+                                     "the set is downloaded anew")  # fmt: skip
             self.download(make, where, train)
         pixels, numbers = _idx(images, 3), _idx(labels, 1)
         if len(pixels) != len(numbers) or not pixels.size:
@@ -95,8 +98,8 @@ def _idx(path: Path, axes: int) -> np.ndarray:
     start = 4 + 4 * axes
     shape = struct.unpack(f">{axes}I", content[4:start]) if len(content) >= start else ()
     if content[:4] != bytes([0, 0, 8, axes]) or len(content) - start != math.prod(shape):
-        raise FromNoiseError(f"{path}: not whole, or no file of {axes} axes in the format of MNIST: remove it, and it is "
-                             "downloaded anew")  # fmt: skip
+        raise FromNoiseError(f"{path}: not whole, or no file of {axes} axes in the format of MNIST: remove it, and it "
+                             "is downloaded anew")  # fmt: skip
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 

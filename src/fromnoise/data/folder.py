@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from fromnoise import files
-from fromnoise.data._fit import is_gray, to_array, to_channels, to_size
+from fromnoise.data._fit import is_gray, to_array, to_channels, to_size, upright_size
 from fromnoise.data.config import DataConfig
 from fromnoise.data.images import Images, InMemory
 from fromnoise.errors import FromNoiseError
@@ -36,7 +36,7 @@ def load_folder(config: DataConfig, progress: Callable[[str, int], Callable[[], 
     """The folder `config.name` as Images: in memory if it fits into `config.memory` MB, else streamed.
 
     Every file is opened once to learn its size and mode; one that cannot be read, whatever its decoder raises, is left
-    out, counted and named in `notes`; so is what has an image's name and is no file, and a folder that cannot be listed.
+    out, counted and named in `notes`; so is what has an image's name and is no file, and a folder that nobody can list.
 
     Raises:
         FromNoiseError: no such folder, no image in it, none that can be read, or sizes that differ while
@@ -52,7 +52,7 @@ def load_folder(config: DataConfig, progress: Callable[[str, int], Callable[[], 
     for path in paths:
         try:
             with _opened(path) as image:
-                size, without_colour = (image.height, image.width), is_gray(image.mode)
+                size, without_colour = upright_size(image), is_gray(image.mode)
         except Exception as error:  # decoders raise a dozen kinds
             broken.append((path, error))
         else:
@@ -126,9 +126,7 @@ class Folder(Images):
         items = [self[i] for i in indices]
         return torch.stack([pixels for pixels, _ in items]), torch.tensor([label for _, label in items])
 
-    def read_all(
-        self, progress: Callable[[str, int], Callable[[], None]] | None = None
-    ) -> tuple[InMemory, Broken]:
+    def read_all(self, progress: Callable[[str, int], Callable[[], None]] | None = None) -> tuple[InMemory, Broken]:
         """Every image decoded into memory, and those that could not be."""
         tick = progress("reading images", len(self)) if progress else None
         pixels = np.empty((len(self), *self.shape), np.uint8)
@@ -211,7 +209,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 def _why(path: Path, error: Exception) -> str:
     """The file and what was wrong, in one line."""
     if isinstance(error, files.Unreadable):
-        return files.one_line(error)
+        return str(error)
     if isinstance(error, UnidentifiedImageError):  # it names a file object
         error = ValueError("no image of a format that is read")
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error

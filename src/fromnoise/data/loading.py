@@ -41,7 +41,7 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
         what = "a file" if os.path.isfile(folder) else files.kind_of(os.lstat(folder).st_mode)
         raise FromNoiseError(f"{folder} is {what}; data.name is a folder of images or one of {', '.join(data.names())}")
     hint = nearest(config.name, data.names())
-    raise FromNoiseError(f"data.name {config.name}: no such folder, and no such data set{hint}; "
+    raise FromNoiseError(f"data.name {files.one_line(config.name)}: no such folder, and no such data set{hint}; "
                          f"choose from {', '.join(data.names())}, or name a folder of images")  # fmt: skip
 
 

@@ -54,8 +54,9 @@ class Inception(Extractor):
         try:
             network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], trusted)
         except RuntimeError as error:
-            raise FromNoiseError(f"inception: its weights do not fit ({files.one_line(error)}): remove "
-                                 f"{storage.cache('converted')}, where they are kept, and try again") from None  # fmt: skip
+            kept = storage.cache("converted")
+            raise FromNoiseError(f"inception: its weights do not fit ({files.one_line(error)}): remove {kept}, where "
+                                 "they are kept, and try again") from None  # fmt: skip
         self._device = choose("fp32").device
         self._network = network.to(self._device)
         self._spatial: list[Tensor] = []

@@ -29,7 +29,7 @@ def sha256(path: Path) -> str:
         Unreadable: no such file, or no file.
     """
     with files.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # pyrefly: ignore[bad-argument-type]
 
 
 def fetch(url: str, path: Path, digest: str) -> Path:
@@ -106,7 +106,9 @@ def _convert(source: Path, target: Path) -> None:
     state = _state(values)
     claimed = sum(value.numel() * value.element_size() for value in state.values())
     if claimed > room:  # a tensor may repeat a single number in all its places
-        raise FromNoiseError(f"its tensors unpack to {claimed:,} bytes, more than half of this machine's memory ({room:,})")
+        raise FromNoiseError(
+            f"its tensors unpack to {claimed:,} bytes, more than half of this machine's memory ({room:,})"
+        )
     storage.write_folder(target, {"model": state}, {})
 
 
