@@ -60,10 +60,9 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     Pillow's own `exif_transpose` writes the other tags anew, and fails on those of a wrong type.
     """
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # strangers' tags break Pillow in as many ways as their pixels
         return None
-    return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
