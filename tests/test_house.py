@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "fromnoise"
 
 # Lowest first: a module imports from its own layer and from those before it.
 LAYERS = [
-    ["errors", "files", "holding"],
+    ["errors", "files", "holding", "memory"],
     ["registry", "lazy", "section"],
     ["rng", "hardware", "storage", "pictures", "progress"],
     ["nn"],
@@ -82,7 +82,7 @@ def test_imports_point_upward(path):
 
 def test_networks_know_nothing_of_diffusion():
     for path in (SRC / "nn").rglob("*.py"):
-        assert imports(ast.parse(path.read_text())) <= {"nn", "errors", "registry", "lazy", "hardware"}
+        assert imports(ast.parse(path.read_text())) <= {"nn", "errors", "registry", "lazy", "memory"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))

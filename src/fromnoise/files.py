@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, printable
 
 WRITING = ".writing-"
 """How every temporary name begins; what a killed writer left may be removed."""
@@ -30,6 +30,9 @@ _DEEPEST = 50
 
 class Unreadable(FromNoiseError):
     """A file that is not there, not a file, too large, or not what it should be; the message names it."""
+
+    def __init__(self, text: str):
+        super().__init__(one_line(text))
 
 
 def temporary(parent: Path) -> Path:
@@ -262,6 +265,14 @@ def parse_yaml(text: str, where: str | Path) -> Any:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
         raise Unreadable(f"{where}: not readable as YAML ({' '.join(str(error).split())})") from None
+
+
+def one_line(what: object) -> str:
+    """A name, or the first line of an error, as one line that a terminal only shows: strangers choose both."""
+    text = str(what)
+    if isinstance(what, BaseException):
+        text = (text.strip().splitlines() or [type(what).__name__])[0]
+    return printable(text).replace("\n", r"\n")
 
 
 def kind_of(mode: int) -> str:

@@ -1,15 +1,13 @@
 """Where a network runs and in which number format, chosen from what the machine has."""
 
 import ctypes
-import math
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -186,38 +184,6 @@ def peak_memory(device: torch.device) -> str:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return f", {peak / 1e9:.2f} GB of memory at most"
-
-
-def insist_on_memory(size: float, what: str) -> None:
-    """That a number of bytes fits into the machine's memory, of which a container may have a part.
-
-    Raises:
-        FromNoiseError: it does not; `what` is what takes them, in words.
-    """
-    limit = _memory()
-    if size > limit:
-        raise FromNoiseError(f"{what} would take {size / 1e9:,.0f} GB of memory, and here are {limit / 1e9:,.0f} GB: "
-                             "make it smaller, or set FROMNOISE_MEMORY to the GB that it may take")  # fmt: skip
-
-
-def _memory() -> float:
-    if asked := os.environ.get("FROMNOISE_MEMORY"):
-        try:
-            return 1e9 * float(asked)
-        except ValueError:
-            raise FromNoiseError(f"FROMNOISE_MEMORY must be a number of GB, got {asked!r}") from None
-    return _memory_of_machine()
-
-
-@cache
-def _memory_of_machine() -> float:
-    found = [math.inf]
-    if hasattr(os, "sysconf"):
-        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for place in ("memory.max", "memory/memory.limit_in_bytes"):  # of containers, new and old
-        with suppress(OSError, ValueError):
-            found.append(float(Path("/sys/fs/cgroup", place).read_text(encoding="ascii")))
-    return min(found)
 
 
 def _has_triton() -> bool:

@@ -9,20 +9,22 @@ import hashlib
 import json
 import os
 import secrets
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
 from safetensors import SafetensorError
 
 from fromnoise import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.progress import warn
 
 if TYPE_CHECKING:  # torch is imported where tensors are read or written: a configuration is read without it
     from torch import Tensor
+
+T = TypeVar("T")
 
 MANIFEST = "manifest.json"
 _OLD = ".old-"
@@ -231,10 +233,10 @@ def locked(folder: Path) -> FileLock:
     return FileLock(folder.with_name(folder.name + ".lock"))
 
 
-def once(folder: Path, make: Callable[[], None], warn: Callable[[str], None] = warnings.warn) -> Path:
+def once(folder: Path, make: Callable[[], None]) -> Path:
     """The folder, which `make` writes unless it is there and whole; of many processes one makes it, the others wait.
 
-    `warn` is told of one that is damaged, in which case it is made again.
+    One that is damaged is made again, with a warning.
     """
     with locked(folder):
         try:
@@ -244,6 +246,18 @@ def once(folder: Path, make: Callable[[], None], warn: Callable[[str], None] = w
                 warn(f"{error}; it is made again")
             make()
     return folder
+
+
+def kept(folder: Path, make: Callable[[], None], read: Callable[[Path], T]) -> T:
+    """What `read` gives of a folder as of `once`; made again where it is whole and yet nothing that `read` can read."""
+    once(folder, make)
+    try:
+        return read(folder)
+    except Exception as error:  # a cache that others wrote may be wrong in any way
+        warn(f"{folder}: not what is kept there ({files.one_line(error)}); it is made again")
+    with locked(folder):
+        make()
+    return read(folder)
 
 
 def cache(part: str) -> Path:

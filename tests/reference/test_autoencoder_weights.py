@@ -63,7 +63,7 @@ def test_weights_go_back_and_old_names_are_read():
 
 
 def test_a_name_of_another_architecture_is_refused():
-    with pytest.raises(KeyError, match="encoder.conv_sideways"):
+    with pytest.raises(fn.FromNoiseError, match="encoder.conv_sideways"):
         from_diffusers_kl({"encoder.conv_sideways.weight": torch.zeros(1)})
 
 

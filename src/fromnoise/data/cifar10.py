@@ -8,4 +8,4 @@ from fromnoise.registry import register
 class CIFAR10(TorchvisionSet):
     """Both splits of CIFAR10, through torchvision."""
 
-    kind = "CIFAR10"
+    kind, folder = "CIFAR10", "cifar-10-batches-py"

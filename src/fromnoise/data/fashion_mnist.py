@@ -1,11 +1,11 @@
 """60,000 pieces of clothing, 28x28 gray (Zalando; MIT)."""
 
-from fromnoise.data._torchvision import TorchvisionSet
+from fromnoise.data._torchvision import IdxSet
 from fromnoise.registry import register
 
 
 @register("fashion-mnist")
-class FashionMNIST(TorchvisionSet):
+class FashionMNIST(IdxSet):
     """Both splits of FashionMNIST, through torchvision."""
 
-    kind = "FashionMNIST"
+    kind, folder = "FashionMNIST", "FashionMNIST"

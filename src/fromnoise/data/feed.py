@@ -1,5 +1,7 @@
 """The batches of a run, numbered: batch k is the same whoever asks for it, and whenever."""
 
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -9,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fromnoise import rng
+from fromnoise import files, rng
 from fromnoise.data.examples import Batches, Conditions, Examples
 from fromnoise.data.images import to_unit
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, TrainingError
 
 
 class Feed:
@@ -73,13 +75,17 @@ class Feed:
                 raise FromNoiseError(f"data gives batches of {size}, batch_size is {self.batch_size}: make them one")
 
     def _loaded(self, source: Examples, first: int) -> Iterator[tuple[Tensor, Conditions]]:
-        yield from DataLoader(
+        loader = DataLoader(
             _Rows(source),  # pyrefly: ignore[bad-argument-type]
             sampler=_Order(self, first),  # pyrefly: ignore[bad-argument-type]
             batch_size=None,
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
         )
+        for batch in _survived(_without_handler(loader)):
+            if isinstance(batch, FromNoiseError):
+                raise batch
+            yield batch
 
 
 def as_state(x: Tensor, mirrored: Tensor | None) -> Tensor:
@@ -88,14 +94,49 @@ def as_state(x: Tensor, mirrored: Tensor | None) -> Tensor:
     return x if mirrored is None else torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
 
 
+def _without_handler(loader: DataLoader) -> Iterator[Any]:
+    """Its iterator, and the signals as they were.
+
+    torch has the death of a loader process raise wherever the program is at that moment; the loader itself notices it
+    too, within five seconds and where somebody waits for it.
+    """
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if before is not None:
+        signal.signal(signal.SIGCHLD, before)
+    return batches
+
+
+def _survived(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same.
+
+    Raises:
+        TrainingError: a loader process is dead.
+    """
+    try:
+        yield from batches
+    except RuntimeError as error:
+        text = files.one_line(error)
+        if not text.startswith("DataLoader worker"):
+            raise
+        raise TrainingError(f"a loader process was ended from outside, as where memory ran out ({text}); "
+                            "ask for fewer, data.workers=0 for none, and resume") from None  # fmt: skip
+
+
 class _Rows:
-    """A batch for a list of numbers, as DataLoader asks for it."""
+    """A batch for a list of numbers, as DataLoader asks for it; or an error for a person, which would else be raised
+    with the traceback of a loader process in its text."""
 
     def __init__(self, source: Examples):
         self.source = source
 
-    def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
-        return self.source.examples(indices)
+    def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, Conditions] | FromNoiseError:
+        try:
+            return self.source.examples(indices)
+        except FromNoiseError as error:
+            return error
 
 
 class _Order:

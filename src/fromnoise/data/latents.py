@@ -55,7 +55,7 @@ def write(
     advance: Callable[[int], object] = lambda n: None,
     batch: int = 64,
 ) -> None:
-    """Encode every image into a folder that is whole or absent.
+    """Encode every image into a folder that is whole or absent, with a manifest.
 
     Args:
         images: N of them.

@@ -1,5 +1,6 @@
 """From a configuration to images."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,14 +32,15 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
     if config.name.replace("_", "-") in data.names():
         return reduced(_fitted(data.get(config.name)().load(config.root, config.split), config), config.reduce)
     folder = files.expanded(config.name)
-    if folder.is_dir():
+    if os.path.isdir(folder):  # never raises, whatever the name is
         if config.split != "train":
             raise FromNoiseError(f"{folder} is a folder, which has no test split: name the folder of the test images")
         return reduced(load_folder(config, progress), config.reduce)
-    if folder.exists():
-        raise FromNoiseError(f"{folder} is a file; data.name is a folder of images or one of {', '.join(data.names())}")
+    if os.path.lexists(folder):
+        what = "a file" if os.path.isfile(folder) else files.kind_of(os.lstat(folder).st_mode)
+        raise FromNoiseError(f"{folder} is {what}; data.name is a folder of images or one of {', '.join(data.names())}")
     hint = nearest(config.name, data.names())
-    raise FromNoiseError(f"data.name {config.name}: no such folder, and no such data set{hint}; "
+    raise FromNoiseError(f"data.name {files.one_line(config.name)}: no such folder, and no such data set{hint}; "
                          f"choose from {', '.join(data.names())}, or name a folder of images")  # fmt: skip
 
 

@@ -1,35 +1,82 @@
 """Images in a .npz file, as the field's reference code and `fromnoise sample` write them."""
 
+import math
 import zipfile
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 
+from fromnoise import files
 from fromnoise.data.images import InMemory
 from fromnoise.errors import FromNoiseError
+from fromnoise.memory import half_of_memory
+
+_PART = 2**24
 
 
 def load_npz(path: Path) -> InMemory:
     """The array arr_0, or else the first: uint8 [N, H, W, C] with 1 or 3 channels, or [N, H, W].
 
     Raises:
-        FromNoiseError: the file is not there, not a .npz, or holds no such array.
+        FromNoiseError: the file is not there, not a .npz, holds no such array, or one that is damaged or that this
+            machine has no room for.
     """
-    try:
-        with np.load(path) as file:
-            name = "arr_0" if "arr_0" in file.files else next(iter(file.files), None)
-            if name is None:
-                raise FromNoiseError(f"{path}: holds no array")
-            array = file[name]
-    except FromNoiseError:
-        raise
-    except FileNotFoundError:
-        raise FromNoiseError(f"{path}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise FromNoiseError(f"{path}: not a .npz of plain arrays ({str(error).splitlines()[0]})") from None
-    if array.ndim == 3:
-        array = array[..., None]
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] not in (1, 3):
-        raise FromNoiseError(f"{path}: {name} is {array.dtype} {list(array.shape)}, and images are uint8 [N, H, W, C]")
+    with files.opened(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                member = _member(archive, path)
+                with archive.open(member) as stream:
+                    array = _array(stream, member, path)
+        except FromNoiseError:
+            raise
+        except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds
+            raise FromNoiseError(f"{path}: not a .npz of plain arrays ({files.one_line(error)})") from None
     return InMemory(path.name, torch.from_numpy(array).permute(0, 3, 1, 2).contiguous())
+
+
+def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
+    arrays = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+    if not arrays:
+        raise FromNoiseError(f"{path}: holds no array")
+    member = next((member for member in arrays if member.filename == "arr_0.npy"), arrays[0])
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FromNoiseError(f"{path}: packed in a way that numpy does not write; write it anew with numpy.savez")
+    return member
+
+
+def _array(stream: IO[bytes], member: zipfile.ZipInfo, path: Path) -> np.ndarray:
+    """[N, H, W, C]; nothing is unpacked before its header was believed."""
+    name = files.one_line(member.filename.removesuffix(".npy"))
+    if np.lib.format.read_magic(stream) != (1, 0):  # the others are for headers of megabytes, of records
+        raise FromNoiseError(f"{path}: {name} is no array of images: those are uint8 [N, H, W, C]")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
+        given = files.one_line(f"{dtype} {list(shape)}")
+        raise FromNoiseError(f"{path}: {name} is {given}, and images are uint8 [N, H, W, C]")
+    if min(shape) < 1:
+        raise FromNoiseError(f"{path}: {name} holds no image, its shape is {list(shape)}")
+    size, there = math.prod(shape), member.file_size - stream.tell()
+    if size != there:
+        raise FromNoiseError(f"{path}: damaged: {name} is said to have {size:,} bytes, and has {there:,}")
+    room = half_of_memory()  # the other half is for the copy with the channels first
+    if size > room:
+        raise FromNoiseError(f"{path}: {name} unpacks to {size:,} bytes, more than half of this machine's memory "
+                             f"({room:,}): give fewer images, or a folder of them, which is streamed")  # fmt: skip
+    flat = _unpacked(stream, size)
+    array = flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
+    return array[..., None] if array.ndim == 3 else array
+
+
+def _unpacked(stream: IO[bytes], size: int) -> np.ndarray:
+    """So many bytes; zipfile compares their checksum when the last one is read."""
+    flat = np.empty(size, np.uint8)
+    done = 0
+    while done < size:
+        part = stream.read(min(_PART, size - done))
+        if not part:
+            raise EOFError(f"it ends after {done:,} of {size:,} bytes")
+        flat[done : done + len(part)] = np.frombuffer(part, np.uint8)
+        done += len(part)
+    return flat

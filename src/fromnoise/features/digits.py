@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -87,10 +88,16 @@ def _trained() -> tuple[_Classifier, dict[str, Any]]:
         about = {"accuracy": accuracy, "recipe": _RECIPE}
         storage.write_folder(folder, {"model": network.state_dict()}, {"about": about})
 
-    storage.once(folder, make)
-    network = _Classifier()
+    return storage.kept(folder, make, _read)
+
+
+def _read(folder: Path) -> tuple[_Classifier, dict[str, Any]]:
+    """Raises whatever a folder of something else makes of it."""
+    network, about = _Classifier(), storage.read_text(folder, "about")
     network.load_state_dict(storage.read_tensors(folder, "model"))
-    return network.eval(), storage.read_text(folder, "about")
+    if about["recipe"] != _RECIPE or not 0 <= about["accuracy"] <= 1:
+        raise ValueError("another recipe")
+    return network.eval(), about
 
 
 def _train(x: Tensor, labels: Tensor | None) -> tuple[_Classifier, float]:

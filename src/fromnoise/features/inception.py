@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fromnoise import storage
+from fromnoise import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor, Features, rgb
 from fromnoise.hardware import choose, exact_float32
@@ -51,7 +51,12 @@ class Inception(Extractor):
         trusted = io.BytesIO()
         torch.save(state, trusted)
         trusted.seek(0)
-        network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], trusted)
+        try:
+            network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], trusted)
+        except RuntimeError as error:
+            kept = storage.cache("converted")
+            raise FromNoiseError(f"inception: its weights do not fit ({files.one_line(error)}): remove {kept}, where "
+                                 "they are kept, and try again") from None  # fmt: skip
         self._device = choose("fp32").device
         self._network = network.to(self._device)
         self._spatial: list[Tensor] = []

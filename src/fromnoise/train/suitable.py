@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fromnoise import storage
 from fromnoise.errors import FromNoiseError, TrainingError
-from fromnoise.hardware import insist_on_memory
+from fromnoise.memory import insist_on_memory
 from fromnoise.train.task import Task
 
 _MEANING = ("network", "schedule", "parameterization", "variance")

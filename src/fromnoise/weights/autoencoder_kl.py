@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.weights._state import checked, joined
 
 # theirs, ours; {…} stands for the same part of both names
 _NAMES = [
@@ -33,11 +35,12 @@ def from_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     are read too: published weights have them.
 
     Raises:
-        KeyError: a name that this architecture does not have.
+        FromNoiseError: it is no state, or has a name that this architecture does not have; or queries, keys or values
+            are missing or differ in shape.
     """
     ours: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in state.items():
+    for key, value in checked(state).items():
         layer, kind = key.rsplit(".", 1)
         head, _, leaf = layer.rpartition(".")
         name = _translated(f"{head}.{_OLD[leaf]}" if leaf in _OLD else layer, 0)
@@ -47,7 +50,7 @@ def from_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             ours[f"{name}.{kind}"] = value
     for name, found in parts.items():
-        ours[name] = torch.cat([found[leaf] for leaf in _QKV])
+        ours[name] = joined(name, found, _QKV)
     return ours
 
 
@@ -55,10 +58,10 @@ def to_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our `KLAutoencoder`'s state as that of an AutoencoderKL, with diffusers' present names.
 
     Raises:
-        KeyError: a name that this architecture does not have.
+        FromNoiseError: it is no state, or has a name that this architecture does not have.
     """
     theirs: dict[str, Tensor] = {}
-    for key, value in state.items():
+    for key, value in checked(state).items():
         layer, kind = key.rsplit(".", 1)
         head, _, leaf = layer.rpartition(".")
         if leaf == "qkv":
@@ -75,4 +78,4 @@ def _translated(name: str, column: int) -> str:
         pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", re.escape(row[column]))
         if m := re.fullmatch(pattern, name):
             return row[1 - column].format(**m.groupdict())
-    raise KeyError(name)
+    raise FromNoiseError(f"{name!r} is no layer of an AutoencoderKL")

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
+
+from fromnoise.weights._state import checked, joined
 
 # theirs -> ours, after the numbered part of the name is translated
 _LEAVES = {
@@ -21,11 +22,11 @@ def from_diffusers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Queries, keys and values, three layers there, are one layer here.
 
     Raises:
-        KeyError: a name that this architecture does not have.
+        FromNoiseError: it is no state, or queries, keys or values are missing or differ in shape.
     """
     ours: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in state.items():
+    for key, value in checked(state).items():
         name = _name(key)
         layer, kind = name.rsplit(".", 1)
         head, _, leaf = layer.rpartition(".")
@@ -34,7 +35,7 @@ def from_diffusers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             ours[name] = value
     for name, found in parts.items():
-        ours[name] = torch.cat([found[leaf] for leaf in _QKV])
+        ours[name] = joined(name, found, _QKV)
     return ours
 
 

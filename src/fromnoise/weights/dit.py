@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.dit import positions
+from fromnoise.weights._state import checked, joined
 
 # theirs -> ours
 _PAPER = {
@@ -41,7 +42,7 @@ def from_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         FromNoiseError: a name that this architecture does not have, or places that are not `positions`.
     """
     ours = {}
-    for key, value in _without_places(state, "pos_embed").items():
+    for key, value in _without_places(checked(state, ("pos_embed",)), "pos_embed").items():
         layer, number, kind = _split(key, "blocks")
         name = _PAPER.get(layer) if number is None else _PAPER_BLOCK.get(layer)
         ours[_ours(key, name, number, kind)] = value
@@ -71,10 +72,11 @@ def from_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     ours: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in _without_places(state, "pos_embed.pos_embed").items():
+    for key, value in _without_places(checked(state), "pos_embed.pos_embed").items():
         layer, number, kind = _split(key, "transformer_blocks")
         if number is not None and layer in _EMBEDDERS:
-            if not torch.equal(value, state[f"transformer_blocks.0.{layer}.{kind}"]):
+            first = state.get(f"transformer_blocks.0.{layer}.{kind}")
+            if first is None or not torch.equal(value, first):
                 raise FromNoiseError(f"{key} is not that of block 0: here one embedding serves every block")
             ours[f"{_EMBEDDERS[layer]}.{kind}"] = value
             continue
@@ -84,7 +86,7 @@ def from_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             ours[_ours(key, name, number, kind)] = value
     for name, found in parts.items():
-        ours[name] = torch.cat([found[part] for part in "qkv"])
+        ours[name] = joined(name, found, "qkv")
     return _cosines_swapped(ours)
 
 
@@ -130,6 +132,8 @@ def _without_places(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]
     """The rest of the state, when its places are ours."""
     places = state.get(name)
     if places is not None:
+        if places.dim() != 3:
+            raise FromNoiseError(f"{name} is of shape {tuple(places.shape)}, and the places are [1, patches, features]")
         side = round(places.shape[1] ** 0.5)
         own = positions(side, side, places.shape[2])
         # a thousandth is what half precision loses; another order of the places is off by 1
@@ -141,4 +145,6 @@ def _without_places(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]
 def _cosines_swapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """[cos, sin] of the time <-> [sin, cos]: the columns of the first layer."""
     first = "time.0.weight"
+    if first in state and state[first].dim() != 2:
+        raise FromNoiseError(f"the first layer of the time is of shape {tuple(state[first].shape)}, not a matrix")
     return {key: torch.cat(value.chunk(2, 1)[::-1], 1) if key == first else value for key, value in state.items()}

@@ -5,24 +5,32 @@ that only writes tensors: `python -m fromnoise.weights.foreign SOURCE TARGET`.
 """
 
 import hashlib
-import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
-from filelock import FileLock
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from fromnoise import storage
+from fromnoise import files, storage
 from fromnoise.errors import FromNoiseError
+from fromnoise.memory import half_of_memory
+from fromnoise.progress import say
+
+_PATIENCE = 600
+"""Seconds that a file may take to be converted."""
 
 
 def sha256(path: Path) -> str:
-    """Of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Of a file, hexadecimal.
+
+    Raises:
+        Unreadable: no such file, or no file.
+    """
+    with files.opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # pyrefly: ignore[bad-argument-type]
 
 
 def fetch(url: str, path: Path, digest: str) -> Path:
@@ -31,17 +39,29 @@ def fetch(url: str, path: Path, digest: str) -> Path:
     Raises:
         FromNoiseError: it cannot be had, or is not what its hash says; with what to do.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.with_name(path.name + ".lock")):
-            if path.exists() and sha256(path) == digest:
+        with storage.locked(path):
+            if _is(path, digest):
                 return path
             torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=sys.stderr.isatty())
-    except (OSError, RuntimeError) as error:
+            if not _is(path, digest):  # a folder of that name takes a file in
+                raise OSError(f"{path} is in the way: remove it")
+    except Exception as error:  # of the network and of the disk
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FromNoiseError(f"{path.name} could not be downloaded ({reason}): fetch {url} elsewhere and name the file "
                              "as weights, or try again") from None  # fmt: skip
     return path
+
+
+def _is(path: Path, digest: str) -> bool:
+    """Whether a file is there and has this hash; a line where another is there."""
+    try:
+        if sha256(path) == digest:
+            return True
+        say(f"{path}: not what its hash says: fetched again")
+    except files.Unreadable:
+        pass
+    return False
 
 
 def tensors(path: Path, digest: str) -> dict[str, Tensor]:
@@ -50,8 +70,6 @@ def tensors(path: Path, digest: str) -> dict[str, Tensor]:
     Raises:
         FromNoiseError: no such file, another content, or no plain tensors in it.
     """
-    if not path.is_file():
-        raise FromNoiseError(f"{path}: no such file")
     found = sha256(path)
     if found != digest:
         raise FromNoiseError(
@@ -64,26 +82,70 @@ def plain(path: Path) -> dict[str, Tensor]:
     """The tensors of a .pth file, whatever it is; converted in a process of its own.
 
     Raises:
-        FromNoiseError: something else than plain tensors is in it.
+        FromNoiseError: something else than plain tensors is in it, or more than memory holds.
     """
-    target = storage.cache("converted") / f"{sha256(path)[:32]}.safetensors"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "fromnoise.weights.foreign", str(path), str(target)]
-        done = subprocess.run(command, capture_output=True, text=True)
+    folder = storage.cache("converted") / sha256(path)[:32]
+
+    def make() -> None:
+        command = [sys.executable, "-P", "-m", "fromnoise.weights.foreign", str(path), str(folder)]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise FromNoiseError(f"{path}: not read within {_PATIENCE} seconds") from None
         if done.returncode:
             why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-            raise FromNoiseError(f"{path}: not a file of plain tensors ({why[:200]})")
-    return load_file(target)
+            raise FromNoiseError(f"{path}: not a file of plain tensors ({files.one_line(why[:200])})")
+
+    return storage.kept(folder, make, lambda place: storage.read_tensors(place, "model"))
 
 
 def _convert(source: Path, target: Path) -> None:
+    """Raises whatever a file of something else makes of it."""
+    room = half_of_memory()
+    _insist_on_no_bomb(source, room)
     values = torch.load(source, map_location="cpu", weights_only=True)
-    values = values.get("state_dict", values)
-    writing = target.with_suffix(f".{os.getpid()}")
-    save_file({k: v.contiguous() for k, v in values.items() if isinstance(v, Tensor)}, writing)
-    writing.replace(target)
+    state = _state(values)
+    claimed = sum(value.numel() * value.element_size() for value in state.values())
+    if claimed > room:  # a tensor may repeat a single number in all its places
+        raise FromNoiseError(
+            f"its tensors unpack to {claimed:,} bytes, more than half of this machine's memory ({room:,})"
+        )
+    storage.write_folder(target, {"model": state}, {})
+
+
+def _insist_on_no_bomb(source: Path, room: int) -> None:
+    """torch packs nothing, so that what is in the file is what goes into memory."""
+    if (size := source.stat().st_size) > room:
+        raise FromNoiseError(f"its {size:,} bytes are more than half of this machine's memory ({room:,})")
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise FromNoiseError("packed in a way that torch.save does not write")
+
+
+def _state(values: Any) -> dict[str, Tensor]:
+    """The tensors by name; of a training checkpoint, those of its network."""
+    values = values.get("state_dict", values) if isinstance(values, dict) else values
+    if not isinstance(values, dict):
+        raise FromNoiseError(f"a {type(values).__name__}, not tensors by name")
+    state = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    for name, value in state.items():
+        if not isinstance(name, str) or value.layout != torch.strided or value.is_quantized or value.is_meta:
+            raise FromNoiseError(f"{name!r} is no plain tensor with a name")
+    if not state:
+        raise FromNoiseError("no tensor by name in it")
+    return state
+
+
+def _main(source: str, target: str) -> None:
+    try:
+        _convert(Path(source), Path(target))
+    except Exception as error:
+        kind, text = type(error).__name__, files.one_line(error)
+        if kind == "UnpicklingError":  # torch goes on to say how to run what is in the file
+            text = "it names other things than tensors, or is damaged"
+        sys.exit(text if isinstance(error, FromNoiseError) else f"{kind}: {text}")
 
 
 if __name__ == "__main__":
-    _convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    _main(*sys.argv[1:])

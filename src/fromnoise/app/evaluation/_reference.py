@@ -9,7 +9,7 @@ from fromnoise.data.images import Images
 from fromnoise.features.base import Extractor
 from fromnoise.metrics.comparison import summarise
 from fromnoise.metrics.figures import Summary
-from fromnoise.progress import Bar, warn
+from fromnoise.progress import Bar
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def reference(images: Images, name: str, extractor: Extractor, split: str = "tra
             summary = summarise(batches(images), len(images), extractor, bar.advance)
         storage.write_folder(folder, {"summary": summary.tensors()}, {})
 
-    summary = Summary.of(storage.read_tensors(storage.once(folder, make, warn), "summary"))
+    summary = storage.kept(folder, make, lambda place: Summary.of(storage.read_tensors(place, "summary")))
     shape = "x".join(map(str, images.shape))
     return Reference(
         summary, {"data": images.name, "split": split, "n": len(images), "shape": shape, "sha256": content}

@@ -9,7 +9,7 @@ from fromnoise.data.images import Images
 from fromnoise.data.latents import Latents, write
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Hardware
-from fromnoise.progress import Bar, warn
+from fromnoise.progress import Bar
 from fromnoise.weights import native
 
 
@@ -35,7 +35,7 @@ def latents_of(images: Images, run: Path, hardware: Hardware, flip: bool) -> tup
         with Bar(f"encoding {images.name}", len(images) * (1 + flip)) as bar:
             write(images, codec.encode, folder, network.latent_shape(images.shape), flip, bar.advance)
 
-    latents = Latents(images, storage.once(folder, make, warn))
+    latents = storage.kept(folder, make, lambda place: Latents(images, place))
     codec.scale = 1 / max(latents.std(), 1e-12)
     latents.scale = codec.scale
     return latents, codec
