@@ -60,7 +60,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     Pillow's own `exif_transpose` writes the other tags anew, and fails on those of a wrong type.
     """
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # strangers' tags break Pillow in as many ways as their pixels
         return None
 
