@@ -771,9 +771,22 @@ def spoiled(place, how):
         storage.write_folder(place, {"model": {"w": torch.ones(2)}}, {"about": {"recipe": 1}})
     elif how == "no text":
         storage.write_folder(place, {"model": storage.read_tensors(place, "model")}, {})
+    elif how == "other recipe":
+        told = {"about": {"recipe": {}, "accuracy": 0.98}}
+        storage.write_folder(place, {"model": storage.read_tensors(place, "model")}, told)
 
 
-HOWS = ["changed", "cut", "pipe", "pipe for a manifest", "deep manifest", "empty manifest", "other tensors", "no text"]
+HOWS = [
+    "changed",
+    "cut",
+    "pipe",
+    "pipe for a manifest",
+    "deep manifest",
+    "empty manifest",
+    "other tensors",
+    "no text",
+    "other recipe",
+]
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -794,7 +807,7 @@ def test_the_digits_classifier_is_made_again_where_it_does_not_fit(quick, own_ca
     assert len(quick) == 2
 
 
-@pytest.mark.parametrize("how", HOWS[:-2])
+@pytest.mark.parametrize("how", HOWS[:-3])
 def test_converted_weights_are_made_again_where_they_do_not_fit(own_cache, tmp_path, capsys, how):
     path = tmp_path / "weights.pth"
     torch.save({"w": torch.arange(50.0)}, path)
