@@ -23,7 +23,19 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
     "tests/test_weights.py", "tests/test_likelihood.py", "tests/contracts/test_objectives.py", "tests/test_verify.py",
     "tests/test_oracle.py", "tests/contracts/test_samplers.py", "tests/test_second_device.py",
 ]  # fmt: skip
+TRUST = ["tests/test_files.py", "tests/cli/test_trust.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
+    "files.py": TRUST,
+    "storage.py": TRUST,
+    "holding.py": TRUST,
+    "registry.py": TRUST,
+    "app/runs/": TRUST,
+    "recipes/": TRUST,
+    "train/suitable.py": TRUST,
+    "train/log.py": [*TRUST, "tests/train/test_trainer.py"],
+    "train/ema.py": [*TRUST, "tests/train/test_trainer.py"],
+    "nn/_budget.py": TRUST,
+    "weights/native.py": TRUST,
     "metrics/": ["tests/metrics", "tests/reference/test_fidelity.py"],
     "app/evaluation/": ["tests/evaluation"],
     "train/conditions.py": ["tests/train/test_labels.py", "tests/train/test_fit.py"],
@@ -33,7 +45,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/trainer.py": ["tests/train/test_fit.py", "tests/train/test_trainer.py"],
     "train/lr_schedules/": ["tests/train/test_fit.py"],
     "train/validation.py": ["tests/train/test_fit.py"],
-    "weights/checkpoint.py": ["tests/train/test_fit.py"],
+    "weights/checkpoint.py": [*TRUST, "tests/train/test_fit.py"],
     "data/": ["tests/data", "tests/train/test_fit.py"],
     "guidance/": ["tests/test_guidance.py", "tests/test_verify.py"],
     "augmentations/": ["tests/contracts/test_augmentations.py"],
