@@ -145,13 +145,20 @@ def test_the_decoder_of_the_two_draw_bound_is_l_vlbs():
     )
 
 
-@pytest.mark.parametrize("row", [3, 20])
-def test_the_optimal_variance_is_estimated_from_data(row):
-    """v* = beta-tilde + c^2 E tr Cov / D (Bao et al. 2022), E tr Cov by quadrature of the mixture."""
+@pytest.fixture(scope="module")
+def optimal():
+    """A mixture, its denoiser, and the variance that is estimated from 40,000 points of it."""
     truth, schedule = line_mixture(), fn.schedules.Linear(T=25, beta_end=0.4)
     denoiser = truth.denoiser(schedule)
     x0 = truth.sample(40_000, torch.Generator().manual_seed(0))
-    best = optimal_variance(denoiser, x0)
+    return truth, denoiser, x0, optimal_variance(denoiser, x0, batch_size=4000)
+
+
+@pytest.mark.parametrize("row", [3, 20])
+def test_the_optimal_variance_is_estimated_from_data(optimal, row):
+    """v* = beta-tilde + c^2 E tr Cov / D (Bao et al. 2022), E tr Cov by quadrature of the mixture."""
+    truth, denoiser, x0, best = optimal
+    schedule = denoiser.schedule
     t, s = schedule.level(row), schedule.level(row - 1)
     grid = torch.linspace(-12, 12, 20_001, dtype=torch.float64)[:, None]
     density, cov = truth.log_prob(grid, t).exp(), truth.moments(grid, t)[1][:, 0, 0]
