@@ -95,6 +95,20 @@ def test_nothing_but_files_is_read_and_nothing_is_waited_for(tmp_path):
         files.read_bytes(tmp_path / "kept.txt", limit=3)
 
 
+def test_a_temporary_name_that_somebody_took_is_not_written_to(tmp_path, monkeypatch):
+    """It cannot be guessed; and if it were, neither a link nor a second name of a file would be followed."""
+    precious, planted = tmp_path / "precious", tmp_path / ".writing-guessed"
+    precious.write_text("mine")
+    monkeypatch.setattr(files, "temporary", lambda parent: planted)
+    for plant in (lambda: planted.symlink_to(precious), lambda: os.link(precious, planted)):
+        plant()
+        with pytest.raises(OSError, match=r"a\.txt"):
+            files.write_text(tmp_path / "a.txt", "x")
+        assert precious.read_text() == "mine"
+        assert not (tmp_path / "a.txt").exists()
+        planted.unlink()  # which is not ours to remove
+
+
 def test_lines_are_added_to_a_file_of_our_own(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("mine\n")

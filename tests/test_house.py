@@ -101,6 +101,30 @@ def test_nothing_is_executed_from_files(path):
             assert not any(k.arg == "allow_pickle" for k in node.keywords)
 
 
+WRITES = {"write_text", "write_bytes", "unlink", "rmtree", "rename", "touch", "symlink_to", "copyfile", "copytree"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
+def test_files_are_written_in_one_place(path):
+    """`files.replacing`, `files.write_text` and the like, and `storage.making` for folders: whole or absent, no links."""
+    if path.name in ("files.py", "storage.py", "holding.py"):
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        called, words = (
+            ast.unparse(node.func),
+            [ast.unparse(a) for a in [*node.args, *(k.value for k in node.keywords)]],
+        )
+        if called.rsplit(".", 1)[-1] in WRITES:
+            assert called.startswith(("files.", "storage.")), f"{called} in line {node.lineno}"
+        if called.rsplit(".", 1)[-1] == "open":
+            modes = [
+                word for word in words if word.strip("'\"") in {"w", "wb", "a", "ab", "x", "xb", "w+", "r+", "r+b"}
+            ]
+            assert not modes, f"{called} in line {node.lineno}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
 def test_a_file_is_one_thing(path):
     assert len(path.read_text().splitlines()) <= 300

@@ -49,22 +49,25 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         OSError: the disk is full, or the place cannot be written; `path` is its file name. What was there is whole.
     """
     path = Path(path)
-    mode = _mode_of(path)
-    writing = temporary(path.parent)
+    mode, writing = _mode_of(path), temporary(path.parent)
     try:
-        with os.fdopen(os.open(writing, os.O_WRONLY | _OWN, 0o666), "w+b") as file:
-            yield file
-            file.flush()
-            if mode is not None and hasattr(os, "fchmod"):
-                os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        writing.replace(path)
-    except BaseException as error:
-        with suppress(OSError):
-            writing.unlink()
-        if isinstance(error, OSError) and error.errno is not None:
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
+        descriptor = os.open(writing, os.O_RDWR | _OWN, 0o666)
+        try:
+            with os.fdopen(descriptor, "w+b") as file:
+                yield file
+                file.flush()
+                if mode is not None and hasattr(os, "fchmod"):
+                    os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            writing.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                writing.unlink()
+            raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     sync(path.parent)
 
 

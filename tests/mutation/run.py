@@ -87,7 +87,18 @@ def survives(mutant: tuple[str, ...] | None, tests: list[str], *options: str) ->
                 raise RuntimeError(f"{file}: {_line(right)} stands there {text.count(right)} times; mend mutants.py")
             path.write_text(text.replace(right, wrong), encoding="utf-8")
         env = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=no", *options, *tests]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "--no-header",
+            "--tb=no",
+            "--timeout=180",
+            *options,
+            *tests,
+        ]
         try:
             done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=900)
         except subprocess.TimeoutExpired:
