@@ -7,7 +7,7 @@ MINUTES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := digits
-.PHONY: digits test test-all mutants atlas exports notebooks check format bench gpu clean
+.PHONY: digits test test-all mutants attack audit sbom atlas exports notebooks check format bench gpu clean
 
 digits: .venv/ready
 	$(BIN)/fromnoise train digits --out $(RUN) --resume $(if $(MINUTES),--minutes $(MINUTES))
@@ -47,6 +47,17 @@ bench: .venv/ready-bench
 gpu: .venv/ready-dev
 	$(BIN)/python benchmarks/gpu.py $(ARGS)
 
+# What releases need beside the code; each looks things up on the network.
+audit: .venv/ready-release
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+sbom: .venv/ready-release
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/fromnoise.cdx.json $(BIN)/python
+
+attack: .venv/ready-dev
+	$(BIN)/python benchmarks/attack.py $(ARGS)
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -61,6 +72,10 @@ gpu: .venv/ready-dev
 .venv/ready-bench: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,bench]"
 	touch .venv/ready .venv/ready-dev $@
+
+.venv/ready-release: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[release]"
+	touch .venv/ready $@
 
 clean:
 	rm -rf .venv .ruff_cache .hypothesis build dist
