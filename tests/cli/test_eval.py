@@ -83,7 +83,7 @@ def test_bad_input_is_one_line(run, tmp_path, refused):  # noqa: F811
         ((run, "--samples", tmp_path / "empty"), "no image"),
         ((run, "--features", "digit"), "unknown feature extractor 'digit' (did you mean digits?)"),
         ((run, "--metrics", "fid"), "unknown metric 'fid'"),
-        ((run, "--n", 1), "--n must be at least 2"),
+        ((run, "--n", 1), "--n must be from 2 to"),
         ((run, "--seeds", 0), "--seeds must be at least 1"),
         ((run, "--steps", 2000), "between 1 and 1000"),
         ((run, "--split", "validation"), "--split validation: choose from train, test"),

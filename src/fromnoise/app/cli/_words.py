@@ -27,6 +27,20 @@ def changes(settings: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
+_MOST = 10**8
+
+
+def insist_on_samples(**counts: int | None) -> None:
+    """That a figure is of as many samples as one can draw: two and more.
+
+    Raises:
+        FromNoiseError: it is not; the argument's name becomes the option's.
+    """
+    for name, n in counts.items():
+        if n is not None and not 2 <= n <= _MOST:
+            raise FromNoiseError(f"--{name.replace('_', '-')} must be from 2 to {_MOST:,} samples, got {n}")
+
+
 def writable(path: Path) -> Path:
     """The path, once it is sure that a file can be written there; what is there stays as it is.
 

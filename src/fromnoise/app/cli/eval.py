@@ -8,7 +8,7 @@ import tyro
 from fromnoise import files, metrics
 from fromnoise.app.cli._options import File, Folder, Name, Number, option
 from fromnoise.app.cli._steering import Steered
-from fromnoise.app.cli._words import writable
+from fromnoise.app.cli._words import insist_on_samples, writable
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.progress import say
 
@@ -52,6 +52,7 @@ class Eval(Steered):
     """JSON file to write; eval.json in the run unless named."""
 
     def __call__(self) -> int:
+        insist_on_samples(n=self.n)
         if self.out is not None:
             writable(self.out)
         if self.run is None and self.samples is None:

@@ -7,7 +7,7 @@ import tyro
 
 from fromnoise import files
 from fromnoise.app.cli._options import File, Folder, Name, Precision, Run, option
-from fromnoise.app.cli._words import writable
+from fromnoise.app.cli._words import insist_on_samples, writable
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar
 
@@ -68,8 +68,9 @@ class Table:
         if self.out is not None:
             for path in places:
                 writable(path)
-        if min(self.n, self.n_long) < 2 or self.batch_size < 1:
-            raise FromNoiseError("--n and --n-long must be at least 2, --batch-size 1")
+        insist_on_samples(n=self.n, n_long=self.n_long)
+        if self.batch_size < 1:
+            raise FromNoiseError(f"--batch-size must be at least 1, got {self.batch_size}")
         counts = self.kind != "guidance"
         if counts and any(c < 1 or c != int(c) for c in self.columns):
             raise FromNoiseError("--columns of this table are whole numbers, at least 1")

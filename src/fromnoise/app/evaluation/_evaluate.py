@@ -19,8 +19,6 @@ from fromnoise.metrics.figures import Summary
 from fromnoise.progress import Bar
 from fromnoise.train.distributed import Processes
 
-_MOST = 10**8
-
 QUANTISATION = "uint8: round(127.5 (x + 1)), clipped to 0..255"
 
 
@@ -60,8 +58,6 @@ def evaluate(
     Raises:
         FromNoiseError: what sampling raises, or features that are not numbers.
     """
-    if n > _MOST:
-        raise FromNoiseError(f"n must be at most {_MOST:,} samples, got {n:,}")
     processes = processes or Processes()
     every = [Parts(folder, model, choice, seed, n) for seed in seeds]
     todo = [(parts, group) for parts in every for group in parts.groups(batch_size)]
