@@ -151,6 +151,9 @@ class Denoiser(nn.Module):
             checks.call(self.network, cond)
             checks.labels(cond, self.classes, self.null_label)
             raise
+        if not isinstance(output, Tensor):
+            raise FromNoiseError(f"network gives a {type(output).__name__}, and must give one tensor: wrap it so that "
+                                 "forward returns the prediction alone")  # fmt: skip
         # A copy when sampling: the next call of a network that is a CUDA graph writes where this one's output lies.
         output = output.to(x_t.dtype, copy=not torch.is_grad_enabled())
         fraction = None

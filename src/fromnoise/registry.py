@@ -117,7 +117,8 @@ class Registry:
             return thing
         if isinstance(thing, str | Mapping):
             return self.build(thing)
-        raise FromNoiseError(f"a {self.kind} is a {base.__name__} or a name, {', '.join(self.names())}; got {thing!r}")
+        raise FromNoiseError(f"{self.kind} must be a name, {', '.join(self.names())}, or an object of the class "
+                             f"{base.__name__}; got {thing!r}")  # fmt: skip
 
     def check(self, spec: str | Mapping[str, Any]) -> None:
         """That the name is one of `names`; options are checked when the thing is built. Imports no entry.

@@ -535,3 +535,42 @@ def test_pillow_images_are_read_as_those_of_a_folder():
     assert x.unique().tolist() == [30000 >> 8]
     x, _ = examples_of([clear, clear]).examples([0])
     assert x.unique().tolist() == [255]  # transparency is laid on white
+
+
+class Pair(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+
+    def forward(self, x, time):
+        return self.layer(x), time
+
+
+class Lazy(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.LazyLinear(2)
+
+    def forward(self, x, time):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "said"),
+    [
+        (Pair, {}, "network gives a tuple, and must give one tensor"),
+        (Lazy, {}, r"layer\.weight has no shape yet: call the network once"),
+        (None, {"objective": fn.objectives.Simple}, "objective is the class Simple"),
+        (None, {"objective": 3}, "objective must be a name, .* or an object of the class Objective; got 3"),
+        (None, {"times": 3}, "must be a name, .* or an object of the class TimeSampling; got 3"),
+        (None, {"lr_schedule": fn.train.lr_schedules.get("cosine")}, "lr_schedule is the class Cosine"),
+        (None, {"seed": None}, "seed must be a whole number"),
+        (None, {"workers": -1}, "workers must be a whole number of at least 0"),
+        (None, {"lr": float("inf")}, "lr: must be finite"),
+    ],
+)
+def test_first_mistakes_of_fit_are_one_line(network, options, said):
+    model = fn.Denoiser(network(), fn.schedules.Cosine(), shape=(2,)) if network else denoiser(shape=(2,))
+    with pytest.raises(fn.FromNoiseError, match=said) as error:
+        fn.fit(model, points(), steps=1, batch_size=8, **options, **QUIET)
+    assert "\n" not in str(error.value)

@@ -194,3 +194,23 @@ def test_two_processes_train_a_cascade_and_draw_its_pictures(tmp_path):
     for stage in ("base", "x2"):
         assert steps_logged(tmp_path / "two" / stage) == [1, 2, 3]
         assert (tmp_path / "two" / stage / "samples" / "step-00000002.png").exists()
+
+
+def test_the_first_process_says_in_a_line_that_another_is_gone(tmp_path):
+    """Without torchrun, which would kill it too: the second of two processes is killed while they train."""
+    out, port = tmp_path / "two", str(20000 + os.getpid() % 20000)
+    words = [sys.executable, *command(out, steps=100000)]
+    both = [
+        subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+                         env={**ENV, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
+                              "MASTER_PORT": port})
+        for rank in "01"
+    ]  # fmt: skip
+    wait_for_step(out, 20, both[0])
+    both[1].kill()
+    said = both[0].communicate(timeout=120)[1]
+    both[1].communicate()
+    assert both[0].returncode == 1
+    assert "Traceback" not in said
+    assert "fromnoise: another process of this run ended" in said
+    assert Checkpoints(out / "checkpoints").newest_whole(pytest.fail) is not None

@@ -11,6 +11,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fromnoise.errors import TrainingError
+
 _PATIENCE = timedelta(hours=12)
 """One process may download a data set or look at 50,000 images while the others wait; that is no failure."""
 
@@ -18,6 +20,13 @@ _PATIENCE = timedelta(hours=12)
 def raw(network: nn.Module) -> nn.Module:
     """The network itself, whether or not it was wrapped."""
     return network.module if isinstance(network, DistributedDataParallel) else network
+
+
+def _is_of_a_peer(error: RuntimeError) -> bool:
+    """Whether the connection to another process broke: Gloo's errors are plain ones, and only their words tell."""
+    return isinstance(error, dist.DistError) or any(
+        words in str(error) for words in ("closed by peer", "reset by peer", "gloo", "NCCL", "Broken pipe")
+    )
 
 
 class Processes:
@@ -43,6 +52,11 @@ class Processes:
             dist.init_process_group("gloo", timeout=_PATIENCE)
         try:
             yield self
+        except RuntimeError as error:
+            if not _is_of_a_peer(error):
+                raise
+            raise TrainingError("another process of this run ended; its own lines say why; what was saved is whole: "
+                                "resume") from None  # fmt: skip
         finally:
             dist.destroy_process_group()
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from fromnoise import files, objectives
+from fromnoise import checks, files, objectives
 from fromnoise import times as _times
 from fromnoise.data.config import DataConfig
 from fromnoise.data.examples import Batches, Examples, examples_of
@@ -123,6 +123,9 @@ def fit(
     """
     if compile not in ("auto", "on", "off"):
         raise unknown("compile", compile, ("auto", "on", "off"))
+    checks.whole("seed", seed)
+    checks.whole("workers", workers, 0)
+    checks.objects(lr_schedule=lr_schedule)
     if resume and out is None:
         raise FromNoiseError("resume: goes on with what is in a folder; name it with out")
     callbacks = [callbacks] if callable(callbacks) else callbacks
@@ -214,8 +217,9 @@ def _task(
         model.class_names = tuple(examples.classes)
     if examples is not None and model.shape is None:
         model.shape = tuple(examples.shape)
-    built = objectives.build(objective) if isinstance(objective, str | Mapping) else objective
-    time = _times.build(times) if isinstance(times, str | Mapping) else times
+    checks.objects(objective=objective, times=times)
+    built = objectives.registry.resolve(objective, Objective)
+    time = _times.registry.resolve(times, TimeSampling)
     return Diffusion(model, built, Conditioning(model, examples, dropout, seed), seed, time)
 
 

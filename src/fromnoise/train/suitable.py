@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from fromnoise import storage
 from fromnoise.errors import FromNoiseError, TrainingError
@@ -24,6 +25,9 @@ def check_weights(weights: Mapping[str, nn.Parameter]) -> None:
     Raises:
         FromNoiseError: weights in half precision, whose steps round to nothing, or none that can be trained.
     """
+    lazy = next((name for name, p in weights.items() if isinstance(p, UninitializedParameter)), None)
+    if lazy:
+        raise FromNoiseError(f"the network's {lazy} has no shape yet: call the network once on a batch before fit")
     half = next((name for name, p in weights.items() if p.dtype in (torch.bfloat16, torch.float16)), None)
     if half:
         raise FromNoiseError(f"the network's {half} is in half precision, in which small steps round to nothing: train "

@@ -91,12 +91,12 @@ class Trainer:
         self.late = 0.0  # of the last step, what came after its clock was shared
         self.progress = Progress()
         self.network = self.task.network  # raw; the task calls it through DDP where there are many
+        suitable.check_weights(self.task.weights())
         self.hardware.prepare(self.network, inference=False)
         if c.gradient_checkpointing:
             recompute_blocks(self.network)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep) if self.folder is not None else None
         self.weights = self.task.weights()
-        suitable.check_weights(self.weights)
         if isinstance(self.source, Examples):
             suitable.check_batch(c.batch_size, self.source.shape)
         self.ema = EMA(self.weights, c.ema)
