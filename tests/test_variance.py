@@ -67,7 +67,7 @@ def test_unknown_variance():
         fn.Denoiser(torch.nn.Identity(), "linear", variance="fixed_smal")
     with pytest.raises(fn.FromNoiseError, match="unknown variance 'optimal'; choose from fixed-large"):
         fn.Denoiser(torch.nn.Identity(), "linear", variance="optimal")  # it needs a function, which no name could hold
-    with pytest.raises(fn.FromNoiseError, match="a variance is a Variance or a name"):
+    with pytest.raises(fn.FromNoiseError, match="variance must be a name, .* object of the class Variance"):
         fn.Denoiser(torch.nn.Identity(), "linear", variance=0.1)
 
 

@@ -147,7 +147,9 @@ def test_what_files_hold_gives_the_same_object(name):
 def test_unknown_name():
     with pytest.raises(fn.FromNoiseError, match=r"unknown parameterization 'epz' \(did you mean eps\?\)"):
         build("epz")
-    with pytest.raises(fn.FromNoiseError, match="a parameterization is a Parameterization or a name, edm, eps.*got 3"):
+    with pytest.raises(
+        fn.FromNoiseError, match="parameterization must be a name, edm, eps.*class Parameterization; got 3"
+    ):
         fn.Denoiser(torch.nn.Identity(), "linear", 3)
 
 

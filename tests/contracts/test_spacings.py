@@ -99,7 +99,7 @@ def test_what_is_no_spacing_is_one_line():
     linear = SCHEDULES[0]
     with pytest.raises(fn.FromNoiseError, match=r"unknown spacing 'unifrom' \(did you mean uniform\?\)"):
         linear.steps(3, "unifrom")
-    with pytest.raises(fn.FromNoiseError, match="a spacing is a Spacing or a name, ddim, karras.*got 3"):
+    with pytest.raises(fn.FromNoiseError, match="spacing must be a name, ddim, karras.*class Spacing; got 3"):
         linear.steps(3, 3)
 
     class Neither(fn.spacings.Spacing):

