@@ -286,3 +286,6 @@ def test_the_second_is_told_who_holds_a_folder_and_the_dead_hold_nothing(tmp_pat
         thread.join()
         assert f"process {os.getpid()}" in seen[0]
     assert not (tmp_path / ".holder.json").exists()
+    with pytest.raises(KeyError), held(tmp_path, "trained"):
+        raise KeyError
+    assert not (tmp_path / ".holder.json").exists()

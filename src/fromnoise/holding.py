@@ -35,15 +35,17 @@ def held(folder: Path, doing: str) -> Iterator[None]:
     except Timeout:
         raise FromNoiseError(f"{folder} is being {doing}{_who(folder)}: wait for it to end, or name another "
                              "folder") from None  # fmt: skip
+    written = False
     try:
         if lock.lock_counter == 1:
             me = {"pid": os.getpid(), "host": socket.gethostname(), "since": f"{datetime.now():%Y-%m-%d %H:%M:%S}"}
             files.write_json(folder / _HOLDER, me)
+            written = True
         yield
-        if lock.lock_counter == 1:
+    finally:
+        if written:
             with suppress(OSError):
                 (folder / _HOLDER).unlink()
-    finally:
         lock.release()
 
 

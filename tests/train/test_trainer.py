@@ -243,6 +243,7 @@ def test_ema_is_the_average_of_the_weights():
         with torch.no_grad():
             layer.weight.fill_(float(step))
         ema.update(step)
+        ema.settle()
         d = min(0.5, (1 + step) / (10 + step))
         expected = d * expected + (1 - d) * step
     assert ema.average[0].item() == pytest.approx(expected, rel=1e-6)

@@ -1,10 +1,13 @@
 """The moving average of the weights, which is what one samples from."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from fromnoise.errors import TrainingError
 
 
 class EMA:
@@ -21,13 +24,42 @@ class EMA:
     def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float):
         self.decay = decay
         self.names, self.live = list(parameters), list(parameters.values())
-        self.average = [p.detach().clone() for p in self.live]
+        self._average = [p.detach().clone() for p in self.live]
+        self.largest = torch.zeros((), device=self.live[0].device)
+        self._moved = 0
+
+    @property
+    def average(self) -> list[Tensor]:
+        """In the order of `names`."""
+        self.settle()
+        return self._average
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Follow the weights after optimiser step `step` (from 1)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.live], 1 - decay)
+        """Follow the weights after optimiser step `step` (from 1): by `settle`, once they are known to be finite, and
+        before they move again. `largest` is their largest magnitude, which a trainer reads with other numbers.
+        """
+        self._moved, self.largest = step, torch.nn.utils.get_total_norm(self.live, math.inf)
+
+    @torch.no_grad()
+    def settle(self, largest: float | None = None) -> None:
+        """Follow what was announced; whoever looks at the average does so first.
+
+        Args:
+            largest: the number of that name, where it was read already.
+
+        Raises:
+            TrainingError: a weight is not finite; the average is as it was.
+        """
+        if not self._moved:
+            return
+        if not math.isfinite(self.largest.item() if largest is None else largest):
+            bad = next(name for name, p in zip(self.names, self.live, strict=True) if not p.isfinite().all())
+            raise TrainingError(f"step {self._moved}: the update made {bad} infinite or not a number; lower train.lr; "
+                                "the average and what was saved are as before")  # fmt: skip
+        decay = min(self.decay, (1 + self._moved) / (10 + self._moved))
+        torch._foreach_lerp_(self._average, [p.detach() for p in self.live], 1 - decay)
+        self._moved = 0
 
     @torch.no_grad()
     def apply(self) -> None:
@@ -38,6 +70,7 @@ class EMA:
     @torch.no_grad()
     def applied(self) -> Iterator[None]:
         """The network holds the averaged weights inside the block, and its own again after it, bit for bit."""
+        self.settle()
         own = [p.detach().clone() for p in self.live]
         self.apply()
         try:
@@ -56,9 +89,9 @@ class EMA:
         Raises:
             KeyError: a weight has none, or one of another shape.
         """
-        for name, average in zip(self.names, self.average, strict=True):
+        for name, average in zip(self.names, self._average, strict=True):
             if name not in state or state[name].shape != average.shape:
                 raise KeyError(f"the averaged {name}")
         torch._foreach_copy_(
-            self.average, [state[n].to(a.device) for n, a in zip(self.names, self.average, strict=True)]
+            self._average, [state[n].to(a.device) for n, a in zip(self.names, self._average, strict=True)]
         )

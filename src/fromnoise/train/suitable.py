@@ -36,19 +36,6 @@ def check_weights(weights: Mapping[str, nn.Parameter]) -> None:
         raise FromNoiseError("the network has no parameter that can be trained")
 
 
-@torch.no_grad()
-def check_finite(tensors: Mapping[str, Tensor], who: str, left: str) -> None:
-    """That no tensor holds infinity or NaN; one number is read where all is well.
-
-    Raises:
-        TrainingError: `who` made one; with its name, and what is `left`.
-    """
-    if torch.nn.utils.get_total_norm(list(tensors.values()), math.inf).isfinite():
-        return
-    bad = next(name for name, value in tensors.items() if not value.isfinite().all())
-    raise TrainingError(f"{who} {bad} infinite or not a number; {left}")
-
-
 def not_finite(step: int, loss: float, weights: Mapping[str, nn.Parameter]) -> TrainingError:
     """What is said of a step whose loss or gradient is not a number."""
     bad = (name for name, p in weights.items() if p.grad is not None and not p.grad.isfinite().all())

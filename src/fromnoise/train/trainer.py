@@ -185,21 +185,21 @@ class Trainer:
         c, p, step = self.config, self.progress, self.progress.step + 1
         values = self._gradients(next(steps), step)
         norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights.values() if w.grad is not None])
-        numbers = torch.stack([norm, *values.values()]).tolist()  # one read, which waits for the device
+        numbers = torch.stack([norm, self.ema.largest, *values.values()]).tolist()  # one read, which waits
         # The clock is shared too, or processes would stop at different steps.
         means, flag, seconds = self.processes.agree(
             numbers, request.number + _ENOUGH * self.enough, self.late + time.perf_counter() - started
         )
         stop, enough = flag % _ENOUGH, flag >= _ENOUGH
         shared = time.perf_counter()
-        size, figures = means[0], dict(zip(values, means[1:], strict=True))
+        size, figures = means[0], dict(zip(values, means[2:], strict=True))
+        self.ema.settle(means[1])
         mean = figures["loss"]
         lr = self.lr(step)
         if math.isfinite(mean) and math.isfinite(size):
             if size > c.clip:
                 torch.nn.utils.clip_grads_with_norm_(self.weights.values(), c.clip, norm)
             self.optimizer.step(lr)
-            suitable.check_finite(self.weights, f"step {step}: the update made", "lower train.lr; nothing was saved")
             self.ema.update(step)
             self.progress.follow(mean)
         else:
@@ -272,7 +272,6 @@ class Trainer:
             return
         mark = log.mark()
         tensors = self.task.tensors() | {"ema": self.ema.state(), "optimizer": self.optimizer.state()}
-        suitable.check_finite(self.ema.state(), "averaging made", "the last checkpoint is whole")
         texts = {**suitable.described(self.task, self.network), **self.notes, "log": mark, "state": vars(self.progress)}
         self.checkpoints.save(self.progress.step, tensors, texts)
 

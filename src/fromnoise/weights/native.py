@@ -39,7 +39,7 @@ _MADE_BY = {
 }
 
 Warn = Callable[[str], None]
-T = TypeVar("T")
+T = TypeVar("T", bound=Any)
 
 _PATIENCE = 100
 
@@ -127,15 +127,7 @@ def load_classifier(
     Raises:
         FromNoiseError: as in `load`.
     """
-
-    def read(folder: Path) -> NoisyClassifier:
-        about = _about(folder, CLASSIFIER)
-        with described(folder):
-            made = build_classifier(about, Given(network), path)
-        _load_weights(made, folder, True, path)
-        return made
-
-    classifier = reading(path, read, warn, CLASSIFIER)
+    classifier = reading(path, _reader(CLASSIFIER, build_classifier, network, path), warn, CLASSIFIER)
     if precision is not None:
         choose(precision).prepare(classifier.network, inference=True)
     return classifier.eval()
@@ -147,15 +139,22 @@ def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: n
     Raises:
         FromNoiseError: as in `load`.
     """
+    return reading(path, _reader(AUTOENCODER, build_autoencoder, network, path), warn, AUTOENCODER).eval()
 
-    def read(folder: Path) -> Autoencoder:
-        about = _about(folder, AUTOENCODER)
+
+def _reader(
+    kind: str, build: Callable[[dict[str, Any], Given, object], T], network: nn.Module | None, path: str | Path
+) -> Callable[[Path], T]:
+    """What `reading` asks for, of a model that is its averaged weights and nothing else."""
+
+    def read(folder: Path) -> T:
+        about = _about(folder, kind)
         with described(folder):
-            made = build_autoencoder(about, Given(network), path)
+            made = build(about, Given(network), path)
         _load_weights(made, folder, True, path)
         return made
 
-    return reading(path, read, warn, AUTOENCODER).eval()
+    return read
 
 
 def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
