@@ -648,7 +648,9 @@ def test_cifar10_whose_md5_is_right_is_read(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"text", gzip.compress(b"1,2\n3"), gzip.compress(b"1,x\n" * 9)[:-9], gzip.compress(bytes(2**27))]
+    "content",
+    [b"", b"text", gzip.compress(b"1,2\n3"), gzip.compress(b"1,x\n" * 9)[:-9], gzip.compress(bytes(2**27))],
+    ids=["empty", "text", "few", "cut", "bomb"],  # compressed bytes hold the time, and a name must not
 )
 def test_digits_that_are_damaged(tmp_path, monkeypatch, content):
     import importlib.util
