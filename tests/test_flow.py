@@ -118,13 +118,13 @@ def test_variational_dequantisation_suits_a_model_of_the_levels_themselves():
 
 
 def test_variational_noise_is_a_distribution_on_the_bin():
-    from fromnoise.likelihood._ode import _bin_noise
+    from fromnoise.likelihood import bin_noise
 
     half = 0.5 / 127.5
     for log_snr in (18.0, 11.0, 4.0):  # narrower than the bin, as wide, so wide that it is uniform
         level = fn.schedules.VP(beta_max=80.0).at(log_snr)
         even = torch.linspace(0, 1, 20_001, dtype=torch.float64)[1:-1, None]
-        u, noise = _bin_noise(even, level)
+        u, noise = bin_noise(even, level)
         assert u.abs().max() <= half
         density = torch.exp(-noise)
         assert torch.trapezoid(density, u[:, 0]).item() == pytest.approx(1, abs=1e-3)

@@ -9,7 +9,7 @@ import torch
 import fromnoise as fn
 from fromnoise import verify
 from fromnoise.app.cli import main
-from fromnoise.verify._check import Check
+from fromnoise.verify import Check
 
 CHECKS = verify.checks()
 

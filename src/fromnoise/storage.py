@@ -206,7 +206,7 @@ def fingerprint(tensors: "Mapping[str, Tensor]") -> str:
 
 
 def clean_up(parent: Path) -> None:
-    """Finish or remove what a killed writer left behind in `parent`."""
+    """Finish or remove what a killed writer left behind in `parent`, which no other process writes into."""
     for old in parent.glob(f"{_OLD}*"):
         place = old.with_name(old.name.removeprefix(_OLD).partition("-")[2] or "nameless")
         if os.path.lexists(place):

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("hypothesis", reason="the dev extra is not installed")
 
+from faults.hostile import plain
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -36,15 +37,6 @@ WORDS = st.one_of(
 # Without shrinking: the words are short already, and a failure would take minutes.
 EXAMPLES = settings(max_examples=60, derandomize=True, deadline=None, database=None,
                     phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))  # fmt: skip
-
-
-def plain(hint: Any) -> tuple[Any, list[Any]]:
-    """A type and what it is marked with."""
-    marks: list[Any] = []
-    while typing.get_origin(hint) is typing.Annotated:
-        hint, *more = typing.get_args(hint)
-        marks += more
-    return hint, marks
 
 
 def value(hint: Any) -> st.SearchStrategy[str]:

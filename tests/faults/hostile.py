@@ -39,7 +39,7 @@ def words(name: str, cls: type, rng: random.Random) -> list[str]:
     few = set(rng.sample(sorted(fields), min(len(fields), rng.choice((1, 1, 2, 3))))) if rng.random() < 0.6 else None
     given, positional = [], []
     for key, field in fields.items():
-        hint, marks = _plain(hints[key])
+        hint, marks = plain(hints[key])
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         wrong = key in few if few is not None else rng.random() < 0.3
         if any("Positional" in str(mark) for mark in marks):
@@ -96,7 +96,7 @@ def _right(command: str, name: str) -> list[str]:
     return {"run": [RUN], "recipe": [recipe], "kind": [kind], "images": ["pic.png"]}.get(name, [])
 
 
-def _plain(hint: Any) -> tuple[Any, list[Any]]:
+def plain(hint: Any) -> tuple[Any, list[Any]]:
     """The type without its marks, and the marks."""
     marks: list[Any] = []
     while typing.get_origin(hint) is typing.Annotated:

@@ -17,8 +17,8 @@ class Steering:
     """classifier(clip(guided(denoiser))): each wrapper only where it does something; the defaults are none.
 
     Attributes:
-        scale: of guidance, away from the model that is told none of the conditions that training hid, or from
-            `weaker`; 1 is off.
+        scale: guidance scale, 1 is off. The prediction moves away from the unconditional one, in which every condition
+            that training sometimes dropped is dropped, or away from the prediction of `weaker`.
         clip: the predicted image to [-1, 1] at every step.
         interval: of sigma/alpha in which the scale holds.
         rescale: share of the standard deviation of x_0 that is given back.

@@ -6,6 +6,7 @@ from fromnoise.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from fromnoise.likelihood._ode import FlowLikelihood as FlowLikelihood
+    from fromnoise.likelihood._ode import bin_noise as bin_noise
     from fromnoise.likelihood._ode import flow_summary as flow_summary
     from fromnoise.likelihood._ode import ode as ode
     from fromnoise.likelihood._vlb import Bound as Bound
@@ -13,5 +14,12 @@ if TYPE_CHECKING:
     from fromnoise.likelihood._vlb import vlb as vlb
 else:
     __getattr__, __dir__ = lazy_attributes(
-        __name__, vlb="_vlb", Bound="_vlb", summary="_vlb", ode="_ode", FlowLikelihood="_ode", flow_summary="_ode"
+        __name__,
+        vlb="_vlb",
+        Bound="_vlb",
+        summary="_vlb",
+        ode="_ode",
+        FlowLikelihood="_ode",
+        flow_summary="_ode",
+        bin_noise="_ode",
     )

@@ -106,7 +106,7 @@ def ode(
     x, filled, stretch = x0.to(denoiser.device, denoiser.state_dtype), None, 0.0
     if dequantise != "none":
         even = [rng.uniform(seed, indices, call, rng.Stream.LIKELIHOOD) for call in range(size)]
-        u, filled = _bin_noise(torch.stack(even, 1), begin if dequantise == "variational" else None)
+        u, filled = bin_noise(torch.stack(even, 1), begin if dequantise == "variational" else None)
         x = like(begin.alpha, x) * (x + u.view(n, *shape).to(x))
         stretch = size * torch.log(begin.alpha)
     drawn = (rng.normal(seed, indices, size + k, shape, rng.Stream.LIKELIHOOD) for k in range(probes))
@@ -133,8 +133,11 @@ def ode(
     return FlowLikelihood(prior + volume, prior, volume, latent, size, calls, filled)
 
 
-def _bin_noise(even: Tensor, level: Level | None) -> tuple[Tensor, Tensor]:
-    """(u, -log q(u) [B]) from uniform numbers [B, D]: u in (-1/255, 1/255), cut normal if a level is given."""
+def bin_noise(even: Tensor, level: Level | None) -> tuple[Tensor, Tensor]:
+    """(u, -log q(u) [B]) from uniform numbers [B, D]: what dequantisation adds to 8-bit values, u in (-1/255, 1/255).
+
+    Uniform; where a level is given, a truncated normal of that level's own noise.
+    """
     half = torch.tensor(0.5 / 127.5, dtype=torch.float64)
     if level is None:
         return (2 * even.double() - 1) * half, torch.full(even.shape[:1], even.shape[1]).double() * torch.log(2 * half)

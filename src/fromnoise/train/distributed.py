@@ -55,7 +55,7 @@ class Processes:
         except RuntimeError as error:
             if not _is_of_a_peer(error):
                 raise
-            raise TrainingError("another process of this run ended; its own lines say why; what was saved is whole: "
+            raise TrainingError("another process of this run ended unexpectedly; the last checkpoint is intact: "
                                 "resume") from None  # fmt: skip
         finally:
             dist.destroy_process_group()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -38,14 +39,12 @@ class Progress:
         Raises:
             FromNoiseError: it says something else; `where` is its name.
         """
-        try:
+        with suppress(TypeError, ValueError):
             made = cls(**values)
             counts = (made.step, made.images, made.skipped)
-            if all(type(n) is int and n >= 0 for n in counts) and 0 <= float(made.seconds) < math.inf:
-                float(made.loss), float(made.validation or 0)
+            figures = [float(value) for value in (made.seconds, made.loss, made.validation or 0)]
+            if all(type(n) is int and n >= 0 for n in counts) and 0 <= figures[0] < math.inf:
                 return made
-        except (TypeError, ValueError):
-            pass
         raise FromNoiseError(f"{where}: its state.json does not say how far the training was")
 
     def follow(self, loss: float) -> None:

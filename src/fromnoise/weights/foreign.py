@@ -8,6 +8,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,10 @@ def fetch(url: str, path: Path, digest: str) -> Path:
 
 def _is(path: Path, digest: str) -> bool:
     """Whether a file is there and has this hash; a line where another is there."""
-    try:
+    with suppress(files.Unreadable):
         if sha256(path) == digest:
             return True
         say(f"{path}: not what its hash says: fetched again")
-    except files.Unreadable:
-        pass
     return False
 
 

@@ -55,10 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(f"{where}{(error.strerror or str(error)).lower()}", 1 if full else 2)
     except Exception as error:
         if _out_of_memory(error):
-            return _say(f"not enough memory ({str(error) or 'MemoryError'}): {_SMALLER}", 1)
-        if os.environ.get("RANK", "0") == "0":
-            traceback.print_exc()
-        return _say("this is a bug of fromnoise, and nothing you did: please report it with the lines above", 70)
+            return _say(f"not enough memory ({str(error) or 'MemoryError'}): {_SMALLER}", 1, of_all=False)
+        traceback.print_exc()
+        return _say(
+            "this is a bug in fromnoise, not in your input: please report it with the lines above", 70, of_all=False
+        )
 
 
 _SMALLER = "lower --batch-size, or take a smaller network or smaller images"
@@ -72,8 +73,9 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _say(text: str, status: int) -> int:
-    if os.environ.get("RANK", "0") == "0":
+def _say(text: str, status: int, of_all: bool = True) -> int:
+    """A line; of what all processes of a run meet alike, the first one's alone."""
+    if not of_all or os.environ.get("RANK", "0") == "0":
         print(f"fromnoise: {printable(' '.join(text.split()))}", file=sys.stderr)
     return status
 
