@@ -1,4 +1,4 @@
-"""Everything about a GPU in eight minutes: `python benchmarks/gpu.py [--minutes 8] [--out DIR] [--only STAGE ...]`.
+"""Everything about a GPU in twelve minutes: `python benchmarks/gpu.py [--minutes 12] [--out DIR] [--only STAGE ...]`.
 
 What the card can do, whether ours is right on it, how fast it trains and samples beside diffusers, where the time goes,
 and what a minute of training gives. Stages run in order of worth, each in a process of its own with a time limit of its
@@ -21,7 +21,7 @@ from gpu_stages.runner import Options, run_all, run_here  # noqa: E402
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, help="for all stages together: 8, or what it takes in miniature")
+    parser.add_argument("--minutes", type=float, help="for all stages together: 12, or what it takes in miniature")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where everything is written")
     parser.add_argument("--only", nargs="+", choices=[s.name for s in STAGES], metavar="STAGE",
                         help="one or more of " + ", ".join(s.name for s in STAGES))  # fmt: skip
@@ -32,7 +32,7 @@ def main() -> int:
     asked = parser.parse_args()
     if asked.child:
         return run_here(asked.child)
-    minutes = asked.minutes or (60 if asked.tiny else 8)
+    minutes = asked.minutes or (60 if asked.tiny else 12)
     stages = [s for s in STAGES if not asked.only or s.name in asked.only]
     options = Options(asked.out.resolve(), minutes, asked.tiny, asked.data_root.resolve())
     return run_all(stages, options, os.environ)

@@ -48,7 +48,7 @@ def model(device, kind="v", schedule="cosine", variance="fixed_small", **options
 class Pretended:
     """The device that any machine has."""
 
-    def __call__(self, compute, atol=2e-4, reads=None):
+    def __call__(self, compute, atol=2e-4, reads=None, overall=None):
         """compute(device) there and here agree, within what two kernels of one layer differ by; reads: what was read."""
         with pretended_gpu() as traffic:
             there, found = compute(GPU), list(traffic.reads)
@@ -62,11 +62,18 @@ class Real:
 
     device = torch.device("cuda", 0)
 
-    def __call__(self, compute, atol=2e-4, reads=None):
+    def __call__(self, compute, atol=2e-4, reads=None, overall=None):
+        """overall: of |there - here| / |here|, where single numbers may differ: AdamW's first steps have a gradient's
+        sign, and that of a gradient near zero is rounding.
+        """
         with exact_float32():
             there = compute(self.device)
         assert there.device == self.device
-        torch.testing.assert_close(there.cpu(), compute(CPU), rtol=2e-3, atol=atol)
+        here = compute(CPU)
+        if overall is None:
+            torch.testing.assert_close(there.cpu(), here, rtol=2e-3, atol=atol)
+        else:
+            assert (there.cpu() - here).norm() < overall * here.norm()
 
 
 @pytest.fixture(
@@ -190,7 +197,7 @@ def test_editing(both):
         return editing.decode(denoiser, editing.encode(denoiser, X0, rtol=1e-2, atol=1e-2), rtol=1e-2, atol=1e-2)
 
     both(there_and_back)
-    both(lambda device: editing.interpolate(model(device), X0[0], X0[1], 3))
+    both(lambda device: editing.interpolate(model(device, "v"), X0[0], X0[1], 3))
     both(lambda device: fn.sample(editing.Upscale(model(device), X0[0, :, ::4, ::4]), 3, "ddim", steps=3))
     both(lambda device: editing.image_to_image(model(device), X0, 0.5, steps=4))
     mask = torch.zeros(1, 8, 8).index_fill_(2, torch.arange(4), 1.0)
@@ -279,7 +286,7 @@ def test_training_saving_and_going_on(name, tmp_path, both):
         assert {weight.device for weight in trainer.weights.values()} == {device}
         return torch.cat([average.flatten() for average in trainer.ema.average])
 
-    both(trained, atol=1e-3 if name == "muon" else 2e-4)  # each has an orthogonalisation of its own
+    both(trained, atol=1e-3 if name == "muon" else 2e-4, overall=2e-3)  # each has an orthogonalisation of its own
 
 
 def test_a_training_step_reads_once_and_uploads_its_examples(tmp_path):

@@ -4,11 +4,11 @@ from gpu_stages.runner import Stage
 
 STAGES = (
     Stage("ceilings", 20),
-    Stage("right", 60, beside="gpu_stages.warm"),
-    Stage("resume", 30, beside="gpu_stages.warm"),
-    Stage("training", 150),
-    Stage("sampling", 90),
-    Stage("profile", 30),
+    Stage("right", 90, beside="gpu_stages.warm"),
+    Stage("resume", 60, beside="gpu_stages.warm"),
+    Stage("training", 240),
+    Stage("sampling", 120),
+    Stage("profile", 40),
     Stage("quality", 150),
 )
 """In order of worth. The numbers are shares of the time: what one leaves over goes to those after it."""

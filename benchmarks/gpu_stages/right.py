@@ -16,7 +16,8 @@ from gpu_stages import formats, ours
 from gpu_stages.context import Context
 
 LIMITS = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 3e-2}
-TESTS = Path(__file__).resolve().parents[2] / "tests" / "test_second_device.py"
+TESTS = [Path(__file__).resolve().parents[2] / "tests" / name
+         for name in ("test_second_device.py", "test_recording.py", "nn/test_norm_cuda.py")]  # fmt: skip
 
 
 def run(context: Context) -> None:
@@ -137,7 +138,7 @@ def _sample(context: Context) -> None:
 
 
 class _Tests:
-    """tests/test_second_device.py on the real device, beside everything else here, none of which is timed."""
+    """The tests of a real device, beside everything else here, none of which is timed."""
 
     def __init__(self, context: Context):
         self.context, self.process = context, None
@@ -145,15 +146,15 @@ class _Tests:
         self.why = (
             "there is no second device; `make test` runs them on a pretended one" if not context.cuda
             else "pytest is not installed" if importlib.util.find_spec("pytest") is None
-            else "the tests are not beside the benchmarks" if not TESTS.exists()
+            else "the tests are not beside the benchmarks" if not all(path.exists() for path in TESTS)
             else ""
         )  # fmt: skip
         if not self.why:
             command = [sys.executable, "-m", "pytest", "-q", "-k", "real", "-o", "addopts=", "-W", "ignore",
-                       "-p", "no:cacheprovider", str(TESTS)]  # fmt: skip
+                       "-p", "no:cacheprovider", *map(str, TESTS)]  # fmt: skip
             command += ["-n", "4"] if importlib.util.find_spec("xdist") else []
             with self.log.open("w") as file:
-                self.process = subprocess.Popen(command, cwd=TESTS.parents[1], stdout=file, stderr=file)
+                self.process = subprocess.Popen(command, cwd=TESTS[0].parents[1], stdout=file, stderr=file)
 
     def told(self) -> None:
         what = "tests of a second device"

@@ -113,7 +113,7 @@ def _start(stage: Stage, options: Options, environment: Mapping[str, str], limit
              "tiny": options.tiny, "data_root": str(options.data_root), "seconds": limit}  # fmt: skip
     return subprocess.Popen([sys.executable, str(SCRIPT), "--child", json.dumps(asked)], stdout=output,
                             stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                            env=_environment(environment, options.tiny))  # fmt: skip
+                            env=_environment(environment, options.tiny) | _threads(stage, options.tiny))  # fmt: skip
 
 
 def _environment(environment: Mapping[str, str], tiny: bool) -> dict[str, str]:
@@ -122,6 +122,14 @@ def _environment(environment: Mapping[str, str], tiny: bool) -> dict[str, str]:
     made = dict(environment) | {"PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONUNBUFFERED": "1",
                                 "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # asks for a GPU without waking it # fmt: skip
     return made | ({"CUDA_VISIBLE_DEVICES": ""} if tiny else {})
+
+
+def _threads(stage: Stage, tiny: bool) -> dict[str, str]:
+    """A quarter of the cores each for what runs side by side: more threads than cores crawl."""
+    if tiny or not (stage.beside or stage.module):
+        return {}
+    quarter = str(max(1, (os.cpu_count() or 1) // 4))
+    return {"OMP_NUM_THREADS": quarter, "TORCHINDUCTOR_COMPILE_THREADS": quarter}
 
 
 def _stream(source, log: Path) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 
 import fromnoise as fn
+from fromnoise.hardware import compile_network
 from gpu_stages import clock, formats, ours, theirs
 from gpu_stages.context import Context
 
@@ -21,20 +22,19 @@ def run(context: Context) -> None:
     for batch in sampling.batches:
         with context.trying(f"{NAME}, batch {batch}, eager"):
             sampling.eager(batch)
-    _compiled(context, sampling, sampling.compiled_batches[0])
     for batch in sampling.batches:
         with context.trying(f"{NAME}, batch {batch}, as a CUDA graph"):
             sampling.graph(batch)
     for what, go, needs in (
-        ("guidance", _guided, 10),
         ("diffusers' pipeline", partial(_beside_pipeline, sampling=sampling, compiled=False), 15),
+        ("guidance", _guided, 10),
         ("diffusers' pipeline, both compiled", partial(_beside_pipeline, sampling=sampling, compiled=True), 35),
     ):
         clock.forget(context.device)
         if context.has_time(what, 0 if context.tiny else needs):
             with context.trying(what):
                 go(context)
-    for batch in sampling.compiled_batches[1:]:
+    for batch in sampling.compiled_batches:
         _compiled(context, sampling, batch)
     if not context.tiny and context.has_time(f"{NAME}, compiled without graphs", 25):
         with context.trying(f"{NAME}, compiled without graphs"):
@@ -88,26 +88,18 @@ class Sampling:
         finally:
             ours.uncompiled(self.denoiser.network)
 
-    @torch.no_grad()
     def graph(self, batch: int) -> None:
-        """The eager network's kernels, recorded once and started together."""
+        """As `--compile auto` does: the network's own kernels, recorded once and started together."""
         if not self.context.cuda:
             self.context.left_out(f"{NAME}, batch {batch}, as a CUDA graph", "a CPU has none")
             return
-        given = ours.inputs(self.denoiser, batch, self.device, one_level=True)
-        aside = torch.cuda.Stream(self.device)
-        aside.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(aside):  # what is chosen and allocated at first is not to be recorded
-            for _ in range(3):
-                ours.call(self.denoiser.network, given)
-        torch.cuda.current_stream(self.device).wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            out = ours.call(self.denoiser.network, given)
-        took = clock.median(graph.replay, self.device)
-        self._calls("as a CUDA graph", batch, took)
-        graph.reset()
-        del out
+        compile_network(self.denoiser.network, "auto", inference=True)
+        try:
+            took = self._call(batch)
+            self._calls("as a CUDA graph", batch, took)
+            self._walks("as a CUDA graph", batch, took)
+        finally:
+            ours.uncompiled(self.denoiser.network)
 
     def walk(self, sampler: str, steps: int, batch: int) -> torch.Tensor:
         return fn.sample(self.denoiser, batch, sampler, steps, batch_size=batch).cpu()
@@ -185,6 +177,8 @@ def _beside_pipeline(context: Context, sampling: Sampling, compiled: bool) -> No
     batch, steps = (2, 3) if context.tiny else (64, WALKS["ddim"])
     if compiled:
         ours.compile(context, sampling.denoiser.network, inference=True)
+    else:
+        compile_network(sampling.denoiser.network, "auto", inference=True)
     try:
         for way in theirs.ways(context).values():
             if way.compiled != compiled:
@@ -206,6 +200,6 @@ def _beside_pipeline(context: Context, sampling: Sampling, compiled: bool) -> No
             numbers = "fp16" if way.half else "fp32"
             context.row(what, batch / took, "images/s", numbers=numbers)
             context.row(f"{what}, ours against it", took / mine, "times as fast", numbers=sampling.numbers,
-                        note="in turns" + (", both compiled" if compiled else ""))  # fmt: skip
+                        note="in turns" + (", both compiled" if compiled else ", ours as a CUDA graph"))  # fmt: skip
     finally:
         ours.uncompiled(sampling.denoiser.network)

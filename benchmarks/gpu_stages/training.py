@@ -48,11 +48,11 @@ PARTS = {"accumulate": 4}
 AGAIN = {"gradient_checkpointing": True}
 CASES = (
     Case("ddpm-cifar10", (128,), 12, peer=UNET, ways=("default", "tuned")),
+    Case("ddpm-cifar10", (128,), 60, compiled=True, peer=UNET, ways=("compiled",)),
     Case("dit-xl-2", (64, 32), 10, peer=DIT, ways=("default", "tuned"), together=False),
     Case("adm-imagenet-64", (256, 128, 64, 32), 10),
     Case("dit-xl-2", (256,), 12, changes=PARTS, said=", in 4 parts"),
     Case("dit-xl-2", (256, 128), 12, changes=AGAIN, said=", gradient checkpointing"),
-    Case("ddpm-cifar10", (128,), 60, compiled=True, peer=UNET, ways=("compiled",)),
     Case("dit-xl-2", (64, 32), 60, compiled=True, peer=DIT, ways=("compiled",), together=False),
     Case("adm-imagenet-64", (256, 128, 64, 32), 90, compiled=True),
 )  # fmt: skip

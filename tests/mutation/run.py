@@ -26,6 +26,7 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
 TRUST = ["tests/test_files.py", "tests/cli/test_trust.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "files.py": TRUST,
+    "hardware/recording.py": ["tests/test_recording.py"],
     "storage.py": TRUST,
     "holding.py": TRUST,
     "registry.py": TRUST,

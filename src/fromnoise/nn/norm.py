@@ -3,9 +3,10 @@
 PyTorch's native kernel is slow on the CPU when the tensor is channels_last and a group holds few
 channels (in bf16, 64 channels in 32 groups at 28x28: nine times slower than in NCHW). In channels_last the
 moments of a group are a column sum of a contiguous matrix, so the whole operation is three streaming
-passes: moments, affine, SiLU. `benchmarks/kernels.py` measures both.
+passes: moments, affine, SiLU. `benchmarks/kernels.py` measures both. On CUDA it is one Triton kernel.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.twice import PLAIN
+
+_TRITON_TYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 class GroupNormSiLU(nn.Module):
@@ -32,8 +35,13 @@ class GroupNormSiLU(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        if _streaming_is_faster(x, self.groups):
-            return _Streaming.apply(x, self.weight, self.bias, self.groups, self.eps, self.silu)
+        if x.dim() == 4 and not torch.compiler.is_compiling() and not PLAIN.get() and _is_channels_last(x):
+            if _streaming_is_faster(x, self.groups):
+                return _Streaming.apply(x, self.weight, self.bias, self.groups, self.eps, self.silu)
+            if x.device.type == "cuda" and x.dtype in _TRITON_TYPES and _has_triton():
+                from fromnoise.nn._norm_cuda import Fused
+
+                return Fused.apply(x, self.weight, self.bias, self.groups, self.eps, self.silu)
         if x.dtype == self.weight.dtype:
             y = F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
         else:  # autocast, which on CUDA would return float32 here and double the memory traffic of what follows
@@ -42,12 +50,19 @@ class GroupNormSiLU(nn.Module):
         return F.silu(y, inplace=not torch.is_grad_enabled()) if self.silu else y
 
 
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+@cache
+def _has_triton() -> bool:
+    from torch.utils._triton import has_triton
+
+    return has_triton()
+
+
 def _streaming_is_faster(x: Tensor, groups: int) -> bool:
-    if x.dim() != 4 or x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32):
-        return False
-    if not x.is_contiguous(memory_format=torch.channels_last) or x.is_contiguous():
-        return False
-    if torch.compiler.is_compiling() or PLAIN.get():
+    if x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32):
         return False
     # torch's kernel is vectorised over the channels of a group: with few of them it crawls, with many it wins.
     if x.shape[1] // groups > (2 if x.dtype == torch.float32 else 8):

@@ -50,7 +50,7 @@ class Steered:
     precision: Precision = "auto"
     """auto: bf16 where the hardware multiplies it natively."""
     compile: Compile = "auto"
-    """torch.compile: on pays where sampling takes minutes; auto is off."""
+    """auto: CUDA graphs on a GPU. on: torch.compile, which pays where sampling takes minutes."""
     set: Settings = ()
     """Options of the sampler, e.g. --set eta=0.5."""
 

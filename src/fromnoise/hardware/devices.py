@@ -3,7 +3,6 @@
 import ctypes
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.errors import unknown
 
 Precision = Literal["auto", "fp32", "bf16"]
-Compile = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True)
@@ -126,53 +124,6 @@ def cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
-def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
-    """Have `torch.compile` make kernels of the network at its first call, and once more for every new batch size.
-
-    "auto" is on for training on CUDA, where the network runs eagerly if compiling fails, and off elsewhere: on a CPU
-    training gains nothing, and sampling a fifth after some 40 seconds of compiling (docs/performance.md), so that "on"
-    pays there for samples that take minutes.
-
-    Raises:
-        FromNoiseError: "on" for a CPU without a C++ compiler.
-    """
-    kind = next(network.parameters()).device.type
-    if how == "off" or (how == "auto" and (inference or kind != "cuda" or not _has_triton())):
-        return
-    if kind == "cpu":
-        _insist_on_a_compiler()
-    if not inference:
-        network.compile(dynamic=False)
-    elif kind == "cuda":
-        network.compile(dynamic=False, mode="reduce-overhead")  # as CUDA graphs
-    else:
-        network.compile(dynamic=False, options={"freezing": True})  # the weights are constants
-    if how == "auto":
-        _fall_back(network)
-
-
-def _fall_back(network: nn.Module) -> None:
-    """Run eagerly from the first call on that cannot be compiled: nobody asked for it, and slower beats not at all.
-
-    Of the backward pass what is compiled only when it is run is not covered.
-    """
-    from torch._dynamo.exc import TorchDynamoException
-
-    compiled = network._compiled_call_impl
-    assert compiled is not None
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return compiled(*args, **kwargs)
-        except TorchDynamoException as error:
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(f"torch.compile failed ({first}); training goes on without it", stacklevel=2)
-            network._compiled_call_impl = None
-            return network(*args, **kwargs)
-
-    network._compiled_call_impl = call
-
-
 def peak_memory(device: torch.device) -> str:
     """The end of a line: what this process has held at most, of the GPU's memory, else the machine's; "" if unknown."""
     if device.type == "cuda":
@@ -184,24 +135,6 @@ def peak_memory(device: torch.device) -> str:
 
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return f", {peak / 1e9:.2f} GB of memory at most"
-
-
-def _has_triton() -> bool:
-    from torch.utils._triton import has_triton
-
-    return has_triton()
-
-
-def _insist_on_a_compiler() -> None:
-    from torch._inductor.cpp_builder import get_cpp_compiler
-    from torch._inductor.exc import InvalidCxxCompiler
-
-    try:
-        get_cpp_compiler()
-    except InvalidCxxCompiler:
-        raise FromNoiseError(
-            "compile = on needs a C++ compiler on this machine, such as g++: install one, or take compile = off"
-        ) from None
 
 
 @cache
