@@ -42,7 +42,7 @@ def test_a_new_file_asks_for_one_command(tmp_path):
     folder = tmp_path / "fromnoise" / "samplers"
     folder.mkdir(parents=True)
     (folder / "midpoint.py").write_text('@register("midpoint")\nclass Midpoint: ...\n')
-    head = '"""Some."""\n\nfrom fromnoise.lazy import lazy_registry\n\nregistry = 1\n'
+    head = '"""Some."""\n\nfrom fromnoise.registry.lazy import lazy_registry\n\nregistry = 1\n'
     (folder / "__init__.py").write_text(f'{head}__getattr__, __dir__ = lazy_registry(registry, Base="base")\n')
     once = exports.written(folder / "__init__.py", tmp_path)
     assert "if TYPE_CHECKING:\n    from fromnoise.samplers.base import Base as Base\n" in once

@@ -12,9 +12,9 @@ import torch
 import yaml
 
 import fromnoise as fn
-from fromnoise import files, storage
+from fromnoise.disk import files, storage
+from fromnoise.disk.holding import held
 from fromnoise.errors import printable
-from fromnoise.holding import held
 
 
 def names(folder):
@@ -256,7 +256,7 @@ def test_what_is_damaged_is_made_again_and_said(tmp_path, capsys):
 OTHER = """
 import sys, time, fromnoise as fn
 from pathlib import Path
-from fromnoise.holding import held
+from fromnoise.disk.holding import held
 with held(Path(sys.argv[1]), "trained"):
     print("in", flush=True)
     time.sleep(60)

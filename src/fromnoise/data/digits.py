@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fromnoise import files
 from fromnoise.data.images import InMemory
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from fromnoise import files, rng
+from fromnoise import rng
 from fromnoise.data.examples import Batches, Conditions, Examples
 from fromnoise.data.images import to_unit
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, TrainingError
 
 

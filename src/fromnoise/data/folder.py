@@ -12,10 +12,10 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from fromnoise import files
 from fromnoise.data._fit import is_gray, to_array, to_channels, to_size, upright_size
 from fromnoise.data.config import DataConfig
 from fromnoise.data.images import Images, InMemory
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 # Formats whose decoders read pixels and nothing else: no document, no video, no call to another program.

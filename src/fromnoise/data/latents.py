@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise import storage
 from fromnoise.data.images import Images, to_unit
+from fromnoise.disk import storage
 
 Encode = Callable[[Tensor], Tensor]
 

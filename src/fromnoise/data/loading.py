@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fromnoise import data, files
+from fromnoise import data
 from fromnoise.data._fit import to_array, to_size
 from fromnoise.data._reduce import reduced
 from fromnoise.data.config import DataConfig
 from fromnoise.data.folder import load_folder
 from fromnoise.data.images import Images, InMemory
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, nearest
 
 Progress = Callable[[str, int], Callable[[], None]]

@@ -8,10 +8,10 @@ from typing import IO
 import numpy as np
 import torch
 
-from fromnoise import files
 from fromnoise.data.images import InMemory
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
-from fromnoise.memory import half_of_memory
+from fromnoise.hardware.memory import half_of_memory
 
 _PART = 2**24
 

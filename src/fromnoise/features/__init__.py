@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
+from fromnoise.registry.lazy import lazy_registry
 
 registry = Registry(__name__, "feature extractor", shared=("base",))
 names, get, build = registry.names, registry.get, registry.build

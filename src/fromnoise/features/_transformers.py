@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fromnoise import files
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor, Features, rgb
 from fromnoise.hardware import choose, exact_float32

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise import storage
 from fromnoise.data import digits as bundled
 from fromnoise.data.images import to_unit
+from fromnoise.disk import storage
 from fromnoise.features.base import Extractor, Features, gray
 from fromnoise.progress import Bar
 from fromnoise.registry import register

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
+from fromnoise.registry.lazy import lazy_registry
 
 registry = Registry(
     __name__,

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.memory import insist_on_memory
+from fromnoise.hardware.memory import insist_on_memory
 
 _MOST = 10_000
 """Tensors of weights; the largest published networks have a thousand or two."""

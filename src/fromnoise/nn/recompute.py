@@ -8,9 +8,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.nn.dit import Block
-from fromnoise.nn.layers import ResidualBlock, SelfAttention
-from fromnoise.nn.mlp import DenseBlock
 
 
 def recompute_blocks(network: nn.Module) -> None:
@@ -22,6 +19,10 @@ def recompute_blocks(network: nn.Module) -> None:
     Raises:
         FromNoiseError: the network has no blocks of ours.
     """
+    from fromnoise.nn.dit import Block
+    from fromnoise.nn.layers import ResidualBlock, SelfAttention
+    from fromnoise.nn.mlp import DenseBlock
+
     blocks = [m for m in network.modules() if isinstance(m, ResidualBlock | SelfAttention | Block | DenseBlock)]
     if not blocks:
         raise FromNoiseError(f"train.gradient_checkpointing: {type(network).__name__} has no blocks to compute again")

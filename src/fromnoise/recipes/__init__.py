@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fromnoise import files
-from fromnoise.lazy import lazy_attributes
+from fromnoise.disk import files
 from fromnoise.registry import Registry
+from fromnoise.registry.lazy import lazy_attributes
 
 registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder", "reading"))
 names = registry.names

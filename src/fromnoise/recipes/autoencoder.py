@@ -7,7 +7,7 @@ from pydantic import Field
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec
-from fromnoise.section import Section
+from fromnoise.registry.section import Section
 
 if TYPE_CHECKING:
     from fromnoise.data.examples import Examples

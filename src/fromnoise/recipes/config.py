@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from fromnoise.data.config import DataConfig
 from fromnoise.errors import FromNoiseError, nearest
-from fromnoise.section import Section
+from fromnoise.registry.section import Section
 from fromnoise.train.config import TrainConfig
 
 if TYPE_CHECKING:

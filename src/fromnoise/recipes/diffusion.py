@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from fromnoise import parameterizations, recipes, variances
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec, merged
-from fromnoise.section import Section
+from fromnoise.registry.section import Section
 
 if TYPE_CHECKING:
     from fromnoise.augmentations.low_res import LowResolution

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fromnoise import files
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, unknown
 
 if TYPE_CHECKING:

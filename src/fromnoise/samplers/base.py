@@ -14,7 +14,7 @@ from fromnoise import checks, rng, samplers
 from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.memory import insist_on_memory
+from fromnoise.hardware.memory import insist_on_memory
 from fromnoise.progress import Bar
 from fromnoise.schedules.base import Chain
 from fromnoise.spacings.base import Spacing

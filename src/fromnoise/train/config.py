@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.section import Section
+from fromnoise.registry.section import Section
 from fromnoise.train import optimizers
 
 

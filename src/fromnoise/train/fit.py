@@ -9,15 +9,16 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from fromnoise import checks, files, objectives
+from fromnoise import checks, objectives
 from fromnoise import times as _times
 from fromnoise.data.config import DataConfig
 from fromnoise.data.examples import Batches, Examples, examples_of
 from fromnoise.data.loading import load
 from fromnoise.denoise import Denoiser
+from fromnoise.disk import files
+from fromnoise.disk.holding import held
 from fromnoise.errors import FromNoiseError, nearest, unknown
 from fromnoise.hardware import Compile, Precision, choose, compile_network
-from fromnoise.holding import held
 from fromnoise.objectives.base import Objective
 from fromnoise.times.base import TimeSampling
 from fromnoise.train.bar import watching

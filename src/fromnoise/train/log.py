@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fromnoise import files
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 

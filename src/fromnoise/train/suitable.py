@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from fromnoise import storage
+from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, TrainingError
-from fromnoise.memory import insist_on_memory
+from fromnoise.hardware.memory import insist_on_memory
 from fromnoise.train.task import Task
 
 _MEANING = ("network", "schedule", "parameterization", "variance")

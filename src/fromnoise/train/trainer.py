@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import rng, storage
+from fromnoise import rng
 from fromnoise.data.examples import Batches, Examples
 from fromnoise.data.feed import Feed
+from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Hardware
 from fromnoise.nn.recompute import recompute_blocks

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from fromnoise.lazy import lazy_registry
 from fromnoise.registry import Registry
+from fromnoise.registry.lazy import lazy_registry
 
 registry = Registry(__name__, "variance", shared=("base", "reverse", "optimal"))
 """`Optimal` is made from a function, which no name and no file could hold: it is used as an object only."""

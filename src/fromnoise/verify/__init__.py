@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fromnoise.lazy import lazy_attributes
+from fromnoise.registry.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from fromnoise.verify._check import Check as Check

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import files, storage
+from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.memory import half_of_memory
+from fromnoise.hardware.memory import half_of_memory
 from fromnoise.progress import say
 
 _PATIENCE = 600

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from fromnoise import files, storage
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser
+from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose

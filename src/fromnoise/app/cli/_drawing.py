@@ -8,10 +8,11 @@ import numpy as np
 from PIL.Image import Image
 from torch import Tensor
 
-from fromnoise import files, pictures, samplers
+from fromnoise import samplers
 from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.data.images import to_uint8
+from fromnoise.disk import files, pictures
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import peak_memory
 from fromnoise.progress import Bar, say

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
-from fromnoise import data, files
+from fromnoise import data
 from fromnoise.app import tracking
 from fromnoise.app.cli._options import Compile, Folder, Number, Precision, Settings, option
 from fromnoise.app.cli._words import changes
 from fromnoise.app.runs.config import flat, read
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:

@@ -86,10 +86,10 @@ class Edit:
             raise FromNoiseError("--guidance steers towards a class: name it with --class")
         import torch
 
-        from fromnoise import pictures
         from fromnoise.app import edits, runs
         from fromnoise.data.folder import read_image
         from fromnoise.data.images import to_uint8, to_unit
+        from fromnoise.disk import pictures
 
         model = runs.open_model(self.run, self.precision)
         if model.denoiser.low is not None:

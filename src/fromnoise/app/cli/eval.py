@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from fromnoise import files, metrics
+from fromnoise import metrics
 from fromnoise.app.cli._options import File, Folder, Name, Number, option
 from fromnoise.app.cli._steering import Steered
 from fromnoise.app.cli._words import insist_on_samples, writable
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.progress import say
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from fromnoise import files
 from fromnoise.app.cli._options import Run
 from fromnoise.app.runs.config import read_any
+from fromnoise.disk import files
 from fromnoise.errors import printable
 from fromnoise.progress import warn
 
@@ -32,7 +32,7 @@ class Info:
 
 
 def _describe(run: Path) -> None:
-    from fromnoise import storage
+    from fromnoise.disk import storage
     from fromnoise.train.progress import Progress
     from fromnoise.weights import native
     from fromnoise.weights.checkpoint import Checkpoints

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fromnoise import files
 from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Run, option
 from fromnoise.app.cli._words import writable
 from fromnoise.app.runs.config import read_config
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar, say
 

@@ -23,11 +23,11 @@ class Show:
     """Of the noise."""
 
     def __call__(self) -> int:
-        from fromnoise import files, pictures
         from fromnoise.app import figures, runs
         from fromnoise.app.cli import _drawing
         from fromnoise.data.images import to_unit
         from fromnoise.data.loading import load
+        from fromnoise.disk import files, pictures
         from fromnoise.progress import counter
 
         config = read_config(self.run)

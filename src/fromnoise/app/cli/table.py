@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fromnoise import files
 from fromnoise.app.cli._options import File, Folder, Name, Precision, Run, option
 from fromnoise.app.cli._words import insist_on_samples, writable
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar
 

@@ -3,9 +3,9 @@
 import json
 from dataclasses import dataclass
 
-from fromnoise import files
 from fromnoise.app.cli._options import File
 from fromnoise.app.cli._words import writable
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from fromnoise.lazy import lazy_attributes
+from fromnoise.registry.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from fromnoise.app.evaluation._accuracy import accuracy_over_levels as accuracy_over_levels

@@ -5,13 +5,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from fromnoise import files, storage
 from fromnoise.app.evaluation._reference import Reference
 from fromnoise.app.evaluation.parts import Parts
 from fromnoise.app.evaluation.report import report, short
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.data.hashing import batches
 from fromnoise.data.images import Images
+from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor
 from fromnoise.metrics.comparison import figures, summarise

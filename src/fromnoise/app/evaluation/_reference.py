@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fromnoise import storage
 from fromnoise.data.hashing import batches, content_hash
 from fromnoise.data.images import Images
+from fromnoise.disk import storage
 from fromnoise.features.base import Extractor
 from fromnoise.metrics.comparison import summarise
 from fromnoise.metrics.figures import Summary

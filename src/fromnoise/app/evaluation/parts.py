@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from fromnoise import storage
 from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
+from fromnoise.disk import storage
 from fromnoise.progress import warn
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from fromnoise import files
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ _WAY_OUT = "put it back, or delete it, and the one in its newest checkpoint is u
 
 def _kept(run: Path) -> "RunConfig | None":
     """What the newest whole checkpoint was trained with; those of before do not say."""
-    from fromnoise import storage
+    from fromnoise.disk import storage
     from fromnoise.recipes.reading import from_values
     from fromnoise.weights.checkpoint import Checkpoints
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from fromnoise import storage
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.data.hashing import content_hash
 from fromnoise.data.images import Images
 from fromnoise.data.latents import Latents, write
+from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Hardware
 from fromnoise.progress import Bar

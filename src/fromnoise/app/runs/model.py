@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fromnoise import samplers, storage
+from fromnoise import samplers
 from fromnoise.app.runs.config import read_config, read_if_any
 from fromnoise.app.runs.plan import SampleOptions, SamplingPlan, fitting
 from fromnoise.compose import cascade
 from fromnoise.compose.cascade import Stage
 from fromnoise.data.images import to_uint8
 from fromnoise.denoise import Denoiser
+from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Compile, Precision, compile_network, tune
 from fromnoise.progress import warn

@@ -9,7 +9,7 @@ from fromnoise.data.examples import Examples
 from fromnoise.data.feed import as_state
 from fromnoise.data.images import spread, to_uint8
 from fromnoise.denoise import Cond, Denoiser
-from fromnoise.pictures import columns
+from fromnoise.disk.pictures import columns
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.train.conditions import known
 

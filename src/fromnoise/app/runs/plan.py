@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
-from fromnoise import registry, samplers, storage
+from fromnoise import registry, samplers
 from fromnoise.denoise import Cond, Denoiser
+from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.guidance import NoisyClassifier, Steering
 from fromnoise.recipes.diffusion import SampleConfig

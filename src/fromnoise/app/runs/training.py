@@ -5,15 +5,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from fromnoise import files, recipes, storage
+from fromnoise import recipes
 from fromnoise.app.runs.config import CONFIG, write
-from fromnoise.app.runs.latents import latents_of
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
+from fromnoise.disk import files, storage
+from fromnoise.disk.holding import held
+from fromnoise.disk.pictures import grid, save
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import choose, peak_memory, tune
-from fromnoise.holding import held
-from fromnoise.pictures import grid, save
 from fromnoise.progress import counter, say
 from fromnoise.recipes.config import RunConfig
 from fromnoise.recipes.diffusion import Recipe
@@ -94,6 +94,8 @@ def _train_one(
         config = config.for_images(images, talk)
         source, codec = images, None
         if isinstance(config, Recipe) and config.latent is not None:
+            from fromnoise.app.runs.latents import latents_of
+
             source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
         task = config.task(source, codec, Passing(config) if isinstance(config, Recipe) else None)
     for note in images.notes:

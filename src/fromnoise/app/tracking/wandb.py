@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fromnoise import files
 from fromnoise.app.tracking.base import Tracker
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 

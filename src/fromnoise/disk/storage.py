@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from filelock import FileLock
 from safetensors import SafetensorError
 
-from fromnoise import files
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import warn
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fromnoise import files
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 _LOCK, _HOLDER = ".lock", ".holder.json"
