@@ -8,7 +8,7 @@ from fromnoise.registry.lazy import lazy_registry
 registry = Registry(
     __name__,
     "data set",
-    shared=("examples", "images", "config", "loading", "hashing", "folder", "latents", "feed", "npz"),
+    shared=("examples", "images", "config", "loading", "hashing", "folder", "latents", "feed", "npz", "remembered"),
 )
 names, get = registry.names, registry.get
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 An example is x, (x, label) or (x, {name: condition}); x is uint8 (0..255) or floating point (images in [-1, 1]).
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -41,6 +42,10 @@ class Examples(ABC):
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         """x [B, ...], uint8 or float32, and conditions by name, each [B, ...]."""
 
+    def content(self) -> str | None:
+        """A digest of some of the examples, the same wherever they lie; None where an item may differ every time."""
+        return None
+
     def split(self, share: float, seed: int) -> "tuple[Examples, Examples]":
         """(the rest, a share of the examples chosen by the seed): always the same ones.
 
@@ -56,6 +61,22 @@ class Examples(ABC):
         return Part(self, np.sort(order[held:])), Part(self, np.sort(order[:held]))
 
 
+_LOOKED_AT = 64
+"""Examples that a digest is of, spread over the set: decoding these is quick for any set."""
+
+
+def digest(examples: Examples) -> str:
+    """SHA-256 of a few examples and their conditions."""
+    n = len(examples)
+    looked_at = range(n) if n <= _LOOKED_AT else [i * n // _LOOKED_AT for i in range(_LOOKED_AT)]
+    x, conditions = examples.examples(looked_at)
+    found = hashlib.sha256()
+    for name, value in (("", x), *sorted(conditions.items())):
+        found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+        found.update(value.contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 class Part(Examples):
     """Some of the examples of another set, by their numbers."""
 
@@ -69,6 +90,9 @@ class Part(Examples):
 
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         return self.whole.examples(self.numbers[np.asarray(indices)].tolist())
+
+    def content(self) -> str | None:
+        return self.whole.content()
 
 
 class Tensors(Examples):
@@ -95,6 +119,9 @@ class Tensors(Examples):
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         chosen = torch.as_tensor(np.asarray(indices))
         return self.x[chosen], {key: value[chosen] for key, value in self.conditions.items()}
+
+    def content(self) -> str:
+        return digest(self)
 
 
 class Items(Examples):

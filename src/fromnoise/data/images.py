@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise.data.examples import Conditions, Examples
+from fromnoise.data.examples import Conditions, Examples, digest
 
 
 class Images(Examples):
@@ -32,6 +32,9 @@ class Images(Examples):
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         pixels, labels = self.batch(indices)
         return pixels, {"label": labels} if len(self.classes) else {}
+
+    def content(self) -> str | None:
+        return digest(self)
 
 
 @dataclass

@@ -28,6 +28,7 @@ class Latents(Images):
         _, c, h, w = self.array.shape
         self.shape = (c, h, w)
         self.scale = 1.0
+        self._images = images
 
     def __len__(self) -> int:
         return len(self.array)
@@ -36,6 +37,10 @@ class Latents(Images):
         """float32 [B, c, h, w], times the scale, and labels."""
         chosen = np.asarray(indices)
         return self.scale * torch.from_numpy(np.array(self.array[chosen])), self.labels[torch.as_tensor(chosen)]
+
+    def content(self) -> str | None:
+        """Of the images: latents that another machine encodes differ in their last bits."""
+        return self._images.content()
 
     def std(self) -> float:
         """Of all elements, before the scale; float64 sums over parts: the file may be larger than memory."""

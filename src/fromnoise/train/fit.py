@@ -11,6 +11,7 @@ from torch import nn
 
 from fromnoise import checks, objectives
 from fromnoise import times as _times
+from fromnoise.data import remembered
 from fromnoise.data.config import DataConfig
 from fromnoise.data.examples import Batches, Examples, examples_of
 from fromnoise.data.loading import load
@@ -115,7 +116,8 @@ def fit(
         workers: loader processes, for data that is not in memory.
         progress: show a bar, in a terminal or a notebook.
         watcher: for applications, which talk and draw pictures in passing.
-        notes: JSON values of yours that every checkpoint keeps, each as NAME.json.
+        notes: JSON values of yours that every checkpoint keeps, each as NAME.json; `examples` is taken, by what a
+            resumed run knows its data.
         options: other keys of `train.TrainConfig`: accumulate, betas, weight_decay, clip, checkpoint_every, keep, ...
 
     Raises:
@@ -129,6 +131,8 @@ def fit(
     checks.objects(lr_schedule=lr_schedule)
     if resume and out is None:
         raise FromNoiseError("resume: goes on with what is in a folder; name it with out")
+    if remembered.NOTE in (notes or {}):
+        raise FromNoiseError(f"notes: the name {remembered.NOTE} is taken; choose another")
     callbacks = [callbacks] if callable(callbacks) else callbacks
     hardware, processes = choose(precision), Processes()
     source, held_out = _data(data, validation, model, seed)
@@ -148,7 +152,7 @@ def fit(
             task, source, config, seed, folder, hardware, processes, watcher, flip, workers, held_out,
             None if isinstance(optimizer, str) else optimizer,
             None if isinstance(lr_schedule, str | Mapping) else lr_schedule,
-            notes or {},
+            {**(notes or {}), remembered.NOTE: remembered.about(source)} if folder else {},
         )  # fmt: skip
         compile_network(trainer.network, compile, inference=False)
         resumed = resume and trainer.resume()

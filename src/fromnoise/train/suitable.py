@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from fromnoise.data import remembered
 from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.hardware.memory import insist_on_memory
@@ -84,12 +85,15 @@ def described(task: Task, network: nn.Module) -> dict[str, Any]:
         task.network = wrapped
 
 
-def insist_on_the_same(checkpoint: Path, task: Task) -> None:
-    """Whether a checkpoint is of this task's model.
+def insist_on_the_same(checkpoint: Path, task: Task, notes: Mapping[str, Any]) -> None:
+    """Whether a checkpoint is of this task's model, and learned from these data.
 
     Raises:
-        FromNoiseError: its weights mean something else; with the first difference.
+        FromNoiseError: its weights mean something else, or the data differ; with the first difference.
     """
+    if remembered.NOTE in notes and storage.holds(checkpoint, remembered.NOTE):
+        learned = storage.read_text(checkpoint, remembered.NOTE)
+        remembered.insist_on_the_same(checkpoint, learned, notes[remembered.NOTE])
     for stem, about in task.describe().items():
         stored, own = storage.read_text(checkpoint, stem), json.loads(json.dumps(about))
         for key in _MEANING:

@@ -120,7 +120,7 @@ class Trainer:
             if self.checkpoints.steps():
                 raise FromNoiseError(f"{self.folder}: every checkpoint is damaged; train again into another folder")
             return False
-        suitable.insist_on_the_same(found, self.task)
+        suitable.insist_on_the_same(found, self.task, self.notes)
         self.progress = Progress.of(storage.read_text(found, "state"), found)
         self.log_mark = storage.read_text(found, "log") if storage.holds(found, "log") else None
         try:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     Config = TypeVar("Config", bound=RunConfig)
 
-# What a resumed run may change without ceasing to be the same run.
+# What a resumed run may change without ceasing to be the same run. Of data that moved the checkpoint knows the content.
 _FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
                    "train.skip_nonfinite", "train.accumulate", "train.gradient_checkpointing",
-                   "data.root", "data.workers", "data.memory", "compile"}  # fmt: skip
+                   "data.name", "data.root", "data.workers", "data.memory", "compile"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,60 @@
+"""What a checkpoint remembers of the data that it learned from, and whether other data are the same."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fromnoise.data.examples import Batches, Examples
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError
+
+NOTE = "examples"
+"""Under this name in a checkpoint."""
+
+
+def about(source: Examples | Batches) -> dict[str, Any]:
+    """Number, shape, names of the classes in the order of their labels, and a digest of the content; {} if unknown."""
+    if isinstance(source, Batches):
+        return {}
+    return {"number": len(source), "shape": list(source.shape), "classes": [str(name) for name in source.classes],
+            "content": source.content()}  # fmt: skip
+
+
+def insist_on_the_same(checkpoint: object, learned: Any, now: Mapping[str, Any]) -> None:
+    """Whether training may go on with these data. Where they lie does not matter.
+
+    Args:
+        checkpoint: for the message.
+        learned: what `about` said of the data that the checkpoint learned from.
+        now: what it says of these.
+
+    Raises:
+        FromNoiseError: they differ; in one line that says in what.
+    """
+    if not isinstance(learned, Mapping) or not learned or not now:
+        return
+    before, after = learned.get("classes"), now["classes"]
+    if before != after:
+        _refuse(checkpoint, f"the classes {_named(before)}", f"{_named(after)}, so that labels would change places")
+    if learned.get("number") != now["number"]:
+        _refuse(checkpoint, f"{learned.get('number')} examples", str(now["number"]))
+    if learned.get("shape") != now["shape"]:
+        _refuse(checkpoint, f"examples of {_sides(learned.get('shape'))}", _sides(now["shape"]))
+    content = learned.get("content")
+    if content is not None and now["content"] is not None and content != now["content"]:
+        _refuse(checkpoint, "other examples, as many and of the same shape", "these")
+
+
+def _refuse(checkpoint: object, before: str, after: str) -> None:
+    raise FromNoiseError(f"{checkpoint} learned from {before}, and the data now has {after}: bring the data back, or "
+                         "train into another folder")  # fmt: skip
+
+
+def _named(classes: Any) -> str:
+    if not isinstance(classes, Sequence) or not classes:
+        return "(none)"
+    shown = ", ".join(files.one_line(str(name)) for name in classes[:12])
+    return shown + (f" and {len(classes) - 12} more" if len(classes) > 12 else "")
+
+
+def _sides(shape: Any) -> str:
+    return "x".join(map(str, shape)) if isinstance(shape, Sequence) else "unknown shape"
