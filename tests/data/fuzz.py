@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from fromnoise import FromNoiseError
-from fromnoise.data.folder import FORMATS, read_image
+from fromnoise.data.decode import formats
+from fromnoise.data.folder import read_image
 from fromnoise.data.npz import load_npz
 
 
@@ -36,7 +37,7 @@ def images() -> dict[str, bytes]:
     ]  # fmt: skip
     made = {}
     for i, (kind, image, options) in enumerate(wanted):
-        if kind in FORMATS and kind in Image.SAVE:
+        if kind in formats() and kind in Image.SAVE:
             file = io.BytesIO()
             image.save(file, kind, **options)
             made[f"{kind.lower()}-{i}"] = file.getvalue()

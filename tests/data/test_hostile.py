@@ -312,7 +312,7 @@ def test_floating_point_images_are_finite(tmp_path):
     Image.fromarray(np.array([[0, 100.4, 255]], np.float32)).save(tmp_path / "f.tif")
     assert read_image(tmp_path / "f.tif", 1, None).flatten().tolist() == [0, 100, 255]
     Image.fromarray(np.array([[0, np.nan, 255]], np.float32)).save(tmp_path / "f.tif")
-    refused(lambda: read_image(tmp_path / "f.tif", 1, None), "f.tif", "not finite")
+    refused(lambda: read_image(tmp_path / "f.tif", 1, None), "f.tif", "NaN among its floating point pixels")
 
 
 def test_gray_of_a_colour_set_is_rec_601_luma():

@@ -8,7 +8,19 @@ from fromnoise.registry.lazy import lazy_registry
 registry = Registry(
     __name__,
     "data set",
-    shared=("examples", "images", "config", "loading", "hashing", "folder", "latents", "feed", "npz", "remembered"),
+    shared=(
+        "config",
+        "decode",
+        "examples",
+        "feed",
+        "folder",
+        "hashing",
+        "images",
+        "latents",
+        "loading",
+        "npz",
+        "remembered",
+    ),
 )
 names, get = registry.names, registry.get
 if TYPE_CHECKING:

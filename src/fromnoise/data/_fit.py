@@ -23,20 +23,85 @@ def is_gray(mode: str) -> bool:
     return mode in GRAY_MODES or mode in ("LA", "La")
 
 
-def to_channels(image: Image.Image, channels: int) -> Image.Image:
-    """Gray or RGB; transparency is laid on white, 16-bit gray is scaled to 8 bits, EXIF rotation is applied.
+_BLACK_AND_WHITE = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
+"""What floating point pixels are usually written in."""
+
+
+class Floats:
+    """The scale of floating point images: what is black and what is white in all of them.
+
+    The first of 0..1, -1..1, 0..255 and 0..65535 that holds every value seen; else from the least to the largest.
+    """
+
+    def __init__(self) -> None:
+        self.low, self.high = np.inf, -np.inf
+
+    def see(self, image: Image.Image) -> None:
+        """Take an image's values into account, where it has such.
+
+        Raises:
+            ValueError: some are not finite.
+        """
+        if image.mode == "F":
+            values = _finite(image)
+            self.low, self.high = min(self.low, values.min()), max(self.high, values.max())
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Black and white."""
+        for black, white in _BLACK_AND_WHITE:
+            if black <= self.low and self.high <= white:
+                return black, white
+        return float(self.low), float(self.high)
+
+    def notes(self) -> list[str]:
+        """What a person should know; nothing where no image has floating point pixels."""
+        if self.low > self.high:
+            return []
+        black, white = self.ends
+        return [f"floating point pixels from {self.low:.6g} to {self.high:.6g}: {black:.6g} is black and {white:.6g} "
+                "is white"]  # fmt: skip
+
+
+def _finite(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image, np.float64)
+    if not np.isfinite(values).all():
+        what = "NaN" if np.isnan(values).any() else "infinity"
+        raise ValueError(f"{what} among its floating point pixels")
+    return values
+
+
+def to_channels(
+    image: Image.Image, channels: int, background: str = "white", floats: Floats | None = None
+) -> Image.Image:
+    """Gray, RGB or RGBA, upright as the EXIF says, of 8 bits.
+
+    Args:
+        image: opened.
+        channels: 1, 3 or 4; with 1 and 3 transparency is laid on the background, with 4 it is kept.
+        background: a colour by name or #rrggbb.
+        floats: the scale of floating point pixels; None takes the image's own.
 
     Raises:
         ValueError: floating point pixels that are not finite.
     """
     image = _upright(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _to_8_bits(image)
+    if image.mode == "F":
+        if floats is None:
+            floats = Floats()
+            floats.see(image)
+        black, white = floats.ends
+        share = (_finite(image) - black) / max(white - black, 1e-300)
+        image = Image.fromarray((share.clip(0, 1) * 255).round().astype(np.uint8))
+    elif image.mode.startswith("I"):  # of 16 bits, whatever the brightest pixel is
+        image = Image.fromarray((np.asarray(image, np.float64).clip(0, 65535) / 257).round().astype(np.uint8))
+    clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
+    if channels == 4:
+        return image.convert("RGBA")
     wanted = "L" if channels == 1 else "RGB"
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+    if clear:
         image = image.convert("RGBA")
-        ground = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(ground, image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     return image if image.mode == wanted else image.convert(wanted)
 
 
@@ -65,15 +130,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Whole numbers are of 16 bits, whatever the brightest pixel is: black is 0 and white 65535 in every image."""
-    values = np.asarray(image, np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("pixels that are not finite")
-    top = 255 if image.mode == "F" and values.max(initial=0) <= 255 else 65535
-    return Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
-
-
 def to_size(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
     """The image at (height, width): see DataConfig.fit."""
     height, width = size
@@ -83,8 +139,10 @@ def to_size(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
         return image.resize((width, height), Image.Resampling.LANCZOS)
     if fit == "crop":
         return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
-    if image.width > width or image.height > height:
-        image = ImageOps.contain(image, (width, height), Image.Resampling.LANCZOS)
+    scale = min(width / image.width, height / image.height)
+    if scale < 1:  # at least one pixel of what is thin
+        inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        image = image.resize(inner, Image.Resampling.LANCZOS)
     ground = Image.new(image.mode, (width, height), image.getpixel((0, 0)))  # pyrefly: ignore[bad-argument-type]
     ground.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return ground

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fromnoise.registry.section import Section
 
@@ -16,7 +16,10 @@ class DataConfig(Section):
     root: Path | None = Field(None, description="where named data sets lie; downloaded there where missing")
     split: Literal["train", "test"] = Field("train", description="of a named data set that has both")
     size: int | tuple[int, int] | None = Field(None, description="height and width; none keeps the data set's own")
-    channels: Literal[1, 3] | None = Field(None, description="1 gray, 3 colour; none takes what the images have")
+    channels: Literal[1, 3, 4] | None = Field(None, description="1 gray, 3 colour, 4 colour and opacity; none takes "
+                                              "1 or 3, as the images are")  # fmt: skip
+    background: str = Field("white", description="what transparent images are laid on, by name or #rrggbb; with 4 "
+                            "channels they stay transparent")  # fmt: skip
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop", description="crop: scale the shorter side, cut the middle; pad: keep the pixels, add a border "
         "of the corner's colour (larger images are scaled down first); stretch: ignore the proportions")  # fmt: skip
@@ -28,6 +31,14 @@ class DataConfig(Section):
     flip: bool = Field(False, description="mirror half of the examples left to right")
     workers: int = Field(2, ge=0, description="loader processes, used only by sets too large for memory")
     memory: int = Field(1024, ge=0, description="MB of uint8 images up to which a set is held in memory")
+
+    @field_validator("background")
+    @classmethod
+    def _is_a_colour(cls, value: str) -> str:
+        from PIL import ImageColor
+
+        ImageColor.getrgb(value)  # a ValueError names it
+        return value
 
     @property
     def hw(self) -> tuple[int, int] | None:

@@ -72,11 +72,13 @@ class _Fitted(Images):
 
 def _at(pixels: Tensor, config: DataConfig) -> Tensor:
     """uint8 [N, C, H, W] at the wanted channels and size."""
-    if config.channels == 3 and pixels.shape[1] == 1:
+    if config.channels in (3, 4) and pixels.shape[1] == 1:
         pixels = pixels.expand(-1, 3, -1, -1)
     elif config.channels == 1 and pixels.shape[1] == 3:
         weights = torch.tensor([0.299, 0.587, 0.114])  # Rec. 601, as Pillow's own conversion
         pixels = torch.einsum("nchw,c->nhw", pixels.float(), weights).round().to(torch.uint8)[:, None]
+    if config.channels == 4 and pixels.shape[1] == 3:
+        pixels = torch.cat([pixels, torch.full_like(pixels[:, :1], 255)], 1)
     if config.hw and tuple(pixels.shape[2:]) != config.hw:
         out = np.empty((*pixels.shape[:2], *config.hw), np.uint8)
         for i, image in enumerate(pixels.numpy()):

@@ -17,11 +17,12 @@ def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 
     """uint8 [N, C, H, W] -> one picture, row by row.
 
     Args:
-        pixels: gray or RGB; other numbers of channels show the first one.
+        pixels: gray, RGB or RGBA, which is laid on gray squares; other numbers of channels show the first one.
         columns: images in a row; None makes the grid as square as it can be.
         side: small images are enlarged to about this many pixels, by a whole factor.
         gap: black pixels between images, before scaling.
     """
+    pixels = _on_squares(pixels) if pixels.shape[1] == 4 else pixels
     n, c, h, w = pixels.shape
     columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
@@ -33,6 +34,15 @@ def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 
         sheet[y : y + h, x : x + w] = image
     picture = Image.fromarray(sheet if depth == 3 else sheet[..., 0])
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def _on_squares(pixels: Tensor) -> Tensor:
+    """uint8 RGBA -> RGB, transparency as squares of two grays."""
+    h, w = pixels.shape[2:]
+    square = max(1, min(h, w) // 8)
+    odd = (torch.arange(h)[:, None] // square + torch.arange(w) // square) % 2
+    opacity = pixels[:, 3:].float() / 255
+    return (pixels[:, :3] * opacity + (204 + 51 * odd) * (1 - opacity)).round().to(torch.uint8)
 
 
 def columns(n: int, classes: int) -> int | None:

@@ -1,0 +1,107 @@
+"""What lies in a folder: the images, and what is left out, so that nothing is missing without a word."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fromnoise.data.decode import HEIF_WAY, endings, is_heif, opened
+from fromnoise.disk import files
+
+Broken = list[tuple[Path, Exception]]
+"""Files that cannot be read, and why."""
+
+# What systems and programs put into folders of people. Names that begin with a dot are passed over too.
+_SYSTEM = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "thumbs.db",
+           "desktop.ini"}  # fmt: skip
+_BESIDE = {".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".md", ".html", ".log", ".caption"}
+"""Captions, labels and notes, which are no missing images."""
+_WAYS = {
+    HEIF_WAY: (".heic", ".heif", ".hif"),
+    "raw photographs, to be developed into JPEG or TIFF": (
+        ".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".pef", ".raf", ".rw2", ".srw"),
+    "videos, whose frames are to be taken out first": (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".webm", ".wmv"),
+    "drawings, to be exported as PNG": (".ai", ".eps", ".pdf", ".svg"),
+    "files of editors, to be exported as PNG": (".kra", ".psd", ".xcf"),
+    "JPEG XL, to be converted to PNG": (".jxl",),
+    "archives, to be unpacked": (".7z", ".gz", ".rar", ".tar", ".tgz", ".zip"),
+}  # fmt: skip
+_OF = {ending: way for way, all_of in _WAYS.items() for ending in all_of}
+_OTHERS = "no images"
+
+
+@dataclass
+class Found:
+    """Of a folder and those below it.
+
+    Attributes:
+        paths: files that are images by their ending or their content, sorted.
+        broken: what has an image's name and is no file, and folders that cannot be listed.
+        left_out: {what it is and the way out: {ending: how many}}.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    broken: Broken = field(default_factory=list)
+    left_out: dict[str, Counter] = field(default_factory=dict)
+
+    def notes(self) -> list[str]:
+        """A line for all that was left out; none if nothing was."""
+        parts = []
+        for way, counts in self.left_out.items():
+            named = ", ".join(f"{n:,} {files.one_line(ending)}" for ending, n in counts.most_common(5))
+            parts.append(f"{named} ({way})")
+        return [f"left out {'; '.join(parts)}"] if parts else []
+
+    def leave_out(self, path: Path, way: str) -> None:
+        self.left_out.setdefault(way, Counter())[path.suffix.lower() or "without an ending"] += 1
+
+
+def scan(root: Path) -> Found:
+    """All files below a folder. Hidden folders and those of systems are passed over, links are followed once."""
+    found, seen = Found(), set()  # links may lead back up
+
+    def unlisted(error: OSError) -> None:
+        found.broken.append((Path(error.filename), error))
+
+    for folder, below, names in os.walk(root, onerror=unlisted, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        if not names and not below and Path(folder).suffix.lower() in endings():
+            found.broken.append((Path(folder), files.Unreadable(f"{folder}: is an empty folder, not a file")))
+        below[:] = [name for name in below if not _passed_over(name)]
+        for name in names:
+            if not _passed_over(name):
+                _sort(Path(folder, name), found)
+    found.paths.sort()
+    found.broken.sort(key=lambda entry: entry[0])
+    return found
+
+
+def _passed_over(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM
+
+
+def _sort(path: Path, found: Found) -> None:
+    ending = path.suffix.lower()
+    if ending in endings():
+        found.paths.append(path)
+    elif ending in _BESIDE:
+        return
+    elif ending in _OF:
+        found.leave_out(path, _OF[ending])
+    else:  # without an ending, or with one that nobody knows: the content decides
+        try:
+            with files.opened(path) as file:
+                head = file.read(12)
+            if is_heif(head) and ".heic" not in endings():
+                found.leave_out(path, HEIF_WAY)
+                return
+            with opened(path):
+                pass
+        except Exception:  # decoders raise a dozen kinds
+            found.leave_out(path, _OTHERS)
+        else:
+            found.paths.append(path)

@@ -1,0 +1,107 @@
+"""One image file, opened: what its content says counts, not its name."""
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
+
+from fromnoise.disk import files
+
+# Formats whose decoders read pixels and nothing else: no document, no video, no call to another program.
+_HARMLESS = (
+    "AVIF", "BMP", "DDS", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP",
+)  # fmt: skip
+
+_LARGEST = 2**30
+"""Bytes of a file: no image that Pillow takes for harmless needs more, and some decoders read a file whole."""
+_LARGEST_JPEG = 300_000_000
+"""Pixels of a JPEG, which is read at an eighth of its size or less where it is that large."""
+
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEIF_WAY = 'HEIC, which needs pip install "fromnoise[heif]"'
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read; HEIF where pillow-heif is installed."""
+    Image.init()
+    if importlib.util.find_spec("pillow_heif") is not None:
+        import pillow_heif  # pyrefly: ignore[missing-import]
+
+        pillow_heif.register_heif_opener()
+    return tuple(name for name in (*_HARMLESS, "HEIF") if name in Image.OPEN)
+
+
+@cache
+def endings() -> frozenset[str]:
+    """Of the files that are read: .png, .jpg, ..."""
+    known = formats()
+    return frozenset(ending for ending, kind in Image.registered_extensions().items() if kind in known)
+
+
+@contextmanager
+def opened(path: Path, size: tuple[int, int] | None = None) -> Iterator[Image.Image]:
+    """An image whose pixels are decoded inside the block. A bomb is a broken image, not a warning.
+
+    Args:
+        path: of the file.
+        size: (height, width) that it will be brought to; a JPEG too large for memory is then decoded at a half, a
+            quarter or an eighth of its size.
+
+    Raises:
+        Unreadable: no file, or not to be read.
+        Exception: whatever its decoder raises.
+    """
+    with files.opened(path) as file:
+        length = os.fstat(file.fileno()).st_size
+        if length > _LARGEST:
+            raise files.Unreadable(f"{path}: has {length:,} bytes, and an image at most {_LARGEST:,}")
+        head = file.read(12)
+        file.seek(0)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", Image.DecompressionBombWarning)
+                image = Image.open(file, formats=formats())
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            if not head.startswith(b"\xff\xd8\xff"):
+                raise
+            file.seek(0)
+            image = _large_jpeg(JpegImageFile(file), size)
+        except UnidentifiedImageError:
+            if is_heif(head):
+                raise ValueError(HEIF_WAY) from None
+            raise ValueError("no image of a format that is read") from None
+        with image:
+            yield image
+
+
+def _large_jpeg(image: JpegImageFile, size: tuple[int, int] | None) -> JpegImageFile:
+    pixels = image.width * image.height
+    if pixels > _LARGEST_JPEG:
+        raise ValueError(f"{pixels / 1e6:.3g} megapixels, and a JPEG has at most {_LARGEST_JPEG / 1e6:.3g}")
+    if size is None:
+        raise ValueError(f"{pixels / 1e6:.3g} megapixels; give data.size, to which it is reduced")
+    side = 2 * max(size)  # twice what is wanted, for the filter that comes after; whichever way it lies
+    image.draft(None, (side, side))  # pyrefly: ignore[bad-argument-type]
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or pixels):
+        raise ValueError(f"{pixels / 1e6:.3g} megapixels, too large for a data.size of {max(size)}")
+    return image
+
+
+def is_heif(head: bytes) -> bool:
+    """Whether a file that begins so is HEIC or HEIF: pictures of a telephone."""
+    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
+
+
+def why(path: Path, error: Exception) -> str:
+    """The file and what was wrong, in one line."""
+    if isinstance(error, files.Unreadable):
+        return str(error)
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return files.one_line(f"{path} ({files.one_line(reason)})")
