@@ -90,6 +90,8 @@ def test_image_to_image_keeps_what_the_noise_spares():
     assert moved[0.1].std().item() == pytest.approx(0.1, abs=0.05)  # drawn anew within the mode
     again = editing.image_to_image(truth.denoiser(SCHEDULE), x0[:3], 1.0, steps=40)
     torch.testing.assert_close(again, moved[1.0][:3])  # the noise of an image is its own
+    with pytest.raises(fn.FromNoiseError, match=r"strength 0\.3 of 3 steps is less than one step: give at least 4"):
+        editing.image_to_image(truth.denoiser(SCHEDULE), x0, 0.3, steps=3)
     for strength in (0.0, 1.1):
         with pytest.raises(fn.FromNoiseError, match=r"strength must lie in \(0, 1\]"):
             editing.image_to_image(truth.denoiser(SCHEDULE), x0, strength)

@@ -1,5 +1,6 @@
 """Images, and states of any shape, changed by a model: there and back, between two, in part, from rough to fine."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -133,13 +134,13 @@ def image_to_image(
     Args:
         denoiser: the model, with its guidance if any.
         x0: [B, ...] in [-1, 1].
-        strength: share of the steps that are walked, in (0, 1]; 1 keeps hardly anything.
+        strength: share of the steps that are walked, rounded down, in (0, 1]; 1 keeps hardly anything.
         sampler, steps, seed, spacing, batch_size: as in `sample`, 50 steps or the whole shorter chain unless given; the
             noise of example i is that of sample i.
         cond: conditions, each [B, ...]; a model of classes is told none unless given.
 
     Raises:
-        FromNoiseError: a strength out of range, or what `sample` raises.
+        FromNoiseError: a strength out of range or of less than a step, or what `sample` raises.
     """
     if not 0 < strength <= 1:
         raise FromNoiseError(f"strength must lie in (0, 1], got {strength}")
@@ -152,7 +153,13 @@ def image_to_image(
     steps = min(50, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)
     cond = denoiser.given(cond, len(x0))
     whole = denoiser.schedule.steps(steps, spacing or sampler.default_spacing)
-    chain = Chain(whole.levels[whole.steps - max(1, round(strength * whole.steps)) :])
+    walked = math.floor(strength * whole.steps + 1e-9)
+    if not walked:
+        least = math.ceil(1 / strength - 1e-9)
+        raise FromNoiseError(
+            f"strength {strength:g} of {whole.steps} steps is less than one step: give at least {least}"
+        )
+    chain = Chain(whole.levels[whole.steps - walked :])
     done = []
     with denoiser.evaluating():
         for start in range(0, len(x0), batch_size):

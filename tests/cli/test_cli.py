@@ -136,6 +136,15 @@ def test_samples_as_array(run, tmp_path, sampler, capsys):
 
 def test_samples_as_pictures(run, tmp_path):
     assert call("sample", run, "--n", 9, "--steps", 2, "--out", tmp_path / "new" / "s.png") == 0
+    folder = ["--steps", 2, "--seed", 7, "--out", tmp_path / "images"]
+    assert call("sample", run, "--n", 3, "--batch-size", 2, *folder) == 0
+    assert call("sample", run, "--n", 5, "--batch-size", 5, *folder) == 0  # the first are drawn once more, the same
+    assert sorted(p.name for p in (tmp_path / "images").iterdir()) == [f"7-{i:06d}-{i}.png" for i in range(5)]
+    assert call("sample", run, "--n", 5, "--steps", 2, "--seed", 7, "--out", tmp_path / "same.npz") == 0
+    array = np.load(tmp_path / "same.npz")["arr_0"]
+    for i in range(5):
+        there = np.asarray(Image.open(tmp_path / "images" / f"7-{i:06d}-{i}.png"), int)
+        assert abs(there - array[i, ..., 0].astype(int)).max() <= 1
     assert Image.open(tmp_path / "new" / "s.png").size == (276, 276)
     assert call("sample", run, "--n", 4, "--steps", 5, "--out", tmp_path / "s.gif") == 0
     film = Image.open(tmp_path / "s.gif")
@@ -258,7 +267,10 @@ def test_bad_input_is_one_line(arguments, message, refused, tmp_path, monkeypatc
         (["--batch-size", 0], "at least 1"),
         (["--sampler", "dimm"], "did you mean ddim?"),
         (["--spacing", "unifrm"], "did you mean uniform?"),
-        (["--out", "samples.jpeg"], "the ending must be one of .png, .npz, .gif"),
+        (
+            ["--out", "samples.tiff"],
+            "the ending must be one of .png, .webp, .jpg, .jpeg, .npz, .gif, or none for a folder",
+        ),
         (["--out", "/proc/nothing/s.png"], "cannot be written"),
     ],
 )

@@ -74,6 +74,9 @@ def test_every_kind_writes_one_picture(model, photo, tmp_path, kind, images, opt
 def test_bad_input_is_one_line_before_any_sampling(model, photo, tmp_path, capsys):
     text = tmp_path / "t.png"
     text.write_text("no image")
+    white, wide = tmp_path / "white.png", tmp_path / "wide.png"
+    Image.new("L", (30, 40), 255).save(white)
+    Image.new("L", (40, 30)).save(wide)
     for words, message in [
         (("interpolate", model, photo), "takes 2 images, got 1"),
         (("inpaint", model, photo), "needs --mask"),
@@ -81,6 +84,9 @@ def test_bad_input_is_one_line_before_any_sampling(model, photo, tmp_path, capsy
         (("reconstruct", model, photo, "--steps", 4), "edit reconstruct has no --steps; it has --class, --guidance"),
         (("image-to-image", model, photo, "--guidance", 2), "name it with --class"),
         (("upscale", model, photo), "no whole multiple"),
+        (("image-to-image", model, photo, "--strength", 0.5, "--steps", 1), "is less than one step: give at least 2"),
+        (("inpaint", model, photo, "--mask", white), "the mask has no black"),
+        (("inpaint", model, photo, "--mask", wide), "is of 30x40 pixels and"),
         (("image-to-image", model, photo, "--strength", 2), "strength must lie in (0, 1]"),
         (("image-to-image", model, tmp_path / "none.png"), "no such file"),
         (("image-to-image", model, text), "cannot be read as an image"),

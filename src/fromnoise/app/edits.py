@@ -103,6 +103,8 @@ def _inpaint(job: _Job) -> Shown:
     if job.mask is None:
         raise FromNoiseError("inpaint needs a mask, black where the model is to draw")
     known = (job.mask > 127).float()
+    if bool(known.all()):
+        raise FromNoiseError("the mask has no black, which says where to draw: nothing would be changed")
     sampler = editing.Inpaint(job.x[0], known, job.plan.sampler, 5 if job.repeats is None else job.repeats)
     return torch.cat([job.x, job.x * known - (1 - known)]), job.drawn(job.denoiser, sampler)
 

@@ -36,6 +36,14 @@ def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
+def single(pixels: Tensor) -> Image.Image:
+    """uint8 [C, H, W], gray, RGB or RGBA -> a picture of its own size; of other channels the first."""
+    kept = pixels if pixels.shape[0] in (3, 4) else pixels[:1]
+    return Image.fromarray(
+        kept.permute(1, 2, 0).squeeze(2).numpy() if len(kept) == 1 else kept.permute(1, 2, 0).numpy()
+    )
+
+
 def _on_squares(pixels: Tensor) -> Tensor:
     """uint8 RGBA -> RGB, transparency as squares of two grays."""
     h, w = pixels.shape[2:]

@@ -1,5 +1,6 @@
 """Samples from a trained model into files: what `sample` and `show` share. Needs torch."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 from fromnoise import samplers
 from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
+from fromnoise.app.runs.plan import class_number
 from fromnoise.data.images import to_uint8
 from fromnoise.disk import files, pictures
 from fromnoise.errors import FromNoiseError
@@ -31,8 +33,12 @@ def draw(
     seed: int,
     batch_size: int,
     callback: Callable[[samplers.Moment], None] | None = None,
+    drawn: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call."""
+    """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call.
+
+    With `drawn` none are kept: it is told of every batch, (number of its first, samples), as soon as it is there.
+    """
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"--n and --batch-size must be at least 1, got {n} and {batch_size}")
     with Bar("sampling", -(-n // batch_size) * model.steps(choice)) as bar:
@@ -43,24 +49,51 @@ def draw(
                 callback(moment)
 
         started = time.perf_counter()
-        pixels = runs.draw(model, n, choice, seed, batch_size, callback=each)
+        if drawn is None:
+            pixels = runs.draw(model, n, choice, seed, batch_size, callback=each)
+        else:
+            for first in range(0, n, batch_size):
+                count = min(batch_size, n - first)
+                pixels = runs.draw(model, count, choice, seed, batch_size, first, callback=each)
+                drawn(first, pixels)
     seconds = time.perf_counter() - started
     say(f"{n} in {seconds:.1f} s ({n / seconds:.2g} images/s){peak_memory(model.denoiser.device)}")
     return pixels
 
 
 def draw_to(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
-    """Samples as a grid (.png), an array (.npz) or an animation of the denoising (.gif)."""
+    """Samples as a grid (.png, .webp, .jpg), an array (.npz) or an animation of the denoising (.gif)."""
     kind = out.suffix.lower()
     if kind == ".gif":
         animation(out, model, n, choice, seed)
         return
     pixels = draw(model, n, choice, seed, batch_size)
-    if kind == ".png":
+    if kind != ".npz":
         pictures.save(as_grid(pixels, model, choice), out)
     else:
         with files.replacing(out) as file:
             np.savez(file, arr_0=pixels.permute(0, 2, 3, 1).numpy())
+
+
+def draw_into(folder: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
+    """Samples as SEED-NUMBER-CLASS.png in a folder, each as soon as it is drawn: stopped, it keeps those."""
+    files.insist_on_writable(folder / _name(seed, 0, None), "--out")
+    denoiser = choice.steered(model.denoiser)
+    own = None if choice.label is None else class_number(denoiser, choice.label)
+    names = denoiser.class_names or [str(i) for i in range(denoiser.classes)]
+
+    def drawn(first: int, pixels: Tensor) -> None:
+        for i, image in enumerate(pixels, first):
+            label = i % denoiser.classes if denoiser.classes and own is None else own
+            pictures.save(pictures.single(image), folder / _name(seed, i, None if label is None else names[label]))
+
+    draw(model, n, choice, seed, batch_size, drawn=drawn)
+
+
+def _name(seed: int, number: int, label: str | None) -> str:
+    """A class's name may hold anything; a file's may not."""
+    safe = None if label is None else re.sub(r"[^\w-]+", "_", label)[:60]
+    return f"{seed}-{number:06d}" + (f"-{safe}" if safe else "") + ".png"
 
 
 def animation(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int) -> Tensor:

@@ -87,7 +87,6 @@ class Edit:
         import torch
 
         from fromnoise.app import edits, runs
-        from fromnoise.data.folder import read_image
         from fromnoise.data.images import to_uint8, to_unit
         from fromnoise.disk import pictures
 
@@ -102,7 +101,7 @@ class Edit:
         given = to_unit(self._read(model))
         out = writable(self.out or self.run / f"{self.kind}.png")
         pictures.format_of(out)
-        mask = read_image(self.mask, 1, (given.shape[-2], given.shape[-1])) if self.mask is not None else None
+        mask = self._mask(given.shape[-2], given.shape[-1]) if self.mask is not None else None
         shown, made = edits.edit(
             self.kind, choice.steered(model.denoiser), given, choice, n=self.n, mask=mask, strength=self.strength,
             repeats=self.repeats, seed=self.seed
@@ -111,6 +110,22 @@ class Edit:
         pictures.save(picture, out)
         print(out)
         return 0
+
+    def _mask(self, height: int, width: int) -> "Tensor":
+        """Cut and scaled as the image is, so that they must have one shape.
+
+        Raises:
+            FromNoiseError: it has another.
+        """
+        from fromnoise.data.folder import read_image
+
+        assert self.mask is not None
+        own, image = (read_image(path, 1, None).shape[1:] for path in (self.mask, self.images[0]))
+        if abs(own[0] * image[1] - own[1] * image[0]) > max(own[0] * image[1], own[1] * image[0]) / 50:
+            sides = [f"{h}x{w}" for h, w in (own, image)]
+            raise FromNoiseError(f"--mask {self.mask} is of {sides[0]} pixels and {self.images[0]} of {sides[1]}: draw "
+                                 "the mask over the image, in its proportions")  # fmt: skip
+        return read_image(self.mask, 1, (height, width))
 
     def _read(self, model: "Model") -> "Tensor":
         """uint8 [K, C, H, W], at the model's size, or for upscale at the image's own."""

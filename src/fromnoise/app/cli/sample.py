@@ -7,15 +7,16 @@ from fromnoise.app.cli._steering import Steered
 from fromnoise.app.cli._words import writable
 from fromnoise.errors import FromNoiseError
 
-_KINDS = (".png", ".npz", ".gif")
+_KINDS = (".png", ".webp", ".jpg", ".jpeg", ".npz", ".gif")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Steered):
     """Draw new images from a trained model.
 
-    The file's ending decides what is written: .png a grid, .npz the images as arr_0, uint8 [N, H, W, C],
-    .gif the denoising. Sample i of a seed is the same whatever --n and --batch-size are.
+    The ending of --out decides what is written: .png, .webp or .jpg a grid; .npz the images as arr_0, uint8
+    [N, H, W, C]; .gif the denoising; without one it is a folder, which gets a PNG for every image as it is drawn,
+    named by seed, number and class. Sample i of a seed is the same whatever --n and --batch-size are.
     """
 
     run: Run
@@ -25,20 +26,25 @@ class Sample(Steered):
     seed: int = 0
     """Of the noise."""
     out: File = None
-    """File to write; samples.png in the run unless named."""
+    """File to write, or a folder; samples.png in the run unless named."""
     batch_size: int = 64
     """Samples that are denoised together."""
 
     def __call__(self) -> int:
         out = self.out or self.run / "samples.png"
-        if out.suffix.lower() not in _KINDS:
-            raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_KINDS)}")
+        into_folder = out.is_dir() or not out.suffix
+        if not into_folder and out.suffix.lower() not in _KINDS:
+            raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_KINDS)}, or none for a folder")
         from fromnoise.app import runs
         from fromnoise.app.cli import _drawing
 
         model = runs.open_model(self.run, self.precision, self.ema)
         model.compile(self.compile)
         choice = model.choice(self.asked())
+        if into_folder:
+            _drawing.draw_into(out, model, self.n, choice, self.seed, self.batch_size)
+            print(out)
+            return 0
         writable(out)
         _drawing.draw_to(out, model, self.n, choice, self.seed, self.batch_size)
         print(out)
