@@ -13,6 +13,7 @@ registry = Registry(
         "decode",
         "examples",
         "feed",
+        "fitting",
         "folder",
         "hashing",
         "images",
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from fromnoise.data.cifar10 import CIFAR10 as CIFAR10
     from fromnoise.data.config import DataConfig as DataConfig
     from fromnoise.data.digits import Digits as Digits
+    from fromnoise.data.emoji import Emoji as Emoji
     from fromnoise.data.examples import Examples as Examples
     from fromnoise.data.fashion_mnist import FashionMNIST as FashionMNIST
     from fromnoise.data.feed import Feed as Feed

@@ -26,7 +26,7 @@ def reduced(images: Images, factor: int) -> Images:
         )
     if isinstance(images, InMemory):
         pixels = _shrunk(images.pixels, factor)
-        return InMemory(images.name, pixels, images.labels, images.classes, images.notes)
+        return InMemory(images.name, pixels, images.labels, images.classes, images.notes, images.captions)
     return _Reduced(images, factor)
 
 
@@ -41,6 +41,7 @@ class _Reduced(Images):
         c, h, w = self.images.shape
         self.name, self.shape = self.images.name, (c, h // self.factor, w // self.factor)
         self.classes, self.notes, self.in_memory = self.images.classes, self.images.notes, self.images.in_memory
+        self.captions = self.images.captions
 
     def __len__(self) -> int:
         return len(self.images)

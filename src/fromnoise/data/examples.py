@@ -26,6 +26,7 @@ class Examples(ABC):
         shape: of one x, e.g. (C, H, W).
         classes: names of the classes; empty where there are none, or where nobody said.
         notes: what a person should know about how the set was read, a line each.
+        captions: what each example shows, in words; empty where nobody said.
         in_memory: whether `examples` costs no decoding.
     """
 
@@ -33,6 +34,7 @@ class Examples(ABC):
     shape: tuple[int, ...]
     classes: Sequence[str] = ()
     notes: Sequence[str] = ()
+    captions: Sequence[str] = ()
     in_memory: bool = False
 
     @abstractmethod
@@ -84,6 +86,7 @@ class Part(Examples):
         self.whole, self.numbers = whole, numbers
         self.name, self.shape, self.classes = whole.name, whole.shape, whole.classes
         self.notes, self.in_memory = whole.notes, whole.in_memory
+        self.captions = [whole.captions[i] for i in numbers] if whole.captions else ()
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -236,7 +239,7 @@ def _tensor(value: Any) -> Tensor | None:
     if isinstance(value, Tensor):
         return value
     if hasattr(value, "getbands") and hasattr(value, "convert"):  # a Pillow image: [H, W] or [H, W, C]
-        from fromnoise.data._fit import is_gray, to_array, to_channels  # Pillow, where it is needed
+        from fromnoise.data.fitting import is_gray, to_array, to_channels  # Pillow, where it is needed
 
         return torch.from_numpy(to_array(to_channels(value, 1 if is_gray(value.mode) else 3)).copy())
     if isinstance(value, np.ndarray | np.generic | int | float | list | tuple):

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise.data._fit import Floats, is_gray, to_array, to_channels, to_size, upright_size
 from fromnoise.data._scan import Broken, scan
 from fromnoise.data.config import DataConfig
 from fromnoise.data.decode import formats, opened, why
+from fromnoise.data.fitting import Floats, is_gray, to_array, to_channels, to_size, upright_size
 from fromnoise.data.images import Images, InMemory
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError

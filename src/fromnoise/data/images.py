@@ -46,6 +46,7 @@ class InMemory(Images):
     labels: Tensor | None = None
     classes: Sequence[str] = ()
     notes: Sequence[str] = field(default_factory=list)
+    captions: Sequence[str] = ()
     in_memory = True
 
     @property

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from fromnoise import data
-from fromnoise.data._fit import to_array, to_size
 from fromnoise.data._reduce import reduced
 from fromnoise.data.config import DataConfig
+from fromnoise.data.fitting import laid_on, to_array, to_size
 from fromnoise.data.folder import load_folder
 from fromnoise.data.images import Images, InMemory
 from fromnoise.disk import files
@@ -49,7 +49,7 @@ def _fitted(images: Images, config: DataConfig) -> Images:
     """A named set at the wanted channels and size: at once where it is in memory, else when a batch is asked for."""
     if isinstance(images, InMemory):
         pixels = _at(images.pixels, config).contiguous()
-        return InMemory(images.name, pixels, images.labels, images.classes, images.notes)
+        return InMemory(images.name, pixels, images.labels, images.classes, images.notes, images.captions)
     return _Fitted(images, config)
 
 
@@ -59,8 +59,9 @@ class _Fitted(Images):
     def __init__(self, images: Images, config: DataConfig):
         self.images, self.config = images, config
         self.name, self.classes, self.notes, self.in_memory = images.name, images.classes, images.notes, False
+        self.captions = images.captions
         c, h, w = images.shape
-        self.shape = (config.channels or c, *(config.hw or (h, w)))
+        self.shape = (config.channels or min(c, 3), *(config.hw or (h, w)))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -72,6 +73,8 @@ class _Fitted(Images):
 
 def _at(pixels: Tensor, config: DataConfig) -> Tensor:
     """uint8 [N, C, H, W] at the wanted channels and size."""
+    if config.channels != 4 and pixels.shape[1] == 4:
+        pixels = laid_on(pixels, config.background)
     if config.channels in (3, 4) and pixels.shape[1] == 1:
         pixels = pixels.expand(-1, 3, -1, -1)
     elif config.channels == 1 and pixels.shape[1] == 3:

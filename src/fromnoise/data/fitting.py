@@ -1,7 +1,9 @@
 """One Pillow image to the colours and the size that a network wants."""
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+import torch
+from PIL import ExifTags, Image, ImageColor, ImageOps
+from torch import Tensor
 
 GRAY_MODES = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L")
 
@@ -146,6 +148,13 @@ def to_size(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
     ground = Image.new(image.mode, (width, height), image.getpixel((0, 0)))  # pyrefly: ignore[bad-argument-type]
     ground.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return ground
+
+
+def laid_on(pixels: Tensor, background: str) -> Tensor:
+    """uint8 RGBA [N, 4, H, W] -> RGB on a colour."""
+    opacity = pixels[:, 3:].float() / 255
+    ground = torch.tensor(ImageColor.getrgb(background)[:3]).view(3, 1, 1)
+    return (pixels[:, :3] * opacity + ground * (1 - opacity)).round().to(torch.uint8)
 
 
 def to_array(image: Image.Image) -> np.ndarray:

