@@ -8,6 +8,7 @@ run that resumes needs no generator state.
 
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class _Counted:
         # Position 4 is an empty buffer.
         self._inner: dict[str, tuple[int, ...]] = {}
         empty = {"buffer": (0, 0, 0, 0), "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}
-        self._state = {"bit_generator": "Philox", "state": self._inner, **empty}
+        self._state: Any = {"bit_generator": "Philox", "state": self._inner, **empty}
 
     def at(self, seed: int, index: int, call: int, stream: int) -> np.random.Generator:
         self._inner["key"] = (seed & _WORD, index & _WORD)
