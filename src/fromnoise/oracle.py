@@ -52,11 +52,10 @@ class GaussianMixture:
         return self.means.shape[1]
 
     def _parts(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """log joint [N, K], d in each component's eigenbasis [N, K, D], C's eigenvalues [N, K, D], alpha, sigma."""
+        """log joint [N, K], d in each component's eigenbasis [N, K, D], C's eigenvalues [N|1, K, D], alpha, sigma."""
         check_levels(level=level)
         x = x.double().cpu().flatten(1)
-        alpha = level.alpha.expand(len(x)).view(-1, 1, 1)
-        sigma = level.sigma.expand(len(x)).view(-1, 1, 1)
+        alpha, sigma = level.alpha.view(-1, 1, 1), level.sigma.view(-1, 1, 1)  # one level's c is computed once
         d = torch.einsum("nkd,kde->nke", x[:, None] - alpha * self.means, self.eigenvectors)
         c = alpha**2 * self.eigenvalues + sigma**2
         log_normal = -(d**2 / c + torch.log(c) + math.log(2 * math.pi)).sum(-1) / 2
@@ -77,21 +76,27 @@ class GaussianMixture:
 
     def moments(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor]:
         """E[x_0 | x_t], of the shape of x, and Cov[x_0 | x_t], [N, D, D]. At sigma = 0: x_0 itself, and 0."""
-        check_levels(level=level)
-        shape, x = x.shape, x.double().cpu().flatten(1)
-        clean = (level.sigma == 0).expand(len(x))
-        safe = Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
-        joint, d, c, alpha, sigma = self._parts(x, safe)
-        r = joint.softmax(1)
-        mu = self.means + torch.einsum("nke,kde->nkd", alpha * self.eigenvalues * d / c, self.eigenvectors)
+        r, mu, c, sigma = self._components(x, level)
         x0 = torch.einsum("nk,nkd->nd", r, mu)
         within = torch.einsum(
             "nk,kde,nke,kfe->ndf", r, self.eigenvectors, sigma**2 * self.eigenvalues / c, self.eigenvectors
         )
         spread = mu - x0[:, None]
         cov = within + torch.einsum("nk,nkd,nkf->ndf", r, spread, spread)
-        x0 = torch.where(clean[:, None], x / level.alpha.expand(len(x))[:, None], x0)
-        return x0.view(shape), torch.where(clean[:, None, None], 0.0, cov)
+        clean = (level.sigma == 0).expand(len(x))
+        return _data_if_clean(x0, x, level), torch.where(clean[:, None, None], 0.0, cov)
+
+    def mean(self, x: Tensor, level: Level) -> Tensor:
+        """E[x_0 | x_t] alone, of the shape of x, at less than half the cost of both moments."""
+        r, mu, _, _ = self._components(x, level)
+        return _data_if_clean(torch.einsum("nk,nkd->nd", r, mu), x, level)
+
+    def _components(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """p(component | x_t) [N, K], each one's E[x_0 | x_t] [N, K, D], C's eigenvalues [N or 1, K, D], sigma > 0."""
+        check_levels(level=level)
+        joint, d, c, alpha, sigma = self._parts(x, _noisy(level))
+        mu = self.means + torch.einsum("nke,kde->nkd", alpha * self.eigenvalues * d / c, self.eigenvectors)
+        return joint.softmax(1), mu, c, sigma
 
     def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
         """Of the data: [...], [D, D]."""
@@ -168,11 +173,7 @@ class FiniteData:
     def mean(self, x: Tensor, level: Level) -> Tensor:
         """E[x_0 | x_t], of the shape of x; at sigma = 0 x_0 itself."""
         check_levels(level=level)
-        safe = Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
-        x0 = self.responsibilities(x, safe) @ self.points
-        clean = (level.sigma == 0).expand(len(x))[:, None]
-        x0 = torch.where(clean, x.double().cpu().flatten(1) / level.alpha.expand(len(x))[:, None], x0)
-        return x0.view(x.shape)
+        return _data_if_clean(self.responsibilities(x, _noisy(level)) @ self.points, x, level)
 
     def moments(self, x: Tensor, level: Level) -> tuple[Tensor, None]:
         """E[x_0 | x_t]; the covariance is left out, a data set of images has no room for it."""
@@ -187,6 +188,18 @@ class FiniteData:
         return _Oracle(self, schedule, variance, self.shape)
 
 
+def _noisy(level: Level) -> Level:
+    """The level, with sigma = 1 where it is 0 and the formulas would divide by it."""
+    return Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
+
+
+def _data_if_clean(x0: Tensor, x: Tensor, level: Level) -> Tensor:
+    """x0, [N, D], in the shape of x; at sigma = 0 x_0 itself, which is x / alpha."""
+    clean = (level.sigma == 0).expand(len(x))[:, None]
+    x0 = torch.where(clean, x.double().cpu().flatten(1) / level.alpha.expand(len(x))[:, None], x0)
+    return x0.view(x.shape)
+
+
 class _Oracle(Denoiser):
     """E[x_0 | x_t] in closed form, in place of a network."""
 
@@ -197,8 +210,7 @@ class _Oracle(Denoiser):
         self.truth = truth
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
-        x0 = self.truth.moments(x_t, t)[0]
-        return Prediction(x_t, t, x0.to(x_t), X0(), self.schedule)
+        return Prediction(x_t, t, self.truth.mean(x_t, t).to(x_t), X0(), self.schedule)
 
 
 class _ConditionalOracle(_Oracle):
@@ -215,5 +227,5 @@ class _ConditionalOracle(_Oracle):
         if bool(((label < -1) | (label >= len(self.parts) - 1)).any()):
             raise FromNoiseError(f"cond['label'] must lie in 0..{len(self.parts) - 2}, or be -1 for none, got "
                                  f"{label.tolist()[:8]}")  # fmt: skip
-        every = torch.stack([part.moments(x_t, t)[0] for part in self.parts])
+        every = torch.stack([part.mean(x_t, t) for part in self.parts])
         return Prediction(x_t, t, every[label, torch.arange(len(x_t))].to(x_t), X0(), self.schedule)

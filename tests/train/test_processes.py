@@ -1,9 +1,12 @@
 """Whole runs as people start them: killed, interrupted, resumed, on two processes."""
 
+import contextlib
 import json
+import multiprocessing
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +36,76 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], env=ENV, capture_output=True, text=True, timeout=300)
 
 
+class Forked:
+    """`python ARGUMENTS` of `command`, forked from a process that has imported everything and run nothing.
+
+    A start then costs no seconds of importing torch. What is proven of whole processes is proven here too: it is a
+    process of its own, with the signals, the exit status and the stderr of one. `undisturbed`, against which weights
+    are compared, is started as people start it.
+    """
+
+    def __init__(self, arguments: list[str], errors: Path, **environment: str):
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(["fromnoise.app.cli", "fromnoise.app.runs.training", "torch._dynamo"])
+        assert arguments[:2] == ["-m", "fromnoise"]
+        self.errors = errors
+        self.process = processes.Process(target=_command, args=(arguments[2:], errors, environment))
+        self.process.start()
+        self.kill, self.pid = self.process.kill, self.process.pid
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    def wait(self, timeout: float = 120) -> tuple[int, str]:
+        """Exit status, minus the number of a signal that ended it, and what it said."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            pytest.fail(f"no end within {timeout} s: {self.errors.read_text()}")
+        return self.process.exitcode, self.errors.read_text()
+
+
+def _command(words: list[str], errors: Path, environment: dict[str, str]) -> None:
+    """In the forked process, in place of `python -m fromnoise`."""
+    os.environ |= environment
+    with errors.open("w") as file:
+        os.dup2(file.fileno(), 2)
+    torch.set_num_threads(1)
+    raise SystemExit(main(words))
+
+
+def forked(out: Path, *more: str, **options) -> tuple[int, str]:
+    """A whole run from start to end: its exit status, and what it said."""
+    return Forked(command(out, *more, **options), out.with_suffix(".stderr")).wait()
+
+
+@contextlib.contextmanager
+def two_of(arguments: list[str], out: Path):
+    """Two processes that train as one, with what torchrun tells them in the environment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    both = [
+        Forked(arguments, out.with_suffix(f".stderr{rank}"), RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2",
+               MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+        for rank in "01"
+    ]  # fmt: skip
+    try:
+        yield both
+    finally:
+        for one in both:
+            one.kill()
+            one.wait()
+
+
+def run_two(arguments: list[str], out: Path) -> str:
+    """Both to their end; what they said."""
+    with two_of(arguments, out) as both:
+        ends = [one.wait() for one in both]
+    assert [status for status, _ in ends] == [0, 0], ends
+    return "".join(said for _, said in ends)
+
+
 def steps_logged(out: Path) -> list[int]:
     return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
 
@@ -56,7 +129,7 @@ def undisturbed(tmp_path_factory):
     return out
 
 
-def wait_for_step(out: Path, step: int, process: subprocess.Popen) -> None:
+def wait_for_step(out: Path, step: int, process: Forked) -> None:
     while process.poll() is None:
         try:
             if len((out / "metrics.jsonl").read_text().splitlines()) >= step:
@@ -73,22 +146,20 @@ def test_killed_at_random_moments_the_end_is_the_same(undisturbed, tmp_path):
 
 @pytest.mark.long
 def test_killed_ten_times_in_200_steps(tmp_path):
-    assert run(*command(tmp_path / "whole", steps=200)).returncode == 0
+    assert forked(tmp_path / "whole", steps=200)[0] == 0
     _kill_and_compare(tmp_path / "killed", tmp_path / "whole", kills=10, steps=200)
 
 
 def _kill_and_compare(out: Path, whole: Path, kills: int, steps: int) -> None:
     rng = random.Random(5)
     for k in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, *command(out, "--resume", steps=steps)], env=ENV, stderr=subprocess.DEVNULL
-        )
+        process = Forked(command(out, "--resume", steps=steps), out.with_suffix(".stderr"))
         wait_for_step(out, (k + 1) * steps // (kills + 2), process)
         time.sleep(rng.random() * 0.2)
         process.kill()
         process.wait()
-    done = run(*command(out, "--resume", steps=steps))
-    assert done.returncode == 0, done.stderr
+    status, said = forked(out, "--resume", steps=steps)
+    assert status == 0, said
     assert steps_logged(out) == list(range(1, steps + 1))
     assert_equal(out, whole)
 
@@ -96,30 +167,30 @@ def _kill_and_compare(out: Path, whole: Path, kills: int, steps: int) -> None:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_a_checkpoint_within_a_step(undisturbed, tmp_path, number, status):
     out = tmp_path / "run"
-    process = subprocess.Popen([sys.executable, *command(out, every=1000)], env=ENV, stderr=subprocess.PIPE, text=True)
+    process = Forked(command(out, every=1000), out.with_suffix(".stderr"))
     wait_for_step(out, 5, process)
-    process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == status
+    os.kill(process.pid, number)
+    got, said = process.wait()
+    assert got == status
     assert "--resume" in said
     assert "Traceback" not in said
     logged = steps_logged(out)
     assert Checkpoints(out / "checkpoints").steps() == [logged[-1]]
-    assert run(*command(out, "--resume", settings=("train.checkpoint_every=7",))).returncode == 0
+    assert forked(out, "--resume", settings=("train.checkpoint_every=7",))[0] == 0
     assert steps_logged(out) == list(range(1, 61))
     assert_equal(out, undisturbed)
 
 
 def test_resume_starts_goes_on_and_finishes(undisturbed, tmp_path, capsys):
     out = tmp_path / "run"
-    assert run(*command(out, "--resume", steps=20)).returncode == 0
+    assert forked(out, "--resume", steps=20)[0] == 0
     # Here, since a process of its own would import torch for nothing.
     for words, status, said in ((command(out, "--resume", steps=20), 0, "is finished: 20 steps"),
                                 (command(out, steps=20), 2, "--resume"),
                                 (command(out, "--resume", "--seed", "9"), 2, "seed 0")):  # fmt: skip
         assert main(words[2:]) == status
         assert said in capsys.readouterr().err
-    assert run(*command(out, "--resume")).returncode == 0
+    assert forked(out, "--resume")[0] == 0
     assert_equal(out, undisturbed)
 
 
@@ -133,24 +204,18 @@ def test_two_processes_train_as_one(undisturbed, tmp_path):
     two = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     torch.testing.assert_close(torch.tensor(two), torch.tensor(one), rtol=1e-4, atol=0)
     assert done.stderr.count("trained 20 steps") == 1
-    again = subprocess.run(
-        [*torchrun, *command(out, "--resume", steps=30)], env=ENV, capture_output=True, text=True, timeout=300
-    )
-    assert again.returncode == 0, again.stderr
+    run_two(command(out, "--resume", steps=30), out)
     assert steps_logged(out) == list(range(1, 31))
 
 
 def test_two_processes_agree_on_importance_and_on_a_learned_schedule(tmp_path):
     """Losses of all processes feed the same p_t in each, and the schedule's gradient is that of the whole batch."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     settings = ("objective=vlb", "variance=learned_range", "schedule=learned", "schedule.T=4", "schedule.width=16",
                 "times=importance", "times.history=3", "train.optimizer=muon")  # fmt: skip
     one, two = tmp_path / "one", tmp_path / "two"
-    assert run(*command(one, steps=16, settings=settings)).returncode == 0
-    done = subprocess.run(
-        [*torchrun, *command(two, steps=16, settings=settings)], env=ENV, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+    status, said = forked(one, steps=16, settings=settings)
+    assert status == 0, said
+    run_two(command(two, steps=16, settings=settings), two)
     losses = [
         [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()] for out in (one, two)
     ]
@@ -166,31 +231,19 @@ def test_minutes_are_training_time(tmp_path):
     out = tmp_path / "run"
     arguments = [a if a != "--steps" else "--minutes" for a in command(out)]
     arguments[arguments.index("--minutes") + 1] = "0.02"
-    assert run(*arguments).returncode == 0
+    status, said = Forked(arguments, tmp_path / "stderr").wait()
+    assert status == 0, said
     last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
     assert 1.2 <= last["seconds"] < 3
 
 
 def test_two_processes_train_a_cascade_and_draw_its_pictures(tmp_path):
     """Two trainings in one connection; guided pictures while training, which the first process draws alone."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
              "train.optimizer=adamw", "train.sample_every=2", "train.checkpoint_every=100", "sample.steps=2"]  # fmt: skip
-    command = [
-        "-m",
-        "fromnoise",
-        "train",
-        "digits-cascade",
-        "--out",
-        str(tmp_path / "two"),
-        "--steps",
-        "3",
-        "--set",
-        *words,
-    ]
-    done = subprocess.run([*torchrun, *command], env=ENV, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("trained 3 steps") == 2
+    said = run_two(["-m", "fromnoise", "train", "digits-cascade", "--out", str(tmp_path / "two"), "--steps", "3", "--set",
+                    *words], tmp_path / "two")  # fmt: skip
+    assert said.count("trained 3 steps") == 2
     for stage in ("base", "x2"):
         assert steps_logged(tmp_path / "two" / stage) == [1, 2, 3]
         assert (tmp_path / "two" / stage / "samples" / "step-00000002.png").exists()
@@ -198,19 +251,12 @@ def test_two_processes_train_a_cascade_and_draw_its_pictures(tmp_path):
 
 def test_the_first_process_says_in_a_line_that_another_is_gone(tmp_path):
     """Without torchrun, which would kill it too: the second of two processes is killed while they train."""
-    out, port = tmp_path / "two", str(20000 + os.getpid() % 20000)
-    words = [sys.executable, *command(out, steps=100000)]
-    both = [
-        subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-                         env={**ENV, "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1",
-                              "MASTER_PORT": port})
-        for rank in "01"
-    ]  # fmt: skip
-    wait_for_step(out, 20, both[0])
-    both[1].kill()
-    said = both[0].communicate(timeout=120)[1]
-    both[1].communicate()
-    assert both[0].returncode == 1
+    out = tmp_path / "two"
+    with two_of(command(out, steps=100000), out) as both:
+        wait_for_step(out, 20, both[0])
+        both[1].kill()
+        status, said = both[0].wait()
+    assert status == 1
     assert "Traceback" not in said
     assert "fromnoise: another process of this run ended" in said
     assert Checkpoints(out / "checkpoints").newest_whole(pytest.fail) is not None

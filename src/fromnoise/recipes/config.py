@@ -1,5 +1,6 @@
 """What every run's configuration has, and how it is changed by dotted keys."""
 
+import functools
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -117,7 +118,7 @@ class RunConfig(Section):
     def _put(cls, values: dict[str, Any], key: str, value: Any) -> None:
         *parents, last = key.split(".")
         of_stage = len(parents) > 1 and parents[0] == "stages" and parents[1] in values.get("stages", {})
-        is_field = key in _keys(cls.model_json_schema())
+        is_field = key in cls._fields()
         free = of_stage or is_field or (bool(parents) and parents[-1] in _FREE)
         place: Any = values
         for depth, part in enumerate(parents):
@@ -136,8 +137,13 @@ class RunConfig(Section):
             place[last] = value
 
     @classmethod
+    @functools.cache  # pydantic builds a schema for 50 ms, and every setting asks for it
+    def _fields(cls) -> frozenset[str]:
+        return frozenset(_keys(cls.model_json_schema()))
+
+    @classmethod
     def _unknown_key(cls, key: str, values: dict[str, Any]) -> FromNoiseError:
-        known = (_keys(cls.model_json_schema()) | _dotted(values)) - {key}
+        known = (cls._fields() | _dotted(values)) - {key}
         hint = nearest(key, known)
         part = key.split(".")[0]
         same = sorted(k for k in known if k.startswith(part + ".")) or sorted({k.split(".")[0] for k in known})
