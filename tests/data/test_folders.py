@@ -77,7 +77,7 @@ def test_what_is_left_out_is_counted_and_named_with_the_way_out(tmp_path):
     (tmp_path / "telephone.jpg").write_bytes(heic)
     for name in ("a.mp4", "c.svg", "d.psd", "e.CR2", "f.bin", "g.zip"):
         (tmp_path / name).write_bytes(b"something")
-    for name in ("0.txt", "metadata.jsonl", "labels.csv"):  # captions and labels are no missing images
+    for name in ("0.txt", "classes.json", "labels.csv"):  # captions and labels are no missing images
         (tmp_path / name).write_text("a cat")
     images = folder(tmp_path)
     assert len(images) == 1
@@ -229,3 +229,43 @@ def test_grids_show_what_is_transparent_on_squares():
     shown = np.asarray(grid(pixels, side=32, gap=0))
     assert (shown[:, :16] == (255, 0, 0)).all()
     assert len(np.unique(shown[:, 16:].reshape(-1, 3), axis=0)) == 2
+
+
+@pytest.mark.parametrize("memory", [0, 100], ids=["streamed", "held"])
+def test_captions_are_the_texts_beside_the_images(tmp_path, memory):
+    for i, name in enumerate(("a.png", "b.png", "sub/c.png", "sub/d.png")):
+        picture(tmp_path / name, i)
+    (tmp_path / "a.txt").write_text("a black\n square ")
+    (tmp_path / "notes.txt").write_bytes(b"\xff of no image")
+    (tmp_path / "sub" / "metadata.jsonl").write_text(
+        '{"file_name": "c.png", "text": "a gray square"}\n\n{"file_name": "d.png", "caption": "another"}\n'
+    )
+    images = folder(tmp_path, memory=memory)
+    assert images.captions == ["a black square", "", "a gray square", "another"]
+    assert [int(images.batch([i])[0].flatten()[0]) for i in range(4)] == [0, 1, 2, 3]
+    assert notes(images) == "1 of 4 images have no caption"
+    (tmp_path / "a.png").write_bytes(b"broken")
+    assert folder(tmp_path, memory=memory).captions == ["", "a gray square", "another"]
+
+
+def test_without_a_word_there_are_no_captions(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "README.txt").write_text("of the folder")
+    images = folder(tmp_path)
+    assert (list(images.captions), notes(images)) == ([], "")
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("a.txt", b"\xff\xfe", "a.txt: is not text"), ("a.txt", b"x" * 70_000, "a.txt: is larger than"),
+    ("metadata.jsonl", b'{"file_name": "a.png"}', "line 1: is no object with file_name and text"),
+    ("metadata.jsonl", b"\n[1]", "line 2: is no object with file_name and text"),
+    ("metadata.jsonl", b'{"file_name": 3, "text": {}}', "line 1: is no object"),
+    ("metadata.jsonl", b"[" * 100_000, "line 1: is nested too deeply"), ("metadata.jsonl", b"{", "line 1: not readable as JSON"),
+])  # fmt: skip
+def test_captions_that_cannot_be_read_are_named(tmp_path, name, content, said):
+    picture(tmp_path / "a.png")
+    (tmp_path / name).write_bytes(content)
+    images = folder(tmp_path)
+    assert (len(images), list(images.captions)) == (1, [])
+    assert said in notes(images)
+    assert notes(images).isprintable()

@@ -127,3 +127,13 @@ def test_the_command_goes_on_where_the_folder_lies_now(folder, tmp_path, capsys)
     (tmp_path / "elsewhere" / "cat" / "0.png").unlink()
     assert main([*run, "train.steps=4", "--resume"]) == 2
     assert "learned from 8 examples, and the data now has 7" in capsys.readouterr().err
+
+
+def test_of_many_examples_some_from_everywhere_are_looked_at():
+    x = torch.rand(1000, 3)
+    for part in (slice(0, 100), slice(450, 550), slice(900, 1000)):
+        other = x.clone()
+        other[part] += 1
+        known, new = (about(fn.data.examples.examples_of(values)) for values in (x, other))
+        with pytest.raises(FromNoiseError, match="other examples"):
+            insist_on_the_same("checkpoint", known, new)

@@ -9,6 +9,7 @@ registry = Registry(
     __name__,
     "data set",
     shared=(
+        "captions",
         "config",
         "decode",
         "examples",

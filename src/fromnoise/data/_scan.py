@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fromnoise.data import captions
 from fromnoise.data.decode import HEIF_WAY, endings, is_heif, opened
 from fromnoise.disk import files
 
@@ -37,11 +38,13 @@ class Found:
     Attributes:
         paths: files that are images by their ending or their content, sorted.
         broken: what has an image's name and is no file, and folders that cannot be listed.
+        beside: captions and tables of captions that may be of them.
         left_out: {what it is and the way out: {ending: how many}}.
     """
 
     paths: list[Path] = field(default_factory=list)
     broken: Broken = field(default_factory=list)
+    beside: list[Path] = field(default_factory=list)
     left_out: dict[str, Counter] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
@@ -89,7 +92,8 @@ def _sort(path: Path, found: Found) -> None:
     if ending in endings():
         found.paths.append(path)
     elif ending in _BESIDE:
-        return
+        if ending == ".txt" or path.name == captions.TABLE:
+            found.beside.append(path)
     elif ending in _OF:
         found.leave_out(path, _OF[ending])
     else:  # without an ending, or with one that nobody knows: the content decides

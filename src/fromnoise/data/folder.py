@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.data._scan import Broken, scan
+from fromnoise.data.captions import captions_of
 from fromnoise.data.config import DataConfig
 from fromnoise.data.decode import formats, opened, why
 from fromnoise.data.fitting import Floats, is_gray, to_array, to_channels, to_size, upright_size
@@ -60,8 +61,9 @@ def load_folder(config: DataConfig, progress: Callable[[str, int], Callable[[], 
         )
     size = config.hw or next(iter(sizes))
     channels = config.channels or (1 if gray else 3)
-    folder = Folder(root, good, (channels, *size), config.fit, config.background, floats)
-    said = [*found.notes(), *floats.notes()]
+    captions, unread = captions_of(good, found.beside)
+    folder = Folder(root, good, (channels, *size), config.fit, config.background, floats, captions)
+    said = [*found.notes(), *floats.notes(), *unread]
     if len(good) * channels * size[0] * size[1] <= config.memory * 2**20:
         loaded, more = folder.read_all(progress)
         return _noted(loaded, broken + more, total, said)
@@ -88,10 +90,10 @@ class Folder(Images):
 
     def __init__(
         self, root: Path, paths: Sequence[Path], shape: tuple[int, int, int], fit: str, background: str = "white",
-        floats: Floats | None = None,
+        floats: Floats | None = None, captions: Sequence[str] = (),
     ):  # fmt: skip
         self.name, self.paths, self.shape, self.fit = root.name or str(root), list(paths), shape, fit
-        self.background, self.floats = background, floats
+        self.background, self.floats, self.captions = background, floats, captions
         tops = [p.relative_to(root).parts for p in self.paths]
         self.classes = sorted({parts[0] for parts in tops if len(parts) > 1})
         number = {name: i for i, name in enumerate(self.classes)}
@@ -142,7 +144,9 @@ class Folder(Images):
                 f"{self.name}: none of its {len(self)} images can be read; the first: {why(*broken[0])}"
             )
         labels = self.labels[kept] if self.classes else None
-        return InMemory(self.name, torch.from_numpy(pixels[: len(kept)]), labels, self.classes), broken
+        captions = [self.captions[i] for i in kept] if self.captions else ()
+        held = torch.from_numpy(pixels[: len(kept)])
+        return InMemory(self.name, held, labels, self.classes, captions=captions), broken
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int] | None, fit: str = "crop") -> Tensor:
