@@ -73,6 +73,9 @@ def test_bad_input_is_one_line(run, tmp_path, refused):  # noqa: F811
     np.savez(tmp_path / "floats.npz", np.zeros((3, 28, 28, 1), np.float32))
     (tmp_path / "text.npz").write_text("no archive")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "mixed").mkdir()
+    for side in (28, 30):
+        Image.new("L", (side, 28)).save(tmp_path / "mixed" / f"{side}.png")
     for words, says in [
         ((), "name a run to sample, or images with --samples"),
         (("--samples", tmp_path / "large.npz"), "--samples without a run: name what they are compared with"),
@@ -81,6 +84,7 @@ def test_bad_input_is_one_line(run, tmp_path, refused):  # noqa: F811
         ((run, "--samples", tmp_path / "text.npz"), "not a .npz of plain arrays"),
         ((run, "--samples", tmp_path / "none.npz"), "no such file"),
         ((run, "--samples", tmp_path / "empty"), "no image"),
+        ((run, "--samples", tmp_path / "mixed"), "bring all to the size of the data, 28x28, first"),
         ((run, "--features", "digit"), "unknown feature extractor 'digit' (did you mean digits?)"),
         ((run, "--metrics", "fid"), "unknown metric 'fid'"),
         ((run, "--n", 1), "--n must be from 2 to"),

@@ -19,6 +19,10 @@ from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 
+class MixedSizes(FromNoiseError):
+    """Images of several sizes, and no word of the one that is wanted."""
+
+
 def load_folder(config: DataConfig, progress: Callable[[str, int], Callable[[], None]] | None = None) -> Images:
     """The folder `config.name` as Images: in memory if it fits into `config.memory` MB, else streamed.
 
@@ -56,7 +60,7 @@ def load_folder(config: DataConfig, progress: Callable[[str, int], Callable[[], 
         raise FromNoiseError(f"{root}: none of its {total} images can be read; the first: {why(*broken[0])}")
     if config.hw is None and len(sizes) > 1:
         (h, w), _ = sizes.most_common(1)[0]
-        raise FromNoiseError(
+        raise MixedSizes(
             f"{root}: images have {len(sizes)} different sizes; give data.size, e.g. data.size={max(h, w)}"
         )
     size = config.hw or next(iter(sizes))

@@ -11,6 +11,7 @@ from fromnoise.app import evaluation
 from fromnoise.app.evaluation.report import warnings
 from fromnoise.app.runs import Model, SamplingPlan, open_model
 from fromnoise.data.config import DataConfig
+from fromnoise.data.folder import MixedSizes
 from fromnoise.data.images import Images
 from fromnoise.data.loading import load
 from fromnoise.data.npz import load_npz
@@ -119,7 +120,12 @@ class Bench:
             samples = load_npz(path)
         else:
             channels = 1 if self.images.shape[0] == 1 else 3
-            samples = load(DataConfig(name=str(path), channels=channels), counter)
+            try:
+                samples = load(DataConfig(name=str(path), channels=channels), counter)
+            except MixedSizes:
+                h, w = self.images.shape[1:]
+                raise FromNoiseError(f"{path}: samples of several sizes, which are measured as they are: bring all to "
+                                     f"the size of the data, {h}x{w}, first") from None  # fmt: skip
         check_shapes(samples, self.images)
         self.warn(len(samples))
         return evaluation.measure(samples, self.reference(), self.name, self.extractor, which)
