@@ -69,6 +69,7 @@ def test_images_of_others(run, tmp_path, capfd):  # noqa: F811
 
 
 def test_bad_input_is_one_line(run, tmp_path, refused):  # noqa: F811
+    fn.features.build("digits")  # is made once, and says so
     np.savez(tmp_path / "large.npz", np.zeros((3, 32, 32, 1), np.uint8))
     np.savez(tmp_path / "floats.npz", np.zeros((3, 28, 28, 1), np.float32))
     (tmp_path / "text.npz").write_text("no archive")
