@@ -14,8 +14,9 @@ from fromnoise.recipes.digits import recipe as digits
 recipe = digits.with_changes(
     {
         "recipe": "emoji",
-        "expected": "coloured shapes with outlines: faces and flags are recognised, most others are not",
-        "reproduced": "",
+        "expected": "the colours and outlines of each group: striped flags, round yellow faces; hours draw the details",
+        "reproduced": "221 steps in 10 minutes on two cores that were busy with other work: coloured blobs, the "
+        "groups told apart; longer runs are not measured",
         "data.name": "emoji",
         "data.size": 32,
         "data.channels": 3,
