@@ -6,7 +6,9 @@ import sys
 import types
 
 import pytest
+import torch
 import yaml
+from PIL import Image
 from test_cli import refused  # noqa: F401
 
 import fromnoise as fn
@@ -136,3 +138,47 @@ def test_trackers_that_are_not_there_are_one_line(elsewhere, refused, monkeypatc
     assert "did you mean tensorboard" in refused("train", "digits", "--track", "tensorbord", *SMALL)
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert 'pip install "fromnoise[track]"' in refused("train", "digits", "--track", "wandb", *SMALL)
+
+
+def test_a_run_starts_from_another_models_weights(tmp_path, capsys):
+    """Those that fit are taken, what starts fresh is named, and a run that goes on is not set back."""
+    small = ["--set", "train.batch_size=2", "train.sample_every=0", "network.channels=8", "network.groups=4",
+             "network.blocks=1", "network.attention=[]", "train.ema=0", "train.lr=1e-9"]  # fmt: skip
+
+    def train(name, *words, steps=1):
+        status = main(["train", "digits", "--out", str(tmp_path / name), "--steps", str(steps), *words, *small])
+        return status, capsys.readouterr().err
+
+    def weights(name):
+        return fn.load(tmp_path / name).network.state_dict()
+
+    assert train("first", "--seed", "3")[0] == 0
+    status, said = train("second", "--init", str(tmp_path / "first"))
+    assert status == 0
+    assert "starts from" in said
+    assert "tensors; fresh" not in said
+    fresh = train("third", "--seed", "4")[1]
+    assert "starts from" not in fresh
+    first, second, third = weights("first"), weights("second"), weights("third")
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=0, atol=1e-6)
+    assert any((third[name] - value).abs().max() > 1e-2 for name, value in first.items())
+    status, said = train("second", "--init", str(tmp_path / "third"), "--resume", steps=2)
+    assert (status, "starts from" in said) == (0, False)
+    torch.testing.assert_close(weights("second"), first, rtol=0, atol=1e-6)
+
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        Image.new("L", (28, 28)).save(tmp_path / "pets" / name / "0.png")
+    status, said = train("fewer", "--init", str(tmp_path / "first"), "--data", str(tmp_path / "pets"))
+    assert status == 0
+    assert "tensors; fresh: label.weight\n" in said
+
+    for words, says in (
+        (["train", "digits-kl", "--init", str(tmp_path / "first")], "only a run of one denoiser starts from another"),
+        (["train", "digits", "--init", str(tmp_path / "nowhere")], "no such run"),
+        (["train", "digits", "--init", str(tmp_path / "first"), "--set", "network.channels=16", "network.groups=16",
+          "network.patch=1"], "tensors fits this run's network"),
+    ):  # fmt: skip
+        assert main([*words, "--steps", "1", "--out", str(tmp_path / "none")]) == 2
+        assert says in capsys.readouterr().err

@@ -18,7 +18,7 @@ class Train(Training):
     """Train a model: a denoiser, an autoencoder or a classifier of noisy images.
 
       fromnoise train digits
-      fromnoise train digits --data ~/photos --set data.size=32 --minutes 60 --out runs/photos
+      fromnoise train images --data ~/photos --minutes 60 --out runs/photos
 
     RECIPE is a recipe's name, a YAML file (a run's config.yaml, or one with `base: digits` and what differs), or a
     Python file that holds a `recipe`. The run's folder gets config.yaml, metrics.jsonl (a line a step), samples/ and
@@ -34,6 +34,9 @@ class Train(Training):
     model: Folder = None
     """Of a classifier: the run of the model that it shall steer, whose levels, data and half network it gets."""
 
+    init: Folder = None
+    """Fine-tuning: a run or saved model to take the weights of, where they fit; the rest starts fresh and is named."""
+
     def __call__(self) -> int:
         base, out = recipes.load(self.recipe), self.out
         if self.model is not None:
@@ -47,9 +50,11 @@ class Train(Training):
         if self.autoencoder is not None and getattr(config, "latent", None) is None:
             raise FromNoiseError(f"--autoencoder: recipe {base.recipe} trains on images; it becomes a latent model by "
                                  "--set latent.autoencoder=digits-kl sample.clip=false")  # fmt: skip
+        if self.init is not None and (base.kind != "diffusion" or getattr(config, "stages", None)):
+            raise FromNoiseError("--init: only a run of one denoiser starts from another model; leave it out")
         from fromnoise.app.runs import train
 
-        return train(config, out, self.autoencoder, self.trackers())
+        return train(config, out, self.autoencoder, self.trackers(), self.init)
 
 
 def _steering(run: Path):  # noqa: ANN202  (a ClassifierConfig, whose module needs pydantic)

@@ -30,6 +30,7 @@ def train(
     out: str | Path,
     autoencoder: str | Path | None = None,
     trackers: Sequence[Callable[[Path], Callable[[dict[str, Any]], Any]]] = (),
+    init: Path | None = None,
 ) -> int:
     """Train into the folder `out`, or go on with what is there; `fromnoise train` in Python.
 
@@ -41,6 +42,7 @@ def train(
         out: config.yaml, metrics.jsonl, samples/ and checkpoints/ come here.
         autoencoder: for a latent model, the folder of one that is trained; the run gets a copy, and so stays whole
             wherever it is moved.
+        init: of another model, whose weights the run starts from where they fit; not where it goes on.
         trackers: each makes, for the folder of a run, what is called with every line of its log.
 
     Returns:
@@ -64,7 +66,7 @@ def train(
             if status := train(part, out / name, trackers=trackers):
                 return status
         if not (isinstance(config, Recipe) and config.stages):
-            return _train_one(config, out, autoencoder, processes, trackers)
+            return _train_one(config, out, autoencoder, processes, trackers, init)
         if processes.is_first:
             say(f"next: fromnoise sample {out} --n 64 --out {out.name}.png")
         return 0
@@ -84,8 +86,9 @@ def _before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str
 
 
 def _train_one(
-    config: RunConfig, out: Path, autoencoder: str | Path | None, processes: Processes, trackers: Sequence[Any]
-) -> int:
+    config: RunConfig, out: Path, autoencoder: str | Path | None, processes: Processes, trackers: Sequence[Any],
+    init: Path | None,
+) -> int:  # fmt: skip
     talk = say if processes.is_first else _silent
     with processes.first_alone():
         if autoencoder is not None:
@@ -98,6 +101,10 @@ def _train_one(
 
             source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
         task = config.task(source, codec, Passing(config) if isinstance(config, Recipe) else None)
+        if init is not None and not any(out.glob("checkpoints/step-*")):
+            from fromnoise.app.runs.starting import start_from
+
+            start_from(init, task, talk)
     for note in images.notes:
         talk(f"fromnoise: warning: {note}")
     run = _Run(config, out, source, images.name, task, talk)

@@ -1,0 +1,43 @@
+"""A run that starts from another model's weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fromnoise.app.runs.model import open_model
+from fromnoise.errors import FromNoiseError
+from fromnoise.train.diffusion import Diffusion
+from fromnoise.train.task import Task
+from fromnoise.weights import native
+
+_MEANING = ("schedule", "parameterization", "variance")
+
+
+def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
+    """Take every tensor of the other model (its averaged weights) that has the name and shape of one here, and say so.
+
+    What has another shape, as the classes' vectors where their number changed, starts fresh.
+
+    Args:
+        place: of a run, a checkpoint or a saved model.
+        task: what will be trained.
+        say: tells a line.
+
+    Raises:
+        FromNoiseError: no denoiser is trained, there is no model, or none of its tensors fits.
+    """
+    if not isinstance(task, Diffusion):
+        raise FromNoiseError("init: only denoisers start from another model")
+    model = open_model(place, "fp32")
+    theirs, own = model.denoiser.network.state_dict(), task.network.state_dict()
+    fits = {name: value for name, value in theirs.items() if name in own and own[name].shape == value.shape}
+    if not fits:
+        raise FromNoiseError(f"--init {place}: none of its {len(theirs)} tensors fits this run's network")
+    task.network.load_state_dict(own | fits)
+    fresh = [name for name in own if name not in fits]
+    rest = f"; fresh: {', '.join(fresh[:6])}{', ...' if len(fresh) > 6 else ''}" if fresh else ""
+    say(f"starts from {place}: {len(fits)} of {len(own)} tensors{rest}")
+    before, now = native.describe(model.denoiser), native.describe(task.denoiser)
+    for key in _MEANING:
+        if before[key] != now[key]:
+            say(f"fromnoise: warning: --init: its {key} is {before[key]} and this run's {now[key]}, so that its "
+                "weights mean something else")  # fmt: skip
