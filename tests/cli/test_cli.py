@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import fromnoise as fn
 from fromnoise.app.cli import main
@@ -149,6 +149,14 @@ def test_samples_as_pictures(run, tmp_path):
     assert call("sample", run, "--n", 4, "--steps", 5, "--out", tmp_path / "s.gif") == 0
     film = Image.open(tmp_path / "s.gif")
     assert (film.n_frames, film.info["loop"]) == (5, 0)
+    whole = [np.asarray(frame.convert("L"), int) for frame in ImageSequence.Iterator(film)]
+    assert call("sample", run, "--n", 4, "--steps", 5, "--batch-size", 3, "--out", tmp_path / "parts.gif") == 0
+    parts = [
+        np.asarray(frame.convert("L"), int) for frame in ImageSequence.Iterator(Image.open(tmp_path / "parts.gif"))
+    ]
+    for one, other in zip(whole, parts, strict=True):  # few shades are kept
+        assert one.shape == other.shape
+        assert abs(one - other).mean() < 4
     assert call("sample", run, "--n", 1, "--steps", 2) == 0
     assert (run / "samples.png").exists()
 

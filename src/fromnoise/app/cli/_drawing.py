@@ -2,10 +2,12 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL.Image import Image
 from torch import Tensor
 
@@ -65,7 +67,7 @@ def draw_to(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, ba
     """Samples as a grid (.png, .webp, .jpg), an array (.npz) or an animation of the denoising (.gif)."""
     kind = out.suffix.lower()
     if kind == ".gif":
-        animation(out, model, n, choice, seed)
+        animation(out, model, n, choice, seed, batch_size)
         return
     pixels = draw(model, n, choice, seed, batch_size)
     if kind != ".npz":
@@ -96,18 +98,24 @@ def _name(seed: int, number: int, label: str | None) -> str:
     return f"{seed}-{number:06d}" + (f"-{safe}" if safe else "") + ".png"
 
 
-def animation(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int) -> Tensor:
-    """The denoising as a GIF; returns the final samples, uint8."""
-    frames = []
+def animation(
+    out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int | None = None
+) -> Tensor:
+    """The denoising as a GIF; returns the final samples, uint8. All are one batch unless a size is given."""
+    shown: dict[tuple[int, int], list[Tensor]] = {}  # {(stage, step): of every batch}
     wanted: set[int] = set()
+    stage: Counter[int] = Counter()  # that each batch is in
 
     def keep(moment: samplers.Moment) -> None:
-        if moment.index == 1:  # of each stage
+        if moment.index == 1:
+            stage[moment.first] += 1
             wanted.clear()
             wanted.update(pictures.frame_steps(moment.total))
         if moment.index in wanted:
-            frames.append(as_grid(to_uint8(model.denoiser.decoded(moment.x).cpu()), model, choice, side=56))
+            drawn = to_uint8(model.denoiser.decoded(moment.x).cpu())
+            shown.setdefault((stage[moment.first], moment.index), []).append(drawn)
 
-    pixels = draw(model, n, choice, seed, batch_size=n, callback=keep)
+    pixels = draw(model, n, choice, seed, batch_size or n, callback=keep)
+    frames = [as_grid(torch.cat(parts), model, choice, side=56) for _, parts in sorted(shown.items())]
     pictures.gif(frames, out)
     return pixels
