@@ -93,10 +93,10 @@ def images(shop: Workshop, seed: int) -> Trial:
 
 
 def _valid_images() -> dict[str, bytes]:
-    from fromnoise.data.folder import FORMATS
+    from fromnoise.data.decode import formats
 
     rng, found = np.random.default_rng(0), {}
-    for name in FORMATS:
+    for name in formats():
         for mode in ("L", "RGB", "P", "I;16", "RGBA"):
             noise = Image.fromarray(rng.integers(0, 256, (12, 10, 3), dtype=np.uint8))
             image = noise.convert(mode.replace("I;16", "L"))

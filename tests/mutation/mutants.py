@@ -177,7 +177,7 @@ MUTANTS: list[tuple[str, ...]] = [
     # editing
     ("editing.py", "torch.sin((1 - share) * w)", "torch.sin(share * w)"),
     ("editing.py", "(share > 0.5).long()", "(share < 0.5).long()"),
-    ("editing.py", "whole.steps - max(1, round(strength * whole.steps))", "round(strength * (whole.steps - 1))"),
+    ("editing.py", "math.floor(strength * whole.steps + 1e-9)", "math.ceil(strength * whole.steps)"),
     ("editing.py", "known * kept + (1 - known) * drawn", "known * drawn + (1 - known) * kept"),
     ("editing.py", "like(k.a, y) * y + like(k.b.sqrt(), y)", "like(k.a, y) * y + like(k.b, y)"),
     ("editing.py", "self.repeats - 1, -1, -1", "0, -1, -1"),
