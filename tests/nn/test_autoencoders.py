@@ -233,3 +233,9 @@ def test_a_logit_sees_seventy_pixels():
     network(x)[0, 0, 7, 7].backward()
     rows = x.grad[0, 0].abs().sum(1).nonzero().flatten()
     assert rows[-1] - rows[0] + 1 == 70
+
+
+@pytest.mark.parametrize("name", ["kl-autoencoder", "vq-autoencoder"])
+def test_a_strangers_number_of_blocks_is_refused_before_it_takes_memory(name):
+    with pytest.raises(fn.FromNoiseError, match="more than 10,000 tensors of weights"):
+        fn.nn.build({"name": name, "channels": 8, "groups": 4, "blocks": 10**9})

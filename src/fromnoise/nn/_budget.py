@@ -40,6 +40,8 @@ def check(make: Callable[[], nn.Module], what: str) -> None:
     try:
         with torch.device("meta"):
             make()
+    except MemoryError:
+        raise FromNoiseError(f"{what} does not fit into memory: make it smaller") from None
     except Exception:
         if found is not None:
             raise found from None  # else it is said when the network is made

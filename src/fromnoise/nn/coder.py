@@ -44,6 +44,10 @@ class Shape:
     def block(self, c_in: int, c_out: int) -> ResidualBlock:
         return ResidualBlock(c_in, c_out, None, self.groups, self.eps)
 
+    def level(self, before: int, width: int, count: int) -> list[nn.Module]:
+        """At least one block, the first from another width; made one by one, since a count may be a stranger's."""
+        return [self.block(width if i else before, width) for i in range(max(count, 1))]
+
     def middle(self) -> tuple[nn.ModuleList, nn.Module]:
         """(the two blocks, what stands between them), at the lowest resolution."""
         c = self.widths[-1]
@@ -73,9 +77,9 @@ class Encoder(nn.Module):
         self.stem = nn.Conv2d(shape.in_channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList()
         for i, width in enumerate(widths):
-            into = [widths[max(i - 1, 0)]] + [width] * (shape.blocks - 1)
+            blocks = shape.level(widths[max(i - 1, 0)], width, shape.blocks)
             resample = StridedDown(width, width) if i + 1 < len(widths) else None
-            self.down.append(_Level([shape.block(c, width) for c in into], resample))
+            self.down.append(_Level(blocks, resample))
         self.mid, self.mid_attention = shape.middle()
         self.norm = GroupNormSiLU(shape.groups, widths[-1], shape.eps)
         self.out = nn.Conv2d(widths[-1], outputs, 3, padding=1)
@@ -98,9 +102,9 @@ class Decoder(nn.Module):
         self.mid, self.mid_attention = shape.middle()
         self.up = nn.ModuleList()
         for i, width in enumerate(widths):
-            into = [widths[max(i - 1, 0)]] + [width] * shape.blocks
+            blocks = shape.level(widths[max(i - 1, 0)], width, shape.blocks + 1)
             resample = NearestUp(width, width) if i + 1 < len(widths) else None
-            self.up.append(_Level([shape.block(c, width) for c in into], resample))
+            self.up.append(_Level(blocks, resample))
         self.norm = GroupNormSiLU(shape.groups, widths[-1], shape.eps)
         self.out = nn.Conv2d(widths[-1], shape.in_channels, 3, padding=1)
 
