@@ -3,6 +3,7 @@
 import errno
 import os
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -289,3 +290,16 @@ def test_the_second_is_told_who_holds_a_folder_and_the_dead_hold_nothing(tmp_pat
     with pytest.raises(KeyError), held(tmp_path, "trained"):
         raise KeyError
     assert not (tmp_path / ".holder.json").exists()
+
+
+def test_no_folder_takes_the_place_of_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "part")
+    with pytest.raises(fn.FromNoiseError, match="part: is a pipe, and a folder is to be written there: remove it"):
+        storage.write_folder(tmp_path / "part", {}, {"value": 1})
+    assert stat.S_ISFIFO((tmp_path / "part").lstat().st_mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["part"]
+    (tmp_path / "file").write_text("of ours")  # a file or a link is replaced, the link alone
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for name in ("link", "file"):
+        storage.write_folder(tmp_path / name, {}, {"value": 1})
+        assert storage.read_text(tmp_path / name, "value") == 1

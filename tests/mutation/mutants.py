@@ -148,6 +148,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("disk/storage.py", "    if not found or any(", "    if any("),
     ("disk/storage.py", "same = there == size and hashlib.file_digest(file, \"sha256\").hexdigest() == digest", "same = there == size"),
     ("disk/storage.py", "    if name not in _entries(folder):", "    if False:"),
+    ("disk/storage.py", "if not (stat.S_ISDIR(mode)", "if False and not (stat.S_ISDIR(mode)"),
     ("disk/storage.py", "                    old.rename(target)\n", "                    pass\n"),
     ("app/runs/config.py", "[\"#\", \"sha256\", _sha256(rest)]", "[\"#\", \"sha256\", first.split()[2]]"),
     ("app/runs/config.py", "if kept is None or kept == found:", "if True:"),

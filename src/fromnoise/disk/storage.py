@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,8 +40,13 @@ def making(target: Path) -> Iterator[Path]:
     """An empty folder to write files into; at the end of the block it gets its manifest and takes the target's place.
 
     Raises:
+        FromNoiseError: a device or a pipe stands there, which is left where it is.
         OSError: the disk is full or the place cannot be written; what was there is still whole.
     """
+    with suppress(FileNotFoundError):
+        mode = target.lstat().st_mode
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise FromNoiseError(f"{target}: is {files.kind_of(mode)}, and a folder is to be written there: remove it")
     target.parent.mkdir(parents=True, exist_ok=True)
     writing = files.temporary(target.parent)
     try:
