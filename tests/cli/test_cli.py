@@ -161,6 +161,17 @@ def test_samples_as_pictures(run, tmp_path):
     assert (run / "samples.png").exists()
 
 
+def test_a_link_in_place_of_a_picture_leads_nowhere(run, tmp_path, refused):
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("s.png", "s.gif", "s.npz"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+        assert "is a folder" in refused("sample", run, "--n", 1, "--steps", 2, "--out", tmp_path / name)
+    assert not any((tmp_path / "elsewhere").iterdir())
+    (tmp_path / "photos.v2").mkdir()
+    assert call("sample", run, "--n", 1, "--steps", 2, "--out", tmp_path / "photos.v2") == 0
+    assert len(list((tmp_path / "photos.v2").iterdir())) == 1
+
+
 def test_options_of_the_sampler(run, tmp_path, refused):
     common = ["--n", 1, "--steps", 2, "--out", tmp_path / "s.png"]
     assert call("sample", run, "--sampler", "ddim", "--set", "eta=0.5", *common) == 0

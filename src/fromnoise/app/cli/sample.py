@@ -32,7 +32,8 @@ class Sample(Steered):
 
     def __call__(self) -> int:
         out = self.out or self.run / "samples.png"
-        into_folder = out.is_dir() or not out.suffix
+        # A name with an ending means a file: a link of that name that leads to a folder may be planted.
+        into_folder = not out.suffix or (out.is_dir() and not out.is_symlink())
         if not into_folder and out.suffix.lower() not in _KINDS:
             raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_KINDS)}, or none for a folder")
         from fromnoise.app import runs
