@@ -303,3 +303,19 @@ def test_no_folder_takes_the_place_of_a_pipe(tmp_path):
     for name in ("link", "file"):
         storage.write_folder(tmp_path / name, {}, {"value": 1})
         assert storage.read_text(tmp_path / name, "value") == 1
+
+
+def test_every_byte_of_a_folder_of_ours_counts(tmp_path):
+    storage.write_folder(tmp_path / "x", {"model": {"w": torch.arange(4.0)}}, {"value": {"a": 1}})
+    for name in ("model.safetensors", "value.json"):
+        path = tmp_path / "x" / name
+        whole = path.read_bytes()
+        for at in range(0, len(whole), 7):  # as many bytes, one of them another
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+            with pytest.raises(storage.Damaged, match=f"{name} was changed after it was written"):
+                storage.verify_folder(tmp_path / "x")
+        path.write_bytes(whole[:-1])
+        with pytest.raises(storage.Damaged, match="bytes, not"):
+            storage.verify_folder(tmp_path / "x")
+        path.write_bytes(whole)
+        storage.verify_folder(tmp_path / "x")
