@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -319,3 +320,19 @@ def test_every_byte_of_a_folder_of_ours_counts(tmp_path):
             storage.verify_folder(tmp_path / "x")
         path.write_bytes(whole)
         storage.verify_folder(tmp_path / "x")
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    storage.write_folder(tmp_path / "x", {}, {"value": 1})
+    rename = Path.rename
+
+    def refuse(path, target):
+        if path.name.startswith(".writing"):
+            raise OSError(errno.EIO, "input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="input/output error"):
+        storage.write_folder(tmp_path / "x", {}, {"value": 2})
+    assert storage.read_text(tmp_path / "x", "value") == 1
+    assert names(tmp_path) == ["x"]

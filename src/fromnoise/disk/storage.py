@@ -70,7 +70,7 @@ def making(target: Path) -> Iterator[Path]:
 def _swap(writing: Path, target: Path) -> None:
     """The new folder into the place of the old one, which is removed after that; another process may do the same."""
     old = target.with_name(f"{_OLD}{secrets.token_hex(6)}-{target.name}")
-    for last in (False,) * 9 + (True,):
+    for last in (False,) * 99 + (True,):  # others may be as quick again and again
         with suppress(FileNotFoundError):
             target.rename(old)
         try:
