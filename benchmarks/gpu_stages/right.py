@@ -17,7 +17,7 @@ from gpu_stages.context import Context
 
 LIMITS = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 3e-2}
 TESTS = [Path(__file__).resolve().parents[2] / "tests" / name
-         for name in ("test_second_device.py", "test_recording.py", "nn/test_norm_cuda.py")]  # fmt: skip
+         for name in ("test_second_device.py", "test_recording.py", "nn/test_fused_norm.py")]  # fmt: skip
 
 
 def run(context: Context) -> None:

@@ -9,7 +9,18 @@ from fromnoise.registry.lazy import lazy_registry
 registry = Registry(
     __name__,
     "network",
-    shared=("coder", "layers", "norm", "dropout", "twice", "recompute", "conditioning", "encoder", "spatial"),
+    shared=(
+        "coder",
+        "conditioning",
+        "dropout",
+        "encoder",
+        "fused_norm",
+        "layers",
+        "norm",
+        "recompute",
+        "spatial",
+        "twice",
+    ),
 )
 names, get = registry.names, registry.get
 

@@ -39,7 +39,7 @@ class GroupNormSiLU(nn.Module):
             if _streaming_is_faster(x, self.groups):
                 return _Streaming.apply(x, self.weight, self.bias, self.groups, self.eps, self.silu)
             if x.device.type == "cuda" and x.dtype in _TRITON_TYPES and _has_triton():
-                from fromnoise.nn._norm_cuda import Fused
+                from fromnoise.nn.fused_norm import Fused
 
                 return Fused.apply(x, self.weight, self.bias, self.groups, self.eps, self.silu)
         if x.dtype == self.weight.dtype:

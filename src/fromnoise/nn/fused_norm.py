@@ -13,7 +13,7 @@ from torch import Tensor
 
 _TILE = 4096  # numbers that a program holds at a time
 _CHANNELS = 32  # side by side in memory: 64 bytes of bf16
-_PROGRAMS = 128  # enough to fill a GPU
+PROGRAMS = 128  # enough to fill a GPU
 
 
 @triton.jit
@@ -72,12 +72,15 @@ def _norm_forward(
 
 
 @triton.jit
-def _slope(grad, z, SILU: tl.constexpr):
-    """The gradient before the activation."""
+def _normal_and_slope(x, grad, at, mask, mean, rstd, w, b, SILU: tl.constexpr):
+    """xhat = (x - mean) rstd, and the gradient before the activation."""
+    hat = (tl.load(x + at, mask, other=0).to(tl.float32) - mean[None]) * rstd[None]
+    g = tl.load(grad + at, mask, other=0).to(tl.float32)
     if SILU:
+        z = hat * w[None] + b[None]
         s = tl.sigmoid(z)
-        grad = grad * (s * (1 + z * (1 - s)))
-    return grad
+        g = g * (s * (1 + z * (1 - s)))
+    return hat, g
 
 
 @triton.jit(do_not_specialize=["places"])
@@ -100,8 +103,7 @@ def _norm_backward(
         place = start + tl.arange(0, PLACES)[:, None, None]
         mask = (place < places) & exists[None]
         at = base + place * channels + channel[None]
-        hat = (tl.load(x + at, mask, other=0).to(tl.float32) - mean[None]) * rstd[None]
-        g = _slope(tl.load(grad + at, mask, other=0).to(tl.float32), hat * w[None] + b[None], SILU)
+        hat, g = _normal_and_slope(x, grad, at, mask, mean, rstd, w, b, SILU)
         sums += tl.sum(g, axis=0)
         products += tl.sum(g * hat, axis=0)
     tl.store(grad_bias + image * channels + channel, sums, exists)
@@ -114,13 +116,12 @@ def _norm_backward(
         place = start + tl.arange(0, PLACES)[:, None, None]
         mask = (place < places) & exists[None]
         at = base + place * channels + channel[None]
-        hat = (tl.load(x + at, mask, other=0).to(tl.float32) - mean[None]) * rstd[None]
-        g = _slope(tl.load(grad + at, mask, other=0).to(tl.float32), hat * w[None] + b[None], SILU)
+        hat, g = _normal_and_slope(x, grad, at, mask, mean, rstd, w, b, SILU)
         out = (g * w[None] - level[None] - hat * tilt[None]) * rstd[None]
         tl.store(grad_x + at, out.to(grad_x.dtype.element_ty), mask)
 
 
-def _plan(images: int, channels: int, groups: int, silu: bool) -> tuple[tuple[int, int], dict[str, Any]]:
+def plan(images: int, channels: int, groups: int, silu: bool) -> tuple[tuple[int, int], dict[str, Any]]:
     """The grid, and what is compiled in, which takes a second for each: so it depends on little.
 
     Neighbouring groups share a program, unless too few programs are left.
@@ -128,7 +129,7 @@ def _plan(images: int, channels: int, groups: int, silu: bool) -> tuple[tuple[in
     each = channels // groups
     width = triton.next_power_of_2(each)
     side = max(1, min(triton.next_power_of_2(groups), _CHANNELS // width))
-    if images * triton.cdiv(groups, side) < _PROGRAMS:
+    if images * triton.cdiv(groups, side) < PROGRAMS:
         side = 1
     sizes = {"EACH": each, "GROUPS": side, "WIDTH": width, "PLACES": max(1, _TILE // (side * width)), "SILU": silu}
     return (images, triton.cdiv(groups, side)), sizes
@@ -140,7 +141,7 @@ class Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool) -> Tensor:
         n, c, h, w = x.shape
-        grid, sizes = _plan(n, c, groups, silu)
+        grid, sizes = plan(n, c, groups, silu)
         y = torch.empty_like(x)
         mean, rstd = torch.empty(2, n, groups, device=x.device, dtype=torch.float32)
         with torch.cuda.device_of(x):
@@ -154,7 +155,7 @@ class Fused(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:  # pyrefly: ignore[bad-override]
         x, weight, bias, mean, rstd = ctx.saved_tensors
         n, c, h, w = x.shape
-        grid, sizes = _plan(n, c, ctx.groups, ctx.silu)
+        grid, sizes = plan(n, c, ctx.groups, ctx.silu)
         grad = grads[0].to(x.dtype).contiguous(memory_format=torch.channels_last)
         dx = torch.empty_like(x)
         dw, db = torch.empty(2, n, c, device=x.device, dtype=torch.float32)

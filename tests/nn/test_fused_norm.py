@@ -22,14 +22,14 @@ SHAPES = [  # (N, C, H, W), groups, silu, type, programs that are wanted
 
 def apart(device):
     """Relative differences of y, dx, dw and db from float64, for each of SHAPES; inputs far from zero."""
-    from fromnoise.nn import _norm_cuda
+    from fromnoise.nn import fused_norm
 
     found, generator = [], torch.Generator().manual_seed(0)
-    for shape, groups, silu, dtype, _norm_cuda._PROGRAMS in SHAPES:
+    for shape, groups, silu, dtype, fused_norm.PROGRAMS in SHAPES:
         x, probe = (torch.randn(shape, generator=generator) for _ in range(2))
         x = (3 * x + 20).to(dtype).to(device).contiguous(memory_format=torch.channels_last).requires_grad_()
         w, b = (torch.randn(shape[1], generator=generator).to(device).requires_grad_() for _ in range(2))
-        y = _norm_cuda.Fused.apply(x, w, b, groups, 1e-6, silu)
+        y = fused_norm.Fused.apply(x, w, b, groups, 1e-6, silu)
         probe = probe.to(dtype).to(device)
         (y * probe).sum().backward()
         exact = [v.detach().cpu().double().requires_grad_() for v in (x, w, b)]
@@ -42,7 +42,7 @@ def apart(device):
 
 
 def interpreted():
-    code = "import json, test_norm_cuda; print(json.dumps(test_norm_cuda.apart('cpu')))"
+    code = "import json, test_fused_norm; print(json.dumps(test_fused_norm.apart('cpu')))"
     environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment,
                           capture_output=True, text=True)  # fmt: skip
@@ -51,13 +51,13 @@ def interpreted():
 
 
 def real():
-    from fromnoise.nn import _norm_cuda
+    from fromnoise.nn import fused_norm
 
-    usual = _norm_cuda._PROGRAMS
+    usual = fused_norm.PROGRAMS
     try:
         return apart("cuda")
     finally:
-        _norm_cuda._PROGRAMS = usual
+        fused_norm.PROGRAMS = usual
 
 
 KINDS = [*([interpreted] if sys.platform == "linux" else []), *([real] if torch.cuda.is_available() else [])]
@@ -74,7 +74,7 @@ if torch.cuda.is_available():
 
     @pytest.mark.parametrize("device", ["cuda"], ids=["real"])
     def test_the_module_takes_it_on_a_gpu(device):
-        from fromnoise.nn import _norm_cuda
+        from fromnoise.nn import fused_norm
 
         norm = GroupNormSiLU(4, 16).to(device)
         with torch.no_grad():
@@ -83,7 +83,7 @@ if torch.cuda.is_available():
         for half in (torch.float32, torch.bfloat16):
             y = norm(x.to(half).contiguous(memory_format=torch.channels_last))
             assert isinstance(y.grad_fn, torch.autograd.function.BackwardCFunction)
-            assert type(y.grad_fn).__name__ == f"{_norm_cuda.Fused.__name__}Backward"
+            assert type(y.grad_fn).__name__ == f"{fused_norm.Fused.__name__}Backward"
             torch.testing.assert_close(
                 y.float(), norm(x).float(), atol=3e-2 if half == torch.bfloat16 else 1e-5, rtol=1e-2
             )
@@ -91,11 +91,11 @@ if torch.cuda.is_available():
 
 def test_what_is_compiled_in_fits_every_network():
     """Of U-Nets from 32 to 1,024 channels: a tile is never too large, and every group is some program's."""
-    from fromnoise.nn._norm_cuda import _plan
+    from fromnoise.nn.fused_norm import plan
 
     for channels in range(32, 1025, 32):
         for images in (1, 16, 256):
-            (rows, columns), sizes = _plan(images, channels, 32, True)
+            (rows, columns), sizes = plan(images, channels, 32, True)
             assert rows == images
             assert columns * sizes["GROUPS"] >= 32 > (columns - 1) * sizes["GROUPS"]
             assert sizes["EACH"] <= sizes["WIDTH"] < 2 * sizes["EACH"]
