@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fromnoise.data import captions
-from fromnoise.data.decode import HEIF_WAY, endings, is_heif, opened
+from fromnoise.data.decode import HEIF_WAY, NeedsHEIF, endings, problem
 from fromnoise.disk import files
 
 Broken = list[tuple[Path, Exception]]
@@ -97,15 +97,8 @@ def _sort(path: Path, found: Found) -> None:
     elif ending in _OF:
         found.leave_out(path, _OF[ending])
     else:  # without an ending, or with one that nobody knows: the content decides
-        try:
-            with files.opened(path) as file:
-                head = file.read(12)
-            if is_heif(head) and ".heic" not in endings():
-                found.leave_out(path, HEIF_WAY)
-                return
-            with opened(path):
-                pass
-        except Exception:  # decoders raise a dozen kinds
-            found.leave_out(path, _OTHERS)
-        else:
+        wrong = problem(path)
+        if wrong is None:
             found.paths.append(path)
+        else:
+            found.leave_out(path, HEIF_WAY if isinstance(wrong, NeedsHEIF) else _OTHERS)

@@ -23,8 +23,12 @@ _LARGEST = 2**30
 _LARGEST_JPEG = 300_000_000
 """Pixels of a JPEG, which is read at an eighth of its size or less where it is that large."""
 
-HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEIF_WAY = 'HEIC, which needs pip install "fromnoise[heif]"'
+
+
+class NeedsHEIF(ValueError):
+    """A picture of a telephone, where pillow-heif is not installed."""
 
 
 @cache
@@ -74,8 +78,8 @@ def opened(path: Path, size: tuple[int, int] | None = None) -> Iterator[Image.Im
             file.seek(0)
             image = _large_jpeg(JpegImageFile(file), size)
         except UnidentifiedImageError:
-            if is_heif(head):
-                raise ValueError(HEIF_WAY) from None
+            if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+                raise NeedsHEIF(HEIF_WAY) from None
             raise ValueError("no image of a format that is read") from None
         with image:
             yield image
@@ -94,9 +98,13 @@ def _large_jpeg(image: JpegImageFile, size: tuple[int, int] | None) -> JpegImage
     return image
 
 
-def is_heif(head: bytes) -> bool:
-    """Whether a file that begins so is HEIC or HEIF: pictures of a telephone."""
-    return head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS
+def problem(path: Path) -> Exception | None:
+    """Why a file cannot be opened as an image; None if it can."""
+    try:
+        with opened(path):
+            return None
+    except Exception as error:  # decoders raise a dozen kinds
+        return error
 
 
 def why(path: Path, error: Exception) -> str:

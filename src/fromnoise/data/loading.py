@@ -84,8 +84,8 @@ def _at(pixels: Tensor, config: DataConfig) -> Tensor:
         pixels = torch.cat([pixels, torch.full_like(pixels[:, :1], 255)], 1)
     if config.hw and tuple(pixels.shape[2:]) != config.hw:
         out = np.empty((*pixels.shape[:2], *config.hw), np.uint8)
-        for i, image in enumerate(pixels.numpy()):
-            for c, plane in enumerate(image):
-                out[i, c] = to_array(to_size(Image.fromarray(plane), config.hw, config.fit))[0]
+        for i, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):  # whole: Pillow weighs colours by opacity
+            whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+            out[i] = to_array(to_size(whole, config.hw, config.fit))
         pixels = torch.from_numpy(out)
     return pixels
