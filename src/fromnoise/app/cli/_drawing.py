@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +35,20 @@ def draw(
     seed: int,
     batch_size: int,
     callback: Callable[[samplers.Moment], None] | None = None,
-    drawn: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call.
+    """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call."""
+    return torch.cat([pixels for _, pixels in batches(model, n, choice, seed, batch_size, callback)])
 
-    With `drawn` none are kept: it is told of every batch, (number of its first, samples), as soon as it is there.
-    """
+
+def batches(
+    model: Model,
+    n: int,
+    choice: SamplingPlan,
+    seed: int,
+    batch_size: int,
+    callback: Callable[[samplers.Moment], None] | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """The same one batch after the other: (number of its first sample, samples)."""
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"--n and --batch-size must be at least 1, got {n} and {batch_size}")
     with Bar("sampling", -(-n // batch_size) * model.steps(choice)) as bar:
@@ -51,16 +59,11 @@ def draw(
                 callback(moment)
 
         started = time.perf_counter()
-        if drawn is None:
-            pixels = runs.draw(model, n, choice, seed, batch_size, callback=each)
-        else:
-            for first in range(0, n, batch_size):
-                count = min(batch_size, n - first)
-                pixels = runs.draw(model, count, choice, seed, batch_size, first, callback=each)
-                drawn(first, pixels)
+        for first in range(0, n, batch_size):
+            count = min(batch_size, n - first)
+            yield first, runs.draw(model, count, choice, seed, batch_size, first, callback=each)
     seconds = time.perf_counter() - started
     say(f"{n} in {seconds:.1f} s ({n / seconds:.2g} images/s){peak_memory(model.denoiser.device)}")
-    return pixels
 
 
 def draw_to(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
@@ -84,12 +87,10 @@ def draw_into(folder: Path, model: Model, n: int, choice: SamplingPlan, seed: in
     own = None if choice.label is None else class_number(denoiser, choice.label)
     names = denoiser.class_names or [str(i) for i in range(denoiser.classes)]
 
-    def drawn(first: int, pixels: Tensor) -> None:
+    for first, pixels in batches(model, n, choice, seed, batch_size):
         for i, image in enumerate(pixels, first):
             label = i % denoiser.classes if denoiser.classes and own is None else own
             pictures.save(pictures.single(image), folder / _name(seed, i, None if label is None else names[label]))
-
-    draw(model, n, choice, seed, batch_size, drawn=drawn)
 
 
 def _name(seed: int, number: int, label: str | None) -> str:
