@@ -16,7 +16,7 @@ def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
 
     "on" is `torch.compile`, which takes up to a minute. "auto" is what pays without being asked for: on CUDA
     `torch.compile` for training, where the network runs eagerly if compiling fails, and for sampling the network's own
-    kernels as a CUDA graph, which takes a second. Elsewhere it does nothing: on a CPU training gains nothing, and
+    kernels as a CUDA graph, from the second call on. Elsewhere it does nothing: on a CPU training gains nothing, and
     sampling a fifth after some 40 seconds (docs/performance.md), so that "on" pays there for samples that take minutes.
 
     Raises:
