@@ -10,7 +10,7 @@ from fromnoise.recipes.emoji import recipe as emoji
 recipe = emoji.with_changes(
     {
         "recipe": "images",
-        "expected": "coarse shapes and colours after half an hour on a CPU; quality depends on the images and on the training time",
+        "expected": "coarse shapes and colours after half an hour on a CPU; more with longer training or a GPU",
         "reproduced": "not measured: it is the network of emoji on images of your own",
         "data.name": "images",
         "data.flip": True,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Config = TypeVar("Config", bound=RunConfig)
 
-# What a resumed run may change without ceasing to be the same run. The data may have moved: checkpoints know their content.
+# What a resumed run may change and still be the same run. Data may move: checkpoints know their content.
 _FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
                    "train.skip_nonfinite", "train.accumulate", "train.gradient_checkpointing",
                    "data.name", "data.root", "data.workers", "data.memory", "compile"}  # fmt: skip
