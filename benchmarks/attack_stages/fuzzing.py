@@ -93,7 +93,31 @@ def _images(folder: Path) -> tuple[list[bytes], Callable[[bytes], Any], Any]:
     return list(_valid_images().values()), read, damage.mutated
 
 
-_TARGETS = {"config": _config, "denoiser": _denoiser, "tensors": _tensors, "npz": _npz, "images": _images}
+def _captions(folder: Path) -> tuple[list[bytes], Callable[[bytes], Any], Any]:
+    from fromnoise.data.captions import captions_of
+
+    images = [folder / "fuzzed.png", folder / "other.png"]
+    beside = [folder / "fuzzed.txt", folder / "metadata.jsonl"]
+
+    def read(content: bytes) -> None:
+        for path in beside:
+            path.write_bytes(content)
+        said, notes = captions_of(images, beside)
+        if not all(note.isprintable() for note in notes) or any("\n" in caption for caption in said):
+            raise AssertionError("more than a line")
+
+    rows = b'{"file_name": "fuzzed.png", "text": "a cat"}\n{"file_name": "other.png", "caption": "\\u00e9"}\n'
+    return [b"a cat\non a mat\n", rows], read, functools.partial(of_words, words=_JSON)
+
+
+_TARGETS = {
+    "captions": _captions,
+    "config": _config,
+    "denoiser": _denoiser,
+    "tensors": _tensors,
+    "npz": _npz,
+    "images": _images,
+}
 
 
 def fuzzing(name: str) -> Callable[[Workshop, int], Trial]:

@@ -178,7 +178,7 @@ def test_a_run_starts_from_another_models_weights(tmp_path, capsys):
         (["train", "digits-kl", "--init", str(tmp_path / "first")], "only a run of one denoiser starts from another"),
         (["train", "digits", "--init", str(tmp_path / "nowhere")], "no such run"),
         (["train", "digits", "--init", str(tmp_path / "first"), "--set", "network.channels=16", "network.groups=16",
-          "network.patch=1"], "tensors fits this run's network"),
+          "network.patch=1"], "none of them fits this run's network"),
     ):  # fmt: skip
         assert main([*words, "--steps", "1", "--out", str(tmp_path / "none")]) == 2
         assert says in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Samples from a trained model into files: what `sample` and `show` share. Needs torch."""
 
+import math
 import re
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from fromnoise.data.images import to_uint8
 from fromnoise.disk import files, pictures
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import peak_memory
+from fromnoise.hardware.memory import insist_on_memory
 from fromnoise.progress import Bar, say
 
 
@@ -37,6 +39,7 @@ def draw(
     callback: Callable[[samplers.Moment], None] | None = None,
 ) -> Tensor:
     """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call."""
+    insist_on_memory(4.0 * n * math.prod(model.denoiser.shape or ()), f"{n:,} samples, kept for one file,")
     return torch.cat([pixels for _, pixels in batches(model, n, choice, seed, batch_size, callback)])
 
 

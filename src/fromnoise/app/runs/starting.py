@@ -31,7 +31,7 @@ def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
     theirs, own = model.denoiser.network.state_dict(), task.network.state_dict()
     fits = {name: value for name, value in theirs.items() if name in own and own[name].shape == value.shape}
     if not fits:
-        raise FromNoiseError(f"--init {place}: none of its {len(theirs)} tensors fits this run's network")
+        raise FromNoiseError(f"init: {place} has {len(theirs)} tensors, and none of them fits this run's network")
     task.network.load_state_dict(own | fits)
     fresh = [name for name in own if name not in fits]
     rest = f"; fresh: {', '.join(fresh[:6])}{', ...' if len(fresh) > 6 else ''}" if fresh else ""
@@ -39,5 +39,5 @@ def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
     before, now = native.describe(model.denoiser), native.describe(task.denoiser)
     for key in _MEANING:
         if before[key] != now[key]:
-            say(f"fromnoise: warning: --init: its {key} is {before[key]} and this run's {now[key]}, so that its "
+            say(f"fromnoise: warning: init: its {key} is {before[key]} and this run's {now[key]}, so that its "
                 "weights mean something else")  # fmt: skip
