@@ -9,18 +9,23 @@ registry = Registry(
     __name__,
     "data set",
     shared=(
+        "archives",
+        "arrays",
         "captions",
         "config",
         "decode",
+        "encoded",
         "examples",
         "feed",
         "fitting",
         "folder",
         "hashing",
+        "huggingface",
         "images",
         "latents",
         "loading",
         "npz",
+        "own",
         "remembered",
     ),
 )
@@ -33,7 +38,6 @@ if TYPE_CHECKING:
     from fromnoise.data.examples import Examples as Examples
     from fromnoise.data.fashion_mnist import FashionMNIST as FashionMNIST
     from fromnoise.data.feed import Feed as Feed
-    from fromnoise.data.folder import Folder as Folder
     from fromnoise.data.images import Images as Images
     from fromnoise.data.loading import load as load
     from fromnoise.data.mnist import MNIST as MNIST
@@ -45,5 +49,4 @@ else:
         DataConfig="config",
         Feed="feed",
         load="loading",
-        Folder="folder",
     )

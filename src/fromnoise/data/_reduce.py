@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -56,4 +57,11 @@ class _Reduced(Images):
 
 
 def _shrunk(pixels: Tensor, factor: int) -> Tensor:
-    return F.avg_pool2d(pixels.float(), factor).round().to(pixels.dtype)
+    if pixels.is_floating_point():
+        return F.avg_pool2d(pixels, factor)
+    x = pixels.float()
+    if x.shape[1] == 4:  # colours count as much as they are seen, or what is transparent darkens every edge
+        opacity = F.avg_pool2d(x[:, 3:], factor)
+        colours = F.avg_pool2d(x[:, :3] * x[:, 3:], factor) / opacity.clamp_min(1e-6)
+        return torch.cat([colours, opacity], 1).round().to(torch.uint8)
+    return F.avg_pool2d(x, factor).round().to(pixels.dtype)

@@ -1,7 +1,8 @@
 """What images show, in people's words: NAME.txt beside an image, or metadata.jsonl in its folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fromnoise.disk import files
 
@@ -25,7 +26,8 @@ def captions_of(paths: Sequence[Path], beside: Iterable[Path]) -> tuple[list[str
     for path in beside:
         try:
             if path.name == TABLE:
-                said |= _table(path)
+                text = files.read_text(path, _LARGEST_TABLE)
+                said |= {path.parent / name: words for name, words in rows(text, path)}
             elif path.with_suffix("") in stems:
                 said[path.with_suffix("")] = " ".join(files.read_text(path, _LARGEST).split())
         except (files.Unreadable, ValueError) as error:
@@ -33,27 +35,30 @@ def captions_of(paths: Sequence[Path], beside: Iterable[Path]) -> tuple[list[str
     found = [said.get(path, said.get(path.with_suffix(""), "")) for path in paths]
     if not any(found):
         return [], notes
-    missing = found.count("")
-    if missing:
-        notes.append(f"{missing:,} of {len(paths):,} images have no caption")
     return found, notes
 
 
-def _table(path: Path) -> dict[Path, str]:
-    """{image: caption}.
+def rows(text: str, where: object) -> Iterator[tuple[str, str]]:
+    """(image, caption) of a table's lines.
 
     Raises:
         ValueError: a line is no object with a file's name and a text.
     """
-    said = {}
-    for number, line in enumerate(files.read_text(path, _LARGEST_TABLE).splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
-        row = files.parse_json(line, f"{path}, line {number}")
+        row = files.parse_json(line, f"{where}, line {number}")
         row = row if isinstance(row, dict) else {}
-        name, words = (next((str(row[key]) for key in keys if isinstance(row.get(key), str)), "")
-                       for keys in (_NAMES, _WORDS))  # fmt: skip
-        if not name or not words:
-            raise ValueError(f"{path}, line {number}: is no object with file_name and text")
-        said[path.parent / name] = " ".join(words.split())
-    return said
+        name, caption = _first(row, _NAMES), of_row(row)
+        if not name or not caption:
+            raise ValueError(f"{where}, line {number}: is no object with file_name and text")
+        yield name, caption
+
+
+def of_row(row: Mapping[str, Any]) -> str:
+    """The caption in a row of a table, in one line; "" where there is none."""
+    return " ".join(_first(row, _WORDS).split())
+
+
+def _first(row: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return next((str(row[key]) for key in keys if isinstance(row.get(key), str)), "")

@@ -12,12 +12,16 @@ from fromnoise.registry.section import Section
 class DataConfig(Section):
     """The `data` part of a run's configuration."""
 
-    name: str = Field("digits", description="a data set's name, or a folder of images")
+    name: str = Field("digits", description="a data set's name; a folder of images; archives (shards-{000..099}.tar, "
+                      "*.tar, images.zip); a .npy, .npz or .parquet file; or hf://owner/name[@revision]")  # fmt: skip
+    columns: dict[str, str] = Field(
+        {}, description="of a table: the names of its columns, where they are not the obvious ones"
+    )
     root: Path | None = Field(None, description="where named data sets lie; downloaded there where missing")
     split: Literal["train", "test"] = Field("train", description="of a named data set that has both")
     size: int | tuple[int, int] | None = Field(None, description="height and width; none keeps the data set's own")
-    channels: Literal[1, 3, 4] | None = Field(None, description="1 gray, 3 colour, 4 colour and opacity; none takes "
-                                              "1 or 3, as the images are")  # fmt: skip
+    channels: int | None = Field(None, ge=1, le=4096, description="1 gray, 3 colour, 4 colour and opacity; none takes "
+                                 "1 or 3, as the images are; arrays may have any number")  # fmt: skip
     background: str = Field("white", description="what transparent images are laid on, by name or #rrggbb; with 4 "
                             "channels they stay transparent")  # fmt: skip
     fit: Literal["crop", "pad", "stretch"] = Field(
@@ -26,11 +30,21 @@ class DataConfig(Section):
     reduce: int = Field(
         1, ge=1, description="then shrink by so much, to the means over squares: a cascade's small images"
     )
+    keep_depth: bool = Field(False, description="keep the digits of 16-bit and floating point gray images, rather than "
+                             "round them to 256 values")  # fmt: skip
     hold_out: float = Field(0.0, ge=0, lt=1, description="share of the images that is held out for a validation loss, "
                             "by which the best checkpoint is chosen")  # fmt: skip
     flip: bool = Field(False, description="mirror half of the examples left to right")
     workers: int = Field(2, ge=0, description="loader processes, used only by sets too large for memory")
     memory: int = Field(1024, ge=0, description="MB of uint8 images up to which a set is held in memory")
+
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, value: dict[str, str]) -> dict[str, str]:
+        for key in value:
+            if key not in ("image", "label", "caption"):
+                raise ValueError(f"{key} is none of image, label and caption")
+        return value
 
     @field_validator("background")
     @classmethod

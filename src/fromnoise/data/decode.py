@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
@@ -50,39 +51,57 @@ def endings() -> frozenset[str]:
 
 
 @contextmanager
-def opened(path: Path, size: tuple[int, int] | None = None) -> Iterator[Image.Image]:
+def opened(path: Path, size: tuple[int, int] | None = None, page: int = 0) -> Iterator[Image.Image]:
     """An image whose pixels are decoded inside the block. A bomb is a broken image, not a warning.
 
     Args:
         path: of the file.
         size: (height, width) that it will be brought to; a JPEG too large for memory is then decoded at a half, a
             quarter or an eighth of its size.
+        page: of a file that holds several.
 
     Raises:
         Unreadable: no file, or not to be read.
         Exception: whatever its decoder raises.
     """
     with files.opened(path) as file:
-        length = os.fstat(file.fileno()).st_size
-        if length > _LARGEST:
-            raise files.Unreadable(f"{path}: has {length:,} bytes, and an image at most {_LARGEST:,}")
-        head = file.read(12)
-        file.seek(0)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                image = Image.open(file, formats=formats())
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            if not head.startswith(b"\xff\xd8\xff"):
-                raise
-            file.seek(0)
-            image = _large_jpeg(JpegImageFile(file), size)
-        except UnidentifiedImageError:
-            if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-                raise NeedsHEIF(HEIF_WAY) from None
-            raise ValueError("no image of a format that is read") from None
-        with image:
+        insist_on_size(os.fstat(file.fileno()).st_size, path)
+        with decoded(file, size) as image:
+            if page:
+                image.seek(page)
             yield image
+
+
+def insist_on_size(length: int, where: object) -> None:
+    """That an encoded image of so many bytes may be read.
+
+    Raises:
+        Unreadable: it is too large to be an image.
+    """
+    if length > _LARGEST:
+        raise files.Unreadable(f"{where}: has {length:,} bytes, and an image at most {_LARGEST:,}")
+
+
+@contextmanager
+def decoded(file: BinaryIO, size: tuple[int, int] | None = None) -> Iterator[Image.Image]:
+    """The same of a file that is open, and stands at the image's first byte, which is its own first byte too."""
+    head = file.read(12)
+    file.seek(0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(file, formats=formats())
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        if not head.startswith(b"\xff\xd8\xff"):
+            raise
+        file.seek(0)
+        image = _large_jpeg(JpegImageFile(file), size)
+    except UnidentifiedImageError:
+        if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
+            raise NeedsHEIF(HEIF_WAY) from None
+        raise ValueError("no image of a format that is read") from None
+    with image:
+        yield image
 
 
 def _large_jpeg(image: JpegImageFile, size: tuple[int, int] | None) -> JpegImageFile:
@@ -107,9 +126,9 @@ def problem(path: Path) -> Exception | None:
         return error
 
 
-def why(path: Path, error: Exception) -> str:
-    """The file and what was wrong, in one line."""
+def why(where: object, error: Exception) -> str:
+    """The file, or the place in one, and what was wrong, in one line."""
     if isinstance(error, files.Unreadable):
         return str(error)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return files.one_line(f"{path} ({files.one_line(reason)})")
+    return files.one_line(f"{where} ({files.one_line(reason)})")

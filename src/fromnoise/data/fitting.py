@@ -45,8 +45,17 @@ class Floats:
             ValueError: some are not finite.
         """
         if image.mode == "F":
-            values = _finite(image)
-            self.low, self.high = min(self.low, values.min()), max(self.high, values.max())
+            self.see_values(np.asarray(image, np.float64))
+
+    def see_values(self, values: np.ndarray) -> None:
+        """The same of an array."""
+        _insist_on_finite(values)
+        self.low, self.high = min(self.low, values.min()), max(self.high, values.max())
+
+    @property
+    def seen(self) -> bool:
+        """Whether any image had floating point pixels."""
+        return self.low <= self.high
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -58,19 +67,17 @@ class Floats:
 
     def notes(self) -> list[str]:
         """What a person should know; nothing where no image has floating point pixels."""
-        if self.low > self.high:
+        if not self.seen:
             return []
         black, white = self.ends
         return [f"floating point pixels from {self.low:.6g} to {self.high:.6g}: {black:.6g} is black and {white:.6g} "
                 "is white"]  # fmt: skip
 
 
-def _finite(image: Image.Image) -> np.ndarray:
-    values = np.asarray(image, np.float64)
+def _insist_on_finite(values: np.ndarray) -> None:
     if not np.isfinite(values).all():
         what = "NaN" if np.isnan(values).any() else "infinity"
         raise ValueError(f"{what} among its floating point pixels")
-    return values
 
 
 def to_channels(
@@ -88,15 +95,8 @@ def to_channels(
         ValueError: floating point pixels that are not finite.
     """
     image = _upright(image)
-    if image.mode == "F":
-        if floats is None:
-            floats = Floats()
-            floats.see(image)
-        black, white = floats.ends
-        share = (_finite(image) - black) / max(white - black, 1e-300)
-        image = Image.fromarray((share.clip(0, 1) * 255).round().astype(np.uint8))
-    elif image.mode.startswith("I"):  # of 16 bits, whatever the brightest pixel is
-        image = Image.fromarray((np.asarray(image, np.float64).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = Image.fromarray((255 * _share(image, floats)).round().astype(np.uint8))
     clear = image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     if channels == 4:
         return image.convert("RGBA")
@@ -105,6 +105,27 @@ def to_channels(
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
     return image if image.mode == wanted else image.convert(wanted)
+
+
+def to_share(image: Image.Image, floats: Floats | None = None) -> Image.Image:
+    """Gray, upright, as floating point numbers from 0, black, to 1, white; raises as `to_channels`."""
+    image = _upright(image)
+    if not (image.mode == "F" or image.mode.startswith("I")):
+        return Image.fromarray(np.asarray(to_channels(image, 1), np.float32) / 255)
+    return Image.fromarray(_share(image, floats).astype(np.float32))
+
+
+def _share(image: Image.Image, floats: Floats | None) -> np.ndarray:
+    """Of white, in [0, 1], of an image of floating point numbers or of 16 bits."""
+    values = np.asarray(image, np.float64)
+    if image.mode != "F":
+        return values.clip(0, 65535) / 65535  # whatever the brightest pixel is
+    if floats is None:
+        floats = Floats()
+        floats.see(image)
+    _insist_on_finite(values)
+    black, white = floats.ends
+    return ((values - black) / max(white - black, 1e-300)).clip(0, 1)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:

@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterable
 from torch import Tensor
 
 from fromnoise import rng
-from fromnoise.data.images import Images
+from fromnoise.data.images import Images, to_uint8
 
 
 def batches(images: Images, size: int = 250) -> Iterable[tuple[int, Tensor]]:
-    """(number of the first, uint8 pixels) of all images, in one random order: data sets are often sorted by class."""
+    """(number of the first, uint8 pixels) of all images, in one random order: data sets are often sorted by class.
+
+    Images of more digits are rounded to 256 values, as what measures images looks at them.
+    """
     order = rng.permutation(0, 1, len(images)).tolist()
     for first in range(0, len(order), size):
-        yield first, images.batch(order[first : first + size])[0]
+        pixels = images.batch(order[first : first + size])[0]
+        yield first, to_uint8(pixels) if pixels.is_floating_point() else pixels
 
 
 def content_hash(images: Images, callback: Callable[[int], None] | None = None) -> str:

@@ -1,7 +1,7 @@
 """What a data set is to everyone else: numbered uint8 images of one size."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from fromnoise.data.examples import Conditions, Examples, digest
+
+Progress = Callable[[str, int], Callable[[], None]]
+"""progress("what", total) returns a function that is called once for every item."""
 
 
 class Images(Examples):
@@ -27,7 +30,7 @@ class Images(Examples):
 
     @abstractmethod
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """uint8 [B, C, H, W] and int64 labels [B] (-1 where there are none)."""
+        """uint8 [B, C, H, W], or float32 in [-1, 1]; and int64 labels [B] (-1 where there are none)."""
 
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         pixels, labels = self.batch(indices)
@@ -39,7 +42,7 @@ class Images(Examples):
 
 @dataclass
 class InMemory(Images):
-    """Images held as one uint8 tensor [N, C, H, W]."""
+    """Images held as one tensor [N, C, H, W], uint8 or float32 in [-1, 1]."""
 
     name: str
     pixels: Tensor
@@ -70,7 +73,9 @@ def spread(n: int, most: int) -> list[int]:
 
 
 def to_unit(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 [-1, 1]: x / 127.5 - 1."""
+    """uint8 0..255 -> float32 [-1, 1]: x / 127.5 - 1; floating point is in [-1, 1] already."""
+    if pixels.is_floating_point():
+        return pixels.float()
     return pixels.float().div_(127.5).sub_(1)
 
 

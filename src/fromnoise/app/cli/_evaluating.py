@@ -11,7 +11,7 @@ from fromnoise.app import evaluation
 from fromnoise.app.evaluation.report import warnings
 from fromnoise.app.runs import Model, SamplingPlan, open_model
 from fromnoise.data.config import DataConfig
-from fromnoise.data.folder import MixedSizes
+from fromnoise.data.encoded import MixedSizes
 from fromnoise.data.images import Images
 from fromnoise.data.loading import load
 from fromnoise.data.npz import load_npz

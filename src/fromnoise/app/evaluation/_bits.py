@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
+import torch
+
 from fromnoise import likelihood, rng
 from fromnoise.bound import optimal_variance
 from fromnoise.data.images import Images, to_unit
@@ -47,6 +49,9 @@ def bits_per_dim(
     for start in range(0, len(chosen), batch_size):
         pixels, conditions = images.examples(chosen[start : start + batch_size].tolist())
         common: dict[str, Any] = {"cond": known(denoiser, images, conditions), "seed": seed, "first": start}
+        if pixels.dtype != torch.uint8:
+            raise FromNoiseError(f"bits per dimension are of 8-bit images, whose 256 values the bound's decoder knows, "
+                                 f"and {images.name} is {str(pixels.dtype).removeprefix('torch.')}")  # fmt: skip
         x = to_unit(pixels)
         bounds.append(likelihood.vlb(denoiser, x, chain=chain, decoder=decoder, callback=callback, **common))
         if method == "ode":

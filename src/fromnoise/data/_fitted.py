@@ -1,0 +1,58 @@
+"""A data set that is at hand, brought to other channels and another size."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from fromnoise.data.config import DataConfig
+from fromnoise.data.fitting import laid_on, to_array, to_size
+from fromnoise.data.images import Images, InMemory
+
+
+def fitted(images: Images, config: DataConfig) -> Images:
+    """A named set at the wanted channels and size: at once where it is in memory, else when a batch is asked for."""
+    if isinstance(images, InMemory):
+        pixels = _at(images.pixels, config).contiguous()
+        return InMemory(images.name, pixels, images.labels, images.classes, images.notes, images.captions)
+    return _Fitted(images, config)
+
+
+class _Fitted(Images):
+    """Brought to channels and size when they are asked for."""
+
+    def __init__(self, images: Images, config: DataConfig):
+        self.images, self.config = images, config
+        self.name, self.classes, self.notes, self.in_memory = images.name, images.classes, images.notes, False
+        self.captions = images.captions
+        c, h, w = images.shape
+        self.shape = (config.channels or min(c, 3), *(config.hw or (h, w)))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        pixels, labels = self.images.batch(indices)
+        return _at(pixels, self.config), labels
+
+
+def _at(pixels: Tensor, config: DataConfig) -> Tensor:
+    """uint8 [N, C, H, W] at the wanted channels and size."""
+    if config.channels != 4 and pixels.shape[1] == 4:
+        pixels = laid_on(pixels, config.background)
+    if config.channels in (3, 4) and pixels.shape[1] == 1:
+        pixels = pixels.expand(-1, 3, -1, -1)
+    elif config.channels == 1 and pixels.shape[1] == 3:
+        weights = torch.tensor([0.299, 0.587, 0.114])  # Rec. 601, as Pillow's own conversion
+        pixels = torch.einsum("nchw,c->nhw", pixels.float(), weights).round().to(torch.uint8)[:, None]
+    if config.channels == 4 and pixels.shape[1] == 3:
+        pixels = torch.cat([pixels, torch.full_like(pixels[:, :1], 255)], 1)
+    if config.hw and tuple(pixels.shape[2:]) != config.hw:
+        out = np.empty((*pixels.shape[:2], *config.hw), np.uint8)
+        for i, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):  # whole: Pillow weighs colours by opacity
+            whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+            out[i] = to_array(to_size(whole, config.hw, config.fit))
+        pixels = torch.from_numpy(out)
+    return pixels

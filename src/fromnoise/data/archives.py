@@ -1,0 +1,266 @@
+"""Images in archives, read where they lie: WebDataset's .tar shards, EDM's .zip, or any folder that was packed."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from glob import glob, has_magic
+from itertools import product
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fromnoise.data import captions
+from fromnoise.data._members import Member, members, opened
+from fromnoise.data.decode import decoded, endings
+from fromnoise.data.encoded import Encoded
+from fromnoise.data.images import Progress
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError
+
+ENDINGS = (".tar", ".zip")
+_TABLE = "dataset.json"
+"""EDM's labels."""
+_LABELS = ("label", "class", "cls", "class_name")
+_LARGEST_TEXT, _LARGEST_TABLE = 2**20, 2**28
+_MOST_CLASSES = 2**20
+
+
+class Archives(Encoded):
+    """Images in .tar and .zip files; what is kept of each is its place, and nothing is unpacked.
+
+    Any image is read by itself, so that the order is shuffled over all shards, every process and loader reads its
+    share, and a run resumes in the middle of a shard bit for bit. The label of NAME.jpg is in NAME.cls, as "label" or
+    "class" in NAME.json, or in EDM's dataset.json; where nobody says one, its top folder in the archive is its class.
+    A caption is in NAME.txt, as "text" or "caption" in NAME.json, or in metadata.jsonl.
+
+    Args:
+        paths: of the archives, in order.
+        name: for messages.
+        progress: see `load_encoded`.
+
+    Raises:
+        FromNoiseError: one is no archive or compressed as a whole, none holds an image, or labels are of two kinds.
+    """
+
+    looked_into = False
+
+    def __init__(self, paths: Sequence[Path], name: str, progress: Progress | None = None):
+        self.paths, self.name = list(paths), name
+        broken: list[str] = []
+        index = _Index()
+        tick = progress("reading archives", len(self.paths)) if progress else None
+        for number, path in enumerate(self.paths):
+            index.add(number, path, broken)
+            if tick:
+                tick()
+        if not index.rows:
+            first = f": {broken[0]}" if broken else ""
+            raise FromNoiseError(f"{name}: no image in {len(self.paths)} archives{first}")
+        self._rows, self._names = np.array(index.rows, np.int64), bytes(index.names)
+        self.classes, labels = index.classes(name)
+        self.labels = torch.tensor(labels)
+        self.captions = index.captions if any(index.captions) else ()
+        self.notes, self.broken = index.notes(), broken
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @contextmanager
+    def opened(self, index: int, size: tuple[int, int] | None = None) -> Iterator[Image.Image]:
+        path, member = self._place(index)
+        with opened(path, member) as file, decoded(file, size) as image:
+            yield image
+
+    def where(self, index: int) -> str:
+        path, member = self._place(index)
+        return f"{path}: {member.name}"
+
+    def _place(self, index: int) -> tuple[Path, Member]:
+        number, start, end, offset, stored, length, kind = self._rows[index].tolist()
+        return self.paths[number], Member(self._names[start:end].decode(), offset, stored, length, kind)
+
+
+@dataclass
+class _Said:
+    """Of one image, by files beside it."""
+
+    label: int | str | None = None
+    caption: str = ""
+
+
+class _Index:
+    """What is kept of all archives: numbers and names in a row, since objects would take ten times the memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, ...]] = []
+        self.names = bytearray()
+        self.labels: list[int | str | None] = []
+        self.captions: list[str] = []
+        self.tops: list[int] = []  # the folder of each image
+        self.folders: dict[str, int] = {}
+        self.further = self.others = 0
+        self.labelled = False  # whether a table of labels was there, which decides
+
+    def add(self, number: int, path: Path, broken: list[str]) -> None:
+        """One archive's images."""
+        images: list[Member] = []
+        said: dict[str, _Said] = {}
+        for member in members(path, broken):
+            name = PurePosixPath(member.name)
+            if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
+                continue
+            if name.suffix.lower() in endings():
+                images.append(member)
+            elif name.suffix.lower() in (".cls", ".txt", ".json") or name.name == captions.TABLE:
+                self._read(path, member, said, broken)
+            else:
+                self.others += 1
+        taken: set[str] = set()
+        for member in images:
+            stem, key = str(PurePosixPath(member.name).with_suffix("")), _key(member.name)
+            found = said.get(member.name) or said.get(stem) or said.get(key) or _Said()
+            if key in said and key in taken:  # another picture of the same sample: a mask, a depth map
+                self.further += 1
+                continue
+            taken.add(key)
+            self._keep(number, member, found)
+
+    def _keep(self, number: int, member: Member, said: _Said) -> None:
+        start = len(self.names)
+        self.names += member.name.encode("utf-8", "replace")
+        self.rows.append((number, start, len(self.names), member.offset, member.stored, member.length, member.kind))
+        self.labels.append(said.label)
+        self.captions.append(said.caption)
+        folder = str(PurePosixPath(member.name).parent)
+        self.tops.append(self.folders.setdefault(folder, len(self.folders)))
+
+    def _read(self, path: Path, member: Member, said: dict[str, _Said], broken: list[str]) -> None:
+        """What a file says of the images beside it."""
+        where, name = f"{path}: {member.name}", PurePosixPath(member.name)
+        try:
+            limit = _LARGEST_TABLE if name.name in (_TABLE, captions.TABLE) else _LARGEST_TEXT
+            if member.length > limit:
+                raise ValueError(f"has {member.length:,} bytes, and may have {limit:,}")
+            with opened(path, member) as file:
+                text = file.read().decode()
+            if name.name == captions.TABLE:
+                for image, caption in captions.rows(text, where):
+                    said.setdefault(str(name.parent / image), _Said()).caption = caption
+            elif name.name == _TABLE:
+                self.labelled = True
+                for image, label in _table(files.parse_json(text, where)):
+                    said.setdefault(image, _Said()).label = label
+            elif name.suffix.lower() == ".json":
+                row = files.parse_json(text, where)
+                own = said.setdefault(_key(member.name), _Said())
+                if isinstance(row, dict):
+                    own.label = own.label if own.label is not None else _label(row)
+                    own.caption = own.caption or captions.of_row(row)
+            elif name.suffix.lower() == ".cls":
+                word = text.strip()
+                said.setdefault(_key(member.name), _Said()).label = int(word) if word.isdecimal() else word
+            else:
+                said.setdefault(_key(member.name), _Said()).caption = " ".join(text.split())
+        except Exception as error:  # of zlib, of the disk, of the words themselves
+            broken.append(files.one_line(f"{where} ({files.one_line(error)})"))
+
+    def classes(self, name: str) -> tuple[list[str], list[int]]:
+        """Their names, and the label of each image.
+
+        Raises:
+            FromNoiseError: some labels are numbers and others words, or a number is no class.
+        """
+        given = {label for label in self.labels if label is not None}
+        if not given:
+            return ([], [-1] * len(self.labels)) if self.labelled else self._of_folders()
+        numbers = [label for label in given if isinstance(label, int)]
+        if len(numbers) == len(given):
+            if not 0 <= min(numbers) <= max(numbers) < _MOST_CLASSES:
+                raise FromNoiseError(f"{name}: labels from {min(numbers)} to {max(numbers)}; classes are 0, 1, 2, ...")
+            return ([str(i) for i in range(max(numbers) + 1)],
+                    [-1 if label is None else int(label) for label in self.labels])  # fmt: skip
+        if numbers:
+            word = next(label for label in given if isinstance(label, str))
+            raise FromNoiseError(f"{name}: labels are numbers ({numbers[0]}) and words ({files.one_line(word)}); make "
+                                 "them one kind")  # fmt: skip
+        words = sorted(str(label) for label in given)
+        number = {word: i for i, word in enumerate(words)}
+        return words, [-1 if label is None else number[str(label)] for label in self.labels]
+
+    def _of_folders(self) -> tuple[list[str], list[int]]:
+        """The top folder that differs: a folder that was packed stands as a whole in its archive."""
+        parts = [PurePosixPath(folder).parts for folder in self.folders]
+        shared = 0
+        while all(len(p) > shared for p in parts) and len({p[shared] for p in parts}) == 1:
+            shared += 1
+        tops = [p[shared] if len(p) > shared else None for p in parts]
+        names = sorted({top for top in tops if top is not None})
+        number = {top: i for i, top in enumerate(names)}
+        return names, [-1 if tops[i] is None else number[str(tops[i])] for i in self.tops]
+
+    def notes(self) -> list[str]:
+        """What was left out."""
+        found = []
+        if self.others:
+            found.append(f"left out {self.others:,} files in the archives that are no images")
+        if self.further:
+            found.append(f"left out {self.further:,} further images of samples that have several")
+        return found
+
+
+def _key(name: str) -> str:
+    """What the files of one sample share, as WebDataset has it: all before the first dot of the last part."""
+    folder, _, last = name.rpartition("/")
+    stem = last.split(".", 1)[0]
+    return f"{folder}/{stem}" if folder else stem
+
+
+def _label(row: dict[str, Any]) -> int | str | None:
+    found = next((row[key] for key in _LABELS if key in row), None)
+    return found if isinstance(found, int | str) and not isinstance(found, bool) else None
+
+
+def _table(content: Any) -> Iterator[tuple[str, int | None]]:
+    """(image, label) of EDM's dataset.json."""
+    rows = content.get("labels") if isinstance(content, dict) else None
+    for row in rows or []:
+        if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)):
+            raise ValueError('is not {"labels": [[image, class], ...]}')
+        yield row[0], row[1] if isinstance(row[1], int) and not isinstance(row[1], bool) else None
+
+
+def named(name: str) -> list[Path]:
+    """The archives that a word means: a file, shards-{000..012}.tar, or a pattern with *; none where it is no such.
+
+    Raises:
+        FromNoiseError: a range of braces means files that are not there.
+    """
+    if not name.lower().endswith(ENDINGS):
+        return []
+    wanted = [files.expanded(one) for one in _expanded(name)]
+    found = [Path(one) for path in wanted for one in (sorted(glob(str(path))) if has_magic(str(path)) else [str(path)])]
+    missing = [path for path in found if not path.is_file()]
+    if len(wanted) > 1 and missing:
+        raise FromNoiseError(f"{missing[0]}: no such file ({len(missing)} of {len(wanted)} are missing)")
+    return [] if missing else found
+
+
+def _expanded(name: str) -> list[str]:
+    """Braces as a shell has them: {00..12} and {a,b}."""
+    parts = re.split(r"\{([^{}]*)\}", name)
+    options: list[list[str]] = []
+    for i, part in enumerate(parts):
+        if i % 2 == 0:
+            options.append([part])
+        elif between := re.fullmatch(r"(\d+)\.\.(\d+)", part):
+            first, last = between.groups()
+            if int(last) - int(first) > 10**6:
+                raise FromNoiseError(f"{files.one_line(name)}: more than a million shards")
+            options.append([str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)])
+        else:
+            options.append(part.split(","))
+    return ["".join(words) for words in product(*options)]

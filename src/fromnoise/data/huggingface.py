@@ -1,0 +1,178 @@
+"""Data sets of Hugging Face: from the hub, a folder that `save_to_disk` wrote, or parquet files."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fromnoise.data.decode import decoded, insist_on_size
+from fromnoise.data.encoded import Encoded
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError, unknown
+
+HUB = "hf://"
+_CAPTIONS = ("text", "caption", "captions", "prompt")
+_LABELS = ("label", "labels", "class", "fine_label")
+
+
+class Rows(Encoded):
+    """A table of `datasets`, which is mapped into memory: a column of images, one of labels, one of captions.
+
+    The columns are the first of images, the first of classes (or of whole numbers, called label), and the first of
+    words that is called text, caption or prompt; `data.columns` names others.
+
+    Args:
+        table: a `datasets.Dataset`.
+        name: for messages.
+        columns: {"image", "label", "caption": the column's name}.
+
+    Raises:
+        FromNoiseError: no image column, or none of a given name.
+    """
+
+    looked_into = False
+
+    def __init__(self, table: Any, name: str, columns: Mapping[str, str]):
+        import datasets
+
+        self.name = name
+        for column in columns.values():
+            if column not in table.column_names:
+                raise unknown("column", column, table.column_names)
+        features = table.features
+        image = columns.get("image") or _first(features, datasets.Image)
+        if image is None:
+            raise FromNoiseError(f"{name}: no column of images ({', '.join(table.column_names)}); name it with "
+                                 "data.columns.image")  # fmt: skip
+        label = columns.get("label") or _first(features, datasets.ClassLabel) or _named(features, _LABELS, "int")
+        caption = columns.get("caption") or _named(features, _CAPTIONS, "string", "list")
+        self._images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        self._image = image
+        self.labels = torch.full((len(table),), -1)
+        if label is not None:
+            self.classes, self.labels = _labels(table, label, name)
+        self.captions = _Words(table.select_columns([caption]), caption) if caption is not None else ()
+        used = [f"{what} {column!r}" for what, column in (("labels", label), ("captions", caption)) if column]
+        self.broken: Sequence[str] = ()
+        self.notes = [f"images of the column {image!r}" + (f", {' and '.join(used)}" if used else "")]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @contextmanager
+    def opened(self, index: int, size: tuple[int, int] | None = None) -> Iterator[Image.Image]:
+        cell = self._images[index][self._image]
+        if cell is None:
+            raise ValueError("no image in this row")
+        content = cell["bytes"]
+        if content is None:
+            content = files.read_bytes(cell["path"], 2**30)
+        insist_on_size(len(content), self.where(index))
+        with decoded(io.BytesIO(content), size) as image:
+            yield image
+
+    def where(self, index: int) -> str:
+        return f"{self.name}, row {index}"
+
+
+class _Words(Sequence[str]):
+    """A column of captions, read when they are asked for; of several for an image, the first."""
+
+    def __init__(self, table: Any, column: str):
+        self.table, self.column = table, column
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        cell = self.table[int(index)][self.column]
+        if isinstance(cell, list):
+            cell = cell[0] if cell else ""
+        return " ".join(str(cell or "").split())
+
+
+def _first(features: Mapping[str, Any], kind: type) -> str | None:
+    return next((name for name, feature in features.items() if isinstance(feature, kind)), None)
+
+
+def _named(features: Mapping[str, Any], names: Sequence[str], *kinds: str) -> str | None:
+    """The first column of one of these names whose type begins with one of these words."""
+
+    for name in names:
+        feature = features.get(name)
+        several = isinstance(feature, list) or hasattr(feature, "feature")
+        if ("list" if several else str(getattr(feature, "dtype", ""))).startswith(kinds):
+            return name
+    return None
+
+
+def _labels(table: Any, column: str, name: str) -> tuple[list[str], torch.Tensor]:
+    """Names of the classes, and the label of each row."""
+    given = table.select_columns([column]).with_format("numpy")[column][:]
+    numbers = np.asarray(given)
+    names = getattr(table.features[column], "names", None)
+    if numbers.dtype.kind not in "iu":
+        words = sorted({str(word) for word in given})
+        number = {word: i for i, word in enumerate(words)}
+        return words, torch.tensor([number[str(word)] for word in given])
+    if len(numbers) and (numbers.min() < -1 or numbers.max() >= 2**20):
+        raise FromNoiseError(f"{name}: the column {column!r} holds {numbers.min()} to {numbers.max()}; classes are 0, "
+                             "1, 2, ..., and data.columns.label names another column")  # fmt: skip
+    count = int(numbers.max()) + 1 if len(numbers) else 0
+    return list(names or [str(i) for i in range(count)]), torch.from_numpy(numbers.astype(np.int64))
+
+
+def is_one(name: str) -> bool:
+    """Whether a word means such a data set."""
+    if name.startswith(HUB) or name.lower().endswith(".parquet"):
+        return True
+    folder = files.expanded(name)
+    return folder.is_dir() and ((folder / "dataset_info.json").is_file() or bool(_parquet(name)))
+
+
+def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
+    """hf://owner/name[:configuration][@revision], a folder of `save_to_disk`, or parquet files by name or pattern.
+
+    Raises:
+        FromNoiseError: `datasets` is not installed, or what it says.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise FromNoiseError(f'{name} needs datasets ({error}): pip install "fromnoise[data]"') from None
+    try:
+        if name.startswith(HUB):
+            path, _, revision = name.removeprefix(HUB).partition("@")
+            path, _, configuration = path.partition(":")
+            table = datasets.load_dataset(path, configuration or None, split=split, revision=revision or None)
+        elif parquet := _parquet(name):
+            table = datasets.load_dataset("parquet", data_files={split: [str(p) for p in parquet]}, split=split)
+        else:
+            table = datasets.load_from_disk(str(files.expanded(name)))
+            table = table[split] if isinstance(table, datasets.DatasetDict) else table
+    except Exception as error:  # of the hub, of the network, of arrow
+        raise FromNoiseError(f"{name}: {files.one_line(error) or type(error).__name__}") from None
+    if not len(table):
+        raise FromNoiseError(f"{name}: no row in it")
+    return Rows(table, name.removeprefix(HUB) if name.startswith(HUB) else Path(name).name, columns)
+
+
+def _parquet(name: str) -> list[Path]:
+    """The parquet files that a word means: a file, a pattern, or those in a folder and below it."""
+    path = files.expanded(name)
+    if path.is_dir():
+        return sorted(path.rglob("*.parquet"))
+    if not name.lower().endswith(".parquet"):
+        return []
+    found = sorted(Path(one) for one in glob(str(path))) if has_magic(str(path)) else [path]
+    if not found or not all(one.is_file() for one in found):
+        raise FromNoiseError(f"{name}: no such file")
+    return found

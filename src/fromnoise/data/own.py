@@ -1,0 +1,86 @@
+"""What a person has: a folder of images, archives, an array, or a table of the hub."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from fromnoise import data
+from fromnoise.data import archives, huggingface
+from fromnoise.data._fitted import fitted
+from fromnoise.data._scan import scan
+from fromnoise.data.arrays import Array
+from fromnoise.data.config import DataConfig
+from fromnoise.data.encoded import load_encoded
+from fromnoise.data.folder import load_folder
+from fromnoise.data.images import Images, Progress
+from fromnoise.data.npz import load_npz
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError, nearest
+
+_WHAT = "a folder of images, .tar or .zip archives, a .npy, .npz or .parquet file, or hf://owner/name"
+
+
+def load_own(config: DataConfig, progress: Progress | None = None) -> Images:
+    """What `config.name` means on this machine, or on the hub; see `loading.load`."""
+    name, path = config.name, files.expanded(config.name)
+    if name.startswith(huggingface.HUB):
+        return _table(config, progress)
+    if re.match("[a-z0-9]+://", name):
+        raise FromNoiseError(f"{files.one_line(name)}: archives are read where they lie on a disk: fetch them first, "
+                             "or mount their bucket")  # fmt: skip
+    if os.path.isdir(path):  # never raises, whatever the name is
+        return _folder(path, config, progress)
+    _insist_on_train(name, config)
+    if paths := archives.named(name):
+        return load_encoded(archives.Archives(paths, files.one_line(path.name), progress), config, progress)
+    if huggingface.is_one(name):
+        return _table(config, progress)
+    if os.path.isfile(path) and path.suffix.lower() == ".npy":
+        return _array(path, config)
+    if os.path.isfile(path) and path.suffix.lower() == ".npz":
+        return fitted(load_npz(path), config)
+    if os.path.lexists(path):
+        what = "a file" if os.path.isfile(path) else files.kind_of(os.lstat(path).st_mode)
+        raise FromNoiseError(f"{path} is {what}; data.name is {_WHAT}, or one of {', '.join(data.names())}")
+    hint = nearest(name, data.names())
+    raise FromNoiseError(f"data.name {files.one_line(name)}: no such folder, and no such data set{hint}; "
+                         f"choose from {', '.join(data.names())}, or name {_WHAT}")  # fmt: skip
+
+
+def _folder(path: Path, config: DataConfig, progress: Progress | None) -> Images:
+    """Images if there are any; else what holds images: a saved table, parquet files, archives."""
+    found = scan(path)
+    if found.paths:
+        _insist_on_train(config.name, config)
+        return load_folder(config, progress, found)
+    if huggingface.is_one(config.name):
+        return _table(config, progress)
+    _insist_on_train(config.name, config)
+    packed = sorted(one for one in path.iterdir() if one.suffix.lower() in archives.ENDINGS and one.is_file())
+    if packed:
+        return load_encoded(archives.Archives(packed, path.name, progress), config, progress)
+    return load_folder(config, progress, found)
+
+
+def _table(config: DataConfig, progress: Progress | None) -> Images:
+    return load_encoded(huggingface.load_rows(config.name, config.split, config.columns), config, progress)
+
+
+def _array(path: Path, config: DataConfig) -> Images:
+    """At its own size and channels where it is no 8-bit gray or colour."""
+    images = Array(path)
+    if images.array.dtype == np.uint8 and images.shape[0] in (1, 3, 4):
+        return fitted(images, config)
+    c, h, w = images.shape
+    if config.hw not in (None, (h, w)) or config.channels not in (None, c):
+        raise FromNoiseError(f"{path}: {images.array.dtype} images of {c}x{h}x{w}, which are taken as they are: leave "
+                             "data.size and data.channels out (null)")  # fmt: skip
+    return images
+
+
+def _insist_on_train(name: str, config: DataConfig) -> None:
+    if config.split != "train":
+        raise FromNoiseError(f"{files.one_line(name)} has no test split: name the folder or the files of the test "
+                             "images")  # fmt: skip
