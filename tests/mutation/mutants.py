@@ -322,6 +322,10 @@ MUTANTS: list[tuple[str, ...]] = [
     ("train/trainer.py", "if size > c.clip:", "if size < c.clip:"),
     ("metrics/figures.py", "argmax(1) == labels", "argmax(1) != labels"),
     ("app/evaluation/_guidance_table.py", "Steering(0.0, free.clip", "Steering(1.0, free.clip"),
+    ("features/efficientnet_lite0.py", "return zeros // 2, zeros - zeros // 2", "return zeros - zeros // 2, zeros // 2"),
+    ("features/efficientnet_lite0.py", "return (x - 127) / 128", "return x / 127.5 - 1"),
+    ("features/efficientnet_lite0.py", "_EPSILON = 1e-3", "_EPSILON = 1e-5"),
+    ("features/efficientnet_lite0.py", "(shift - mean * scale)", "shift"),
     # first mistakes
     ("checks.py", "if low < 0 or high > most", "if high > most"),
     ("checks.py", "most = classes if null_label == classes else classes - 1", "most = classes - 1"),

@@ -47,6 +47,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/lr_schedules/": ["tests/train/test_fit.py"],
     "train/validation.py": ["tests/train/test_fit.py"],
     "weights/checkpoint.py": [*TRUST, "tests/train/test_fit.py"],
+    "features/": ["tests/features/test_efficientnet.py"],
     "data/": ["tests/data/test_folders.py", "tests/data/test_archives.py", "tests/data/test_remembered.py", "tests/data", "tests/train/test_fit.py"],
     "guidance/": ["tests/test_guidance.py", "tests/test_verify.py"],
     "augmentations/": ["tests/contracts/test_augmentations.py"],

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fromnoise.features.clip import ClipImage as ClipImage
     from fromnoise.features.digits import Digits as Digits
     from fromnoise.features.dinov2 import DinoV2 as DinoV2
+    from fromnoise.features.efficientnet_lite0 import EfficientNetLite0 as EfficientNetLite0
     from fromnoise.features.inception import Inception as Inception
 else:
     __getattr__, __dir__ = lazy_registry(registry, Extractor="base", Features="base")
