@@ -317,11 +317,11 @@ def test_floating_point_images_are_finite(tmp_path):
 
 def test_gray_of_a_colour_set_is_rec_601_luma():
     from fromnoise.data.images import InMemory
-    from fromnoise.data.loading import _at
+    from fromnoise.data._fitted import fitted
 
     pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pixels[0, :, 0, :3] = torch.eye(3, dtype=torch.uint8) * 255
-    gray = _at(InMemory("colour", pixels).pixels, DataConfig(channels=1))[:, 0]
+    gray = fitted(InMemory("colour", pixels), DataConfig(channels=1)).pixels[:, 0]
     assert gray[0, 0, :3].tolist() == [76, 150, 29]  # 255 times 0.299, 0.587, 0.114
     theirs = np.stack([np.asarray(Image.fromarray(p.permute(1, 2, 0).numpy()).convert("L")) for p in pixels])
     assert np.abs(gray.numpy().astype(int) - theirs).max() <= 1

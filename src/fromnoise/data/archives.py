@@ -1,5 +1,6 @@
 """Images in archives, read where they lie: WebDataset's .tar shards, EDM's .zip, or any folder that was packed."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -243,7 +244,7 @@ def named(name: str) -> list[Path]:
         return []
     wanted = [files.expanded(one) for one in _expanded(name)]
     found = [Path(one) for path in wanted for one in (sorted(glob(str(path))) if has_magic(str(path)) else [str(path)])]
-    missing = [path for path in found if not path.is_file()]
+    missing = [path for path in found if not os.path.isfile(path)]
     if len(wanted) > 1 and missing:
         raise FromNoiseError(f"{missing[0]}: no such file ({len(missing)} of {len(wanted)} are missing)")
     return [] if missing else found

@@ -49,7 +49,12 @@ class Examples(ABC):
         return None
 
     def split(self, share: float, seed: int) -> "tuple[Examples, Examples]":
-        """(the rest, a share of the examples chosen by the seed): always the same ones.
+        """(the rest, a share of the examples chosen by the seed): always the same ones; raises as `split_numbers`."""
+        rest, held = self.split_numbers(share, seed)
+        return Part(self, rest), Part(self, held)
+
+    def split_numbers(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Their numbers, int64, each sorted.
 
         Raises:
             FromNoiseError: the share leaves one of the two empty.
@@ -60,7 +65,7 @@ class Examples(ABC):
             raise FromNoiseError(f"validation: a share of {share:g} of {n} examples leaves nothing on one side; "
                                  "give one between 0 and 1")  # fmt: skip
         order = rng.permutation(seed, 0, n, rng.Stream.HOLD_OUT)
-        return Part(self, np.sort(order[held:])), Part(self, np.sort(order[:held]))
+        return np.sort(order[held:]), np.sort(order[:held])
 
 
 _LOOKED_AT = 64

@@ -1,6 +1,7 @@
 """Data sets of Hugging Face: from the hub, a folder that `save_to_disk` wrote, or parquet files."""
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from glob import glob, has_magic
@@ -135,7 +136,7 @@ def is_one(name: str) -> bool:
     if name.startswith(HUB) or name.lower().endswith(".parquet"):
         return True
     folder = files.expanded(name)
-    return folder.is_dir() and ((folder / "dataset_info.json").is_file() or bool(_parquet(name)))
+    return os.path.isdir(folder) and ((folder / "dataset_info.json").is_file() or bool(_parquet(name)))
 
 
 def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
@@ -168,11 +169,11 @@ def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
 def _parquet(name: str) -> list[Path]:
     """The parquet files that a word means: a file, a pattern, or those in a folder and below it."""
     path = files.expanded(name)
-    if path.is_dir():
+    if os.path.isdir(path):
         return sorted(path.rglob("*.parquet"))
     if not name.lower().endswith(".parquet"):
         return []
     found = sorted(Path(one) for one in glob(str(path))) if has_magic(str(path)) else [path]
-    if not found or not all(one.is_file() for one in found):
+    if not found or not all(os.path.isfile(one) for one in found):
         raise FromNoiseError(f"{name}: no such file")
     return found

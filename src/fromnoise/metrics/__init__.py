@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fromnoise.registry import Registry
 from fromnoise.registry.lazy import lazy_registry
 
-registry = Registry(__name__, "metric", shared=("base", "comparison", "figures"))
+registry = Registry(__name__, "metric", shared=("base", "comparison", "figures", "memorisation"))
 names, get, build = registry.names, registry.get, registry.build
 if TYPE_CHECKING:
     from fromnoise.metrics import inception_score as inception_score
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fromnoise.metrics.inception_score import InceptionScore as InceptionScore
     from fromnoise.metrics.kernel import Kernel as Kernel
     from fromnoise.metrics.kernel import mmd as mmd
+    from fromnoise.metrics.memorisation import near_copies as near_copies
+    from fromnoise.metrics.memorisation import nearest as nearest
     from fromnoise.metrics.precision_recall import PrecisionRecall as PrecisionRecall
     from fromnoise.metrics.precision_recall import neighbours as neighbours
 else:
@@ -33,5 +35,7 @@ else:
         distance="frechet",
         inception_score="inception_score:*",
         mmd="kernel",
+        near_copies="memorisation",
+        nearest="memorisation",
         neighbours="precision_recall",
     )

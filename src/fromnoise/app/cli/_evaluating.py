@@ -8,6 +8,7 @@ from typing import Any
 
 from fromnoise import features
 from fromnoise.app import evaluation
+from fromnoise.app.evaluation.memorisation import LOOKED_AT, Learned
 from fromnoise.app.evaluation.report import warnings
 from fromnoise.app.runs import Model, SamplingPlan, open_model
 from fromnoise.data.config import DataConfig
@@ -51,6 +52,7 @@ class Bench:
     name: str
     extractor: Extractor
     processes: Processes
+    other_data: bool = False
 
     @classmethod
     @contextmanager
@@ -74,7 +76,7 @@ class Bench:
                 name = asked.features or usual.features
                 options = {"weights": asked.weights} if asked.weights is not None else {}
                 extractor = features.build({"name": name, **options})
-            yield cls(found, images, usual, split, name, extractor, processes)
+            yield cls(found, images, usual, split, name, extractor, processes, asked.data is not None)
 
     @property
     def model(self) -> Model:
@@ -92,9 +94,16 @@ class Bench:
             return evaluation.reference(self.images, self.name, self.extractor, self.split)
 
     def drawn(
-        self, choice: SamplingPlan, n: int | None, seeds: Sequence[int], which: Sequence[str] | None, batch_size: int
+        self,
+        choice: SamplingPlan,
+        n: int | None,
+        seeds: Sequence[int],
+        which: Sequence[str] | None,
+        batch_size: int,
+        nearest: int | None = 0,
+        picture: Path | None = None,
     ) -> dict[str, Any]:
-        """The report of new samples."""
+        """The report of new samples; `nearest` of them are looked for among the training images."""
         n = self.usual.n if n is None else n
         if n < 2 or batch_size < 1:
             raise FromNoiseError(f"--n must be at least 2 and --batch-size 1, got {n} and {batch_size}")
@@ -112,7 +121,21 @@ class Bench:
             metrics=which,
             batch_size=batch_size,
             processes=self.processes,
+            learned=self._learned(nearest, picture),
         )
+
+    def _learned(self, nearest: int | None, picture: Path | None) -> Learned | None:
+        """What the model was trained on, where its samples are to be compared with that."""
+        own = self.split == "train" and not self.other_data and self.model.config is not None
+        if nearest is None:
+            nearest = LOOKED_AT if own and self.images.in_memory else 0
+        if not nearest:
+            return None
+        config = self.model.config
+        if not own or config is None:
+            raise FromNoiseError("--nearest looks among the images that the run was trained on: leave out --data, "
+                                 "--split and what else names other images")  # fmt: skip
+        return Learned.of(self.images, config, nearest, picture)
 
     def given(self, path: Path, which: Sequence[str] | None) -> dict[str, Any]:
         """The report of images from a file or a folder."""

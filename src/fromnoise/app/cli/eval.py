@@ -1,6 +1,7 @@
 """`fromnoise eval`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -49,6 +50,8 @@ class Eval(Steered):
     """How many, for a spread."""
     batch_size: int = 64
     """Samples that are denoised together."""
+    nearest: Number = None
+    """Samples whose nearest training images are looked for: near-copies, nearest.png. 500 unless given; 0 for none."""
     out: File = None
     """JSON file to write; eval.json in the run unless named."""
 
@@ -83,7 +86,7 @@ class Eval(Steered):
             out = self.out or (self.run / "eval.json" if self.run and self.run.is_dir() else None)
             if out is not None and bench.processes.is_first:
                 writable(out)
-            found = self._measured(bench)
+            found = self._measured(bench, out)
             if not bench.processes.is_first:
                 return 0
             if out is not None:
@@ -93,13 +96,14 @@ class Eval(Steered):
                 print(out)
         return 0
 
-    def _measured(self, bench: "Bench") -> dict[str, Any]:
+    def _measured(self, bench: "Bench", out: Path | None) -> dict[str, Any]:
         which = self.metrics or None
         if self.samples is not None:
             return bench.given(self.samples, which)
         choice = bench.model.choice(self.asked())
         seeds = range(self.seed, self.seed + self.seeds)
-        return bench.drawn(choice, self.n, seeds, which, self.batch_size)
+        picture = out.with_name("nearest.png") if out is not None else None
+        return bench.drawn(choice, self.n, seeds, which, self.batch_size, self.nearest, picture)
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -112,5 +116,25 @@ def _show(found: dict[str, Any]) -> None:
     sampling = found.get("sampling")
     how = "" if sampling is None else (f", {sampling['sampler']['name']} {sampling['nfe']:g} network calls a sample, "
                                        f"{sampling['seconds']:.0f} s")  # fmt: skip
+    if copies := found.get("memorisation"):
+        _show_copies(copies)
     say(f"{n:,} samples{how}, against {reference['n']:,} images of {reference['data']}, features {features['name']} "
         f"({features['sha256'][:12]})")  # fmt: skip
+
+
+def _show_copies(copies: dict[str, Any]) -> None:
+    """Whether the model copies, beside what images do that it never saw."""
+    shares, n = copies["near_copies"], copies["training_images"]["pixels"]
+    print(f"{'near-copies in pixels':<24}{shares['pixels']:.4f}")
+    print(f"{'near-copies in features':<24}{shares['features']:.4f}")
+    held_out = copies.get("held_out", {})
+    for name, value in held_out.items():
+        if name not in ("n", "near_copies"):
+            print(f"{name} of {held_out['n']} held-out images: {value:.4f}" if "of as many" not in name
+                  else f"{name}: {value:.4f}")  # fmt: skip
+    beside = f" ({held_out['near_copies']['pixels']:.4f} of the held-out images)" if held_out else ""
+    say(f"near-copies: {copies['n']} samples beside {n:,} training images, three times nearer to one than to the next"
+        f"{beside}")  # fmt: skip
+    if "picture" in copies:
+        say(f"{copies['picture']}: the most suspicious samples, each beside the nearest training images "
+            "in pixels, then in features")  # fmt: skip

@@ -5,7 +5,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fromnoise.app.evaluation._reference import Reference
+from fromnoise.app.evaluation.memorisation import Learned, memorisation
 from fromnoise.app.evaluation.parts import Parts
 from fromnoise.app.evaluation.report import report, short
 from fromnoise.app.runs import Model, SamplingPlan
@@ -36,6 +39,7 @@ def evaluate(
     batch_size: int = 64,
     processes: Processes | None = None,
     quiet: bool = False,
+    learned: Learned | None = None,
 ) -> dict[str, Any]:
     """The figures of n samples for each seed, with their provenance; a JSON value.
 
@@ -54,6 +58,7 @@ def evaluate(
         batch_size: samples that are denoised together.
         processes: this one among others.
         quiet: no bar, for callers that show one of their own.
+        learned: what the model was trained on, where it is to be seen whether the first seed's samples are copies.
 
     Raises:
         FromNoiseError: what sampling raises, or features that are not numbers.
@@ -69,12 +74,16 @@ def evaluate(
         for parts, group in own:
             parts.make(group, batch_size, None if bar is None else lambda moment: bar.advance())
     processes.wait()
-    values, seconds, nfe = [], 0.0, 0.0
+    values, seconds, nfe, copies = [], 0.0, 0.0, None
     for parts in every:
         summary = _together(parts, extractor, processes)
         spent, nfe = parts.cost()
         seconds += spent
         values.append(figures(summary, reference.summary, extractor, metrics))
+        if learned is not None and copies is None and processes.is_first:
+            looked = range(-(-min(learned.n, n) // parts.size))
+            first = torch.cat([pixels for _, pixels in parts.read(looked)])[: learned.n]
+            copies = memorisation(first, summary, learned, reference, extractor)
     about = {
         "model": {
             "run": str(model.path),
@@ -86,7 +95,7 @@ def evaluate(
         "sampling": choice.described() | {"nfe": nfe, "seconds": seconds, "batch_size": batch_size},
         "quantisation": QUANTISATION,
         "reference": reference.about,
-    }
+    } | ({"memorisation": copies} if copies else {})
     return report(values, seeds, n, extractor, name, about)
 
 

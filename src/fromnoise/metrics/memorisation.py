@@ -1,0 +1,70 @@
+"""The training examples that a sample is closest to, and whether it is a copy of one."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+RATIO = 1 / 3
+"""Below which the nearest training example is so much nearer than the next that the sample copies it."""
+_SAME = 0.01
+"""Two training examples are one and the same if they differ by less than this share of their own size."""
+
+
+def nearest(x: Tensor, parts: Iterable[tuple[Tensor, Tensor]], k: int = 5, mirrored: bool = False) -> Tensor:
+    """argmin_i |x - y_i|: the numbers of the k nearest, the nearest first, int64 [N, min(k, M)].
+
+    Args:
+        x: [N, ...].
+        parts: (numbers [m], examples y [m, ...]) of all M examples; memory does not grow with M.
+        k: how many.
+        mirrored: a y counts as near as it or its mirror image along the last axis, whichever is nearer.
+
+    Raises:
+        ValueError: no example.
+    """
+    rows = x.flatten(1).float()
+    best, numbers = torch.empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.int64)
+    for own, y in parts:
+        square = _squares(rows, y)
+        if mirrored:
+            square = torch.minimum(square, _squares(rows, y.flip(-1)))
+        best = torch.cat([best, square], 1)
+        numbers = torch.cat([numbers, own.expand(len(x), -1)], 1)
+        best, kept = best.topk(min(k, best.shape[1]), dim=1, largest=False)
+        numbers = numbers.gather(1, kept)
+    if not numbers.shape[1]:
+        raise ValueError("no example to be near to")
+    return numbers
+
+
+def _squares(rows: Tensor, y: Tensor) -> Tensor:
+    """|x - y|^2, [N, M], by products of matrices: exact to about 1e-6 of the squares of x and y."""
+    y = y.flatten(1).float()
+    return rows.square().sum(1, keepdim=True) - 2 * rows @ y.T + y.square().sum(1)
+
+
+def near_copies(x: Tensor, neighbours: Tensor, ratio: float = RATIO) -> Tensor:
+    """|x - y_1| < ratio |x - y_2|, y_1 the nearest training example and y_2 the nearest that differs from it, [N] bool.
+
+    Training sets hold duplicates, and a sample as near to both of a pair is a copy all the same. Where all neighbours
+    are one example, a copy is what differs from it as little as they do.
+
+    Source: Yoon et al. 2023, and Gu et al. 2023 (arXiv 2310.02664), section 2, with the ratio 1/3.
+
+    Args:
+        x: [N, ...].
+        neighbours: of each, the nearest first, [N, k, ...].
+        ratio: in (0, 1).
+    """
+    x, y = x.flatten(1).double()[:, None], neighbours.flatten(2).double()
+    far = (x - y).norm(dim=2)
+    same = (y - y[:, :1]).norm(dim=2) <= _SAME * y[:, :1].norm(dim=2)
+    other = far.masked_fill(same, torch.inf).amin(1)
+    alone = far[:, 0] <= _SAME * y[:, 0].norm(dim=1)
+    return torch.where(other.isinf(), alone, far[:, 0] < ratio * other)
+
+
+def distances(x: Tensor, neighbours: Tensor) -> Tensor:
+    """Root mean square difference of each x from its neighbours, [N, k]."""
+    return (x.flatten(1)[:, None] - neighbours.flatten(2)).double().square().mean(2).sqrt()
