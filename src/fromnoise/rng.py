@@ -33,6 +33,7 @@ class Stream(IntEnum):
     STAGE = 12
     CONDITION = 13
     HOLD_OUT = 14
+    AUGMENT = 15
 
 
 class _Counted:
@@ -75,10 +76,11 @@ def normal(
     return torch.from_numpy(out)
 
 
-def uniform(seed: int, indices: Iterable[int], call: int, stream: int) -> Tensor:
-    """One number in [0, 1) for each index: [len(indices)], float64."""
+def uniform(seed: int, indices: Iterable[int], call: int, stream: int, shape: tuple[int, ...] = ()) -> Tensor:
+    """Numbers in [0, 1), one or `shape` of them for each index: [len(indices), *shape], float64, on the CPU."""
     counted = _Counted()
-    return torch.tensor([counted.at(seed, i, call, stream).random() for i in indices], dtype=torch.float64)
+    rows = [counted.at(seed, i, call, stream).random(shape or None) for i in indices]
+    return torch.from_numpy(np.array(rows).reshape(len(rows), *shape))
 
 
 def permutation(seed: int, call: int, n: int, stream: Stream = Stream.DATA_ORDER) -> np.ndarray:

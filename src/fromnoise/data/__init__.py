@@ -11,6 +11,7 @@ registry = Registry(
     shared=(
         "archives",
         "arrays",
+        "augment",
         "captions",
         "config",
         "decode",
@@ -31,6 +32,7 @@ registry = Registry(
 )
 names, get = registry.names, registry.get
 if TYPE_CHECKING:
+    from fromnoise.data.augment import Augment as Augment
     from fromnoise.data.cifar10 import CIFAR10 as CIFAR10
     from fromnoise.data.config import DataConfig as DataConfig
     from fromnoise.data.digits import Digits as Digits
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy_registry(
         registry,
+        Augment="augment",
         Examples="examples",
         Images="images",
         DataConfig="config",

@@ -8,9 +8,12 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.nn.layers import Sinusoidal
 from fromnoise.nn.spatial import check_size
 
+TRANSFORM = 9
+"""Numbers that say how an image was transformed."""
+
 
 class Conditioned(nn.Module):
-    """emb = silu(W_2 silu(W_1 sinusoidal(time)) + E[label] + the same of a strength): [N], [N] -> [N, width].
+    """emb = silu(W_2 silu(W_1 (sinusoidal(time) + A augment)) + E[label] + the same of a strength): [N, width].
 
     Args:
         factor: every side of a state must be a multiple of it.
@@ -22,6 +25,7 @@ class Conditioned(nn.Module):
             is its number, or None.
         strength: whether it is told a second number, [N] in [0, 1000], by layers like the time's.
         dims: sides of a state: axes besides its channels.
+        augment: whether it can be told how an image was transformed, in nine numbers [N, 9], zeros for not at all.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class Conditioned(nn.Module):
         null_label: bool,
         strength: bool = False,
         dims: int = 2,
+        augment: bool = False,
     ):
         super().__init__()
         self.factor, self.dims = factor, dims
@@ -44,23 +49,35 @@ class Conditioned(nn.Module):
         self.strength = None
         if strength:
             self.strength = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width))
+        self.augment = nn.Linear(TRANSFORM, time_features, bias=False) if augment else None
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
         """Raises FromNoiseError, with what would fit, where there are not `dims` sides that `factor` divides."""
         check_size(size, self.factor, self.dims)
 
     def embedding(
-        self, time: Tensor, label: Tensor | None, dtype: torch.dtype, strength: Tensor | None = None
+        self,
+        time: Tensor,
+        label: Tensor | None,
+        dtype: torch.dtype,
+        strength: Tensor | None = None,
+        augment: Tensor | None = None,
     ) -> Tensor:
-        """The vector; a call without a label means the null label.
+        """The vector; a call without a label means the null label, one without augment that nothing was transformed.
 
         Args:
             dtype: of the weights; the sinusoids are computed in float32.
 
         Raises:
-            FromNoiseError: a label or a strength is missing, or the network knows none.
+            FromNoiseError: a label or a strength is missing, or the network knows none, or no augment.
         """
-        h = self.time[:3](self.sinusoidal(time).to(dtype))
+        features = self.sinusoidal(time).to(dtype)
+        if augment is not None:
+            if self.augment is None:
+                raise FromNoiseError("this network is not told how images were transformed: leave augment out, or make "
+                                     "it with augment=True")  # fmt: skip
+            features = features + self.augment(augment.to(dtype))
+        h = self.time[:3](features)
         if label is None and self.null_label is not None:
             label = torch.full((len(h),), self.null_label, device=h.device)
         for what, layer, given in (("label", self.label, label), ("strength", self.strength, strength)):

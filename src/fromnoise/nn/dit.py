@@ -80,6 +80,8 @@ class DiT(Conditioned):
         classes: number of labels, for a network that is told one: F(x, time, label), label [N] in 0..classes - 1.
         null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
+        augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
+            `data.Augment` gives them; a call without them means not at all.
 
     Raises:
         FromNoiseError: no size is given, or the width does not divide; in `forward`, when a side is not divisible by
@@ -100,6 +102,7 @@ class DiT(Conditioned):
         eps: float = 1e-6,
         classes: int | None = None,
         null_label: bool = False,
+        augment: bool = False,
     ):
         published = _SIZES[size] if size else (None, None, None)
         depth, width, heads = (own or usual for own, usual in zip((depth, width, heads), published, strict=True))
@@ -107,7 +110,7 @@ class DiT(Conditioned):
             raise FromNoiseError(f"a DiT needs a size ({', '.join(_SIZES)}), or depth, width and heads")
         if width % heads or width % 4:
             raise FromNoiseError(f"a DiT's width must be divisible by 4 and by its {heads} heads; {width} is not")
-        super().__init__(patch, time_features, time_endpoint, width, classes, null_label)
+        super().__init__(patch, time_features, time_endpoint, width, classes, null_label, augment=augment)
         self.patch, self.eps = patch, eps
         self.stem = nn.Conv2d(in_channels, width, patch, stride=patch)
         self.blocks = nn.ModuleList(Block(width, heads, eps) for _ in range(depth))
@@ -127,10 +130,10 @@ class DiT(Conditioned):
         zeroed(self.modulation)
         zeroed(self.out)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, augment: Tensor | None = None) -> Tensor:
         self.check_size(x.shape[2:])
         n, rows, cols = len(x), x.shape[2] // self.patch, x.shape[3] // self.patch
-        emb = self.embedding(time, label, self.stem.weight.dtype)
+        emb = self.embedding(time, label, self.stem.weight.dtype, augment=augment)
         h = self.stem(x).flatten(2).mT
         # Made where they are used: no call waits for an upload (Apple's GPU has no float64). In the weights' type:
         # under autocast the sum of the blocks stays float32.

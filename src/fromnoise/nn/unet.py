@@ -51,6 +51,8 @@ class UNet(UNetEncoder):
             with image [N, image_channels, *size] (a signal or a volume where x is one), and strength [N] in [0, 1000],
             which says how much it was augmented.
         dims: axes of a state besides its channels: 1 for signals, 2 for images, 3 for volumes.
+        augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
+            `data.Augment` gives them; a call without them means not at all.
 
     Raises:
         FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
@@ -82,11 +84,12 @@ class UNet(UNetEncoder):
         patch: int = 1,
         image_channels: int = 0,
         dims: Dims = 2,
+        augment: bool = False,
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0
         super().__init__(
-            factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength, dims
+            factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength, dims, augment
         )
         self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
@@ -125,13 +128,14 @@ class UNet(UNetEncoder):
         label: Tensor | None = None,
         image: Tensor | None = None,
         strength: Tensor | None = None,
+        augment: Tensor | None = None,
     ) -> Tensor:
         self.check_size(x.shape[2:])
         if (image is None) == bool(self.image_channels):
             a_kind = "an image" if self.dims == 2 else f"a {KIND[self.dims]}"
             raise FromNoiseError(f"this network needs {a_kind} to enlarge: give image=" if image is None else
                                  f"this network knows no {KIND[self.dims]} to enlarge: leave image= out")  # fmt: skip
-        emb = self.embedding(time, label, self.stem.weight.dtype, strength)
+        emb = self.embedding(time, label, self.stem.weight.dtype, strength, augment)
         if image is not None:
             x = torch.cat([x, image.to(x.dtype)], 1)
         h, skips = self._walk_down(folded(x, self.patch), emb, self.skip_blocks)

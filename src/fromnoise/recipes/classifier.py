@@ -85,6 +85,6 @@ def for_model(recipe: Recipe) -> ClassifierConfig:
         precision=recipe.precision,
         network={"name": "half-unet", **like},
         schedule=recipe.schedule,
-        data=recipe.data,
+        data=recipe.data.model_copy(update={"augment": 0.0}),
         train=train,
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from fromnoise.data.config import DataConfig
 from fromnoise.errors import FromNoiseError, nearest
@@ -49,6 +49,13 @@ class RunConfig(Section):
     network: Spec
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _augments_what_it_tells(self) -> Self:
+        if self.data.augment and (self.holds != "denoiser" or self.examples_are != "images"):
+            of = self.what if self.holds != "denoiser" else "a model of latents"
+            raise FromNoiseError(f"data.augment: is for a diffusion model of images, and this is {of}: leave it at 0")
+        return self
 
     def for_images(self, images: "Images", talk: Callable[[str], None]) -> Self:
         """The same for these images, where they decide some of it; `talk` is told what a person should know."""

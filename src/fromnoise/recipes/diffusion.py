@@ -105,13 +105,15 @@ class Recipe(RunConfig):
 
     def task(self, source: "Examples", codec: "Codec | None" = None, sampled: Any = None) -> "Task":
         from fromnoise import objectives, times
+        from fromnoise.data.augment import Augment
         from fromnoise.train import Conditioning, Diffusion
 
         denoiser = self.build(source.shape)
         denoiser.class_names, denoiser.codec = tuple(source.classes), codec
         conditioning = Conditioning(denoiser, source, self.train.label_dropout, self.seed)
         objective, time = objectives.build(self.objective), times.build(self.times)
-        return Diffusion(denoiser, objective, conditioning, self.seed, time, sampled)
+        augment = Augment(self.data.augment) if self.data.augment else None
+        return Diffusion(denoiser, objective, conditioning, self.seed, time, sampled, augment)
 
     def next_command(self, out: Path) -> str:
         if self.low is not None:
@@ -168,6 +170,7 @@ class Recipe(RunConfig):
         shape = self._state_shape() if shape is None else shape
         shown: dict[str, Any] = {"dims": len(shape) - 1, "sides": tuple(shape[1:])}
         shown |= {"image_channels": shape[0]} if self.low else {}
+        shown |= {"augment": True} if self.data.augment else {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             outputs = shape[0] * variances.build(self.variance).outputs
@@ -179,6 +182,9 @@ class Recipe(RunConfig):
             network.check_size(shape[1:])
         if self.low and not getattr(network, "image_channels", 0):
             raise FromNoiseError(f"network {self.network['name']} cannot be shown an image to enlarge: take unet")
+        if self.data.augment and not getattr(network, "augment", None):
+            raise FromNoiseError(f"data.augment: network {self.network['name']} cannot be told how images were "
+                                 "transformed: take unet or dit")  # fmt: skip
         schedule = schedules.build(self.schedule)
         return Denoiser(network, schedule, self.parameterization, self.variance, shape, low=self._low_res())
 

@@ -132,10 +132,28 @@ class Conditioning:
                                  + ("has no null label" if known else "knows none"))  # fmt: skip
 
 
+def insist_on_augment(denoiser: Denoiser) -> None:
+    """That a model can be told how images were transformed, and need not be.
+
+    Raises:
+        FromNoiseError: its states are latents, or its network has no argument `augment` with a default.
+    """
+    if denoiser.codec is not None:
+        raise FromNoiseError("augment: transforms images, and this model learns latents of them: leave it at 0")
+    names = accepted(denoiser)
+    if names is not None and "augment" not in names:
+        raise FromNoiseError("augment: the network is not told how images were transformed: make a unet or dit with "
+                             "augment=True, or give your forward an argument augment=None, [B, 9]")  # fmt: skip
+    own = inspect.signature(denoiser.network.forward).parameters.get("augment")
+    if own is not None and own.default is own.empty:
+        raise FromNoiseError("augment: nothing is transformed when the model samples: give the argument of your "
+                             "network's forward a default that means so, augment=None")  # fmt: skip
+
+
 def accepted(denoiser: Denoiser) -> tuple[str, ...] | None:
     """Names of the conditions that a network takes: the arguments of its `forward` after x and the time.
 
-    None for one that takes any (**conditions). A network of ours without classes takes no label.
+    None for one that takes any (**conditions). A network of ours takes only what it was made for.
     """
     parameters = list(inspect.signature(denoiser.network.forward).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
@@ -144,4 +162,6 @@ def accepted(denoiser: Denoiser) -> tuple[str, ...] | None:
     names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
     if hasattr(denoiser.network, "classes") and not denoiser.network.classes:
         names = [name for name in names if name != "label"]
+    if getattr(denoiser.network, "augment", ...) is None:  # one of ours that was made without
+        names = [name for name in names if name != "augment"]
     return tuple(names)

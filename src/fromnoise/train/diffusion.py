@@ -7,18 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise import rng, times
+from fromnoise.data.augment import Augment
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import like
 from fromnoise.objectives.base import Objective
 from fromnoise.times.base import TimeSampling
-from fromnoise.train.conditions import Conditioning
+from fromnoise.train.conditions import Conditioning, insist_on_augment
 from fromnoise.train.distributed import Processes, raw
 from fromnoise.train.task import Drawn, Task
 from fromnoise.weights import native
 
-_RESERVED = {"u", "eps", "low_strength", "low_noise"}
+_RESERVED = {"u", "eps", "low_strength", "low_noise", "augment_by"}
 """Draws of our own, beside which conditions stand."""
 
 
@@ -32,12 +33,13 @@ class Diffusion(Task):
         seed: of the draws.
         time: which levels are looked at, and with what weight.
         sampled: draws some images for `picture`; None makes no picture.
+        augment: transforms the images of a step, of which the network is told; held-out images stay as they are.
 
     Raises:
-        FromNoiseError: denoiser, objective and times do not fit together.
+        FromNoiseError: denoiser, objective and times do not fit together, or images or network not with `augment`.
     """
 
-    on_cpu = frozenset({"u", "low_strength"})
+    on_cpu = frozenset({"u", "low_strength", "augment_by"})
 
     def __init__(
         self,
@@ -47,8 +49,14 @@ class Diffusion(Task):
         seed: int = 0,
         time: TimeSampling | None = None,
         sampled: Callable[[Denoiser, Examples], tuple[Tensor, int | None]] | None = None,
+        augment: Augment | None = None,
     ):
         self.denoiser, self.objective, self.seed, self.sampled = denoiser, objective, seed, sampled
+        self.augment = augment
+        if augment is not None:
+            insist_on_augment(denoiser)
+            if denoiser.shape is not None:
+                augment.check(denoiser.shape)
         self.conditioning = conditioning or Conditioning(denoiser)
         self.times: TimeSampling = time or times.build("uniform")
         objective.check(denoiser)
@@ -99,11 +107,18 @@ class Diffusion(Task):
             raise FromNoiseError(f"data: a condition cannot be called {', '.join(sorted(taken))}; give it another name")
         if self.denoiser.low is not None:
             given |= self._low(shape, places, step)
+        if self.augment is not None and step:
+            self.augment.check(shape)
+            if "augment" in given:
+                raise FromNoiseError("augment: data has a condition of that name; leave one of the two out")
+            given["augment_by"] = self.augment.draw(self.seed, places, step)
         return {"u": self._uniform(places, step, batch_size), "eps": eps, **given}
 
     def losses(self, x0: Tensor, drawn: Drawn) -> dict[str, Tensor]:
         given = dict(drawn)
         u, eps = given.pop("u"), given.pop("eps")
+        if self.augment is not None and "augment_by" in given:  # before anything is made of x_0
+            x0, given["augment"] = self.augment(x0, given.pop("augment_by"))
         if self.denoiser.low is not None:
             low = self.denoiser.low
             small = low.condition(low.shrunk(x0), given.pop("low_strength"), given.pop("low_noise"))

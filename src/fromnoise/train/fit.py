@@ -12,6 +12,7 @@ from torch import nn
 from fromnoise import checks, objectives
 from fromnoise import times as _times
 from fromnoise.data import remembered
+from fromnoise.data.augment import Augment
 from fromnoise.data.config import DataConfig
 from fromnoise.data.examples import Batches, Examples, examples_of
 from fromnoise.data.loading import load
@@ -75,6 +76,7 @@ def fit(
     precision: Precision = "auto",
     compile: Compile = "off",
     flip: bool = False,
+    augment: float = 0.0,
     workers: int = 0,
     progress: bool = True,
     watcher: Watcher | None = None,
@@ -112,7 +114,9 @@ def fit(
         seed: of noise, times, order and dropout.
         precision: "auto" computes the network in bf16 where the hardware multiplies it natively.
         compile: "on" compiles the network by torch.compile; "auto" where that pays.
-        flip: mirror half of the examples along their last axis.
+        flip: mirror half of the examples along their last axis: part of the data, so that samples are mirrored too.
+        augment: probability with which an image is mirrored, scaled, turned, stretched and shifted, each by itself, as
+            `data.Augment` says; 0 for none. The network is told as augment=, nine numbers, and samples are as the data.
         workers: loader processes, for data that is not in memory.
         progress: show a bar, in a terminal or a notebook.
         watcher: for applications, which talk and draw pictures in passing.
@@ -141,7 +145,7 @@ def fit(
                              "leave lr out")  # fmt: skip
     config = _config(options, steps=steps, minutes=minutes, batch_size=batch_size, optimizer=optimizer, lr=lr,
                      lr_schedule=lr_schedule, warmup=warmup, ema=ema)  # fmt: skip
-    task = _task(model, source, objective, times, condition_dropout, seed)
+    task = _task(model, source, objective, times, condition_dropout, seed, augment)
     if held_out is not None:
         _check_held_out(task, source, held_out)
     folder = _folder(out, resume)
@@ -210,9 +214,11 @@ def _examples(data: Any, model: Denoiser | Task) -> Examples | Batches:
 
 def _task(
     model: Any, source: Examples | Batches, objective: Objective | str, times: TimeSampling | str,
-    dropout: float | Mapping[str, float], seed: int,
+    dropout: float | Mapping[str, float], seed: int, augment: float,
 ) -> Task:  # fmt: skip
     if isinstance(model, Task):
+        if augment:
+            raise FromNoiseError("augment: is for a Denoiser, and model is a Task, which transforms its own examples")
         return model
     if not isinstance(model, Denoiser):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
@@ -225,7 +231,8 @@ def _task(
     checks.objects(objective=objective, times=times)
     built = objectives.registry.resolve(objective, Objective)
     time = _times.registry.resolve(times, TimeSampling)
-    return Diffusion(model, built, Conditioning(model, examples, dropout, seed), seed, time)
+    return Diffusion(model, built, Conditioning(model, examples, dropout, seed), seed, time,
+                     augment=Augment(augment) if augment else None)  # fmt: skip
 
 
 def _config(options: Mapping[str, Any], **named: Any) -> TrainConfig:

@@ -1,5 +1,6 @@
 """What cannot be trained, or not gone on with, is said before the first step."""
 
+import inspect
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
+from fromnoise import nn as networks
 from fromnoise.data import remembered
 from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, TrainingError
@@ -97,6 +99,15 @@ def insist_on_the_same(checkpoint: Path, task: Task, notes: Mapping[str, Any]) -
     for stem, about in task.describe().items():
         stored, own = storage.read_text(checkpoint, stem), json.loads(json.dumps(about))
         for key in _MEANING:
-            if key in own and stored.get(key) != own[key]:
+            if key in own and stored.get(key) != own[key] and stored.get(key) != _of_before(own[key], stored.get(key)):
                 raise FromNoiseError(f"{checkpoint} is of another {key}, {stored.get(key)}, this run's is {own[key]}: "
                                      "name another folder")  # fmt: skip
+
+
+def _of_before(own: Any, stored: Any) -> Any:
+    """A description of a network of ours without the options that the stored one does not know yet, where they are as
+    if they were not there."""
+    if not isinstance(own, dict) or not isinstance(stored, dict) or own.get("name") not in networks.names():
+        return own
+    usual = {name: p.default for name, p in inspect.signature(networks.get(own["name"])).parameters.items()}
+    return {k: v for k, v in own.items() if k in stored or k not in usual or v != usual[k]}
