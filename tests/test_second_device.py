@@ -17,6 +17,7 @@ from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.compose import cascade
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.compose.cascade import Stage
+from fromnoise.data.augment import Augment
 from fromnoise.data.images import InMemory
 from fromnoise.guidance import NoisyClassifier
 from fromnoise.hardware import Hardware, exact_float32
@@ -247,10 +248,15 @@ def images():
     return InMemory("toy", PIXELS.repeat(4, 1, 1, 1), torch.arange(12) % 3, ("a", "b", "c"))
 
 
-def diffusion(times="uniform", denoiser=None):
+def diffusion(times="uniform", denoiser=None, augment=None):
     denoiser = denoiser or model(CPU)
     labels = Conditioning(denoiser, images(), 0.1 if denoiser.classes else 0.0, 0)
-    return Diffusion(denoiser, fn.objectives.Simple(), labels, 0, fn.times.build(times))
+    return Diffusion(denoiser, fn.objectives.Simple(), labels, 0, fn.times.build(times), augment=augment)
+
+
+def augmented():
+    network = filled(fn.nn.UNet(**SMALL, attention=(), augment=True))
+    return diffusion(denoiser=fn.Denoiser(network, "cosine", "v", shape=(1, 8, 8)), augment=Augment(0.7))
 
 
 def classifying():
@@ -268,7 +274,7 @@ TASKS = {f"times {name}": partial(diffusion, name) for name in fn.times.names()}
 TASKS |= {f"enlarging {name}": lambda name=name: diffusion("uniform", enlarging(CPU, name))
           for name in fn.augmentations.names()}  # fmt: skip
 TASKS |= {name: partial(autoencoding, name) for name in ("kl-autoencoder", "vq-autoencoder")}
-TASKS |= {"muon": diffusion, "classifier": classifying}
+TASKS |= {"muon": diffusion, "classifier": classifying, "augmented": augmented}
 
 
 @pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")  # here the device of that name has numbers
@@ -305,6 +311,17 @@ def test_a_training_step_reads_once_and_uploads_its_examples(tmp_path):
     for reads, uploads in seen[1:]:  # the first has the network's weights too
         assert reads == ["tolist"]  # the loss and the norm of its gradient, together
         assert uploads == [(4, 1, 8, 8)] * 2 + [(4,)] * 7  # images, noise; labels, times, coefficients
+
+
+def test_an_augmented_step_reads_no_more(tmp_path):
+    """Which images are transformed is known where it is drawn."""
+    with pretended_gpu() as traffic:
+        config = TrainConfig(steps=4, batch_size=4, lr=1e-3)
+        trainer = Trainer(augmented(), images(), config, 0, tmp_path, Hardware(GPU, torch.float32, "test"))
+        seen = []
+        trainer.callbacks = [lambda line: (seen.append(list(traffic.reads)), traffic.reads.clear())]
+        trainer.run()
+    assert seen[1:] == [["tolist"]] * 3
 
 
 def test_an_oracle_computes_on_the_cpu_and_answers_where_it_was_asked(both):

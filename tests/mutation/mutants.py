@@ -7,6 +7,7 @@
 G, V, P, B = "gaussian.py", "variances/reverse.py", "parameterizations/prediction.py", "bound.py"
 SCHEDULE, DDIM, SAMPLE = "schedules/base.py", "samplers/ddim.py", "samplers/base.py"
 BITS = "likelihood/_vlb.py"
+AUGMENT = "data/augment.py"
 
 MUTANTS: list[tuple[str, ...]] = [
     # levels and Gaussians
@@ -334,6 +335,39 @@ MUTANTS: list[tuple[str, ...]] = [
     ("features/efficientnet_lite0.py", "return (x - 127) / 128", "return x / 127.5 - 1"),
     ("features/efficientnet_lite0.py", "_EPSILON = 1e-3", "_EPSILON = 1e-5"),
     ("features/efficientnet_lite0.py", "(shift - mean * scale)", "shift"),
+    # augmentation
+    (AUGMENT, "(u[:, :6] < self.p)", "(u[:, :6] < 2 * self.p)"),
+    (AUGMENT, "(u[:, 6:8] < 0.5)", "(u[:, 6:8] < 2)"),
+    (AUGMENT, "math.pi * (2 * u[:, 8:10] - 1)", "math.pi * u[:, 8:10]"),
+    (AUGMENT, ".clamp_min(2.0**-54)", ""),
+    (AUGMENT, "turn, stretch, stretch, shift, shift], 1)", "turn, stretch, shift, stretch, shift], 1)"),
+    (AUGMENT, "turn.cos() - 1", "turn.cos()"),
+    (AUGMENT, "turn, stretch = a[:, 3], 2 * a[:, 4:5]", "turn, stretch = a[:, 3], a[:, 4:5]"),  # the paper's
+    (AUGMENT, "torch.cat([stretch.cos(), stretch.sin()], 1)", "torch.cat([stretch.cos(), stretch.cos()], 1)"),
+    (AUGMENT, "((3, a[:, 0]), (2, a[:, 1]))", "((2, a[:, 0]), (3, a[:, 1]))"),
+    (AUGMENT, "rows = (a[:, 2:] != 0)", "rows = (a != 0)"),
+    (AUGMENT, "torch.stack([c, -s], 1), torch.stack([s, c], 1)", "torch.stack([c, s], 1), torch.stack([-s, c], 1)"),
+    (AUGMENT, "torch.exp2(a[:, 5] / 5)", "torch.exp2(a[:, 5] / 4)"),
+    (AUGMENT, "torch.stack([grow, 1 / grow], 1)", "torch.stack([grow, grow], 1)"),
+    (AUGMENT, "@ _turn(-a[:, 4])", "@ _turn(a[:, 4])"),
+    (AUGMENT, "torch.exp2(a[:, 2] / 5)", "torch.exp2(a[:, 2])"),
+    (AUGMENT, "(stretch @ _turn(a[:, 3]))", "(_turn(a[:, 3]) @ stretch)"),
+    (AUGMENT, "a.new_tensor([size[1], size[0]])", "a.new_tensor([size[0], size[1]])"),
+    (AUGMENT, "inverse = torch.linalg.inv(matrix)", "inverse = matrix"),
+    (AUGMENT, "start = -(inverse @ shift[:, :, None])[:, :, 0]", "start = -shift"),
+    (AUGMENT, "from_x * (2 / max(width - 1, 1))", "from_x * (2 / max(width, 1))"),
+    (AUGMENT, '"bilinear", "reflection", align', '"bilinear", "border", align'),
+    (AUGMENT, "on_device[2] @ seen @ on_device[3], low), high)", "on_device[2] @ seen @ on_device[3], low - 9), high + 9)"),
+    (AUGMENT, "double[place, min(pixel, period - pixel)] += up[k + 3]", "double[place, min(pixel, period - pixel)] += float(k in (0, 1, -1)) / (1 + abs(k))"),
+    (AUGMENT, "= down\n    return", "= np.eye(9)[4]\n    return"),
+    (AUGMENT, "y = np.sin(np.pi * np.arange(16) / 16) ** 2", "y = np.sin(np.pi * np.arange(16) / 16)"),
+    (AUGMENT, "Polynomial([1, 4, 10, 20])", "Polynomial([1, 4, 10, 21])"),
+    ("train/diffusion.py", "if self.augment is not None and step:", "if self.augment is not None:"),
+    ("train/diffusion.py", "self.augment.draw(self.seed, places, step)", "self.augment.draw(self.seed, range(len(places)), step)"),
+    ("train/diffusion.py", "self.augment.draw(self.seed, places, step)", "self.augment.draw(self.seed, places, 1)"),
+    ("train/diffusion.py", 'x0, given["augment"] = self.augment(', '_, given["augment"] = self.augment('),
+    ("train/diffusion.py", 'x0, given["augment"] = self.augment(', "x0, _ = self.augment("),
+    ("nn/conditioning.py", "features = features + self.augment(augment.to(dtype))", "pass"),
     # first mistakes
     ("checks.py", "if low < 0 or high > most", "if high > most"),
     ("checks.py", "most = classes if null_label == classes else classes - 1", "most = classes - 1"),

@@ -117,3 +117,31 @@ def test_labels_matter_and_are_asked_for():
         network(x, t)
     with pytest.raises(fn.FromNoiseError, match="knows no labels"):
         fn.nn.UNet(**SMALL)(x, t, torch.tensor([0, 2]))
+
+
+@pytest.mark.parametrize("name", ["unet", "dit"])
+def test_a_transform_is_added_to_the_times_features_and_zeros_are_nothing(name):
+    """EDM's map_augment: a linear map without bias, before the first layer that the time goes through."""
+    options = SMALL if name == "unet" else {"depth": 1, "width": 16, "heads": 2}
+    torch.manual_seed(0)
+    network = fn.nn.build({"name": name, **options, "augment": True})
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    x, t, told = torch.randn(2, 3, 8, 8), torch.tensor([3.0, 500.0]), torch.randn(2, 9)
+    plain = network(x, t)
+    assert torch.equal(network(x, t, augment=torch.zeros(2, 9)), plain)
+    assert (network(x, t, augment=told) - plain).abs().amax((1, 2, 3)).min() > 1e-3
+    weight = network.augment.weight
+    assert network.augment.bias is None
+    seen = []
+    network.time[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(x, t, augment=told).square().sum().backward()
+    torch.testing.assert_close(seen[0], network.sinusoidal(t) + told @ weight.T)
+    assert weight.grad.abs().amin() > 0
+    without = fn.nn.build({"name": name, **options})
+    state = {k: v for k, v in network.state_dict().items() if k != "augment.weight"}
+    without.load_state_dict(state)  # all else has the same names and shapes
+    torch.testing.assert_close(without(x, t), plain)
+    with pytest.raises(fn.FromNoiseError, match="is not told how images were transformed: .*augment=True"):
+        without(x, t, augment=told)

@@ -70,7 +70,8 @@ class Augment:
     def labels(self, a: Tensor) -> Tensor:
         """(a_0, a_1, a_2, cos a_3 - 1, sin a_3, a_5 cos 2 a_4, a_5 sin 2 a_4, a_6, a_7): [B, 8] -> [B, 9], float32.
 
-        One T has one row. The paper's a_5 cos a_4, a_5 sin a_4 are also those of (a_4 + pi, -a_5), the inverse stretch.
+        No two stretches share a row. The paper's a_5 cos a_4, a_5 sin a_4 are also those of (a_4 + pi, -a_5), the
+        inverse stretch.
         """
         turn, stretch = a[:, 3], 2 * a[:, 4:5]
         turned = torch.stack([turn.cos() - 1, turn.sin()], 1)
@@ -111,7 +112,7 @@ def _affine(a: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     grow = torch.exp2(a[:, 5] / 5)
     stretch = _turn(a[:, 4]) @ torch.diag_embed(torch.stack([grow, 1 / grow], 1)) @ _turn(-a[:, 4])
     matrix = torch.exp2(a[:, 2] / 5).view(-1, 1, 1) * (stretch @ _turn(a[:, 3]))
-    return matrix, a[:, 6:] / 8 * torch.tensor([size[1], size[0]], dtype=a.dtype)
+    return matrix, a[:, 6:] / 8 * a.new_tensor([size[1], size[0]])
 
 
 def warped(x: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:

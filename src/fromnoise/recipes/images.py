@@ -2,7 +2,7 @@
 
 The network of `emoji` and half an hour, which on a CPU is a first look and on a GPU a model. Larger images: `--set
 data.size=64 network.mult=[1,2,2,4]`, and hours or a GPU. Half of the images are mirrored; letters and digits need
-`data.flip=false`. Sub-folders are classes; a folder without any trains as well.
+`data.flip=false`. Few images: `data.augment=0.12`. Sub-folders are classes; a folder without any trains as well.
 """
 
 from fromnoise.recipes.emoji import recipe as emoji
