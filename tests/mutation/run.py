@@ -31,6 +31,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "disk/holding.py": TRUST,
     "registry/registering.py": TRUST,
     "app/runs/": TRUST,
+    "app/runs/model.py": ["tests/data/test_pairs.py", *TRUST],
     "recipes/": TRUST,
     "train/suitable.py": TRUST,
     "train/log.py": [*TRUST, "tests/train/test_trainer.py"],
@@ -51,6 +52,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "data/": [
         "tests/data/test_folders.py",
         "tests/data/test_archives.py",
+        "tests/data/test_pairs.py",
         "tests/data/test_remembered.py",
         "tests/data",
         "tests/train/test_fit.py",

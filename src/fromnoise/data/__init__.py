@@ -27,6 +27,7 @@ registry = Registry(
         "loading",
         "npz",
         "own",
+        "pairs",
         "remembered",
     ),
 )

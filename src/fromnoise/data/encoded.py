@@ -1,5 +1,6 @@
 """Images that are still encoded, wherever they lie: what decodes them asks no more of a folder than of an archive."""
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -15,6 +16,7 @@ from fromnoise.data.config import DataConfig
 from fromnoise.data.decode import why
 from fromnoise.data.fitting import Floats, is_gray, to_array, to_channels, to_share, to_size, upright_size
 from fromnoise.data.images import Images, InMemory, Progress, spread
+from fromnoise.data.pairs import Pairs
 from fromnoise.errors import FromNoiseError
 
 LOOKED_INTO = 1000
@@ -59,18 +61,30 @@ class Encoded(ABC):
         """The image's place, for messages."""
 
 
-def load_encoded(source: Encoded, config: DataConfig, progress: Progress | None = None) -> Images:
+def load_encoded(
+    source: Encoded, config: DataConfig, progress: Progress | None = None, beside: Encoded | None = None
+) -> Images:
     """The same as Images: in memory if they fit into `config.memory` MB, else decoded when they are asked for.
 
     Every one is opened once to learn its size and mode; one that cannot be read, whatever its decoder raises, is left
     out, counted and named in `notes`. Images of floating point numbers have one scale, which is that of all of them
     and is stated.
 
+    Args:
+        source: the images.
+        config: size, channels, fit, background, memory, keep_depth.
+        progress: as Progress says.
+        beside: of each image another one that the network is shown; the result is then `pairs.Pairs`.
+
     Raises:
         FromNoiseError: none can be read, or sizes that differ while `data.size` is not given.
     """
     looked = _Looked(source, config, progress)
     broken = [*source.broken, *looked.broken]
+    told = None
+    if beside is not None:
+        told = _Looked(beside, config.model_copy(update={"channels": None}), progress)
+        looked.good, broken = np.intersect1d(looked.good, told.good), [*broken, *beside.broken, *told.broken]
     total = len(source) + len(source.broken)
     if not len(looked.good):
         first = broken[0] if broken else "nothing there"
@@ -88,11 +102,16 @@ def load_encoded(source: Encoded, config: DataConfig, progress: Progress | None 
     images = Decoded(
         source, looked.good, (channels, *size), config.fit, config.background, looked.floats, config.keep_depth
     )
+    if beside is not None and told is not None:
+        shape = (1 if told.gray else 3, *size)
+        images.join(Decoded(beside, looked.good, shape, config.fit, config.background, told.floats))
     said = [*source.notes, *looked.floats.notes()]
-    if len(images) * channels * size[0] * size[1] * (4 if config.keep_depth else 1) > config.memory * 2**20:
-        return _noted(images, broken, total, said)
-    loaded, more = images.read_all(progress)
-    return _noted(loaded, broken + more, total, said)
+    found: Images = images
+    if math.prod(images.shape) * len(images) * (4 if config.keep_depth else 1) <= config.memory * 2**20:
+        found, more = images.read_all(progress)
+        broken += more
+    _note(found, broken, total, said)
+    return found if beside is None else Pairs(found, channels)
 
 
 class _Looked:
@@ -135,7 +154,7 @@ class _Looked:
         return wrong
 
 
-def _noted(images: Images, broken: Sequence[str], total: int, said: Sequence[str]) -> Images:
+def _note(images: Images, broken: Sequence[str], total: int, said: Sequence[str]) -> None:
     skipped = []
     if broken:
         named = "; ".join(broken[:3]) + ("; ..." if len(broken) > 3 else "")
@@ -143,7 +162,6 @@ def _noted(images: Images, broken: Sequence[str], total: int, said: Sequence[str
     missing = images.captions.count("") if isinstance(images.captions, list) else 0
     without = [f"{missing:,} of {len(images):,} images have no caption"] if missing else []
     images.notes = [*skipped, *said, *without]
-    return images
 
 
 class Decoded(Images):
@@ -168,22 +186,34 @@ class Decoded(Images):
         floats: Floats | None = None, keep_depth: bool = False,
     ):  # fmt: skip
         self.source, self.numbers, self.name, self.shape = source, numbers, source.name, shape
+        self.channels = shape[0]
         self.fit, self.background, self.floats, self.keep_depth = fit, background, floats, keep_depth
         self.classes, self.labels = source.classes, source.labels[torch.from_numpy(numbers)]
         every = len(numbers) == len(source)
         self.captions = source.captions if every or not source.captions else [source.captions[i] for i in numbers]
+        self.beside: Decoded | None = None
         self.notes: Sequence[str] = []
         self._warned: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def join(self, beside: "Decoded") -> None:
+        """Each image's channels are followed by those of the one beside it, so that the two are never parted."""
+        c, h, w = self.shape
+        self.beside, self.shape = beside, (c + beside.shape[0], h, w)
+
     def read(self, index: int) -> np.ndarray:
+        """One image, with what stands beside it; as `read_own`."""
+        own = self.read_own(index)
+        return own if self.beside is None else np.concatenate([own, self.beside.read(index)])
+
+    def read_own(self, index: int) -> np.ndarray:
         """One image, uint8 or float32 [C, H, W]; raises what Pillow raises, which may be anything."""
         with self.source.opened(int(self.numbers[index]), self.shape[1:]) as image:
             if self.keep_depth:
                 return 2 * np.asarray(to_size(to_share(image, self.floats), self.shape[1:], self.fit))[None] - 1
-            upright = to_channels(image, self.shape[0], self.background, self.floats)
+            upright = to_channels(image, self.channels, self.background, self.floats)
             fitted = to_size(upright, self.shape[1:], self.fit)
         return to_array(fitted)
 

@@ -92,7 +92,19 @@ class Feed:
 def as_state(x: Tensor, mirrored: Tensor | None) -> Tensor:
     """float32 as the network learns it: 0..255 becomes [-1, 1], and some are mirrored; on whatever device x is."""
     x = to_unit(x) if x.dtype == torch.uint8 else x
-    return x if mirrored is None else torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
+    return x if mirrored is None else mirror(x, mirrored)
+
+
+def mirror(x: Tensor, mirrored: Tensor) -> Tensor:
+    """x with some of the examples mirrored along their last axis."""
+    return torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
+
+
+def mirror_beside(conditions: Conditions, x: Tensor, mirrored: Tensor) -> Conditions:
+    """The same of conditions that lie as the images x do: an image that is shown beside an image is turned with it."""
+    side = x.shape[2:]
+    alike = {name for name, value in conditions.items() if value.dim() == x.dim() > 2 and value.shape[2:] == side}
+    return {name: mirror(value, mirrored) if name in alike else value for name, value in conditions.items()}
 
 
 def _without_handler(loader: DataLoader) -> Iterator[Any]:

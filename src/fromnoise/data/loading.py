@@ -5,6 +5,9 @@ from fromnoise.data._fitted import fitted
 from fromnoise.data._reduce import reduced
 from fromnoise.data.config import DataConfig
 from fromnoise.data.images import Images, Progress
+from fromnoise.data.pairs import Pairs
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError
 
 
 def load(config: DataConfig, progress: Progress | None = None) -> Images:
@@ -23,4 +26,6 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
         from fromnoise.data.own import load_own  # what reads archives and tables is seldom needed
 
         found = load_own(config, progress)
+    if config.pairs is not None and not isinstance(found, Pairs):
+        raise FromNoiseError(f"data.pairs stands beside a folder of images, and {files.one_line(config.name)} is none")
     return reduced(found, config.reduce)

@@ -9,11 +9,11 @@ import numpy as np
 from fromnoise import data
 from fromnoise.data import archives, huggingface
 from fromnoise.data._fitted import fitted
-from fromnoise.data._scan import scan
+from fromnoise.data._scan import Found, scan
 from fromnoise.data.arrays import Array
 from fromnoise.data.config import DataConfig
 from fromnoise.data.encoded import load_encoded
-from fromnoise.data.folder import load_folder
+from fromnoise.data.folder import Files, load_folder
 from fromnoise.data.images import Images, Progress
 from fromnoise.data.npz import load_npz
 from fromnoise.disk import files
@@ -54,7 +54,7 @@ def _folder(path: Path, config: DataConfig, progress: Progress | None) -> Images
     found = scan(path)
     if found.paths:
         _insist_on_train(config.name, config)
-        return load_folder(config, progress, found)
+        return load_folder(config, progress, found) if config.pairs is None else _pairs(config, progress, found)
     if huggingface.is_one(config.name):
         return _table(config, progress)
     _insist_on_train(config.name, config)
@@ -62,6 +62,30 @@ def _folder(path: Path, config: DataConfig, progress: Progress | None) -> Images
     if packed:
         return load_encoded(archives.Archives(packed, path.name, progress), config, progress)
     return load_folder(config, progress, found)
+
+
+def _pairs(config: DataConfig, progress: Progress | None, found: Found) -> Images:
+    """The folder `config.name` with the folder `config.pairs` beside it: files of the same name, whatever their ending.
+
+    Raises:
+        FromNoiseError: an image has no partner, or the two cannot be kept together; or what `load_encoded` raises.
+    """
+    if config.reduce > 1 or config.keep_depth:
+        raise FromNoiseError("data.pairs: pairs are of 8-bit images at their full size: leave data.reduce and "
+                             "data.keep_depth out")  # fmt: skip
+    root, other = files.expanded(config.name), files.expanded(config.pairs or "")
+    partners: dict[Path, Path] = {}
+    for path in scan(other).paths:
+        partners.setdefault(path.relative_to(other).with_suffix(""), path)
+    names = [path.relative_to(root).with_suffix("") for path in found.paths]
+    missing = [name for name in names if name not in partners]
+    if missing:
+        raise FromNoiseError(f"data.pairs: {len(missing)} of {len(names)} images have none of their name in {other}, "
+                             f"the first is {files.one_line(missing[0])}")  # fmt: skip
+    own, beside = Files(root, found), Files(other, Found([partners[name] for name in names]))
+    if len(own) != len(names) or len(beside) != len(names):
+        raise FromNoiseError("data.pairs: a TIFF of several pages has no pages that belong together: split it")
+    return load_encoded(own, config, progress, beside)
 
 
 def _table(config: DataConfig, progress: Progress | None) -> Images:

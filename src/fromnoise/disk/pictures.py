@@ -36,6 +36,13 @@ def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
 
 
+def side_by_side(one: Tensor, other: Tensor) -> Tensor:
+    """Images [N, C, H, W] in turn, one of each: [2 N, C'', H, W]; where the channels differ, gray becomes colour."""
+    most = max(len(one[0]), len(other[0]))
+    alike = [x if len(x[0]) == most else x[:, :1].expand(-1, most, -1, -1) for x in (one, other)]
+    return torch.stack(alike, 1).flatten(0, 1)
+
+
 def single(pixels: Tensor) -> Image.Image:
     """uint8 [C, H, W], gray, RGB or RGBA -> a picture of its own size; of other channels the first."""
     kept = pixels if pixels.shape[0] in (3, 4) else pixels[:1]

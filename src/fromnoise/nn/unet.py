@@ -47,9 +47,10 @@ class UNet(UNetEncoder):
         null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
         patch: places are first folded into channels in squares (pieces, cubes) of this side; 1 leaves them alone.
-        image_channels: of an image that the network is shown beside x, for super-resolution: F(x, t, image=, strength=)
-            with image [N, image_channels, *size] (a signal or a volume where x is one), and strength [N] in [0, 1000],
-            which says how much it was augmented.
+        image_channels: of an image that the network is shown beside x: F(x, t, image=) with image
+            [N, image_channels, *size] (a signal or a volume where x is one).
+        image_strength: whether it is told, too, how much that image was augmented, as super-resolution needs:
+            strength= [N] in [0, 1000].
         dims: axes of a state besides its channels: 1 for signals, 2 for images, 3 for volumes.
         augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
             `data.Augment` gives them; a call without them means not at all.
@@ -83,11 +84,12 @@ class UNet(UNetEncoder):
         null_label: bool = False,
         patch: int = 1,
         image_channels: int = 0,
+        image_strength: bool = True,
         dims: Dims = 2,
         augment: bool = False,
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
-        tells_strength = image_channels > 0
+        tells_strength = image_channels > 0 and image_strength
         super().__init__(
             factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength, dims, augment
         )
@@ -133,8 +135,8 @@ class UNet(UNetEncoder):
         self.check_size(x.shape[2:])
         if (image is None) == bool(self.image_channels):
             a_kind = "an image" if self.dims == 2 else f"a {KIND[self.dims]}"
-            raise FromNoiseError(f"this network needs {a_kind} to enlarge: give image=" if image is None else
-                                 f"this network knows no {KIND[self.dims]} to enlarge: leave image= out")  # fmt: skip
+            raise FromNoiseError(f"this network needs {a_kind} beside x: give image=" if image is None else
+                                 f"this network is shown no {KIND[self.dims]} beside x: leave image= out")  # fmt: skip
         emb = self.embedding(time, label, self.stem.weight.dtype, strength, augment)
         if image is not None:
             x = torch.cat([x, image.to(x.dtype)], 1)

@@ -95,6 +95,23 @@ class Recipe(RunConfig):
 
     def for_images(self, images: "Images", talk: Callable[[str], None]) -> "Recipe":
         """With as many classes as the images have; a model of images without classes is trained without labels."""
+        if (beside := getattr(images, "beside", None)) is not None:
+            return self.shown(beside.shape[0]).for_classes(images, talk)
+        return self.for_classes(images, talk)
+
+    def shown(self, channels: int) -> "Recipe":
+        """The same for a network that is shown an image of so many channels beside x.
+
+        Raises:
+            FromNoiseError: it is one of latents, or is shown the image that it enlarges.
+        """
+        if self.latent is not None or self.low is not None:
+            raise FromNoiseError("data.pairs: a latent or a super-resolution model is shown no other image: take "
+                                 "another recipe")  # fmt: skip
+        return self.with_changes({"network.image_channels": channels, "network.image_strength": False})
+
+    def for_classes(self, images: "Images", talk: Callable[[str], None]) -> "Recipe":
+        """The same for the classes of the images."""
         asked, there = self.network.get("classes"), len(images.classes)
         if not asked or asked == there:
             return self

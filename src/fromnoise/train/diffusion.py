@@ -109,6 +109,8 @@ class Diffusion(Task):
             given |= self._low(shape, places, step)
         if self.augment is not None and step:
             self.augment.check(shape)
+            if any(value.shape[2:] == shape[1:] for value in given.values()):
+                raise FromNoiseError("augment: transforms images that stand alone, and these are pairs: leave it at 0")
             if "augment" in given:
                 raise FromNoiseError("augment: data has a condition of that name; leave one of the two out")
             given["augment_by"] = self.augment.draw(self.seed, places, step)

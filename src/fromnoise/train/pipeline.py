@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from fromnoise.data.feed import Feed, as_state
+from fromnoise.data.feed import Feed, as_state, mirror_beside
 from fromnoise.hardware import Hardware
 from fromnoise.train.task import Drawn, Task
 
@@ -78,8 +78,10 @@ class Pipeline:
     def _steps(self, first: int, put: Callable[[Tensor], Tensor]) -> Iterator[Ready]:
         feed, own = self.feed, self.task.on_cpu
         for step, (x, conditions) in enumerate(feed.from_step(first), start=first):
-            drawn = self.task.draw(tuple(x.shape[1:]), conditions, feed.part, step, feed.batch_size)
             mirrored = feed.mirrored(step)
+            if mirrored is not None:
+                conditions = mirror_beside(conditions, x, mirrored)
+            drawn = self.task.draw(tuple(x.shape[1:]), conditions, feed.part, step, feed.batch_size)
             yield Ready(
                 put(x),
                 None if mirrored is None else put(mirrored),

@@ -25,7 +25,10 @@ from fromnoise.progress import Bar, say
 
 
 def as_grid(pixels: Tensor, model: Model, choice: SamplingPlan, side: int = 84) -> Image:
-    """One picture; a column for each class, where they come in turn."""
+    """One picture; a column for each class, where they come in turn; what the model is shown before its sample."""
+    if model.needs_images:
+        told = to_uint8(model.told(range(len(pixels)))["image"])
+        return pictures.grid(pictures.side_by_side(told, pixels), 2 * min(4, len(pixels)), side=side)
     classes = choice.steered(model.denoiser).classes if choice.label is None else 0
     return pictures.grid(pixels, pictures.columns(len(pixels), classes), side=side)
 

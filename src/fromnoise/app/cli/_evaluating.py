@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fromnoise.data.encoded import MixedSizes
 from fromnoise.data.images import Images
 from fromnoise.data.loading import load
 from fromnoise.data.npz import load_npz
+from fromnoise.data.pairs import Pairs
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor
 from fromnoise.hardware import Compile, Precision, choose
@@ -73,6 +74,8 @@ class Bench:
                 if found is not None and asked.samples is None and found.denoiser.image_shape != tuple(images.shape):
                     one, other = ("x".join(map(str, s or ())) for s in (found.denoiser.image_shape, images.shape))
                     raise FromNoiseError(f"the model draws {one}, and the images of {images.name} are {other}")
+                if found is not None and found.needs_images:
+                    found = replace(found, beside=images.beside) if isinstance(images, Pairs) else found.with_images()
                 name = asked.features or usual.features
                 options = {"weights": asked.weights} if asked.weights is not None else {}
                 extractor = features.build({"name": name, **options})

@@ -91,8 +91,9 @@ class Edit:
         from fromnoise.disk import pictures
 
         model = runs.open_model(self.run, self.precision)
-        if model.denoiser.low is not None:
-            raise FromNoiseError(f"{self.run}: its model enlarges images; edit with a model that draws them whole")
+        if model.denoiser.low is not None or model.needs_images:
+            what = "is shown" if model.needs_images else "enlarges"
+            raise FromNoiseError(f"{self.run}: its model {what} images; edit with a model that draws them by itself")
         scale = self.guidance if self.guidance is not None else (None if self.label else 1.0)
         asked = runs.SampleOptions(sampler=self.sampler, steps=self.steps, guidance=scale, label=self.label)
         choice = model.choice(asked)

@@ -1,8 +1,9 @@
 """`fromnoise sample`."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fromnoise.app.cli._options import File, Run
+from fromnoise.app.cli._options import File, Run, option
 from fromnoise.app.cli._steering import Steered
 from fromnoise.app.cli._words import writable
 from fromnoise.errors import FromNoiseError
@@ -29,6 +30,9 @@ class Sample(Steered):
     """File to write, or a folder; samples.png in the run unless named."""
     batch_size: int = 64
     """Samples that are denoised together."""
+    pairs: Annotated[str | None, option("FOLDER")] = None
+    """For a model that was trained with data.pairs: images that it is shown, one after the other; those of its own data
+    unless named. A grid shows each beside its sample."""
 
     def __call__(self) -> int:
         out = self.out or self.run / "samples.png"
@@ -38,8 +42,9 @@ class Sample(Steered):
             raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_KINDS)}, or none for a folder")
         from fromnoise.app import runs
         from fromnoise.app.cli import _drawing
+        from fromnoise.progress import counter
 
-        model = runs.open_model(self.run, self.precision, self.ema)
+        model = runs.open_model(self.run, self.precision, self.ema).with_images(self.pairs, counter)
         model.compile(self.compile)
         choice = model.choice(self.asked())
         if into_folder:

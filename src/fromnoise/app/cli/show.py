@@ -31,7 +31,7 @@ class Show:
         from fromnoise.progress import counter
 
         config = read_config(self.run)
-        model = runs.open_model(self.run)
+        model = runs.open_model(self.run).with_images(None, counter)
         choice = model.choice()
         folder = files.own_folder(self.run / "pictures")
         grid, forward, film = (writable(folder / name) for name in ("samples.png", "forward.png", "denoising.gif"))

@@ -34,6 +34,7 @@ class Parts:
         *before, weights = model.digests()
         decides = {**choice.described(), "seed": seed, "weights": weights, "precision": model.precision, "size": size}
         decides |= {"before": before} if before else {}
+        decides |= {"beside": model.beside.content()} if model.beside is not None else {}
         key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = parent / f"samples-{key}"
 

@@ -13,8 +13,11 @@ from fromnoise.app.runs.config import read_config, read_if_any
 from fromnoise.app.runs.plan import SampleOptions, SamplingPlan, fitting
 from fromnoise.compose import cascade
 from fromnoise.compose.cascade import Stage
-from fromnoise.data.images import to_uint8
-from fromnoise.denoise import Denoiser
+from fromnoise.data.config import DataConfig
+from fromnoise.data.images import Images, Progress, to_uint8, to_unit
+from fromnoise.data.loading import load as load_images
+from fromnoise.data.pairs import Pairs
+from fromnoise.denoise import Cond, Denoiser
 from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Compile, Precision, compile_network, tune
@@ -36,6 +39,7 @@ class Model:
         ema: whether these are the averaged weights.
         precision: "fp32" or "bf16", in which the network computes.
         before: the model of a cascade that draws what this one enlarges.
+        beside: images that the network is shown while it draws, one after the other.
     """
 
     denoiser: Denoiser
@@ -46,6 +50,7 @@ class Model:
     ema: bool
     precision: str
     before: "Model | None" = None
+    beside: Images | None = None
 
     @property
     def sampling(self) -> SampleConfig:
@@ -84,6 +89,46 @@ class Model:
         """Have the networks of all stages compiled where that pays, or where it was asked for."""
         for denoiser in self.networks():
             compile_network(denoiser.network, how, inference=True)
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the network is shown an image beside x, which nobody but a person can give."""
+        return self._shown > 0 and self.denoiser.low is None
+
+    @property
+    def _shown(self) -> int:
+        return getattr(self.denoiser.network, "image_channels", 0)
+
+    def with_images(self, folder: str | None = None, progress: Progress | None = None) -> "Model":
+        """The same with the images that its network is shown: of a folder, else those of its own data.
+
+        Raises:
+            FromNoiseError: it is shown none, or there are none.
+        """
+        if not self.needs_images:
+            if folder is not None:
+                raise FromNoiseError("pairs: this model is shown no images: leave it out")
+            return self
+        shape = self.denoiser.shape
+        assert shape is not None
+        if folder is not None:
+            usual = self.config.data if self.config is not None else DataConfig()
+            wanted = DataConfig(name=folder, channels=self._shown, size=(shape[1], shape[2]), fit=usual.fit,
+                                background=usual.background, memory=usual.memory)  # fmt: skip
+            return replace(self, beside=load_images(wanted, progress))
+        found = load_images(self.config.data.at(shape), progress) if self.config is not None else None
+        if not isinstance(found, Pairs):
+            raise FromNoiseError("this model is shown images beside x: name a folder of them as pairs")
+        return replace(self, beside=found.beside)
+
+    def told(self, numbers: range) -> Cond:
+        """The images of samples of these numbers, over and over, and their classes where they have the model's own."""
+        if self.beside is None:
+            raise FromNoiseError("this model is shown images beside x, and here are none to show: name a folder of them "
+                                 "as pairs")  # fmt: skip
+        pixels, labels = self.beside.batch([i % len(self.beside) for i in numbers])
+        own = self.denoiser.classes and len(self.beside.classes) == self.denoiser.classes
+        return {"image": to_unit(pixels)} | ({"label": labels} if own else {})
 
     def networks(self) -> list[Denoiser]:
         """The denoisers of all stages."""
@@ -145,5 +190,7 @@ def draw(
     """
     stages = model.stages(choice)
     cond = choice.cond(stages[-1].denoiser, n)
+    if model.needs_images:
+        cond = model.told(range(first, first + n)) | (cond or {})
     drawn = cascade.draw(stages, n, seed, cond, batch_size=batch_size, first=first, callback=callback)
     return to_uint8(drawn.cpu())

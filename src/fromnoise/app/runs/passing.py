@@ -30,7 +30,13 @@ class Passing:
     def __call__(self, denoiser: Denoiser, source: Examples) -> tuple[Tensor, int | None]:
         plan = SamplingPlan.of(fitting(self.recipe.sample, denoiser))
         steered = plan.steered(denoiser)
-        cond, n = (None, _N) if denoiser.low is None else self._enlarged(denoiser, source)
+        cond: Cond | None = None
+        n = _N
+        if denoiser.low is not None:
+            cond, n = self._enlarged(denoiser, source)
+        elif getattr(denoiser.network, "image_channels", 0):
+            x, conditions = source.examples(spread(len(source), _N))
+            cond, n = known(denoiser, source, conditions), len(x)
         steps, seed = min(plan.steps, _STEPS), self.recipe.seed
         drawn = samplers.sample(steered, n, plan.sampler, steps, seed, cond, spacing=plan.spacing)
         return to_uint8(drawn.cpu()), columns(n, steered.classes)

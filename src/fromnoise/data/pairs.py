@@ -1,0 +1,43 @@
+"""Pairs of images: what is learned, and beside each what the network is shown: a sketch, a map, a gray copy."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fromnoise.data.examples import Conditions
+from fromnoise.data.images import Images, to_unit
+
+
+class Channels(Images):
+    """Some channels of other images, first to last - 1."""
+
+    def __init__(self, whole: Images, first: int, last: int):
+        self.whole, self.first, self.last = whole, first, last
+        self.name, self.classes, self.notes, self.in_memory = whole.name, whole.classes, whole.notes, whole.in_memory
+        self.captions = whole.captions
+        self.shape = (last - first, *whole.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        pixels, labels = self.whole.batch(indices)
+        return pixels[:, self.first : self.last], labels
+
+
+class Pairs(Channels):
+    """Images, each with the condition "image", float32 [B, C', H, W] in [-1, 1], and its label where there are any.
+
+    Args:
+        whole: the channels of both, the images' first.
+        channels: of the images.
+    """
+
+    def __init__(self, whole: Images, channels: int):
+        super().__init__(whole, 0, channels)
+        self.beside = Channels(whole, channels, whole.shape[0])
+
+    def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
+        pixels, labels = self.whole.batch(indices)
+        told: Conditions = {"image": to_unit(pixels[:, self.last :])}
+        return pixels[:, : self.last], told | ({"label": labels} if len(self.classes) else {})
