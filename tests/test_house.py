@@ -171,6 +171,18 @@ def test_help_and_import_never_load_torch(code):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_network_is_built_without_loading_the_compiler_of_torch():
+    """Which takes as long as torch itself, and which `torch` loads to compute many a thing on the meta device."""
+    probe = (
+        "import sys, fromnoise as fn\n"
+        "for name in ('digits', 'digits-dit', 'digits-vq', 'digits-kl', 'digits-class', 'digits-latent'):\n"
+        "    fn.recipes.load(name).build()\n"
+        "    assert 'torch._dynamo' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_public_name_resolves():
     import fromnoise as fn
 

@@ -6,12 +6,25 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware.memory import insist_on_memory
 
 _MOST = 10_000
 """Tensors of weights; the largest published networks have a thousand or two."""
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves what has no numbers without random ones: PyTorch would import its compiler for it, for seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = {} if kwargs is None else kwargs
+        if func.__name__ == "normal_":
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 def check(make: Callable[[], nn.Module], what: str) -> None:
@@ -38,7 +51,7 @@ def check(make: Callable[[], nn.Module], what: str) -> None:
 
     hook = register_module_parameter_registration_hook(weigh)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Unfilled():
             make()
     except MemoryError:
         raise FromNoiseError(f"{what} does not fit into memory: make it smaller") from None

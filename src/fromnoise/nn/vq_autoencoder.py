@@ -53,7 +53,7 @@ class VQAutoencoder(Autoencoder):
         mid_attention: bool = True,
     ):
         super().__init__(Shape(in_channels, channels, mult, blocks, groups, eps, mid_attention), latent, latent)
-        self.book = nn.Parameter(torch.randn(codes, latent) / FASTER)
+        self.book = nn.Parameter(torch.randn(codes, latent).div_(FASTER))
 
     def codebook(self) -> Tensor:
         """e_k: [codes, latent], float32."""
