@@ -14,10 +14,10 @@ digits: .venv/ready
 	$(BIN)/fromnoise show $(RUN)
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
 test-all: .venv/ready-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 mutants: .venv/ready-dev
 	$(BIN)/python tests/mutation/run.py

