@@ -17,8 +17,9 @@ class DataConfig(Section):
     columns: dict[str, str] = Field(
         {}, description="of a table: the names of its columns, where they are not the obvious ones"
     )
-    pairs: str | None = Field(None, description="a folder of images that the network is shown beside those of a folder, "
-                              "each with the name of the image that it belongs to")  # fmt: skip
+    pairs: str | None = Field(
+        None, description="a folder of images that the network is shown, each of the name of the image it belongs to"
+    )
     root: Path | None = Field(None, description="where named data sets lie; downloaded there where missing")
     split: Literal["train", "test"] = Field("train", description="of a named data set that has both")
     size: int | tuple[int, int] | None = Field(None, description="height and width; none keeps the data set's own")

@@ -122,7 +122,7 @@ class Model:
         return replace(self, beside=found.beside)
 
     def told(self, numbers: range) -> Cond:
-        """The images of samples of these numbers, over and over, and their classes where they have the model's own."""
+        """The images of samples of these numbers, over and over, and their classes where the model knows them."""
         if self.beside is None:
             raise FromNoiseError("this model is shown images beside x, and here are none to show: name a folder of them "
                                  "as pairs")  # fmt: skip
