@@ -124,8 +124,8 @@ class Model:
     def told(self, numbers: range) -> Cond:
         """The images of samples of these numbers, over and over, and their classes where the model knows them."""
         if self.beside is None:
-            raise FromNoiseError("this model is shown images beside x, and here are none to show: name a folder of them "
-                                 "as pairs")  # fmt: skip
+            raise FromNoiseError("this model is shown images beside x, and here are none to show: name a folder of "
+                                 "them as pairs")  # fmt: skip
         pixels, labels = self.beside.batch([i % len(self.beside) for i in numbers])
         own = self.denoiser.classes and len(self.beside.classes) == self.denoiser.classes
         return {"image": to_unit(pixels)} | ({"label": labels} if own else {})
