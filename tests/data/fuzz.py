@@ -2,18 +2,24 @@
 
 import io
 import sys
+import tarfile
 import tempfile
 import time
+import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from fromnoise import FromNoiseError
+from fromnoise.data.config import DataConfig
 from fromnoise.data.decode import formats
 from fromnoise.data.folder import read_image
+from fromnoise.data.loading import load
 from fromnoise.data.npz import load_npz
 
 
@@ -53,6 +59,64 @@ def arrays() -> dict[str, bytes]:
         write(file, pixels, labels=np.arange(5))
         made[name] = file.getvalue()
     return made
+
+
+def packed() -> dict[str, bytes]:
+    """Archives of two images with what is said beside them, and an array that is mapped."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    entries = [("dataset.json", b'{"labels": [["a/0.png", 3], ["b/1.png", 0]]}')]
+    for i, folder in enumerate("ab"):
+        file = io.BytesIO()
+        Image.fromarray(pixels[i]).save(file, "PNG")
+        beside = (("png", file.getvalue()), ("cls", b"1"), ("json", b'{"caption": "a cat"}'), ("txt", b"a dog"))
+        entries += [(f"{folder}/{i}.{ending}", content) for ending, content in beside]
+    made = {}
+    for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w", format=kind) as archive:
+            for name, content in entries:
+                info = tarfile.TarInfo(name if kind == tarfile.USTAR_FORMAT else name.replace("/", "/" + "x" * 120, 1))
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        made[f"{kind}.tar"] = file.getvalue()[: 512 * 40]
+    for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", kind) as archive:
+            for name, content in entries:
+                archive.writestr(name, content)
+        made[f"{kind}.zip"] = file.getvalue()
+    for name, array in (("uint8", pixels), ("float", pixels / 255), ("deep", pixels.astype(np.uint16))):
+        file = io.BytesIO()
+        np.save(file, array)
+        made[f"{name}.npy"] = file.getvalue()
+    return made
+
+
+def read_packed(path: Path) -> None:
+    images = load(DataConfig(name=str(path), memory=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of images that another one stands in for
+        x, labels = images.batch(range(min(len(images), 4)))
+    assert len(x) == len(labels) == min(len(images), 4)
+    assert x.dtype == torch.uint8 or bool(x.isfinite().all())
+    assert all(note.isprintable() for note in images.notes)
+    assert all(name.isprintable() for name in images.classes)
+
+
+def read_pixels(path: Path) -> None:
+    assert read_image(path, 3, (16, 16)).shape == (3, 16, 16)
+
+
+def read_array(path: Path) -> None:
+    assert load_npz(path).shape[0] in (1, 3)
+
+
+KINDS = {
+    "images": (images, read_pixels, "x.png"),
+    "arrays": (arrays, read_array, "x.npz"),
+    "packed": (packed, read_packed, ""),
+}
+"""What is changed, how it is read, and its name; "" for one that ends as the whole file's."""
 
 
 def mutants(whole: dict[str, bytes], count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
@@ -95,16 +159,13 @@ def _change(content: bytearray, other: bytes, rng: np.random.Generator) -> None:
 def tried(folder: Path, which: str, count: int, seed: int = 0) -> Counter:
     """How many files were read and how many refused in a line that names them; other errors go through."""
     found: Counter = Counter()
-    whole = images() if which == "images" else arrays()
-    for name, content in mutants(whole, count, seed):
-        path = folder / ("x.npz" if which == "arrays" else "x.png")
+    make, read, file = KINDS[which]
+    for name, content in mutants(make(), count, seed):
+        path = folder / (file or f"x.{name.rsplit('.', 1)[1]}")
         path.write_bytes(content)
         started = time.perf_counter()
         try:
-            if which == "images":
-                assert read_image(path, 3, (16, 16)).shape == (3, 16, 16)
-            else:
-                assert load_npz(path).shape[0] in (1, 3)
+            read(path)
             found["read"] += 1
         except FromNoiseError as error:
             found["refused" if str(error).isprintable() and path.name in str(error) else str(error)] += 1
@@ -117,5 +178,5 @@ def tried(folder: Path, which: str, count: int, seed: int = 0) -> Counter:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
-        for kind in ("images", "arrays"):
+        for kind in KINDS:
             print(kind, dict(tried(Path(made), kind, int(sys.argv[1]), *map(int, sys.argv[2:]))), "(slowest in ms)")

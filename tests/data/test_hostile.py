@@ -1031,7 +1031,7 @@ def test_names_and_shapes_of_others():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("which", ["images", "arrays"])
+@pytest.mark.parametrize("which", ["images", "arrays", "packed"])
 def test_files_that_are_nearly_right(tmp_path, which):
     found = tried(tmp_path, which, 300)
     assert found["read"] + found["refused"] == 300

@@ -134,7 +134,7 @@ class _Index:
         start = len(self.names)
         self.names += member.name.encode("utf-8", "replace")
         self.rows.append((number, start, len(self.names), member.offset, member.stored, member.length, member.kind))
-        self.labels.append(said.label)
+        self.labels.append(files.one_line(said.label) if isinstance(said.label, str) else said.label)
         self.captions.append(said.caption)
         folder = str(PurePosixPath(member.name).parent)
         self.tops.append(self.folders.setdefault(folder, len(self.folders)))
@@ -198,7 +198,7 @@ class _Index:
         shared = 0
         while all(len(p) > shared for p in parts) and len({p[shared] for p in parts}) == 1:
             shared += 1
-        tops = [p[shared] if len(p) > shared else None for p in parts]
+        tops = [files.one_line(p[shared]) if len(p) > shared else None for p in parts]
         names = sorted({top for top in tops if top is not None})
         number = {top: i for i, top in enumerate(names)}
         return names, [-1 if tops[i] is None else number[str(tops[i])] for i in self.tops]
