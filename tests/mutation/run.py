@@ -38,6 +38,9 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/ema.py": [*TRUST, "tests/train/test_trainer.py"],
     "nn/_budget.py": TRUST,
     "weights/native.py": TRUST,
+    "weights/pipelines.py": ["tests/reference/test_pipelines.py"],
+    "weights/pipeline_writing.py": ["tests/reference/test_pipelines.py"],
+    "weights/diffusers.py": ["tests/reference/test_pipelines.py"],
     "metrics/": ["tests/metrics", "tests/reference/test_fidelity.py"],
     "app/evaluation/": ["tests/evaluation"],
     "train/conditions.py": ["tests/train/test_labels.py", "tests/train/test_fit.py"],
@@ -79,7 +82,8 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
 
 def tests_of(file: str) -> list[str]:
     """Those that must notice a change in `file`."""
-    return next((tests for start, tests in OTHERS.items() if file.startswith(start)), TESTS)
+    fitting = [start for start in OTHERS if file.startswith(start)]
+    return OTHERS[max(fitting, key=len)] if fitting else TESTS
 
 
 def survives(mutant: tuple[str, ...] | None, tests: list[str], *options: str) -> tuple[bool, str]:

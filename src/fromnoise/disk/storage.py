@@ -36,8 +36,12 @@ class Damaged(FromNoiseError):
 
 
 @contextmanager
-def making(target: Path) -> Iterator[Path]:
+def making(target: Path, listed: bool = True) -> Iterator[Path]:
     """An empty folder to write files into; at the end of the block it gets its manifest and takes the target's place.
+
+    Args:
+        target: the place.
+        listed: whether there is a manifest; other programs' folders have none, and may have folders in them.
 
     Raises:
         FromNoiseError: a device or a pipe stands there, which is left where it is.
@@ -52,10 +56,12 @@ def making(target: Path) -> Iterator[Path]:
     try:
         writing.mkdir()
         yield writing
-        written = sorted(writing.iterdir())
-        entries = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in written}
-        (writing / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-        for path in [*written, writing / MANIFEST, writing]:
+        written = sorted(writing.rglob("*"))
+        if listed:
+            entries = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in written}
+            (writing / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+            written.append(writing / MANIFEST)
+        for path in [*written, writing]:
             files.sync(path)
         _swap(writing, target)
     except SafetensorError as error:

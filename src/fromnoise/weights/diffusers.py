@@ -1,25 +1,38 @@
-"""The names that diffusers' UNet2DModel gives to the parameters of DDPM's network."""
+"""The names that diffusers' UNet2DModel gives to the parameters of DDPM's network, both ways."""
 
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from fromnoise.weights._state import checked, joined
 
 # theirs -> ours, after the numbered part of the name is translated
 _LEAVES = {
-    "time_embedding.linear_1": "time.0", "time_embedding.linear_2": "time.2",
+    "time_embedding.linear_1": "time.0", "time_embedding.linear_2": "time.2", "class_embedding": "label",
     "conv_in": "stem", "conv_norm_out": "norm", "conv_out": "out",
     "time_emb_proj": "time", "conv_shortcut": "shortcut", "group_norm": "norm", "to_out.0": "out",
 }  # fmt: skip
 _QKV = ("to_q", "to_k", "to_v")
+_OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Of attention, before version 0.18: most published U-Nets have these names."""
+_TIME = "time_embedding.linear_1.weight"
+
+# ours -> theirs: of the network itself, and inside its blocks and attentions
+_TOP = {ours: theirs for theirs, ours in list(_LEAVES.items())[:6]}
+_BLOCK = {"time": "time_emb_proj", "shortcut": "conv_shortcut"}
+_ATTENTION = {"norm": "group_norm", "out": "to_out.0"}
 
 
-def from_diffusers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_diffusers(state: Mapping[str, Tensor], cosines_first: bool = False) -> dict[str, Tensor]:
     """A UNet2DModel's state as that of our `UNet` with the same configuration.
 
     Queries, keys and values, three layers there, are one layer here.
+
+    Args:
+        state: by their names, those of today or those of before version 0.18.
+        cosines_first: their `flip_sin_to_cos`: the features of the time are [cos, sin] there and [sin, cos] here.
 
     Raises:
         FromNoiseError: it is no state, or queries, keys or values are missing or differ in shape.
@@ -33,13 +46,50 @@ def from_diffusers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if leaf in _QKV:
             parts.setdefault(f"{head}.qkv.{kind}", {})[leaf] = value
         else:
-            ours[name] = value
+            ours[name] = swapped(value) if key == _TIME and cosines_first else value
     for name, found in parts.items():
         ours[name] = joined(name, found, _QKV)
     return ours
 
 
+def to_diffusers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `from_diffusers`, sines first: our `UNet`'s state by their names of today."""
+    theirs: dict[str, Tensor] = {}
+    for key, value in state.items():
+        layer, kind = key.rsplit(".", 1)
+        if layer.endswith(".qkv"):
+            head = _place(layer.removesuffix(".qkv"))
+            theirs |= {
+                f"{head}.{part}.{kind}": own.contiguous() for part, own in zip(_QKV, value.chunk(3), strict=True)
+            }
+        else:
+            theirs[f"{_place(layer)}.{kind}"] = value
+    return theirs
+
+
+def swapped(weight: Tensor) -> Tensor:
+    """The columns of a layer that reads sines and cosines, the other half first."""
+    return torch.cat(list(reversed(weight.chunk(2, 1))), 1)
+
+
+def _place(layer: str) -> str:
+    if m := re.match(r"(down|up)\.(\d+)\.blocks\.(\d+)\.(.*)", layer):
+        return f"{m[1]}_blocks.{m[2]}.resnets.{m[3]}.{_BLOCK.get(m[4], m[4])}"
+    if m := re.match(r"(down|up)\.(\d+)\.attention\.(\d+)(?:\.(.*))?$", layer):
+        return f"{m[1]}_blocks.{m[2]}.attentions.{m[3]}" + (f".{_ATTENTION.get(m[4], m[4])}" if m[4] else "")
+    if m := re.match(r"(down|up)\.(\d+)\.resample(?:\.(.*))?$", layer):
+        inside = _BLOCK.get(m[3], m[3]) if m[3] else "conv"
+        return f"{m[1]}_blocks.{m[2]}.{m[1]}samplers.0.{inside}"
+    if m := re.match(r"mid\.(\d)\.(.*)", layer):
+        return f"mid_block.resnets.{m[1]}.{_BLOCK.get(m[2], m[2])}"
+    if m := re.match(r"mid_attention(?:\.(.*))?$", layer):
+        return "mid_block.attentions.0" + (f".{_ATTENTION.get(m[1], m[1])}" if m[1] else "")
+    return _TOP.get(layer, layer)
+
+
 def _name(key: str) -> str:
+    if m := re.match(r"(.*\.attentions\.\d+)\.(query|key|value|proj_attn)\.(\w+)", key):
+        key = f"{m[1]}.{_OLD[m[2]]}.{m[3]}"
     if m := re.match(r"down_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", key):
         return f"down.{m[1]}.{_list(m[2])}.{m[3]}.{_leaf(m[4])}"
     if m := re.match(r"up_blocks\.(\d+)\.(resnets|attentions)\.(\d+)\.(.*)", key):

@@ -16,6 +16,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose
 from fromnoise.nn.coder import Autoencoder
+from fromnoise.weights import pipelines
 from fromnoise.weights.checkpoint import Checkpoints
 from fromnoise.weights.describing import (
     Given,
@@ -76,9 +77,10 @@ def load(
     schedule: Any = None,
     parameterization: Any = None,
 ) -> Denoiser:
-    """A denoiser, in evaluation mode, from a run, one of its checkpoints, or a folder written by `save`.
+    """A denoiser, in evaluation mode, from a run, one of its checkpoints, or a folder of `save` or of diffusers.
 
-    Of a run the newest whole checkpoint is taken; `warn` is called for damaged ones.
+    Of diffusers the pipelines DDPM and DDIM, or their U-Net alone, are opened; nothing in a folder is executed. Of a
+    run the newest whole checkpoint is taken; `warn` is called for damaged ones.
 
     Args:
         path: the folder.
@@ -93,6 +95,8 @@ def load(
         FromNoiseError: there is no model, or none that is whole; a latent model without its autoencoder; a class that
             is yours and was not given; or weights that do not fit.
     """
+    if pipelines.is_one(path):
+        return _ready(pipelines.load(path, warn), precision)
     given = Given(network, schedule, parameterization)
     return reading(path, lambda folder: _denoiser(folder, ema, precision, warn, given, path), warn)
 
@@ -105,10 +109,15 @@ def _denoiser(
         codec = _codec(folder, about["codec"], warn) if "codec" in about else None
         denoiser = build_denoiser(about, given, codec, path)
     _load_weights(denoiser, folder, ema, path)
+    return _ready(denoiser, precision)
+
+
+def _ready(denoiser: Denoiser, precision: Precision | None) -> Denoiser:
+    """On the best device in that number format; as it is where none was asked for."""
     if precision is not None:
         choose(precision).prepare(denoiser.network, inference=True)
-        if codec is not None:
-            choose(precision).prepare(codec.network, inference=True)
+        if isinstance(denoiser.codec, Autoencoded):
+            choose(precision).prepare(denoiser.codec.network, inference=True)
     return denoiser.eval()
 
 

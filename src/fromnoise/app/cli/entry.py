@@ -28,6 +28,7 @@ COMMANDS = {
     "verify": "verify:Verify",
     "list": "list:List",
     "info": "info:Info",
+    "convert": "convert:Convert",
 }
 """Where each command's class is; only the one that was asked for is imported."""
 

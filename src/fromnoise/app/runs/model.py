@@ -23,7 +23,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Compile, Precision, compile_network, tune
 from fromnoise.progress import warn
 from fromnoise.recipes.diffusion import Recipe, SampleConfig
-from fromnoise.weights import native
+from fromnoise.weights import native, pipelines
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,10 @@ def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> M
             before = replace(open_model(path / name, precision, ema), before=before, path=path)
         assert before is not None
         return before
+    if pipelines.is_one(path):
+        tune(precision)
+        opened = native.load(path, ema, precision, warn)
+        return _model(opened, path, storage.fingerprint(opened.network.state_dict()), None, None, False)
     run = path.parent.parent if path.parent.name == "checkpoints" else path
     config = read_if_any(run)
     tune(precision)
@@ -166,12 +170,17 @@ def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> M
         averaged = ema and storage.holds(folder, "ema")
         digest = storage.digest(folder, "ema" if averaged else "model")
         state = storage.read_text(folder, "state") if storage.holds(folder, "state") else {}
-        denoiser = native.load(folder, ema, precision)
-        weight = next(denoiser.network.parameters())
-        number_format = "bf16" if weight.dtype == torch.bfloat16 else "fp32"
-        return Model(denoiser, path, digest, state.get("step"), config, averaged, number_format)
+        return _model(native.load(folder, ema, precision), path, digest, state.get("step"), config, averaged)
 
     return native.reading(path, read, warn)
+
+
+def _model(
+    denoiser: Denoiser, path: Path, digest: str, step: int | None, config: Recipe | None, averaged: bool
+) -> Model:
+    weight = next(denoiser.network.parameters())
+    number_format = "bf16" if weight.dtype == torch.bfloat16 else "fp32"
+    return Model(denoiser, path, digest, step, config, averaged, number_format)
 
 
 def draw(
