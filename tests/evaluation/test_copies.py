@@ -97,6 +97,23 @@ def test_the_picture_shows_the_copy_first(toys, tmp_path):
     assert not row[5].any()
 
 
+def test_few_training_images_and_many_of_one(tmp_path):
+    """One is no neighbour of another, nor has it a covariance; a copy of what is there five times comes first."""
+    ten = InMemory("ten", images(10))
+    assert "held_out" not in found(images(20, seed=5), Learned.of(ten, config(**{"data.hold_out": 0.9}), 5, None))
+    one = InMemory("one", images(1))
+    picture = tmp_path / "nearest.png"
+    said = found(images(3, seed=5), Learned.of(one, config(**{"data.hold_out": 0.0}), 3, picture))
+    assert said["near_copies"] == {"pixels": 0.0, "features": 0.0}
+    assert picture.is_file()
+    same = InMemory("same", torch.cat([images(1, seed=7).repeat(6, 1, 1, 1), images(6)]))
+    samples = torch.cat([images(2, seed=5), same.pixels[:1]])
+    found(samples, Learned.of(same, config(**{"data.hold_out": 0.0}), 3, picture))
+    shown = np.asarray(Image.open(picture).convert("L"))
+    side = shown.shape[1] // (9 * 10 + 2)
+    assert np.array_equal(shown[2 * side : 10 * side : side, 2 * side : 10 * side : side], same.pixels[0, 0].numpy())
+
+
 def test_eval_says_it(tmp_path, capsys):
     """Through the command, with a report, a picture and a line; --nearest 0 leaves it out."""
     for i, pixels in enumerate(images(30)):
@@ -122,5 +139,7 @@ def test_eval_says_it(tmp_path, capsys):
     assert (run / "nearest.png").is_file()
     assert main(["eval", str(run), "--n", "12", "--nearest", "0"]) == 0
     assert "memorisation" not in json.loads((run / "eval.json").read_text())
+    assert main(["eval", str(run), "--n", "12", "--nearest", "10001"]) == 2  # more than features are kept of
+    assert "--nearest must be from 1 to 10,000" in capsys.readouterr().err
     assert main(["eval", str(run), "--n", "12", "--nearest", "4", "--data", str(tmp_path / "pictures")]) == 2
     assert "--nearest looks among the images that the run was trained on" in capsys.readouterr().err

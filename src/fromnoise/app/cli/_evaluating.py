@@ -21,6 +21,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor
 from fromnoise.hardware import Compile, Precision, choose
 from fromnoise.metrics.comparison import check_shapes
+from fromnoise.metrics.figures import KEEP
 from fromnoise.progress import counter, warn
 from fromnoise.recipes.diffusion import EvalConfig
 from fromnoise.train.distributed import Processes
@@ -134,6 +135,8 @@ class Bench:
             nearest = LOOKED_AT if own and self.images.in_memory else 0
         if not nearest:
             return None
+        if not 0 < nearest <= KEEP:
+            raise FromNoiseError(f"--nearest must be from 1 to {KEEP:,}, or 0 for none, got {nearest:,}")
         config = self.model.config
         if not own or config is None:
             raise FromNoiseError("--nearest looks among the images that the run was trained on: leave out --data, "

@@ -51,7 +51,8 @@ class Eval(Steered):
     batch_size: int = 64
     """Samples that are denoised together."""
     nearest: Number = None
-    """Samples whose nearest training images are looked for: near-copies, nearest.png. 500 unless given; 0 for none."""
+    """Samples whose nearest training images are looked for: near-copies, nearest.png. 500 unless given, if
+    these are in memory; 0 for none."""
     out: File = None
     """JSON file to write; eval.json in the run unless named."""
 

@@ -117,10 +117,11 @@ def memorisation(
         "rule": f"|x - nearest| < {RATIO:.3f} |x - next that differs|, arXiv 2310.02664",
         "distance": {"median": far[:, 0].median().item(), "least": far[:, 0].min().item()},
     }
-    if len(known.held_out) > 1:
+    if min(len(known.held_out), len(known.learned)) > 1:
         found["held_out"] = _held_out(summary, learned, known, extractor, len(x))
     if learned.picture is not None:
-        order = (far[:, 0] / far[:, 1:].amax(1)).argsort()[:_SHOWN]
+        share = (far[:, 0] / far.amax(1)).nan_to_num(0)  # of a copy of what is there five times: 0 / 0
+        order = share.argsort(stable=True)[:_SHOWN]
         among = learned.beside(x[order], known.numbers[places[order]][:, :_BESIDE])
         pictures.save(_picture(x[order], images[order, :_BESIDE], among), learned.picture)
         found["picture"] = str(learned.picture)
