@@ -10,10 +10,18 @@ from torch import Tensor
 from fromnoise.data.config import DataConfig
 from fromnoise.data.fitting import laid_on, to_array, to_size
 from fromnoise.data.images import Images, InMemory
+from fromnoise.errors import FromNoiseError
 
 
 def fitted(images: Images, config: DataConfig) -> Images:
-    """A named set at the wanted channels and size: at once where it is in memory, else when a batch is asked for."""
+    """A named set at the wanted channels and size: at once where it is in memory, else when a batch is asked for.
+
+    Raises:
+        FromNoiseError: channels that images of 1, 3 or 4 cannot be brought to.
+    """
+    if config.channels not in (None, 1, 3, 4, images.shape[0]):
+        raise FromNoiseError(f"{images.name}: images of {images.shape[0]} channels, and data.channels is "
+                             f"{config.channels}: they may be brought to 1, 3 or 4")  # fmt: skip
     if isinstance(images, InMemory):
         pixels = _at(images.pixels, config).contiguous()
         return InMemory(images.name, pixels, images.labels, images.classes, images.notes, images.captions)

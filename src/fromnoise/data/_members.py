@@ -2,23 +2,29 @@
 
 import io
 import os
+import re
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-from fromnoise.data.decode import insist_on_size
+from fromnoise.data.decode import endings, insist_on_size
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 PLAIN, STORED, DEFLATED = range(3)
 """In a .tar; in a .zip as it is; in a .zip, deflated."""
 
-_COMPRESSED = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"\x28\xb5\x2f\xfd": "unzstd"}
+_COMPRESSED = {rb"\x1f\x8b": "gunzip", rb"BZh[1-9](1AY|\x17rE)": "bunzip2", rb"\xfd7zXZ": "unxz",
+               rb"\x28\xb5\x2f\xfd": "unzstd"}  # fmt: skip
+_ZIP = re.compile(rb"PK(\x03\x04|\x05\x06|\x07\x08)")  # the first file of a .tar may be called PK, too
 _LARGEST_NAME = 2**20
+_MOST_DIGITS = 300
+_LARGEST = 2**62
+"""Bytes, and a place: what is more is nonsense, and no int64 either."""
 _LOCAL_HEADER = 30
 
 
@@ -50,12 +56,16 @@ def members(path: Path, broken: list[str]) -> Iterator[Member]:
         head = file.read(6)
         file.seek(0)
         for start, program in _COMPRESSED.items():
-            if head.startswith(start):
+            if re.match(start, head):
                 raise FromNoiseError(f"{path}: compressed as a whole, so that no image in it can be read by itself: "
                                      f"{program} it first")  # fmt: skip
-        found = _of_zip(file, path, broken) if head.startswith(b"PK") else _of_tar(file, path, broken)
+        found = _of_zip(file, path, broken) if _ZIP.match(head) else _of_tar(file, path, broken)
         try:
-            yield from found
+            for member in found:
+                if 0 <= min(member[1:4]) <= max(member[1:4]) < _LARGEST:
+                    yield member
+                else:
+                    broken.append(files.one_line(f"{path}: {member.name} (damaged: of no possible length or place)"))
         except FromNoiseError:
             raise
         except Exception as error:  # tarfile, zipfile and the disk raise a dozen kinds
@@ -63,27 +73,64 @@ def members(path: Path, broken: list[str]) -> Iterator[Member]:
 
 
 class _Careful(tarfile.TarInfo):
-    """A header that asks for no more memory than a name can need."""
+    """A header that asks for no more memory, and no more time, than a name can need."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:  # pyrefly: ignore[bad-override]
         found = super().frombuf(buf, encoding, errors)
         if found.type in (b"x", b"g", b"L", b"K", b"X") and found.size > _LARGEST_NAME:
             raise tarfile.ReadError(f"a name of {found.size:,} bytes")
+        if found.size < 0:  # back to a header that was read before, without end
+            raise tarfile.ReadError("damaged: a length below 0")
         return found
+
+    def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """Checked first: Python before 3.12.6 needs minutes for a row of digits, and any memory for records that lie
+        in one another."""
+        file = archive.fileobj
+        assert file is not None
+        start = file.tell()
+        _insist_on_records(file.read(self.size))
+        file.seek(start)
+        return super()._proc_pax(archive)  # pyrefly: ignore[missing-attribute]
+
+
+def _insist_on_records(header: bytes) -> None:
+    """That a pax header is "LENGTH KEY=VALUE\\n", one after the other."""
+    place = 0
+    while place < len(header) and header[place]:
+        length = re.compile(rb"\d{1,9} ").match(header, place)
+        end = place + int(length[0]) if length else 0
+        if not place < end <= len(header) or header[end - 1] != ord("\n") or header.find(b"=", place, end) < 0:
+            raise tarfile.ReadError("damaged: a header that is no row of records")
+        place = end
+    if re.search(rb"\d{%d}" % _MOST_DIGITS, header):
+        raise tarfile.ReadError(f"damaged: a header with a number of {_MOST_DIGITS} digits")
 
 
 def _of_tar(file: BinaryIO, path: Path, broken: list[str]) -> Iterator[Member]:
     with tarfile.open(fileobj=file, mode="r:", tarinfo=_Careful) as archive:
         while (info := archive.next()) is not None:
+            if info.size < 0:  # by a pax header, as above
+                raise tarfile.ReadError("damaged: a length below 0")
             archive.members.clear()  # pyrefly: ignore[missing-attribute]  # which keeps every one
+            name = info.name.removeprefix("./")
             if info.isreg() and not info.issparse():
-                yield Member(info.name.removeprefix("./"), info.offset_data, info.size, info.size, PLAIN)
+                yield Member(name, info.offset_data, info.size, info.size, PLAIN)
+            elif not info.isdir() and PurePosixPath(name).suffix.lower() in endings():
+                broken.append(files.one_line(f"{path}: {name} ({_kind(info)})"))
         file.seek(archive.offset)  # tarfile stops at a damaged header as at the end
         block = file.read(tarfile.BLOCKSIZE)
         if block.strip(b"\0") or not block:
             what = "damaged" if block else "ends without its end mark: cut off?"
             broken.append(f"{path} ({what} at byte {archive.offset:,}); nothing is read after that")
+
+
+def _kind(info: tarfile.TarInfo) -> str:
+    """Of what has an image's name and is not read."""
+    if info.issym() or info.islnk():
+        return "a link: pack with tar --dereference --hard-dereference"
+    return "a file with holes: pack without --sparse" if info.issparse() else "no file"
 
 
 def _of_zip(file: BinaryIO, path: Path, broken: list[str]) -> Iterator[Member]:

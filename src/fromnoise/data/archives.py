@@ -4,17 +4,17 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from glob import glob, has_magic
 from itertools import product
+from math import prod
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from fromnoise.data import captions
+from fromnoise.data._beside import ENDINGS as BESIDE
+from fromnoise.data._beside import TABLES, Beside, Said
 from fromnoise.data._members import Member, members, opened
 from fromnoise.data.decode import decoded, endings
 from fromnoise.data.encoded import Encoded
@@ -23,11 +23,7 @@ from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 ENDINGS = (".tar", ".zip")
-_TABLE = "dataset.json"
-"""EDM's labels."""
-_LABELS = ("label", "class", "cls", "class_name")
-_LARGEST_TEXT, _LARGEST_TABLE = 2**20, 2**28
-_MOST_CLASSES = 2**20
+_MOST_CLASSES, _MOST_SHARDS = 2**20, 10**6
 
 
 class Archives(Encoded):
@@ -85,14 +81,6 @@ class Archives(Encoded):
         return self.paths[number], Member(self._names[start:end].decode(), offset, stored, length, kind)
 
 
-@dataclass
-class _Said:
-    """Of one image, by files beside it."""
-
-    label: int | str | None = None
-    caption: str = ""
-
-
 class _Index:
     """What is kept of all archives: numbers and names in a row, since objects would take ten times the memory."""
 
@@ -103,34 +91,38 @@ class _Index:
         self.captions: list[str] = []
         self.tops: list[int] = []  # the folder of each image
         self.folders: dict[str, int] = {}
-        self.further = self.others = 0
+        self.further = self.others = self.unmet = 0
         self.labelled = False  # whether a table of labels was there, which decides
 
     def add(self, number: int, path: Path, broken: list[str]) -> None:
         """One archive's images."""
         images: list[Member] = []
-        said: dict[str, _Said] = {}
+        tables: list[Member] = []
+        beside = Beside(path, broken)
         for member in members(path, broken):
             name = PurePosixPath(member.name)
             if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
                 continue
             if name.suffix.lower() in endings():
                 images.append(member)
-            elif name.suffix.lower() in (".cls", ".txt", ".json") or name.name == captions.TABLE:
-                self._read(path, member, said, broken)
+            elif name.name in TABLES:
+                tables.append(member)
+            elif name.suffix.lower() in BESIDE:
+                beside.read(member)
             else:
                 self.others += 1
-        taken: set[str] = set()
+        beside.read_tables(tables, images)
         for member in images:
-            stem, key = str(PurePosixPath(member.name).with_suffix("")), _key(member.name)
-            found = said.get(member.name) or said.get(stem) or said.get(key) or _Said()
-            if key in said and key in taken:  # another picture of the same sample: a mask, a depth map
+            said = beside.of(member.name)
+            if said is None:
                 self.further += 1
-                continue
-            taken.add(key)
-            self._keep(number, member, found)
+            else:
+                self._keep(number, member, said)
+        self.others += beside.others
+        self.unmet += beside.unmet()
+        self.labelled = self.labelled or beside.labelled
 
-    def _keep(self, number: int, member: Member, said: _Said) -> None:
+    def _keep(self, number: int, member: Member, said: Said) -> None:
         start = len(self.names)
         self.names += member.name.encode("utf-8", "replace")
         self.rows.append((number, start, len(self.names), member.offset, member.stored, member.length, member.kind))
@@ -138,36 +130,6 @@ class _Index:
         self.captions.append(said.caption)
         folder = str(PurePosixPath(member.name).parent)
         self.tops.append(self.folders.setdefault(folder, len(self.folders)))
-
-    def _read(self, path: Path, member: Member, said: dict[str, _Said], broken: list[str]) -> None:
-        """What a file says of the images beside it."""
-        where, name = f"{path}: {member.name}", PurePosixPath(member.name)
-        try:
-            limit = _LARGEST_TABLE if name.name in (_TABLE, captions.TABLE) else _LARGEST_TEXT
-            if member.length > limit:
-                raise ValueError(f"has {member.length:,} bytes, and may have {limit:,}")
-            with opened(path, member) as file:
-                text = file.read().decode()
-            if name.name == captions.TABLE:
-                for image, caption in captions.rows(text, where):
-                    said.setdefault(str(name.parent / image), _Said()).caption = caption
-            elif name.name == _TABLE:
-                self.labelled = True
-                for image, label in _table(files.parse_json(text, where)):
-                    said.setdefault(image, _Said()).label = label
-            elif name.suffix.lower() == ".json":
-                row = files.parse_json(text, where)
-                own = said.setdefault(_key(member.name), _Said())
-                if isinstance(row, dict):
-                    own.label = own.label if own.label is not None else _label(row)
-                    own.caption = own.caption or captions.of_row(row)
-            elif name.suffix.lower() == ".cls":
-                word = text.strip()
-                said.setdefault(_key(member.name), _Said()).label = int(word) if word.isdecimal() else word
-            else:
-                said.setdefault(_key(member.name), _Said()).caption = " ".join(text.split())
-        except Exception as error:  # of zlib, of the disk, of the words themselves
-            broken.append(files.one_line(f"{where} ({files.one_line(error)})"))
 
     def classes(self, name: str) -> tuple[list[str], list[int]]:
         """Their names, and the label of each image.
@@ -181,7 +143,8 @@ class _Index:
         numbers = [label for label in given if isinstance(label, int)]
         if len(numbers) == len(given):
             if not 0 <= min(numbers) <= max(numbers) < _MOST_CLASSES:
-                raise FromNoiseError(f"{name}: labels from {min(numbers)} to {max(numbers)}; classes are 0, 1, 2, ...")
+                least, most = (files.one_line(number)[:40] for number in (min(numbers), max(numbers)))
+                raise FromNoiseError(f"{name}: labels from {least} to {most}; classes are 0, 1, 2, ..., and -1 is none")
             return ([str(i) for i in range(max(numbers) + 1)],
                     [-1 if label is None else int(label) for label in self.labels])  # fmt: skip
         if numbers:
@@ -210,28 +173,9 @@ class _Index:
             found.append(f"left out {self.others:,} files in the archives that are no images")
         if self.further:
             found.append(f"left out {self.further:,} further images of samples that have several")
+        if self.unmet:
+            found.append(f"{self.unmet:,} images that tables in the archives name are not there")
         return found
-
-
-def _key(name: str) -> str:
-    """What the files of one sample share, as WebDataset has it: all before the first dot of the last part."""
-    folder, _, last = name.rpartition("/")
-    stem = last.split(".", 1)[0]
-    return f"{folder}/{stem}" if folder else stem
-
-
-def _label(row: dict[str, Any]) -> int | str | None:
-    found = next((row[key] for key in _LABELS if key in row), None)
-    return found if isinstance(found, int | str) and not isinstance(found, bool) else None
-
-
-def _table(content: Any) -> Iterator[tuple[str, int | None]]:
-    """(image, label) of EDM's dataset.json."""
-    rows = content.get("labels") if isinstance(content, dict) else None
-    for row in rows or []:
-        if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)):
-            raise ValueError('is not {"labels": [[image, class], ...]}')
-        yield row[0], row[1] if isinstance(row[1], int) and not isinstance(row[1], bool) else None
 
 
 def named(name: str) -> list[Path]:
@@ -253,15 +197,16 @@ def named(name: str) -> list[Path]:
 def _expanded(name: str) -> list[str]:
     """Braces as a shell has them: {00..12} and {a,b}."""
     parts = re.split(r"\{([^{}]*)\}", name)
-    options: list[list[str]] = []
+    options: list[Sequence[str]] = []
     for i, part in enumerate(parts):
         if i % 2 == 0:
             options.append([part])
-        elif between := re.fullmatch(r"(\d+)\.\.(\d+)", part):
+        elif between := re.fullmatch(r"(\d{1,18})\.\.(\d{1,18})", part):
             first, last = between.groups()
-            if int(last) - int(first) > 10**6:
-                raise FromNoiseError(f"{files.one_line(name)}: more than a million shards")
-            options.append([str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)])
+            numbers = range(int(first), int(last) + 1)
+            options.append([str(n).zfill(len(first)) for n in numbers[: _MOST_SHARDS + 1]])
         else:
             options.append(part.split(","))
+        if prod(map(len, options)) > _MOST_SHARDS:
+            raise FromNoiseError(f"{files.one_line(name)}: more than a million shards")
     return ["".join(words) for words in product(*options)]

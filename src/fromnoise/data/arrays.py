@@ -46,7 +46,7 @@ class Array(Images):
         if min(array.shape) < 1:
             raise FromNoiseError(f"{path}: holds no image, its shape is {list(array.shape)}")
         self.array, order = _channels_first(array, path)
-        self.name, self.labels = path.name, torch.full((len(array),), -1)
+        self.name = path.name
         _, c, h, w = self.array.shape
         self.shape = (c, h, w)
         self.notes = [f"{path.name}: {len(array):,} {array.dtype} images of {c}x{h}x{w} ({order})"]
@@ -60,11 +60,12 @@ class Array(Images):
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """uint8, or float32 in [-1, 1], [B, C, H, W]; and no labels, -1."""
         found = np.ascontiguousarray(self.array[np.asarray(indices)])
+        labels = torch.full((len(found),), -1)
         if found.dtype == np.uint8:
-            return torch.from_numpy(found), self.labels[: len(found)]
+            return torch.from_numpy(found), labels
         black, white = self._ends
         scaled = (found.astype(np.float64) - black) * (2 / max(white - black, 1e-300)) - 1
-        return torch.from_numpy(scaled.astype(np.float32)), self.labels[: len(found)]
+        return torch.from_numpy(scaled.astype(np.float32)), labels
 
     def _seen(self, path: Path) -> tuple[float, float]:
         """Black and white of a floating point array, of which parts are read one after the other."""
@@ -73,7 +74,7 @@ class Array(Images):
             try:
                 floats.see_values(np.asarray(self.array[start : start + step], np.float64))
             except ValueError as error:
-                raise FromNoiseError(f"{path}: images {start} to {start + step}: {error}") from None
+                raise FromNoiseError(f"{path}: images {start} to {min(start + step, len(self)) - 1}: {error}") from None
         self.notes = [*self.notes, *floats.notes()]
         return floats.ends
 

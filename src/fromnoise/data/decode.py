@@ -24,6 +24,9 @@ _LARGEST = 2**30
 _LARGEST_JPEG = 300_000_000
 """Pixels of a JPEG, which is read at an eighth of its size or less where it is that large."""
 
+_SUBFILE_TYPE, _SMALLER_COPY, _MASK = 254, 1, 4
+"""A tag of TIFF, and two of its bits."""
+
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEIF_WAY = 'HEIC, which needs pip install "fromnoise[heif]"'
 
@@ -102,6 +105,16 @@ def decoded(file: BinaryIO, size: tuple[int, int] | None = None) -> Iterator[Ima
         raise ValueError("no image of a format that is read") from None
     with image:
         yield image
+
+
+def own_pages(image: Image.Image) -> list[int]:
+    """Of a TIFF: the pages that are not another one's smaller copy or its mask; of anything else the first."""
+    found = []
+    for page in range(getattr(image, "n_frames", 1) if image.format == "TIFF" else 0):
+        image.seek(page)
+        kind = getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0)
+        found += [] if kind & (_SMALLER_COPY | _MASK) else [page]
+    return found or [0]
 
 
 def _large_jpeg(image: JpegImageFile, size: tuple[int, int] | None) -> JpegImageFile:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from fromnoise.data.config import DataConfig
-from fromnoise.data.decode import why
+from fromnoise.data.decode import own_pages, why
 from fromnoise.data.fitting import Floats, is_gray, to_array, to_channels, to_share, to_size, upright_size
 from fromnoise.data.images import Images, InMemory, Progress, spread
 from fromnoise.data.pairs import Pairs
@@ -39,6 +39,7 @@ class Encoded(ABC):
         broken: what has an image's name and cannot be read, a line each.
         looked_into: whether each is opened before training begins, rather than a sample of them where the size and the
             colours are given; what is broken among the others is found when it is asked for.
+        paged: whether each page of a file has a number of its own.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Encoded(ABC):
     notes: Sequence[str] = ()
     broken: Sequence[str]
     looked_into: bool = True
+    paged: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -106,6 +108,8 @@ def load_encoded(
         shape = (1 if told.gray else 3, *size)
         images.join(Decoded(beside, looked.good, shape, config.fit, config.background, told.floats))
     said = [*source.notes, *looked.floats.notes()]
+    if looked.paged:
+        said.append(f"took the first page of {looked.paged:,} TIFF files of several; in a folder each page is an image")
     found: Images = images
     if math.prod(images.shape) * len(images) * (4 if config.keep_depth else 1) <= config.memory * 2**20:
         found, more = images.read_all(progress)
@@ -121,17 +125,18 @@ class _Looked:
         self.source, self.hw = source, config.hw
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.gray, self.floats = True, Floats()
+        self.paged = 0
         self.broken: list[str] = []
         n = len(source)
         self.good = np.arange(n)
         some = spread(n, LOOKED_INTO)
         if not source.looked_into and config.hw is not None and config.channels is not None and len(some) < n:
-            self._look(some, None)
-            if not self.floats.seen:
+            wrong = self._look(some, None)
+            if not self.floats.seen and len(wrong) < len(some):
                 self.broken = []  # they are met, and named, when they are asked for
                 return
             self.sizes.clear()
-            self.broken = []
+            self.broken, self.paged = [], 0
         wrong = self._look(range(n), progress("reading headers", n) if progress else None)
         self.good = np.delete(self.good, wrong)
 
@@ -143,6 +148,7 @@ class _Looked:
                 with self.source.opened(i, self.hw) as image:
                     size, without_colour = upright_size(image), is_gray(image.mode)
                     self.floats.see(image)
+                    self.paged += not self.source.paged and len(own_pages(image)) > 1
             except Exception as error:  # decoders raise a dozen kinds
                 wrong.append(i)
                 self.broken.append(why(self.source.where(i), error))

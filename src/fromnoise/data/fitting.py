@@ -92,7 +92,7 @@ def to_channels(
         floats: the scale of floating point pixels; None takes the image's own.
 
     Raises:
-        ValueError: floating point pixels that are not finite.
+        ValueError: floating point pixels that are not finite, or of which `floats` knows no scale.
     """
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -123,6 +123,9 @@ def _share(image: Image.Image, floats: Floats | None) -> np.ndarray:
     if floats is None:
         floats = Floats()
         floats.see(image)
+    if not floats.seen:
+        raise ValueError("floating point pixels, and none in the images that were looked into: leave data.channels out "
+                         "(null), by which all are")  # fmt: skip
     _insist_on_finite(values)
     black, white = floats.ends
     return ((values - black) / max(white - black, 1e-300)).clip(0, 1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from fromnoise.data._scan import Found, scan
 from fromnoise.data.captions import captions_of
 from fromnoise.data.config import DataConfig
-from fromnoise.data.decode import formats, opened, why
+from fromnoise.data.decode import formats, opened, own_pages, why
 from fromnoise.data.encoded import Encoded, load_encoded
 from fromnoise.data.fitting import to_array, to_channels, to_size
 from fromnoise.data.images import Images, Progress
@@ -43,11 +43,10 @@ def load_folder(config: DataConfig, progress: Progress | None = None, found: Fou
     return load_encoded(Files(root, found), config, progress)
 
 
-_SUBFILE_TYPE, _SMALLER_COPY, _MASK = 254, 1, 4
-
-
 class Files(Encoded):
     """Image files below a folder; of a TIFF of several pages each page is an image."""
+
+    paged = True
 
     def __init__(self, root: Path, found: Found):
         self.name = root.name or str(root)
@@ -82,15 +81,9 @@ def _pages(paths: Sequence[Path]) -> tuple[list[Path], np.ndarray]:
 
 
 def _own_pages(path: Path) -> list[int]:
-    """Of a TIFF: those that are not another page's smaller copy or its mask."""
     try:
         with opened(path) as image:
-            found = []
-            for page in range(getattr(image, "n_frames", 1)):
-                image.seek(page)
-                kind = getattr(image, "tag_v2", {}).get(_SUBFILE_TYPE, 0)
-                found += [] if kind & (_SMALLER_COPY | _MASK) else [page]
-            return found or [0]
+            return own_pages(image)
     except Exception:  # it is looked into again, and named
         return [0]
 

@@ -25,8 +25,8 @@ _LABELS = ("label", "labels", "class", "fine_label")
 class Rows(Encoded):
     """A table of `datasets`, which is mapped into memory: a column of images, one of labels, one of captions.
 
-    The columns are the first of images, the first of classes (or of whole numbers, called label), and the first of
-    words that is called text, caption or prompt; `data.columns` names others.
+    The columns are the first of images, the first of classes (or of whole numbers or words, called label), and the
+    first of words that is called text, caption or prompt; `data.columns` names others.
 
     Args:
         table: a `datasets.Dataset`.
@@ -45,15 +45,22 @@ class Rows(Encoded):
         self.name = name
         for column in columns.values():
             if column not in table.column_names:
-                raise unknown("column", column, table.column_names)
+                raise unknown("column", column, map(files.one_line, table.column_names))
         features = table.features
         image = columns.get("image") or _first(features, datasets.Image)
         if image is None:
-            raise FromNoiseError(f"{name}: no column of images ({', '.join(table.column_names)}); name it with "
-                                 "data.columns.image")  # fmt: skip
-        label = columns.get("label") or _first(features, datasets.ClassLabel) or _named(features, _LABELS, "int")
+            raise FromNoiseError(f"{name}: no column of images ({', '.join(map(files.one_line, table.column_names))}); "
+                                 "name it with data.columns.image")  # fmt: skip
+        label = (
+            columns.get("label")
+            or _first(features, datasets.ClassLabel)
+            or _named(features, _LABELS, "int", "uint", "string")
+        )
         caption = columns.get("caption") or _named(features, _CAPTIONS, "string", "list")
-        self._images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        try:
+            self._images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        except Exception as error:  # of arrow
+            raise FromNoiseError(f"{name}: the column {image!r} holds no images ({files.one_line(error)})") from None
         self._image = image
         self.labels = torch.full((len(table),), -1)
         if label is not None:
@@ -96,8 +103,8 @@ class _Words(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         cell = self.table[int(index)][self.column]
         if isinstance(cell, list):
-            cell = cell[0] if cell else ""
-        return " ".join(str(cell or "").split())
+            cell = cell[0] if cell else None
+        return "" if cell is None else " ".join(str(cell).split())
 
 
 def _first(features: Mapping[str, Any], kind: type) -> str | None:
@@ -116,18 +123,27 @@ def _named(features: Mapping[str, Any], names: Sequence[str], *kinds: str) -> st
 
 
 def _labels(table: Any, column: str, name: str) -> tuple[list[str], torch.Tensor]:
-    """Names of the classes, and the label of each row."""
-    given = table.select_columns([column]).with_format("numpy")[column][:]
-    numbers = np.asarray(given)
+    """Names of the classes, and the label of each row: -1 where there is none."""
+    numbers = np.asarray(table.select_columns([column]).with_format("numpy")[column][:])
     names = getattr(table.features[column], "names", None)
-    if numbers.dtype.kind not in "iu":
-        words = sorted({str(word) for word in given})
+    if numbers.dtype.kind == "f":  # whole numbers come so, too, where some are missing
+        missing = ~np.isfinite(numbers)
+        if (numbers[~missing] % 1 == 0).all():
+            numbers = np.where(missing, -1, numbers).astype(np.int64)
+    if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
+        cells = numbers.tolist()
+        if numbers.ndim != 1 or not all(isinstance(word, str | int | float | np.generic | None) for word in cells):
+            raise FromNoiseError(f"{name}: the column {column!r} holds no classes: numbers from 0, or words")
+        given = [None if word is None or word != word else str(word) for word in cells]
+        words = sorted({word for word in given if word})
         number = {word: i for i, word in enumerate(words)}
-        return words, torch.tensor([number[str(word)] for word in given])
+        return words, torch.tensor([number.get(word or "", -1) for word in given])
     if len(numbers) and (numbers.min() < -1 or numbers.max() >= 2**20):
         raise FromNoiseError(f"{name}: the column {column!r} holds {numbers.min()} to {numbers.max()}; classes are 0, "
                              "1, 2, ..., and data.columns.label names another column")  # fmt: skip
     count = int(numbers.max()) + 1 if len(numbers) else 0
+    if names is not None and count > len(names):
+        raise FromNoiseError(f"{name}: the column {column!r} holds {count - 1}, and names {len(names)} classes")
     return list(names or [str(i) for i in range(count)]), torch.from_numpy(numbers.astype(np.int64))
 
 
@@ -149,6 +165,8 @@ def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
         import datasets
     except ImportError as error:
         raise FromNoiseError(f'{name} needs datasets ({error}): pip install "fromnoise[data]"') from None
+    before = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs of an error is in the error, too
     try:
         if name.startswith(HUB):
             path, _, revision = name.removeprefix(HUB).partition("@")
@@ -161,6 +179,8 @@ def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
             table = table[split] if isinstance(table, datasets.DatasetDict) else table
     except Exception as error:  # of the hub, of the network, of arrow
         raise FromNoiseError(f"{name}: {files.one_line(error) or type(error).__name__}") from None
+    finally:
+        datasets.logging.set_verbosity(before)
     if not len(table):
         raise FromNoiseError(f"{name}: no row in it")
     return Rows(table, name.removeprefix(HUB) if name.startswith(HUB) else Path(name).name, columns)

@@ -158,8 +158,8 @@ class RunConfig(Section):
 
 
 _FREE = ("network", "schedule", "objective", "times", "sampler", "augmentation", "discriminator",
-         "lr_schedule")  # fmt: skip
-"""Their keys are checked when the thing is built."""
+         "lr_schedule", "columns")  # fmt: skip
+"""Their keys are checked when the thing is built, or as values."""
 
 
 def merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
