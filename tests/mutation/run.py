@@ -26,6 +26,7 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
 TRUST = ["tests/test_files.py", "tests/cli/test_trust.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "disk/files.py": TRUST,
+    "disk/films.py": ["tests/test_films.py"],
     "hardware/recording.py": ["tests/test_recording.py"],
     "disk/storage.py": TRUST,
     "disk/holding.py": TRUST,

@@ -1,7 +1,6 @@
-"""Grids and animations of images: Pillow only."""
+"""Grids of images: Pillow only."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,17 +83,6 @@ def save(picture: Image.Image, path: Path) -> None:
     kind = format_of(path)
     with files.replacing(path) as file:
         picture.save(file, format=kind)
-
-
-def gif(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0, rest: float = 1.5) -> None:
-    """An endless animation of `seconds`, resting on the last frame for `rest` more."""
-    frames = [frame.quantize(20) for frame in frames]  # noise does not compress; few shades keep the file small
-    each = max(20, round(1000 * seconds / len(frames)))
-    durations = [each] * (len(frames) - 1) + [round(1000 * rest)]
-    with files.replacing(path) as file:
-        frames[0].save(
-            file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True
-        )
 
 
 def frame_steps(total: int, frames: int = 24) -> set[int]:

@@ -17,7 +17,7 @@ from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.app.runs.plan import class_number
 from fromnoise.data.images import to_uint8
-from fromnoise.disk import files, pictures
+from fromnoise.disk import files, films, pictures
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import peak_memory
 from fromnoise.hardware.memory import insist_on_memory
@@ -73,17 +73,30 @@ def batches(
 
 
 def draw_to(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
-    """Samples as a grid (.png, .webp, .jpg), an array (.npz) or an animation of the denoising (.gif)."""
-    kind = out.suffix.lower()
-    if kind == ".gif":
-        animation(out, model, n, choice, seed, batch_size)
-        return
+    """Samples as one file, of the kind that its ending means."""
+    _WRITERS[out.suffix.lower()](out, model, n, choice, seed, batch_size)
+
+
+def insist_on_ending(out: Path) -> None:
+    """That `draw_to` knows a file's ending, and has what it needs.
+
+    Raises:
+        FromNoiseError: it does not, or a package is missing.
+    """
+    if out.suffix.lower() not in _WRITERS:
+        raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_WRITERS)}, or none for a folder")
+    if out.suffix.lower() in films.FORMATS:
+        films.insist_on(out)
+
+
+def _grid(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
+    pictures.save(as_grid(draw(model, n, choice, seed, batch_size), model, choice), out)
+
+
+def _array(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
     pixels = draw(model, n, choice, seed, batch_size)
-    if kind != ".npz":
-        pictures.save(as_grid(pixels, model, choice), out)
-    else:
-        with files.replacing(out) as file:
-            np.savez(file, arr_0=pixels.permute(0, 2, 3, 1).numpy())
+    with files.replacing(out) as file:
+        np.savez(file, arr_0=pixels.permute(0, 2, 3, 1).numpy())
 
 
 def draw_into(folder: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
@@ -108,7 +121,7 @@ def _name(seed: int, number: int, label: str | None) -> str:
 def animation(
     out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int | None = None
 ) -> Tensor:
-    """The denoising as a GIF; returns the final samples, uint8. All are one batch unless a size is given."""
+    """The denoising as a film; returns the final samples, uint8. All are one batch unless a size is given."""
     shown: dict[tuple[int, int], list[Tensor]] = {}  # {(stage, step): of every batch}
     wanted: set[int] = set()
     stage: Counter[int] = Counter()  # that each batch is in
@@ -124,5 +137,13 @@ def animation(
 
     pixels = draw(model, n, choice, seed, batch_size or n, callback=keep)
     frames = [as_grid(torch.cat(parts), model, choice, side=56) for _, parts in sorted(shown.items())]
-    pictures.gif(frames, out)
+    films.write(frames, out)
     return pixels
+
+
+_WRITERS: dict[str, Callable[[Path, Model, int, SamplingPlan, int, int], object]] = {
+    **dict.fromkeys((".png", ".webp", ".jpg", ".jpeg"), _grid),
+    ".npz": _array,
+    **dict.fromkeys(films.FORMATS, animation),
+}
+"""By the ending of the file."""

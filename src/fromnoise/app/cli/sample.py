@@ -6,9 +6,6 @@ from typing import Annotated
 from fromnoise.app.cli._options import File, Run, option
 from fromnoise.app.cli._steering import Steered
 from fromnoise.app.cli._words import writable
-from fromnoise.errors import FromNoiseError
-
-_KINDS = (".png", ".webp", ".jpg", ".jpeg", ".npz", ".gif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +13,9 @@ class Sample(Steered):
     """Draw new images from a trained model.
 
     The ending of --out decides what is written: .png, .webp or .jpg a grid; .npz the images as arr_0, uint8
-    [N, H, W, C]; .gif the denoising; without one it is a folder, which gets a PNG for every image as it is drawn,
-    named by seed, number and class. Sample i of a seed is the same whatever --n and --batch-size are.
+    [N, H, W, C]; .gif, .mp4 or .webm the denoising (the last two need the extra `media`); without one it is a folder,
+    which gets a PNG for every image as it is drawn, named by seed, number and class. Sample i of a seed is the same
+    whatever --n and --batch-size are.
     """
 
     run: Run
@@ -38,12 +36,12 @@ class Sample(Steered):
         out = self.out or self.run / "samples.png"
         # A name with an ending means a file: a link of that name that leads to a folder may be planted.
         into_folder = not out.suffix or (out.is_dir() and not out.is_symlink())
-        if not into_folder and out.suffix.lower() not in _KINDS:
-            raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_KINDS)}, or none for a folder")
         from fromnoise.app import runs
         from fromnoise.app.cli import _drawing
         from fromnoise.progress import counter
 
+        if not into_folder:
+            _drawing.insist_on_ending(out)
         model = runs.open_model(self.run, self.precision, self.ema).with_images(self.pairs, counter)
         model.compile(self.compile)
         choice = model.choice(self.asked())
