@@ -53,6 +53,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/validation.py": ["tests/train/test_fit.py"],
     "weights/checkpoint.py": [*TRUST, "tests/train/test_fit.py"],
     "features/": ["tests/features/test_efficientnet.py"],
+    "data/feed.py": ["tests/data/test_warnings.py", "tests/data/test_data.py"],
     "data/": [
         "tests/data/test_folders.py",
         "tests/data/test_archives.py",

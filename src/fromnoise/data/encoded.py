@@ -174,7 +174,7 @@ class Decoded(Images):
     """Encoded images that are decoded when they are asked for.
 
     One that breaks after the headers were read is replaced by the next one that works, always the same, and named once
-    in a warning.
+    in a warning, in the process that decodes it (`Feed` hands on those of loader processes).
 
     Args:
         source: where they lie.

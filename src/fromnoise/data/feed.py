@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 from fromnoise import rng
+from fromnoise.data.decode import is_grumble
 from fromnoise.data.examples import Batches, Conditions, Examples
 from fromnoise.data.images import to_unit
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, TrainingError
+
+_Warning = tuple[str, type[Warning]]
 
 
 class Feed:
@@ -36,6 +40,7 @@ class Feed:
         self.source, self.seed, self.batch_size, self.part = source, seed, batch_size, part
         self.flip, self.workers = flip, workers
         self._epoch: tuple[int, np.ndarray] | None = None
+        self._warned: set[str] = set()
 
     def indices(self, step: int) -> list[int]:
         """Which examples step `step` (from 1) shows this process, in order."""
@@ -51,7 +56,10 @@ class Feed:
         return chosen
 
     def from_step(self, first: int) -> Iterator[tuple[Tensor, Conditions]]:
-        """x (uint8, or float32 as the network sees it) and conditions for steps first, first + 1, ... without end."""
+        """x (uint8, or float32 as the network sees it) and conditions for steps first, first + 1, ... without end.
+
+        What loader processes warn of is warned of here, in the process of the caller, and once for all of them.
+        """
         if isinstance(self.source, Batches):
             yield from self._whole(self.source)
         elif self.source.in_memory:
@@ -83,7 +91,11 @@ class Feed:
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
         )
-        for batch in _survived(_without_handler(loader)):
+        for batch, said in _survived(_without_handler(loader)):
+            for text, category in said:
+                if text not in self._warned:
+                    self._warned.add(text)
+                    warnings.warn(text, category, stacklevel=2)
             if isinstance(batch, FromNoiseError):
                 raise batch
             yield batch
@@ -139,17 +151,31 @@ def _survived(batches: Iterator[Any]) -> Iterator[Any]:
 
 
 class _Rows:
-    """A batch for a list of numbers, as DataLoader asks for it; or an error for a person, which would else be raised
-    with the traceback of a loader process in its text."""
+    """A batch for a list of numbers, as DataLoader asks for it, and what a loader process would have warned of.
+
+    In its place an error for a person, which would else be raised with the traceback of a loader process in its text.
+    """
 
     def __init__(self, source: Examples):
         self.source = source
 
-    def __getitem__(self, indices: Sequence[int]) -> tuple[Tensor, Conditions] | FromNoiseError:
+    def __getitem__(self, indices: Sequence[int]) -> tuple[tuple[Tensor, Conditions] | FromNoiseError, list[_Warning]]:
+        if get_worker_info() is None:  # it is the caller's own process, which hears of warnings by itself
+            return self._batch(indices), []
+        with warnings.catch_warnings(record=True) as said:
+            batch = self._batch(indices)
+        return batch, [_passed(one) for one in said if not is_grumble(one.filename)]
+
+    def _batch(self, indices: Sequence[int]) -> tuple[Tensor, Conditions] | FromNoiseError:
         try:
             return self.source.examples(indices)
         except FromNoiseError as error:
             return error
+
+
+def _passed(said: warnings.WarningMessage) -> _Warning:
+    """A class of a stranger's may not be known to the other process."""
+    return str(said.message), said.category if said.category.__module__ == "builtins" else UserWarning
 
 
 class _Order:

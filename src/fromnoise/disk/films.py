@@ -59,8 +59,8 @@ class Video(Format):
 
     def insist(self, path: Path) -> None:
         if self.codec not in _av(path).codecs_available:
-            raise FromNoiseError(f"{path}: this PyAV was built without {self.codec}; name a .gif, or take its wheel: "
-                                 "pip install --force-reinstall --only-binary av av")  # fmt: skip
+            raise FromNoiseError(f"{path}: this PyAV was built without {self.codec}, which the wheels of av have: "
+                                 "install one, or name a .gif")  # fmt: skip
 
     def write(self, frames: Sequence[Image.Image], path: Path, seconds: float, rest: float) -> None:
         self.insist(path)

@@ -8,7 +8,8 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from fromnoise import recipes
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = _parse(list(sys.argv[1:] if arguments is None else arguments))
         for name, value in vars(command).items():
             insist_on_numbers(value, f"--{name.replace('_', '-')}")
-        return command()
+        with _warnings_as_lines():
+            return command()
     except FromNoiseError as error:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -79,6 +81,29 @@ def _say(text: str, status: int, of_all: bool = True) -> int:
     if not of_all or os.environ.get("RANK", "0") == "0":
         print(f"fromnoise: {printable(' '.join(text.split()))}", file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Python's warnings as lines of ours, each once; not what decoders say of images that they read all the same."""
+    said: set[str] = set()
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+    ) -> None:
+        from fromnoise.data.decode import is_grumble  # here, since few commands need it
+        from fromnoise.progress import warn
+
+        text = " ".join(str(message).split())
+        if text not in said and not is_grumble(filename) and os.environ.get("RANK", "0") == "0":
+            said.add(text)
+            warn(text)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def _parse(arguments: list[str]) -> Any:
