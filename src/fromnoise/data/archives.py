@@ -2,6 +2,7 @@
 
 import os
 import re
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import glob, has_magic
@@ -24,6 +25,8 @@ from fromnoise.errors import FromNoiseError
 
 ENDINGS = (".tar", ".zip")
 _MOST_CLASSES, _MOST_SHARDS = 2**20, 10**6
+_COLUMNS = 7
+"""Numbers that are kept of an image: its archive, its name from and to, and what a Member has."""
 
 
 class Archives(Encoded):
@@ -57,7 +60,7 @@ class Archives(Encoded):
         if not index.rows:
             first = f": {broken[0]}" if broken else ""
             raise FromNoiseError(f"{name}: no image in {len(self.paths)} archives{first}")
-        self._rows, self._names = np.array(index.rows, np.int64), bytes(index.names)
+        self._rows, self._names = np.frombuffer(index.rows, np.int64).reshape(-1, _COLUMNS), bytes(index.names)
         self.classes, labels = index.classes(name)
         self.labels = torch.tensor(labels)
         self.captions = index.captions if any(index.captions) else ()
@@ -85,11 +88,12 @@ class _Index:
     """What is kept of all archives: numbers and names in a row, since objects would take ten times the memory."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int, ...]] = []
+        self.rows = array("q")
         self.names = bytearray()
         self.labels: list[int | str | None] = []
         self.captions: list[str] = []
-        self.tops: list[int] = []  # the folder of each image
+        self.tops = array("q")  # the folder of each image
+        self.kinds: dict[int | str, int | str] = {}  # labels met, so that equal ones are one object
         self.folders: dict[str, int] = {}
         self.further = self.others = self.unmet = 0
         self.labelled = False  # whether a table of labels was there, which decides
@@ -125,8 +129,9 @@ class _Index:
     def _keep(self, number: int, member: Member, said: Said) -> None:
         start = len(self.names)
         self.names += member.name.encode("utf-8", "replace")
-        self.rows.append((number, start, len(self.names), member.offset, member.stored, member.length, member.kind))
-        self.labels.append(files.one_line(said.label) if isinstance(said.label, str) else said.label)
+        self.rows.extend((number, start, len(self.names), member.offset, member.stored, member.length, member.kind))
+        label = files.one_line(said.label) if isinstance(said.label, str) else said.label
+        self.labels.append(None if label is None else self.kinds.setdefault(label, label))
         self.captions.append(said.caption)
         folder = str(PurePosixPath(member.name).parent)
         self.tops.append(self.folders.setdefault(folder, len(self.folders)))
