@@ -8,6 +8,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import fromnoise as fn
@@ -309,6 +310,17 @@ def test_commands_take_a_pipeline_as_a_run(tmp_path, capsys):
     assert differs == ["time_embedding.linear_1.weight"]  # sines first, now
     one, two = (fn.load(tmp_path / name).network.state_dict() for name in ("theirs", "again"))
     assert all(torch.equal(one[key], two[key]) for key in one)
+    own = ["--set", "network.channels=32", "network.mult=[1,2]", "network.blocks=1", "network.attention=[2]",
+           "network.groups=8", "network.patch=1", "network.skips=blocks", "network.head_channels=8", "data.size=16", "train.batch_size=4"]  # fmt: skip
+    (tmp_path / "pictures").mkdir()
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(tmp_path / "pictures" / f"{i}.png")
+    capsys.readouterr()
+    told = ["train", "images", "--data", str(tmp_path / "pictures"), "--init", str(tmp_path / "theirs"), "--steps", "1"]
+    assert main([*told, "--out", str(tmp_path / "run"), *own]) == 0
+    said = capsys.readouterr().err
+    assert "starts from" in said
+    assert "fresh" not in said
     assert main(["convert", str(tmp_path / "none"), str(tmp_path / "b")]) == 2
     assert "no such run" in capsys.readouterr().err
 

@@ -130,11 +130,6 @@ def _large_jpeg(image: JpegImageFile, size: tuple[int, int] | None) -> JpegImage
     return image
 
 
-def is_grumble(source: str) -> bool:
-    """Whether a warning of this source file is a decoder's, about an image that it read all the same."""
-    return not {"PIL", "pillow_heif"}.isdisjoint(Path(source).parts)
-
-
 def problem(path: Path) -> Exception | None:
     """Why a file cannot be opened as an image; None if it can."""
     try:

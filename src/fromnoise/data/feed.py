@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
 from fromnoise import rng
-from fromnoise.data.decode import is_grumble
 from fromnoise.data.examples import Batches, Conditions, Examples
 from fromnoise.data.images import to_unit
 from fromnoise.disk import files
@@ -99,6 +99,11 @@ class Feed:
             if isinstance(batch, FromNoiseError):
                 raise batch
             yield batch
+
+
+def is_grumble(source: str) -> bool:
+    """Whether a warning of this source file is a decoder's, about an image that it read all the same."""
+    return not {"PIL", "pillow_heif"}.isdisjoint(Path(source).parts)
 
 
 def as_state(x: Tensor, mirrored: Tensor | None) -> Tensor:

@@ -91,7 +91,7 @@ def _warnings_as_lines() -> Iterator[None]:
     def show(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
     ) -> None:
-        from fromnoise.data.decode import is_grumble  # here, since few commands need it
+        from fromnoise.data.feed import is_grumble  # here, since few commands need it
         from fromnoise.progress import warn
 
         text = " ".join(str(message).split())
