@@ -35,6 +35,7 @@ def frequencies(x: torch.Tensor) -> torch.Tensor:
 
 def main(steps: int = 500, out: str | None = None) -> fn.Denoiser:
     """The trained model."""
+    torch.manual_seed(0)  # of the first weights
     network = fn.nn.UNet(dims=1, in_channels=2, channels=32, mult=(1, 2, 2), blocks=1, groups=8, attention=())
     denoiser = fn.Denoiser(network, fn.schedules.Cosine(T=1000), "v")
     fn.fit(denoiser, Oscillations(), steps=steps, batch_size=64, lr=2e-3, ema=0.99, seed=0)

@@ -23,6 +23,7 @@ def moons(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 def main(steps: int = 2000, out: str | None = None) -> fn.Denoiser:
     """The trained model."""
+    torch.manual_seed(0)  # of the first weights
     network = fn.nn.MLP(in_channels=2, width=128, depth=3, classes=2, null_label=True)
     denoiser = fn.Denoiser(network, fn.schedules.Cosine(T=1000), "v", class_names=("upper", "lower"))
     fn.fit(denoiser, moons(4000), steps=steps, batch_size=256, lr=2e-3, lr_schedule="cosine", ema=0.995,

@@ -35,6 +35,7 @@ def likeness(x: torch.Tensor) -> torch.Tensor:
 
 def main(steps: int = 300, out: str | None = None) -> fn.Denoiser:
     """The trained model."""
+    torch.manual_seed(0)  # of the first weights
     network = fn.nn.UNet(dims=3, in_channels=1, channels=16, mult=(1, 2), blocks=1, groups=4, attention=())
     denoiser = fn.Denoiser(network, fn.schedules.Cosine(T=1000), "v")
     fn.fit(denoiser, balls(2000), steps=steps, batch_size=16, lr=2e-3, ema=0.99, seed=0)

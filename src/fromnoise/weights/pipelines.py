@@ -10,7 +10,7 @@ from torch import Tensor
 from fromnoise import nn as networks
 from fromnoise import schedules
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files
+from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import foreign
 from fromnoise.weights.describing import load_tensors
@@ -41,9 +41,9 @@ _USUAL: dict[str, Any] = {  # UNet2DModel's own defaults, for what a file leaves
 
 
 def is_one(path: str | Path) -> bool:
-    """Whether a folder is of diffusers' making: a pipeline, or a U-Net alone."""
+    """Whether a folder is of diffusers' making: a pipeline, or a U-Net alone; those of ours have a manifest."""
     root = files.expanded(path)
-    return any(os.path.lexists(root / name) for name in (INDEX, CONFIG)) and not os.path.lexists(root / "denoiser.json")
+    return any(os.path.lexists(root / name) for name in (INDEX, CONFIG)) and not os.path.lexists(root / storage.MANIFEST)
 
 
 def load(path: str | Path, warn: Callable[[str], None]) -> Denoiser:
