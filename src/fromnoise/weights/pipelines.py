@@ -43,7 +43,8 @@ _USUAL: dict[str, Any] = {  # UNet2DModel's own defaults, for what a file leaves
 def is_one(path: str | Path) -> bool:
     """Whether a folder is of diffusers' making: a pipeline, or a U-Net alone; those of ours have a manifest."""
     root = files.expanded(path)
-    return any(os.path.lexists(root / name) for name in (INDEX, CONFIG)) and not os.path.lexists(root / storage.MANIFEST)
+    theirs = any(os.path.lexists(root / name) for name in (INDEX, CONFIG))
+    return theirs and not os.path.lexists(root / storage.MANIFEST)
 
 
 def load(path: str | Path, warn: Callable[[str], None]) -> Denoiser:
