@@ -110,24 +110,25 @@ class Eval(Steered):
 def _show(found: dict[str, Any]) -> None:
     """The figures, and on standard error how they were made."""
     n = found["n"]
+    width = max(24, *(len(name) + 2 for name in found["figures"]))
     for name, figure in found["figures"].items():
         spread = f" +- {figure['spread']:.4g} over {len(found['seeds'])} seeds" if "spread" in figure else ""
-        print(f"{name:<24}{figure['value']:.4f}{spread}")
+        print(f"{name:<{width}}{figure['value']:.4f}{spread}")
     features, reference = found["features"], found["reference"]
     sampling = found.get("sampling")
     how = "" if sampling is None else (f", {sampling['sampler']['name']} {sampling['nfe']:g} network calls a sample, "
                                        f"{sampling['seconds']:.0f} s")  # fmt: skip
     if copies := found.get("memorisation"):
-        _show_copies(copies)
+        _show_copies(copies, width)
     say(f"{n:,} samples{how}, against {reference['n']:,} images of {reference['data']}, features {features['name']} "
         f"({features['sha256'][:12]})")  # fmt: skip
 
 
-def _show_copies(copies: dict[str, Any]) -> None:
+def _show_copies(copies: dict[str, Any], width: int) -> None:
     """Whether the model copies, beside what images do that it never saw."""
     shares, n = copies["near_copies"], copies["training_images"]["pixels"]
-    print(f"{'near-copies in pixels':<24}{shares['pixels']:.4f}")
-    print(f"{'near-copies in features':<24}{shares['features']:.4f}")
+    print(f"{'near-copies in pixels':<{width}}{shares['pixels']:.4f}")
+    print(f"{'near-copies in features':<{width}}{shares['features']:.4f}")
     held_out = copies.get("held_out", {})
     for name, value in held_out.items():
         if name not in ("n", "near_copies"):
