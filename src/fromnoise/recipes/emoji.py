@@ -19,7 +19,7 @@ recipe = digits.with_changes(
         "recipe": "emoji",
         "expected": "the colours and outlines of each group: striped flags, round yellow faces; hours draw the details",
         "reproduced": "368 steps in 10 minutes on two cores without native bf16: striped flags, hearts, coloured "
-        "shapes, no details; FD-efficientnet-lite0-300 271 with UniPC in 40 calls, no near-copies; no longer run was made",
+        "shapes, no details; FD-efficientnet-lite0-300 271 (UniPC, 40 calls), no near-copies; not trained for longer",
         "data.name": "emoji",
         "data.size": 32,
         "data.channels": 3,
