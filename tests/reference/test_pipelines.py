@@ -321,6 +321,16 @@ def test_commands_take_a_pipeline_as_a_run(tmp_path, capsys):
     said = capsys.readouterr().err
     assert "starts from" in said
     assert "fresh" not in said
+    place, pictures = str(tmp_path / "theirs"), str(tmp_path / "pictures")
+    assert (
+        main(["eval", place, "--data", pictures, "--features", "efficientnet-lite0", "--n", "2", "--steps", "2"]) == 0
+    )
+    assert main(["nll", place, "--data", pictures, "--n", "2", "--steps", "3"]) == 0
+    first = str(tmp_path / "pictures" / "0.png")
+    assert main(["edit", "image-to-image", place, first, "--steps", "4", "--out", str(tmp_path / "e.png")]) == 0
+    capsys.readouterr()
+    assert main(["nll", place]) == 2
+    assert "name images with --data" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "none"), str(tmp_path / "b")]) == 2
     assert "no such run" in capsys.readouterr().err
 

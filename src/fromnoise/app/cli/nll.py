@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Run, option
 from fromnoise.app.cli._words import writable
-from fromnoise.app.runs.config import read_config
+from fromnoise.app.runs.config import read_if_any
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar, say
@@ -56,12 +56,17 @@ class Nll:
     """auto: bf16 where the hardware multiplies it natively."""
 
     def __call__(self) -> int:
-        config = read_config(self.run if (self.run / "config.yaml").exists() else self.run.parent.parent)
+        config = read_if_any(self.run.parent.parent if self.run.parent.name == "checkpoints" else self.run)
+        if config is None and self.data is None:
+            raise FromNoiseError(
+                f"{self.run}: has no configuration, and so no data of its own: name images with --data"
+            )
         if self.n < 1 or self.batch_size < 1:
             raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
         from fromnoise import guidance, variances
         from fromnoise.app import evaluation, figures
         from fromnoise.app.runs import open_model
+        from fromnoise.data.config import DataConfig
         from fromnoise.data.loading import load
         from fromnoise.progress import counter
 
@@ -74,13 +79,14 @@ class Nll:
         shape, root = denoiser.shape or (0, 0, 0), {"root": self.data_root} if self.data_root else {}
         changes = {"name": self.data} if self.data else {}
         changes |= {"split": self.split} if self.split else {}
-        images = load(config.data.at(shape, **changes, **root), counter)
+        own = config.data if config is not None else DataConfig(name=self.data or "")
+        images = load(own.at(shape, **changes, **root), counter)
         for path in (self.out, self.figure):
             if path is not None:
                 writable(path)
         batches = -(-min(self.n, len(images)) // self.batch_size)
         if self.variance == "optimal":
-            trained_on = load(config.data.at(shape, **root))
+            trained_on = load(own.at(shape, **root))
             with Bar("variance", batches * chain.steps) as bar:
                 other = evaluation.variance_from(
                     denoiser, trained_on, self.n, chain, self.seed, self.batch_size, bar.advance
@@ -105,7 +111,7 @@ class Nll:
         if self.figure is not None:
             figures.bound_terms(report, self.figure)
             print(f"{self.figure}   the terms over t")
-        if self.data is None and self.split in (None, config.data.split):
+        if self.data is None and self.split in (None, own.split):
             say("these images were trained on; name others with --data")
         return 0
 
