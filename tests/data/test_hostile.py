@@ -316,7 +316,7 @@ def test_floating_point_images_are_finite(tmp_path):
 
 
 def test_gray_of_a_colour_set_is_rec_601_luma():
-    from fromnoise.data._fitted import fitted
+    from fromnoise.data.fitted import fitted
     from fromnoise.data.images import InMemory
 
     pixels = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -322,7 +322,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("train/conditions.py", "| crc32(name.encode()) << 8", ""),
     ("weights/checkpoint.py", "state[\"loss\"] if held_out is None else held_out", "state[\"loss\"]"),
     ("data/examples.py", "return np.sort(order[held:]), np.sort(order[:held])", "return np.sort(order), np.sort(order[:held])"),
-    ("data/_fitted.py", "0.299, 0.587, 0.114", "0.114, 0.587, 0.299"),
+    ("data/fitted.py", "0.299, 0.587, 0.114", "0.114, 0.587, 0.299"),
     ("nn/half_unet.py", "self.query(places.mean(1))", "self.query(0 * places.mean(1))"),
     ("nn/conditioning.py", "h = h + self.strength(self.sinusoidal(strength).to(dtype))", "pass"),
     ("nn/layers.py", "device=weight.device).flip(0)", "device=weight.device)"),

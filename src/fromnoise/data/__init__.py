@@ -18,6 +18,7 @@ registry = Registry(
         "encoded",
         "examples",
         "feed",
+        "fitted",
         "fitting",
         "folder",
         "hashing",

@@ -33,8 +33,7 @@ class Array(Images):
     in_memory = True  # a page of the file is read as it is asked for, without decoding
 
     def __init__(self, path: Path):
-        with files.opened(path):  # a regular file, or a line that says what it is
-            pass
+        files.opened(path).close()  # a regular file, or a line that says what it is
         try:
             array = np.load(path, mmap_mode="r")  # pickles are refused
         except Exception as error:  # numpy raises a dozen kinds

@@ -1,4 +1,4 @@
-"""Training images transformed, with what the network is told of it, so that what it then draws is not."""
+"""Non-leaky augmentation: training images are transformed, and the network is conditioned on the transform."""
 
 import math
 from collections.abc import Iterable

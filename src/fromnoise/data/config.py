@@ -39,7 +39,7 @@ class DataConfig(Section):
                             "by which the best checkpoint is chosen")  # fmt: skip
     flip: bool = Field(False, description="mirror half of the examples left to right")
     augment: float = Field(0.0, ge=0, le=1, description="probability with which an image is mirrored, turned, scaled, "
-                           "stretched, shifted, each by itself; the network is told, samples are not")  # fmt: skip
+                           "stretched, shifted, each by itself; samples are not")  # fmt: skip
     workers: int = Field(2, ge=0, description="loader processes, used only by sets too large for memory")
     memory: int = Field(1024, ge=0, description="MB of uint8 images up to which a set is held in memory")
 

@@ -1,9 +1,9 @@
 """From a configuration to images."""
 
 from fromnoise import data
-from fromnoise.data._fitted import fitted
 from fromnoise.data._reduce import reduced
 from fromnoise.data.config import DataConfig
+from fromnoise.data.fitted import fitted
 from fromnoise.data.images import Images, Progress
 from fromnoise.data.pairs import Pairs
 from fromnoise.disk import files

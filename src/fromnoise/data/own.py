@@ -8,11 +8,11 @@ import numpy as np
 
 from fromnoise import data
 from fromnoise.data import archives, huggingface
-from fromnoise.data._fitted import fitted
 from fromnoise.data._scan import Found, scan
 from fromnoise.data.arrays import Array
 from fromnoise.data.config import DataConfig
 from fromnoise.data.encoded import load_encoded
+from fromnoise.data.fitted import fitted
 from fromnoise.data.folder import Files, load_folder
 from fromnoise.data.images import Images, Progress
 from fromnoise.data.npz import load_npz

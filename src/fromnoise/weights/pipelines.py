@@ -219,8 +219,7 @@ def _shards(index: Path) -> dict[str, Tensor]:
 def _safe(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
-    with files.opened(path):  # a regular file, or a line that says what it is
-        pass
+    files.opened(path).close()  # a regular file, or a line that says what it is
     try:
         return load_file(path)
     except Exception as error:  # of the format, of the disk

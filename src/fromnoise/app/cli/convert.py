@@ -14,8 +14,8 @@ from fromnoise.progress import say
 class Convert:
     """Write a trained model as another library loads it: diffusers' DDPM pipeline, a folder with a model card.
 
-    The averaged weights are written, in float32. What the other side cannot express is refused with the reason. The
-    other way needs no command: every command takes a folder of diffusers (DDPM, DDIM) in place of a run.
+    The averaged weights are written in float32. A model that diffusers cannot express is refused with the reason. To
+    read one of its DDPM or DDIM folders, give the folder to sample, eval, nll, edit or train --init.
     """
 
     run: Run

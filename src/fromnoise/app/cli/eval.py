@@ -51,8 +51,8 @@ class Eval(Steered):
     batch_size: int = 64
     """Samples that are denoised together."""
     nearest: Number = None
-    """Samples whose nearest training images are looked for: near-copies, nearest.png. 500 unless given, if
-    these are in memory; 0 for none."""
+    """Number of samples to compare with their nearest training images (near-copies, nearest.png). Default: 500 if the
+    training images are in memory, else 0; 0 turns it off."""
     out: File = None
     """JSON file to write; eval.json in the run unless named."""
 
