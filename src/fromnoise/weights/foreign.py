@@ -4,11 +4,15 @@ A .pth file is a pickle, and a pickle is a program. It is read by torch's restri
 that only writes tensors: `python -m fromnoise.weights.foreign SOURCE TARGET`.
 """
 
+import argparse
 import hashlib
+import math
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,30 @@ from fromnoise.progress import say
 
 _PATIENCE = 600
 """Seconds that a file may take to be converted."""
+
+_PARTS = ("ema", "ema_state_dict", "model_ema", "state_dict", "model_state_dict", "model", "net", "network")
+"""Where a training checkpoint keeps the weights of its network; the averaged ones first."""
+_OPTIONS = ("args", "config", "hyper_parameters", "init_kwargs", "options")
+"""Where it keeps what the network was made with."""
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What training on several devices, or compiled, puts before every name."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a file of other people holds.
+
+    Attributes:
+        state: the tensors of its network, by name.
+        part: the entry of the file that they were taken from; "" for a file that is the tensors themselves.
+        entries: the names at its top, but for those of tensors.
+        options: plain values that it says its network was made with.
+    """
+
+    state: dict[str, Tensor]
+    part: str = ""
+    entries: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def sha256(path: Path) -> str:
@@ -83,7 +111,18 @@ def plain(path: Path) -> dict[str, Tensor]:
     Raises:
         FromNoiseError: something else than plain tensors is in it, or more than memory holds.
     """
-    folder = storage.cache("converted") / sha256(path)[:32]
+    return opened(path).state
+
+
+def opened(path: Path) -> Opened:
+    """The same, with what else the file says of its network.
+
+    Of a training checkpoint the averaged weights are taken where it has them; the optimizer's state is left out.
+
+    Raises:
+        FromNoiseError: as `plain`.
+    """
+    folder = storage.cache("opened") / sha256(path)[:32]
 
     def make() -> None:
         command = [sys.executable, "-P", "-m", "fromnoise.weights.foreign", str(path), str(folder)]
@@ -95,21 +134,31 @@ def plain(path: Path) -> dict[str, Tensor]:
             why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
             raise FromNoiseError(f"{path}: not a file of plain tensors ({files.one_line(why[:200])})")
 
-    return storage.kept(folder, make, lambda place: storage.read_tensors(place, "model"))
+    def read(place: Path) -> Opened:
+        about = storage.read_text(place, "about")
+        return Opened(storage.read_tensors(place, "model"), about["part"], tuple(about["entries"]), about["options"])
+
+    return storage.kept(folder, make, read)
 
 
 def _convert(source: Path, target: Path) -> None:
     """Raises whatever a file of something else makes of it."""
     room = half_of_memory()
     _insist_on_no_bomb(source, room)
-    values = torch.load(source, map_location="cpu", weights_only=True)
-    state = _state(values)
-    claimed = sum(value.numel() * value.element_size() for value in state.values())
+    found = _found(_values(source))
+    claimed = sum(value.numel() * value.element_size() for value in found.state.values())
     if claimed > room:  # a tensor may repeat a single number in all its places
         raise FromNoiseError(
             f"its tensors unpack to {claimed:,} bytes, more than half of this machine's memory ({room:,})"
         )
-    storage.write_folder(target, {"model": state}, {})
+    about = {"part": found.part, "entries": list(found.entries), "options": found.options}
+    storage.write_folder(target, {"model": found.state}, {"about": about})
+
+
+def _values(source: Path) -> Any:
+    """What the file holds, by torch's restricted unpickler; the options of a command line are let through as data."""
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(source, map_location="cpu", weights_only=True)
 
 
 def _insist_on_no_bomb(source: Path, room: int) -> None:
@@ -122,18 +171,39 @@ def _insist_on_no_bomb(source: Path, room: int) -> None:
                 raise FromNoiseError("packed in a way that torch.save does not write")
 
 
-def _state(values: Any) -> dict[str, Tensor]:
-    """The tensors by name; of a training checkpoint, those of its network."""
-    values = values.get("state_dict", values) if isinstance(values, dict) else values
-    if not isinstance(values, dict):
+def _found(values: Any) -> Opened:
+    """The network's tensors by name, and what is said of it."""
+    if not isinstance(values, Mapping):
         raise FromNoiseError(f"a {type(values).__name__}, not tensors by name")
-    state = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    inside = {name: values[name] for name in _PARTS if isinstance(values.get(name), Mapping)}
+    part = next((name for name, own in inside.items() if _tensors(own)), "")
+    state = _tensors(inside[part] if part else values)
     for name, value in state.items():
         if not isinstance(name, str) or value.layout != torch.strided or value.is_quantized or value.is_meta:
             raise FromNoiseError(f"{name!r} is no plain tensor with a name")
     if not state:
         raise FromNoiseError("no tensor by name in it")
-    return state
+    for before in _WRAPPERS:
+        if all(name.startswith(before) for name in state):
+            state = {name.removeprefix(before): value for name, value in state.items()}
+    entries = [str(name) for name, value in values.items() if not isinstance(value, Tensor)]
+    told = next((values[name] for name in _OPTIONS if name in values), {})
+    told = vars(told) if isinstance(told, argparse.Namespace) else told
+    options = {str(k): v for k, v in told.items() if _is_plain(v)} if isinstance(told, Mapping) else {}
+    return Opened(state, part, tuple(entries), options)
+
+
+def _tensors(values: Mapping[Any, Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON holds it."""
+    if isinstance(value, list | tuple):
+        return all(_is_plain(inner) for inner in value)
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
+    return value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _main(source: str, target: str) -> None:

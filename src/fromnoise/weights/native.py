@@ -16,7 +16,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose
 from fromnoise.nn.coder import Autoencoder
-from fromnoise.weights import pipelines
+from fromnoise.weights import opening
 from fromnoise.weights.checkpoint import Checkpoints
 from fromnoise.weights.describing import (
     Given,
@@ -76,27 +76,32 @@ def load(
     network: nn.Module | None = None,
     schedule: Any = None,
     parameterization: Any = None,
+    like: Any = None,
 ) -> Denoiser:
-    """A denoiser, in evaluation mode, from a run, one of its checkpoints, or a folder of `save` or of diffusers.
+    """A denoiser, in evaluation mode, from a run, one of its checkpoints, a folder of `save`, or another library's.
 
-    Of diffusers the pipelines DDPM and DDIM, or their U-Net alone, are opened; nothing in a folder is executed. Of a
+    Of other libraries the formats of `fromnoise list weight-formats` are opened; nothing in a file is executed. Of a
     run the newest whole checkpoint is taken; `warn` is called for damaged ones.
 
     Args:
-        path: the folder.
+        path: the folder, or another library's file.
         ema: the averaged weights (what papers report), where there are any.
         precision: None leaves float32 weights on the CPU; "auto", "fp32" or "bf16" puts the network on the
             best device in that format, ready to sample.
         warn: called with one line.
         network, schedule, parameterization: objects of your own classes, into which the weights are loaded; a file
             names only fromnoise's.
+        like: what another library's file does not tell, by part: {"network": {"heads": 4}, "schedule": "cosine"}; or
+            the Recipe of such a model.
 
     Raises:
         FromNoiseError: there is no model, or none that is whole; a latent model without its autoencoder; a class that
             is yours and was not given; or weights that do not fit.
     """
-    if pipelines.is_one(path):
-        return _ready(pipelines.load(path, warn), precision)
+    if opening.is_foreign(path):
+        return _ready(_of_kind(opening.read(path, warn, like), Denoiser, path), precision)
+    if like is not None:
+        raise FromNoiseError(f"like: {path} is one of fromnoise's, which says everything itself: leave it out")
     given = Given(network, schedule, parameterization)
     return reading(path, lambda folder: _denoiser(folder, ema, precision, warn, given, path), warn)
 
@@ -136,7 +141,10 @@ def load_classifier(
     Raises:
         FromNoiseError: as in `load`.
     """
-    classifier = reading(path, _reader(CLASSIFIER, build_classifier, network, path), warn, CLASSIFIER)
+    if opening.is_foreign(path):
+        classifier = _of_kind(opening.read(path, warn), NoisyClassifier, path)
+    else:
+        classifier = reading(path, _reader(CLASSIFIER, build_classifier, network, path), warn, CLASSIFIER)
     if precision is not None:
         choose(precision).prepare(classifier.network, inference=True)
     return classifier.eval()
@@ -148,7 +156,20 @@ def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: n
     Raises:
         FromNoiseError: as in `load`.
     """
+    if opening.is_foreign(path):
+        return _of_kind(opening.read(path, warn), Autoencoder, path)
     return reading(path, _reader(AUTOENCODER, build_autoencoder, network, path), warn, AUTOENCODER).eval()
+
+
+def _of_kind(model: nn.Module, cls: type[T], path: str | Path) -> T:
+    """The same, which must be of that class.
+
+    Raises:
+        FromNoiseError: it is a model of another kind.
+    """
+    if isinstance(model, cls):
+        return model
+    raise FromNoiseError(f"{path}: holds a {type(model).__name__}, and a {cls.__name__} is asked for")
 
 
 def _reader(

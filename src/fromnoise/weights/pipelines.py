@@ -10,11 +10,12 @@ from torch import Tensor
 from fromnoise import nn as networks
 from fromnoise import schedules
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files, storage
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import foreign
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.diffusers import from_diffusers
+from fromnoise.weights.formats.source import read_safetensors
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 STEM = "diffusion_pytorch_model"
@@ -38,13 +39,6 @@ _USUAL: dict[str, Any] = {  # UNet2DModel's own defaults, for what a file leaves
     "dropout": 0.0, "attention_head_dim": 8, "norm_num_groups": 32, "norm_eps": 1e-5, "add_attention": True,
     "resnet_time_scale_shift": "default", "num_class_embeds": None, "time_embedding_dim": None, "sample_size": None,
 }  # fmt: skip
-
-
-def is_one(path: str | Path) -> bool:
-    """Whether a folder is of diffusers' making: a pipeline, or a U-Net alone; those of ours have a manifest."""
-    root = files.expanded(path)
-    theirs = any(os.path.lexists(root / name) for name in (INDEX, CONFIG))
-    return theirs and not os.path.lexists(root / storage.MANIFEST)
 
 
 def load(path: str | Path, warn: Callable[[str], None]) -> Denoiser:
@@ -193,7 +187,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     """Safetensors, in one file or in shards; else the pickle, read where nothing in it can run."""
     for stem in (STEM, f"{STEM}.fp16"):
         if os.path.lexists(folder / f"{stem}.safetensors"):
-            return _safe(folder / f"{stem}.safetensors")
+            return read_safetensors(folder / f"{stem}.safetensors")
         index = folder / f"{STEM}.safetensors.index{stem.removeprefix(STEM)}.json"
         if os.path.lexists(index):
             return _shards(index)
@@ -210,17 +204,7 @@ def _shards(index: Path) -> dict[str, Tensor]:
     for name in sorted(set(names.values())):
         if Path(name).name != name:
             raise FromNoiseError(f"{index}: names a file elsewhere, {files.one_line(name)}")
-        state |= _safe(index.parent / name)
+        state |= read_safetensors(index.parent / name)
     if missing := sorted(set(names) - set(state)):
         raise FromNoiseError(f"{index}: {files.one_line(missing[0])} is in none of its files")
     return state
-
-
-def _safe(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    files.opened(path).close()  # a regular file, or a line that says what it is
-    try:
-        return load_file(path)
-    except Exception as error:  # of the format, of the disk
-        raise FromNoiseError(f"{path}: no whole safetensors file ({files.one_line(error)})") from None

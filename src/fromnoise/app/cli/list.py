@@ -23,6 +23,7 @@ from fromnoise import (
 from fromnoise.app import tracking
 from fromnoise.errors import unknown
 from fromnoise.train import lr_schedules, optimizers
+from fromnoise.weights import formats
 
 if TYPE_CHECKING:
     from fromnoise.registry import Registry
@@ -44,6 +45,7 @@ KINDS: "dict[str, Registry]" = {
     "features": features.registry,
     "metrics": metrics.registry,
     "trackers": tracking.registry,
+    "weight-formats": formats.registry,
 }
 
 
@@ -53,7 +55,7 @@ class List:
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
     """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, optimizers,
-    lr-schedules, networks, augmentations, data, features, metrics, trackers, or all."""
+    lr-schedules, networks, augmentations, data, features, metrics, trackers, weight-formats, or all."""
 
     def __call__(self) -> int:
         from rich.console import Console

@@ -23,7 +23,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Compile, Precision, compile_network, tune
 from fromnoise.progress import warn
 from fromnoise.recipes.diffusion import Recipe, SampleConfig
-from fromnoise.weights import native, pipelines
+from fromnoise.weights import native, opening
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> M
             before = replace(open_model(path / name, precision, ema), before=before, path=path)
         assert before is not None
         return before
-    if pipelines.is_one(path):
+    if opening.is_foreign(path):
         tune(precision)
         opened = native.load(path, ema, precision, warn)
         return _model(opened, path, storage.fingerprint(opened.network.state_dict()), None, None, False)

@@ -1,0 +1,31 @@
+"""Diffusers: a folder with model_index.json, a network, a scheduler, and perhaps an autoencoder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from torch import nn
+
+from fromnoise.denoise import Denoiser
+from fromnoise.registry import register
+from fromnoise.weights import pipeline_writing, pipelines
+from fromnoise.weights.formats.base import Card, Format
+from fromnoise.weights.formats.source import Source
+
+
+@register("diffusers")
+@dataclass(frozen=True)
+class Diffusers(Format):
+    """A pipeline's folder: `DDPMPipeline`, `DDIMPipeline`, or their U-Net alone."""
+
+    loads: ClassVar[str] = 'diffusers.DDPMPipeline.from_pretrained("{path}")().images'
+
+    def claims(self, source: Source) -> bool:
+        return source.is_folder and (source.has(pipelines.INDEX) or source.has(pipelines.CONFIG))
+
+    def read(self, source: Source) -> nn.Module:
+        source.told()
+        return pipelines.load(source.path, source.warn)
+
+    def write(self, denoiser: Denoiser, path: Path, card: Card) -> None:
+        pipeline_writing.write(denoiser, path, card.clip, card.about)

@@ -1,0 +1,86 @@
+"""What is to be opened: a folder or a file of another library, whose tensors are read where nothing in it can run."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError
+from fromnoise.weights import foreign
+
+SAFE = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder or a file, and what a person adds to what it says.
+
+    Attributes:
+        path: of it.
+        like: options that a file does not tell: "network" (options of a network here, such as heads), "schedule",
+            "parameterization", "variance", "shape", "factor", "autoencoder"; each format names those it takes.
+        warn: called with one line on what was assumed, or does not come along.
+    """
+
+    path: Path
+    like: Mapping[str, Any] = field(default_factory=dict)
+    warn: Callable[[str], None] = print
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.is_dir()
+
+    def has(self, name: str) -> bool:
+        """Whether a folder holds that name."""
+        return os.path.lexists(self.path / name)
+
+    @cached_property
+    def opened(self) -> foreign.Opened:
+        """The tensors of a file, and what it says of them.
+
+        Raises:
+            FromNoiseError: no file, another kind of file, a damaged one, or more than plain tensors in it.
+        """
+        if self.path.suffix == SAFE:
+            return foreign.Opened(read_safetensors(self.path))
+        return foreign.opened(self.path)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        return self.opened.state
+
+    def names(self, *wanted: str) -> bool:
+        """Whether the file has all of these tensors."""
+        return not self.is_folder and all(name in self.state for name in wanted)
+
+    def told(self, *keys: str) -> dict[str, Any]:
+        """What `like` says, which must be of these keys.
+
+        Raises:
+            FromNoiseError: another key.
+        """
+        for key in self.like:
+            if key not in keys:
+                raise FromNoiseError(f"like: {key!r} is nothing that {self.path} needs; what can be said of it is "
+                                     f"{', '.join(keys) or 'nothing'}")  # fmt: skip
+        return dict(self.like)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file.
+
+    Raises:
+        FromNoiseError: no file, or none that is whole.
+    """
+    from safetensors.torch import load_file
+
+    files.opened(path).close()  # a regular file, or a line that says what it is
+    try:
+        return load_file(path)
+    except Exception as error:  # of the format, of the disk
+        raise FromNoiseError(f"{path}: no whole safetensors file ({files.one_line(error)})") from None

@@ -1,0 +1,71 @@
+"""Models of other libraries, whichever format they have."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from fromnoise.disk import files, storage
+from fromnoise.errors import FromNoiseError
+from fromnoise.weights import formats
+from fromnoise.weights.formats.source import Source
+from fromnoise.weights.formats.strangers import recognized
+
+_PARTS = ("network", "schedule", "parameterization", "variance")
+_FOLDERS = ("model_index.json", "config.json")
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Whether this is a file, or a folder of another library; those of ours have a manifest or are runs."""
+    place = files.expanded(path)
+    if place.is_dir():
+        theirs = any(os.path.lexists(place / name) for name in _FOLDERS)
+        return theirs and not os.path.lexists(place / storage.MANIFEST)
+    return place.is_file()
+
+
+def read(path: str | Path, warn: Callable[[str], None], like: Any = None) -> nn.Module:
+    """The model, in float32 on the CPU, in evaluation mode; nothing in it is executed.
+
+    Args:
+        path: of the file or the folder.
+        warn: called with one line on what was assumed, or does not come along.
+        like: what the file does not tell, by part: {"network": {"heads": 4}, "schedule": "cosine"}; or a Recipe.
+
+    Raises:
+        FromNoiseError: of no format that is read, damaged, or of a model that no network here can express.
+    """
+    source = Source(files.expanded(path), parts(like), warn)
+    for name in formats.names():
+        form = formats.build(name)
+        if form.claims(source):
+            return form.read(source).eval()
+    known = recognized(source) if not source.is_folder else ""
+    what = f" {known}" if known else (f": of no format that is read here ({', '.join(formats.names())}); its tensors "
+                                      f"are called {_some(source)}")  # fmt: skip
+    raise FromNoiseError(f"{path}{what}")
+
+
+def parts(like: Any) -> dict[str, Any]:
+    """What was said of a file, by part: a mapping as it is, or those of a Recipe.
+
+    Raises:
+        FromNoiseError: neither.
+    """
+    if like is None:
+        return {}
+    if isinstance(like, Mapping):
+        return dict(like)
+    if all(hasattr(like, part) for part in _PARTS):
+        return {part: getattr(like, part) for part in _PARTS}
+    raise FromNoiseError(f"like: a {type(like).__name__}; it is a Recipe, or options by part such as "
+                         '{"network": {"heads": 4}, "schedule": "cosine"}')  # fmt: skip
+
+
+def _some(source: Source) -> str:
+    if source.is_folder:
+        return "unknown"
+    names = sorted(source.state)
+    return ", ".join(files.one_line(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
