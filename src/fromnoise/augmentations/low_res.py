@@ -21,10 +21,12 @@ class LowResolution:
     Args:
         factor: by which the sides are smaller.
         augmentation: of the small image.
+        tells: whether the network is told the strength of its augmentation; guided-diffusion's are not.
     """
 
     factor: int
     augmentation: Augmentation
+    tells: bool = True
 
     def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """(C, h, w) of the small image, for a model of (C, H, W); of signals and volumes alike."""
@@ -39,7 +41,7 @@ class LowResolution:
         return rounded(averaged(x0, self.factor))
 
     def condition(self, z: Tensor, strength: Tensor, noise: Tensor) -> dict[str, Tensor]:
-        """The condition of a network: "image" [B, C, *size] and "strength" [B], 1000 times as large.
+        """The condition of a network: "image" [B, C, *size], and "strength" [B], 1000 times as large, if it tells.
 
         Args:
             z: the small image in [-1, 1], or for strengths of noise a state of that level.
@@ -53,7 +55,7 @@ class LowResolution:
         """The same for an image that has its augmentation already."""
         mode = {3: "linear", 4: "bilinear", 5: "trilinear"}[z.dim()]
         image = F.interpolate(z.float(), scale_factor=float(self.factor), mode=mode, align_corners=False)
-        return {"image": image, "strength": (1000 * strength).float()}
+        return {"image": image} | ({"strength": (1000 * strength).float()} if self.tells else {})
 
 
 def rounded(x: Tensor) -> Tensor:

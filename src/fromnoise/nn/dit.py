@@ -82,6 +82,7 @@ class DiT(Conditioned):
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
         augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
             `data.Augment` gives them; a call without them means not at all.
+        time_scale: what the time is multiplied by before its sinusoids: 0.001 for a network that is told [0, 1).
 
     Raises:
         FromNoiseError: no size is given, or the width does not divide; in `forward`, when a side is not divisible by
@@ -103,6 +104,7 @@ class DiT(Conditioned):
         classes: int | None = None,
         null_label: bool = False,
         augment: bool = False,
+        time_scale: float = 1.0,
     ):
         published = _SIZES[size] if size else (None, None, None)
         depth, width, heads = (own or usual for own, usual in zip((depth, width, heads), published, strict=True))
@@ -110,8 +112,9 @@ class DiT(Conditioned):
             raise FromNoiseError(f"a DiT needs a size ({', '.join(_SIZES)}), or depth, width and heads")
         if width % heads or width % 4:
             raise FromNoiseError(f"a DiT's width must be divisible by 4 and by its {heads} heads; {width} is not")
-        super().__init__(patch, time_features, time_endpoint, width, classes, null_label, augment=augment)
-        self.patch, self.eps = patch, eps
+        super().__init__(patch, time_features, time_endpoint, width, classes, null_label, augment=augment,
+                         time_scale=time_scale)  # fmt: skip
+        self.patch, self.eps, self.heads = patch, eps, heads
         self.stem = nn.Conv2d(in_channels, width, patch, stride=patch)
         self.blocks = nn.ModuleList(Block(width, heads, eps) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)

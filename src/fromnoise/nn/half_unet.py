@@ -1,7 +1,9 @@
 """The way down of a U-Net with a sum at its end: a classifier that is told the time."""
 
+import math
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,22 +18,33 @@ from fromnoise.registry import register
 class AttentionPool(nn.Module):
     """y = W_o sum_i softmax_i(q' k_i / sqrt(d)) v_i, q from the mean of the places: [N, C, *size] -> [N, outputs].
 
-    The weighted mean over the places that CLIP ends in, and ADM's classifier after it. Without their learned places:
-    the convolutions before it know where they are from the borders.
+    The weighted mean over the places that CLIP ends in, and ADM's classifier after it. Their learned places are an
+    option: the convolutions before it know where they are from the borders.
+
+    Args:
+        places: number of places, each with a learned vector that is added to it; the mean is then one of the v_i too,
+            the first, with a vector of its own (CLIP, ADM). None for neither.
     """
 
-    def __init__(self, channels: int, heads: int, outputs: int):
+    def __init__(self, channels: int, heads: int, outputs: int, places: int | None = None):
         super().__init__()
         if channels % heads:
             raise FromNoiseError(f"{channels} channels do not divide into {heads} heads")
         self.heads = heads
         self.query, self.pair = nn.Linear(channels, channels), nn.Linear(channels, 2 * channels)
         self.out = nn.Linear(channels, outputs)
+        self.places = None
+        if places is not None:
+            self.places = nn.Parameter(torch.randn(places + 1, channels) / channels**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         n, c = x.shape[:2]
         places = x.flatten(2).mT
-        q = self.query(places.mean(1)).view(n, self.heads, 1, -1)
+        mean = places.mean(1, keepdim=True)
+        if self.places is not None:
+            places = torch.cat([mean, places], 1) + self.places
+            mean = places[:, :1]
+        q = self.query(mean).view(n, self.heads, 1, -1)
         k, v = self.pair(places).view(n, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         return self.out(F.scaled_dot_product_attention(q, k, v).reshape(n, c))
 
@@ -45,7 +58,9 @@ class HalfUNet(UNetEncoder):
     Args:
         outputs: number of classes.
         in_channels, channels, mult, blocks, attention, heads, head_channels, groups, eps, dropout, resample,
-            scale_shift, patch, dims: as in `UNet`.
+            scale_shift, patch, dims, time_features, time_width, time_endpoint, time_scale: as in `UNet`.
+        size: sides of a state, for a pool with a learned vector for each place, as ADM's classifiers have; states of
+            another size are then refused. None for a pool without.
 
     Raises:
         FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
@@ -71,18 +86,29 @@ class HalfUNet(UNetEncoder):
         scale_shift: bool = False,
         patch: int = 1,
         dims: Dims = 2,
+        time_features: int | None = None,
+        time_width: int | None = None,
+        time_endpoint: bool = True,
+        time_scale: float = 1.0,
+        size: tuple[int, ...] | None = None,
     ):
-        factor, emb = patch * 2 ** (len(mult) - 1), 4 * channels
-        super().__init__(factor, channels, True, emb, None, False, dims=dims)
-        self.patch = patch
+        factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
+        super().__init__(
+            factor, time_features or channels, time_endpoint, emb, None, False, dims=dims, time_scale=time_scale
+        )
+        self.patch, self.size = patch, None if size is None else tuple(size)
+        places = None if size is None else math.prod(side // factor for side in size)
         widths = [channels * m for m in mult]
         parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims)
         self._build_down(in_channels * patch**dims, widths, blocks, parts, mid_attention=True)
         self.norm = GroupNormSiLU(groups, widths[-1], eps)
-        self.pool = AttentionPool(widths[-1], widths[-1] // head_channels if head_channels else heads, outputs)
+        self.pool = AttentionPool(widths[-1], widths[-1] // head_channels if head_channels else heads, outputs, places)
         init_identity(self)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         self.check_size(x.shape[2:])
+        if self.size is not None and tuple(x.shape[2:]) != self.size:
+            given, own = ("x".join(map(str, sides)) for sides in (x.shape[2:], self.size))
+            raise FromNoiseError(f"states of {given} do not fit: this network has learned the places of {own}")
         emb = self.embedding(time, None, self.stem.weight.dtype)
         return self.pool(self.norm(self._walk_down(folded(x, self.patch), emb, every=False)[0]))

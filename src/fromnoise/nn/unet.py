@@ -54,6 +54,8 @@ class UNet(UNetEncoder):
         dims: axes of a state besides its channels: 1 for signals, 2 for images, 3 for volumes.
         augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
             `data.Augment` gives them; a call without them means not at all.
+        time_scale: what the time is multiplied by before its sinusoids: 1 for a network trained here, which is told
+            [0, 1000) whatever the chain's length; others count the steps of theirs.
 
     Raises:
         FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
@@ -87,12 +89,12 @@ class UNet(UNetEncoder):
         image_strength: bool = True,
         dims: Dims = 2,
         augment: bool = False,
+        time_scale: float = 1.0,
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0 and image_strength
-        super().__init__(
-            factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength, dims, augment
-        )
+        super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength,
+                         dims, augment, time_scale)  # fmt: skip
         self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
         parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims)

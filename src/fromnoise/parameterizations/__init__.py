@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fromnoise.parameterizations.base import Parameterization as Parameterization
     from fromnoise.parameterizations.edm import EDM as EDM
     from fromnoise.parameterizations.eps import Eps as Eps
+    from fromnoise.parameterizations.flow import Flow as Flow
     from fromnoise.parameterizations.mean import Mean as Mean
     from fromnoise.parameterizations.prediction import Prediction as Prediction
     from fromnoise.parameterizations.score import Score as Score

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fromnoise.schedules.edm import EDM as EDM
     from fromnoise.schedules.learned import Learned as Learned
     from fromnoise.schedules.linear import Linear as Linear
+    from fromnoise.schedules.rectified import Rectified as Rectified
     from fromnoise.schedules.scaled_linear import ScaledLinear as ScaledLinear
     from fromnoise.schedules.sigmoid import Sigmoid as Sigmoid
     from fromnoise.schedules.sub_vp import SubVP as SubVP

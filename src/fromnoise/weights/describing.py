@@ -4,7 +4,8 @@ A class that is not one of ours cannot be named in a file; the file then says so
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,22 @@ def describe(model: nn.Module) -> About:
         FromNoiseError: no model of a kind that can be saved, or a part of it is made from data.
     """
     return _kind(model).describe(model)
+
+
+@contextmanager
+def described(where: object) -> Iterator[None]:
+    """Whatever building from a description raises is one line about the folder: the description may be anybody's.
+
+    Raises:
+        FromNoiseError: as such, or a key that is missing, or a value of another kind.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError, ArithmeticError) as error:
+        if isinstance(error, FromNoiseError):
+            raise
+        why = f"it does not say {error}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
+        raise FromNoiseError(f"{where}: its description makes no model: {why}") from None
 
 
 def stem_of(model: nn.Module) -> str:
@@ -100,10 +117,14 @@ def build_denoiser(about: About, given: Given, codec: Autoencoded | None, where:
         tuple(about["shape"]) if about["shape"] else None,
         about.get("classes", ()),  # files of before have none
         codec,
-        LowResolution(low["factor"], augmentations.build(low["augmentation"])) if low else None,
+        _low(low) if low else None,
     )
     made.null = {name: torch.zeros(shape) for name, shape in about.get("null", {}).items()}
     return made
+
+
+def _low(about: About) -> LowResolution:
+    return LowResolution(about["factor"], augmentations.build(about["augmentation"]), about.get("tells", True))
 
 
 def build_classifier(about: About, given: Given, where: object) -> NoisyClassifier:
@@ -131,7 +152,8 @@ def _denoiser(denoiser: Denoiser) -> About:
     if denoiser.null:
         about["null"] = {name: list(value.shape) for name, value in denoiser.null.items()}
     if denoiser.low is not None:
-        about["low"] = {"factor": denoiser.low.factor, "augmentation": registry.spec(denoiser.low.augmentation)}
+        low = denoiser.low
+        about["low"] = {"factor": low.factor, "augmentation": registry.spec(low.augmentation), "tells": low.tells}
     if denoiser.codec is not None:
         if not isinstance(denoiser.codec, Autoencoded):
             raise FromNoiseError(f"codec {type(denoiser.codec).__name__} cannot be saved; Autoencoded can")

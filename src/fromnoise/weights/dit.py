@@ -5,6 +5,7 @@ A network's options are the file's: `eps` 1e-6, and `time_endpoint` is False for
 before the sines; here the sines are first, and the columns of the first layer change places, which is exact.
 """
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -47,6 +48,36 @@ def from_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name = _PAPER.get(layer) if number is None else _PAPER_BLOCK.get(layer)
         ours[_ours(key, name, number, kind)] = value
     return _cosines_swapped(ours)
+
+
+def from_sit(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """The state of a SiT, which predicts the velocity x_0 - eps at the time u in [0, 1], as that of our `DiT` that
+    predicts the flow eps - x_0 at the time 1 - u, which is told it in thousandths (time_scale=0.001).
+
+    The last layer changes its sign. What reads [cos(u f), sin(u f)] there reads cos(f) cos(v f) + sin(f) sin(v f) and
+    sin(f) cos(v f) - cos(f) sin(v f) here, v = 1 - u: another matrix, in float64, of the sinusoids of v. The outputs
+    beyond `channels`, which SiT throws away, are left out.
+
+    Source: Ma et al. 2024 (arXiv 2401.08740), with the linear path.
+
+    Args:
+        channels: of a state.
+
+    Raises:
+        FromNoiseError: as `from_dit`.
+    """
+    ours = from_dit(state)
+    sines, cosines = ours["time.0.weight"].double().chunk(2, 1)
+    half = sines.shape[1]
+    f = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10000) / half))
+    of_sines = cosines * f.sin() - sines * f.cos()
+    of_cosines = cosines * f.cos() + sines * f.sin()
+    ours["time.0.weight"] = torch.cat([of_sines, of_cosines], 1).to(ours["time.0.weight"])
+    for kind in ("weight", "bias"):
+        rows = ours[f"out.{kind}"]
+        patch = state["x_embedder.proj.weight"].shape[-1]
+        ours[f"out.{kind}"] = -rows.unflatten(0, (patch**2, -1))[:, :channels].flatten(0, 1)
+    return ours
 
 
 def to_dit(state: Mapping[str, Tensor], grid: int) -> dict[str, Tensor]:

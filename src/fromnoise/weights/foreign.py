@@ -145,7 +145,7 @@ def _convert(source: Path, target: Path) -> None:
     """Raises whatever a file of something else makes of it."""
     room = half_of_memory()
     _insist_on_no_bomb(source, room)
-    found = _found(_values(source))
+    found = unpacked(source)
     claimed = sum(value.numel() * value.element_size() for value in found.state.values())
     if claimed > room:  # a tensor may repeat a single number in all its places
         raise FromNoiseError(
@@ -153,6 +153,15 @@ def _convert(source: Path, target: Path) -> None:
         )
     about = {"part": found.part, "entries": list(found.entries), "options": found.options}
     storage.write_folder(target, {"model": found.state}, {"about": about})
+
+
+def unpacked(source: Path) -> Opened:
+    """What `opened` finds in a file, read in this process.
+
+    Raises:
+        FromNoiseError: no tensors by name in it. And whatever torch's restricted unpickler raises.
+    """
+    return _found(_values(source))
 
 
 def _values(source: Path) -> Any:

@@ -2,8 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +23,7 @@ from fromnoise.weights.describing import (
     build_classifier,
     build_denoiser,
     describe,
+    described,
     load_tensors,
     put_average,
     stem_of,
@@ -99,7 +99,7 @@ def load(
             is yours and was not given; or weights that do not fit.
     """
     if opening.is_foreign(path):
-        return _ready(_of_kind(opening.read(path, warn, like), Denoiser, path), precision)
+        return _ready(of_kind(opening.read(path, warn, like), Denoiser, path), precision)
     if like is not None:
         raise FromNoiseError(f"like: {path} is one of fromnoise's, which says everything itself: leave it out")
     given = Given(network, schedule, parameterization)
@@ -142,7 +142,7 @@ def load_classifier(
         FromNoiseError: as in `load`.
     """
     if opening.is_foreign(path):
-        classifier = _of_kind(opening.read(path, warn), NoisyClassifier, path)
+        classifier = of_kind(opening.read(path, warn), NoisyClassifier, path)
     else:
         classifier = reading(path, _reader(CLASSIFIER, build_classifier, network, path), warn, CLASSIFIER)
     if precision is not None:
@@ -157,11 +157,11 @@ def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: n
         FromNoiseError: as in `load`.
     """
     if opening.is_foreign(path):
-        return _of_kind(opening.read(path, warn), Autoencoder, path)
+        return of_kind(opening.read(path, warn), Autoencoder, path)
     return reading(path, _reader(AUTOENCODER, build_autoencoder, network, path), warn, AUTOENCODER).eval()
 
 
-def _of_kind(model: nn.Module, cls: type[T], path: str | Path) -> T:
+def of_kind(model: nn.Module, cls: type[T], path: str | Path) -> T:
     """The same, which must be of that class.
 
     Raises:
@@ -214,22 +214,6 @@ def reading(path: str | Path, read: Callable[[Path], T], warn: Warn = warnings.w
                 raise
     raise FromNoiseError(f"{path}: its checkpoints come and go faster than they can be read: try again, or train with "
                          "a larger train.keep")  # fmt: skip
-
-
-@contextmanager
-def described(folder: Path) -> Iterator[None]:
-    """Whatever building from a description raises is one line about the folder: the description may be anybody's.
-
-    Raises:
-        FromNoiseError: as such, or a key that is missing, or a value of another kind.
-    """
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError, ArithmeticError) as error:
-        if isinstance(error, FromNoiseError):
-            raise
-        why = f"it does not say {error}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
-        raise FromNoiseError(f"{folder}: its description makes no model: {why}") from None
 
 
 def find(path: str | Path, warn: Warn = warnings.warn, kind: str = DENOISER) -> Path:

@@ -10,6 +10,7 @@ from torch import nn
 from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import formats
+from fromnoise.weights.describing import described
 from fromnoise.weights.formats.source import Source
 from fromnoise.weights.formats.strangers import recognized
 
@@ -37,11 +38,12 @@ def read(path: str | Path, warn: Callable[[str], None], like: Any = None) -> nn.
     Raises:
         FromNoiseError: of no format that is read, damaged, or of a model that no network here can express.
     """
-    source = Source(files.expanded(path), parts(like), warn)
+    source = Source.of(files.expanded(path), parts(like), warn)
     for name in formats.names():
         form = formats.build(name)
         if form.claims(source):
-            return form.read(source).eval()
+            with described(path):
+                return form.read(source).eval()
     known = recognized(source) if not source.is_folder else ""
     what = f" {known}" if known else (f": of no format that is read here ({', '.join(formats.names())}); its tensors "
                                       f"are called {_some(source)}")  # fmt: skip

@@ -67,12 +67,7 @@ def load(path: str | Path, warn: Callable[[str], None]) -> Denoiser:
     else:
         scheduler = {}
         warn(f"{path}: no {SCHEDULER}, so that DDPM's schedule is taken: linear, 1000 steps, eps")
-    try:
-        denoiser = _made(config, scheduler, path)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError, ArithmeticError) as error:
-        if isinstance(error, FromNoiseError):
-            raise
-        raise FromNoiseError(f"{path}: its configuration makes no model: {files.one_line(error)}") from None
+    denoiser = _made(config, scheduler, path)
     state = from_diffusers(_weights(unet), bool(config["flip_sin_to_cos"]))
     load_tensors(denoiser, {name: value.float() for name, value in state.items()}, path)
     if scheduler.get("thresholding"):

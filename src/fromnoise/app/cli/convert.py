@@ -2,40 +2,71 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from fromnoise.app.cli._options import Run, option
-from fromnoise.progress import say
+from fromnoise.progress import say, warn
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fromnoise.weights.formats.base import Card
+
+_OWN = "fromnoise"
 
 
 @dataclass(frozen=True)
 class Convert:
-    """Write a trained model as another library loads it: diffusers' DDPM pipeline, a folder with a model card.
+    """Write a model as another library loads it, with a README that says how; or another library's as one of ours.
 
-    The averaged weights are written in float32. A model that diffusers cannot express is refused with the reason. To
-    read one of its DDPM or DDIM folders, give the folder to sample, eval, nll, edit or train --init.
+    A run, for guided-diffusion: fromnoise convert runs/mine OUT --to openai. A file of theirs, as a saved model:
+    fromnoise convert 64x64_diffusion.pt OUT --to fromnoise. The averaged weights are written in float32. A model that
+    the other library cannot express is refused with the reason. sample, eval, nll, edit and train --init take files of
+    other libraries as they are.
     """
 
     run: Run
-    """A run's folder, one of its checkpoints, or a saved model."""
+    """A run's folder, one of its checkpoints, a saved model, or another library's file or folder."""
     out: Annotated[Path, tyro.conf.Positional, option("OUT")]
     """The folder to write."""
-    to: Literal["diffusers"] = "diffusers"
-    """Whose format."""
+    to: Annotated[str, option("FORMAT")] = "diffusers"
+    """diffusers, openai or dit (see `fromnoise list weight-formats`), or fromnoise for a saved model."""
+    like: Annotated[str | None, option("RECIPE")] = None
+    """A recipe that says what another library's file does not, such as attention heads and schedule."""
     ema: bool = True
     """The averaged weights."""
 
     def __call__(self) -> int:
-        from fromnoise.app import runs
-        from fromnoise.weights import pipeline_writing
+        from fromnoise.denoise import Denoiser
+        from fromnoise.weights import formats, native
 
+        form = None if self.to == _OWN else formats.build(self.to)
+        model, card = self._opened()
+        if form is None:
+            native.save(model, self.out)
+            say(f"next: fromnoise sample {self.out}")
+        else:
+            form.write(native.of_kind(model, Denoiser, self.run), self.out, card)
+            say(f"next, in Python: {form.loads.format(path=self.out)}")
+        print(self.out)
+        return 0
+
+    def _opened(self) -> "tuple[nn.Module, Card]":
+        """The model, on the CPU, and what is said of it."""
+        from fromnoise import recipes
+        from fromnoise.app import runs
+        from fromnoise.errors import FromNoiseError
+        from fromnoise.weights import opening
+        from fromnoise.weights.formats.base import Card
+
+        if opening.is_foreign(self.run):
+            like = None if self.like is None else recipes.load(self.like)
+            return opening.read(self.run, warn, like), Card(f"Converted from {self.run.name}.")
+        if self.like is not None:
+            raise FromNoiseError("--like is for files of other libraries: a model of fromnoise says everything itself")
         model = runs.open_model(self.run, "fp32", self.ema)
         config = model.config
-        clip = model.choice().steering.clip
         about = "" if config is None else f"Recipe {config.recipe}, {model.step:,} steps, on {config.data.name}."
-        pipeline_writing.write(model.denoiser.cpu(), self.out, clip, about)
-        print(self.out)
-        say(f'next, in Python: diffusers.DDPMPipeline.from_pretrained("{self.out}")().images')
-        return 0
+        return model.denoiser.cpu(), Card(about, model.choice().steering.clip)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -30,6 +30,21 @@ class Source:
     path: Path
     like: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = print
+
+    @classmethod
+    def of(cls, path: Path, like: Mapping[str, Any], warn: Callable[[str], None]) -> Self:
+        """With what a file of the same name that ends in .json says beside it, where there is one and `like` does not.
+
+        Raises:
+            FromNoiseError: it is damaged.
+        """
+        beside = path.with_suffix(".json")
+        if path.is_dir() or beside == path or not beside.is_file():
+            return cls(path, like, warn)
+        said = files.read_json(beside)
+        if not isinstance(said, dict):
+            raise FromNoiseError(f"{beside}: holds a {type(said).__name__}, not what the file beside it does not say")
+        return cls(path, {**said, **like}, warn)
 
     @property
     def is_folder(self) -> bool:

@@ -1,0 +1,187 @@
+"""Improved- and guided-diffusion: U-Nets, super-resolution and noisy classifiers, .pt files of tensors alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from fromnoise import augmentations, schedules
+from fromnoise import nn as networks
+from fromnoise.augmentations.low_res import LowResolution
+from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.guidance.noisy_classifier import NoisyClassifier
+from fromnoise.registry import register
+from fromnoise.weights.describing import load_tensors
+from fromnoise.weights.formats.base import Card, Format
+from fromnoise.weights.formats.source import Source
+from fromnoise.weights.openai import Attention, Layout, from_openai, heads_of, layout_of
+
+_IMPROVED = {"heads": 4}
+_GUIDED = {"head_channels": 64}
+_LINEAR, _COSINE = {"name": "linear"}, {"name": "cosine"}
+_LONG = {"name": "cosine", "T": 4000}
+_LONG_LINEAR = {"name": "linear", "T": 4000, "beta_start": 2.5e-5, "beta_end": 0.005}
+_COUNTED = {"time_scale": 4.0}  # these count 0..3999, others of 4000 steps 0..1000
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "imagenet64_uncond_100M_1500K": {"network": _IMPROVED, "schedule": _LONG, "side": 64},
+    "imagenet64_uncond_vlb_100M_1500K": {"network": _IMPROVED, "schedule": _LONG, "side": 64},
+    "imagenet64_cond_270M_250K": {"network": _IMPROVED | _COUNTED, "schedule": _LONG, "side": 64},
+    "cifar10_uncond_50M_500K": {"network": _IMPROVED | {"dropout": 0.3}, "schedule": _LONG, "side": 32},
+    "cifar10_uncond_vlb_50M_500K": {"network": _IMPROVED | {"dropout": 0.3}, "schedule": _LONG, "side": 32},
+    "upsample_cond_500K": {"network": _IMPROVED | _COUNTED, "schedule": _LONG_LINEAR, "side": 256, "factor": 4},
+    "lsun_uncond_100M_1200K_bs128": {"network": {"heads": 1}, "schedule": _LINEAR, "side": 256},
+    "lsun_uncond_100M_2400K_bs64": {"network": {"heads": 1}, "schedule": _LINEAR, "side": 256},
+    "64x64_diffusion": {"network": _GUIDED | {"dropout": 0.1}, "schedule": _COSINE, "side": 64, "by_head": False},
+    "128x128_diffusion": {"network": {"heads": 4}, "schedule": _LINEAR, "side": 128},
+    "256x256_diffusion": {"network": _GUIDED, "schedule": _LINEAR, "side": 256},
+    "256x256_diffusion_uncond": {"network": _GUIDED, "schedule": _LINEAR, "side": 256},
+    "512x512_diffusion": {"network": _GUIDED, "schedule": _LINEAR, "side": 512},
+    "64_256_upsampler": {"network": {"heads": 4}, "schedule": _LINEAR, "side": 256, "factor": 4},
+    "128_512_upsampler": {"network": _GUIDED, "schedule": _LINEAR, "side": 512, "factor": 4},
+    "lsun_bedroom": {"network": _GUIDED | {"dropout": 0.1}, "schedule": _LINEAR, "side": 256},
+    "lsun_cat": {"network": _GUIDED | {"dropout": 0.1}, "schedule": _LINEAR, "side": 256},
+    "lsun_horse": {"network": _GUIDED | {"dropout": 0.1}, "schedule": _LINEAR, "side": 256},
+    "lsun_horse_nodropout": {"network": _GUIDED, "schedule": _LINEAR, "side": 256},
+    "64x64_classifier": {"network": _GUIDED, "schedule": _COSINE, "side": 64},
+    "128x128_classifier": {"network": _GUIDED, "schedule": _LINEAR, "side": 128},
+    "256x256_classifier": {"network": _GUIDED, "schedule": _LINEAR, "side": 256},
+    "512x512_classifier": {"network": _GUIDED, "schedule": _LINEAR, "side": 512},
+}
+"""What their files do not hold, by the names under which they were published; from the flags in the two READMEs."""
+
+_UNTOLD = ("heads", "head_channels", "dropout", "time_scale", "null_label")
+"""Options of a network that no shape tells."""
+_KEYS = ("network", "schedule", "parameterization", "variance", "side", "factor", "by_head", "class_names")
+
+
+@register("openai")
+@dataclass(frozen=True)
+class OpenAI(Format):
+    """A state dict of `UNetModel`, `SuperResModel` or `EncoderUNetModel`.
+
+    A file holds tensors alone. Its layout follows from their names and shapes; the number of attention heads, the
+    schedule and the size of the images are known for the published files by their names, and otherwise are assumed
+    with a warning, or said: `like={"network": {"heads": 4}, "schedule": {"name": "cosine", "T": 4000}, "side": 64}`
+    (and "factor" for super-resolution, "by_head": False for use_new_attention_order), in Python or in a file of that
+    name that ends in .json beside the weights.
+    """
+
+    loads: ClassVar[str] = 'guided_diffusion.unet.UNetModel(...).load_state_dict(torch.load("{path}/model.pt"))'
+
+    def claims(self, source: Source) -> bool:
+        return source.names("time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.0.in_layers.0.weight")
+
+    def read(self, source: Source) -> nn.Module:
+        state = {name: value.float() for name, value in source.state.items()}
+        said = PUBLISHED.get(source.path.stem, {}) | source.told(*_KEYS)
+        told = dict(said.get("network", {}))
+        layout = layout_of(state, told.get("blocks"))
+        options = _options(state, layout) | {key: told[key] for key in _UNTOLD if key in told}
+        if options.get("null_label") and options.get("classes"):
+            options["classes"] -= 1  # the last label there stands for none
+        _insist_on(options, told, source)
+        if not {"heads", "head_channels"} & set(told):
+            options |= {"heads": 4} if layout.way_up else _GUIDED  # their scripts' defaults
+            taken = "4 are" if layout.way_up else "64 channels each are"
+            source.warn(f"{source.path}: does not say its attention heads, and {taken} taken; say others by "
+                        'like={"network": {"heads": 2}}')  # fmt: skip
+        if "schedule" not in said:
+            source.warn(f"{source.path}: does not say its schedule, and linear with 1000 steps is taken; say another "
+                        'by like={"schedule": {"name": "cosine", "T": 4000}}')  # fmt: skip
+        schedule = schedules.build(said.get("schedule", _LINEAR))
+        heads = heads_of(options.get("heads", 1), options.get("head_channels"))
+        ours = from_openai(state, layout, Attention(heads, said.get("by_head", True)))
+        make = self._denoiser if layout.way_up else self._classifier
+        model = make(options, schedule, said, source)
+        load_tensors(model, ours, source.path)
+        return model
+
+    def write(self, denoiser: Denoiser, path: Path, card: Card) -> None:
+        from fromnoise.weights import openai_writing
+
+        openai_writing.write(denoiser, path, card)
+
+    def _denoiser(self, options: dict[str, Any], schedule: Any, said: Mapping[str, Any], source: Source) -> Denoiser:
+        seen, out, factor, side = options["in_channels"], options["out_channels"], said.get("factor"), said.get("side")
+        enlarges = factor is not None or (seen == 6 and out in (3, 6))
+        channels, low = seen, None
+        if enlarges:
+            if not isinstance(factor, int) or factor < 1 or seen % 2:
+                raise FromNoiseError(f"{source.path}: a super-resolution model; say by which factor it enlarges, "
+                                     'like={"factor": 4}')  # fmt: skip
+            channels = seen // 2
+            low = LowResolution(factor, augmentations.build("none"), tells=False)
+            options |= {"in_channels": channels, "image_channels": channels, "image_strength": False}
+        learned = out == 2 * channels
+        if not learned and out != channels:
+            raise FromNoiseError(f"{source.path}: gives {out} channels for states of {channels}")
+        if side is None:
+            source.warn(f'{source.path}: does not say the size of its images: say like={{"side": 64}} to sample it')
+        shape = None if side is None else (channels, side, side)
+        variance = "learned_range" if learned else said.get("variance", "fixed_large")
+        network = networks.build({"name": "unet"} | options)
+        kind, names = said.get("parameterization", "eps"), said.get("class_names", ())
+        return Denoiser(network, schedule, kind, variance, shape, names, low=low)
+
+    def _classifier(
+        self, options: dict[str, Any], schedule: Any, said: Mapping[str, Any], source: Source
+    ) -> NoisyClassifier:
+        places = source.state["out.2.positional_embedding"].shape[1] - 1
+        side = round(places**0.5) * 2 ** (len(options["mult"]) - 1)
+        outputs: int = options.pop("out_channels")
+        network = networks.build({"name": "half-unet", "outputs": outputs, "size": [side, side]} | options)
+        shape = (int(options["in_channels"]), side, side)
+        return NoisyClassifier(network, schedule, shape, [str(i) for i in range(outputs)])
+
+
+def _options(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
+    """What names and shapes tell of the network."""
+    per = layout.blocks + 1
+    widths = [len(state[f"input_blocks.{1 + i * per}.0.out_layers.3.weight"]) for i in range(len(layout.attended))]
+    stem, emb = state["input_blocks.0.0.weight"], state["time_embed.0.weight"]
+    if stem.dim() != 4:
+        raise FromNoiseError(
+            f"input_blocks.0.0.weight is of shape {tuple(stem.shape)}: only networks of images are read"
+        )
+    if any(width % widths[0] for width in widths) or len(stem) != widths[0]:
+        raise FromNoiseError(f"its widths {widths} are no multiples of the first")
+    shift = state["input_blocks.1.0.emb_layers.1.weight"]
+    told: dict[str, Any] = {
+        "in_channels": stem.shape[1],
+        "channels": widths[0],
+        "mult": [width // widths[0] for width in widths],
+        "blocks": layout.blocks,
+        "attention": [2**i for i, attends in enumerate(layout.attended) if attends],
+        "groups": 32,
+        "eps": 1e-5,
+        "time_features": emb.shape[1],
+        "time_width": emb.shape[0],
+        "time_endpoint": False,
+        "resample": "residual" if layout.residual else "centered",
+        "scale_shift": len(shift) == 2 * widths[0],
+    }
+    if layout.way_up:
+        told["out_channels"] = len(state["out.2.weight"])
+        told["classes"] = len(state["label_emb.weight"]) if "label_emb.weight" in state else None
+        return told
+    if "out.2.positional_embedding" not in state:
+        raise FromNoiseError("a classifier without attention pooling (classifier_pool=attention), which none here is")
+    return told | {"out_channels": len(state["out.2.c_proj.weight"])}
+
+
+def _insist_on(options: Mapping[str, Any], told: Mapping[str, Any], source: Source) -> None:
+    """What is said of a network must not contradict its file.
+
+    Raises:
+        FromNoiseError: it does, with both values.
+    """
+    for key, value in told.items():
+        if key in ("name", *_UNTOLD) or key not in options:
+            continue
+        own = options[key]
+        if (list(value) if isinstance(value, list | tuple) else value) != own:
+            raise FromNoiseError(f"like: says {key} {value}, and in {source.path} it is {own}")

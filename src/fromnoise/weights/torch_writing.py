@@ -1,0 +1,90 @@
+"""A folder that holds tensors as torch.save writes them, what they do not say, and how to load them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fromnoise import registry
+from fromnoise.denoise import Denoiser
+from fromnoise.disk import files, storage
+from fromnoise.errors import FromNoiseError
+from fromnoise.weights.formats.base import Card
+
+WEIGHTS, SAID, README = "model.pt", "model.json", "README.md"
+
+
+def write(
+    denoiser: Denoiser,
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    said: Mapping[str, Any],
+    code: Sequence[str],
+    card: Card,
+) -> None:
+    """model.pt, model.json and README.md; what was there is replaced when the new folder is whole.
+
+    Args:
+        denoiser: whose weights they are.
+        path: of the folder.
+        tensors: by the names of the other library.
+        said: what those do not say of the model, for `fn.load`.
+        code: lines of Python in which the other library loads model.pt.
+        card: what the README says.
+
+    Raises:
+        FromNoiseError: something else is there, or it cannot be written.
+    """
+    target = files.expanded(path)
+    if target.exists() and not (target.is_dir() and ((target / SAID).exists() or not any(target.iterdir()))):
+        raise FromNoiseError(f"{path}: holds something else than a model, which would be lost: name a new folder")
+    try:
+        with storage.making(target.resolve(), listed=False) as writing:
+            torch.save({name: value.contiguous() for name, value in tensors.items()}, writing / WEIGHTS)
+            files.write_json(writing / SAID, dict(said))
+            files.write_text(writing / README, _readme(denoiser, code, card))
+    except OSError as error:
+        raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def own_options(denoiser: Denoiser, name: str, whose: str) -> dict[str, Any]:
+    """The options of its network, which must be ours of that name.
+
+    Raises:
+        FromNoiseError: it is another.
+    """
+    network = denoiser.network
+    if not (registry.is_entry(type(network)) and registry.spec(network)["name"] == name):
+        raise cannot(whose, f"a {type(network).__name__}, only a {name}")
+    return registry.spec(network)
+
+
+def variance_of(denoiser: Denoiser) -> str:
+    """Its name, with underscores."""
+    spec = denoiser.variance.spec
+    return (spec if isinstance(spec, str) else spec["name"]).replace("-", "_")
+
+
+def cannot(whose: str, what: str) -> FromNoiseError:
+    """That a format has no way of saying it."""
+    return FromNoiseError(f"{whose}: cannot hold {what}")
+
+
+def _readme(denoiser: Denoiser, code: Sequence[str], card: Card) -> str:
+    count = sum(p.numel() for p in denoiser.network.parameters())
+    classes = ", ".join(denoiser.class_names[:20])
+    lines = [
+        f"# A diffusion model of {'x'.join(map(str, denoiser.shape or ())) or 'images'}",
+        "",
+        f"{count:,} parameters, trained with fromnoise. {card.about}".strip(),
+        *(["", f"Classes, in the order of their labels: {classes}."] if classes else []),
+        "",
+        "```python",
+        *code,
+        "```",
+        "",
+        f'`{SAID}` says to fromnoise what the tensors do not: `fn.load("{WEIGHTS}")`.',
+    ]
+    return "\n".join(lines) + "\n"
