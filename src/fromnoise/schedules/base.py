@@ -145,7 +145,7 @@ class Discrete(Schedule):
         inside = row + (self.log_snr[row] - wanted) / (self.log_snr[row] - self.log_snr[row + 1])
         near_clean = torch.exp(self.log_snr[1] - wanted)
         time = torch.where(wanted == lowest, float(self.T), torch.where(row == 0, near_clean, inside)).clamp(0, self.T)
-        return self.level(torch.where(torch.isinf(wanted), torch.zeros_like(time), time))
+        return self.level(torch.where(torch.isposinf(wanted), torch.zeros_like(time), time))
 
     @staticmethod
     def _from(log_snr: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
