@@ -22,11 +22,52 @@ def test_parameter_counts_are_the_published_ones():
     adm = learned | {"head_channels": 64, "resample": "residual", "classes": 1000}
     assert count(channels=192, mult=(1, 2, 3, 4), blocks=3, attention=(2, 4, 8), **adm) == 295_904_454
     assert count(channels=256, mult=(1, 1, 2, 2, 4, 4), attention=(8, 16, 32), **adm) == 553_838_086
+    plus = {"mult": (2, 2, 2), "blocks": 4, "stem_channels": 128, "resample": "projected", "up_attention": "last"}
+    assert count(**plus, augment=True) == 55_733_891  # EDM's DDPM++ for CIFAR-10
+    assert count(**plus, augment=True, classes=10, null_label=True, label_features=True) == 55_735_299
     thesis = fn.recipes.load("thesis-mnist").network
     assert count(**{k: v for k, v in thesis.items() if k != "name"}, in_channels=1) == 7_339_297
 
 
-@pytest.mark.parametrize("resample", ["ddpm", "centered", "residual", "4x4"])
+def test_sums_are_scaled_after_blocks_and_attention():
+    """And nothing else is: what a block gives is s times what it gives with s = 1."""
+    torch.manual_seed(0)
+    x, emb = torch.randn(2, 8, 6, 6), torch.randn(2, 5)
+    for make, told in (
+        (lambda **o: fn.nn.layers.ResidualBlock(8, 8, 5, 4, 1e-6, **o), (emb,)),
+        (lambda **o: fn.nn.layers.SelfAttention(8, 2, 4, 1e-6, **o), ()),
+    ):
+        plain, scaled = make(), make(skip_scale=0.6)
+        scaled.load_state_dict(plain.state_dict())
+        torch.testing.assert_close(scaled(x, *told), 0.6 * plain(x, *told))
+
+
+def test_narrow_layers_have_fewer_groups():
+    network = fn.nn.UNet(channels=8, mult=(1, 2), blocks=1, groups=8, group_channels=4, attention=(2,))
+    norms = [m for m in network.modules() if isinstance(m, fn.nn.norm.GroupNormSiLU)]
+    assert {(len(n.weight), n.groups) for n in norms} == {(8, 2), (16, 4), (24, 6), (32, 8)}
+    assert network(torch.randn(2, 3, 8, 8), torch.zeros(2)).shape == (2, 3, 8, 8)
+
+
+def test_only_the_last_block_of_a_level_attends_on_the_way_up():
+    network = fn.nn.UNet(channels=8, mult=(1, 2), blocks=2, groups=4, attention=(2,), up_attention="last")
+    attends = [[type(a).__name__ == "SelfAttention" for a in level.attention] for level in (*network.down, *network.up)]
+    assert attends == [[False] * 2, [True] * 2, [False, False, True], [False] * 3]
+
+
+def test_labels_may_be_told_with_the_time():
+    """emb = silu(W_2 silu(W_1 (sinusoidal(time) + E[label])))."""
+    torch.manual_seed(0)
+    network = fn.nn.UNet(**SMALL, classes=3, null_label=True, label_features=True)
+    time, label = torch.tensor([1.0, 7.0]), torch.tensor([2, 0])
+    for given, row in ((label, label), (None, torch.tensor([3, 3]))):
+        wanted = network.time(network.sinusoidal(time) + network.label.weight[row])
+        torch.testing.assert_close(network.embedding(time, given, torch.float32), wanted)
+    with pytest.raises(fn.FromNoiseError, match="needs a label"):
+        fn.nn.UNet(**SMALL, classes=3, label_features=True)(torch.randn(1, 3, 8, 8), torch.zeros(1))
+
+
+@pytest.mark.parametrize("resample", ["ddpm", "centered", "residual", "projected", "4x4"])
 @pytest.mark.parametrize("skips", ["blocks", "levels"])
 @pytest.mark.parametrize("patch", [1, 2])
 @pytest.mark.parametrize("channels", [1, 2, 3, 5])

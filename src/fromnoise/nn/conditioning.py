@@ -28,6 +28,7 @@ class Conditioned(nn.Module):
         augment: whether it can be told how an image was transformed, in nine numbers [N, 9], zeros for not at all.
         time_scale: what the time is multiplied by before its sinusoids; 4 for a network that counts 4000 steps where
             schedules here tell [0, 1000).
+        label_features: whether E[label] is added to the sinusoids, before the layers, and not after them.
     """
 
     def __init__(
@@ -42,13 +43,15 @@ class Conditioned(nn.Module):
         dims: int = 2,
         augment: bool = False,
         time_scale: float = 1.0,
+        label_features: bool = False,
     ):
         super().__init__()
-        self.factor, self.dims, self.time_scale = factor, dims, time_scale
+        self.label_features, self.time_scale = label_features, time_scale
+        self.factor, self.dims = factor, dims
         self.sinusoidal = Sinusoidal(time_features, time_endpoint)
         self.time = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.classes, self.null_label = classes, classes if null_label else None
-        self.label = nn.Embedding(classes + null_label, width) if classes else None
+        self.label = nn.Embedding(classes + null_label, time_features if label_features else width) if classes else None
         self.strength = None
         if strength:
             self.strength = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width))
@@ -75,19 +78,22 @@ class Conditioned(nn.Module):
             FromNoiseError: a label or a strength is missing, or the network knows none, or no augment.
         """
         features = self.sinusoidal(time if self.time_scale == 1 else time * self.time_scale).to(dtype)
+        if label is None and self.null_label is not None:
+            label = torch.full((len(features),), self.null_label, device=features.device)
+        for what, layer, given in (("label", self.label, label), ("strength", self.strength, strength)):
+            if (layer is None) != (given is None):
+                raise FromNoiseError(f"this network needs a {what}" if layer else f"this network knows no {what}s")
+        embedded = None if self.label is None or label is None else self.label(label)
+        if embedded is not None and self.label_features:
+            features = features + embedded
         if augment is not None:
             if self.augment is None:
                 raise FromNoiseError("this network is not told how images were transformed: leave augment out, or make "
                                      "it with augment=True")  # fmt: skip
             features = features + self.augment(augment.to(dtype))
         h = self.time[:3](features)
-        if label is None and self.null_label is not None:
-            label = torch.full((len(h),), self.null_label, device=h.device)
-        for what, layer, given in (("label", self.label, label), ("strength", self.strength, strength)):
-            if (layer is None) != (given is None):
-                raise FromNoiseError(f"this network needs a {what}" if layer else f"this network knows no {what}s")
-        if self.label is not None and label is not None:
-            h = h + self.label(label)
+        if embedded is not None and not self.label_features:
+            h = h + embedded
         if self.strength is not None and strength is not None:
             h = h + self.strength(self.sinusoidal(strength).to(dtype))
         return F.silu(h)

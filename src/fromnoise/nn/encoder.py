@@ -13,7 +13,7 @@ from fromnoise.nn.spatial import CONV, CONV_TRANSPOSE
 
 Resize = Callable[[Tensor], Tensor]
 Resampler = Callable[[int, int], nn.Module]
-Resample = Literal["ddpm", "centered", "residual", "4x4"]
+Resample = Literal["ddpm", "centered", "residual", "projected", "4x4"]
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,17 @@ class Parts:
     scale_shift: bool
     resample: Resample
     dims: int
+    skip_scale: float = 1.0
+    group_channels: int | None = None
 
     def block(self, c_in: int, c_out: int, resize: Resize | None = None) -> ResidualBlock:
         options = (self.width, self.groups, self.eps, self.dropout, self.scale_shift)
-        return ResidualBlock(c_in, c_out, *options, resize, self.dims)
+        more = (self.skip_scale, self.group_channels, self.resample == "projected")
+        return ResidualBlock(c_in, c_out, *options, resize, self.dims, *more)
 
     def attention_of(self, c: int) -> SelfAttention:
-        return SelfAttention(c, c // self.head_channels if self.head_channels else self.heads, self.groups, self.eps)
+        heads = c // self.head_channels if self.head_channels else self.heads
+        return SelfAttention(c, heads, self.groups, self.eps, self.skip_scale, self.group_channels)
 
     def attend(self, c: int, factor: int) -> nn.Module:
         """Self-attention where this down-sampling factor has it."""
@@ -45,10 +49,12 @@ class Parts:
     def resamplers(self) -> tuple[Resampler, Resampler]:
         """(down, up)."""
         conv, transposed, nearest = CONV[self.dims], CONV_TRANSPOSE[self.dims], NEAREST_UP[self.dims]
+        inside = (partial(self.block, resize=half), partial(self.block, resize=double))
         every: dict[str, tuple[Resampler, Resampler]] = {
             "ddpm": (STRIDED_DOWN[self.dims], nearest),
             "centered": (partial(conv, kernel_size=3, stride=2, padding=1), nearest),
-            "residual": (partial(self.block, resize=half), partial(self.block, resize=double)),
+            "residual": inside,
+            "projected": inside,
             "4x4": (
                 partial(conv, kernel_size=4, stride=2, padding=1),
                 partial(transposed, kernel_size=4, stride=2, padding=1),
@@ -89,13 +95,20 @@ class UNetEncoder(Conditioned):
     """A stem, levels of blocks that halve every side, and two blocks in the middle."""
 
     def _build_down(
-        self, in_channels: int, widths: Sequence[int], blocks: int, parts: Parts, mid_attention: bool
+        self,
+        in_channels: int,
+        widths: Sequence[int],
+        blocks: int,
+        parts: Parts,
+        mid_attention: bool,
+        stem: int | None = None,
     ) -> list[int]:
         """Make the layers; returns the widths of the maps that a way up could be given, in order."""
-        self.stem = CONV[parts.dims](in_channels, widths[0], 3, padding=1)
+        stem = stem or widths[0]
+        self.stem = CONV[parts.dims](in_channels, stem, 3, padding=1)
         down, _ = parts.resamplers()
         self.down = nn.ModuleList()
-        c, joined = widths[0], [widths[0]]
+        c, joined = stem, [stem]
         for i, width in enumerate(widths):
             level = Level()
             for _ in range(blocks):

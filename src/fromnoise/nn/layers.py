@@ -88,7 +88,7 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """y = skip(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + W emb)))).
+    """y = s (skip(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + W emb))))), s = 1 by default.
 
     x: [N, c_in, *size], emb: [N, width] (already through SiLU), y: [N, c_out, *size]. The order of the
     layers is that of DDPM's code, not the one Sedykh 2.2.3 describes.
@@ -99,6 +99,10 @@ class ResidualBlock(nn.Module):
             (improved DDPM's code; "adaptive group normalisation" of Dhariwal and Nichol 2021).
         resize: applied to both branches, before the first convolution: `half` or `double` (their "resblock_updown").
         dims: axes of `size`.
+        skip_scale: s; with sqrt(1/2) the sum of two states of variance 1 has variance 1 (Song et al. 2021,
+            arXiv 2011.13456, appendix H).
+        group_channels: as in `GroupNormSiLU`.
+        project: whether a resizing block that keeps the width has a convolution in its skip, as one that changes it.
     """
 
     def __init__(
@@ -112,16 +116,20 @@ class ResidualBlock(nn.Module):
         scale_shift: bool = False,
         resize: Callable[[Tensor], Tensor] | None = None,
         dims: int = 2,
+        skip_scale: float = 1.0,
+        group_channels: int | None = None,
+        project: bool = False,
     ):
         super().__init__()
-        self.scale_shift, self.resize = scale_shift, resize
-        self.norm1 = GroupNormSiLU(groups, c_in, eps)
+        self.scale_shift, self.resize, self.skip_scale = scale_shift, resize, skip_scale
+        self.norm1 = GroupNormSiLU(groups, c_in, eps, group_channels=group_channels)
         self.conv1 = CONV[dims](c_in, c_out, 3, padding=1)
         self.time = None if width is None else nn.Linear(width, 2 * c_out if scale_shift else c_out)
-        self.norm2 = GroupNormSiLU(groups, c_out, eps, silu=not scale_shift)
+        self.norm2 = GroupNormSiLU(groups, c_out, eps, not scale_shift, group_channels)
         self.dropout = Dropout(dropout)
         self.conv2 = CONV[dims](c_out, c_out, 3, padding=1)
-        self.shortcut = CONV[dims](c_in, c_out, 1) if c_in != c_out else nn.Identity()
+        projects = c_in != c_out or (project and resize is not None)
+        self.shortcut = CONV[dims](c_in, c_out, 1) if projects else nn.Identity()
 
     def forward(self, x: Tensor, emb: Tensor | None = None) -> Tensor:
         h = self.norm1(x)
@@ -139,7 +147,8 @@ class ResidualBlock(nn.Module):
             h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
         else:
             h = self.norm2(h.add_(told))
-        return self.conv2(self.dropout(h)).add_(self.shortcut(x))  # a convolution's backward pass needs no output
+        y = self.conv2(self.dropout(h)).add_(self.shortcut(x))  # a convolution's backward pass needs no output
+        return y if self.skip_scale == 1 else y.mul_(self.skip_scale)
 
 
 def attended(qkv: Tensor, heads: int) -> Tensor:
@@ -150,21 +159,30 @@ def attended(qkv: Tensor, heads: int) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """y = x + W_o softmax(q k' / sqrt(d)) v over the places: [N, C, *size] -> the same."""
+    """y = s (x + W_o softmax(q k' / sqrt(d)) v) over the places: [N, C, *size] -> the same; s = 1 by default."""
 
-    def __init__(self, channels: int, heads: int, groups: int, eps: float):
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        groups: int,
+        eps: float,
+        skip_scale: float = 1.0,
+        group_channels: int | None = None,
+    ):
         super().__init__()
         if channels % heads:
             raise FromNoiseError(f"{channels} channels do not divide into {heads} heads")
-        self.heads = heads
-        self.norm = GroupNormSiLU(groups, channels, eps, silu=False)
+        self.heads, self.skip_scale = heads, skip_scale
+        self.norm = GroupNormSiLU(groups, channels, eps, False, group_channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         n, c, *size = x.shape
         tokens = self.norm(x).movedim(1, -1).reshape(n, -1, c)
-        return x + self.out(attended(self.qkv(tokens), self.heads)).view(n, *size, c).movedim(-1, 1)
+        y = x + self.out(attended(self.qkv(tokens), self.heads)).view(n, *size, c).movedim(-1, 1)
+        return y if self.skip_scale == 1 else y * self.skip_scale
 
 
 class _Strided(nn.Module):

@@ -24,10 +24,16 @@ class GroupNormSiLU(nn.Module):
 
     x, y: [N, C, *size]. Without `silu` the activation is left out (attention's norm). Statistics are
     float32 whatever the input's type; the output has the input's type.
+
+    Args:
+        group_channels: channels that a group has at least: there are min(groups, C // group_channels) of them.
     """
 
-    def __init__(self, groups: int, channels: int, eps: float = 1e-6, silu: bool = True):
+    def __init__(
+        self, groups: int, channels: int, eps: float = 1e-6, silu: bool = True, group_channels: int | None = None
+    ):
         super().__init__()
+        groups = groups if group_channels is None else max(min(groups, channels // group_channels), 1)
         if channels % groups:
             raise FromNoiseError(f"{channels} channels do not divide into {groups} groups")
         self.groups, self.eps, self.silu = groups, eps, silu

@@ -37,9 +37,10 @@ class UNet(UNetEncoder):
         time_width: width of the time vector after its two layers; None means 4 `channels`.
         time_endpoint: whether the lowest frequency is exactly 1/10000 (DDPM) or one step short of it.
         resample: "ddpm" is a strided 3x3 convolution down, and nearest + 3x3 up; "centered" the same with padding on
-            every side (improved DDPM); "residual" a residual block that averages or repeats pixels (ADM); "4x4" is a
-            strided 4x4 convolution down and a transposed one up, which also change the width. For signals and volumes
-            read 3 and 4 for 3x3 and 4x4, or 3x3x3 and 4x4x4.
+            every side (improved DDPM); "residual" a residual block that averages or repeats pixels (ADM); "projected"
+            the same with a 1x1 convolution in its skip (DDPM++); "4x4" is a strided 4x4 convolution down and a
+            transposed one up, which also change the width. For signals and volumes read 3 and 4 for 3x3 and 4x4, or
+            3x3x3 and 4x4x4.
         skips: "blocks" joins every block of the way down to one of the way up; "levels" joins only the
             last feature map of each level, after up-sampling.
         scale_shift: the time vector scales and shifts each block's second norm (improved DDPM, ADM).
@@ -56,6 +57,11 @@ class UNet(UNetEncoder):
             `data.Augment` gives them; a call without them means not at all.
         time_scale: what the time is multiplied by before its sinusoids: 1 for a network trained here, which is told
             [0, 1000) whatever the chain's length; others count the steps of theirs.
+        stem_channels: width of the first convolution; None means that of the first level.
+        skip_scale: what the sum that ends a block or an attention is multiplied by: sqrt(1/2) in DDPM++.
+        up_attention: "last": on the way up only the last block of a level has attention (DDPM++), not every one.
+        group_channels: channels that a group has at least, so that narrow layers have fewer groups; None: no limit.
+        label_features: the label is added to the time's sinusoids, before the layers (DDPM++), and not after them.
 
     Raises:
         FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
@@ -90,15 +96,22 @@ class UNet(UNetEncoder):
         dims: Dims = 2,
         augment: bool = False,
         time_scale: float = 1.0,
+        stem_channels: int | None = None,
+        skip_scale: float = 1.0,
+        up_attention: Literal["every", "last"] = "every",
+        group_channels: int | None = None,
+        label_features: bool = False,
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0 and image_strength
         super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength,
-                         dims, augment, time_scale)  # fmt: skip
+                         dims, augment, time_scale, label_features)  # fmt: skip
         self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
-        parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims)
-        joined = self._build_down((in_channels + image_channels) * patch**dims, widths, blocks, parts, mid_attention)
+        parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims,
+                      skip_scale, group_channels)  # fmt: skip
+        seen = (in_channels + image_channels) * patch**dims
+        joined = self._build_down(seen, widths, blocks, parts, mid_attention, stem_channels)
         _, up = parts.resamplers()
         c = widths[-1]
 
@@ -111,7 +124,8 @@ class UNet(UNetEncoder):
                 elif j == 0 and i + 1 < len(widths):
                     c += width
                 level.blocks.append(parts.block(c, width))
-                level.attention.append(parts.attend(width, 2**i))
+                attends = up_attention == "every" or j == blocks + self.skip_blocks - 1
+                level.attention.append(parts.attend(width, 2**i) if attends else nn.Identity())
                 c = width
             if i > 0:
                 after = widths[i - 1] if parts.resampling_widens else c
@@ -119,7 +133,7 @@ class UNet(UNetEncoder):
                 c = after
             self.up.append(level)
 
-        self.norm = GroupNormSiLU(groups, c, eps)
+        self.norm = GroupNormSiLU(groups, c, eps, group_channels=group_channels)
         self.out = CONV[dims](c, (out_channels or in_channels) * patch**dims, 3, padding=1)
 
         init_identity(self)

@@ -1,12 +1,13 @@
 """Weights of other people: fetched whole, checked by hash, and read where nothing in them can run.
 
-A .pth file is a pickle, and a pickle is a program. It is read by torch's restricted unpickler, in a process of its own
-that only writes tensors: `python -m fromnoise.weights.foreign SOURCE TARGET`.
+A .pth file is a pickle, and a pickle is a program. It is read by torch's restricted unpickler, or as `weights.pickles`
+reads what torch.save did not write, in a process of its own that only writes tensors:
+`python -m fromnoise.weights.foreign SOURCE TARGET`.
 """
 
 import argparse
 import hashlib
-import math
+import io
 import subprocess
 import sys
 import zipfile
@@ -23,6 +24,8 @@ from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware.memory import half_of_memory
 from fromnoise.progress import say
+from fromnoise.weights import pickles
+from fromnoise.weights.persistent import is_plain
 
 _PATIENCE = 600
 """Seconds that a file may take to be converted."""
@@ -145,7 +148,7 @@ def _convert(source: Path, target: Path) -> None:
     """Raises whatever a file of something else makes of it."""
     room = half_of_memory()
     _insist_on_no_bomb(source, room)
-    found = unpacked(source)
+    found = unpacked(source, room)
     claimed = sum(value.numel() * value.element_size() for value in found.state.values())
     if claimed > room:  # a tensor may repeat a single number in all its places
         raise FromNoiseError(
@@ -155,19 +158,34 @@ def _convert(source: Path, target: Path) -> None:
     storage.write_folder(target, {"model": found.state}, {"about": about})
 
 
-def unpacked(source: Path) -> Opened:
+def unpacked(source: Path, room: int | None = None) -> Opened:
     """What `opened` finds in a file, read in this process.
 
+    Args:
+        source: the file.
+        room: bytes that its tensors may take; None for half of the memory.
+
     Raises:
-        FromNoiseError: no tensors by name in it. And whatever torch's restricted unpickler raises.
+        FromNoiseError: no tensors by name in it, or too many. And whatever torch's restricted unpickler raises.
     """
-    return _found(_values(source))
+    return _found(_values(source, half_of_memory() if room is None else room))
 
 
-def _values(source: Path) -> Any:
-    """What the file holds, by torch's restricted unpickler; the options of a command line are let through as data."""
+def _values(source: Path, room: int) -> Any:
+    """What the file holds, by torch's restricted unpickler, or instruction by instruction where torch did not save it.
+
+    The options of a command line are let through as data.
+    """
+    with files.opened(source) as file:
+        start = file.read(32)
+    if pickles.is_one(start):
+        return pickles.read(source, room, _loaded)
     with torch.serialization.safe_globals([argparse.Namespace]):
-        return torch.load(source, map_location="cpu", weights_only=True)
+        return _loaded(source)
+
+
+def _loaded(source: Path | io.BytesIO) -> Any:
+    return torch.load(source, map_location="cpu", weights_only=True)
 
 
 def _insist_on_no_bomb(source: Path, room: int) -> None:
@@ -198,21 +216,12 @@ def _found(values: Any) -> Opened:
     entries = [str(name) for name, value in values.items() if not isinstance(value, Tensor)]
     told = next((values[name] for name in _OPTIONS if name in values), {})
     told = vars(told) if isinstance(told, argparse.Namespace) else told
-    options = {str(k): v for k, v in told.items() if _is_plain(v)} if isinstance(told, Mapping) else {}
+    options = {str(k): v for k, v in told.items() if is_plain(v)} if isinstance(told, Mapping) else {}
     return Opened(state, part, tuple(entries), options)
 
 
 def _tensors(values: Mapping[Any, Any]) -> dict[str, Tensor]:
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether JSON holds it."""
-    if isinstance(value, list | tuple):
-        return all(_is_plain(inner) for inner in value)
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(inner) for key, inner in value.items())
-    return value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _main(source: str, target: str) -> None:

@@ -106,11 +106,13 @@ def _cannot(denoiser: Denoiser) -> str:
     if not (registry.is_entry(type(network)) and registry.spec(network)["name"] == "unet"):
         return f"a {type(network).__name__} as a UNet2DModel"
     o = registry.spec(network)
-    for key, plain in (("patch", 1), ("skips", "blocks"), ("dims", 2), ("image_channels", 0), ("augment", False)):
+    for key, plain in (("patch", 1), ("skips", "blocks"), ("dims", 2), ("image_channels", 0), ("augment", False),
+                       ("skip_scale", 1.0), ("up_attention", "every"), ("label_features", False),
+                       ("group_channels", None), ("stem_channels", None)):  # fmt: skip
         if o[key] != plain:
             return f"a U-Net with {key}={o[key]}"
-    if o["resample"] == "4x4":
-        return "a U-Net with resample=4x4"
+    if o["resample"] in ("4x4", "projected"):
+        return f"a U-Net with resample={o['resample']}"
     if o["time_features"] not in (None, o["channels"]):
         return f"a U-Net with time_features={o['time_features']}"
     return ""
