@@ -177,7 +177,7 @@ def test_published_sizes_by_their_number_of_parameters():
 
 
 KNOWN = {
-    "lora.pt": ({"unet.lora_down.weight": torch.ones(2, 2)}, "holds LoRA factors.*Merge them"),
+    "lora.pt": ({"unet.lora_down.weight": torch.ones(2, 2)}, "holds a LoRA: small additions"),
     "v1-5.ckpt": ({"state_dict": {"model.diffusion_model.out.2.weight": torch.ones(2)}}, "from_single_file"),
     "checkpoint_8.pth": ({"model": {"module.all_modules.0.W": torch.ones(2)}, "ema": {"decay": 0.9, "shadow_params": []},
                           "optimizer": {}, "step": 8}, "score_sde"),

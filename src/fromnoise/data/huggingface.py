@@ -2,6 +2,7 @@
 
 import io
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from glob import glob, has_magic
@@ -14,10 +15,10 @@ from PIL import Image
 
 from fromnoise.data.decode import decoded, insist_on_size
 from fromnoise.data.encoded import Encoded
-from fromnoise.disk import files
+from fromnoise.disk import files, hub
 from fromnoise.errors import FromNoiseError, unknown
 
-HUB = "hf://"
+HUB = hub.SCHEME
 _CAPTIONS = ("text", "caption", "captions", "prompt")
 _LABELS = ("label", "labels", "class", "fine_label")
 
@@ -167,23 +168,39 @@ def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
         raise FromNoiseError(f'{name} needs datasets ({error}): pip install "fromnoise[data]"') from None
     before = datasets.logging.get_verbosity()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs of an error is in the error, too
+    silent = not sys.stderr.isatty() and datasets.is_progress_bar_enabled()
+    if silent:
+        datasets.disable_progress_bars()
     try:
         if name.startswith(HUB):
-            path, _, revision = name.removeprefix(HUB).partition("@")
-            path, _, configuration = path.partition(":")
-            table = datasets.load_dataset(path, configuration or None, split=split, revision=revision or None)
+            table = _of_hub(name, split)
         elif parquet := _parquet(name):
             table = datasets.load_dataset("parquet", data_files={split: [str(p) for p in parquet]}, split=split)
         else:
             table = datasets.load_from_disk(str(files.expanded(name)))
             table = table[split] if isinstance(table, datasets.DatasetDict) else table
-    except Exception as error:  # of the hub, of the network, of arrow
+    except FromNoiseError:
+        raise
+    except Exception as error:  # of arrow, of the disk
         raise FromNoiseError(f"{name}: {files.one_line(error) or type(error).__name__}") from None
     finally:
         datasets.logging.set_verbosity(before)
+        if silent:
+            datasets.enable_progress_bars()
     if not len(table):
         raise FromNoiseError(f"{name}: no row in it")
     return Rows(table, name.removeprefix(HUB) if name.startswith(HUB) else Path(name).name, columns)
+
+
+def _of_hub(name: str, split: str) -> Any:
+    """The `datasets.Dataset` of hf://[datasets/]owner/name[:configuration][@revision], in the cache of that library."""
+    import datasets
+
+    path, _, revision = name.removeprefix(HUB).partition("@")
+    path, _, configuration = path.partition(":")
+    path = path.removeprefix("datasets/") if path.count("/") > 1 else path
+    with hub.talking(name, f"datasets/{path}"):
+        return datasets.load_dataset(path, configuration or None, split=split, revision=revision or None)
 
 
 def _parquet(name: str) -> list[Path]:

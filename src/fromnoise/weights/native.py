@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser
 from fromnoise.disk import files, storage
+from fromnoise.disk.hub import hint
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose
 from fromnoise.nn.coder import Autoencoder
-from fromnoise.weights import opening
+from fromnoise.weights import hub, opening
 from fromnoise.weights.checkpoint import Checkpoints
 from fromnoise.weights.describing import (
     Given,
@@ -80,11 +81,13 @@ def load(
 ) -> Denoiser:
     """A denoiser, in evaluation mode, from a run, one of its checkpoints, a folder of `save`, or another library's.
 
-    Of other libraries the formats of `fromnoise list weight-formats` are opened; nothing in a file is executed. Of a
-    run the newest whole checkpoint is taken; `warn` is called for damaged ones.
+    Such a folder may lie on the hub: hf://owner/name[@revision][/folder] is fetched into the hub's own cache as of one
+    commit, safetensors and JSON alone; `warn` is told which commit a branch is. Of other libraries the formats of
+    `fromnoise list weight-formats` are opened; nothing in a file is executed. Of a run the newest whole checkpoint is
+    taken; `warn` is called for damaged ones.
 
     Args:
-        path: the folder, or another library's file.
+        path: the folder, another library's file, or hf://owner/name.
         ema: the averaged weights (what papers report), where there are any.
         precision: None leaves float32 weights on the CPU; "auto", "fp32" or "bf16" puts the network on the
             best device in that format, ready to sample.
@@ -98,6 +101,7 @@ def load(
         FromNoiseError: there is no model, or none that is whole; a latent model without its autoencoder; a class that
             is yours and was not given; or weights that do not fit.
     """
+    path = hub.local(path, warn)
     if opening.is_foreign(path):
         return _ready(of_kind(opening.read(path, warn, like), Denoiser, path), precision)
     if like is not None:
@@ -141,6 +145,7 @@ def load_classifier(
     Raises:
         FromNoiseError: as in `load`.
     """
+    path = hub.local(path, warn)
     if opening.is_foreign(path):
         classifier = of_kind(opening.read(path, warn), NoisyClassifier, path)
     else:
@@ -156,6 +161,7 @@ def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: n
     Raises:
         FromNoiseError: as in `load`.
     """
+    path = hub.local(path, warn)
     if opening.is_foreign(path):
         return of_kind(opening.read(path, warn), Autoencoder, path)
     return reading(path, _reader(AUTOENCODER, build_autoencoder, network, path), warn, AUTOENCODER).eval()
@@ -223,7 +229,8 @@ def find(path: str | Path, warn: Warn = warnings.warn, kind: str = DENOISER) -> 
         storage.verify_folder(root)
         return root
     if not os.path.lexists(root):
-        raise FromNoiseError(f"{path}: no such run; train one with: fromnoise {_MADE_BY[kind]} {path}")
+        way = hint(path) or f"; train one with: fromnoise {_MADE_BY[kind]} {path}"
+        raise FromNoiseError(f"{path}: no such {'folder' if hint(path) else 'run'}{way}")
     checkpoints = Checkpoints(root / "checkpoints")
     found = checkpoints.newest_whole(warn)
     if found is None:

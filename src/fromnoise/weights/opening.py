@@ -9,7 +9,7 @@ from torch import nn
 
 from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.weights import formats
+from fromnoise.weights import formats, lora
 from fromnoise.weights.describing import described
 from fromnoise.weights.formats.source import Source
 from fromnoise.weights.formats.strangers import recognized
@@ -22,7 +22,7 @@ def is_foreign(path: str | Path) -> bool:
     """Whether this is a file, or a folder of another library; those of ours have a manifest or are runs."""
     place = files.expanded(path)
     if place.is_dir():
-        theirs = any(os.path.lexists(place / name) for name in _FOLDERS)
+        theirs = any(os.path.lexists(place / name) for name in _FOLDERS) or lora.is_one(place)
         return theirs and not os.path.lexists(place / storage.MANIFEST)
     return place.is_file()
 

@@ -12,9 +12,9 @@ from fromnoise import schedules
 from fromnoise.denoise import Denoiser
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
-from fromnoise.weights import foreign
+from fromnoise.weights import foreign, lora
 from fromnoise.weights.describing import load_tensors
-from fromnoise.weights.diffusers import from_diffusers
+from fromnoise.weights.diffusers import from_diffusers, to_diffusers
 from fromnoise.weights.formats.source import read_safetensors
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
@@ -53,28 +53,70 @@ def load(path: str | Path, warn: Callable[[str], None]) -> Denoiser:
         FromNoiseError: another pipeline, network or scheduler, one with options that ours has not, a part that is
             missing or damaged, or weights that do not fit; in one line.
     """
-    root = files.expanded(path)
-    if os.path.lexists(root / INDEX):
-        _insist(root / INDEX, _read(root / INDEX).get("_class_name"), _PIPELINES)
-    unet = root / "unet" if os.path.lexists(root / "unet") else root
-    config = _read(unet / CONFIG)
-    _insist(unet / CONFIG, config.get("_class_name"), ("UNet2DModel",))
-    config = _USUAL | config
-    place = root / "scheduler" / SCHEDULER if unet != root else root / SCHEDULER
-    if os.path.lexists(place):
-        scheduler = _read(place)
-        _insist(place, scheduler.get("_class_name"), _SCHEDULERS)
-    else:
-        scheduler = {}
+    unet, config, found = _parts(files.expanded(path))
+    config, scheduler = _USUAL | config, found or {}
+    if found is None:
         warn(f"{path}: no {SCHEDULER}, so that DDPM's schedule is taken: linear, 1000 steps, eps")
     denoiser = _made(config, scheduler, path)
-    state = from_diffusers(_weights(unet), bool(config["flip_sin_to_cos"]))
+    theirs = _weights(unet)
+    if any(lora.is_tensor(name) for name in theirs):
+        raise FromNoiseError(f"{unet}: {lora.IS_ONE}")
+    try:
+        state = from_diffusers(theirs, bool(config["flip_sin_to_cos"]))
+    except FromNoiseError as error:
+        raise FromNoiseError(f"{unet}: {error}") from None
+    _insist_on_fit(denoiser, state, path)
     load_tensors(denoiser, {name: value.float() for name, value in state.items()}, path)
     if scheduler.get("thresholding"):
         warn(f"{path}: samples there with dynamic thresholding, which does not come along; here x0 is clipped")
     elif not scheduler.get("clip_sample", True):
         warn(f"{path}: samples there without clipping x0: say so here, clip=False (--clip False)")
     return denoiser.eval()
+
+
+def insist_on_known(path: str | Path) -> None:
+    """By the JSON files alone, before there are weights: raises FromNoiseError as `load` does of the same."""
+    _parts(files.expanded(path))
+
+
+def _parts(root: Path) -> tuple[Path, dict[str, Any], dict[str, Any] | None]:
+    """Where the U-Net lies, its configuration, and the scheduler's, None where a U-Net lies alone without one."""
+    index = _read(root / INDEX) if os.path.lexists(root / INDEX) else {}
+    if index:
+        _insist(root / INDEX, index.get("_class_name"), _PIPELINES)
+    elif not os.path.lexists(root / CONFIG):
+        raise FromNoiseError(f"{root}: {lora.IS_ONE}")
+    named = [part for part in ("unet", "scheduler") if isinstance(index.get(part), list) and any(index[part])]
+    if gone := next((part for part in named if not os.path.lexists(root / part)), None):
+        raise FromNoiseError(f"{root}: its part {gone} is missing, which {INDEX} names: fetch the whole pipeline")
+    unet = root / "unet" if os.path.lexists(root / "unet") else root
+    config = _read(unet / CONFIG)
+    _insist(unet / CONFIG, config.get("_class_name"), ("UNet2DModel",))
+    place = root / "scheduler" / SCHEDULER if unet != root else root / SCHEDULER
+    if "scheduler" not in named and not os.path.lexists(place):
+        return unet, config, None
+    scheduler = _read(place)
+    _insist(place, scheduler.get("_class_name"), _SCHEDULERS)
+    return unet, config, scheduler
+
+
+def _insist_on_fit(denoiser: Denoiser, state: Mapping[str, Tensor], where: object) -> None:
+    """Raises FromNoiseError with the first tensor that is missing, strange or of another shape, by its name there."""
+    wanted, found = (
+        {name: list(value.shape) for name, value in to_diffusers(one).items()}
+        for one in (denoiser.network.state_dict(), state)
+    )
+    other = [name for name in wanted if name in found and found[name] != wanted[name]]
+    missing, strange = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    what = ""
+    if other:
+        what = f"{other[0]} has the shape {found[other[0]]}, expected {wanted[other[0]]}"
+    elif missing or strange:
+        what = f"{missing[0]} is missing" if missing else f"{files.one_line(strange[0])} belongs nowhere"
+    if what:
+        more = len(other) + len(missing) + len(strange) - 1
+        raise FromNoiseError(f"{where}: its weights do not fit its {CONFIG}: {what}"
+                             + (f", and {more} more" if more else ""))  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -199,6 +241,8 @@ def _shards(index: Path) -> dict[str, Tensor]:
     for name in sorted(set(names.values())):
         if Path(name).name != name:
             raise FromNoiseError(f"{index}: names a file elsewhere, {files.one_line(name)}")
+        if not os.path.lexists(index.parent / name):
+            raise FromNoiseError(f"{index}: its shard {files.one_line(name)}: no such file: fetch all of them")
         state |= read_safetensors(index.parent / name)
     if missing := sorted(set(names) - set(state)):
         raise FromNoiseError(f"{index}: {files.one_line(missing[0])} is in none of its files")

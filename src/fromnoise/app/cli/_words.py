@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise.disk import files
+from fromnoise.disk.hub import is_address
 from fromnoise.errors import FromNoiseError
 
 
@@ -39,6 +40,11 @@ def insist_on_samples(**counts: int | None) -> None:
     for name, n in counts.items():
         if n is not None and not 2 <= n <= _MOST:
             raise FromNoiseError(f"--{name.replace('_', '-')} must be from 2 to {_MOST:,} samples, got {n}")
+
+
+def inside(run: Path, name: str) -> Path:
+    """The file of that name in a run's folder; of a model on the hub, or of a file, where one stands."""
+    return Path(name) if is_address(run) or run.is_file() else run / name
 
 
 def writable(path: Path) -> Path:

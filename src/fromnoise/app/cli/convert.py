@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from fromnoise.app.cli._options import Run, option
+from fromnoise.errors import FromNoiseError
 from fromnoise.progress import say, warn
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Convert:
     """
 
     run: Run
-    """A run's folder, one of its checkpoints, a saved model, or another library's file or folder."""
+    """A run's folder, one of its checkpoints, a saved model, another library's file or folder, or
+    hf://owner/name[@revision]."""
     out: Annotated[Path, tyro.conf.Positional, option("OUT")]
     """The folder to write."""
     to: Annotated[str, option("FORMAT")] = "diffusers"
@@ -37,12 +39,21 @@ class Convert:
     """A recipe that says what another library's file does not, such as attention heads and schedule."""
     ema: bool = True
     """The averaged weights."""
+    push: Annotated[str | None, option("OWNER/NAME")] = None
+    """Put OUT on the Hugging Face hub, too, into this repository, which is made where it is missing; HF_TOKEN or
+    `hf auth login` says who you are."""
+    private: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Have --push make a private repository."""
 
     def __call__(self) -> int:
         from fromnoise.denoise import Denoiser
-        from fromnoise.weights import formats, native
+        from fromnoise.weights import formats, hub, native
 
         form = None if self.to == _OWN else formats.build(self.to)
+        if self.private and self.push is None:
+            raise FromNoiseError("--private is of the repository that --push makes: name it")
+        if self.push is not None:
+            hub.insist_on_login(self.push)
         model, card = self._opened()
         if form is None:
             native.save(model, self.out)
@@ -51,19 +62,22 @@ class Convert:
             form.write(native.of_kind(model, Denoiser, self.run), self.out, card)
             say(f"next, in Python: {form.loads.format(path=self.out)}")
         print(self.out)
+        if self.push is not None:
+            about = f"{card.about or 'A diffusion model.'} Written by fromnoise"
+            print(hub.push(self.out, self.push, about, self.private))
         return 0
 
     def _opened(self) -> "tuple[nn.Module, Card]":
         """The model, on the CPU, and what is said of it."""
         from fromnoise import recipes
         from fromnoise.app import runs
-        from fromnoise.errors import FromNoiseError
-        from fromnoise.weights import opening
+        from fromnoise.weights import hub, opening
         from fromnoise.weights.formats.base import Card
 
-        if opening.is_foreign(self.run):
+        run = hub.local(self.run, say)
+        if opening.is_foreign(run):
             like = None if self.like is None else recipes.load(self.like)
-            return opening.read(self.run, warn, like), Card(f"Converted from {self.run.name}.")
+            return opening.read(run, warn, like), Card(f"Converted from {run.name}.")
         if self.like is not None:
             raise FromNoiseError("--like is for files of other libraries: a model of fromnoise says everything itself")
         model = runs.open_model(self.run, "fp32", self.ema)

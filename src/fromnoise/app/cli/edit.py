@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from fromnoise.app.cli._options import File, Name, Number, Precision, Run, option
-from fromnoise.app.cli._words import writable
+from fromnoise.app.cli._words import inside, writable
+from fromnoise.disk import hub
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Edit:
                     tyro.conf.Positional, option("KIND")]  # fmt: skip
     """interpolate, reconstruct, image-to-image, inpaint, upscale."""
     run: Run
-    """A run's folder, one of its checkpoints, or a model saved with fromnoise.save."""
+    """A run's folder, one of its checkpoints, a saved model or diffusers folder, or hf://owner/name[@revision]."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, option("IMAGE")]
     """Files in any format that Pillow reads, of any size; fitted to the model's."""
     out: File = None
@@ -93,14 +94,16 @@ class Edit:
         model = runs.open_model(self.run, self.precision)
         if model.denoiser.low is not None or model.needs_images:
             what = "is shown" if model.needs_images else "enlarges"
-            raise FromNoiseError(f"{self.run}: its model {what} images; edit with a model that draws them by itself")
+            raise FromNoiseError(
+                f"{hub.shown(self.run)}: its model {what} images; edit with a model that draws them by itself"
+            )
         scale = self.guidance if self.guidance is not None else (None if self.label else 1.0)
         asked = runs.SampleOptions(sampler=self.sampler, steps=self.steps, guidance=scale, label=self.label)
         choice = model.choice(asked)
         if model.denoiser.classes and model.denoiser.null_label is None and self.label is None:
             raise FromNoiseError("this model must be told the class of the images: --class")
         given = to_unit(self._read(model))
-        out = writable(self.out or self.run / f"{self.kind}.png")
+        out = writable(self.out or inside(self.run, f"{self.kind}.png"))
         pictures.format_of(out)
         mask = self._mask(given.shape[-2], given.shape[-1]) if self.mask is not None else None
         shown, made = edits.edit(

@@ -27,7 +27,7 @@ class Eval(Steered):
     """
 
     run: Annotated[File, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
-    """A run's folder, or one of its checkpoints."""
+    """A run's folder, one of its checkpoints, a diffusers folder, or hf://owner/name[@revision]."""
     n: Number = None
     """How many samples; as the recipe says unless given. Published figures have 50000."""
     features: Name = None
@@ -54,7 +54,7 @@ class Eval(Steered):
     """Number of samples to compare with their nearest training images (near-copies, nearest.png). Default: 500 if the
     training images are in memory, else 0; 0 turns it off."""
     out: File = None
-    """JSON file to write; eval.json in the run unless named."""
+    """JSON file to write; eval.json in the run unless named (none of a model on the hub)."""
 
     def __call__(self) -> int:
         insist_on_samples(n=self.n)

@@ -7,23 +7,29 @@ from typing import Any
 import yaml
 
 from fromnoise.app.cli._options import Run
-from fromnoise.app.runs.config import read_any
+from fromnoise.app.runs.config import has_any, read_any
 from fromnoise.disk import files
+from fromnoise.disk.hub import shown
 from fromnoise.errors import printable
-from fromnoise.progress import warn
+from fromnoise.progress import say, warn
+from fromnoise.weights import hub
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a run is and how far it has come."""
+    """What a run is and how far it has come; of a model without a run, what it is."""
 
     run: Run
-    """A run's folder."""
+    """A run's folder, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
 
     def __call__(self) -> int:
-        config = read_any(self.run)
+        run = hub.local(self.run, say)
+        if not has_any(run) and _is_model(run):
+            _print(_of_model(run, shown(self.run)))
+            return 0
+        config = read_any(run)
         stages = getattr(config, "stages", {})
-        for part in [self.run / name for name in stages] or [self.run]:
+        for part in [run / name for name in stages] or [run]:
             _describe(part)
             print()
         print("config.yaml")
@@ -55,9 +61,48 @@ def _describe(run: Path) -> None:
         "loss": f"{state.loss:.4f} (moving average), {_last_loss(run)} (last step)",
         "checkpoints": ", ".join(map(str, Checkpoints(run / "checkpoints").steps())),
     }
+    _print(lines)
+
+
+def _print(lines: dict[str, str]) -> None:
     width = max(map(len, lines))
     for key, value in lines.items():
         print(printable(f"{key:<{width}}  {value}"))
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether it holds a denoiser that was saved, or that diffusers wrote."""
+    from fromnoise.weights import native, opening
+
+    return (folder / f"{native.DENOISER}.json").is_file() or opening.is_foreign(folder)
+
+
+def _of_model(folder: Path, name: str) -> dict[str, str]:
+    from fromnoise.weights import describing, native, opening
+
+    denoiser = native.load(folder, warn=warn)
+    about = describing.describe(denoiser)
+    theirs = opening.is_foreign(folder)
+    known = ", ".join(denoiser.class_names) or (f"{denoiser.classes}, without names" if denoiser.classes else "none")
+    return {
+        "model": name,
+        "holds": "a denoiser of another library" if theirs else "a denoiser, saved",
+        "network": _named(about["network"]),
+        "parameters": f"{sum(p.numel() for p in denoiser.network.parameters()):,}",
+        "images" if len(denoiser.shape or ()) == 3 else "states": "x".join(map(str, denoiser.shape or ())) or "any",
+        "schedule": _named(about["schedule"]),
+        "predicts": _named(about["parameterization"]),
+        "variance": _named(about["variance"]),
+        "classes": known,
+    }
+
+
+def _named(about: Any) -> str:
+    """A part by its name, with its options where it has some."""
+    if not isinstance(about, dict):
+        return str(about)
+    options = ", ".join(f"{key}={value}" for key, value in about.items() if key not in ("name", "own"))
+    return str(about.get("name") or about.get("own")) + (f" ({options})" if options else "")
 
 
 def _shape(about: dict[str, Any]) -> str:

@@ -7,8 +7,10 @@ from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Ru
 from fromnoise.app.cli._words import writable
 from fromnoise.app.runs.config import read_if_any
 from fromnoise.disk import files
+from fromnoise.disk.hub import shown
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar, say
+from fromnoise.weights import hub
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Nll:
     """
 
     run: Run
-    """A run's folder, or one of its checkpoints."""
+    """A run's folder, one of its checkpoints, a diffusers folder, or hf://owner/name[@revision]."""
     data: Name = None
     """A data set's name or a folder; by default what the run was trained on."""
     data_root: Folder = None
@@ -56,10 +58,11 @@ class Nll:
     """auto: bf16 where the hardware multiplies it natively."""
 
     def __call__(self) -> int:
-        config = read_if_any(self.run.parent.parent if self.run.parent.name == "checkpoints" else self.run)
+        run = hub.local(self.run, say)
+        config = read_if_any(run.parent.parent if run.parent.name == "checkpoints" else run)
         if config is None and self.data is None:
             raise FromNoiseError(
-                f"{self.run}: has no configuration, and so no data of its own: name images with --data"
+                f"{shown(self.run)}: has no configuration, and so no data of its own: name images with --data"
             )
         if self.n < 1 or self.batch_size < 1:
             raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
@@ -70,7 +73,7 @@ class Nll:
         from fromnoise.data.loading import load
         from fromnoise.progress import counter
 
-        denoiser = open_model(self.run, self.precision, self.ema).denoiser
+        denoiser = open_model(run, self.precision, self.ema).denoiser
         other = None if self.variance in (None, "optimal") else variances.build(self.variance)
         if other is not None and other.outputs > denoiser.variance.outputs:
             raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")

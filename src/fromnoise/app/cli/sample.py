@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fromnoise.app.cli._options import File, Run, option
 from fromnoise.app.cli._steering import Steered
-from fromnoise.app.cli._words import writable
+from fromnoise.app.cli._words import inside, writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,13 +19,13 @@ class Sample(Steered):
     """
 
     run: Run
-    """A run's folder, one of its checkpoints, or a model saved with fromnoise.save."""
+    """A run's folder, one of its checkpoints, a saved model or diffusers folder, or hf://owner/name[@revision]."""
     n: int = 64
     """How many."""
     seed: int = 0
     """Of the noise."""
     out: File = None
-    """File to write, or a folder; samples.png in the run unless named."""
+    """File to write, or a folder; samples.png in the run (here, of a model on the hub) unless named."""
     batch_size: int = 64
     """Samples that are denoised together."""
     pairs: Annotated[str | None, option("FOLDER")] = None
@@ -33,7 +33,7 @@ class Sample(Steered):
     unless named. A grid shows each beside its sample."""
 
     def __call__(self) -> int:
-        out = self.out or self.run / "samples.png"
+        out = self.out or inside(self.run, "samples.png")
         # A name with an ending means a file: a link of that name that leads to a folder may be planted.
         into_folder = not out.suffix or (out.is_dir() and not out.is_symlink())
         from fromnoise.app import runs

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from fromnoise.app.cli._options import Run
-from fromnoise.app.cli._words import writable
-from fromnoise.app.runs.config import read_config
+from fromnoise.app.cli._words import inside, writable
+from fromnoise.app.runs.config import read_if_any
+from fromnoise.disk.hub import is_address, shown
 from fromnoise.progress import say
 
 
@@ -12,11 +13,12 @@ from fromnoise.progress import say
 class Show:
     """Draw the pictures of a run: new samples, the forward process on its data, and the denoising.
 
-    They are written into RUN/pictures as samples.png, forward.png and denoising.gif.
+    They are written into RUN/pictures (pictures, of a model on the hub) as samples.png, forward.png and denoising.gif;
+    a model without a run has no data, and so no forward.png.
     """
 
     run: Run
-    """A run's folder."""
+    """A run's folder, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
     n: int = 64
     """How many samples the grid has."""
     seed: int = 0
@@ -30,21 +32,26 @@ class Show:
         from fromnoise.disk import files, pictures
         from fromnoise.progress import counter
 
-        config = read_config(self.run)
+        config = None if is_address(self.run) else read_if_any(self.run)
         model = runs.open_model(self.run).with_images(None, counter)
         choice = model.choice()
-        folder = files.own_folder(self.run / "pictures")
+        folder = files.own_folder(inside(self.run, "pictures"))
         grid, forward, film = (writable(folder / name) for name in ("samples.png", "forward.png", "denoising.gif"))
         schedule = model.denoiser.schedule
-        x0 = to_unit(load(config.data, counter).batch([0, 1, 2, 3])[0])
-        figures.forward_process(x0, schedule, forward, figures.default_times(schedule), self.seed)
+        if config is not None:
+            x0 = to_unit(load(config.data, counter).batch([0, 1, 2, 3])[0])
+            figures.forward_process(x0, schedule, forward, figures.default_times(schedule), self.seed)
         _drawing.animation(film, model, min(self.n, 20), choice, self.seed)
         pixels = _drawing.draw(model, self.n, choice, self.seed, batch_size=64)
         pictures.save(_drawing.as_grid(pixels, model, choice), grid)
         made = {grid: f"{self.n} new samples", forward: "the forward process", film: "the denoising"}
+        if config is None:
+            del made[forward]
         for path, what in made.items():
             print(f"{path}   {what}")
-        say(f"next: fromnoise sample {self.run} --n 64 --sampler ddim --steps 20 --seed 1 --out few-steps.png")
-        say(f"      fromnoise info {self.run}")
-        say(f"      fromnoise train {config.recipe} --out {self.run} --resume --minutes 20    (longer is better)")
+        name = shown(self.run)
+        say(f"next: fromnoise sample {name} --n 64 --sampler ddim --steps 20 --seed 1 --out few-steps.png")
+        say(f"      fromnoise info {name}")
+        if config is not None:
+            say(f"      fromnoise train {config.recipe} --out {name} --resume --minutes 20    (longer is better)")
         return 0

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import tyro
 
 from fromnoise.app.cli._options import File, Folder, Name, Precision, Run, option
-from fromnoise.app.cli._words import insist_on_samples, writable
+from fromnoise.app.cli._words import inside, insist_on_samples, writable
 from fromnoise.disk import files
+from fromnoise.disk.hub import shown
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar
 
@@ -61,7 +62,7 @@ class Table:
     """auto: bf16 where the hardware multiplies it natively."""
 
     def __call__(self) -> int:
-        out = self.out or self.run / f"{self.kind}.csv"
+        out = self.out or inside(self.run, f"{self.kind}.csv")
         if out.suffix != ".csv":
             raise FromNoiseError(f"--out {out}: the ending must be .csv; .md and .png are written beside it")
         places = [out, out.with_suffix(".md"), out.with_suffix(".png")]
@@ -101,7 +102,7 @@ class Table:
         with Bench.opened(asked) as bench:
             if bench.model.before is not None:
                 raise FromNoiseError(
-                    f"a table is of one model, and {self.run} is a cascade: measure it with fromnoise eval"
+                    f"a table is of one model, and {shown(self.run)} is a cascade: measure it with fromnoise eval"
                 )
             bench.warn(min(self.n, self.n_long))
             reference = bench.reference()

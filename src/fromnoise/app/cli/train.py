@@ -35,7 +35,8 @@ class Train(Training):
     """Of a classifier: the run of the model that it shall steer, whose levels, data and half network it gets."""
 
     init: Folder = None
-    """Fine-tuning: a run or saved model to take the weights of, where they fit; the rest starts fresh and is named."""
+    """Fine-tuning: a run, saved model, diffusers folder or hf://owner/name to take the weights of, where they fit; the
+    rest starts fresh and is named."""
 
     def __call__(self) -> int:
         base, out = recipes.load(self.recipe), self.out

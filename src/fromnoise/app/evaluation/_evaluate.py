@@ -86,7 +86,7 @@ def evaluate(
             copies = memorisation(first, summary, learned, reference, extractor)
     about = {
         "model": {
-            "run": str(model.path),
+            "run": model.source or str(model.path),
             "recipe": model.config.recipe if model.config else None,
             "step": model.step,
             "ema": model.ema,

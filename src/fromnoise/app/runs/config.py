@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from fromnoise.disk import files
+from fromnoise.disk.hub import hint
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ def read(run: Path, wanted: "type[Config]") -> "Config":
 
 def read_if_any(run: Path) -> "Recipe | None":
     """As `read_config`; None for a model that was saved, or trained in Python, and so has no configuration."""
-    if os.path.lexists(run / "config.yaml") or not os.path.lexists(run) or _kept(run) is not None:
-        return read_config(run)
-    return None
+    return read_config(run) if has_any(run) else None
+
+
+def has_any(run: Path) -> bool:
+    """Whether a run has a configuration, or is none at all, as whoever reads it will say."""
+    return os.path.lexists(run / "config.yaml") or not os.path.lexists(run) or _kept(run) is not None
 
 
 def write(config: "RunConfig", run: Path) -> None:
@@ -79,7 +83,7 @@ def read_any(run: Path) -> "RunConfig":
         there = (
             f"; there is {', '.join(others[:5])}" if others else f"; train one with: fromnoise train digits --out {run}"
         )
-        raise FromNoiseError(f"{run}: no such run{there}")
+        raise FromNoiseError(f"{run}: no such folder{meant}" if (meant := hint(run)) else f"{run}: no such run{there}")
     if not os.path.lexists(path):
         kept = _kept(run)
         if kept is None:

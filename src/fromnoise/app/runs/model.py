@@ -21,9 +21,9 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Compile, Precision, compile_network, tune
-from fromnoise.progress import warn
+from fromnoise.progress import say, warn
 from fromnoise.recipes.diffusion import Recipe, SampleConfig
-from fromnoise.weights import native, opening
+from fromnoise.weights import hub, native, opening
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Model:
 
     Attributes:
         denoiser: the weights that were asked for.
-        path: of the run, the checkpoint or the saved model.
+        path: of the run, the checkpoint or the saved model; of one of the hub, where what is made of it is kept.
         digest: SHA-256 of the tensors' file.
         step: of training; None for a model that was saved.
         config: of the run; None for a model that was saved without one.
@@ -40,6 +40,7 @@ class Model:
         precision: "fp32" or "bf16", in which the network computes.
         before: the model of a cascade that draws what this one enlarges.
         beside: images that the network is shown while it draws, one after the other.
+        source: of a model of the hub: its address there, with the commit.
     """
 
     denoiser: Denoiser
@@ -51,6 +52,7 @@ class Model:
     precision: str
     before: "Model | None" = None
     beside: Images | None = None
+    source: str | None = None
 
     @property
     def sampling(self) -> SampleConfig:
@@ -145,13 +147,17 @@ def _inner(asked: SampleOptions | None) -> SampleOptions | None:
 
 
 def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> Model:
-    """From a run, one of its checkpoints or a saved model; a damaged checkpoint is a warning.
+    """From a run, one of its checkpoints, a saved model or hf://owner/name; a damaged checkpoint is a warning.
 
     Of a cascade's run the last stage, which knows the ones before it.
 
     Raises:
         FromNoiseError: there is no model, or none that is whole.
     """
+    if hub.is_address(path):
+        folder = hub.fetched(path, say)
+        opened = open_model(folder, precision, ema)
+        return replace(opened, path=hub.kept(path, folder), source=hub.source(path, folder))
     if os.path.lexists(path / "config.yaml") and (stages := read_config(path).stages):
         before: Model | None = None
         for name in stages:

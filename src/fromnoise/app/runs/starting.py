@@ -18,7 +18,7 @@ def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
     What has another shape, as the classes' vectors where their number changed, starts fresh.
 
     Args:
-        place: of a run, a checkpoint or a saved model.
+        place: of a run, a checkpoint or a saved model, or hf://owner/name.
         task: what will be trained.
         say: tells a line.
 
@@ -28,14 +28,15 @@ def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
     if not isinstance(task, Diffusion):
         raise FromNoiseError("init: only denoisers start from another model")
     model = open_model(place, "fp32")
+    name = model.source or place
     theirs, own = model.denoiser.network.state_dict(), task.network.state_dict()
     fits = {name: value for name, value in theirs.items() if name in own and own[name].shape == value.shape}
     if not fits:
-        raise FromNoiseError(f"init: {place} has {len(theirs)} tensors, and none of them fits this run's network")
+        raise FromNoiseError(f"init: {name} has {len(theirs)} tensors, and none of them fits this run's network")
     task.network.load_state_dict(own | fits)
     fresh = [name for name in own if name not in fits]
     rest = f"; fresh: {', '.join(fresh[:6])}{', ...' if len(fresh) > 6 else ''}" if fresh else ""
-    say(f"starts from {place}: {len(fits)} of {len(own)} tensors{rest}")
+    say(f"starts from {name}: {len(fits)} of {len(own)} tensors{rest}")
     before, now = native.describe(model.denoiser), native.describe(task.denoiser)
     for key in _MEANING:
         if before[key] != now[key]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from fromnoise.denoise import Denoiser
 from fromnoise.registry import register
-from fromnoise.weights import pipeline_writing, pipelines
+from fromnoise.weights import lora, pipeline_writing, pipelines
 from fromnoise.weights.formats.base import Card, Format
 from fromnoise.weights.formats.source import Source
 
@@ -21,7 +21,7 @@ class Diffusers(Format):
     loads: ClassVar[str] = 'diffusers.DDPMPipeline.from_pretrained("{path}")().images'
 
     def claims(self, source: Source) -> bool:
-        return source.is_folder and (source.has(pipelines.INDEX) or source.has(pipelines.CONFIG))
+        return source.is_folder and (source.has(pipelines.INDEX) or source.has(pipelines.CONFIG) or lora.is_one(source.path))
 
     def read(self, source: Source) -> nn.Module:
         source.told()

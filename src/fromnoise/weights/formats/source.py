@@ -98,4 +98,10 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:  # of the format, of the disk
-        raise FromNoiseError(f"{path}: no whole safetensors file ({files.one_line(error)})") from None
+        with path.open("rb") as file:
+            if file.read(23) == b"version https://git-lfs":
+                raise FromNoiseError(f"{path}: is a pointer of Git LFS in place of the file: `git lfs pull` fetches "
+                                     "what it points to") from None  # fmt: skip
+        aside = "; the .bin beside it is not taken in its place" if any(path.parent.glob("*.bin")) else ""
+        raise FromNoiseError(f"{path}: no whole safetensors file ({files.one_line(error)}): fetch it again"
+                             f"{aside}") from None  # fmt: skip

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fromnoise.weights import lora
 from fromnoise.weights.formats.source import Source
 
 
@@ -20,9 +21,7 @@ def _any(names: set[str], *parts: str) -> bool:
 
 # each is asked with the tensors' names, and the names at the top of the file
 _KNOWN = (
-    Stranger(lambda names, _: _any(names, "lora_", ".lora.", "_lora", "hada_w1"),
-             "holds LoRA factors: small changes of another model's layers, which mean nothing without that model. "
-             "Merge them into it with its own library, and open the result"),
+    Stranger(lambda names, _: any(map(lora.is_tensor, names)), lora.IS_ONE),
     Stranger(lambda names, _: _any(names, "model.diffusion_model.", "first_stage_model."),
              "is a latent diffusion or Stable Diffusion checkpoint with its autoencoder and perhaps a text encoder in "
              "one file: convert it to a folder with diffusers' from_single_file(...).save_pretrained(FOLDER)"),
