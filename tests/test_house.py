@@ -33,6 +33,7 @@ LAYERS = [
     ["objectives", "times", "editing"],
     ["likelihood"],
     ["compose"],
+    ["graphs"],
     ["data"],
     ["weights"],
     ["train"],

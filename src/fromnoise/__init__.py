@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fromnoise import features as features
     from fromnoise import flow as flow
     from fromnoise import gaussian as gaussian
+    from fromnoise import graphs as graphs
     from fromnoise import guidance as guidance
     from fromnoise import hardware as hardware
     from fromnoise import langevin as langevin
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from fromnoise.errors import FromNoiseError as FromNoiseError
     from fromnoise.gaussian import Gaussian as Gaussian
     from fromnoise.gaussian import Level as Level
+    from fromnoise.graphs.writing import export as export
     from fromnoise.parameterizations.prediction import Prediction as Prediction
     from fromnoise.samplers.base import sample as sample
     from fromnoise.schedules.base import Chain as Chain
@@ -66,6 +68,7 @@ else:
         features="features:*",
         figures="app.figures:*",
         flow="flow:*",
+        graphs="graphs:*",
         gaussian="gaussian:*",
         langevin="langevin:*",
         guidance="guidance:*",
@@ -94,6 +97,7 @@ else:
         Level="gaussian",
         Prediction="parameterizations.prediction",
         Fitted="train.fit",
+        export="graphs.writing",
         fit="train.fit",
         load="weights.native",
         reverse="variances.reverse",

@@ -32,6 +32,11 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
     return number
 
 
+def holds(condition: Tensor) -> bool:
+    """Whether it is true of every element; of a graph that is being written there are no values to ask about."""
+    return torch.compiler.is_exporting() or bool(condition.all())
+
+
 def instance(name: str, value: Any, kind: type, way_out: str = "") -> None:
     """That a value is an object of that kind.
 
@@ -202,7 +207,7 @@ def _condition(name: str, value: Any, n: int, classes: int, device: torch.device
         value = value.long()
     if not value.dim():
         return value.expand(n)
-    if len(value) != n:
+    if value.shape[0] != n:
         raise FromNoiseError(
             f"cond[{name!r}] has {len(value)} entries for {n} examples: give one for each, or a number for all"
         )

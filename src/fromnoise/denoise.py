@@ -111,7 +111,7 @@ class Denoiser(nn.Module):
         """
         device = self._device
         checks.state("x_t", x_t, self.shape, device)
-        n = len(x_t)
+        n = x_t.shape[0]
         return super().__call__(x_t, self.level(t, n), checks.conditions(cond, n, self.classes, device))
 
     def level(self, t: Level | float | Tensor, n: int | None = None) -> Level:
@@ -140,7 +140,7 @@ class Denoiser(nn.Module):
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         """F(x_t, t) in the network's type, as a Prediction of float32 state. t: scalar or [B]."""
-        time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
+        time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(x_t.shape[0])
         weight = next(self.network.parameters(), None)
         dtype = weight.dtype if weight is not None else x_t.dtype
         scale = self.parameterization.scale_input(t)

@@ -155,7 +155,7 @@ def step(t: Level, s: Level) -> Step:
         FromNoiseError: s is not cleaner than t, or one of them is no Level.
     """
     check_levels(t=t, s=s)
-    if not bool((s.log_snr > t.log_snr).all()):
+    if not checks.holds(s.log_snr > t.log_snr):
         raise FromNoiseError("a step needs s < t: the first level must be the noisier one")
     a = t.alpha / s.alpha
     share = -torch.expm1(t.log_snr - s.log_snr)  # b / sigma_t^2, exactly 1 at s = 0

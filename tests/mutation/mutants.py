@@ -417,11 +417,18 @@ MUTANTS: list[tuple[str, ...]] = [
     ("train/diffusion.py", 'x0, given["augment"] = self.augment(', '_, given["augment"] = self.augment('),
     ("train/diffusion.py", 'x0, given["augment"] = self.augment(', "x0, _ = self.augment("),
     ("nn/conditioning.py", "features = features + self.augment(augment.to(dtype))", "pass"),
+    # graphs: each is noticed by the graph's own comparison with the model, or by a test
+    ("graphs/parts.py", "return p.x0, p.eps", "return p.eps, p.x0"),
+    ("graphs/parts.py", "given[\"noise\"][next(draws)]", "given[\"noise\"][0]"),
+    ("graphs/tracing.py", "if _traced(args) or _traced(kwargs):", "if True:"),
+    ("graphs/scripts.py", "pixels.transpose(2, 0, 3, 1)", "pixels.transpose(3, 0, 2, 1)"),
+    ("graphs/examples.py", "torch.exp(found.log_var / 2).item()", "torch.exp(found.log_var).item()"),
+    ("graphs/writing.py", "torch.float16), found, chain)", "torch.float32), found, chain)"),
     # first mistakes
     ("checks.py", "if low < 0 or high > most", "if high > most"),
     ("checks.py", "most = classes if null_label == classes else classes - 1", "most = classes - 1"),
     ("checks.py", "least is not None and number < least", "least is not None and number <= least"),
     ("checks.py", "len(whole_shape) != len(shape) + 1 or whole_shape[1] != shape[0]", "len(whole_shape) != len(shape) + 1"),
-    ("checks.py", "if len(value) != n:", "if len(value) not in (1, n):"),
+    ("checks.py", "if value.shape[0] != n:", "if value.shape[0] not in (1, n):"),
     ("denoise.py", "t.alpha.dim() and t.alpha.shape not in ((n,), (1,))", "False"),
 ]  # fmt: skip

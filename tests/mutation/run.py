@@ -71,6 +71,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     ],
     "data/augment.py": ["tests/data/test_augment.py", "tests/train/test_augmented.py"],
     "train/diffusion.py": ["tests/train/test_augmented.py"],
+    "graphs/": ["tests/test_export.py"],
     "guidance/": ["tests/test_guidance.py", "tests/test_verify.py"],
     "augmentations/": ["tests/contracts/test_augmentations.py"],
     "augmentations/low_res.py": ["tests/contracts/test_augmentations.py"],

@@ -55,7 +55,7 @@ class Contrast(Wrapper):
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         scale = self._scale(t)
-        found = self.pair(x_t, t, cond) if bool((scale != 1).any()) else None
+        found = self.pair(x_t, t, cond) if self._guides(scale) else None
         if found is None:
             return self.inner(x_t, t, cond)
         p, lesser = found
@@ -72,6 +72,12 @@ class Contrast(Wrapper):
             return whole
         low, high = self.interval
         return torch.where((t.sigma > low * t.alpha) & (t.sigma <= high * t.alpha), whole, 1.0)
+
+    def _guides(self, scale: Tensor) -> bool:
+        """Whether any example is guided; those of a graph that is being written, whose levels are its input, may be."""
+        if self.interval is None or (scale.dim() and torch.compiler.is_exporting()):
+            return self.scale != 1
+        return bool((scale != 1).any())
 
     def _rescaled(self, guided: Prediction, plain: Prediction) -> Prediction:
         dims = tuple(range(1, guided.x0.dim()))

@@ -33,7 +33,7 @@ class ClassifierFree(Contrast):
     def pair(self, x_t: Tensor, t: Level, cond: Cond | None) -> tuple[Prediction, Tensor] | None:
         if cond is None:
             return None
-        n = len(x_t)
+        n = x_t.shape[0]
         none = cond | {k: v.to(x_t.device).expand(n, *v.shape) for k, v in self.null.items()}
         if self.scale == 0 and self.interval is None and self.channels is None:
             p = self.inner(x_t, t, none)  # half the cost
@@ -41,6 +41,6 @@ class ClassifierFree(Contrast):
         both = {k: torch.cat([cond[k], none[k]]) for k in cond}
         level = t if not t.alpha.dim() else Level(t.time.repeat(2), t.alpha.repeat(2), t.sigma.repeat(2))
         p = self.inner(torch.cat([x_t, x_t]), level, both)
-        wanted, plain = p.output.chunk(2)
+        wanted, plain = p.output[:n], p.output[n:]
         variance = p.variance[:n] if p.variance is not None else None
         return replace(p, x_t=x_t, t=t, output=wanted, variance=variance), plain

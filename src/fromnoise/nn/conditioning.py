@@ -79,7 +79,7 @@ class Conditioned(nn.Module):
         """
         features = self.sinusoidal(time if self.time_scale == 1 else time * self.time_scale).to(dtype)
         if label is None and self.null_label is not None:
-            label = torch.full((len(features),), self.null_label, device=features.device)
+            label = torch.full((features.shape[0],), self.null_label, device=features.device)
         for what, layer, given in (("label", self.label, label), ("strength", self.strength, strength)):
             if (layer is None) != (given is None):
                 raise FromNoiseError(f"this network needs a {what}" if layer else f"this network knows no {what}s")

@@ -135,7 +135,7 @@ class DiT(Conditioned):
 
     def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, augment: Tensor | None = None) -> Tensor:
         self.check_size(x.shape[2:])
-        n, rows, cols = len(x), x.shape[2] // self.patch, x.shape[3] // self.patch
+        n, rows, cols = x.shape[0], x.shape[2] // self.patch, x.shape[3] // self.patch
         emb = self.embedding(time, label, self.stem.weight.dtype, augment=augment)
         h = self.stem(x).flatten(2).mT
         # Made where they are used: no call waits for an upload (Apple's GPU has no float64). In the weights' type:

@@ -76,7 +76,8 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     each axis, and the doubled state is never written.
     """
     dims = x.dim() - 2
-    if len(x) * math.prod(x.shape[2:]) < 512:  # too few places to pay for the sums
+    # Too few places to pay for the sums; or a graph that is being written, for any number of examples.
+    if torch.compiler.is_exporting() or len(x) * math.prod(x.shape[2:]) < 512:
         return CONVOLVED[dims](double(x), weight, bias, padding=1)
     with torch.autocast(x.device.type, enabled=False):  # the sums have the weights' precision
         turned = torch.eye(3, dtype=weight.dtype, device=weight.device).flip(0)  # made there: a list would be copied

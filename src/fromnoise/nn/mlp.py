@@ -95,4 +95,4 @@ class MLP(Conditioned):
         h = self.stem(x.flatten(1))
         for block in self.blocks:
             h = block(h, emb)
-        return self.out(self.act(h)).view(len(x), -1, *x.shape[2:])
+        return self.out(self.act(h)).view(x.shape[0], -1, *x.shape[2:])

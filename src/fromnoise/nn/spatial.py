@@ -83,4 +83,4 @@ def unfolded(x: Tensor, side: int) -> Tensor:
     dims = x.dim() - 2
     split = x.unflatten(1, (-1, *(side,) * dims))
     order = (axis for pair in zip(range(2 + dims, 2 + 2 * dims), range(2, 2 + dims), strict=True) for axis in pair)
-    return split.permute(0, 1, *order).reshape(len(x), -1, *(length * side for length in x.shape[2:]))
+    return split.permute(0, 1, *order).reshape(x.shape[0], -1, *(length * side for length in x.shape[2:]))

@@ -61,7 +61,7 @@ class VQAutoencoder(Autoencoder):
 
     def nearest(self, z: Tensor) -> Tensor:
         """The number of the nearest code at each place: [N, latent, h, w] -> [N, h, w]."""
-        return self._distances(z).argmin(2).view(len(z), *z.shape[2:])
+        return self._distances(z).argmin(2).view(z.shape[0], *z.shape[2:])
 
     def _distances(self, z: Tensor) -> Tensor:
         """|z - e_k|^2: [N, latent, h, w] -> [N, places, codes]; no gradient."""

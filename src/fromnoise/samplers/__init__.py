@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fromnoise.samplers.annealed_langevin import AnnealedLangevin as AnnealedLangevin
     from fromnoise.samplers.base import Moment as Moment
     from fromnoise.samplers.base import Sampler as Sampler
+    from fromnoise.samplers.base import plan as plan
     from fromnoise.samplers.base import sample as sample
     from fromnoise.samplers.base import walk as walk
     from fromnoise.samplers.ddim import DDIM as DDIM
@@ -23,4 +24,6 @@ if TYPE_CHECKING:
     from fromnoise.samplers.predictor_corrector import PredictorCorrector as PredictorCorrector
     from fromnoise.samplers.unipc import UniPC as UniPC
 else:
-    __getattr__, __dir__ = lazy_registry(registry, Sampler="base", Moment="base", sample="base", walk="base")
+    __getattr__, __dir__ = lazy_registry(
+        registry, Sampler="base", Moment="base", plan="base", sample="base", walk="base"
+    )

@@ -140,17 +140,13 @@ def sample(
             made it so.
     """
     checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
-    length = 50 if sampler else FEW
-    sampler = samplers.build(sampler or DEFAULT) if sampler is None or isinstance(sampler, str) else sampler
-    checks.instance("sampler", sampler, Sampler, "samplers.DDIM(), or one of samplers.names()")
-    checks.objects(spacing=spacing)
+    sampler, length = _chosen(sampler, spacing)
     n, *shape = _whole_shape(denoiser, n_or_shape)
     seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
     batch_size = checks.whole("batch_size", batch_size, 1)
     _insist_on_memory(n, shape, batch_size)
-    steps = min(length, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)
     cond = denoiser.given(cond, n)
-    chain = denoiser.schedule.steps(steps, spacing or sampler.default_spacing)
+    chain = _levels(denoiser, sampler, length, steps, spacing)
     chain = chain if until is None else chain.until(denoiser.schedule.at(until))
     sampler.check(denoiser)
     if denoiser.low is not None and (cond is None or "image" not in cond):
@@ -185,6 +181,38 @@ def sample(
             x = walk(denoiser, x, chain, sampler, noise, part, each)
             done.append(x if until is not None else denoiser.decoded(x))
     return torch.cat(done)
+
+
+def plan(
+    denoiser: Denoiser,
+    sampler: Sampler | str | None = None,
+    steps: int | None = None,
+    spacing: str | Spacing | None = None,
+) -> tuple[Sampler, Chain]:
+    """What `sample` makes of the same arguments: the sampler, and the levels that it walks.
+
+    Raises:
+        FromNoiseError: as `sample`.
+    """
+    found, length = _chosen(sampler, spacing)
+    chain = _levels(denoiser, found, length, steps, spacing)
+    found.check(denoiser)
+    return found, chain
+
+
+def _chosen(sampler: Sampler | str | None, spacing: str | Spacing | None) -> tuple[Sampler, int]:
+    """The sampler, and its steps unless they are given."""
+    found = samplers.build(sampler or DEFAULT) if sampler is None or isinstance(sampler, str) else sampler
+    checks.instance("sampler", found, Sampler, "samplers.DDIM(), or one of samplers.names()")
+    checks.objects(spacing=spacing)
+    return found, 50 if sampler else FEW
+
+
+def _levels(
+    denoiser: Denoiser, sampler: Sampler, length: int, steps: int | None, spacing: str | Spacing | None
+) -> Chain:
+    steps = min(length, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)
+    return denoiser.schedule.steps(steps, spacing or sampler.default_spacing)
 
 
 def _whole_shape(denoiser: Denoiser, n_or_shape: int | Sequence[int]) -> tuple[int, ...]:

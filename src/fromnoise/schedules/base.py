@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level, check_levels, step
 from fromnoise.spacings.base import ByNoise, ByTime, Spacing, check_steps
@@ -112,12 +113,12 @@ class Discrete(Schedule):
 
     def level(self, t: float | Tensor) -> Level:
         time = torch.as_tensor(t, dtype=torch.float64, device="cpu")
-        if not bool(((time >= 0) & (time <= self.T)).all()):
+        if not checks.holds((time >= 0) & (time <= self.T)):
             raise FromNoiseError(f"t must lie in [0, {self.T}], got {t}")
         row = time.floor().long().clamp_max(self.T)
         alpha, sigma = self.alpha[row], self.sigma[row]
         fraction = time - row
-        if not bool(fraction.any()):
+        if not torch.compiler.is_exporting() and not bool(fraction.any()):
             return Level(time, alpha, sigma)
         after = (row + 1).clamp_max(self.T)
         inside = self.log_snr[row] + fraction * (self.log_snr[after] - self.log_snr[row])

@@ -65,7 +65,7 @@ class Learned(nn.Module, Schedule):
 
     def level(self, t: float | Tensor) -> Level:
         time = torch.as_tensor(t, dtype=torch.float64, device="cpu")
-        if not bool(((time >= 0) & (time <= self.T)).all()):
+        if not checks.holds((time >= 0) & (time <= self.T)):
             raise FromNoiseError(f"t must lie in [0, {self.T}], got {t}")
         # Below the first row the SNR is SNR_1 / t, as in every chain; log of 0 must not reach the gradient.
         near = -torch.log(torch.where(time > 0, time, 1.0).clamp_max(1.0))

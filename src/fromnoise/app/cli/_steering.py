@@ -1,6 +1,6 @@
 """The options that say how new samples are drawn, which `sample` and `eval` share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steered:
-    """How samples are drawn."""
+class Walked:
+    """How a model is walked and guided, whatever is drawn: what an exported sampler has in it."""
 
     sampler: Name = None
     """See `fromnoise list samplers`; the recipe's own unless named."""
@@ -26,8 +26,6 @@ class Steered:
     """Which levels: uniform, ddim or quadratic in time, log-snr or karras in noise; its usual unless given."""
     clip: Annotated[bool | None, option("True|False")] = None
     """Clip the predicted image to [-1, 1] at every step; as the recipe says unless given."""
-    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
-    """Of every sample, for a model that knows classes; every class equally often, in turn, unless given."""
     guidance: Annotated[float | None, option("SCALE")] = None
     """Away from the model that is told no class: 1 is off, more is surer and less varied, 0 is without class; as the
     recipe says unless given."""
@@ -37,27 +35,13 @@ class Steered:
     """Give images the contrast back that guidance adds: 0 none to 1 all."""
     weaker: Annotated[Path | None, option("RUN")] = None
     """Autoguidance: guide away from this earlier checkpoint or smaller model in place of no class."""
-    classifier: Annotated[Path | None, option("FOLDER")] = None
-    """Classifier guidance: one made by `fromnoise train-classifier RUN`."""
-    classifier_scale: Annotated[float | None, option("SCALE")] = None
-    """Of the classifier's gradient: 0 is off, 1 Bayes' rule; 1 unless given."""
-    strength: Annotated[float | None, option("SHARE")] = None
-    """Of a cascade: how much what one stage draws is augmented before the next is told it, 0 to 1."""
-    truncated: Annotated[bool | None, option("True|False")] = None
-    """Of a cascade with noise: stop a stage at that strength, in place of finishing and noising anew."""
     ema: bool = True
     """The averaged weights, which is what papers report."""
-    precision: Precision = "auto"
-    """auto: bf16 where the hardware multiplies it natively."""
-    compile: Compile = "auto"
-    """auto: CUDA graphs on a GPU. on: torch.compile, which pays where sampling takes minutes."""
     set: Settings = ()
     """Options of the sampler, e.g. --set eta=0.5."""
 
-    def asked(self) -> "SampleOptions":
-        """The same words, with the models that they name."""
-        if self.classifier is None and self.classifier_scale is not None:
-            raise FromNoiseError("--classifier-scale needs the --classifier whose gradient it scales")
+    def walked(self, precision: Precision) -> "SampleOptions":
+        """The same words, with the model that they name."""
         from fromnoise.app.runs import SampleOptions
         from fromnoise.weights import native
 
@@ -70,7 +54,37 @@ class Steered:
             guidance=self.guidance,
             interval=self.guidance_interval,
             rescale=self.guidance_rescale,
-            weaker=native.load(self.weaker, self.ema, self.precision) if self.weaker else None,
+            weaker=native.load(self.weaker, self.ema, precision) if self.weaker else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steered(Walked):
+    """How samples are drawn."""
+
+    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
+    """Of every sample, for a model that knows classes; every class equally often, in turn, unless given."""
+    classifier: Annotated[Path | None, option("FOLDER")] = None
+    """Classifier guidance: one made by `fromnoise train-classifier RUN`."""
+    classifier_scale: Annotated[float | None, option("SCALE")] = None
+    """Of the classifier's gradient: 0 is off, 1 Bayes' rule; 1 unless given."""
+    strength: Annotated[float | None, option("SHARE")] = None
+    """Of a cascade: how much what one stage draws is augmented before the next is told it, 0 to 1."""
+    truncated: Annotated[bool | None, option("True|False")] = None
+    """Of a cascade with noise: stop a stage at that strength, in place of finishing and noising anew."""
+    precision: Precision = "auto"
+    """auto: bf16 where the hardware multiplies it natively."""
+    compile: Compile = "auto"
+    """auto: CUDA graphs on a GPU. on: torch.compile, which pays where sampling takes minutes."""
+
+    def asked(self) -> "SampleOptions":
+        """The same words, with the models that they name."""
+        if self.classifier is None and self.classifier_scale is not None:
+            raise FromNoiseError("--classifier-scale needs the --classifier whose gradient it scales")
+        from fromnoise.weights import native
+
+        return replace(
+            self.walked(self.precision),
             classifier=native.load_classifier(self.classifier, self.precision) if self.classifier else None,
             classifier_scale=1.0 if self.classifier_scale is None else self.classifier_scale,
             label=self.label,

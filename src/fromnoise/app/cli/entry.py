@@ -30,6 +30,7 @@ COMMANDS = {
     "list": "list:List",
     "info": "info:Info",
     "convert": "convert:Convert",
+    "export": "export:Export",
 }
 """Where each command's class is; only the one that was asked for is imported."""
 
