@@ -225,6 +225,12 @@ def test_bombs_do_not_fill_memory(tmp_path):
     state = b"}(" + text("_parameters") + b"}" + text("_modules") + b"}q\x05u"
     net = called(PERSISTENT, b"}(" + text("class_name") + text("A") + text("state") + state + b"u") + b"q\x06"
     refused(whole(b"}", text("ema"), net, b"h\x05", text("a"), b"h\x06s0s"), tmp_path, "nested endlessly")
+    shared = Persistent("A")
+    for _ in range(20):
+        inner, shared = shared, Persistent("A")
+        shared.add_module("a", inner)
+        shared.add_module("b", inner)
+    refused(with_their_modules(lambda: pickle.dumps({"ema": shared})), tmp_path, "nested endlessly")
     deep = b"}" + text("ema") + b"]" * 100_000 + b"a" * 99_999 + b"s"
     assert isinstance(read(whole(deep), tmp_path)["ema"], list)
     refused(whole(b"]" * 100_000, b"a" * 99_999), tmp_path, "a list, not objects by name")

@@ -12,7 +12,8 @@ from fromnoise.weights.torch_writing import variance_of
 
 _PLAIN: dict[str, Any] = {
     "patch": 1, "skips": "blocks", "dims": 2, "augment": False, "mid_attention": True, "groups": 32, "eps": 1e-5,
-    "time_endpoint": False,
+    "time_endpoint": False, "stem_channels": None, "skip_scale": 1.0, "up_attention": "every", "group_channels": None,
+    "label_features": False,
 }  # fmt: skip
 _SCHEDULES = {"linear": {"beta_start": 1e-4, "beta_end": 0.02}, "cosine": {"s": 0.008, "max_beta": 0.999, "shift": 0.0}}
 _KINDS, _VARIANCES = ("eps", "x0"), ("learned_range", "fixed_large", "fixed_small")
