@@ -21,7 +21,8 @@ class Diffusers(Format):
     loads: ClassVar[str] = 'diffusers.DDPMPipeline.from_pretrained("{path}")().images'
 
     def claims(self, source: Source) -> bool:
-        return source.is_folder and (source.has(pipelines.INDEX) or source.has(pipelines.CONFIG) or lora.is_one(source.path))
+        named = source.has(pipelines.INDEX) or source.has(pipelines.CONFIG)
+        return source.is_folder and (named or lora.is_one(source.path))
 
     def read(self, source: Source) -> nn.Module:
         source.told()
