@@ -1,9 +1,11 @@
 """What all tests share."""
 
 import os
+import random
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; two threads each would fight
 
+import numpy
 import pytest
 import torch
 
@@ -17,6 +19,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Never the user's own; one for all test processes, which sit side by side."""
     base = tmp_path_factory.getbasetemp()
     os.environ["FROMNOISE_CACHE"] = str((base.parent if "popen" in base.name else base) / "cache")
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws does not depend on the tests before it, nor on the process it runs in."""
+    torch.manual_seed(0)
+    numpy.random.seed(0)  # noqa: NPY002  (the state that others' code draws from)
+    random.seed(0)
 
 
 @pytest.fixture
