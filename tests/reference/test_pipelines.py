@@ -35,6 +35,9 @@ SCHEDULERS = {
     "other ends": {"beta_start": 2e-4, "beta_end": 0.01},
     "scaled": {"beta_schedule": "scaled_linear", "beta_start": 0.0015, "beta_end": 0.0195},
     "cosine": {"beta_schedule": "squaredcos_cap_v2"},
+    "a long chain": {"num_train_timesteps": 4000, "beta_end": 0.005},
+    "a short chain": {"num_train_timesteps": 200, "beta_end": 0.1},
+    "betas of its own": {"trained_betas": [0.001 * (1 + i % 7) for i in range(1000)]},
     "v": {"prediction_type": "v_prediction"},
     "x0": {"prediction_type": "sample"},
     "no signal at the end": {
@@ -74,7 +77,8 @@ def apart(unet, denoiser):
     labels = torch.tensor([4, 1]) if unet.config.num_class_embeds else None
     wanted = unet(x, t, labels).sample
     cond = {} if labels is None else {"label": labels}
-    return (denoiser.network(x, t.float(), **cond) - wanted).abs().max().item(), wanted.std().item()
+    time = t.float() / getattr(denoiser.network, "time_scale", 1.0)
+    return (denoiser.network(x, time, **cond) - wanted).abs().max().item(), wanted.std().item()
 
 
 @torch.no_grad()
@@ -114,7 +118,7 @@ def test_their_schedules_come_along(tmp_path, name, kind):
     denoiser = fn.load(tmp_path / "a")
     bar = pipeline.scheduler.alphas_cumprod.double()
     if kind is diffusers.DDPMPipeline or name != "no signal at the end":
-        rows = torch.stack([denoiser.schedule.level(float(t)).alpha ** 2 for t in range(1, 1001)])
+        rows = torch.stack([denoiser.schedule.level(float(t)).alpha ** 2 for t in range(1, len(bar) + 1)])
         assert torch.allclose(rows, bar, rtol=2e-4, atol=1e-6)
     wanted, found = walks(pipeline.unet, pipeline.scheduler, denoiser)
     assert torch.allclose(found, wanted, rtol=0, atol=3e-4)
@@ -184,7 +188,7 @@ def test_what_is_not_ours_is_refused_in_a_line(tmp_path):
         return lambda: path.write_text(before)
 
     for file, changes, words in (
-        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, ["of StableDiffusionPipeline", "DDPMPipeline and DDIM"]),
+        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, ["of StableDiffusionPipeline", "DDPMPipeline, DDIMPipeline"]),
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, ["of UNet2DConditionModel", "UNet2DModel"]),
         ("unet/config.json", {"act_fn": "mish"}, ["its act_fn is mish"]),
         ("unet/config.json", {"down_block_types": ["SkipDownBlock2D", "AttnDownBlock2D"]}, ["has SkipDownBlock2D"]),
@@ -198,8 +202,9 @@ def test_what_is_not_ours_is_refused_in_a_line(tmp_path):
         ("unet/config.json", {"resnet_time_scale_shift": "scale_shift"}, ["normalised otherwise"]),
         ("scheduler/scheduler_config.json", {"_class_name": "PNDMScheduler"}, ["of PNDMScheduler"]),
         ("scheduler/scheduler_config.json", {"beta_schedule": "sigmoid"}, ["the beta_schedule sigmoid"]),
-        ("scheduler/scheduler_config.json", {"trained_betas": [0.1, 0.2]}, ["betas of its own"]),
-        ("scheduler/scheduler_config.json", {"num_train_timesteps": 50}, ["its chain has 50 steps"]),
+        ("scheduler/scheduler_config.json", {"trained_betas": [0.1, 2]}, ["no list of numbers between 0 and 1"]),
+        ("scheduler/scheduler_config.json", {"trained_betas": "x"}, ["no list of numbers between 0 and 1"]),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": "x"}, ["T"]),
         ("scheduler/scheduler_config.json", {"prediction_type": "flow"}, ["predicts flow"]),
         ("scheduler/scheduler_config.json", {"variance_type": "learned"}, ["its variance is learned"]),
     ):  # fmt: skip
@@ -243,11 +248,19 @@ OURS = {
 
 @pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize(
-    "schedule", [fn.schedules.Linear(), fn.schedules.ScaledLinear(), fn.schedules.ZeroTerminal("cosine")]
+    "schedule",
+    [
+        fn.schedules.Linear(),
+        fn.schedules.ScaledLinear(),
+        fn.schedules.ZeroTerminal("cosine"),
+        fn.schedules.Linear(T=500),
+    ],
+    ids=["linear", "scaled", "no signal at the end", "a short chain"],
 )
 def test_ours_open_there_and_come_back_bit_for_bit(tmp_path, name, schedule):
     """By `DDPMPipeline.from_pretrained`, whose network gives the same, and which draws."""
-    network = shaken(fn.nn.UNet(channels=32, mult=(1, 2), blocks=1, groups=8, **({"attention": (2,)} | OURS[name])))
+    options = {"attention": (2,), "time_scale": schedule.T / 1000} | OURS[name]
+    network = shaken(fn.nn.UNet(channels=32, mult=(1, 2), blocks=1, groups=8, **options))
     variance = "learned_range" if name == "learned" else "fixed_small"
     denoiser = fn.Denoiser(network, schedule, "v", variance, shape=(3, 16, 16), class_names=("cat", "dog"))
     write(denoiser, tmp_path / "out", clip=False, about="Trained on nothing.")
@@ -255,7 +268,7 @@ def test_ours_open_there_and_come_back_bit_for_bit(tmp_path, name, schedule):
     assert apart(pipeline.unet, denoiser)[0] < 1e-5
     assert not pipeline.scheduler.config.clip_sample
     bar = pipeline.scheduler.alphas_cumprod.double()
-    rows = torch.stack([schedule.level(float(t)).alpha ** 2 for t in range(1, 1001)])
+    rows = torch.stack([schedule.level(float(t)).alpha ** 2 for t in range(1, schedule.T + 1)])
     assert torch.allclose(rows, bar, rtol=2e-4, atol=1e-6)
     if "classes" not in name:
         pipeline.set_progress_bar_config(disable=True)
@@ -284,7 +297,7 @@ def test_what_they_cannot_hold_is_refused_with_the_reason(tmp_path):
         (fn.Denoiser(net(resample="4x4"), linear), "resample=4x4"),
         (fn.Denoiser(net(image_channels=3), linear), "image_channels=3"),
         (fn.Denoiser(net(heads=4, attention=(1, 2)), linear), "4 heads of different widths"),
-        (fn.Denoiser(net(), fn.schedules.Linear(T=50)), "take linear, scaled-linear or cosine of 1000 steps"),
+        (fn.Denoiser(net(), fn.schedules.Linear(T=50)), "there it counts steps .time_scale=0.05"),
         (fn.Denoiser(net(), fn.schedules.Cosine(s=0.1)), "the schedule cosine with these options"),
         (fn.Denoiser(net(), fn.schedules.EDM()), "the schedule edm"),
         (fn.Denoiser(torch.nn.Linear(1, 1), linear), "a Linear as a UNet2DModel"),
@@ -340,12 +353,12 @@ def test_commands_take_a_pipeline_as_a_run(tmp_path, capsys):
     (256, (128, 128, 256, 256, 512, 512), 4, 113_673_219),  # google/ddpm-celebahq-256
 ])  # fmt: skip
 def test_published_configurations_have_their_count(tmp_path, sides, widths, attended, count):
-    from fromnoise.weights.pipelines import network_options
+    from fromnoise.weights.unet_options import options
 
     kinds = [("Attn" if i == attended else "") for i in range(len(widths))]
     config = {"sample_size": sides, "block_out_channels": widths, "down_block_types": [f"{k}DownBlock2D" for k in kinds],
               "up_block_types": [f"{k}UpBlock2D" for k in reversed(kinds)], **NETWORKS["google's"]}  # fmt: skip
     with torch.device("meta"):
-        ours = fn.nn.build(network_options(config, "config"))
+        ours = fn.nn.build(options(config, "config"))
         reference = diffusers.UNet2DModel(**config)
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in reference.parameters()) == count

@@ -40,9 +40,9 @@ class Block(nn.Module):
     zero (adaLN-Zero), so that a fresh block is the identity.
     """
 
-    def __init__(self, width: int, heads: int, eps: float):
+    def __init__(self, width: int, heads: int, eps: float, mlp_eps: float):
         super().__init__()
-        self.heads, self.eps = heads, eps
+        self.heads, self.eps, self.mlp_eps = heads, eps, mlp_eps
         self.modulation = nn.Linear(width, 6 * width)
         self.qkv = nn.Linear(width, 3 * width)
         self.mix = nn.Linear(width, width)
@@ -52,7 +52,7 @@ class Block(nn.Module):
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(emb)[:, None].chunk(6, 2)
         seen = _modulated(h, shift1, scale1, self.eps)
         h = torch.addcmul(h, gate1, self.mix(attended(self.qkv(seen), self.heads)))
-        return torch.addcmul(h, gate2, self.mlp(_modulated(h, shift2, scale2, self.eps)))
+        return torch.addcmul(h, gate2, self.mlp(_modulated(h, shift2, scale2, self.mlp_eps)))
 
 
 @register("dit")
@@ -77,6 +77,7 @@ class DiT(Conditioned):
         time_endpoint: whether the lowest frequency is exactly 1/10000 (diffusers) or one step short of it (the paper's
             code).
         eps: layer normalisation.
+        mlp_eps: that before the MLP of each block; None means `eps` (diffusers' files have 1e-5 there).
         classes: number of labels, for a network that is told one: F(x, time, label), label [N] in 0..classes - 1.
         null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
@@ -105,6 +106,7 @@ class DiT(Conditioned):
         null_label: bool = False,
         augment: bool = False,
         time_scale: float = 1.0,
+        mlp_eps: float | None = None,
     ):
         published = _SIZES[size] if size else (None, None, None)
         depth, width, heads = (own or usual for own, usual in zip((depth, width, heads), published, strict=True))
@@ -116,7 +118,7 @@ class DiT(Conditioned):
                          time_scale=time_scale)  # fmt: skip
         self.patch, self.eps, self.heads = patch, eps, heads
         self.stem = nn.Conv2d(in_channels, width, patch, stride=patch)
-        self.blocks = nn.ModuleList(Block(width, heads, eps) for _ in range(depth))
+        self.blocks = nn.ModuleList(Block(width, heads, eps, eps if mlp_eps is None else mlp_eps) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, (out_channels or in_channels) * patch**2)
         self._initialise()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from fromnoise.errors import FromNoiseError
+from fromnoise.nn.vq_autoencoder import FASTER
 from fromnoise.weights._state import checked, joined
 
 # theirs, ours; {…} stands for the same part of both names
@@ -26,6 +27,7 @@ _NAMES = [
 ]
 _OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _QKV = ("to_q", "to_k", "to_v")
+_CODES = "quantize.embedding.weight"
 
 
 def from_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -52,6 +54,18 @@ def from_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, found in parts.items():
         ours[name] = joined(name, found, _QKV)
     return ours
+
+
+def from_diffusers_vq(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A VQModel's state as that of our `VQAutoencoder`, whose codes are learned in units of `FASTER`.
+
+    Raises:
+        FromNoiseError: as `from_diffusers_kl`, or it has no codes.
+    """
+    if _CODES not in checked(state):
+        raise FromNoiseError(f"{_CODES!r} is missing, the codes of a VQModel")
+    rest = {name: value for name, value in state.items() if name != _CODES}
+    return from_diffusers_kl(rest) | {"book": state[_CODES].float() / FASTER}
 
 
 def to_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from fromnoise.denoise import Denoiser
 from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights.diffusers import to_diffusers
-from fromnoise.weights.pipelines import CONFIG, INDEX, KINDS, SCHEDULER, STEM, STEPS, VARIANCES
+from fromnoise.weights.parts import CONFIG, INDEX, SCHEDULER, STEM
+from fromnoise.weights.schedulers import KINDS, STEPS, VARIANCES
 
 
 def write(denoiser: Denoiser, path: str | Path, clip: bool = True, about: str = "") -> None:
@@ -127,9 +128,13 @@ def _scheduler(denoiser: Denoiser, clip: bool) -> dict[str, Any]:
     built = registry.spec(schedules.build(base)) if base["name"] in schedules.names() else base
     theirs = {"linear": "linear", "scaled-linear": "scaled_linear", "cosine": "squaredcos_cap_v2"}.get(built["name"])
     plain = built["name"] != "cosine" or (built["s"], built["max_beta"], built["shift"]) == (0.008, 0.999, 0.0)
-    if theirs is None or built["T"] != STEPS or not plain:
+    if theirs is None or not plain:
         raise FromNoiseError(f"diffusers: cannot hold the schedule {built['name']} with these options: take linear, "
-                             f"scaled-linear or cosine of {STEPS} steps")  # fmt: skip
+                             "scaled-linear or cosine")  # fmt: skip
+    steps, scale = built["T"], getattr(denoiser.network, "time_scale", 1.0)
+    if scale != steps / STEPS:
+        raise FromNoiseError(f"diffusers: cannot hold a chain of {steps} steps whose network is told times up to "
+                             f"{STEPS * scale:g}: there it counts steps (time_scale={steps / STEPS:g})")  # fmt: skip
     kind = {ours: name for name, ours in KINDS.items()}.get(denoiser.parameterization.name)
     variance = denoiser.variance.spec if isinstance(denoiser.variance.spec, str) else denoiser.variance.spec["name"]
     variance = variance.replace("-", "_")
@@ -140,7 +145,7 @@ def _scheduler(denoiser: Denoiser, clip: bool) -> dict[str, Any]:
     return {
         "_class_name": "DDPMScheduler",
         "_diffusers_version": "0.35.0",
-        "num_train_timesteps": STEPS,
+        "num_train_timesteps": steps,
         "beta_schedule": theirs,
         **ends,
         "prediction_type": kind,

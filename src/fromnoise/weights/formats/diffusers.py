@@ -8,7 +8,7 @@ from torch import nn
 
 from fromnoise.denoise import Denoiser
 from fromnoise.registry import register
-from fromnoise.weights import lora, pipeline_writing, pipelines
+from fromnoise.weights import lora, parts, pipeline_writing, pipelines
 from fromnoise.weights.formats.base import Card, Format
 from fromnoise.weights.formats.source import Source
 
@@ -21,7 +21,7 @@ class Diffusers(Format):
     loads: ClassVar[str] = 'diffusers.DDPMPipeline.from_pretrained("{path}")().images'
 
     def claims(self, source: Source) -> bool:
-        named = source.has(pipelines.INDEX) or source.has(pipelines.CONFIG)
+        named = source.has(parts.INDEX) or source.has(parts.CONFIG)
         return source.is_folder and (named or lora.is_one(source.path))
 
     def read(self, source: Source) -> nn.Module:
