@@ -246,8 +246,8 @@ def state(network: nn.Module, schedule: Schedule) -> dict[str, Tensor]:
     return found
 
 
-def load_state(network: nn.Module, schedule: Schedule, tensors: dict[str, Tensor]) -> None:
-    """The inverse of `state`.
+def load_state(network: nn.Module, schedule: Schedule, tensors: dict[str, Tensor], assign: bool = False) -> None:
+    """The inverse of `state`; with `assign` the tensors themselves become the network's.
 
     Raises:
         RuntimeError: names or shapes do not fit.
@@ -256,4 +256,4 @@ def load_state(network: nn.Module, schedule: Schedule, tensors: dict[str, Tensor
         own = {k.removeprefix("schedule."): v for k, v in tensors.items() if k.startswith("schedule.")}
         schedule.load_state_dict(own)
         tensors = {k: v for k, v in tensors.items() if not k.startswith("schedule.")}
-    network.load_state_dict(tensors)
+    network.load_state_dict(tensors, assign=assign)

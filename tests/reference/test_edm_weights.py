@@ -87,6 +87,16 @@ def heun(denoised, x, steps=18, low=0.002, high=80.0, rho=7):
     return x
 
 
+@torch.no_grad()
+def both_samplers(denoiser, net, weights):
+    """x_0 of 18 steps of Heun by their arithmetic, and of ours, from the same noise."""
+    labels = torch.tensor([4, 0, 2])
+    found = fn.sample(denoiser, 3, "heun", steps=18, seed=7, cond={"label": labels})
+    x_T = 80 * rng.normal(7, range(3), 0, denoiser.shape).double()
+    hot = torch.eye(net.labels)[labels]
+    return heun(lambda x, sigma: precond(net, weights, x, sigma, hot, 0.5), x_T), found
+
+
 @WARNED
 @torch.no_grad()
 def test_a_pickle_is_opened_and_a_whole_sampler_gives_the_same(tmp_path):
@@ -95,11 +105,7 @@ def test_a_pickle_is_opened_and_a_whole_sampler_gives_the_same(tmp_path):
     weights = net.weights()
     path = snapshot(tmp_path / "edm-cifar10-32x32-cond-vp.pkl", net, weights, marker=marker, sigma_data=np.float64(0.5))
     denoiser = fn.load(path)
-    labels = torch.tensor([4, 0, 2])
-    found = fn.sample(denoiser, 3, "heun", steps=18, seed=7, cond={"label": labels})
-    x_T = 80 * rng.normal(7, range(3), 0, denoiser.shape).double()
-    hot = torch.eye(net.labels)[labels]
-    wanted = heun(lambda x, sigma: precond(net, weights, x, sigma, hot, 0.5), x_T)
+    wanted, found = both_samplers(denoiser, net, weights)
     assert wanted.std() > 0.3
     torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-4)
     assert not marker.exists()
@@ -160,7 +166,7 @@ def test_published_configurations_have_their_count(net, count):
 
 def written(denoiser, path):
     build("edm").write(denoiser, path, Card("Trained on nothing."))
-    saved = torch.load(path)  # plain tensors and values: torch's restricted reader takes them
+    saved = torch.load(path / "model.pt")  # plain tensors and values: torch's restricted reader takes them
     return saved["ema"], saved["init_kwargs"]
 
 
@@ -169,7 +175,7 @@ def written(denoiser, path):
 def test_what_was_read_is_written_under_their_names(tmp_path, name):
     net, weights = NETS[name], NETS[name].weights()
     denoiser = here(snapshot(tmp_path / "n.pkl", net, weights, sigma_data=0.4))
-    state, kwargs = written(denoiser, tmp_path / "out.pt")
+    state, kwargs = written(denoiser, tmp_path / "out")
     theirs = {f"model.{key}": value for key, value in (weights | net.filters()).items()}
     assert {key: value.shape for key, value in state.items()} == {key: value.shape for key, value in theirs.items()}
     for key, value in theirs.items():
@@ -202,13 +208,13 @@ def test_ours_come_back_bit_for_bit(tmp_path, plus):
             network.label.weight[-1] = 0
     schedule = fn.schedules.EDM(sigma_min=0.01, sigma_max=40.0)
     denoiser = fn.Denoiser(network, schedule, {"name": "edm", "data_std": 0.7}, shape=(3, 8, 8))
-    written(denoiser, tmp_path / "out.pt")
-    again = fn.load(tmp_path / "out.pt") if plus else here(tmp_path / "out.pt")
+    written(denoiser, tmp_path / "out")
+    again = fn.load(tmp_path / "out" / "model.pt") if plus else here(tmp_path / "out" / "model.pt")
     own, back = network.state_dict(), again.network.state_dict()
     assert [key for key in own if not torch.equal(own[key], back[key])] == (["label.weight"] if plus else [])
     torch.testing.assert_close(back["label.weight"], own["label.weight"], rtol=1e-6, atol=1e-7)
-    written(again, tmp_path / "twice.pt")
-    twice = here(tmp_path / "twice.pt").network.state_dict()
+    written(again, tmp_path / "twice")
+    twice = here(tmp_path / "twice" / "model.pt").network.state_dict()
     assert all(torch.equal(twice[key], back[key]) for key in back)
     assert again.parameterization == denoiser.parameterization
     assert fn.registry.spec(again.schedule) == fn.registry.spec(schedule)
@@ -224,7 +230,7 @@ def test_a_vector_of_no_label_and_a_table_without_one_go_with_it(tmp_path):
         for p in network.parameters():
             p.add_(0.05 * torch.randn_like(p))
         denoiser = fn.Denoiser(network, fn.schedules.EDM(), "edm", shape=(3, 8, 8))
-        state, kwargs = written(denoiser, tmp_path / "out.pt")
+        state, kwargs = written(denoiser, tmp_path / "out")
         net = Net(plus, channels=64, mult=(1,), labels=3, attention=())
         x, time, cond, hot, _ = inputs(net)
         inner = {name.removeprefix("model."): value for name, value in state.items()}
@@ -303,7 +309,8 @@ def test_what_they_cannot_hold_is_refused_with_the_reason(tmp_path):
         (model(net(), shape=None), "of no size of its own"),
         (model(torch.nn.Linear(1, 1)), "a Linear"),
     ):
-        refused(lambda: build("edm").write(denoiser, tmp_path / "out.pt", Card()), words)
-    assert not (tmp_path / "out.pt").exists()
-    refused(lambda: build("edm").write(model(net()), tmp_path, Card()), "is a folder")
-    refused(lambda: build("edm").write(model(net()), tmp_path / "none" / "out.pt", Card()), "cannot be written")
+        refused(lambda: build("edm").write(denoiser, tmp_path / "out", Card()), words)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "letter").write_text("dear")
+    refused(lambda: build("edm").write(model(net()), tmp_path, Card()), "holds something else than a model")
+    refused(lambda: build("edm").write(model(net()), tmp_path / "letter" / "out", Card()), "cannot be written")

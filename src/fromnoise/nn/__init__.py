@@ -38,6 +38,18 @@ def build(spec: str | Mapping[str, Any], **defaults: Any) -> Any:
     return registry.build(spec, **defaults)
 
 
+def blank(spec: str | Mapping[str, Any]) -> Any:
+    """The same without its first weights, whose memory is not touched: for a file's weights, which take their place.
+
+    Raises:
+        FromNoiseError: as `build`.
+    """
+    from fromnoise.nn import _budget
+
+    with _budget.Unfilled("normal_", "uniform_", "zero_", "fill_"):
+        return build(spec)
+
+
 if TYPE_CHECKING:
     from fromnoise.nn.dit import DiT as DiT
     from fromnoise.nn.half_unet import HalfUNet as HalfUNet

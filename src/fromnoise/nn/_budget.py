@@ -15,14 +15,18 @@ _MOST = 10_000
 """Tensors of weights; the largest published networks have a thousand or two."""
 
 
-class _Unfilled(TorchFunctionMode):
-    """Leaves what has no numbers without random ones: PyTorch would import its compiler for it, for seconds."""
+class Unfilled(TorchFunctionMode):
+    """Leaves new memory as it is where it would be filled in place by one of these functions."""
+
+    def __init__(self, *functions: str):
+        super().__init__()
+        self.functions = functions
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = {} if kwargs is None else kwargs
-        if func.__name__ == "normal_":
+        if func.__name__ in self.functions:
             return args[0] if args else given["tensor"]
         return func(*args, **given)
 
@@ -51,7 +55,7 @@ def check(make: Callable[[], nn.Module], what: str) -> None:
 
     hook = register_module_parameter_registration_hook(weigh)
     try:
-        with torch.device("meta"), _Unfilled():
+        with torch.device("meta"), Unfilled("normal_"):  # for which PyTorch would import its compiler, for seconds
             make()
     except MemoryError:
         raise FromNoiseError(f"{what} does not fit into memory: make it smaller") from None

@@ -75,17 +75,24 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return state(model.network, model.schedule) if isinstance(model, Denoiser) else dict(_weighted(model).state_dict())
 
 
-def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: object) -> None:
+def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: object, assign: bool = False) -> None:
     """The inverse of `tensors_of`.
+
+    Args:
+        model: it.
+        tensors: by name.
+        where: they are from.
+        assign: whether the tensors become its weights as they lie in memory, perhaps in that of a file, in place of
+            being copied: of a `nn.blank` network, so that both are not in memory at once.
 
     Raises:
         FromNoiseError: names or shapes do not fit; with the first that does not.
     """
     try:
         if isinstance(model, Denoiser):
-            load_state(model.network, model.schedule, dict(tensors))
+            load_state(model.network, model.schedule, dict(tensors), assign)
         else:
-            _weighted(model).load_state_dict(dict(tensors))
+            _weighted(model).load_state_dict(dict(tensors), assign=assign)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()]
         raise FromNoiseError(f"{where}: its weights do not fit this {type(_weighted(model)).__name__}: "

@@ -71,10 +71,10 @@ def autoencoder(folder: Path, config: Mapping[str, Any]) -> Autoencoder:
         "groups": config["norm_num_groups"],
         "mid_attention": config["mid_block_add_attention"],
     } | ({} if is_kl else {"codes": config.get("num_vq_embeddings", 256)})
-    made = networks.build(options)
+    made = networks.blank(options)
     theirs = weights(folder)
     state = from_diffusers_kl(theirs) if is_kl else from_diffusers_vq(theirs)
-    load_tensors(made, {name: value.float() for name, value in state.items()}, folder)
+    load_tensors(made, {name: value.float() for name, value in state.items()}, folder, assign=True)
     return made
 
 

@@ -131,7 +131,7 @@ def _scheduler(denoiser: Denoiser, clip: bool) -> dict[str, Any]:
     if theirs is None or not plain:
         raise FromNoiseError(f"diffusers: cannot hold the schedule {built['name']} with these options: take linear, "
                              "scaled-linear or cosine")  # fmt: skip
-    steps, scale = built["T"], getattr(denoiser.network, "time_scale", 1.0)
+    steps, scale = int(built["T"]), getattr(denoiser.network, "time_scale", 1.0)
     if scale != steps / STEPS:
         raise FromNoiseError(f"diffusers: cannot hold a chain of {steps} steps whose network is told times up to "
                              f"{STEPS * scale:g}: there it counts steps (time_scale={steps / STEPS:g})")  # fmt: skip

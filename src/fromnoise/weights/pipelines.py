@@ -113,7 +113,7 @@ def _of_pixels(found: _Found, where: object) -> Denoiser:
     config, said = USUAL | found.config, meaning(found.scheduler or {}, where)
     side, channels = config["sample_size"], int(config["in_channels"])
     shape = None if side is None else (channels, *((side, side) if isinstance(side, int) else map(int, side)))
-    network = networks.build(options(config, where) | {"time_scale": said.time_scale})
+    network = networks.blank(options(config, where) | {"time_scale": said.time_scale})
     codec = latent_parts.codec(found.codec) if found.codec is not None else None
     denoiser = Denoiser(network, said.schedule, said.kind, said.variance, shape, codec=codec)
     try:
@@ -122,14 +122,14 @@ def _of_pixels(found: _Found, where: object) -> Denoiser:
         text = str(error)
         raise FromNoiseError(text if text.startswith(str(found.place)) else f"{found.place}: {text}") from None
     insist_on_fit(to_diffusers(network.state_dict()), to_diffusers(state), where)
-    load_tensors(denoiser, {name: value.float() for name, value in state.items()}, where)
+    load_tensors(denoiser, {name: value.float() for name, value in state.items()}, where, assign=True)
     return denoiser
 
 
 def _transformer(found: _Found, where: object) -> Denoiser:
     said = meaning(found.scheduler or {}, where)
     made, shape = latent_parts.dit_options(found.config, where)
-    network = networks.build(made | {"time_scale": said.time_scale})
+    network = networks.blank(made | {"time_scale": said.time_scale})
     # a pipeline that says nothing of its variance draws by DDIM, and its network gives one all the same
     variance = "learned_range" if made["out_channels"] == 2 * shape[0] else said.variance
     codec = latent_parts.codec(found.codec) if found.codec is not None else None

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fromnoise import registry
 from fromnoise.denoise import Denoiser
@@ -19,7 +18,7 @@ WEIGHTS, SAID, README = "model.pt", "model.json", "README.md"
 def write(
     denoiser: Denoiser,
     path: Path,
-    tensors: Mapping[str, Tensor],
+    content: Mapping[str, Any],
     said: Mapping[str, Any],
     code: Sequence[str],
     card: Card,
@@ -29,7 +28,7 @@ def write(
     Args:
         denoiser: whose weights they are.
         path: of the folder.
-        tensors: by the names of the other library.
+        content: of model.pt: the tensors by the names of the other library, or those and what it keeps beside them.
         said: what those do not say of the model, for `fn.load`.
         code: lines of Python in which the other library loads model.pt.
         card: what the README says.
@@ -42,7 +41,7 @@ def write(
         raise FromNoiseError(f"{path}: holds something else than a model, which would be lost: name a new folder")
     try:
         with storage.making(target.resolve(), listed=False) as writing:
-            torch.save({name: value.contiguous() for name, value in tensors.items()}, writing / WEIGHTS)
+            torch.save(dict(content), writing / WEIGHTS)
             files.write_json(writing / SAID, dict(said))
             files.write_text(writing / README, _readme(denoiser, code, card))
     except OSError as error:

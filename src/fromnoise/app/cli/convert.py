@@ -34,7 +34,7 @@ class Convert:
     out: Annotated[Path, tyro.conf.Positional, option("OUT")]
     """The folder to write."""
     to: Annotated[str, option("FORMAT")] = "diffusers"
-    """diffusers, openai or dit (see `fromnoise list weight-formats`), or fromnoise for a saved model."""
+    """diffusers, openai, edm or dit (see `fromnoise list weight-formats`), or fromnoise for a saved model."""
     like: Annotated[str | None, option("RECIPE")] = None
     """A recipe that says what another library's file does not, such as attention heads and schedule."""
     ema: bool = True

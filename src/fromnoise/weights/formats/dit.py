@@ -54,10 +54,10 @@ class DiTs(Format):
         learned = not flows and options["out_channels"] == 2 * shape[0]
         usual = "rectified" if flows else "linear"
         variance = "learned_range" if learned else said.get("variance", "fixed_small" if flows else "fixed_large")
-        model = Denoiser(networks.build({"name": "dit"} | options), schedules.build(said.get("schedule", usual)),
+        model = Denoiser(networks.blank({"name": "dit"} | options), schedules.build(said.get("schedule", usual)),
                          "flow" if flows else "eps", variance, shape, said.get("class_names", ()),
                          _codec(said, shape, source))  # fmt: skip
-        load_tensors(model, ours, source.path)
+        load_tensors(model, ours, source.path, assign=True)
         return model
 
     def write(self, denoiser: Denoiser, path: Path, card: Card) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
 from torch import nn
 
 from fromnoise import nn as networks
@@ -16,7 +15,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.registry import register
 from fromnoise.schedules.base import Schedule
-from fromnoise.weights import edm
+from fromnoise.weights import edm, torch_writing
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.formats.base import Card, Format
 from fromnoise.weights.formats.source import Source
@@ -36,13 +35,13 @@ _ONE = {"patch": 1, "skips": "blocks", "dims": 2, "image_channels": 0, "mid_atte
 class EDM(Format):
     """`EDMPrecond` around `SongUNet` as DDPM++ or around `DhariwalUNet`, and `iDDPMPrecond` around either.
 
-    Read are network-snapshot-*.pkl and their published files, in which nothing is run, and what is written here: a file
-    of torch.save with the tensors by their names, "ema", and the arguments of EDMPrecond, "init_kwargs". Their pickles
+    Read are network-snapshot-*.pkl and their published files, in which nothing is run, and what is written here: a
+    model.pt with the tensors by their names, "ema", and the arguments of EDMPrecond, "init_kwargs". Their pickles
     hold the source code of their classes, which is not ours to write.
     """
 
     loads: ClassVar[str] = (
-        'saved = torch.load("{path}"); net = training.networks.EDMPrecond(**saved["init_kwargs"]); '
+        'saved = torch.load("{path}/model.pt"); net = training.networks.EDMPrecond(**saved["init_kwargs"]); '
         'net.load_state_dict(saved["ema"])'
     )
 
@@ -63,11 +62,15 @@ class EDM(Format):
         kwargs = _kwargs(denoiser, layout, options)
         theirs = edm.to_edm(denoiser.network.state_dict(), layout, bool(options["null_label"]))
         state = {f"{edm.PREFIX}{name}": value.detach().float().cpu().contiguous() for name, value in theirs.items()}
-        try:
-            with files.replacing(files.expanded(path)) as file:
-                torch.save({"ema": state, "init_kwargs": kwargs, "about": card.about}, file)
-        except OSError as error:
-            raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None
+        code = [
+            "import torch",
+            "from training.networks import EDMPrecond",
+            "",
+            'saved = torch.load("model.pt", weights_only=True)',
+            'net = EDMPrecond(**saved["init_kwargs"])',
+            'net.load_state_dict(saved["ema"])',
+        ]
+        torch_writing.write(denoiser, path, {"ema": state, "init_kwargs": kwargs}, {}, code, card)
 
 
 def _read(source: Source, said: Mapping[str, Any]) -> Denoiser:
@@ -85,10 +88,10 @@ def _read(source: Source, said: Mapping[str, Any]) -> Denoiser:
     schedule, parameterization, variance = _preconditioning(kind, told, source)
     if out != (2 * seen if variance == "learned_range" else seen):
         raise FromNoiseError(f"gives {out} channels for images of {seen}")
-    network = networks.build({"name": "unet", "dropout": _dropout(told)} | options)
+    network = networks.blank({"name": "unet", "dropout": _dropout(told)} | options)
     made = schedules.build(said.get("schedule", schedule))
     denoiser = Denoiser(network, made, said.get("parameterization", parameterization), variance, (seen, side, side))
-    load_tensors(denoiser, edm.from_edm(own, layout), source.path)
+    load_tensors(denoiser, edm.from_edm(own, layout), source.path, assign=True)
     if kind == "EDMPrecond":
         source.warn(f"{source.path}: samples there without clipping x0: say so here, clip=False (--clip False)")
     return denoiser

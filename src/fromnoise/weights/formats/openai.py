@@ -97,7 +97,7 @@ class OpenAI(Format):
         ours = from_openai(state, layout, Attention(heads, said.get("by_head", True)))
         make = self._denoiser if layout.way_up else self._classifier
         model = make(options, schedule, said, source)
-        load_tensors(model, ours, source.path)
+        load_tensors(model, ours, source.path, assign=True)
         return model
 
     def write(self, denoiser: Denoiser, path: Path, card: Card) -> None:
@@ -123,7 +123,7 @@ class OpenAI(Format):
             source.warn(f'{source.path}: does not say the size of its images: say like={{"side": 64}} to sample it')
         shape = None if side is None else (channels, side, side)
         variance = "learned_range" if learned else said.get("variance", "fixed_large")
-        network = networks.build({"name": "unet"} | options)
+        network = networks.blank({"name": "unet"} | options)
         kind, names = said.get("parameterization", "eps"), said.get("class_names", ())
         return Denoiser(network, schedule, kind, variance, shape, names, low=low)
 
@@ -133,7 +133,7 @@ class OpenAI(Format):
         places = source.state["out.2.positional_embedding"].shape[1] - 1
         side = round(places**0.5) * 2 ** (len(options["mult"]) - 1)
         outputs: int = options.pop("out_channels")
-        network = networks.build({"name": "half-unet", "outputs": outputs, "size": [side, side]} | options)
+        network = networks.blank({"name": "half-unet", "outputs": outputs, "size": [side, side]} | options)
         shape = (int(options["in_channels"]), side, side)
         return NoisyClassifier(network, schedule, shape, [str(i) for i in range(outputs)])
 
