@@ -1,5 +1,8 @@
 """The U-Net: parameter counts of the papers, sizes, and what a fresh one does."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -186,3 +189,26 @@ def test_a_transform_is_added_to_the_times_features_and_zeros_are_nothing(name):
     torch.testing.assert_close(without(x, t), plain)
     with pytest.raises(fn.FromNoiseError, match="is not told how images were transformed: .*augment=True"):
         without(x, t, augment=told)
+
+
+def test_a_blank_network_takes_no_memory_until_weights_are_put_into_it():
+    """Not filled with first weights: a file's take their place, and both are never in memory at once."""
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    options = {"name": "unet", "channels": 256, "mult": (1, 2), "blocks": 2, "attention": ()}
+    fn.nn.blank(options | {"channels": 32})  # what is imported for the first time
+    before = resident()
+    network = fn.nn.blank(options)
+    size = sum(p.numel() * p.element_size() for p in network.parameters())
+    assert size > 1e8
+    assert resident() - before < size / 5
+    built = fn.nn.build(options)
+    assert [(k, v.shape, v.dtype) for k, v in network.state_dict().items()] == [
+        (k, v.shape, v.dtype) for k, v in built.state_dict().items()
+    ]
+    network.load_state_dict(built.state_dict(), assign=True)
+    x, t = torch.randn(1, 3, 8, 8), torch.tensor([3.0])
+    with torch.no_grad():
+        assert torch.equal(network(x, t), built(x, t))
