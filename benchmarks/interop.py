@@ -215,6 +215,8 @@ def open_big(folder):
     assert fromnoise.weights.native
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     denoiser = fn.load(folder)
+    with torch.no_grad():  # pages of a file are read when they are needed: all of them
+        assert all(p.sum().isfinite() for p in denoiser.network.parameters())
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = sum(p.numel() * 4 for p in denoiser.network.parameters())
     taken = (after - before) * 1024

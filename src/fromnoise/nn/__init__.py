@@ -46,7 +46,7 @@ def blank(spec: str | Mapping[str, Any]) -> Any:
     """
     from fromnoise.nn import _budget
 
-    with _budget.Unfilled("normal_", "uniform_", "zero_", "fill_"):
+    with _budget.Unfilled("normal_", "uniform_", "zero_", "fill_", init=True):
         return build(spec)
 
 

@@ -16,17 +16,21 @@ _MOST = 10_000
 
 
 class Unfilled(TorchFunctionMode):
-    """Leaves new memory as it is where it would be filled in place by one of these functions."""
+    """Leaves new memory as it is where it would be filled in place.
 
-    def __init__(self, *functions: str):
+    Args:
+        functions: those that are not carried out, by name; and with `init` all of torch.nn.init.
+    """
+
+    def __init__(self, *functions: str, init: bool = False):
         super().__init__()
-        self.functions = functions
+        self.functions, self.init = functions, init
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = {} if kwargs is None else kwargs
-        if func.__name__ in self.functions:
+        if func.__name__ in self.functions or (self.init and getattr(func, "__module__", "") == "torch.nn.init"):
             return args[0] if args else given["tensor"]
         return func(*args, **given)
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from fromnoise.weights import autoencoder_kl as autoencoder_kl
     from fromnoise.weights import diffusers as diffusers
     from fromnoise.weights import dit as dit
+    from fromnoise.weights import formats as formats
     from fromnoise.weights.native import load as load
     from fromnoise.weights.native import load_autoencoder as load_autoencoder
     from fromnoise.weights.native import load_classifier as load_classifier
@@ -22,4 +23,5 @@ else:
         autoencoder_kl="autoencoder_kl:*",
         diffusers="diffusers:*",
         dit="dit:*",
+        formats="formats:*",
     )
