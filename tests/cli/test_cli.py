@@ -277,7 +277,7 @@ def test_nll(run, tmp_path, capfd, refused):
         (["train", "digits", "--set", "sample.sampler=dim"], "did you mean ddim?"),
         (
             ["train", "digits", "--set", "parameterization=epsilon"],
-            "fromnoise: parameterization: unknown parameterization 'epsilon' (did you mean eps?); choose from edm, eps, mean, score, v, x0",
+            "fromnoise: parameterization: unknown parameterization 'epsilon' (did you mean eps?); choose from edm, eps, flow, mean, score, v, x0",
         ),
         (["train", "digits", "--set", "data.size=27"], "28x28 fits"),
         (["train", "digits", "--set", "train.accumulate=3"], "does not divide"),

@@ -728,6 +728,28 @@ def test_a_killed_loader_process_is_one_line():
     assert signal.getsignal(signal.SIGCHLD) is before
 
 
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(104, "reset by peer"), EOFError(), FileNotFoundError(2, "gone")]
+)
+def test_a_loader_process_that_dies_while_it_hands_over_is_one_line(monkeypatch, error):
+    def broken(rows, **options):
+        def batches():
+            yield rows[[0, 1]]
+            raise error
+
+        return batches()
+
+    monkeypatch.setattr("fromnoise.data.feed.DataLoader", broken)
+    for workers in (0, 2):
+        batches = Feed(Slow(), 0, 2, range(2), workers=workers).from_step(1)
+        next(batches)
+        if workers:
+            refused(lambda: next(batches), "a loader process was ended from outside")
+        else:  # the data set's own
+            with pytest.raises(type(error)):
+                next(batches)
+
+
 # Caches, and weights of others
 
 
@@ -824,7 +846,7 @@ def test_converted_weights_are_made_again_where_they_do_not_fit(own_cache, tmp_p
     path = tmp_path / "weights.pth"
     torch.save({"w": torch.arange(50.0)}, path)
     assert torch.equal(foreign.plain(path)["w"], torch.arange(50.0))
-    (place,) = (p for p in (own_cache / "converted").iterdir() if p.is_dir())
+    (place,) = (p for p in (own_cache / "opened").iterdir() if p.is_dir())
     spoiled(place, how)
     assert torch.equal(foreign.plain(path)["w"], torch.arange(50.0))
     assert "made again" in capsys.readouterr().err

@@ -91,7 +91,7 @@ class Feed:
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
         )
-        for batch, said in _survived(_without_handler(loader)):
+        for batch, said in _survived(_without_handler(loader), self.workers > 0):
             for text, category in said:
                 if text not in self._warned:
                     self._warned.add(text)
@@ -139,18 +139,19 @@ def _without_handler(loader: DataLoader) -> Iterator[Any]:
     return batches
 
 
-def _survived(batches: Iterator[Any]) -> Iterator[Any]:
-    """The same.
+def _survived(batches: Iterator[Any], by_others: bool) -> Iterator[Any]:
+    """The same; `by_others` tells that other processes make them.
 
     Raises:
-        TrainingError: a loader process is dead.
+        TrainingError: a loader process is dead, which the loader notices, or the handing over of a batch.
     """
     try:
         yield from batches
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
         text = files.one_line(error)
-        if not text.startswith("DataLoader worker"):
-            raise
+        handing = by_others and not isinstance(error, RuntimeError) and "DataLoader worker" not in text
+        if not (handing or text.startswith("DataLoader worker")):
+            raise  # a data set's own
         raise TrainingError(f"a loader process was ended from outside, as where memory ran out ({text}); "
                             "ask for fewer, data.workers=0 for none, and resume") from None  # fmt: skip
 

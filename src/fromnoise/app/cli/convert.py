@@ -57,14 +57,15 @@ class Convert:
         model, card = self._opened()
         if form is None:
             native.save(model, self.out)
-            say(f"next: fromnoise sample {self.out}")
+            after = f"next: fromnoise sample {self.out}"
         else:
             form.write(native.of_kind(model, Denoiser, self.run), self.out, card)
-            say(f"next, in Python: {form.loads.format(path=self.out)}")
+            after = f"next, in Python: {form.loads.format(path=self.out)}"
         print(self.out)
         if self.push is not None:
             about = f"{card.about or 'A diffusion model.'} Written by fromnoise"
             print(hub.push(self.out, self.push, about, self.private))
+        say(after)
         return 0
 
     def _opened(self) -> "tuple[nn.Module, Card]":
