@@ -218,11 +218,13 @@ def test_a_file_of_something_else_is_one_line(here):
     (here / "text.pt").write_text("no weights")
     (here / "empty.safetensors").write_bytes(b"")
     saved(here / "model.pt", state(8))
-    (here / "model.json").write_text("[1]")
+    (here / "model.json").write_text('{"network": {"heads": 4}, "heads": 4}')
     for name, says in (("empty.safetensors", "no whole safetensors file"),
-                       ("model.pt", "model.json: holds a list")):  # fmt: skip
+                       ("model.pt", "model.json: heads is nothing that is said of a model")):  # fmt: skip
         with pytest.raises(fn.FromNoiseError, match=says):
             fn.load(here / name)
+    (here / "model.json").write_text('{"architectures": ["X"], "heads": 2}')  # another program's
+    assert fn.load(here / "model.pt", like=LIKE, warn=lambda line: None).classes == CLASSES
     with pytest.raises(fn.FromNoiseError, match="like: a int; it is a Recipe, or options by part"):
         fn.load(here / "text.pt", like=3)
     fn.save(fn.Denoiser(fn.nn.MLP(2), "linear"), here / "ours")

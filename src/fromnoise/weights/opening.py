@@ -44,10 +44,18 @@ def read(path: str | Path, warn: Callable[[str], None], like: Any = None) -> nn.
         if form.claims(source):
             with described(path):
                 return form.read(source).eval()
-    known = recognized(source) if not source.is_folder else ""
-    what = f" {known}" if known else (f": of no format that is read here ({', '.join(formats.names())}); its tensors "
-                                      f"are called {_some(source)}")  # fmt: skip
-    raise FromNoiseError(f"{path}{what}")
+    known = "" if source.is_folder else recognized(source)
+    raise FromNoiseError(f"{path} {known}" if known else _unknown(path, source))
+
+
+def _unknown(path: str | Path, source: Source) -> str:
+    about = f"{path}: of no format that is read here ({', '.join(formats.names())})"
+    if source.is_folder:
+        return about
+    names = sorted(source.state)
+    some = ", ".join(files.one_line(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
+    return (f"{about}; its tensors are called {some}. A network of your own takes its weights by load_state_dict, and "
+            "fn.Denoiser(network, schedule) takes the network")  # fmt: skip
 
 
 def parts(like: Any) -> dict[str, Any]:
@@ -64,10 +72,3 @@ def parts(like: Any) -> dict[str, Any]:
         return {part: getattr(like, part) for part in _PARTS}
     raise FromNoiseError(f"like: a {type(like).__name__}; it is a Recipe, or options by part such as "
                          '{"network": {"heads": 4}, "schedule": "cosine"}')  # fmt: skip
-
-
-def _some(source: Source) -> str:
-    if source.is_folder:
-        return "unknown"
-    names = sorted(source.state)
-    return ", ".join(files.one_line(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")

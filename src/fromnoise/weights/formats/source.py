@@ -14,6 +14,9 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.weights import foreign
 
 SAFE = ".safetensors"
+KEYS = frozenset({"network", "schedule", "parameterization", "variance", "side", "factor", "by_head", "class_names",
+                  "autoencoder"})  # fmt: skip
+"""What can be said of a file; each format takes some of them."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,7 @@ class Source:
 
     Attributes:
         path: of it.
-        like: options that a file does not tell: "network" (options of a network here, such as heads), "schedule",
-            "parameterization", "variance", "shape", "factor", "autoencoder"; each format names those it takes.
+        like: options that a file does not tell, by the names in `KEYS`.
         warn: called with one line on what was assumed, or does not come along.
     """
 
@@ -35,15 +37,20 @@ class Source:
     def of(cls, path: Path, like: Mapping[str, Any], warn: Callable[[str], None]) -> Self:
         """With what a file of the same name that ends in .json says beside it, where there is one and `like` does not.
 
+        One that has none of these keys is another program's, and left alone.
+
         Raises:
-            FromNoiseError: it is damaged.
+            FromNoiseError: it has some of them, and others too.
         """
         beside = path.with_suffix(".json")
         if path.is_dir() or beside == path or not beside.is_file():
             return cls(path, like, warn)
         said = files.read_json(beside)
-        if not isinstance(said, dict):
-            raise FromNoiseError(f"{beside}: holds a {type(said).__name__}, not what the file beside it does not say")
+        if not isinstance(said, dict) or KEYS.isdisjoint(said):
+            return cls(path, like, warn)
+        if other := sorted(set(said) - KEYS):
+            raise FromNoiseError(f"{beside}: {files.one_line(other[0])} is nothing that is said of a model: take "
+                                 f"{', '.join(sorted(KEYS))}")  # fmt: skip
         return cls(path, {**said, **like}, warn)
 
     @property
