@@ -52,6 +52,16 @@ def test_arranged_uniforms_are_uniform_and_do_not_depend_on_the_split(name):
     assert whole.var().item() == pytest.approx(1 / 12, abs=0.004)
 
 
+def test_lognormal_on_the_straight_path_is_logit_normal():
+    """Esser et al. 2024, eq. 19: the share of times below t is that of a normal below logit(t), whatever the shift."""
+    for shift in (1.0, 3.0):
+        t, weight = fn.times.LogNormal(0.0, 1.0).draw(U, fn.schedules.Rectified(shift=shift))
+        assert (weight == 1).all()
+        for share in (0.05, 0.3, 0.5, 0.8, 0.95):
+            expected = torch.special.ndtr(torch.logit(torch.tensor(share, dtype=torch.float64))).item()
+            assert (t.sigma < share).double().mean().item() == pytest.approx(expected, abs=1e-3)
+
+
 def test_stratified_batches_reach_every_part_of_the_schedule():
     """One example in each part: the mean of a batch varies by what is inside the parts only."""
     u = torch.rand(500, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
