@@ -14,8 +14,8 @@ from fromnoise.times.base import TimeSampling
 class LogNormal(TimeSampling):
     """ln(sigma / alpha) ~ N(mean, std^2), weight 1 (Karras et al. 2022, table 1); kept within the schedule's levels.
 
-    On the straight path, where alpha = 1 - sigma, that is logit(sigma) ~ N(mean, std^2): the logit-normal times of Esser
-    et al. 2024 (arXiv 2403.03206), eq. 19, which are mean 0 and std 1 there.
+    On the straight path, where alpha = 1 - sigma, that is logit(sigma) ~ N(mean, std^2): the logit-normal times of
+    Esser et al. 2024 (arXiv 2403.03206), eq. 19, which are mean 0 and std 1 there.
 
     Args:
         mean, std: of ln(sigma / alpha).
