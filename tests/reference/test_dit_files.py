@@ -136,7 +136,7 @@ def test_what_a_file_does_not_say(here):
     assert "its autoencoder is another file" in said[0]
     with pytest.raises(fn.FromNoiseError, match=r'say like=\{"network": \{"heads": 8\}\}'):
         fn.load(here / "dit.pt")
-    with pytest.raises(fn.FromNoiseError, match="like: 'side' is nothing that .*dit.pt needs"):
+    with pytest.raises(fn.FromNoiseError, match="dit.pt: 'side' is said of it and is nothing that it needs"):
         fn.load(here / "dit.pt", like={"side": 3})
     torch.manual_seed(0)
     coder = fn.nn.KLAutoencoder(in_channels=3, channels=8, mult=(1, 1, 1, 1), blocks=1, latent=4, groups=4)
@@ -220,7 +220,7 @@ def test_a_file_of_something_else_is_one_line(here):
     saved(here / "model.pt", state(8))
     (here / "model.json").write_text('{"network": {"heads": 4}, "heads": 4}')
     for name, says in (("empty.safetensors", "no whole safetensors file"),
-                       ("model.pt", "model.json: heads is nothing that is said of a model")):  # fmt: skip
+                       ("model.pt", "model.json: unknown key of like .heads.")):  # fmt: skip
         with pytest.raises(fn.FromNoiseError, match=says):
             fn.load(here / name)
     (here / "model.json").write_text('{"architectures": ["X"], "heads": 2}')  # another program's
@@ -230,3 +230,51 @@ def test_a_file_of_something_else_is_one_line(here):
     fn.save(fn.Denoiser(fn.nn.MLP(2), "linear"), here / "ours")
     with pytest.raises(fn.FromNoiseError, match="says everything itself: leave it out"):
         fn.load(here / "ours", like={"side": 3})
+
+
+def test_what_is_said_is_held_against_the_file(here):
+    quiet = {"warn": lambda line: None}
+    path = saved(here / "dit.pt", state(8))
+    for changes, says in (
+        ({"parameterization": "v"}, "its parameterization is said to be v, and is eps .DiT. or flow .SiT."),
+        ({"network": {"depth": 9, "heads": HEADS}}, "depth is said to be 9, and in the file it is 2"),
+        ({"variance": "fixed_small"}, "its variance is said to be fixed_small, and its network gives 8 channels for 4"),
+        (
+            {"parameterization": "flow", "schedule": "linear"},
+            "is said to be of the schedule Linear, and is of rectified",
+        ),
+        ({"autoencoder": "/nowhere"}, "autoencoder: /nowhere is no folder"),
+    ):
+        with pytest.raises(fn.FromNoiseError, match=says):
+            fn.load(path, like=LIKE | changes, **quiet)
+    for options, says in (
+        ({"path_type": "GVP", "prediction": "velocity"}, "is a SiT of the path_type GVP"),
+        ({"path_type": "Linear", "prediction": "score"}, "is a SiT of the prediction score"),
+    ):
+        what = {"ema": state(4), "args": argparse.Namespace(**options)}
+        with pytest.raises(fn.FromNoiseError, match=says):
+            fn.load(saved(here / "x.pt", what), like=LIKE, **quiet)
+    for name, kind in (("SiT_XL_2", "flow"), ("my_sit", "flow"), ("SiTXL2", "flow"), ("sit-b-2", "flow"), ("DiT-XL-2-256x256", "eps"),
+                       ("website", "eps"), ("sitting", "eps"), ("transit-dit", "eps")):  # fmt: skip
+        said = []
+        found = fn.load(saved(here / f"{name}.pt", state(8)), like=LIKE, warn=said.append)
+        assert found.parameterization.name == kind, name
+        assert any("is taken for a DiT" in line for line in said) == (name in ("website", "sitting"))
+    empty = state(8) | {"y_embedder.embedding_table.weight": torch.zeros(1, WIDTH)}
+    with pytest.raises(fn.FromNoiseError, match="its table of classes has 1 rows"):
+        fn.load(saved(here / "dit.pt", empty), like=LIKE, **quiet)
+
+
+def test_a_latent_models_scale_goes_with_it(here):
+    torch.manual_seed(0)
+    network = fn.nn.DiT(4, 8, depth=DEPTH, width=WIDTH, heads=HEADS, classes=CLASSES, null_label=True)
+    coder = fn.nn.KLAutoencoder(in_channels=3, channels=8, mult=(1, 1), blocks=1, latent=4, groups=4)
+    fn.save(coder, here / "kl")
+    codec = fn.compose.autoencoded.Autoencoded(coder, 3.0)
+    denoiser = fn.Denoiser(network, "linear", "eps", "learned_range", (4, SIDE, SIDE), codec=codec)
+    formats.build("dit").write(denoiser, here / "out", Card())
+    again = fn.load(here / "out" / "model.pt", like={"autoencoder": here / "kl"}, warn=lambda line: None)
+    assert again.codec.scale == 3.0
+    other = fn.nn.DiT(4, 8, depth=DEPTH, width=WIDTH, heads=HEADS, classes=CLASSES, mlp_eps=1e-2)
+    with pytest.raises(fn.FromNoiseError, match="a dit with mlp_eps=0.01; it must be that of eps"):
+        formats.build("dit").write(fn.Denoiser(other, "linear", shape=(4, 8, 8)), here / "no", Card())

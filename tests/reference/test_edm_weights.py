@@ -283,7 +283,7 @@ def test_what_is_not_ours_is_refused_in_a_line(tmp_path):
     assert "without clipping" in heard[2]
     denoiser = here(path, {"parameterization": {"name": "edm", "data_std": 0.2}, "schedule": {"name": "edm", "T": 9}})
     assert (denoiser.parameterization.data_std, denoiser.schedule.T) == (0.2, 9)
-    refused(lambda: here(path, {"side": 3}), "'side' is nothing")
+    refused(lambda: here(path, {"side": 3}), "'side' is said of it and is nothing")
 
 
 def test_what_they_cannot_hold_is_refused_with_the_reason(tmp_path):

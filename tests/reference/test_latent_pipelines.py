@@ -128,7 +128,7 @@ def test_an_autoencoder_alone(tmp_path):
     image = torch.rand(1, 3, 16, 16) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(network.encode(image), vae.encode(image).latent_dist.mean, rtol=0, atol=1e-5)
-    with pytest.raises(fn.FromNoiseError, match="holds a KLAutoencoder, and a Denoiser is asked for"):
+    with pytest.raises(fn.FromNoiseError, match="holds a KLAutoencoder, and not a Denoiser"):
         fn.load(tmp_path / "vae")
 
 

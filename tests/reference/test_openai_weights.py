@@ -461,3 +461,74 @@ def test_a_command_reads_and_writes_them(tmp_path, capsys):
         assert np.array_equal(a["arr_0"], b["arr_0"])
     assert main(["convert", str(tmp_path / "ours"), str(tmp_path / "x"), "--to", "opanai"]) == 2
     assert "openai" in capsys.readouterr().err
+
+
+def test_what_is_said_is_held_against_the_file(here):
+    """Merged key by key, refused where it contradicts or means nothing, and never dropped without a word."""
+    table = weights(shapes(SMALL | {"classes": 8}))
+    path = saved(here / "imagenet64_cond_270M_250K.pt", table)
+    denoiser = fn.load(path, like={"network": {"heads": 2}})  # the rest of the published entry stays
+    assert (denoiser.network.time_scale, denoiser.shape, denoiser.schedule.T) == (4.0, (3, 64, 64), 4000)
+    assert denoiser.network.mid_attention.heads == 2
+    path = saved(here / "model.pt", table)
+    (here / "model.json").write_text('{"network": {"heads": 2, "null_label": true, "time_scale": 4.0}, "side": 16}')
+    denoiser = fn.load(path, like={"network": {"heads": 4}, "schedule": "linear"})
+    assert (denoiser.classes, denoiser.null_label, denoiser.network.time_scale) == (7, 7, 4.0)
+    (here / "model.json").unlink()
+    for changes, says in (
+        ({"network": 5}, "like: network is said to be 5, and is options of a network"),
+        ({"network": {"heads": "4"}}, "model.pt: heads is said to be '4', and is a whole number"),
+        ({"network": {"hats": 4}}, "model.pt: unknown option of its network 'hats' .did you mean heads"),
+        ({"network": {"channels": 64}}, "model.pt: channels is said to be 64, and in the file it is 32"),
+        ({"network": {"heads": 5}}, "96 rows of queries, keys and values are not those of 5 heads|heads"),
+        ({"network": {"time_scale": 0}}, "time_scale is said to be 0, and is a positive number"),
+        ({"side": "16"}, "like: side is said to be '16', and is the number of pixels"),
+        ({"side": 15}, "images of 15x15 do not fit"),
+        ({"by_head": "no"}, "like: by_head is said to be 'no', and is true or false"),
+        ({"variance": "fixed_small"}, "its variance is said to be fixed_small, and its network gives 6 channels for 3"),
+        ({"class_names": ["a"]}, "1 class_names are said, and it knows 8 classes"),
+        ({"class_names": ["a"] * 8}, "class_names is said to be"),
+        ({"schedule": "cosin"}, "model.pt: unknown schedule"),
+        ({"scale": 2.0}, "model.pt: 'scale' is said of it and is nothing that it needs"),
+    ):
+        with pytest.raises(fn.FromNoiseError, match=says) as caught:
+            fn.load(path, like=LIKE | changes)
+        assert "\n" not in str(caught.value)
+    two = saved(here / "two.pt", weights(shapes(SMALL | {"seen": 2, "out": 2})))
+    with pytest.raises(fn.FromNoiseError, match="as super-resolution models are; say by which factor"):
+        fn.load(two, like=LIKE)
+    assert fn.load(two, like=LIKE | {"factor": 1}).shape == (2, 16, 16)
+    assert fn.load(two, like=LIKE | {"factor": 2}).variance.outputs == 2
+    recipe = fn.recipes.load("improved-ddpm-cifar10").with_changes({"network.heads": 2, "network.blocks": 2})
+    with pytest.raises(fn.FromNoiseError, match="channels is said to be 128, and in the file it is 32"):
+        fn.load(path, like=recipe)
+
+
+def test_damaged_weights_are_named_as_they_are_there(here):
+    for name, change, says in (
+        ("time_embed.2.weight", None, "time_embed.2.weight"),
+        ("middle_block.1.qkv.weight", None, "middle_block.1.qkv"),
+        ("out.2.bias", torch.zeros(7), "out.2.bias has the shape .7., expected .6."),
+        ("input_blocks.1.0.in_layers.2.weight", torch.full((32, 32, 3, 3), torch.nan), "in_layers.2.weight holds infinity or NaN"),
+        ("out.0.bias", torch.zeros(32, dtype=torch.int32), "out.0.bias is of type int32"),
+    ):  # fmt: skip
+        state = weights(shapes(SMALL))
+        if change is None:
+            del state[name]
+        else:
+            state[name] = change
+        with pytest.raises(fn.FromNoiseError, match=says) as caught:
+            fn.load(saved(here / "model.pt", state), like=LIKE)
+        assert str(caught.value).startswith(str(here))
+
+
+def test_what_happens_to_a_file_afterwards_is_nothing_to_the_model(here):
+    from safetensors.torch import save_file
+
+    path = here / "model.safetensors"
+    save_file(weights(shapes(SMALL)), path)
+    denoiser, (x, t) = fn.load(path, like=LIKE), inputs()
+    with torch.no_grad():
+        before = denoiser.network(x, t)
+        path.write_bytes(b"")
+        assert torch.equal(denoiser.network(x, t), before)

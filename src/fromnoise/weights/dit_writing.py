@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise import registry, schedules
+from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser
 from fromnoise.nn.dit import DiT
 from fromnoise.weights import torch_writing
@@ -33,6 +34,8 @@ def write(denoiser: Denoiser, path: Path, card: Card) -> None:
     for key, plain in _PLAIN.items():
         if o[key] != plain:
             raise _cannot(f"a dit with {key}={o[key]}; it must be {plain}")
+    if o["mlp_eps"] not in (None, o["eps"]):
+        raise _cannot(f"a dit with mlp_eps={o['mlp_eps']}; it must be that of eps")
     if registry.spec(denoiser.schedule) != registry.spec(schedules.build("linear")):
         raise _cannot("another schedule than linear with 1000 steps")
     if denoiser.parameterization.name != "eps" or variance not in ("learned_range", "fixed_large"):
@@ -46,7 +49,7 @@ def write(denoiser: Denoiser, path: Path, card: Card) -> None:
         "network": {"heads": network.heads, "null_label": o["null_label"]},
         "variance": variance,
         "class_names": list(denoiser.class_names),
-    }
+    } | ({"scale": denoiser.codec.scale} if isinstance(denoiser.codec, Autoencoded) else {})
     arguments = {
         "input_size": shape[1],
         "patch_size": o["patch"],

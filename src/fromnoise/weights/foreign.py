@@ -210,9 +210,8 @@ def _found(values: Any) -> Opened:
             raise FromNoiseError(f"{name!r} is no plain tensor with a name")
     if not state:
         raise FromNoiseError("no tensor by name in it")
-    for before in _WRAPPERS:
-        if all(name.startswith(before) for name in state):
-            state = {name.removeprefix(before): value for name, value in state.items()}
+    while before := next((one for one in _WRAPPERS if all(name.startswith(one) for name in state)), ""):
+        state = {name.removeprefix(before): value for name, value in state.items()}
     entries = [str(name) for name, value in values.items() if not isinstance(value, Tensor)]
     told = next((values[name] for name in _OPTIONS if name in values), {})
     told = vars(told) if isinstance(told, argparse.Namespace) else told

@@ -175,7 +175,7 @@ def of_kind(model: nn.Module, cls: type[T], path: str | Path) -> T:
     """
     if isinstance(model, cls):
         return model
-    raise FromNoiseError(f"{path}: holds a {type(model).__name__}, and a {cls.__name__} is asked for")
+    raise FromNoiseError(f"{path}: holds a {type(model).__name__}, and not a {cls.__name__}, which is asked for")
 
 
 def _reader(

@@ -44,7 +44,7 @@ def write(denoiser: Denoiser, path: Path, card: Card) -> None:
         "class_names": list(denoiser.class_names),
     }
     said |= {"side": denoiser.shape[-1]} if denoiser.shape else {}
-    said |= {"factor": denoiser.low.factor} if denoiser.low is not None else {}
+    said |= {"factor": denoiser.low.factor if denoiser.low is not None else 1}
     torch_writing.write(denoiser, path, theirs, said, _code(o, diffusion, denoiser), card)
 
 
@@ -83,7 +83,7 @@ def _diffusion(denoiser: Denoiser) -> dict[str, Any]:
     scale = denoiser.network.time_scale
     if scale not in (1.0, steps / 1000):
         raise _cannot(f"a network with time_scale={scale} and a chain of {steps} steps")
-    small = {"sigma_small": True} if variance == "fixed_small" else {}  # improved-diffusion's alone
+    small = {"sigma_small": True} if variance == "fixed_small" else {}
     return {
         "steps": steps,
         "noise_schedule": name,
@@ -111,11 +111,10 @@ def _code(o: dict[str, Any], diffusion: dict[str, Any], denoiser: Denoiser) -> l
         "resblock_updown": o["resample"] == "residual",
     }
     cls = "SuperResModel" if denoiser.low is not None else "UNetModel"
-    package = "improved_diffusion" if "sigma_small" in diffusion else "guided_diffusion"
     return [
         "import torch",
-        f"from {package}.script_util import create_gaussian_diffusion",
-        f"from {package}.unet import {cls}",
+        "from guided_diffusion.script_util import create_gaussian_diffusion",
+        f"from guided_diffusion.unet import {cls}",
         "",
         f"model = {cls}(",
         *(f"    {key}={value!r}," for key, value in arguments.items()),

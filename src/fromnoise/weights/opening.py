@@ -11,6 +11,7 @@ from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import formats, lora
 from fromnoise.weights.describing import described
+from fromnoise.weights.formats.base import Format
 from fromnoise.weights.formats.source import Source
 from fromnoise.weights.formats.strangers import recognized
 
@@ -38,14 +39,23 @@ def read(path: str | Path, warn: Callable[[str], None], like: Any = None) -> nn.
     Raises:
         FromNoiseError: of no format that is read, damaged, or of a model that no network here can express.
     """
-    source = Source.of(files.expanded(path), parts(like), warn)
+    source = Source.of(files.expanded(path), parts(like), warn, strict=like is None or isinstance(like, Mapping))
     for name in formats.names():
         form = formats.build(name)
         if form.claims(source):
-            with described(path):
-                return form.read(source).eval()
+            return _read(form, source, path)
     known = "" if source.is_folder else recognized(source)
     raise FromNoiseError(f"{path} {known}" if known else _unknown(path, source))
+
+
+def _read(form: Format, source: Source, path: str | Path) -> nn.Module:
+    """Whatever goes wrong is a line that names the file."""
+    try:
+        with described(path):
+            return form.read(source).eval()
+    except FromNoiseError as error:
+        text, known = str(error), (str(path), str(source.path), str(source.path.with_suffix(".json")))
+        raise FromNoiseError(text if text.startswith(known) else f"{path}: {text}") from None
 
 
 def _unknown(path: str | Path, source: Source) -> str:
@@ -69,6 +79,12 @@ def parts(like: Any) -> dict[str, Any]:
     if isinstance(like, Mapping):
         return dict(like)
     if all(hasattr(like, part) for part in _PARTS):
-        return {part: getattr(like, part) for part in _PARTS}
+        return {part: getattr(like, part) for part in _PARTS} | _side(like)
     raise FromNoiseError(f"like: a {type(like).__name__}; it is a Recipe, or options by part such as "
                          '{"network": {"heads": 4}, "schedule": "cosine"}')  # fmt: skip
+
+
+def _side(recipe: Any) -> dict[str, Any]:
+    """Of the images of a recipe, where it says one number."""
+    size = getattr(getattr(recipe, "data", None), "size", None)
+    return {"side": size} if isinstance(size, int) else {}

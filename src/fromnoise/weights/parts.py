@@ -10,7 +10,7 @@ from torch import Tensor
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import foreign, lora
-from fromnoise.weights.formats.source import read_safetensors
+from fromnoise.weights.formats.source import floats, read_safetensors
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 STEM = "diffusion_pytorch_model"
@@ -35,12 +35,13 @@ def insist_on(path: Path, found: Any, known: tuple[str, ...]) -> None:
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
-    """Safetensors, in one file or in shards; else the pickle, read where nothing in it can run.
+    """Safetensors, in one file or in shards; else the pickle, read where nothing in it can run; in float32.
 
     Raises:
-        FromNoiseError: none, a damaged one, a shard that is missing, or a LoRA in their place.
+        FromNoiseError: none, a damaged one, a shard that is missing, or a LoRA in their place; numbers that are no
+            weights, or not finite.
     """
-    found = _weights(folder)
+    found = floats(_weights(folder), folder)
     if any(lora.is_tensor(name) for name in found):
         raise FromNoiseError(f"{folder}: {lora.IS_ONE}")
     return found
@@ -86,5 +87,5 @@ def insist_on_fit(own: Mapping[str, Tensor], found: Mapping[str, Tensor], where:
         what = f"{missing[0]} is missing" if missing else f"{files.one_line(strange[0])} belongs nowhere"
     if what:
         more = len(other) + len(missing) + len(strange) - 1
-        raise FromNoiseError(f"{where}: its weights do not fit its {CONFIG}: {what}"
+        raise FromNoiseError(f"{where}: its weights do not fit: {what}"
                              + (f", and {more} more" if more else ""))  # fmt: skip

@@ -75,6 +75,8 @@ def load(path: str | Path, warn: Callable[[str], None]) -> nn.Module:
     scheduler = found.scheduler or {}
     if scheduler.get("thresholding"):
         warn(f"{path}: samples there with dynamic thresholding, which does not come along; here x0 is clipped")
+    elif (reach := scheduler.get("clip_sample_range", 1.0)) != 1.0 and scheduler.get("clip_sample", True):
+        warn(f"{path}: samples there with x0 clipped to {reach}, which does not come along; here it is clipped to 1")
     elif not scheduler.get("clip_sample", True) and found.codec is None:
         warn(f"{path}: samples there without clipping x0: say so here, clip=False (--clip False)")
     return denoiser.eval()
@@ -112,7 +114,13 @@ def _of_pixels(found: _Found, where: object) -> Denoiser:
     """Around a UNet2DModel; with an autoencoder its states are latents."""
     config, said = USUAL | found.config, meaning(found.scheduler or {}, where)
     side, channels = config["sample_size"], int(config["in_channels"])
-    shape = None if side is None else (channels, *((side, side) if isinstance(side, int) else map(int, side)))
+    sides = [side, side] if isinstance(side, int) else side
+    if side is not None and not (isinstance(sides, list) and len(sides) == 2 and all(
+            isinstance(n, int) and n > 0 for n in sides)):  # fmt: skip
+        raise FromNoiseError(
+            f"{where}: its sample_size is {files.one_line(side)}, and must be one or two whole numbers"
+        )
+    shape = None if side is None else (channels, *sides)
     network = networks.blank(options(config, where) | {"time_scale": said.time_scale})
     codec = latent_parts.codec(found.codec) if found.codec is not None else None
     denoiser = Denoiser(network, said.schedule, said.kind, said.variance, shape, codec=codec)

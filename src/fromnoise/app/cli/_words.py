@@ -43,8 +43,10 @@ def insist_on_samples(**counts: int | None) -> None:
 
 
 def inside(run: Path, name: str) -> Path:
-    """The file of that name in a run's folder; of a model on the hub, or of a file, where one stands."""
-    return Path(name) if is_address(run) or run.is_file() else run / name
+    """The file of that name in a run's folder; of a model on the hub where one stands, of a file beside it."""
+    if is_address(run):
+        return Path(name)
+    return run.with_name(f"{run.stem}-{name}") if run.is_file() else run / name
 
 
 def writable(path: Path) -> Path:

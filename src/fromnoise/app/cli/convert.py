@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from fromnoise.app.cli._options import Run, option
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.progress import say, warn
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Convert:
         from fromnoise.denoise import Denoiser
         from fromnoise.weights import formats, hub, native
 
+        if self.to.replace("_", "-") not in (known := [*formats.names(), _OWN]):
+            raise unknown("format", self.to, known)
         form = None if self.to == _OWN else formats.build(self.to)
         if self.private and self.push is None:
             raise FromNoiseError("--private is of the repository that --push makes: name it")
@@ -57,7 +59,8 @@ class Convert:
         model, card = self._opened()
         if form is None:
             native.save(model, self.out)
-            after = f"next: fromnoise sample {self.out}"
+            draws = isinstance(model, Denoiser)
+            after = f"next: fromnoise {'sample' if draws else 'sample RUN --classifier'} {self.out}"
         else:
             form.write(native.of_kind(model, Denoiser, self.run), self.out, card)
             after = f"next, in Python: {form.loads.format(path=self.out)}"

@@ -2,5 +2,5 @@
 
 from fromnoise.registry import Registry
 
-registry = Registry(__name__, "weight format", shared=("base", "source", "strangers"))
+registry = Registry(__name__, "weight format", shared=("base", "said", "source", "strangers"))
 names, get, build = registry.names, registry.get, registry.build

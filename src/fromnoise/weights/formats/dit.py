@@ -1,5 +1,6 @@
 """DiT and SiT: transformers of latents, .pt files of tensors alone or of a training checkpoint."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +12,23 @@ from fromnoise import nn as networks
 from fromnoise import schedules
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
+from fromnoise.schedules.rectified import Rectified
+from fromnoise.weights import latent_parts, parts
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.dit import from_dit, from_sit
 from fromnoise.weights.formats.base import Card, Format
+from fromnoise.weights.formats.said import class_names, network
 from fromnoise.weights.formats.source import Source
 
 _HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
 """By width, of the published sizes S, B, L and XL."""
 _SCALE = 0.18215
 """Of the latents, with Stable Diffusion's autoencoder."""
-_KEYS = ("network", "schedule", "parameterization", "variance", "autoencoder", "class_names")
+_KEYS = ("network", "schedule", "parameterization", "variance", "autoencoder", "scale", "class_names")
+_UNTOLD = ("heads",)
 
 
 @register("dit")
@@ -41,22 +47,31 @@ class DiTs(Format):
         return source.names("x_embedder.proj.weight", "t_embedder.mlp.0.weight", "blocks.0.adaLN_modulation.1.weight")
 
     def read(self, source: Source) -> nn.Module:
-        said, told = source.told(*_KEYS), source.opened.options
-        state = {name: value.float() for name, value in source.state.items()}
-        is_sit = "sit" in source.path.stem.lower().split("-") or "path_type" in told
-        flows = said.get("parameterization", "flow" if is_sit else "eps") == "flow"
-        options, shape = _options(state, said.get("network", {}), source)
+        said, state = source.told(*_KEYS), source.floats()
+        flows = _flows(said, source)
+        own, shape = _options(state, said.get("network", {}).get("null_label", True), source)
+        options = network(own, said.get("network", {}) | {"null_label": own["null_label"]}, _UNTOLD, source)
+        if "heads" not in options:
+            raise FromNoiseError(f"{source.path}: does not say how many attention heads it has: say "
+                                 'like={"network": {"heads": 8}}')  # fmt: skip
         if flows:
             ours = from_sit(state, shape[0])
             options |= {"out_channels": shape[0], "time_scale": 0.001}
         else:
             ours = from_dit(state)
         learned = not flows and options["out_channels"] == 2 * shape[0]
-        usual = "rectified" if flows else "linear"
-        variance = "learned_range" if learned else said.get("variance", "fixed_small" if flows else "fixed_large")
-        model = Denoiser(networks.blank({"name": "dit"} | options), schedules.build(said.get("schedule", usual)),
-                         "flow" if flows else "eps", variance, shape, said.get("class_names", ()),
-                         _codec(said, shape, source))  # fmt: skip
+        usual, kind = ("rectified", "flow") if flows else ("linear", "eps")
+        schedule = schedules.build(said.get("schedule", usual))
+        if flows != isinstance(schedule, Rectified):
+            raise FromNoiseError(f"{source.path}: is said to be of the schedule {type(schedule).__name__}, and is of "
+                                 f"{usual}")  # fmt: skip
+        variance = said.get("variance", "learned_range" if learned else "fixed_small" if flows else "fixed_large")
+        if (variance == "learned_range") != learned:
+            raise FromNoiseError(f"{source.path}: its variance is said to be {variance}, and its network gives "
+                                 f"{options['out_channels']} channels for {shape[0]}")  # fmt: skip
+        names = class_names(said, options["classes"], source.path)
+        made = networks.blank({"name": "dit"} | options)
+        model = Denoiser(made, schedule, kind, variance, shape, names, _codec(said, shape, source))
         load_tensors(model, ours, source.path, assign=True)
         return model
 
@@ -66,29 +81,52 @@ class DiTs(Format):
         dit_writing.write(denoiser, path, card)
 
 
-def _options(state: Mapping[str, Tensor], told: Mapping[str, Any], source: Source) -> tuple[dict[str, Any], Any]:
-    """(options of our DiT, shape of a state)."""
+def _flows(said: Mapping[str, Any], source: Source) -> bool:
+    """Whether it is SiT's velocity, by what is said, by the options in the file, or by its name.
+
+    Raises:
+        FromNoiseError: another path or prediction of SiT, or another parameterization than the two.
+    """
+    told = source.opened.options
+    for key, plain in (("path_type", "Linear"), ("prediction", "velocity")):
+        if told.get(key, plain) != plain:
+            raise FromNoiseError(f"{source.path}: is a SiT of the {key} {files.one_line(told[key])}; what is read is "
+                                 f"{plain}")  # fmt: skip
+    kind = said.get("parameterization")
+    if kind not in (None, "eps", "flow"):
+        raise FromNoiseError(f"{source.path}: its parameterization is said to be {files.one_line(kind)}, and is eps "
+                             "(DiT) or flow (SiT)")  # fmt: skip
+    if kind is not None or "path_type" in told:
+        return kind != "eps"
+    name = source.path.stem.lower()
+    if re.search(r"(?<![a-z])sit(?![a-km-rt-wyz])", name):
+        return True
+    if not re.search(r"(?<![a-z])dit", name) and "DiT" not in str(told.get("model", "")):
+        source.warn(f"{source.path}: is taken for a DiT; a SiT has the same names, and is said by "
+                    'like={"parameterization": "flow"}')  # fmt: skip
+    return False
+
+
+def _options(state: Mapping[str, Tensor], null: bool, source: Source) -> tuple[dict[str, Any], tuple[int, int, int]]:
+    """(options of our DiT that names and shapes tell, shape of a state)."""
     stem = state["x_embedder.proj.weight"]
     width, channels, patch = len(stem), stem.shape[1], stem.shape[-1]
     depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
-    heads = told.get("heads", _HEADS.get(width))
-    if heads is None:
-        raise FromNoiseError(f"{source.path}: does not say how many attention heads it has: say "
-                             'like={"network": {"heads": 8}}')  # fmt: skip
     if "y_embedder.embedding_table.weight" not in state or "pos_embed" not in state:
         raise FromNoiseError(f"{source.path}: has no table of classes, or no places (pos_embed), as a DiT has")
     side = round(state["pos_embed"].shape[1] ** 0.5) * patch
-    rows, null = len(state["y_embedder.embedding_table.weight"]), told.get("null_label", True)
+    rows = len(state["y_embedder.embedding_table.weight"])
+    if rows - null < 1:
+        raise FromNoiseError(f"{source.path}: its table of classes has {rows} rows")
     options = {
         "in_channels": channels,
         "out_channels": len(state["final_layer.linear.weight"]) // patch**2,
         "depth": depth,
         "width": width,
-        "heads": heads,
         "patch": patch,
         "classes": rows - null,
         "null_label": null,
-    }
+    } | ({"heads": _HEADS[width]} if width in _HEADS else {})
     return options, (channels, side, side)
 
 
@@ -96,8 +134,13 @@ def _codec(said: Mapping[str, Any], shape: tuple[int, ...], source: Source) -> A
     if "autoencoder" in said:
         from fromnoise.weights import native
 
-        network = native.load_autoencoder(said["autoencoder"])
-        return Autoencoded(network, _SCALE)
+        place = files.expanded(said["autoencoder"])
+        if not place.is_dir():
+            raise FromNoiseError(f"autoencoder: {place} is no folder; name that of diffusers' AutoencoderKL, or of an "
+                                 "autoencoder that was saved here")  # fmt: skip
+        if (place / parts.CONFIG).exists() and "scale" not in said:
+            return latent_parts.codec(place)
+        return Autoencoded(native.load_autoencoder(place), float(said.get("scale", _SCALE)))
     if shape[0] == 4:
         source.warn(f"{source.path}: a latent model, and its autoencoder is another file: without it latents are "
                     'sampled. Say like={"autoencoder": FOLDER}, of Stable Diffusion\'s AutoencoderKL')  # fmt: skip

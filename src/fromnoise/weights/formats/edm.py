@@ -76,7 +76,7 @@ class EDM(Format):
 def _read(source: Source, said: Mapping[str, Any]) -> Denoiser:
     told = source.opened.options
     kind = told.get("class_name", "EDMPrecond")
-    own = {n.removeprefix(edm.PREFIX): v.float() for n, v in source.state.items() if n.startswith(edm.PREFIX)}
+    own = {n.removeprefix(edm.PREFIX): v for n, v in source.floats().items() if n.startswith(edm.PREFIX)}
     width = own["map_augment.weight"].shape[1] if "map_augment.weight" in own else _NUMBERS
     if width != _NUMBERS:
         del own["map_augment.weight"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from fromnoise import augmentations, schedules
@@ -14,10 +15,12 @@ from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.registry import register
-from fromnoise.weights.describing import load_tensors
+from fromnoise.weights.describing import load_tensors, tensors_of
 from fromnoise.weights.formats.base import Card, Format
+from fromnoise.weights.formats.said import class_names, merged, network
 from fromnoise.weights.formats.source import Source
-from fromnoise.weights.openai import Attention, Layout, from_openai, heads_of, layout_of
+from fromnoise.weights.openai import Attention, Layout, from_openai, heads_of, layout_of, to_openai
+from fromnoise.weights.parts import insist_on_fit
 
 _IMPROVED = {"heads": 4}
 _GUIDED = {"head_channels": 64}
@@ -54,7 +57,6 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 """What their files do not hold, by the names under which they were published; from the flags in the two READMEs."""
 
 _UNTOLD = ("heads", "head_channels", "dropout", "time_scale", "null_label")
-"""Options of a network that no shape tells."""
 _KEYS = ("network", "schedule", "parameterization", "variance", "side", "factor", "by_head", "class_names")
 
 
@@ -76,14 +78,14 @@ class OpenAI(Format):
         return source.names("time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.0.in_layers.0.weight")
 
     def read(self, source: Source) -> nn.Module:
-        state = {name: value.float() for name, value in source.state.items()}
-        said = PUBLISHED.get(source.path.stem, {}) | source.told(*_KEYS)
-        told = dict(said.get("network", {}))
+        state = source.floats()
+        said = merged(PUBLISHED.get(source.path.stem, {}), source.told(*_KEYS))
+        told = said.get("network", {})
         layout = layout_of(state, told.get("blocks"))
-        options = _options(state, layout) | {key: told[key] for key in _UNTOLD if key in told}
-        if options.get("null_label") and options.get("classes"):
-            options["classes"] -= 1  # the last label there stands for none
-        _insist_on(options, told, source)
+        own = _options(state, layout)
+        if told.get("null_label") is True and own.get("classes"):
+            own["classes"] -= 1  # the last label there stands for none
+        options = network(own, told, _UNTOLD, source)
         if not {"heads", "head_channels"} & set(told):
             options |= {"heads": 4} if layout.way_up else _GUIDED  # their scripts' defaults
             taken = "4 are" if layout.way_up else "64 channels each are"
@@ -94,9 +96,12 @@ class OpenAI(Format):
                         'by like={"schedule": {"name": "cosine", "T": 4000}}')  # fmt: skip
         schedule = schedules.build(said.get("schedule", _LINEAR))
         heads = heads_of(options.get("heads", 1), options.get("head_channels"))
-        ours = from_openai(state, layout, Attention(heads, said.get("by_head", True)))
         make = self._denoiser if layout.way_up else self._classifier
         model = make(options, schedule, said, source)
+        if layout.way_up:  # by their names, where something is missing or has another shape
+            shapes = {name: torch.empty(value.shape, device="meta") for name, value in tensors_of(model).items()}
+            insist_on_fit(to_openai(shapes, layout, Attention(heads)), state, source.path)
+        ours = from_openai(state, layout, Attention(heads, said.get("by_head", True)))
         load_tensors(model, ours, source.path, assign=True)
         return model
 
@@ -107,12 +112,12 @@ class OpenAI(Format):
 
     def _denoiser(self, options: dict[str, Any], schedule: Any, said: Mapping[str, Any], source: Source) -> Denoiser:
         seen, out, factor, side = options["in_channels"], options["out_channels"], said.get("factor"), said.get("side")
-        enlarges = factor is not None or (seen == 6 and out in (3, 6))
+        unclear = factor is None and ((seen == 6 and out in (3, 6)) or (seen == 2 and out in (1, 2)))
         channels, low = seen, None
-        if enlarges:
-            if not isinstance(factor, int) or factor < 1 or seen % 2:
-                raise FromNoiseError(f"{source.path}: a super-resolution model; say by which factor it enlarges, "
-                                     'like={"factor": 4}')  # fmt: skip
+        if unclear or factor not in (None, 1):
+            if factor is None or seen % 2:
+                raise FromNoiseError(f"{source.path}: of {seen} channels, as super-resolution models are; say by which "
+                                     'factor it enlarges, like={"factor": 4}, or 1 where it does not')  # fmt: skip
             channels = seen // 2
             low = LowResolution(factor, augmentations.build("none"), tells=False)
             options |= {"in_channels": channels, "image_channels": channels, "image_strength": False}
@@ -122,10 +127,14 @@ class OpenAI(Format):
         if side is None:
             source.warn(f'{source.path}: does not say the size of its images: say like={{"side": 64}} to sample it')
         shape = None if side is None else (channels, side, side)
-        variance = "learned_range" if learned else said.get("variance", "fixed_large")
-        network = networks.blank({"name": "unet"} | options)
-        kind, names = said.get("parameterization", "eps"), said.get("class_names", ())
-        return Denoiser(network, schedule, kind, variance, shape, names, low=low)
+        variance = said.get("variance", "learned_range" if learned else "fixed_large")
+        if (variance == "learned_range") != learned:
+            raise FromNoiseError(f"{source.path}: its variance is said to be {variance}, and its network gives {out} "
+                                 f"channels for {channels}")  # fmt: skip
+        made = networks.blank({"name": "unet"} | options)
+        names = class_names(said, options["classes"], source.path)
+        made.check_size(shape[1:] if shape else (made.factor, made.factor))
+        return Denoiser(made, schedule, said.get("parameterization", "eps"), variance, shape, names, low=low)
 
     def _classifier(
         self, options: dict[str, Any], schedule: Any, said: Mapping[str, Any], source: Source
@@ -133,9 +142,9 @@ class OpenAI(Format):
         places = source.state["out.2.positional_embedding"].shape[1] - 1
         side = round(places**0.5) * 2 ** (len(options["mult"]) - 1)
         outputs: int = options.pop("out_channels")
-        network = networks.blank({"name": "half-unet", "outputs": outputs, "size": [side, side]} | options)
+        made = networks.blank({"name": "half-unet", "outputs": outputs, "size": [side, side]} | options)
         shape = (int(options["in_channels"]), side, side)
-        return NoisyClassifier(network, schedule, shape, [str(i) for i in range(outputs)])
+        return NoisyClassifier(made, schedule, shape, [str(i) for i in range(outputs)])
 
 
 def _options(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
@@ -171,17 +180,3 @@ def _options(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
     if "out.2.positional_embedding" not in state:
         raise FromNoiseError("a classifier without attention pooling (classifier_pool=attention), which none here is")
     return told | {"out_channels": len(state["out.2.c_proj.weight"])}
-
-
-def _insist_on(options: Mapping[str, Any], told: Mapping[str, Any], source: Source) -> None:
-    """What is said of a network must not contradict its file.
-
-    Raises:
-        FromNoiseError: it does, with both values.
-    """
-    for key, value in told.items():
-        if key in ("name", *_UNTOLD) or key not in options:
-            continue
-        own = options[key]
-        if (list(value) if isinstance(value, list | tuple) else value) != own:
-            raise FromNoiseError(f"like: says {key} {value}, and in {source.path} it is {own}")

@@ -12,11 +12,9 @@ from torch import Tensor
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import foreign
+from fromnoise.weights.formats.said import KEYS, checked, merged
 
 SAFE = ".safetensors"
-KEYS = frozenset({"network", "schedule", "parameterization", "variance", "side", "factor", "by_head", "class_names",
-                  "autoencoder"})  # fmt: skip
-"""What can be said of a file; each format takes some of them."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +23,18 @@ class Source:
 
     Attributes:
         path: of it.
-        like: options that a file does not tell, by the names in `KEYS`.
+        like: options that a file does not tell, by the names in `said.KEYS`.
+        strict: whether each of them must be one that the format takes; a recipe says more than that.
         warn: called with one line on what was assumed, or does not come along.
     """
 
     path: Path
     like: Mapping[str, Any] = field(default_factory=dict)
     warn: Callable[[str], None] = print
+    strict: bool = True
 
     @classmethod
-    def of(cls, path: Path, like: Mapping[str, Any], warn: Callable[[str], None]) -> Self:
+    def of(cls, path: Path, like: Mapping[str, Any], warn: Callable[[str], None], strict: bool = True) -> Self:
         """With what a file of the same name that ends in .json says beside it, where there is one and `like` does not.
 
         One that has none of these keys is another program's, and left alone.
@@ -42,16 +42,13 @@ class Source:
         Raises:
             FromNoiseError: it has some of them, and others too.
         """
-        beside = path.with_suffix(".json")
+        beside, own = path.with_suffix(".json"), checked(like, "like")
         if path.is_dir() or beside == path or not beside.is_file():
-            return cls(path, like, warn)
+            return cls(path, own, warn, strict)
         said = files.read_json(beside)
         if not isinstance(said, dict) or KEYS.isdisjoint(said):
-            return cls(path, like, warn)
-        if other := sorted(set(said) - KEYS):
-            raise FromNoiseError(f"{beside}: {files.one_line(other[0])} is nothing that is said of a model: take "
-                                 f"{', '.join(sorted(KEYS))}")  # fmt: skip
-        return cls(path, {**said, **like}, warn)
+            return cls(path, own, warn, strict)
+        return cls(path, merged(checked(said, beside), own), warn, strict)
 
     @property
     def is_folder(self) -> bool:
@@ -86,15 +83,39 @@ class Source:
         Raises:
             FromNoiseError: another key.
         """
-        for key in self.like:
+        for key in self.like if self.strict else ():
             if key not in keys:
-                raise FromNoiseError(f"like: {key!r} is nothing that {self.path} needs; what can be said of it is "
-                                     f"{', '.join(keys) or 'nothing'}")  # fmt: skip
-        return dict(self.like)
+                raise FromNoiseError(f"{self.path}: {key!r} is said of it and is nothing that it needs; what can be "
+                                     f"said of it is {', '.join(keys) or 'nothing'}")  # fmt: skip
+        return {key: value for key, value in self.like.items() if key in keys}
+
+    def floats(self) -> dict[str, Tensor]:
+        """The tensors of a file in float32.
+
+        Raises:
+            FromNoiseError: one is no weight: not of a floating type, or not finite.
+        """
+        return floats(self.state, self.path)
+
+
+def floats(state: Mapping[str, Tensor], where: object) -> dict[str, Tensor]:
+    """Weights in float32.
+
+    Raises:
+        FromNoiseError: one is none: not of a floating type, or not finite.
+    """
+    for name, value in state.items():
+        if not value.is_floating_point() or value.element_size() < 2:
+            kind = str(value.dtype).removeprefix("torch.")
+            raise FromNoiseError(f"{where}: {files.one_line(name)} is of type {kind}, and weights are float16, "
+                                 "bfloat16, float32 or float64")  # fmt: skip
+        if not value.is_meta and not bool(value.isfinite().all()):
+            raise FromNoiseError(f"{where}: {files.one_line(name)} holds infinity or NaN: this model is broken")
+    return {name: value.float() for name, value in state.items()}
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file.
+    """The tensors of a .safetensors file, in memory of their own: what happens to the file is nothing to them.
 
     Raises:
         FromNoiseError: no file, or none that is whole.
@@ -103,7 +124,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
     files.opened(path).close()  # a regular file, or a line that says what it is
     try:
-        return load_file(path)
+        return {name: value.clone() for name, value in load_file(path).items()}
     except Exception as error:  # of the format, of the disk
         with path.open("rb") as file:
             if file.read(23) == b"version https://git-lfs":
