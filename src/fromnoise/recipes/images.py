@@ -11,7 +11,8 @@ recipe = emoji.with_changes(
     {
         "recipe": "images",
         "expected": "coarse shapes and colours after half an hour on a CPU; more with longer training or a GPU",
-        "reproduced": "not measured: it is the network of emoji on images of your own",
+        "reproduced": "50,000 CIFAR-10 JPEGs, 10 minutes on two cores without native bf16: 362 steps, coloured blobs; "
+        "FD-efficientnet-lite0-1k 219 (UniPC, 40 calls); not trained for longer",
         "data.name": "images",
         "data.flip": True,
         "train.minutes": 30,
