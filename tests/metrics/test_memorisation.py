@@ -5,6 +5,7 @@ import torch
 
 import fromnoise as fn
 from fromnoise.metrics import near_copies, nearest
+from fromnoise.metrics.memorisation import distances
 
 
 def normal(*shape, seed=0):
@@ -75,3 +76,9 @@ def test_the_optimum_on_finite_data_copies_and_that_on_a_density_does_not(sample
     drawn = [fn.sample(denoiser, (30, 16), sampler, 200) for denoiser in (members, gaussian)]
     assert copies(drawn[0].float(), y).all()
     assert copies(drawn[1].float(), y).float().mean() < 0.1
+
+
+def test_distances_of_pixels_do_not_wrap_around():
+    x, y = torch.tensor([[10, 250]], dtype=torch.uint8), torch.tensor([[[12, 249], [0, 0]]], dtype=torch.uint8)
+    wanted = torch.tensor([[(4 + 1) / 2, (100 + 62500) / 2]], dtype=torch.float64).sqrt()
+    torch.testing.assert_close(distances(x, y), wanted)

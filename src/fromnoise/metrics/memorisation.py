@@ -67,4 +67,4 @@ def near_copies(x: Tensor, neighbours: Tensor, ratio: float = RATIO) -> Tensor:
 
 def distances(x: Tensor, neighbours: Tensor) -> Tensor:
     """Root mean square difference of each x from its neighbours, [N, k]."""
-    return (x.flatten(1)[:, None] - neighbours.flatten(2)).double().square().mean(2).sqrt()
+    return (x.flatten(1).double()[:, None] - neighbours.flatten(2).double()).square().mean(2).sqrt()
