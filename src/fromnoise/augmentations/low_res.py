@@ -21,7 +21,7 @@ class LowResolution:
     Args:
         factor: by which the sides are smaller.
         augmentation: of the small image.
-        tells: whether the network is told the strength of its augmentation; guided-diffusion's are not.
+        tells: whether the strength of the augmentation is a condition of the network too; not in guided-diffusion.
     """
 
     factor: int

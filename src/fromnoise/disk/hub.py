@@ -75,7 +75,7 @@ def hint(path: str | Path) -> str:
     return f'; if the hub\'s is meant, load "{SCHEME}{name}"'
 
 
-def library(what: object) -> Any:
+def client(what: object) -> Any:
     """The module huggingface_hub.
 
     Raises:
@@ -103,7 +103,7 @@ def talking(what: object, repo: str, patience: float | None = None, writing: boo
     Raises:
         FromNoiseError: as such, or anything else that was raised.
     """
-    hub = library(what)
+    hub = client(what)
     log = hub.utils.logging
     before = log.get_verbosity()
     log.set_verbosity(log.CRITICAL)  # what it logs of an error is in the error, too

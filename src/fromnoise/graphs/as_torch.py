@@ -86,9 +86,9 @@ def _inline(
     mode: Any,
     known: dict[str, list[Any]],
 ) -> None:
-    """The network's operations in place of the call.
+    """Inline the network: its operations replace the call.
 
-    What shapes they give is computed once for each number of examples: twice as many with guidance as without.
+    Output shapes are computed once for each number of examples: twice as many with guidance as without.
     """
     told: Any = call.args[0]
     inputs, env = iter(told), dict(weights)

@@ -26,8 +26,8 @@ class Conditioned(nn.Module):
         strength: whether it is told a second number, [N] in [0, 1000], by layers like the time's.
         dims: sides of a state: axes besides its channels.
         augment: whether it can be told how an image was transformed, in nine numbers [N, 9], zeros for not at all.
-        time_scale: what the time is multiplied by before its sinusoids; 4 for a network that counts 4000 steps where
-            schedules here tell [0, 1000).
+        time_scale: factor on the time before its sinusoids; 4 for a network that counts 4000 steps, since schedules
+            here give times in [0, 1000).
         label_features: whether E[label] is added to the sinusoids, before the layers, and not after them.
     """
 

@@ -83,7 +83,7 @@ class DiT(Conditioned):
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
         augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
             `data.Augment` gives them; a call without them means not at all.
-        time_scale: what the time is multiplied by before its sinusoids: 0.001 for a network that is told [0, 1).
+        time_scale: factor on the time before its sinusoids: 0.001 for a network trained on times in [0, 1).
 
     Raises:
         FromNoiseError: no size is given, or the width does not divide; in `forward`, when a side is not divisible by

@@ -55,8 +55,8 @@ class UNet(UNetEncoder):
         dims: axes of a state besides its channels: 1 for signals, 2 for images, 3 for volumes.
         augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
             `data.Augment` gives them; a call without them means not at all.
-        time_scale: what the time is multiplied by before its sinusoids: 1 for a network trained here, which is told
-            [0, 1000) whatever the chain's length; others count the steps of theirs.
+        time_scale: factor on the time before its sinusoids. The time is in [0, 1000) for a chain of any length; a
+            network trained to count the T steps of its chain needs T / 1000.
         stem_channels: width of the first convolution; None means that of the first level.
         skip_scale: what the sum that ends a block or an attention is multiplied by: sqrt(1/2) in DDPM++.
         up_attention: "last": on the way up only the last block of a level has attention (DDPM++), not every one.

@@ -74,7 +74,7 @@ def kept(place: str | Path, folder: Path) -> Path:
 
 def _snapshot(repo: str, revision: str | None, wanted: Sequence[str], but: Sequence[str] = ()) -> Path:
     """The files of these patterns, fetched where they are not there, with bars where somebody sees them."""
-    library = hub.library(repo)
+    library = hub.client(repo)
 
     class Bar(library.utils.tqdm):
         def __init__(self, *args: Any, **options: Any):
@@ -107,7 +107,7 @@ def _insist_on_known(root: Path, snapshot: Path, address: Address, commit: str) 
 def _strange(address: Address, commit: str) -> FromNoiseError:
     """The line for a repository that has no model for us, by the names of what it has."""
     under = f"{address.folder}/" if address.folder else ""
-    names = hub.library(address).HfApi().list_repo_files(address.repo, revision=commit)
+    names = hub.client(address).HfApi().list_repo_files(address.repo, revision=commit)
     names = [name for name in names if name.startswith(under) and not name.rpartition("/")[2].startswith(".")]
     if any(name.rpartition("/")[2] in lora.NAMES for name in names):
         return FromNoiseError(f"{address}: {lora.IS_ONE}")
@@ -142,7 +142,7 @@ def insist_on_login(repo: str) -> None:
                              "organisation of yours is the owner")  # fmt: skip
     what = f"{hub.SCHEME}{repo}"
     with hub.talking(what, repo, _PATIENCE, writing=True):
-        library = hub.library(what)
+        library = hub.client(what)
         if library.get_token() is None:
             raise FromNoiseError(f"{what}: no token: make one with the role `write` at "
                                  f"{library.constants.ENDPOINT}/settings/tokens, and log in with `hf auth login`, or "
@@ -181,8 +181,8 @@ def push(folder: Path, repo: str, message: str, private: bool = False) -> str:
         FromNoiseError: no token, no right to write, no network; in one line with the way out.
     """
     what = f"{hub.SCHEME}{repo}"
-    with hub.talking(what, repo, _PATIENCE, writing=True), _quiet(hub.library(what)):
-        api = hub.library(what).HfApi()
+    with hub.talking(what, repo, _PATIENCE, writing=True), _quiet(hub.client(what)):
+        api = hub.client(what).HfApi()
         url = api.create_repo(repo, private=private, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=str(folder), commit_message=message)
     return str(url)

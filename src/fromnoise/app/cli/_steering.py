@@ -63,7 +63,7 @@ class Steered(Walked):
     """How samples are drawn."""
 
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
-    """Of every sample, for a model that knows classes; every class equally often, in turn, unless given."""
+    """Class of every sample, for a class-conditional model. Default: all classes in turn, equally often."""
     classifier: Annotated[Path | None, option("FOLDER")] = None
     """Classifier guidance: one made by `fromnoise train-classifier RUN`."""
     classifier_scale: Annotated[float | None, option("SCALE")] = None
