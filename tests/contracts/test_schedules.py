@@ -245,3 +245,14 @@ def test_schedules_that_are_none_are_refused():
         fn.schedules.GeneralChain([1.0, 1.0], [0.1, 0.0])
     with pytest.raises(fn.FromNoiseError, match="T must be a whole number of at least 1, got 0"):
         fn.schedules.build({"name": "linear", "T": 0})
+
+
+def test_the_straight_path_mixes_data_and_noise_to_one_whatever_the_shift():
+    """sigma = m u / (1 + (m - 1) u), alpha = 1 - sigma (Esser et al. 2024, section 5.3.2), and back again."""
+    for shift in (0.5, 1.0, 3.0):
+        schedule = fn.schedules.Rectified(T=10, shift=shift)
+        level = schedule.level(torch.arange(11.0))
+        u = torch.arange(11, dtype=torch.float64) / 10
+        torch.testing.assert_close(level.sigma, shift * u / (1 + (shift - 1) * u), rtol=1e-12, atol=0)
+        torch.testing.assert_close(level.alpha + level.sigma, torch.ones_like(u), rtol=1e-12, atol=0)
+        torch.testing.assert_close(schedule.at(level.log_snr).time, level.time, rtol=1e-9, atol=1e-9)
