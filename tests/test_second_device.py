@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import plane_mixture
+from conftest import plane_mixture, student_for
 from pretended_gpu import GPU, pretended_gpu
 
 import fromnoise as fn
@@ -117,7 +117,7 @@ def test_samplers(name, both):
     """One read a batch, whether all was finite; a solver with steps of its own choosing reads to choose them."""
     sampler = fn.samplers.build({"name": name, **({"rtol": 1e-2, "atol": 1e-2} if name == "ode" else {})})
     reads = None if sampler.nfe(5) is None else ["_local_scalar_dense"]
-    both(lambda device: fn.sample(model(device), 3, sampler, steps=5, cond=LABELS), reads=reads)
+    both(lambda device: fn.sample(student_for(sampler, model(device)), 3, sampler, steps=5, cond=LABELS), reads=reads)
 
 
 @pytest.mark.parametrize("name", ["ddim", "unipc", "dpm-solver"])

@@ -27,7 +27,7 @@ def run(context: Context) -> None:
             _network(context, name)
     with context.trying("counted noise"):
         _noise(context)
-    for name in fn.samplers.names():
+    for name in (name for name in fn.samplers.names() if not fn.samplers.get(name).student):
         with context.trying(f"walk {name}"):
             _walk(context, name)
     with context.trying("sample in bf16 beside fp32"):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fromnoise import bound as bound
     from fromnoise import compose as compose
     from fromnoise import data as data
+    from fromnoise import distill as distill
     from fromnoise import editing as editing
     from fromnoise import errors as errors
     from fromnoise import features as features
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from fromnoise import samplers as samplers
     from fromnoise import schedules as schedules
     from fromnoise import spacings as spacings
+    from fromnoise import students as students
     from fromnoise import times as times
     from fromnoise import train as train
     from fromnoise import variances as variances
@@ -62,6 +64,7 @@ else:
         bound="bound:*",
         compose="compose:*",
         data="data:*",
+        distill="distill:*",
         editing="editing:*",
         errors="errors:*",
         evaluation="app.evaluation:*",
@@ -85,6 +88,7 @@ else:
         samplers="samplers:*",
         schedules="schedules:*",
         spacings="spacings:*",
+        students="students:*",
         times="times:*",
         train="train:*",
         variances="variances:*",

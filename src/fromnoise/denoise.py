@@ -15,6 +15,7 @@ from fromnoise.gaussian import Level, like
 from fromnoise.parameterizations.base import Parameterization
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Schedule
+from fromnoise.students.base import Student
 from fromnoise.variances.base import Variance
 
 Cond = dict[str, Tensor]
@@ -92,6 +93,7 @@ class Denoiser(nn.Module):
         self.class_names = tuple(class_names)
         self.codec, self.low = codec, low
         self.null: Cond = {}
+        self.student: Student | None = None  # what x0 means where the model is distilled
         if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
             raise FromNoiseError(
                 f"at the last level of {type(self.schedule).__name__} no signal is left, and "
@@ -196,7 +198,9 @@ class Denoiser(nn.Module):
 
     def default_cond(self, indices: Sequence[int]) -> Cond | None:
         """What samples of these numbers are told unless one says otherwise: every class equally often, in turn."""
-        return {"label": torch.tensor(indices) % self.classes} if self.classes else None
+        label = {"label": torch.tensor(indices) % self.classes} if self.classes else {}
+        numbers = self.student.cond if self.student is not None else {}
+        return label | {name: torch.full((len(indices),), value) for name, value in numbers.items()} or None
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     CONDITION = 13
     HOLD_OUT = 14
     AUGMENT = 15
+    DISTILL = 16
 
 
 class _Counted:

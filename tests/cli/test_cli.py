@@ -106,7 +106,7 @@ def test_improved_ddpms_recipes_train_small(tmp_path, recipe):
     assert call("nll", out, "--n", 2) == 0
 
 
-@pytest.mark.parametrize("sampler", fn.samplers.names())
+@pytest.mark.parametrize("sampler", [name for name in fn.samplers.names() if not fn.samplers.get(name).student])
 def test_samples_as_array(run, tmp_path, sampler, capsys):
     out = tmp_path / "s.npz"
     assert call("sample", run, "--n", 5, "--sampler", sampler, "--steps", 3, "--seed", 1, "--out", out) == 0

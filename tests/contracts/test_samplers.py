@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from conftest import Counting, line_mixture, pair_on_line, plane_mixture
+from conftest import Counting, line_mixture, pair_on_line, plane_mixture, student_for
 
 import fromnoise as fn
 from fromnoise.gaussian import step
@@ -115,7 +115,7 @@ def _is_deterministic(sampler: Sampler) -> bool:
 
 @every()
 def test_same_seed_same_samples_and_another_another(sampler):
-    denoiser = plane_mixture().denoiser(fn.schedules.Linear())
+    denoiser = student_for(sampler, plane_mixture().denoiser(fn.schedules.Linear()))
     one = fn.sample(denoiser, 5, sampler, steps=7, seed=3)
     assert torch.equal(one, fn.sample(denoiser, 5, sampler, steps=7, seed=3))
     assert not (one == fn.sample(denoiser, 5, sampler, steps=7, seed=4)).any()
@@ -125,7 +125,7 @@ def test_same_seed_same_samples_and_another_another(sampler):
 def test_a_sample_does_not_depend_on_its_batch(sampler):
     """Noise bit for bit, samples within 1e-12 in float64, or what an adaptive solver's tolerance makes of them."""
     atol = 1e3 * getattr(sampler, "rtol", 1e-15)
-    denoiser = plane_mixture().denoiser(fn.schedules.Linear())
+    denoiser = student_for(sampler, plane_mixture().denoiser(fn.schedules.Linear()))
     whole = fn.sample(denoiser, 11, sampler, steps=9, seed=1, batch_size=11)
     split = fn.sample(denoiser, 11, sampler, steps=9, seed=1, batch_size=4)
     tail = fn.sample(denoiser, 3, sampler, steps=9, seed=1, first=8)
@@ -171,12 +171,19 @@ NOISY = [s for s in SAMPLERS if s.nfe(1) is not None and not _is_deterministic(s
 assert all(s in NOISY for s in SLOW)
 
 
+def draw(truth, n, sampler, steps):
+    """From the exact denoiser, or from the exact student that the sampler needs, which is exact in few steps."""
+    denoiser = truth.denoiser(fn.schedules.Cosine())
+    exact = student_for(sampler, denoiser, exact=True)
+    return fn.sample(exact, n, sampler, steps=steps if exact is denoiser else 3, batch_size=n)
+
+
 @pytest.mark.parametrize("sampler", [s for s in SAMPLERS if s not in SLOW], ids=repr)
 def test_terminal_moments(sampler):
     """3,000 samples of 60 steps have the mixture's mean and covariance, within the sampler's own bias."""
     truth = plane_mixture()
     steps = 5 if sampler.nfe(60) is None else 60  # a solver takes its own; here one only says where it stops
-    x = fn.sample(truth.denoiser(fn.schedules.Cosine()), 3000, sampler, steps=steps, batch_size=3000)
+    x = draw(truth, 3000, sampler, steps)
     assert_moments(x, truth)
 
 
@@ -185,7 +192,7 @@ def test_terminal_distribution_is_the_mixtures_own(sampler):
     """Kolmogorov and Smirnov's two-sample test along three directions: 3,000 samples against the mixture's own."""
     truth, n = plane_mixture(), 3000
     steps = 60 if sampler in SLOW else 200
-    x = fn.sample(truth.denoiser(fn.schedules.Cosine()), n, sampler, steps=steps, batch_size=n)
+    x = draw(truth, n, sampler, steps)
     assert_moments(x, truth)
     own = truth.sample(n, torch.Generator().manual_seed(0)).double()
     for direction in ((1.0, 0.0), (0.0, 1.0), (0.7, -0.7)):
@@ -209,16 +216,15 @@ def test_the_last_step_adds_no_noise(sampler):
 @every()
 def test_a_point_mass_is_reached(sampler):
     point = fn.oracle.FiniteData(torch.tensor([[0.3, -0.7]]))
-    x = fn.sample(point.denoiser(fn.schedules.Linear()), 4, sampler, steps=5)
+    x = fn.sample(student_for(sampler, point.denoiser(fn.schedules.Linear())), 4, sampler, steps=5)
     torch.testing.assert_close(x, point.points.expand(4, 2), rtol=0, atol=1e-9)
 
 
 @every()
 def test_callback_sees_every_step(sampler):
     seen: list[Moment] = []
-    x = fn.sample(
-        plane_mixture().denoiser(fn.schedules.Linear()), 5, sampler, steps=4, callback=seen.append, batch_size=3
-    )
+    denoiser = student_for(sampler, plane_mixture().denoiser(fn.schedules.Linear()))
+    x = fn.sample(denoiser, 5, sampler, steps=4, callback=seen.append, batch_size=3)
     assert [(m.index, m.total, m.first) for m in seen] == [(i, 4, f) for f in (0, 3) for i in (1, 2, 3, 4)]
     assert seen[3].t.is_clean
     assert torch.equal(torch.cat([seen[3].x, seen[7].x]), x)
@@ -248,7 +254,7 @@ def test_the_network_is_called_without_gradient_in_evaluation_mode_and_left_as_i
 
     denoiser = fn.Denoiser(Probe(), "linear", shape=(1, 4, 4))
     denoiser.train()
-    assert fn.sample(denoiser, 2, sampler, steps=3).dtype == torch.float32
+    assert fn.sample(student_for(sampler, denoiser), 2, sampler, steps=3).dtype == torch.float32
     assert denoiser.training
     assert denoiser.network.calls >= 3
 
@@ -280,7 +286,7 @@ def test_it_runs_on_any_schedule_and_parameterisation(sampler, schedule):
     for kind in sorted(said):
         denoiser = fn.guidance.Clip(fn.Denoiser(Bounded(), made, kind, "fixed_small", (2, 3, 3)))
         for spacing in ("uniform", "log-snr", "karras") if kind in ("mean", "v") else ("log-snr",):
-            x = fn.sample(denoiser, 2, sampler, steps=3, spacing=spacing)
+            x = fn.sample(student_for(sampler, denoiser), 2, sampler, steps=3, spacing=spacing)
             assert x.shape == (2, 2, 3, 3)
             assert torch.isfinite(x).all(), (kind, spacing)
 
@@ -290,7 +296,7 @@ def test_network_calls_are_as_declared(sampler):
     denoiser = Counting(plane_mixture().denoiser(fn.schedules.Linear()))
     for steps in (1, 2, 7):
         denoiser.sizes.clear()
-        fn.sample(denoiser, 2, sampler, steps=steps)
+        fn.sample(student_for(sampler, denoiser), 2, sampler, steps=steps)
         assert sampler.nfe(steps) in (len(denoiser.sizes), None)
         assert len(denoiser.sizes) >= steps
 
@@ -303,7 +309,7 @@ def test_an_output_that_is_no_number_names_its_step(sampler):
 
     denoiser = fn.Denoiser(Breaks(), "linear", shape=(1, 2, 2))
     with pytest.raises(fn.FromNoiseError, match=r"after step \d of 10, from t = \d|output is not a number") as error:
-        fn.sample(denoiser, 3, sampler, steps=10)
+        fn.sample(student_for(sampler, denoiser), 3, sampler, steps=10)
     if sampler.order == 1 and sampler.nfe(10) == 10:  # from t = 556, the fifth level, on
         assert "after step 5 of 10, from t = 556" in str(error.value)
 

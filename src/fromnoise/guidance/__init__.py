@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fromnoise.guidance.classifier_free import ClassifierFree as ClassifierFree
     from fromnoise.guidance.clip import Clip as Clip
     from fromnoise.guidance.noisy_classifier import NoisyClassifier as NoisyClassifier
+    from fromnoise.guidance.scale_told import ScaleTold as ScaleTold
     from fromnoise.guidance.steering import Steering as Steering
     from fromnoise.guidance.steering import steer as steer
     from fromnoise.guidance.with_variance import WithVariance as WithVariance
@@ -23,6 +24,7 @@ else:
         Clip="clip",
         NoisyClassifier="noisy_classifier",
         WithVariance="with_variance",
+        ScaleTold="scale_told",
         Steering="steering",
         Wrapper="base",
         steer="steering",

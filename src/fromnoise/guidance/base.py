@@ -20,5 +20,5 @@ class Wrapper(Denoiser):
             denoiser.low,
         )
         self.inner = denoiser
-        self.state_dtype, self.null = denoiser.state_dtype, denoiser.null
+        self.state_dtype, self.null, self.student = denoiser.state_dtype, denoiser.null, denoiser.student
         self.train(denoiser.training)

@@ -10,6 +10,9 @@ from fromnoise.guidance.classifier import Classifier
 from fromnoise.guidance.classifier_free import ClassifierFree
 from fromnoise.guidance.clip import Clip
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
+from fromnoise.guidance.scale_told import ScaleTold
+from fromnoise.students.base import insist_on_denoiser
+from fromnoise.students.guided import Guided
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,15 @@ class Steering:
         options: dict[str, Any] = {"interval": self.interval, "rescale": self.rescale, "channels": self.channels}
         if self.weaker is not None:
             denoiser = Auto(denoiser, self.weaker, self.scale, **options)
+        elif self.scale != 1 and isinstance(denoiser.student, Guided):
+            idle = [word for word, given in (("interval", self.interval), ("rescale", self.rescale),
+                                             ("channels", self.channels)) if given]  # fmt: skip
+            if idle:
+                raise FromNoiseError(f"guidance {' and '.join(idle)}: this model was distilled with its scale as a "
+                                     "condition, and has no unguided prediction: leave it out")  # fmt: skip
+            denoiser = ScaleTold(denoiser, denoiser.student.checked(self.scale))
         elif self.scale != 1:
+            insist_on_denoiser(denoiser, f"guidance {self.scale:g}")
             if not denoiser.null_cond:
                 why = "was always told its label" if denoiser.classes else "knows no labels"
                 raise FromNoiseError(

@@ -1,5 +1,8 @@
 """What networks have in common: they are told the time and perhaps a label, and states must fit them."""
 
+import inspect
+from collections.abc import Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,9 +14,28 @@ from fromnoise.nn.spatial import check_size
 TRANSFORM = 9
 """Numbers that say how an image was transformed."""
 
+NUMBERS = ("guidance", "span")
+"""Conditions of one number each that a network can be made to take: a guidance scale, and the length of a step."""
+
+
+class Number(nn.Module):
+    """B silu(a c + b): [N] -> [N, width], zero in a fresh layer.
+
+    Smooth in c: a mean flow is taught by the derivative, and that of fast sinusoids is all noise.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.inner = nn.Linear(1, width)
+        self.weight = nn.Parameter(torch.zeros(width, width))  # no layer, which a network would start anew
+
+    def forward(self, number: Tensor) -> Tensor:
+        return F.linear(F.silu(self.inner(number[:, None])), self.weight)
+
 
 class Conditioned(nn.Module):
-    """emb = silu(W_2 silu(W_1 (sinusoidal(time) + A augment)) + E[label] + the same of a strength): [N, width].
+    """emb = silu(W_2 silu(W_1 (sinusoidal(time) + A augment)) + E[label] + the same of a strength + `Number` of each
+    number): [N, width].
 
     Args:
         factor: every side of a state must be a multiple of it.
@@ -29,6 +51,10 @@ class Conditioned(nn.Module):
         time_scale: factor on the time before its sinusoids; 4 for a network that counts 4000 steps, since schedules
             here give times in [0, 1000).
         label_features: whether E[label] is added to the sinusoids, before the layers, and not after them.
+        numbers: those of NUMBERS that it can be given, [N] each; a fresh layer adds nothing, nor does a call without.
+
+    Raises:
+        FromNoiseError: a number of another name.
     """
 
     def __init__(
@@ -44,6 +70,7 @@ class Conditioned(nn.Module):
         augment: bool = False,
         time_scale: float = 1.0,
         label_features: bool = False,
+        numbers: Sequence[str] = (),
     ):
         super().__init__()
         self.label_features, self.time_scale = label_features, time_scale
@@ -56,6 +83,9 @@ class Conditioned(nn.Module):
         if strength:
             self.strength = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width))
         self.augment = nn.Linear(TRANSFORM, time_features, bias=False) if augment else None
+        if strangers := set(numbers) - set(NUMBERS):
+            raise FromNoiseError(f"numbers: {', '.join(sorted(strangers))}; there are {', '.join(NUMBERS)}")
+        self.numbers = nn.ModuleDict({name: Number(width) for name in numbers})
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
         """Raises FromNoiseError, with what would fit, where there are not `dims` sides that `factor` divides."""
@@ -68,6 +98,7 @@ class Conditioned(nn.Module):
         dtype: torch.dtype,
         strength: Tensor | None = None,
         augment: Tensor | None = None,
+        numbers: Mapping[str, Tensor | None] | None = None,
     ) -> Tensor:
         """The vector; a call without a label means the null label, one without augment that nothing was transformed.
 
@@ -75,7 +106,7 @@ class Conditioned(nn.Module):
             dtype: of the weights; the sinusoids are computed in float32.
 
         Raises:
-            FromNoiseError: a label or a strength is missing, or the network knows none, or no augment.
+            FromNoiseError: a label or a strength is missing, or the network knows none, or no augment or number.
         """
         features = self.sinusoidal(time if self.time_scale == 1 else time * self.time_scale).to(dtype)
         if label is None and self.null_label is not None:
@@ -96,4 +127,17 @@ class Conditioned(nn.Module):
             h = h + embedded
         if self.strength is not None and strength is not None:
             h = h + self.strength(self.sinusoidal(strength).to(dtype))
+        for name, number in (numbers or {}).items():
+            if number is None:
+                continue
+            if name not in self.numbers:
+                raise FromNoiseError(f"this network takes no {name}: leave it out, or make it with numbers=[{name!r}]")
+            h = h + self.numbers[name](number.to(dtype))
         return F.silu(h)
+
+
+def numbers_of(network: nn.Module) -> tuple[str, ...]:
+    """Those of NUMBERS that a network takes: what one of ours was made for, or the arguments of your own `forward`."""
+    if isinstance(network, Conditioned):
+        return tuple(network.numbers)
+    return tuple(name for name in NUMBERS if name in inspect.signature(network.forward).parameters)

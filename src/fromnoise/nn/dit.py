@@ -84,6 +84,8 @@ class DiT(Conditioned):
         augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
             `data.Augment` gives them; a call without them means not at all.
         time_scale: factor on the time before its sinusoids: 0.001 for a network trained on times in [0, 1).
+        numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
+            "span", the length of a step; distillation needs them. A fresh network is as one without.
 
     Raises:
         FromNoiseError: no size is given, or the width does not divide; in `forward`, when a side is not divisible by
@@ -107,6 +109,7 @@ class DiT(Conditioned):
         augment: bool = False,
         time_scale: float = 1.0,
         mlp_eps: float | None = None,
+        numbers: tuple[str, ...] = (),
     ):
         published = _SIZES[size] if size else (None, None, None)
         depth, width, heads = (own or usual for own, usual in zip((depth, width, heads), published, strict=True))
@@ -115,7 +118,7 @@ class DiT(Conditioned):
         if width % heads or width % 4:
             raise FromNoiseError(f"a DiT's width must be divisible by 4 and by its {heads} heads; {width} is not")
         super().__init__(patch, time_features, time_endpoint, width, classes, null_label, augment=augment,
-                         time_scale=time_scale)  # fmt: skip
+                         time_scale=time_scale, numbers=numbers)  # fmt: skip
         self.patch, self.eps, self.heads = patch, eps, heads
         self.stem = nn.Conv2d(in_channels, width, patch, stride=patch)
         self.blocks = nn.ModuleList(Block(width, heads, eps, eps if mlp_eps is None else mlp_eps) for _ in range(depth))
@@ -135,10 +138,19 @@ class DiT(Conditioned):
         zeroed(self.modulation)
         zeroed(self.out)
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None, augment: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        label: Tensor | None = None,
+        augment: Tensor | None = None,
+        guidance: Tensor | None = None,
+        span: Tensor | None = None,
+    ) -> Tensor:
         self.check_size(x.shape[2:])
         n, rows, cols = x.shape[0], x.shape[2] // self.patch, x.shape[3] // self.patch
-        emb = self.embedding(time, label, self.stem.weight.dtype, augment=augment)
+        emb = self.embedding(time, label, self.stem.weight.dtype, augment=augment,
+                             numbers={"guidance": guidance, "span": span})  # fmt: skip
         h = self.stem(x).flatten(2).mT
         # Made where they are used: no call waits for an upload (Apple's GPU has no float64). In the weights' type:
         # under autocast the sum of the blocks stays float32.

@@ -48,6 +48,8 @@ class MLP(Conditioned):
         classes: number of labels, for a network that is told one: F(x, t, label), label [N] in 0..classes - 1.
         null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
+        numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
+            "span", the length of a step; distillation needs them. A fresh network is as one without.
 
     Raises:
         FromNoiseError: a number that must be positive is not; in `forward`, a state of another shape.
@@ -64,11 +66,13 @@ class MLP(Conditioned):
         time_features: int | None = None,
         classes: int | None = None,
         null_label: bool = False,
+        numbers: tuple[str, ...] = (),
     ):
         if min(in_channels, width, depth, *sides) < 1:
             raise FromNoiseError(f"an mlp needs in_channels, sides, width and depth of at least 1; got {in_channels}, "
                                  f"{list(sides)}, {width} and {depth}")  # fmt: skip
-        super().__init__(1, time_features or width, True, width, classes, null_label, dims=len(sides))
+        super().__init__(1, time_features or width, True, width, classes, null_label, dims=len(sides),
+                         numbers=numbers)  # fmt: skip
         self.shape, size = (in_channels, *sides), math.prod(sides)
         self.stem = nn.Linear(in_channels * size, width)
         blocks = [DenseBlock(width, dropout) for _ in range(depth)]
@@ -85,13 +89,20 @@ class MLP(Conditioned):
             raise FromNoiseError(f"the mlp is for states with sides {list(self.shape[1:])}, and these have "
                                  f"{list(size)}: network.sides={list(size)} is for those")  # fmt: skip
 
-    def forward(self, x: Tensor, time: Tensor, label: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        label: Tensor | None = None,
+        guidance: Tensor | None = None,
+        span: Tensor | None = None,
+    ) -> Tensor:
         self.check_size(x.shape[2:])
         if x.shape[1] != self.shape[0]:
             what = "channels" if self.dims else "numbers"
             raise FromNoiseError(f"the mlp takes {KIND.get(self.dims, 'state')}s of {self.shape[0]} {what}, got "
                                  f"{x.shape[1]}: network.in_channels={x.shape[1]} is for those")  # fmt: skip
-        emb = self.embedding(time, label, self.stem.weight.dtype)
+        emb = self.embedding(time, label, self.stem.weight.dtype, numbers={"guidance": guidance, "span": span})
         h = self.stem(x.flatten(1))
         for block in self.blocks:
             h = block(h, emb)

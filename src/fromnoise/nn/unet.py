@@ -62,6 +62,8 @@ class UNet(UNetEncoder):
         up_attention: "last": on the way up only the last block of a level has attention (DDPM++), not every one.
         group_channels: channels that a group has at least, so that narrow layers have fewer groups; None: no limit.
         label_features: the label is added to the time's sinusoids, before the layers (DDPM++), and not after them.
+        numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
+            "span", the length of a step; distillation needs them. A fresh network is as one without.
 
     Raises:
         FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
@@ -101,11 +103,12 @@ class UNet(UNetEncoder):
         up_attention: Literal["every", "last"] = "every",
         group_channels: int | None = None,
         label_features: bool = False,
+        numbers: tuple[str, ...] = (),
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0 and image_strength
         super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength,
-                         dims, augment, time_scale, label_features)  # fmt: skip
+                         dims, augment, time_scale, label_features, numbers)  # fmt: skip
         self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
         parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims,
@@ -147,13 +150,16 @@ class UNet(UNetEncoder):
         image: Tensor | None = None,
         strength: Tensor | None = None,
         augment: Tensor | None = None,
+        guidance: Tensor | None = None,
+        span: Tensor | None = None,
     ) -> Tensor:
         self.check_size(x.shape[2:])
         if (image is None) == bool(self.image_channels):
             a_kind = "an image" if self.dims == 2 else f"a {KIND[self.dims]}"
             raise FromNoiseError(f"this network needs {a_kind} beside x: give image=" if image is None else
                                  f"this network is shown no {KIND[self.dims]} beside x: leave image= out")  # fmt: skip
-        emb = self.embedding(time, label, self.stem.weight.dtype, strength, augment)
+        emb = self.embedding(time, label, self.stem.weight.dtype, strength, augment,
+                             {"guidance": guidance, "span": span})  # fmt: skip
         if image is not None:
             x = torch.cat([x, image.to(x.dtype)], 1)
         h, skips = self._walk_down(folded(x, self.patch), emb, self.skip_blocks)

@@ -7,7 +7,9 @@ from fromnoise.disk import files
 from fromnoise.registry import Registry
 from fromnoise.registry.lazy import lazy_attributes
 
-registry = Registry(__name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder", "reading"))
+registry = Registry(
+    __name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder", "distillation", "reading")
+)
 names = registry.names
 if TYPE_CHECKING:
     from fromnoise.recipes.autoencoder import AutoencoderRecipe as AutoencoderRecipe

@@ -158,7 +158,7 @@ class RunConfig(Section):
 
 
 _FREE = ("network", "schedule", "objective", "times", "sampler", "augmentation", "discriminator",
-         "lr_schedule", "columns")  # fmt: skip
+         "lr_schedule", "columns", "way")  # fmt: skip
 """Their keys are checked when the thing is built, or as values."""
 
 

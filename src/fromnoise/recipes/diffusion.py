@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from fromnoise import parameterizations, recipes, variances
+from fromnoise import distill, parameterizations, recipes, variances
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec, merged
 from fromnoise.registry.section import Section
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from fromnoise.data.examples import Examples
     from fromnoise.data.images import Images
     from fromnoise.denoise import Codec, Denoiser
+    from fromnoise.distill.base import Distillation
     from fromnoise.train.task import Task
 
 
-_TAKEN = ("autoencoder", "checkpoints", "classifier", "eval", "pictures", "samples", "wandb")
+_TAKEN = ("autoencoder", "teacher", "checkpoints", "classifier", "eval", "pictures", "samples", "wandb")
 """The folders that a run has besides those of its stages."""
 
 
@@ -66,6 +67,19 @@ class LatentConfig(Section):
         return value
 
 
+class DistillConfig(Section):
+    """For a student: how it learns from its teacher, or from data alone."""
+
+    way: Spec = Field(description="of distilling: a name and its options")
+    guidance: float = Field(1.0, description="scale at which the teacher is guided, 1 = off; what a student learns")
+
+    @field_validator("way")
+    @classmethod
+    def _known_way(cls, value: Spec) -> Spec:
+        distill.registry.check(value)
+        return value
+
+
 class Recipe(RunConfig):
     """A denoiser's whole configuration.
 
@@ -85,6 +99,7 @@ class Recipe(RunConfig):
     times: Spec = Field({"name": "uniform"})
     low: LowConfig | None = None
     latent: LatentConfig | None = None
+    distill: DistillConfig | None = None
     sample: SampleConfig = SampleConfig()
     evaluate: EvalConfig = EvalConfig()
     stages: dict[str, dict[str, Any]] = Field({})
@@ -120,7 +135,14 @@ class Recipe(RunConfig):
         talk(f"{images.name} has no classes (a sub-folder is one): the model is trained without labels")
         return self.with_changes({"network.classes": None, "train.label_dropout": 0.0, "sample.guidance": 1.0})
 
-    def task(self, source: "Examples", codec: "Codec | None" = None, sampled: Any = None) -> "Task":
+    def task(
+        self,
+        source: "Examples",
+        codec: "Codec | None" = None,
+        sampled: Any = None,
+        teacher: "Denoiser | None" = None,
+    ) -> "Task":
+        """As every configuration's; a student's starts as its teacher, whose weights it takes where they fit."""
         from fromnoise import objectives, times
         from fromnoise.data.augment import Augment
         from fromnoise.train import Conditioning, Diffusion
@@ -129,8 +151,42 @@ class Recipe(RunConfig):
         denoiser.class_names, denoiser.codec = tuple(source.classes), codec
         conditioning = Conditioning(denoiser, source, self.train.label_dropout, self.seed)
         objective, time = objectives.build(self.objective), times.build(self.times)
+        if self.distill is not None:
+            objective = self.distilling(teacher)
+            if teacher is not None:
+                own, given = denoiser.network.state_dict(), objective.student_of(teacher).network.state_dict()
+                fits = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
+                denoiser.network.load_state_dict(own | fits)
         augment = Augment(self.data.augment) if self.data.augment else None
         return Diffusion(denoiser, objective, conditioning, self.seed, time, sampled, augment)
+
+    def distilling(self, teacher: "Denoiser | None") -> "Distillation":
+        """What trains a student, of a guided teacher where it is to be guided.
+
+        Raises:
+            FromNoiseError: this way needs a teacher, and there is none; or it cannot be guided.
+        """
+        from fromnoise.guidance import steer
+
+        assert self.distill is not None
+        way, scale = self.distill.way, self.distill.guidance
+        if teacher is None and distill.get(way["name"]).needs_teacher:
+            raise FromNoiseError(f"distillation {way['name']} needs a teacher: name a run or a saved model")
+        if teacher is not None and scale != 1 and (teacher.student is None or teacher.student.is_denoiser):
+            teacher = steer(teacher, scale)
+        return distill.build(way, teacher=teacher) if teacher is not None else distill.build(way)
+
+    def rungs(self) -> "dict[int, Recipe]":
+        """Of a ladder of halvings, the configuration of each student before the last, by its steps."""
+        found: dict[int, Recipe] = {}
+        way = self.distill.way if self.distill is not None else {}
+        if way.get("name") == "progressive":
+            last = way.get("steps", 4)
+            steps, own = (way.get("of") or 2 * last) // 2, way
+            while steps > last:
+                found[steps] = self.with_changes({"distill.way": own | {"steps": steps}})
+                steps, own = steps // 2, {"name": "progressive"}  # the rest as its teacher says
+        return found
 
     def next_command(self, out: Path) -> str:
         if self.low is not None:

@@ -83,7 +83,7 @@ class Registry:
     def build(self, spec: str | Mapping[str, Any], **defaults: Any) -> Any:
         """An object from its name, or from {"name": ..., option: value}.
 
-        `defaults` are options that hold where `spec` leaves them out.
+        `defaults` are options that hold where `spec` leaves them out, objects among them, which no file holds.
 
         Raises:
             FromNoiseError: unknown name, unknown option, or a value of the wrong type.
@@ -97,9 +97,9 @@ class Registry:
                 raise FromNoiseError(
                     f"{self.kind} {name} has no option {key!r}{hint}; it has {', '.join(allowed) or 'none'}"
                 )
-        options = {k: v for k, v in defaults.items() if k in allowed} | options
         insist_on_numbers(options, self.kind)
-        checked = {k: _checked(f"{self.kind}.{k}", v, allowed[k].annotation) for k, v in options.items()}
+        checked = {k: v for k, v in defaults.items() if k in allowed}
+        checked |= {k: _checked(f"{self.kind}.{k}", v, allowed[k].annotation) for k, v in options.items()}
         try:
             return cls(**checked)
         except FromNoiseError as error:

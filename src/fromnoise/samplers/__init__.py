@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from fromnoise.samplers.base import plan as plan
     from fromnoise.samplers.base import sample as sample
     from fromnoise.samplers.base import walk as walk
+    from fromnoise.samplers.consistency import Consistency as Consistency
     from fromnoise.samplers.ddim import DDIM as DDIM
     from fromnoise.samplers.dpm_solver import DPMSolver as DPMSolver
     from fromnoise.samplers.dpm_solver_sde import DPMSolverSDE as DPMSolverSDE
     from fromnoise.samplers.euler_maruyama import EulerMaruyama as EulerMaruyama
     from fromnoise.samplers.heun import Heun as Heun
+    from fromnoise.samplers.mean_flow import MeanFlow as MeanFlow
     from fromnoise.samplers.ode import ODE as ODE
     from fromnoise.samplers.predictor_corrector import PredictorCorrector as PredictorCorrector
     from fromnoise.samplers.unipc import UniPC as UniPC

@@ -40,6 +40,9 @@ class Sampler(ABC):
     needs: ClassVar[str] = ""
     """What it asks for besides a model, for `fromnoise list samplers`."""
 
+    student: ClassVar[str] = ""
+    """Which kind of distilled model it draws, and no other; none for most."""
+
     def nfe(self, steps: int) -> int | None:
         """Network calls of a walk of so many steps, the last of them to the clean level; None if a solver decides."""
         return steps
@@ -115,10 +118,10 @@ def sample(
     Args:
         denoiser: the model; put into evaluation mode for the time of the call.
         n_or_shape: how many of `denoiser.shape`, or the whole shape [N, ...].
-        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name; UniPC unless given
-            (docs/samplers.md says why).
-        steps: of the sampler, at most the length of a discrete chain; unless given 20 of UniPC, and 50 of a sampler
-            that was named, or the whole chain where that is shorter.
+        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name; by default UniPC (docs/samplers.md
+            says why), and a distilled model's own.
+        steps: of the sampler, at most the length of a discrete chain; by default 20 of UniPC, and 50 of a sampler that
+            was named, or the whole chain where that is shorter; of a distilled model as many as it was made for.
         seed: any integer.
         cond: conditions, each [N, ...], or a number for all N; a model of K classes draws them in turn where
             none are given, i mod K.
@@ -140,7 +143,7 @@ def sample(
             made it so.
     """
     checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
-    sampler, length = _chosen(sampler, spacing)
+    sampler, length = _chosen(denoiser, sampler, spacing)
     n, *shape = _whole_shape(denoiser, n_or_shape)
     seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
     batch_size = checks.whole("batch_size", batch_size, 1)
@@ -194,14 +197,17 @@ def plan(
     Raises:
         FromNoiseError: as `sample`.
     """
-    found, length = _chosen(sampler, spacing)
+    found, length = _chosen(denoiser, sampler, spacing)
     chain = _levels(denoiser, found, length, steps, spacing)
     found.check(denoiser)
     return found, chain
 
 
-def _chosen(sampler: Sampler | str | None, spacing: str | Spacing | None) -> tuple[Sampler, int]:
-    """The sampler, and its steps unless they are given."""
+def _chosen(denoiser: Denoiser, sampler: Sampler | str | None, spacing: str | Spacing | None) -> tuple[Sampler, int]:
+    """The sampler, and its steps unless they are given: a distilled model's own, or the default."""
+    own = denoiser.student
+    if sampler is None and own is not None:
+        return samplers.build(own.sampler), FEW if own.sampler == DEFAULT else own.calls
     found = samplers.build(sampler or DEFAULT) if sampler is None or isinstance(sampler, str) else sampler
     checks.instance("sampler", found, Sampler, "samplers.DDIM(), or one of samplers.names()")
     checks.objects(spacing=spacing)
@@ -211,8 +217,16 @@ def _chosen(sampler: Sampler | str | None, spacing: str | Spacing | None) -> tup
 def _levels(
     denoiser: Denoiser, sampler: Sampler, length: int, steps: int | None, spacing: str | Spacing | None
 ) -> Chain:
+    student, spacing = denoiser.student, spacing or sampler.default_spacing
+    if sampler.student and (student is None or student.sampler != sampler.student):
+        raise FromNoiseError(f"sampler {sampler.student} needs {sampler.needs}: distil one, or take another sampler")
+    if student is not None:
+        student.check(sampler)
+        length = length if student.is_denoiser else student.calls
     steps = min(length, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)
-    return denoiser.schedule.steps(steps, spacing or sampler.default_spacing)
+    return (
+        denoiser.schedule.steps(steps, spacing) if student is None else student.chain(denoiser.schedule, steps, spacing)
+    )
 
 
 def _whole_shape(denoiser: Denoiser, n_or_shape: int | Sequence[int]) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from fromnoise import rng, times
 from fromnoise.data.augment import Augment
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.denoise import Denoiser, load_state, state
+from fromnoise.distill.base import Distillation
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import like
 from fromnoise.objectives.base import Objective
@@ -19,7 +20,7 @@ from fromnoise.train.distributed import Processes, raw
 from fromnoise.train.task import Drawn, Task
 from fromnoise.weights import native
 
-_RESERVED = {"u", "eps", "low_strength", "low_noise", "augment_by"}
+_RESERVED = {"u", "eps", "low_strength", "low_noise", "augment_by", "moment", "guidance", "span"}
 """Draws of our own, beside which conditions stand."""
 
 
@@ -31,7 +32,7 @@ class Diffusion(Task):
         objective: what is minimised.
         conditioning: what the network is given beside the level.
         seed: of the draws.
-        time: which levels are looked at, and with what weight.
+        time: which levels are looked at, and with what weight; None leaves it to the objective.
         sampled: draws some images for `picture`; None makes no picture.
         augment: transforms the images of a step, of which the network is told; held-out images stay as they are.
 
@@ -39,7 +40,7 @@ class Diffusion(Task):
         FromNoiseError: denoiser, objective and times do not fit together, or images or network not with `augment`.
     """
 
-    on_cpu = frozenset({"u", "low_strength", "augment_by"})
+    on_cpu = frozenset({"u", "low_strength", "augment_by", "moment"})
 
     def __init__(
         self,
@@ -58,8 +59,11 @@ class Diffusion(Task):
             if denoiser.shape is not None:
                 augment.check(denoiser.shape)
         self.conditioning = conditioning or Conditioning(denoiser)
-        self.times: TimeSampling = time or times.build("uniform")
+        distilled = isinstance(objective, Distillation)
+        self.times: TimeSampling = time or times.build(objective.times if distilled else "uniform")
         objective.check(denoiser)
+        if distilled:
+            denoiser.student = objective.student
         if objective.needs_chain and not self.times.on_rows:
             raise FromNoiseError("this objective is a term of the bound and needs the rows of its chain: "
                                  "use times uniform, stratified or importance")  # fmt: skip
@@ -114,6 +118,8 @@ class Diffusion(Task):
             if "augment" in given:
                 raise FromNoiseError("augment: data has a condition of that name; leave one of the two out")
             given["augment_by"] = self.augment.draw(self.seed, places, step)
+        if isinstance(self.objective, Distillation):
+            given["moment"] = self._moment(places, step, self.objective.uniforms)
         return {"u": self._uniform(places, step, batch_size), "eps": eps, **given}
 
     def losses(self, x0: Tensor, drawn: Drawn) -> dict[str, Tensor]:
@@ -126,7 +132,11 @@ class Diffusion(Task):
             small = low.condition(low.shrunk(x0), given.pop("low_strength"), given.pop("low_noise"))
             given |= {name: value.to(x0.device, non_blocking=True) for name, value in small.items()}
         t, weight = self.times.draw(u, self.denoiser.schedule)
-        values = dict(self.objective(self.denoiser, x0, t, eps, given or None))
+        moment: dict[str, Any] = {}
+        if isinstance(self.objective, Distillation):
+            at = given.pop("moment")
+            moment = {"step": int(at[0, 0]), "u": at[:, 1:]}
+        values = dict(self.objective(self.denoiser, x0, t, eps, given or None, **moment))
         if self.times.watches and self.network.training:
             self._seen.append(values["loss"].detach())
         return values | {"loss": values["loss"] * like(weight, values["loss"])}
@@ -143,6 +153,13 @@ class Diffusion(Task):
 
     def picture(self, source: Examples) -> tuple[Tensor, int | None] | None:
         return self.sampled(self.denoiser, source) if self.sampled else None
+
+    def _moment(self, places: range, step: int, uniforms: int) -> Tensor:
+        """The step, and the further uniform numbers of each example: [B, 1 + uniforms], float64."""
+        first = torch.full((len(places), 1), float(step), dtype=torch.float64)
+        if not uniforms:
+            return first
+        return torch.cat([first, rng.uniform(self.seed, places, step, rng.Stream.DISTILL, (uniforms,))], 1)
 
     def _low(self, shape: tuple[int, ...], places: range, step: int) -> Drawn:
         low = self.denoiser.low

@@ -58,7 +58,7 @@ def fit(
     data: Any,
     *,
     objective: Objective | str = "simple",
-    times: TimeSampling | str = "uniform",
+    times: TimeSampling | str | None = None,
     steps: int | None = None,
     minutes: float | None = None,
     batch_size: int = 128,
@@ -93,8 +93,8 @@ def fit(
             DataLoader or another iterable of batches (in its own order, so that resume is not exact); a data set's name
             or a folder of images. An example is x, (x, label) or (x, {name: condition}); x is uint8 (0..255) or
             floating point (images in [-1, 1]); conditions reach the network as keyword arguments.
-        objective: an object, or a registered name.
-        times: which levels are looked at: an object, or a registered name.
+        objective: an object, or a registered name; `distill.Progressive(teacher)` and its like make `model` a student.
+        times: which levels are looked at: an object, or a registered name; by default uniform, or a distillation's own.
         steps, minutes: how long; one of them must be given, and the first that is over ends it.
         batch_size: examples of one step, over all processes.
         optimizer: a registered name; or a torch optimizer, its class, or a function of the parameters that makes one.
@@ -213,7 +213,7 @@ def _examples(data: Any, model: Denoiser | Task) -> Examples | Batches:
 
 
 def _task(
-    model: Any, source: Examples | Batches, objective: Objective | str, times: TimeSampling | str,
+    model: Any, source: Examples | Batches, objective: Objective | str, times: TimeSampling | str | None,
     dropout: float | Mapping[str, float], seed: int, augment: float,
 ) -> Task:  # fmt: skip
     if isinstance(model, Task):
@@ -230,7 +230,7 @@ def _task(
         model.shape = tuple(examples.shape)
     checks.objects(objective=objective, times=times)
     built = objectives.registry.resolve(objective, Objective)
-    time = _times.registry.resolve(times, TimeSampling)
+    time = None if times is None else _times.registry.resolve(times, TimeSampling)
     return Diffusion(model, built, Conditioning(model, examples, dropout, seed), seed, time,
                      augment=Augment(augment) if augment else None)  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fromnoise import augmentations, registry, schedules
+from fromnoise import augmentations, registry, schedules, students
 from fromnoise import nn as networks
 from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.compose.autoencoded import Autoencoded
@@ -126,6 +126,7 @@ def build_denoiser(about: About, given: Given, codec: Autoencoded | None, where:
         codec,
         _low(low) if low else None,
     )
+    made.student = students.build(about["student"]) if "student" in about else None
     made.null = {name: torch.zeros(shape) for name, shape in about.get("null", {}).items()}
     return made
 
@@ -158,6 +159,8 @@ def _denoiser(denoiser: Denoiser) -> About:
     }
     if denoiser.null:
         about["null"] = {name: list(value.shape) for name, value in denoiser.null.items()}
+    if denoiser.student is not None:
+        about["student"] = registry.spec(denoiser.student)
     if denoiser.low is not None:
         low = denoiser.low
         about["low"] = {"factor": low.factor, "augmentation": registry.spec(low.augmentation), "tells": low.tells}

@@ -8,6 +8,7 @@ import tyro
 from fromnoise import (
     augmentations,
     data,
+    distill,
     features,
     metrics,
     nn,
@@ -37,6 +38,7 @@ KINDS: "dict[str, Registry]" = {
     "variances": variances.registry,
     "objectives": objectives.registry,
     "times": times.registry,
+    "distillations": distill.registry,
     "optimizers": optimizers.registry,
     "lr-schedules": lr_schedules.registry,
     "networks": nn.registry,
@@ -54,8 +56,8 @@ class List:
     """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets, metrics, ..."""
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
-    """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, optimizers,
-    lr-schedules, networks, augmentations, data, features, metrics, trackers, weight-formats, or all."""
+    """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, distillations,
+    optimizers, lr-schedules, networks, augmentations, data, features, metrics, trackers, weight-formats, or all."""
 
     def __call__(self) -> int:
         from rich.console import Console

@@ -34,6 +34,9 @@ class Train(Training):
     model: Folder = None
     """Of a classifier: the run of the model that it shall steer, whose levels, data and half network it gets."""
 
+    teacher: Folder = None
+    """Of a student (recipes progressive, easy-consistency, mean-flow, ...): the run or saved model that it learns from,
+    whose network, levels, data and classes it gets."""
     init: Folder = None
     """Fine-tuning: a run, saved model, diffusers folder or hf://owner/name to take the weights of, where they fit; the
     rest starts fresh and is named."""
@@ -47,6 +50,8 @@ class Train(Training):
         if out is None and (Path(base.recipe).name != base.recipe or base.recipe.startswith(".")):
             raise FromNoiseError(f"recipe {base.recipe!r} is no name for a folder: name one with --out")
         out = out or Path("runs", base.recipe)
+        if self.teacher is not None:
+            base = _taught(base, self.teacher)
         config = self.config(base, out)
         if self.autoencoder is not None and getattr(config, "latent", None) is None:
             raise FromNoiseError(f"--autoencoder: recipe {base.recipe} trains on images; it becomes a latent model by "
@@ -55,7 +60,7 @@ class Train(Training):
             raise FromNoiseError("--init: only a run of one denoiser starts from another model; leave it out")
         from fromnoise.app.runs import train
 
-        return train(config, out, self.autoencoder, self.trackers(), self.init)
+        return train(config, out, self.autoencoder, self.trackers(), self.init, self.teacher)
 
 
 def _steering(run: Path):  # noqa: ANN202  (a ClassifierConfig, whose module needs pydantic)
@@ -71,6 +76,24 @@ def _steering(run: Path):  # noqa: ANN202  (a ClassifierConfig, whose module nee
         what = "a cascade; name one of its stages" if recipe.stages else "a latent model, which has no classifier yet"
         raise FromNoiseError(f"{run} is {what}")
     return for_model(recipe)
+
+
+def _taught(base, teacher: Path):  # noqa: ANN001, ANN202  (RunConfigs, whose module needs pydantic)
+    """The recipe of a student of this teacher.
+
+    Raises:
+        FromNoiseError: it is no recipe of a distillation, or the teacher cannot have a student.
+    """
+    if getattr(base, "distill", None) is None:
+        from fromnoise import distill
+
+        raise FromNoiseError(f"--teacher: recipe {base.recipe} has no distillation; take progressive or another of "
+                             f"`fromnoise list distillations`: {', '.join(distill.names())}")  # fmt: skip
+    from fromnoise.app.runs.model import open_model
+    from fromnoise.recipes.distillation import for_teacher
+
+    found = open_model(teacher, "fp32")
+    return for_teacher(base, found.denoiser, found.config, teacher)
 
 
 def as_train(command: Training, recipe: str, model: Path | None = None) -> Train:

@@ -26,7 +26,7 @@ class SamplersTable(Table):
     title: ClassVar[str] = "network calls a sample, every sampler with its defaults, no guidance"
 
     def entries(self) -> Iterator[Cell]:
-        every = {name: samplers.build(name) for name in samplers.names()}
+        every = {name: samplers.build(name) for name in samplers.names() if not samplers.get(name).student}
         for column in map(int, self.columns):
             for spacing in self.spacings:
                 for name, sampler in every.items():

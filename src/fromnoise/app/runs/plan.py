@@ -11,6 +11,7 @@ from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.guidance import NoisyClassifier, Steering
 from fromnoise.recipes.diffusion import SampleConfig
+from fromnoise.recipes.distillation import sampling
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,8 @@ class SamplingPlan:
 def fitting(usual: SampleConfig, denoiser: Denoiser) -> SampleConfig:
     """A recipe's sampling as far as this model can have it: no guidance where nothing stands for no condition, and no
     longer chain than its own."""
+    if denoiser.student is not None:
+        usual = sampling(denoiser.student, usual)
     guidance = usual.guidance if denoiser.null_cond else 1.0
     return usual.model_copy(update={"guidance": guidance, "steps": min(usual.steps, denoiser.schedule.chain.steps)})
 

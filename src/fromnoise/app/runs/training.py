@@ -7,8 +7,10 @@ from typing import Any
 
 from fromnoise import recipes
 from fromnoise.app.runs.config import CONFIG, write
+from fromnoise.app.runs.model import open_model
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
+from fromnoise.denoise import Denoiser
 from fromnoise.disk import files, storage
 from fromnoise.disk.holding import held
 from fromnoise.disk.pictures import grid, save
@@ -24,6 +26,9 @@ from fromnoise.train.task import Task
 from fromnoise.train.trainer import Trainer
 from fromnoise.weights import native
 
+TEACHER = "teacher"
+"""The folder of a student's run with a copy of its teacher."""
+
 
 def train(
     config: RunConfig,
@@ -31,6 +36,7 @@ def train(
     autoencoder: str | Path | None = None,
     trackers: Sequence[Callable[[Path], Callable[[dict[str, Any]], Any]]] = (),
     init: Path | None = None,
+    teacher: Path | None = None,
 ) -> int:
     """Train into the folder `out`, or go on with what is there; `fromnoise train` in Python.
 
@@ -42,6 +48,7 @@ def train(
         out: config.yaml, metrics.jsonl, samples/ and checkpoints/ come here.
         autoencoder: for a latent model, the folder of one that is trained; the run gets a copy, and so stays whole
             wherever it is moved.
+        teacher: of a student: a run or a saved model; the run gets a copy of it, and so stays whole.
         init: of another model, whose weights the run starts from where they fit; not where it goes on.
         trackers: each makes, for the folder of a run, what is called with every line of its log.
 
@@ -63,10 +70,12 @@ def train(
         for name, part in parts:
             if processes.is_first:
                 say(f"{name}, into {out / name}")
-            if status := train(part, out / name, trackers=trackers):
+            rung = isinstance(part, Recipe) and part.distill is not None
+            if status := train(part, out / name, trackers=trackers, teacher=teacher if rung else None):
                 return status
+            teacher = out / name if rung else teacher
         if not (isinstance(config, Recipe) and config.stages):
-            return _train_one(config, out, autoencoder, processes, trackers, init)
+            return _train_one(config, out, autoencoder, processes, trackers, init, teacher)
         if processes.is_first:
             say(f"next: fromnoise sample {out} --n 64 --out {out.name}.png")
         return 0
@@ -78,6 +87,8 @@ def _before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str
         return []
     if config.stages:
         return [(name, config.stage(name)) for name in config.stages]
+    if config.distill is not None:
+        return [(f"steps-{steps}", part) for steps, part in config.rungs().items()]
     if config.latent is None or given or (out / native.AUTOENCODER / f"{native.AUTOENCODER}.json").exists():
         return []
     data = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
@@ -87,10 +98,14 @@ def _before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str
 
 def _train_one(
     config: RunConfig, out: Path, autoencoder: str | Path | None, processes: Processes, trackers: Sequence[Any],
-    init: Path | None,
+    init: Path | None, teacher: Path | None,
 ) -> int:  # fmt: skip
     talk = say if processes.is_first else _silent
     with processes.first_alone():
+        taught: dict[str, Any] = {}
+        if isinstance(config, Recipe) and config.distill is not None:
+            taught["teacher"] = kept = _teacher(teacher, out)
+            autoencoder = autoencoder or (out / TEACHER / native.AUTOENCODER if kept and kept.codec else None)
         if autoencoder is not None:
             _keep(autoencoder, out / native.AUTOENCODER)
         images = load_images(config.data, counter if processes.is_first else None)
@@ -100,7 +115,7 @@ def _train_one(
             from fromnoise.app.runs.latents import latents_of
 
             source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
-        task = config.task(source, codec, Passing(config) if isinstance(config, Recipe) else None)
+        task = config.task(source, codec, Passing(config) if isinstance(config, Recipe) else None, **taught)
         if init is not None and not any(out.glob("checkpoints/step-*")):
             from fromnoise.app.runs.starting import start_from
 
@@ -130,6 +145,25 @@ def _train_one(
 
         draw_accuracy(out, images)
     return status
+
+
+def _teacher(given: Path | None, out: Path) -> Denoiser | None:
+    """The run's copy of its teacher, made where there is none.
+
+    Raises:
+        FromNoiseError: there is no model, or the run has another teacher.
+    """
+    place = out / TEACHER
+    if given is None:
+        return native.load(place) if place.exists() else None
+    found = open_model(given, "fp32").denoiser
+    if not place.exists():
+        native.save(found, place)
+    elif storage.fingerprint(native.load(place).network.state_dict()) != storage.fingerprint(
+        found.network.state_dict()
+    ):
+        raise FromNoiseError(f"{place} holds another teacher than {given}: name another folder for the run")
+    return found
 
 
 def _keep(autoencoder: str | Path, place: Path) -> None:

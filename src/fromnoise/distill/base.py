@@ -1,0 +1,161 @@
+"""What a distillation is: an objective whose target a teacher gives, or the model itself at a cleaner level."""
+
+import copy
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fromnoise import nn as networks
+from fromnoise import registry
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level
+from fromnoise.guidance.base import Wrapper
+from fromnoise.nn.conditioning import numbers_of
+from fromnoise.objectives.base import Objective
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.schedules.base import Chain
+from fromnoise.students.base import Student
+
+
+@dataclass(frozen=True, eq=False)
+class Distillation(Objective):
+    """(student, x_0, t, eps) -> the loss of each example, as every objective; `fit` takes it as one.
+
+    Attributes:
+        teacher: a Denoiser, guided or not, that stays as it is; None where data alone teach.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+    """Whether it can do nothing without one."""
+
+    uniforms: ClassVar[int] = 0
+    """Further uniform numbers that one example needs."""
+
+    numbers: ClassVar[tuple[str, ...]] = ()
+    """Conditions, one number each, that the student's network must take: see `nn.conditioning`."""
+
+    times: ClassVar[str | dict[str, Any]] = "uniform"
+    """Which levels its paper looks at."""
+
+    teacher: Denoiser | None
+
+    @property
+    @abstractmethod
+    def student(self) -> Student:
+        """What the output of the model means that is trained."""
+
+    def student_of(self, teacher: Denoiser) -> Denoiser:
+        """A model that starts as the teacher: its weights, and fresh ones where it takes further numbers.
+
+        Args:
+            teacher: its guidance, which this way may teach, is left out.
+
+        Raises:
+            FromNoiseError: the network is of your own class and takes no such number.
+        """
+        while isinstance(teacher, Wrapper):
+            teacher = teacher.inner
+        network = self._network_of(teacher.network)
+        made = Denoiser(network, teacher.schedule, teacher.parameterization, teacher.variance, teacher.shape,
+                        teacher.class_names, teacher.codec, teacher.low)  # fmt: skip
+        made.null, made.student = dict(teacher.null), self.student
+        return made
+
+    def check(self, denoiser: Denoiser) -> None:
+        """Before training: that the model can be such a student of this teacher.
+
+        Raises:
+            FromNoiseError: another shape, schedule, number of classes or autoencoder than the teacher's; a network that
+                does not take the numbers of this way; or a learned schedule.
+        """
+        name = getattr(type(self), "registered_name", type(self).__name__)
+        if isinstance(denoiser.schedule, nn.Module):
+            raise FromNoiseError(f"distillation {name} cannot train a learned schedule: take another")
+        missing = [number for number in self.numbers if number not in numbers_of(denoiser.network)]
+        if missing:
+            raise FromNoiseError(f"distillation {name}: the network must take {' and '.join(missing)}, a number [B]: "
+                                 f"make it with numbers={missing}, or give your forward the argument "
+                                 f"{missing[0]}=None")  # fmt: skip
+        if self.teacher is None:
+            return
+        for what, own, other in (
+            ("examples of shape", denoiser.shape, self.teacher.shape),
+            ("schedule", _spec(denoiser.schedule), _spec(self.teacher.schedule)),
+            ("number of classes", denoiser.classes, self.teacher.classes),
+            ("autoencoder", _sha256(denoiser), _sha256(self.teacher)),
+        ):
+            if own != other:
+                raise FromNoiseError(f"teacher: its {what}: {_words(other)}, and the student's: {_words(own)}; they "
+                                     "must be the same")  # fmt: skip
+
+    @abstractmethod
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        t: Level,
+        noise: Tensor,
+        cond: Cond | None = None,
+        chain: Chain | None = None,
+        *,
+        step: int = 1,
+        u: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """As every objective's, and:
+
+        Args:
+            step: of training, from 1; 0 is validation.
+            u: the further uniform numbers, [B, uniforms].
+        """
+
+    def taught(self, x_t: Tensor, t: Level, cond: Cond | None) -> Prediction:
+        """The teacher's prediction, without gradients, given what it takes of the conditions."""
+        teacher = self.teacher
+        assert teacher is not None
+        if teacher.device != x_t.device:
+            teacher.to(x_t.device)
+        own = {name: value for name, value in (cond or {}).items() if name not in self.numbers}
+        with torch.no_grad(), teacher.evaluating():
+            return teacher(x_t, t, own or None)
+
+    def _network_of(self, network: nn.Module) -> nn.Module:
+        missing = [number for number in self.numbers if number not in numbers_of(network)]
+        if not missing:
+            return copy.deepcopy(network)
+        if not registry.is_entry(type(network)):
+            raise FromNoiseError(f"the network {type(network).__name__} takes no {' and no '.join(missing)}: make a "
+                                 "student of your own around one that does")  # fmt: skip
+        spec = registry.spec(network)
+        made = networks.build(spec | {"numbers": [*spec.get("numbers", []), *missing]})
+        own = made.state_dict()
+        made.load_state_dict(own | network.state_dict())
+        return made.to(next(network.parameters()))
+
+
+def squared(error: Tensor) -> Tensor:
+    """|e|^2 / D: [B, ...] -> [B]."""
+    return error.square().flatten(1).mean(1)
+
+
+def pseudo_huber(error: Tensor, c: float) -> Tensor:
+    """sqrt(|e|^2 + c^2) - c, [B, ...] -> [B]; |e|^2 / D where c is 0 (arXiv 2310.14189, eq. 7)."""
+    if c == 0:
+        return squared(error)
+    square = error.square().flatten(1).sum(1)
+    return square / (torch.sqrt(square + c**2) + c)  # the same, without the difference
+
+
+def _spec(schedule: Any) -> Any:
+    return registry.spec(schedule) if registry.is_entry(type(schedule)) else schedule
+
+
+def _sha256(denoiser: Denoiser) -> str | None:
+    return getattr(denoiser.codec, "sha256", None)
+
+
+def _words(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,61 @@
+"""Consistency training: a consistency model from data alone."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from fromnoise.denoise import Denoiser
+from fromnoise.distill._pairs import Pairs, gap
+from fromnoise.distill.levels import above
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level
+from fromnoise.registry import register
+from fromnoise.schedules.base import Chain, Schedule
+
+
+@register("consistency-training")
+@dataclass(frozen=True, eq=False)
+class ConsistencyTraining(Pairs):
+    """L = d(f(x_t, t), f(x_s, s)) / (r_t - r_s), both states of one x_0 and one eps, on a grid of n levels.
+
+    n = min(first 2^floor((step - 1) / double_every), last). For Gaussian data its fixed point is Euler's map of n
+    steps. Source: Song and Dhariwal 2023 (arXiv 2310.14189), table 1; Song et al. 2023 (arXiv 2303.01469), algorithm 3.
+
+    Args:
+        teacher: none is needed; one that is given is where the student starts.
+        first, last: levels of the grid at first, and at most.
+        double_every: steps.
+        huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c; 0 is the squared error.
+        top, bottom: r of the grid's ends.
+
+    Raises:
+        FromNoiseError: first below 2, last below first, or double_every below 1.
+    """
+
+    needs_teacher: ClassVar[bool] = False
+    times: ClassVar = {"name": "lognormal", "mean": -1.1, "std": 2.0}
+    teacher: Denoiser | None = None
+    first: int = 10
+    last: int = 1280
+    double_every: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.first <= self.last or self.double_every < 1:
+            raise FromNoiseError(f"2 <= first <= last and double_every >= 1 are needed, got {self.first}, {self.last} "
+                                 f"and {self.double_every}")  # fmt: skip
+
+    def levels(self, step: int) -> int:
+        """n of a step."""
+        doublings = max(step - 1, 0) // self.double_every
+        return min(self.first << min(doublings, 60), self.last)
+
+    def grid(self, schedule: Schedule, step: int) -> Chain:
+        """n noisy levels and the clean one."""
+        return self.student.grid(schedule, self.levels(step))
+
+    def pair(self, denoiser: Denoiser, t: Level, step: int) -> tuple[Level, Level, Tensor]:
+        grid = self.grid(denoiser.schedule, step)
+        place = above(t, grid)
+        t, s = grid.levels[place], grid.levels[place + 1]
+        return t, s, gap(t, s)

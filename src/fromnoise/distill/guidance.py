@@ -1,0 +1,72 @@
+"""Guidance distillation: the two calls of classifier-free guidance become one, with the scale as a condition."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.distill.base import Distillation, squared
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, diffuse, like
+from fromnoise.registry import register
+from fromnoise.schedules.base import Chain
+from fromnoise.students.guided import Guided
+
+
+@register("guidance")
+@dataclass(frozen=True, eq=False)
+class Guidance(Distillation):
+    """L = max(SNR_t, 1) |x0_null + g (x0_c - x0_null) - x0hat(x_t, c, g)|^2 / D, g uniform in [low, high].
+
+    x0_c and x0_null are the teacher's predictions with and without the condition.
+    Source: Meng et al. 2023 (arXiv 2210.03142), section 3.1, whose w is g - 1.
+
+    Args:
+        teacher: a model that was trained with its conditions hidden now and then.
+        low, high: guidance scales.
+
+    Raises:
+        FromNoiseError: the teacher is guided already, or nothing stands for no condition.
+    """
+
+    uniforms: ClassVar[int] = 1
+    numbers: ClassVar[tuple[str, ...]] = ("guidance",)
+    teacher: Denoiser
+    low: float = 1.0
+    high: float = 4.0
+
+    def __post_init__(self) -> None:
+        Guided(self.low, self.high)
+        if not self.teacher.null_cond:
+            raise FromNoiseError("teacher: guidance needs a model that was trained with its conditions hidden now and "
+                                 "then (train.label_dropout, condition_dropout in Python)")  # fmt: skip
+
+    @property
+    def student(self) -> Guided:  # pyrefly: ignore[bad-override]
+        return Guided(self.low, self.high)
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        t: Level,
+        noise: Tensor,
+        cond: Cond | None = None,
+        chain: Chain | None = None,
+        *,
+        step: int = 1,
+        u: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        if cond is None:
+            raise FromNoiseError("data: guidance is towards a condition, and the examples have none")
+        scale = self.low + (self.high - self.low) * (torch.full((len(x0),), 0.5) if u is None else u[:, 0])
+        x_t = diffuse(x0, noise, t)
+        plain = self.taught(x_t, t, cond).x0
+        none = cond | {k: v.to(x_t.device).expand(len(x_t), *v.shape) for k, v in self.teacher.null_cond.items()}
+        free = self.taught(x_t, t, none).x0
+        target = free + like(scale, free) * (plain - free)
+        own = denoiser(x_t, t, cond | {"guidance": scale.to(x_t)}).x0
+        square = squared(own - target)
+        return {"loss": like((t.alpha / t.sigma).square().clamp_min(1), square) * square}

@@ -1,0 +1,120 @@
+"""Mean flow: the average velocity between two levels, so that one call goes any distance."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.distill.base import Distillation
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, diffuse, like
+from fromnoise.nn import twice_differentiable
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.registry import register
+from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.students import mean_flow as mean
+
+_STEP = 1e-5
+
+
+@register("mean-flow")
+@dataclass(frozen=True, eq=False)
+class MeanFlow(Distillation):
+    """L = w |u - stop-gradient (v - (tau_t - tau_s) du/dtau)|^2, the identity of u = (y_t - y_s) / (tau_t - tau_s).
+
+    y = x / (alpha + sigma) and tau = sigma / (alpha + sigma), so that every schedule's path is the straight one;
+    v = eps - x_0 of the example, or the teacher's; du/dtau = v du/dy + the derivative by tau_t is one Jacobian-vector
+    product. w = 1 / (|.|^2 + 1e-3)^power keeps rare large errors from ruling, and moves the minimum where v is noisy.
+    Source: Geng et al. 2025 (arXiv 2505.13447), eq. 6-11 and 22, with s uniform below t.
+
+    Args:
+        teacher: whose velocity is followed, guided where it is; None takes the examples' own.
+        share: of the examples with s < t; the others have s = t, where u is the velocity.
+        power: of w; 0 is the plain squared error.
+
+    Raises:
+        FromNoiseError: share outside [0, 1], or power negative.
+    """
+
+    uniforms: ClassVar[int] = 2
+    numbers: ClassVar[tuple[str, ...]] = ("span",)
+    needs_teacher: ClassVar[bool] = False
+    times: ClassVar = {"name": "lognormal", "mean": -0.4, "std": 1.0}
+    teacher: Denoiser | None = None
+    share: float = 0.75
+    power: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1 or self.power < 0:
+            raise FromNoiseError(f"share must lie in [0, 1] and power be at least 0, got {self.share:g} and "
+                                 f"{self.power:g}")  # fmt: skip
+
+    @property
+    def student(self) -> mean.MeanFlow:  # pyrefly: ignore[bad-override]
+        return mean.MeanFlow()
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        t: Level,
+        noise: Tensor,
+        cond: Cond | None = None,
+        chain: Chain | None = None,
+        *,
+        step: int = 1,
+        u: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        first, second = torch.full((2, len(x0)), 0.5, dtype=torch.float64) if u is None else u.double().T
+        span = torch.where(second < self.share, (1 - first) * place(t), 0.0)
+        x_t = diffuse(x0, noise, t)
+        v = noise - x0 if self.teacher is None else velocity(self.taught(x_t, t, cond))
+        given = (cond or {}) | {"span": span.to(x_t)}
+        with torch.no_grad():
+            target = v - like(span, v) * slope(denoiser, x_t, t, v, given)
+        square = (velocity(denoiser(x_t, t, given)) - target).square().flatten(1).sum(1)
+        weight = (square.detach() + 1e-3) ** -self.power if self.power else 1 / x0[0].numel()
+        return {"loss": weight * square}
+
+
+def place(t: Level) -> Tensor:
+    """tau = sigma / (alpha + sigma), in [0, 1]."""
+    return t.sigma / (t.alpha + t.sigma)
+
+
+def velocity(p: Prediction) -> Tensor:
+    """dy/dtau = eps - x0hat, y = x / (alpha + sigma)."""
+    return p.eps - p.x0
+
+
+def slope(denoiser: Denoiser, x_t: Tensor, t: Level, v: Tensor, given: Cond) -> Tensor:
+    """d velocity / dtau along dy = v dtau at a fixed s, of which span = tau - tau_s rises with tau: [B, ...].
+
+    The level's own derivative is a central difference in float64, which every schedule has; the network's is exact.
+    """
+    total = t.alpha + t.sigma
+    by_tau = _derivative(denoiser.schedule, t)
+    with forward_ad.dual_level(), twice_differentiable():  # the kernels that have no second have no forward derivative
+        growth = like((by_tau.alpha + by_tau.sigma) / total, x_t)
+        x = forward_ad.make_dual(x_t, growth * x_t + like(total, v) * v)
+        level = Level(*(forward_ad.make_dual(own, d) for own, d in zip(_of(t), _of(by_tau), strict=True)))
+        span = forward_ad.make_dual(given["span"], torch.ones_like(given["span"]))
+        moved = forward_ad.unpack_dual(velocity(denoiser(x, level, given | {"span": span}))).tangent
+    return torch.zeros_like(x_t) if moved is None else moved
+
+
+def _derivative(schedule: Schedule, t: Level) -> Level:
+    """d (time, alpha, sigma) / dtau, [B] each, float64; one-sided at the schedule's last level."""
+    tau = place(t)
+    ends = place(schedule.chain.levels)
+    h = _STEP * (tau * (1 - tau)).clamp_min(1e-3)
+    high, low = (tau + h).clamp_max(ends[0]), (tau - h).clamp_min(ends[-2] / 2)
+    after, before = (schedule.at(2 * (torch.log1p(-x) - torch.log(x))) for x in (high, low))
+    return Level(*((a - b) / (high - low) for a, b in zip(_of(after), _of(before), strict=True)))
+
+
+def _of(level: Level) -> tuple[Tensor, Tensor, Tensor]:
+    return level.time, level.alpha, level.sigma

@@ -1,0 +1,95 @@
+"""Progressive distillation: a student whose one step is two steps of its teacher, again and again."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from fromnoise import students
+from fromnoise.denoise import Cond, Denoiser
+from fromnoise.distill.base import Distillation, squared
+from fromnoise.distill.levels import above, euler, two_steps
+from fromnoise.errors import FromNoiseError
+from fromnoise.gaussian import Level, diffuse, like
+from fromnoise.registry import register
+from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.students import progressive as halved
+
+
+@register("progressive")
+@dataclass(frozen=True, eq=False)
+class Progressive(Distillation):
+    """L = max(SNR_t, 1) |x~ - x0hat(x_t)|^2 / D, x~ the x_0 from which one DDIM step leads where the teacher's two do.
+
+    t is a level of the student's chain, which is every second of its teacher's. A ladder halves again and again: each
+    student is the next one's teacher. Source: Salimans and Ho 2022 (arXiv 2202.00512), algorithm 2 and section 4.
+
+    Args:
+        teacher: a denoiser, or the student of the halving before.
+        steps: of the student's chain; half the teacher's where that is a student.
+        of: steps that the first teacher walks; twice `steps` by default, or as the teacher says.
+        spacing: of those steps; as the teacher says where it is a student.
+
+    Raises:
+        FromNoiseError: the teacher is a student of another kind, or walks other than twice as many steps.
+    """
+
+    teacher: Denoiser
+    steps: int = 4
+    of: int | None = None
+    spacing: str = "uniform"
+
+    def __post_init__(self) -> None:
+        before = self.teacher.student
+        if before is None or before.is_denoiser:
+            return
+        if not isinstance(before, halved.Progressive):
+            raise FromNoiseError(f"teacher: {before.what}: it cannot be halved")
+        if before.steps != 2 * self.steps:
+            raise FromNoiseError(f"teacher: it walks {before.steps} steps, and a student of it "
+                                 f"{before.steps // 2 or 'none'}, not {self.steps}")  # fmt: skip
+
+    @cached_property
+    def student(self) -> halved.Progressive:  # pyrefly: ignore[bad-override]
+        before = self.teacher.student
+        if isinstance(before, halved.Progressive):
+            return halved.Progressive(self.steps, before.of, before.spacing)
+        return students.build({"name": "progressive", "steps": self.steps, "of": self.of or 2 * self.steps,
+                               "spacing": self.spacing})  # fmt: skip
+
+    def check(self, denoiser: Denoiser) -> None:
+        super().check(denoiser)
+        self.chain(denoiser.schedule)
+
+    def chain(self, schedule: Schedule) -> Chain:
+        """The teacher's, of twice as many steps.
+
+        Raises:
+            FromNoiseError: the schedule has too few levels.
+        """
+        own = self.student
+        fine = schedule.steps(own.of, own.spacing)
+        if own.of == own.steps:
+            raise FromNoiseError(f"of {own.of}: must be at least twice the student's {own.steps} steps")
+        return halved.every(fine, own.of // (2 * own.steps))
+
+    def __call__(
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        t: Level,
+        noise: Tensor,
+        cond: Cond | None = None,
+        chain: Chain | None = None,
+        *,
+        step: int = 1,
+        u: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        fine = self.chain(denoiser.schedule)
+        place = 2 * above(t, halved.every(fine, 2))
+        t, middle, s = fine.levels[place], fine.levels[place + 1], fine.levels[place + 2]
+        x_t = diffuse(x0, noise, t)
+        first = self.taught(x_t, t, cond)
+        target = two_steps(first, self.taught(euler(first, middle), middle, cond), t, middle, s)
+        square = squared(denoiser(x_t, t, cond).x0 - target)
+        return {"loss": like((t.alpha / t.sigma).square().clamp_min(1), square) * square}

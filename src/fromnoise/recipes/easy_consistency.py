@@ -1,0 +1,19 @@
+"""Easy consistency tuning: a trained model becomes one that needs a call or two.
+
+`--teacher` names the model that it starts from, which is not asked again.
+"""
+
+from fromnoise.recipes.diffusion import DistillConfig, SampleConfig
+from fromnoise.recipes.digits import recipe as digits
+
+recipe = digits.model_copy(
+    update={
+        "recipe": "easy-consistency",
+        "expected": "FID 2.73 in two steps of CIFAR-10 after an hour of one GPU (Geng et al. 2024, arXiv 2406.14548)",
+        "reproduced": "not on this hardware",
+        "distill": DistillConfig(way={"name": "easy-consistency"}),
+        "times": {"name": "lognormal", "mean": -1.1, "std": 2.0},
+        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 1e-3}),
+        "sample": SampleConfig(sampler={"name": "consistency"}, steps=2, guidance=1.0, clip=False),
+    }
+)

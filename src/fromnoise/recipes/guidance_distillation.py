@@ -1,0 +1,20 @@
+"""Guidance distillation: the two calls of classifier-free guidance as one, with the scale as a condition.
+
+`--teacher` names a model that was trained with some labels hidden. `--guidance` of `fromnoise sample` is then the scale
+that the student is given.
+"""
+
+from fromnoise.recipes.diffusion import DistillConfig, SampleConfig
+from fromnoise.recipes.digits import recipe as digits
+
+recipe = digits.model_copy(
+    update={
+        "recipe": "guidance-distillation",
+        "expected": "the guided teacher's samples at half its calls (Meng et al. 2023, arXiv 2210.03142)",
+        "reproduced": "not on this hardware",
+        "distill": DistillConfig(way={"name": "guidance"}),
+        "times": {"name": "stratified"},
+        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 1e-3}),
+        "sample": SampleConfig(sampler={"name": "unipc"}, steps=20, guidance=2.0, clip=False),
+    }
+)
