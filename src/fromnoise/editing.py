@@ -18,9 +18,10 @@ from fromnoise.guidance import Wrapper
 from fromnoise.nn.spatial import averaged, repeated
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.samplers import Sampler
-from fromnoise.samplers.base import Noise
+from fromnoise.samplers.base import Noise, insist_on_match
 from fromnoise.schedules.base import Chain
 from fromnoise.spacings.base import Spacing
+from fromnoise.students.base import insist_on_denoiser
 
 
 def encode(
@@ -148,6 +149,8 @@ def image_to_image(
     checks.instance("sampler", sampler, Sampler, "samplers.DDIM(), or one of samplers.names()")
     checks.objects(spacing=spacing)
     checks.state("x0", x0, denoiser.image_shape)
+    insist_on_denoiser(denoiser, "editing an image")
+    insist_on_match(denoiser, sampler)
     sampler.check(denoiser)
     seed, batch_size = checks.whole("seed", seed), checks.whole("batch_size", batch_size, 1)
     steps = min(50, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)

@@ -18,6 +18,7 @@ from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.students.base import insist_on_denoiser
 
 
 def angle(level: Level) -> Tensor:
@@ -107,6 +108,7 @@ def solve(
     Raises:
         FromNoiseError: torchdiffeq is not installed, or x is no state of the model.
     """
+    insist_on_denoiser(denoiser, "the probability-flow ODE")
     t, s = denoiser.level(t), denoiser.level(s)
     checks.state("x", x, denoiser.shape)
     cond = denoiser.given(cond, len(x))

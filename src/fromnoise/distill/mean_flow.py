@@ -100,7 +100,7 @@ def slope(denoiser: Denoiser, x_t: Tensor, t: Level, v: Tensor, given: Cond) -> 
     with forward_ad.dual_level(), twice_differentiable():  # the kernels that have no second have no forward derivative
         growth = like((by_tau.alpha + by_tau.sigma) / total, x_t)
         x = forward_ad.make_dual(x_t, growth * x_t + like(total, v) * v)
-        level = Level(*(forward_ad.make_dual(own, d) for own, d in zip(_of(t), _of(by_tau), strict=True)))
+        level = Level(*(forward_ad.make_dual(own.contiguous(), d) for own, d in zip(_of(t), _of(by_tau), strict=True)))
         span = forward_ad.make_dual(given["span"], torch.ones_like(given["span"]))
         moved = forward_ad.unpack_dual(velocity(denoiser(x, level, given | {"span": span}))).tangent
     return torch.zeros_like(x_t) if moved is None else moved

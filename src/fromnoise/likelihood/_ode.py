@@ -12,6 +12,7 @@ from fromnoise import checks, rng
 from fromnoise.denoise import Denoiser, Given
 from fromnoise.flow import angle, integrate, level_at, scale, velocity
 from fromnoise.gaussian import Level, like
+from fromnoise.students.base import insist_on_denoiser
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def ode(
         FromNoiseError: torchdiffeq is not installed, or data that are no states of the model.
     """
     checks.instance("denoiser", denoiser, Denoiser)
+    insist_on_denoiser(denoiser, "the likelihood")
     checks.state("x0", x0, denoiser.shape)
     seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
     begin = denoiser.schedule.chain[-2] if start is None else denoiser.level(start)

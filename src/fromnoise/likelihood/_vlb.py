@@ -21,6 +21,7 @@ from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.gaussian import Gaussian, diffuse
 from fromnoise.schedules.base import Chain
+from fromnoise.students.base import insist_on_denoiser
 
 DECODERS = {"exact": Gaussian.log_bin, "tanh": Gaussian.log_bin_tanh}
 
@@ -83,6 +84,7 @@ def vlb(
     if decoder not in DECODERS:
         raise unknown("decoder", decoder, DECODERS)
     checks.instance("denoiser", denoiser, Denoiser)
+    insist_on_denoiser(denoiser, "the bound")
     checks.state("x0", x0, denoiser.shape)
     seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
     _check_8_bit(x0)

@@ -1,8 +1,7 @@
 """What a sampler is, and the one loop that runs them all."""
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,8 +13,8 @@ from fromnoise import checks, rng, samplers
 from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.hardware.memory import insist_on_memory
 from fromnoise.progress import Bar
+from fromnoise.samplers._sizes import insist_on_room, whole_shape
 from fromnoise.schedules.base import Chain
 from fromnoise.spacings.base import Spacing
 
@@ -144,10 +143,10 @@ def sample(
     """
     checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
     sampler, length = _chosen(denoiser, sampler, spacing)
-    n, *shape = _whole_shape(denoiser, n_or_shape)
+    n, *shape = whole_shape(denoiser, n_or_shape)
     seed, first = checks.whole("seed", seed), checks.whole("first", first, 0)
     batch_size = checks.whole("batch_size", batch_size, 1)
-    _insist_on_memory(n, shape, batch_size)
+    insist_on_room(n, shape, batch_size)
     cond = denoiser.given(cond, n)
     chain = _levels(denoiser, sampler, length, steps, spacing)
     chain = chain if until is None else chain.until(denoiser.schedule.at(until))
@@ -214,38 +213,30 @@ def _chosen(denoiser: Denoiser, sampler: Sampler | str | None, spacing: str | Sp
     return found, 50 if sampler else FEW
 
 
-def _levels(
-    denoiser: Denoiser, sampler: Sampler, length: int, steps: int | None, spacing: str | Spacing | None
-) -> Chain:
-    student, spacing = denoiser.student, spacing or sampler.default_spacing
+def insist_on_match(denoiser: Denoiser, sampler: Sampler) -> None:
+    """That a distilled model meets its own sampler.
+
+    Raises:
+        FromNoiseError: the sampler is for a kind of distilled model that this is not, or the model for another sampler.
+    """
+    student = denoiser.student
     if sampler.student and (student is None or student.sampler != sampler.student):
         raise FromNoiseError(f"sampler {sampler.student} needs {sampler.needs}: distil one, or take another sampler")
     if student is not None:
         student.check(sampler)
+
+
+def _levels(
+    denoiser: Denoiser, sampler: Sampler, length: int, steps: int | None, spacing: str | Spacing | None
+) -> Chain:
+    student, spacing = denoiser.student, spacing or sampler.default_spacing
+    insist_on_match(denoiser, sampler)
+    if student is not None:
         length = length if student.is_denoiser else student.calls
     steps = min(length, denoiser.schedule.chain.steps) if steps is None else checks.whole("steps", steps)
     return (
         denoiser.schedule.steps(steps, spacing) if student is None else student.chain(denoiser.schedule, steps, spacing)
     )
-
-
-def _whole_shape(denoiser: Denoiser, n_or_shape: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(n_or_shape, Sequence) and not isinstance(n_or_shape, str) and n_or_shape:
-        shape = tuple(checks.whole("n_or_shape", side, 1) for side in n_or_shape)
-        if denoiser.shape is not None:
-            checks.fits("n_or_shape", shape, denoiser.shape)
-        return shape
-    n = checks.whole("n_or_shape", n_or_shape, 1)
-    if denoiser.shape is None:
-        raise FromNoiseError("this denoiser has no shape of its own: ask for the whole shape (n, ...)")
-    return (n, *denoiser.shape)
-
-
-def _insist_on_memory(n: int, shape: Sequence[int], batch_size: int) -> None:
-    """The samples, and what the network needs for a batch, which is more than its states alone."""
-    one = 4.0 * math.prod(shape)
-    insist_on_memory(n * one, f"{n:,} samples of {'x'.join(map(str, shape))}")
-    insist_on_memory(3 * min(n, batch_size) * one, f"a batch_size of {min(n, batch_size):,}")
 
 
 def walk(

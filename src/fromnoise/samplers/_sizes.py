@@ -1,0 +1,28 @@
+"""How many samples of which shape are asked for, and whether there is room for them."""
+
+import math
+from collections.abc import Sequence
+
+from fromnoise import checks
+from fromnoise.denoise import Denoiser
+from fromnoise.errors import FromNoiseError
+from fromnoise.hardware.memory import insist_on_memory
+
+
+def whole_shape(denoiser: Denoiser, n_or_shape: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(n_or_shape, Sequence) and not isinstance(n_or_shape, str) and n_or_shape:
+        shape = tuple(checks.whole("n_or_shape", side, 1) for side in n_or_shape)
+        if denoiser.shape is not None:
+            checks.fits("n_or_shape", shape, denoiser.shape)
+        return shape
+    n = checks.whole("n_or_shape", n_or_shape, 1)
+    if denoiser.shape is None:
+        raise FromNoiseError("this denoiser has no shape of its own: ask for the whole shape (n, ...)")
+    return (n, *denoiser.shape)
+
+
+def insist_on_room(n: int, shape: Sequence[int], batch_size: int) -> None:
+    """The samples, and what the network needs for a batch, which is more than its states alone."""
+    one = 4.0 * math.prod(shape)
+    insist_on_memory(n * one, f"{n:,} samples of {'x'.join(map(str, shape))}")
+    insist_on_memory(3 * min(n, batch_size) * one, f"a batch_size of {min(n, batch_size):,}")
