@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fromnoise import augmentations as augmentations
     from fromnoise import bound as bound
     from fromnoise import compose as compose
+    from fromnoise import couplings as couplings
     from fromnoise import data as data
     from fromnoise import distill as distill
     from fromnoise import editing as editing
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fromnoise import objectives as objectives
     from fromnoise import oracle as oracle
     from fromnoise import parameterizations as parameterizations
+    from fromnoise import paths as paths
     from fromnoise import recipes as recipes
     from fromnoise import rng as rng
     from fromnoise import samplers as samplers
@@ -63,6 +65,7 @@ else:
         augmentations="augmentations:*",
         bound="bound:*",
         compose="compose:*",
+        couplings="couplings:*",
         data="data:*",
         distill="distill:*",
         editing="editing:*",
@@ -82,6 +85,7 @@ else:
         objectives="objectives:*",
         oracle="oracle:*",
         parameterizations="parameterizations:*",
+        paths="paths:*",
         recipes="recipes:*",
         rng="rng:*",
         runs="app.runs:*",

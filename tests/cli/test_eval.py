@@ -112,6 +112,24 @@ def test_a_table_is_three_files(run, tmp_path, capfd):  # noqa: F811
     assert "FD-digits-4 against the number of steps" in capfd.readouterr().out
 
 
+def test_the_table_of_paths(run, tmp_path, capfd):  # noqa: F811
+    out = tmp_path / "p.csv"
+    assert call("table", "paths", run, "--out", out, "--n", 6, "--columns", 3, 2, "--batch-size", 4) == 0
+    rows = out.read_text().splitlines()
+    assert rows[0] == "steps,tau,deviation"
+    assert [row.split(",")[0] for row in rows[1:]] == ["2", "2", "3", "3", "3"]
+    assert "| 3 | 8 |" in out.with_suffix(".md").read_text()
+    assert "| steps | network calls | straightness | curvature |" in capfd.readouterr().out
+    with Image.open(out.with_suffix(".png")) as picture:
+        assert picture.width > 300
+
+
+def test_what_the_table_of_paths_does_not_take(run, refused):  # noqa: F811
+    assert "--features does nothing in the table paths" in refused("table", "paths", run, "--features", "digits")
+    assert "--spacings does nothing in the table paths" in refused("table", "paths", run, "--spacings", "ddim")
+    assert "whole numbers, at least 1" in refused("table", "paths", run, "--columns", 0.5)
+
+
 def test_two_processes_find_what_one_does(run, tmp_path):  # noqa: F811
     words = ["--n", "130", "--steps", "2", "--guidance", "1", "--precision", "fp32"]
     found = []

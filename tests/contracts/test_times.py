@@ -1,5 +1,7 @@
 """What every time sampling promises."""
 
+import math
+
 import pytest
 import torch
 
@@ -31,9 +33,9 @@ def test_levels_are_the_schedules_and_weights_positive(name):
         assert (weight > 0).all()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "lognormal"])
+@pytest.mark.parametrize("name", [n for n in NAMES if fn.times.get(n).on_rows])
 def test_the_weighted_mean_over_u_is_the_mean_over_rows(name):
-    """Sedykh eq. 4.3: dividing by p_t leaves the expectation as it was. (EDM's sampling is a weighting of its own.)"""
+    """Sedykh eq. 4.3: dividing by p_t leaves the expectation as it was. (EDM's and SD3's samplings are weightings of their own.)"""
     values = torch.randn(40, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for sampling in (fn.times.build(name), observed(name)):
         t, weight = sampling.draw(U, SCHEDULE)
@@ -60,6 +62,40 @@ def test_lognormal_on_the_straight_path_is_logit_normal():
         for share in (0.05, 0.3, 0.5, 0.8, 0.95):
             expected = torch.special.ndtr(torch.logit(torch.tensor(share, dtype=torch.float64))).item()
             assert (t.sigma < share).double().mean().item() == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", [-1.0, -0.4, 0.0, 0.81, 1.29, 2 / (math.pi - 2)])
+def test_mode_is_sd3s(scale):
+    """Esser et al. 2024, eq. 20: t = f(u), so that the share of times below t is 1 - f^-1(t), found here by bisection."""
+    times, straight = fn.times.Mode(scale), fn.schedules.Rectified(T=100_000)
+
+    def f(u):
+        return 1 - u - scale * (math.cos(math.pi / 2 * u) ** 2 - 1 + u)
+
+    t, weight = times.draw(U, straight)
+    assert (weight == 1).all()
+    assert (t.sigma.diff() <= 0).all()  # it falls with u
+    for share in (0.02, 0.2, 0.5, 0.7, 0.97):
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            low, high = ((low + high) / 2, high) if f((low + high) / 2) > share else (low, (low + high) / 2)
+        assert (t.sigma < share).double().mean().item() == pytest.approx(1 - low, abs=1e-4)
+    # the same shares of noise under a schedule that keeps the variance
+    cosine, kept = fn.schedules.Cosine(T=1000), (t.sigma > 0.1) & (t.sigma < 0.9)
+    other = times.draw(U[kept], cosine)[0]
+    torch.testing.assert_close(other.sigma / (other.alpha + other.sigma), t.sigma[kept], rtol=1e-9, atol=0)
+
+
+def test_mode_without_scale_is_uniform_on_the_straight_path():
+    t, _ = fn.times.Mode(0.0).draw(U, fn.schedules.Rectified(T=100_000))
+    torch.testing.assert_close(t.sigma, (1 - U).clamp_min(1e-5), rtol=0, atol=1e-12)
+
+
+def test_mode_with_the_default_looks_at_the_middle_most():
+    t, _ = fn.times.Mode().draw(U, fn.schedules.Rectified())
+    counts = torch.histc(t.sigma, 5, 0, 1)
+    assert counts.argmax() == 2
+    assert counts.min() > 0.05 * len(U)  # and the ends are not left out
 
 
 def test_stratified_batches_reach_every_part_of_the_schedule():
@@ -116,6 +152,8 @@ def test_wrong_options_are_one_line():
         {"name": "importance", "history": 0},
         {"name": "importance", "uniform": 2},
         {"name": "lognormal", "std": 0},
+        {"name": "mode", "scale": 1.76},
+        {"name": "mode", "scale": -1.01},
     ):
         with pytest.raises(fn.FromNoiseError, match="time sampling .*must be|time sampling .*must lie"):
             fn.times.build(spec)

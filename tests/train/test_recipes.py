@@ -9,6 +9,7 @@ from PIL import Image
 
 import fromnoise as fn
 from fromnoise import recipes
+from fromnoise.app.cli import main
 from fromnoise.weights import native
 
 NARROW = {
@@ -26,6 +27,7 @@ NARROW_NETWORK = {
 
 AUTOENCODERS = [name for name in recipes.names() if recipes.load(name).kind == "autoencoder"]
 DENOISERS = [name for name in recipes.names() if recipes.load(name).kind == "diffusion"]
+STUDENTS = [name for name in DENOISERS if recipes.load(name).distill is not None]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,28 @@ def narrow_autoencoder(name, photos):
     return recipe.with_changes(NARROW | small | {"data.channels": 3, "data.size": 32})
 
 
-@pytest.mark.parametrize("name", DENOISERS)
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_student_trains(name, photos, tmp_path):
+    """From a saved teacher, by the command; the ladder's rungs too; and it is drawn as often as it was made for."""
+    small = NARROW | {"data.name": str(photos)} | NARROW_NETWORK["unet"]
+    teacher = recipes.load("digits").with_changes({**small, "network.classes": 2, "data.channels": 3}).build()
+    fn.save(teacher, tmp_path / "teacher")
+    out = tmp_path / name
+    changed = [f"{key}={json.dumps(value)}" for key, value in NARROW.items()]
+    ladder = ["distill.way.of=4"] if name == "progressive" else []
+    command = ["train", name, "--teacher", str(tmp_path / "teacher"), "--data", str(photos), "--out", str(out)]
+    assert main([*command, "--set", *changed, *ladder]) == 0
+    for run in [out, *([out / "steps-2"] if ladder else [])]:
+        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == [1, 2, 3]
+        assert all(np.isfinite([line["loss"], line["grad_norm"]]).all() for line in lines)
+        assert fn.load(run).student is not None
+    model = fn.runs.open_model(out, "fp32")
+    assert fn.runs.draw(model, 2, model.choice(), seed=0).shape[1:] == model.denoiser.image_shape
+    assert main([*command, "--resume"]) == 0  # which is done, ladder and all
+
+
+@pytest.mark.parametrize("name", [name for name in DENOISERS if name not in STUDENTS])
 def test_it_trains(name, photos, tmp_path):
     recipe = fn.recipes.load(name)
     changes = NARROW | {"data.name": str(photos)} | NARROW_NETWORK[recipe.network["name"]]
@@ -80,6 +103,17 @@ def test_an_autoencoder_trains(name, photos, tmp_path):
     network = native.load_autoencoder(tmp_path / name)
     assert network.decode(network.encode(torch.zeros(1, 3, 32, 32))).shape == (1, 3, 32, 32)
     assert len(recipes.load(name).expected) > 10
+
+
+def test_sit_xl_2_has_the_network_of_dit_xl_2():
+    """But for the second half of the last layer, which their code has and throws away."""
+    with torch.device("meta"):
+        model = fn.recipes.load("sit-xl-2").build()
+    trained = sum(p.numel() for p in model.network.parameters())
+    unused = 2 * 2 * 4 * (1152 + 1)
+    assert trained + unused + 256 * 1152 == 675_129_632
+    assert model.parameterization == fn.parameterizations.Flow()
+    assert isinstance(model.schedule, fn.schedules.Rectified)
 
 
 def test_dit_xl_2_is_built_without_memory():

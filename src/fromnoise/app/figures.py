@@ -166,6 +166,45 @@ def guidance_curves(cells: Sequence[Any], name: str, path: Path) -> None:
     _save(figure, path)
 
 
+def straightness(found: Sequence[Any], path: Path) -> None:
+    """A figure of how far the flow's velocity is from its chord, a curve for each grid; and a few paths with chords.
+
+    Paths of two numbers are drawn in their plane; of others the number that differs most among them, over tau.
+
+    Args:
+        found: of `paths.measure`, the finest grid last.
+        path: of the picture.
+
+    Raises:
+        FromNoiseError: matplotlib is not installed.
+    """
+    figure = _figure(9, 3.6)
+    left, right = figure.subplots(1, 2)
+    for one in found:
+        label = f"{len(one.taus)} levels: S = {one.straightness:.4f}, curvature {one.curvature:.4f}"
+        left.plot(one.taus, one.deviation, ".-", markersize=3, linewidth=0.8, label=label)
+    left.set_xlabel("tau = sigma / (alpha + sigma)")
+    left.set_ylabel("E|chord - velocity|^2 / D")
+    left.set_ylim(bottom=0)
+    left.legend(fontsize=8)
+    taus, paths = torch.cat([found[-1].taus, torch.zeros(1)]), found[-1].paths.flatten(2)
+    plane = paths.shape[2] == 2
+    x, y = (paths[..., 0], paths[..., 1]) if plane else (taus[:, None].expand(paths.shape[:2]), _most_varied(paths))
+    for i in range(paths.shape[1]):
+        right.plot(x[:, i], y[:, i], ".-", markersize=2, linewidth=0.8, color=f"C{i}")
+        right.plot(x[[0, -1], i], y[[0, -1], i], ":", linewidth=0.8, color=f"C{i}")
+    right.set_xlabel("y_1" if plane else "tau")
+    right.set_ylabel("y_2" if plane else "one element of y")
+    right.set_title("paths, and their chords (dotted)", fontsize=9)
+    _save(figure, path)
+
+
+def _most_varied(paths: Tensor) -> Tensor:
+    """[levels, N] of [levels, N, D]: the element that differs most among the last states."""
+    spread = paths[-1].var(0, unbiased=False)
+    return paths[..., int(spread.argmax())]
+
+
 def _save(figure: Any, path: Path) -> None:
     with files.replacing(path) as file:
         figure.savefig(file, dpi=110, format=path.suffix.lstrip(".").lower() or "png")

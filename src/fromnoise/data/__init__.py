@@ -28,6 +28,7 @@ registry = Registry(
         "loading",
         "npz",
         "own",
+        "paired",
         "pairs",
         "remembered",
     ),
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from fromnoise.data.images import Images as Images
     from fromnoise.data.loading import load as load
     from fromnoise.data.mnist import MNIST as MNIST
+    from fromnoise.data.paired import Paired as Paired
+    from fromnoise.data.paired import reflow_pairs as reflow_pairs
 else:
     __getattr__, __dir__ = lazy_registry(
         registry,
@@ -54,4 +57,6 @@ else:
         DataConfig="config",
         Feed="feed",
         load="loading",
+        Paired="paired",
+        reflow_pairs="paired",
     )

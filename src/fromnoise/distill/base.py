@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise import nn as networks
-from fromnoise import registry
+from fromnoise import registry, times
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
@@ -19,6 +19,7 @@ from fromnoise.objectives.base import Objective
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Chain
 from fromnoise.students.base import Student
+from fromnoise.times.base import TimeSampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +39,17 @@ class Distillation(Objective):
     numbers: ClassVar[tuple[str, ...]] = ()
     """Conditions, one number each, that the student's network must take: see `nn.conditioning`."""
 
-    times: ClassVar[str | dict[str, Any]] = "uniform"
-    """Which levels its paper looks at."""
-
     teacher: Denoiser | None
 
     @property
     @abstractmethod
     def student(self) -> Student:
         """What the output of the model means that is trained."""
+
+    @property
+    def times(self) -> TimeSampling:
+        """Which levels training looks at by default."""
+        return times.build("uniform")
 
     def student_of(self, teacher: Denoiser) -> Denoiser:
         """A model that starts as the teacher: its weights, and fresh ones where it takes further numbers.

@@ -1,18 +1,19 @@
 """Consistency distillation: neighbours on the teacher's path have one end."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill._pairs import Pairs
-from fromnoise.distill.levels import above, euler, ratio
+from fromnoise.distill.levels import OnGrid, above, euler, ratio
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.times.base import TimeSampling
 
 
 @register("consistency-distillation")
@@ -34,7 +35,6 @@ class ConsistencyDistillation(Pairs):
         FromNoiseError: n below 2, or an order other than 1 and 2.
     """
 
-    times: ClassVar = "uniform"
     teacher: Denoiser
     n: int = 18
     order: Literal[1, 2] = 2
@@ -42,6 +42,11 @@ class ConsistencyDistillation(Pairs):
     def __post_init__(self) -> None:
         if self.n < 2 or self.order not in (1, 2):
             raise FromNoiseError(f"n must be at least 2 and order 1 or 2, got {self.n} and {self.order}")
+
+    @property
+    def times(self) -> TimeSampling:
+        """Every level of the grid equally often."""
+        return OnGrid(self.grid)
 
     def grid(self, schedule: Schedule) -> Chain:
         """n noisy levels and the clean one."""

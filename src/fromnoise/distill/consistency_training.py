@@ -12,6 +12,8 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.times.base import TimeSampling
+from fromnoise.times.lognormal import LogNormal
 
 
 @register("consistency-training")
@@ -34,7 +36,6 @@ class ConsistencyTraining(Pairs):
     """
 
     needs_teacher: ClassVar[bool] = False
-    times: ClassVar = {"name": "lognormal", "mean": -1.1, "std": 2.0}
     teacher: Denoiser | None = None
     first: int = 10
     last: int = 1280
@@ -44,6 +45,11 @@ class ConsistencyTraining(Pairs):
         if not 2 <= self.first <= self.last or self.double_every < 1:
             raise FromNoiseError(f"2 <= first <= last and double_every >= 1 are needed, got {self.first}, {self.last} "
                                  f"and {self.double_every}")  # fmt: skip
+
+    @property
+    def times(self) -> TimeSampling:
+        """ln r normal, as the paper draws it."""
+        return LogNormal(-1.1, 2.0)
 
     def levels(self, step: int) -> int:
         """n of a step."""

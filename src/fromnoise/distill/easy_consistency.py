@@ -12,6 +12,8 @@ from fromnoise.distill.levels import at_ratio, ratio
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
+from fromnoise.times.base import TimeSampling
+from fromnoise.times.lognormal import LogNormal
 
 
 @register("easy-consistency")
@@ -35,7 +37,6 @@ class EasyConsistency(Pairs):
     """
 
     needs_teacher: ClassVar[bool] = False
-    times: ClassVar = {"name": "lognormal", "mean": -1.1, "std": 2.0}
     teacher: Denoiser | None = None
     q: float = 2.0
     double_every: int = 1000
@@ -46,6 +47,11 @@ class EasyConsistency(Pairs):
         if self.q <= 1 or self.double_every < 1 or self.k < 0:
             raise FromNoiseError(f"q > 1, double_every >= 1 and k >= 0 are needed, got {self.q:g}, {self.double_every} "
                                  f"and {self.k:g}")  # fmt: skip
+
+    @property
+    def times(self) -> TimeSampling:
+        """ln r normal, as the paper draws it."""
+        return LogNormal(-1.1, 2.0)
 
     def pair(self, denoiser: Denoiser, t: Level, step: int) -> tuple[Level, Level, Tensor]:
         r = ratio(t)

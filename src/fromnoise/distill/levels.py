@@ -1,11 +1,14 @@
 """Pairs of levels, and steps between them, a batch at a time."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from fromnoise.gaussian import Level, like
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.times.base import TimeSampling
 
 _ROUNDING = 1e-9
 
@@ -19,6 +22,23 @@ def above(t: Level, chain: Chain) -> Tensor:
     rising = chain.levels.log_snr
     wanted = t.log_snr + _ROUNDING * t.log_snr.abs().clamp(1, 1e3)
     return (torch.searchsorted(rising, wanted.contiguous(), right=True) - 1).clamp(0, chain.steps - 1)
+
+
+class OnGrid(TimeSampling):
+    """Every noisy level of a grid equally often, weight 1.
+
+    Args:
+        grid: of a schedule.
+    """
+
+    on_rows = False
+
+    def __init__(self, grid: Callable[[Schedule], Chain]):
+        self.grid = grid
+
+    def draw(self, u: Tensor, schedule: Schedule) -> tuple[Level, Tensor]:
+        levels = self.grid(schedule).levels[:-1]
+        return levels[(u.double() * len(levels.alpha)).long()], torch.ones_like(u)
 
 
 def ratio(t: Level) -> Tensor:

@@ -42,7 +42,6 @@ class MeanFlow(Distillation):
     uniforms: ClassVar[int] = 2
     numbers: ClassVar[tuple[str, ...]] = ("span",)
     needs_teacher: ClassVar[bool] = False
-    times: ClassVar = {"name": "lognormal", "mean": -0.4, "std": 1.0}
     teacher: Denoiser | None = None
     share: float = 0.75
     power: float = 0.75

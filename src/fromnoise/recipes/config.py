@@ -157,7 +157,7 @@ class RunConfig(Section):
         return FromNoiseError(f"unknown key {key!r}{hint}; there is {', '.join(same)}")
 
 
-_FREE = ("network", "schedule", "objective", "times", "sampler", "augmentation", "discriminator",
+_FREE = ("network", "schedule", "objective", "times", "coupling", "sampler", "augmentation", "discriminator",
          "lr_schedule", "columns", "way")  # fmt: skip
 """Their keys are checked when the thing is built, or as values."""
 

@@ -84,6 +84,8 @@ class Recipe(RunConfig):
     """A denoiser's whole configuration.
 
     Attributes:
+        times: None is uniform, or as the distillation has it.
+        distill: of a student: how it learns from its teacher.
         stages: of a cascade, in order: what each changes of the rest, as nested values. Its models stand in folders of
             these names, and the rest is what they share.
     """
@@ -96,7 +98,8 @@ class Recipe(RunConfig):
     parameterization: str | Spec = "eps"
     variance: str | Spec = "fixed_large"
     objective: Spec = Field({"name": "simple"})
-    times: Spec = Field({"name": "uniform"})
+    times: Spec | None = Field({"name": "uniform"})
+    coupling: Spec = Field({"name": "independent"})
     low: LowConfig | None = None
     latent: LatentConfig | None = None
     distill: DistillConfig | None = None
@@ -143,14 +146,14 @@ class Recipe(RunConfig):
         teacher: "Denoiser | None" = None,
     ) -> "Task":
         """As every configuration's; a student's starts as its teacher, whose weights it takes where they fit."""
-        from fromnoise import objectives, times
+        from fromnoise import couplings, objectives, times
         from fromnoise.data.augment import Augment
         from fromnoise.train import Conditioning, Diffusion
 
         denoiser = self.build(source.shape)
         denoiser.class_names, denoiser.codec = tuple(source.classes), codec
         conditioning = Conditioning(denoiser, source, self.train.label_dropout, self.seed)
-        objective, time = objectives.build(self.objective), times.build(self.times)
+        objective, time = objectives.build(self.objective), None if self.times is None else times.build(self.times)
         if self.distill is not None:
             objective = self.distilling(teacher)
             if teacher is not None:
@@ -158,7 +161,8 @@ class Recipe(RunConfig):
                 fits = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
                 denoiser.network.load_state_dict(own | fits)
         augment = Augment(self.data.augment) if self.data.augment else None
-        return Diffusion(denoiser, objective, conditioning, self.seed, time, sampled, augment)
+        coupling = couplings.build(self.coupling)
+        return Diffusion(denoiser, objective, conditioning, self.seed, time, sampled, augment, coupling)
 
     def distilling(self, teacher: "Denoiser | None") -> "Distillation":
         """What trains a student, of a guided teacher where it is to be guided.

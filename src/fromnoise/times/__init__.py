@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fromnoise.times.base import TimeSampling as TimeSampling
     from fromnoise.times.importance import Importance as Importance
     from fromnoise.times.lognormal import LogNormal as LogNormal
+    from fromnoise.times.mode import Mode as Mode
     from fromnoise.times.stratified import Stratified as Stratified
     from fromnoise.times.uniform import Uniform as Uniform
 else:

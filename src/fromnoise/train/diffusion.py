@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fromnoise import rng, times
+from fromnoise import couplings, rng, times
+from fromnoise.couplings.base import Coupling
 from fromnoise.data.augment import Augment
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.denoise import Denoiser, load_state, state
@@ -22,6 +23,8 @@ from fromnoise.weights import native
 
 _RESERVED = {"u", "eps", "low_strength", "low_noise", "augment_by", "moment", "guidance", "span"}
 """Draws of our own, beside which conditions stand."""
+_PAIRING = "pairing."
+"""Before the names of conditions that are for the coupling: no argument of a network begins so."""
 
 
 class Diffusion(Task):
@@ -35,9 +38,11 @@ class Diffusion(Task):
         time: which levels are looked at, and with what weight; None leaves it to the objective.
         sampled: draws some images for `picture`; None makes no picture.
         augment: transforms the images of a step, of which the network is told; held-out images stay as they are.
+        coupling: which noise meets which example, after they are mirrored and transformed.
 
     Raises:
-        FromNoiseError: denoiser, objective and times do not fit together, or images or network not with `augment`.
+        FromNoiseError: denoiser, objective, times and coupling do not fit together, or images or network not with
+            `augment`.
     """
 
     on_cpu = frozenset({"u", "low_strength", "augment_by", "moment"})
@@ -51,6 +56,7 @@ class Diffusion(Task):
         time: TimeSampling | None = None,
         sampled: Callable[[Denoiser, Examples], tuple[Tensor, int | None]] | None = None,
         augment: Augment | None = None,
+        coupling: Coupling | None = None,
     ):
         self.denoiser, self.objective, self.seed, self.sampled = denoiser, objective, seed, sampled
         self.augment = augment
@@ -60,13 +66,18 @@ class Diffusion(Task):
                 augment.check(denoiser.shape)
         self.conditioning = conditioning or Conditioning(denoiser)
         distilled = isinstance(objective, Distillation)
-        self.times: TimeSampling = time or times.build(objective.times if distilled else "uniform")
+        self.times: TimeSampling = time or (objective.times if distilled else times.build("uniform"))
         objective.check(denoiser)
         if distilled:
             denoiser.student = objective.student
         if objective.needs_chain and not self.times.on_rows:
             raise FromNoiseError("this objective is a term of the bound and needs the rows of its chain: "
                                  "use times uniform, stratified or importance")  # fmt: skip
+        self.coupling: Coupling = coupling or couplings.build("independent")
+        self.coupling.check()
+        if objective.draws > 1 and not self.coupling.many_draws:
+            raise FromNoiseError(f"this objective draws {objective.draws} noises for an example, which are to be "
+                                 "independent: use coupling independent")  # fmt: skip
         self._seen: list[Tensor] = []
 
     @property
@@ -106,27 +117,31 @@ class Diffusion(Task):
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
         draws = (self.objective.draws,) if self.objective.draws > 1 else ()
         eps = rng.normal(self.seed, places, step, (*draws, *shape), rng.Stream.TRAIN_NOISE)
-        given = self.conditioning.of(conditions, places, step)
+        kept = {name: value for name, value in conditions.items() if name in self.coupling.takes}
+        given = self.conditioning.of({k: v for k, v in conditions.items() if k not in kept}, places, step)
         if taken := _RESERVED & given.keys():
             raise FromNoiseError(f"data: a condition cannot be called {', '.join(sorted(taken))}; give it another name")
         if self.denoiser.low is not None:
             given |= self._low(shape, places, step)
         if self.augment is not None and step:
             self.augment.check(shape)
-            if any(value.shape[2:] == shape[1:] for value in given.values()):
+            if any(value.shape[2:] == shape[1:] for value in (*given.values(), *kept.values())):
                 raise FromNoiseError("augment: transforms images that stand alone, and these are pairs: leave it at 0")
             if "augment" in given:
                 raise FromNoiseError("augment: data has a condition of that name; leave one of the two out")
             given["augment_by"] = self.augment.draw(self.seed, places, step)
         if isinstance(self.objective, Distillation):
             given["moment"] = self._moment(places, step, self.objective.uniforms)
+        given |= {_PAIRING + name: value for name, value in kept.items()}
         return {"u": self._uniform(places, step, batch_size), "eps": eps, **given}
 
     def losses(self, x0: Tensor, drawn: Drawn) -> dict[str, Tensor]:
         given = dict(drawn)
         u, eps = given.pop("u"), given.pop("eps")
+        kept = {name.removeprefix(_PAIRING): given.pop(name) for name in drawn if name.startswith(_PAIRING)}
         if self.augment is not None and "augment_by" in given:  # before anything is made of x_0
             x0, given["augment"] = self.augment(x0, given.pop("augment_by"))
+        eps = self.coupling.pair(x0, eps, given | kept)
         if self.denoiser.low is not None:
             low = self.denoiser.low
             small = low.condition(low.shrunk(x0), given.pop("low_strength"), given.pop("low_noise"))
@@ -140,6 +155,12 @@ class Diffusion(Task):
         if self.times.watches and self.network.training:
             self._seen.append(values["loss"].detach())
         return values | {"loss": values["loss"] * like(weight, values["loss"])}
+
+    def check_parts(self, size: int) -> None:
+        if size % self.coupling.group:
+            raise FromNoiseError(f"coupling: pairs groups of {self.coupling.group} places, and a part of a batch has "
+                                 f"{size} (batch_size over processes and accumulate): make it a multiple, or give the "
+                                 "coupling another group")  # fmt: skip
 
     def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:
         """Every process sees the losses of the whole batch, so that all draw from the same distribution."""

@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from fromnoise import checks, objectives
+from fromnoise import checks, couplings, objectives
 from fromnoise import times as _times
+from fromnoise.couplings.base import Coupling
 from fromnoise.data import remembered
 from fromnoise.data.augment import Augment
 from fromnoise.data.config import DataConfig
@@ -59,6 +60,7 @@ def fit(
     *,
     objective: Objective | str = "simple",
     times: TimeSampling | str | None = None,
+    coupling: Coupling | str | Mapping[str, Any] = "independent",
     steps: int | None = None,
     minutes: float | None = None,
     batch_size: int = 128,
@@ -95,6 +97,8 @@ def fit(
             floating point (images in [-1, 1]); conditions reach the network as keyword arguments.
         objective: an object, or a registered name; `distill.Progressive(teacher)` and its like make `model` a student.
         times: which levels are looked at: an object, or a registered name; by default uniform, or a distillation's own.
+        coupling: which noise meets which example: independent, optimal-transport or given, as a name, {"name": ...,
+            option: value} or an object.
         steps, minutes: how long; one of them must be given, and the first that is over ends it.
         batch_size: examples of one step, over all processes.
         optimizer: a registered name; or a torch optimizer, its class, or a function of the parameters that makes one.
@@ -145,7 +149,7 @@ def fit(
                              "leave lr out")  # fmt: skip
     config = _config(options, steps=steps, minutes=minutes, batch_size=batch_size, optimizer=optimizer, lr=lr,
                      lr_schedule=lr_schedule, warmup=warmup, ema=ema)  # fmt: skip
-    task = _task(model, source, objective, times, condition_dropout, seed, augment)
+    task = _task(model, source, objective, times, coupling, condition_dropout, seed, augment)
     if held_out is not None:
         _check_held_out(task, source, held_out)
     folder = _folder(out, resume)
@@ -214,7 +218,7 @@ def _examples(data: Any, model: Denoiser | Task) -> Examples | Batches:
 
 def _task(
     model: Any, source: Examples | Batches, objective: Objective | str, times: TimeSampling | str | None,
-    dropout: float | Mapping[str, float], seed: int, augment: float,
+    coupling: Any, dropout: float | Mapping[str, float], seed: int, augment: float,
 ) -> Task:  # fmt: skip
     if isinstance(model, Task):
         if augment:
@@ -228,11 +232,12 @@ def _task(
         model.class_names = tuple(examples.classes)
     if examples is not None and model.shape is None:
         model.shape = tuple(examples.shape)
-    checks.objects(objective=objective, times=times)
+    checks.objects(objective=objective, times=times, coupling=coupling)
     built = objectives.registry.resolve(objective, Objective)
     time = None if times is None else _times.registry.resolve(times, TimeSampling)
     return Diffusion(model, built, Conditioning(model, examples, dropout, seed), seed, time,
-                     augment=Augment(augment) if augment else None)  # fmt: skip
+                     augment=Augment(augment) if augment else None,
+                     coupling=couplings.registry.resolve(coupling, Coupling))  # fmt: skip
 
 
 def _config(options: Mapping[str, Any], **named: Any) -> TrainConfig:

@@ -52,6 +52,13 @@ class Task(ABC):
         """{file stem: JSON value} that says what the weights of a checkpoint are, so that `fromnoise.load` finds it."""
         return {}
 
+    def check_parts(self, size: int) -> None:  # noqa: B027  most losses are of each example alone
+        """Before training: whether losses can be computed of so many examples of consecutive places at a time.
+
+        Raises:
+            FromNoiseError: they cannot; with the way out.
+        """
+
     @abstractmethod
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
         """The draws of a share of step `step`: functions of (seed, step, place in the global batch) and of the

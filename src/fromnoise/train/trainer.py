@@ -82,6 +82,7 @@ class Trainer:
         if c.batch_size % (world * c.accumulate):
             raise FromNoiseError(f"train.batch_size {c.batch_size} does not divide into {world} processes "
                                  f"times train.accumulate {c.accumulate}")  # fmt: skip
+        self.task.check_parts(c.batch_size // (world * c.accumulate))
         self.lr_schedule: LRSchedule = self.own_lr_schedule or lr_schedules.build(c.lr_schedule)
         if self.lr_schedule.needs_steps and c.steps is None:
             raise FromNoiseError("this learning rate schedule must know its end: give the number of steps, not minutes")
@@ -102,8 +103,7 @@ class Trainer:
             suitable.check_batch(c.batch_size, self.source.shape)
         self.ema = EMA(self.weights, c.ema)
         self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
-        share = c.batch_size // world
-        self.places = range(self.processes.rank * share, (self.processes.rank + 1) * share)
+        self.places = range(*(rank * c.batch_size // world for rank in (self.processes.rank, self.processes.rank + 1)))
 
     def resume(self) -> bool:
         """Continue from the newest whole checkpoint; whether there was one.

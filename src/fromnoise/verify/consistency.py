@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from fromnoise import distill, parameterizations, students, times
+from fromnoise import distill, parameterizations, students
 from fromnoise.denoise import Denoiser
 from fromnoise.distill.base import pseudo_huber
 from fromnoise.distill.levels import above, at_ratio, ratio
@@ -146,7 +146,7 @@ def levels_of_the_grid_are_drawn_by_the_normal_of_their_noise() -> Sides:
     way = distill.ConsistencyTraining(first=8)
     grid = way.grid(EDM(sigma_min=1e-4), 1)
     u = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
-    drawn, _ = times.build(way.times).draw(u, EDM(sigma_min=1e-4))
+    drawn, _ = way.times.draw(u, EDM(sigma_min=1e-4))
     counts = torch.bincount(above(way.student.bounded(drawn, EDM(sigma_min=1e-4)), grid), minlength=8) / 40_000
     z = (torch.log(ratio(grid.levels[:-1])) + 1.1) / 2.0
     below = torch.special.ndtr(torch.cat([z[1:], torch.tensor([-torch.inf])]))

@@ -7,6 +7,7 @@ import tyro
 
 from fromnoise import (
     augmentations,
+    couplings,
     data,
     distill,
     features,
@@ -39,6 +40,7 @@ KINDS: "dict[str, Registry]" = {
     "objectives": objectives.registry,
     "times": times.registry,
     "distillations": distill.registry,
+    "couplings": couplings.registry,
     "optimizers": optimizers.registry,
     "lr-schedules": lr_schedules.registry,
     "networks": nn.registry,
@@ -56,8 +58,9 @@ class List:
     """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets, metrics, ..."""
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
-    """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, distillations,
-    optimizers, lr-schedules, networks, augmentations, data, features, metrics, trackers, weight-formats, or all."""
+    """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, couplings,
+    distillations, optimizers, lr-schedules, networks, augmentations, data, features, metrics, trackers, weight-formats,
+    or all."""
 
     def __call__(self) -> int:
         from rich.console import Console

@@ -1,6 +1,7 @@
 """`fromnoise table`."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -24,12 +25,15 @@ class Table:
 
     guidance: class accuracy, recall and distance against the scale, classifier-free and with --classifier.
 
+    paths: how straight the flow's paths from noise to data are, and how curved, on grids of 10 and 50 levels; no
+    images are compared.
+
     FILE.csv has a line for each entry and FILE.md the tables; both grow with every entry, and a killed table goes on.
-    FILE.png, at the end, has the curves.
+    FILE.png, at the end, has the curves. The table paths is written at once.
     """
 
-    kind: Annotated[Literal["steps", "samplers", "guidance"],
-                    tyro.conf.Positional, option("steps|samplers|guidance")]  # fmt: skip
+    kind: Annotated[Literal["steps", "samplers", "guidance", "paths"],
+                    tyro.conf.Positional, option("steps|samplers|guidance|paths")]  # fmt: skip
     """Which table."""
     run: Run
     """A run's folder, or one of its checkpoints."""
@@ -40,7 +44,7 @@ class Table:
     n_long: int = 128
     """Samples of entries in columns from 1000 on; not of guidance."""
     columns: tuple[float, ...] = ()
-    """Steps, network calls or scales; those above unless given (scales 0, 1, 2, 3, 5)."""
+    """Steps, network calls, scales or levels; those above unless given (scales 0, 1, 2, 3, 5)."""
     spacings: tuple[str, ...] = ()
     """Which levels, a table for each: ddim (the paper's uniform one) and quadratic, or uniform and log-snr, unless
     given."""
@@ -75,6 +79,8 @@ class Table:
         counts = self.kind != "guidance"
         if counts and any(c < 1 or c != int(c) for c in self.columns):
             raise FromNoiseError("--columns of this table are whole numbers, at least 1")
+        if self.kind == "paths":
+            return self._paths(places)
         if self.spacings and not counts:
             raise FromNoiseError("--spacings is of the tables of samplers; guidance is measured as the recipe samples")
         if self.classifier is not None and counts:
@@ -137,4 +143,26 @@ class Table:
                     figures.guidance_curves(cells, table.figure(self.n), places[2])
                 print(table.as_markdown(cells))
                 print(*places, sep="\n")
+        return 0
+
+    def _paths(self, places: list[Path]) -> int:
+        idle = {"--spacings": self.spacings, "--classifier": self.classifier, "--features": self.features,
+                "--data": self.data, "--data-root": self.data_root, "--weights": self.weights}  # fmt: skip
+        if given := [name for name, value in idle.items() if value]:
+            raise FromNoiseError(f"{given[0]} does nothing in the table paths, which compares no images: leave it out")
+        from fromnoise.app import evaluation, figures
+        from fromnoise.app.runs import open_model
+        from fromnoise.progress import counter
+
+        model = open_model(self.run, self.precision, self.ema)
+        for path in places:
+            writable(path)
+        grids = [int(c) for c in self.columns] or list(evaluation.GRIDS)
+        with Bar("paths", self.n * len(set(grids))) as bar:
+            found = evaluation.straightness(model, self.n, grids, self.batch_size, bar.advance, counter)
+        files.write_text(places[0], evaluation.paths_as_csv(found))
+        files.write_text(places[1], evaluation.paths_as_markdown(found))
+        figures.straightness(found, places[2])
+        print(evaluation.paths_as_markdown(found))
+        print(*places, sep="\n")
         return 0

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from fromnoise.app.evaluation._evaluate import evaluate as evaluate
     from fromnoise.app.evaluation._evaluate import measure as measure
     from fromnoise.app.evaluation._guidance_table import GuidanceTable as GuidanceTable
+    from fromnoise.app.evaluation._paths_table import GRIDS as GRIDS
+    from fromnoise.app.evaluation._paths_table import paths_as_csv as paths_as_csv
+    from fromnoise.app.evaluation._paths_table import paths_as_markdown as paths_as_markdown
+    from fromnoise.app.evaluation._paths_table import straightness as straightness
     from fromnoise.app.evaluation._reference import Reference as Reference
     from fromnoise.app.evaluation._reference import reference as reference
     from fromnoise.app.evaluation._samplers_table import SamplersTable as SamplersTable
@@ -28,7 +32,11 @@ else:
         draw_accuracy="_accuracy",
         evaluate="_evaluate",
         GuidanceTable="_guidance_table",
+        GRIDS="_paths_table",
         measure="_evaluate",
+        paths_as_csv="_paths_table",
+        paths_as_markdown="_paths_table",
+        straightness="_paths_table",
         Reference="_reference",
         reference="_reference",
         short="report",

@@ -1,0 +1,25 @@
+"""Handwritten digits by flow matching on the straight path: 4 minutes of training on two cores; else as `digits`.
+
+x_t = (1 - t) x_0 + t eps, and the network learns eps - x_0, the velocity of that path:
+
+- *schedule* rectified, *parameterisation* flow. At the level where x_0 and eps weigh the same both recipes ask for the
+  same thing, but for a factor.
+- *times* logit-normal with mean 0 and deviation 1, as SD3 found best: the middle of the path is hard, its ends are not.
+- *sampler*: Heun's method of the flow in 25 steps, 49 network calls, as many as the 50 steps of `digits`. It adds no
+  noise, so that the same pairs of noise and digit can be drawn for reflow.
+"""
+
+from fromnoise.recipes.digits import recipe as digits
+
+recipe = digits.with_changes(
+    {
+        "recipe": "digits-flow",
+        "expected": "most digits legible after 4 minutes on 2 cores without native bf16 (not from a paper)",
+        "reproduced": "not measured yet",
+        "schedule": {"name": "rectified", "T": 1000},
+        "parameterization": "flow",
+        "times": {"name": "lognormal", "mean": 0.0, "std": 1.0},
+        "sample.sampler": {"name": "heun"},
+        "sample.steps": 25,
+    }
+)
