@@ -15,5 +15,6 @@ if TYPE_CHECKING:
     from fromnoise.distill.guidance import Guidance as Guidance
     from fromnoise.distill.mean_flow import MeanFlow as MeanFlow
     from fromnoise.distill.progressive import Progressive as Progressive
+    from fromnoise.distill.reflow import Reflow as Reflow
 else:
     __getattr__, __dir__ = lazy_registry(registry, Distillation="base")

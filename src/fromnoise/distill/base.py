@@ -33,6 +33,9 @@ class Distillation(Objective):
     needs_teacher: ClassVar[bool] = True
     """Whether it can do nothing without one."""
 
+    draws_pairs: ClassVar[bool] = False
+    """Whether it learns from pairs that the teacher draws beforehand, `pairs` by `sampler` in `steps`."""
+
     uniforms: ClassVar[int] = 0
     """Further uniform numbers that one example needs."""
 
@@ -43,8 +46,8 @@ class Distillation(Objective):
 
     @property
     @abstractmethod
-    def student(self) -> Student:
-        """What the output of the model means that is trained."""
+    def student(self) -> Student | None:
+        """What the output of the model means that is trained; None where it stays E[x_0 | x_t]."""
 
     @property
     def times(self) -> TimeSampling:

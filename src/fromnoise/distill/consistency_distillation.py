@@ -1,6 +1,7 @@
 """Consistency distillation: neighbours on the teacher's path have one end."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.students.consistency import Consistency
 from fromnoise.times.base import TimeSampling
 
 
@@ -42,6 +44,10 @@ class ConsistencyDistillation(Pairs):
     def __post_init__(self) -> None:
         if self.n < 2 or self.order not in (1, 2):
             raise FromNoiseError(f"n must be at least 2 and order 1 or 2, got {self.n} and {self.order}")
+
+    @cached_property
+    def student(self) -> Consistency:
+        return Consistency(self.top, self.bottom, self.n)
 
     @property
     def times(self) -> TimeSampling:

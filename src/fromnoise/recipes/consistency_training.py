@@ -12,9 +12,9 @@ recipe = digits.model_copy(
         "recipe": "consistency-training",
         "expected": "FID 2.83 in one step of CIFAR-10, 2.46 in two (Song and Dhariwal 2023, arXiv 2310.14189)",
         "reproduced": "not on this hardware",
-        "distill": DistillConfig(way={"name": "consistency-training"}),
+        "distill": DistillConfig(way={"name": "consistency-training", "first": 6, "double_every": 60}),
         "times": None,
-        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 1e-3}),
+        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 2e-3}),
         "sample": SampleConfig(sampler={"name": "consistency"}, steps=1, guidance=1.0, clip=False),
     }
 )

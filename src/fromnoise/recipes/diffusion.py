@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fromnoise.train.task import Task
 
 
-_TAKEN = ("autoencoder", "teacher", "checkpoints", "classifier", "eval", "pictures", "samples", "wandb")
+_TAKEN = ("autoencoder", "teacher", "pairs", "checkpoints", "classifier", "eval", "pictures", "samples", "wandb")
 """The folders that a run has besides those of its stages."""
 
 

@@ -13,7 +13,7 @@ recipe = digits.model_copy(
         "expected": "the guided teacher's samples at half its calls (Meng et al. 2023, arXiv 2210.03142)",
         "reproduced": "not on this hardware",
         "distill": DistillConfig(way={"name": "guidance"}),
-        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 1e-3}),
+        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 2e-3}),
         "sample": SampleConfig(sampler={"name": "unipc"}, steps=20, guidance=2.0, clip=False),
     }
 )

@@ -13,7 +13,7 @@ recipe = digits.model_copy(
         "expected": "FID 9.12 in one step of CIFAR-10, 4.51 in 2, 3.00 in 4 (Salimans and Ho 2022, arXiv 2202.00512)",
         "reproduced": "not on this hardware",
         "distill": DistillConfig(way={"name": "progressive", "steps": 1, "of": 32}, guidance=2.0),
-        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 1e-3}),
+        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 2e-3}),
         "sample": SampleConfig(sampler={"name": "ddim"}, steps=1, guidance=1.0, clip=False),
     }
 )

@@ -27,25 +27,41 @@ class Consistency(Student):
         top: r that sampling starts from. Beyond 80 no state of data in [-1, 1] shows its data, and the schedule's last
             level, where r may be infinite, has no neighbours that a consistency loss could compare it with.
         bottom: r of the lowest noisy level of a grid.
+        n: levels of the grid that alone it was trained on, so that it walks them and no others; None is every level.
 
     Raises:
-        FromNoiseError: not 0 < bottom < top.
+        FromNoiseError: not 0 < bottom < top, or n below 1.
     """
 
     sampler = "consistency"
     top: float = 80.0
     bottom: float = 0.002
+    n: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.bottom < self.top:
             raise FromNoiseError(f"0 < bottom < top is needed, got {self.bottom:g} and {self.top:g}")
+        if self.n is not None and self.n < 1:
+            raise FromNoiseError(f"n must be at least 1, got {self.n}")
 
     @property
     def what(self) -> str:
         return "this is a consistency model, whose output is the end of a path and not E[x_0 | x_t]"
 
     def chain(self, schedule: Schedule, steps: int, spacing: str | Spacing = "karras") -> Chain:
-        """r^(1/7) even from `top` to, but without, `bottom`, then clean; another spacing is the schedule's own."""
+        """r^(1/7) even from `top` to, but without, `bottom`, then clean; another spacing is the schedule's own.
+
+        Of a model that knows n levels as evenly many of those.
+
+        Raises:
+            FromNoiseError: it knows fewer levels, or is to walk others.
+        """
+        if self.n is not None:
+            if not 1 <= steps <= self.n or spacing != "karras":
+                raise FromNoiseError(f"steps {steps}, spacing {spacing}: this model was distilled on {self.n} levels, "
+                                     "and walks at most so many of them, with its own spacing karras")  # fmt: skip
+            kept = [i * self.n // steps for i in range(steps)] + [self.n]
+            return Chain(self.grid(schedule, self.n).levels[torch.tensor(kept)])
         if spacing != "karras":
             return schedule.steps(steps, spacing)
         return self._levels(schedule, steps, steps)

@@ -10,6 +10,7 @@ from fromnoise.app.runs.config import CONFIG, write
 from fromnoise.app.runs.model import open_model
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
+from fromnoise.data.paired import Paired, reflow_pairs
 from fromnoise.denoise import Denoiser
 from fromnoise.disk import files, storage
 from fromnoise.disk.holding import held
@@ -26,8 +27,8 @@ from fromnoise.train.task import Task
 from fromnoise.train.trainer import Trainer
 from fromnoise.weights import native
 
-TEACHER = "teacher"
-"""The folder of a student's run with a copy of its teacher."""
+TEACHER, PAIRS = "teacher", "pairs"
+"""The folder of a student's run with a copy of its teacher, and that of the pairs it draws."""
 
 
 def train(
@@ -103,6 +104,7 @@ def _train_one(
     talk = say if processes.is_first else _silent
     with processes.first_alone():
         taught: dict[str, Any] = {}
+        kept: Denoiser | None = None
         if isinstance(config, Recipe) and config.distill is not None:
             taught["teacher"] = kept = _teacher(teacher, out)
             autoencoder = autoencoder or (out / TEACHER / native.AUTOENCODER if kept and kept.codec else None)
@@ -115,6 +117,8 @@ def _train_one(
             from fromnoise.app.runs.latents import latents_of
 
             source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
+        if isinstance(config, Recipe) and kept is not None and (way := config.distilling(kept)).draws_pairs:
+            source = _pairs(way, config.seed, out)
         task = config.task(source, codec, Passing(config) if isinstance(config, Recipe) else None, **taught)
         if init is not None and not any(out.glob("checkpoints/step-*")):
             from fromnoise.app.runs.starting import start_from
@@ -145,6 +149,13 @@ def _train_one(
 
         draw_accuracy(out, images)
     return status
+
+
+def _pairs(way: Any, seed: int, out: Path) -> Paired:
+    """Drawn by the teacher, and kept in the run."""
+    teacher = way.teacher.to(choose().device)
+    return reflow_pairs(teacher, way.pairs, sampler=way.sampler, steps=way.steps, seed=seed, folder=out / PAIRS,
+                        progress=True)  # fmt: skip
 
 
 def _teacher(given: Path | None, out: Path) -> Denoiser | None:

@@ -1,0 +1,101 @@
+"""Students of one teacher after the same minutes: `python benchmarks/students.py RUN [--minutes 4] [--out FOLDER]`.
+
+RUN is a run of the recipe digits. Each recipe of distillation trains from it for so many minutes (a ladder's rungs
+share them), then the Frechet distance and the class accuracy of 1,000 samples are measured at 1, 2, 4 and 8 steps,
+beside those of the teacher by DDIM and UniPC and in its recipe's own steps. A table as Markdown, a plot and grids are
+left in the folder; what is there already is not measured again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+CALLS = (1, 2, 4, 8)
+ROWS = {
+    "progressive": (1, 2, 4, 8),
+    "consistency-distillation": CALLS,
+    "consistency-training": CALLS,
+    "easy-consistency": CALLS,
+    "mean-flow": CALLS,
+    "reflow": CALLS,
+}
+
+
+def fromnoise(*words):
+    """A command, whose output is passed on."""
+    subprocess.run([sys.executable, "-m", "fromnoise", *map(str, words)], check=True)
+
+
+def trained(recipe, teacher, out, minutes):
+    """The run of a student, gone on with where it was interrupted."""
+    rungs = 5 if recipe == "progressive" else 1
+    fromnoise("train", recipe, "--teacher", teacher, "--minutes", minutes / rungs, "--out", out, "--resume")
+
+
+def measured(run, place, *words):
+    """(FD, class accuracy, network calls for one sample) of 1,000 samples."""
+    if not place.exists():
+        fromnoise("eval", run, "--n", 1000, "--out", place, *words)
+    found = json.loads(place.read_text())
+    return found["value"], found["figures"]["class accuracy"]["value"]
+
+
+def drawn(run, place, *words):
+    if not place.exists():
+        fromnoise("sample", run, "--n", 40, "--out", place, *words)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--out", type=Path, default=Path("runs/students"))
+    parser.add_argument("--only", nargs="*", default=list(ROWS))
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    table = {}
+    own = measured(asked.teacher, asked.out / "teacher.json", "--clip", False)
+    for sampler in ("ddim", "unipc"):
+        table[f"teacher, {sampler}"] = {
+            n: measured(asked.teacher, asked.out / f"teacher-{sampler}-{n}.json", "--sampler", sampler, "--steps", n,
+                        "--clip", False)
+            for n in CALLS
+        }  # fmt: skip
+    for recipe in asked.only:
+        run = asked.out / recipe
+        trained(recipe, asked.teacher, run, asked.minutes)
+        table[recipe] = {}
+        for n in ROWS[recipe]:
+            rung = run / f"steps-{n}" if recipe == "progressive" and n > 1 else run
+            table[recipe][n] = measured(rung, asked.out / f"{recipe}-{n}.json", "--steps", n)
+            drawn(rung, asked.out / f"{recipe}-{n}.png", "--steps", n)
+    text = "| | " + " | ".join(f"{n} steps" for n in CALLS) + " |\n|---|" + "--:|" * len(CALLS) + "\n"
+    for name, row in table.items():
+        text += f"| {name} | " + " | ".join(f"{row[n][0]:.0f} ({row[n][1]:.2f})" for n in CALLS) + " |\n"
+    text += f"\nThe teacher in its recipe's 50 steps: {own[0]:.1f} ({own[1]:.2f}).\n"
+    (asked.out / "table.md").write_text(text)
+    print(text)
+    plotted(table, own, asked.out / "students.png")
+
+
+def plotted(table, own, place):
+    """Distance against steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, row in table.items():
+        axes.plot(CALLS, [row[n][0] for n in CALLS], "o-" if "teacher" not in name else "s:", label=name)
+    axes.axhline(own[0], color="gray", linewidth=1, label="teacher, its own 50 steps")
+    axes.set(xscale="log", yscale="log", xticks=CALLS, xticklabels=CALLS, xlabel="steps", ylabel="FD-digits-1k")
+    axes.minorticks_off()
+    axes.legend(fontsize=8)
+    figure.savefig(place, dpi=150)
+
+
+if __name__ == "__main__":
+    main()
