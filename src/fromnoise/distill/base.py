@@ -2,6 +2,7 @@
 
 import copy
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from fromnoise.guidance.base import Wrapper
 from fromnoise.nn.conditioning import numbers_of
 from fromnoise.objectives.base import Objective
 from fromnoise.parameterizations.prediction import Prediction
-from fromnoise.schedules.base import Chain
+from fromnoise.schedules.base import Chain, Schedule
 from fromnoise.students.base import Student
 from fromnoise.times.base import TimeSampling
 
@@ -65,7 +66,7 @@ class Distillation(Objective):
         """
         while isinstance(teacher, Wrapper):
             teacher = teacher.inner
-        network = self._network_of(teacher.network)
+        network = self._network_of(teacher.network, teacher.schedule)
         made = Denoiser(network, teacher.schedule, teacher.parameterization, teacher.variance, teacher.shape,
                         teacher.class_names, teacher.codec, teacher.low)  # fmt: skip
         made.null, made.student = dict(teacher.null), self.student
@@ -128,15 +129,27 @@ class Distillation(Objective):
         with torch.no_grad(), teacher.evaluating():
             return teacher(x_t, t, own or None)
 
-    def _network_of(self, network: nn.Module) -> nn.Module:
+    @classmethod
+    def options(cls, spec: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:
+        """Those in which a student's network differs from its teacher's, of that description and on these levels."""
+        own = [*spec.get("numbers", ())]
+        missing = [number for number in cls.numbers if number not in own]
+        return {"numbers": [*own, *missing]} if missing else {}
+
+    def _network_of(self, network: nn.Module, schedule: Schedule) -> nn.Module:
         missing = [number for number in self.numbers if number not in numbers_of(network)]
-        if not missing:
-            return copy.deepcopy(network)
         if not registry.is_entry(type(network)):
+            if not missing:
+                return copy.deepcopy(network)
             raise FromNoiseError(f"the network {type(network).__name__} takes no {' and no '.join(missing)}: make a "
                                  "student of your own around one that does")  # fmt: skip
         spec = registry.spec(network)
-        made = networks.build(spec | {"numbers": [*spec.get("numbers", []), *missing]})
+        changes = self.options(spec, schedule)
+        if not changes:
+            return copy.deepcopy(network)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # every student of a teacher starts alike
+            made = networks.build(spec | changes)
         own = made.state_dict()
         made.load_state_dict(own | network.state_dict())
         return made.to(next(network.parameters()))

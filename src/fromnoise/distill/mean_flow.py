@@ -1,10 +1,11 @@
 """Mean flow: the average velocity between two levels, so that one call goes any distance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from fromnoise.denoise import Cond, Denoiser
@@ -12,12 +13,16 @@ from fromnoise.distill.base import Distillation
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
 from fromnoise.nn import twice_differentiable
+from fromnoise.nn.conditioning import Conditioned, learn_times
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
 from fromnoise.students import mean_flow as mean
 
 _STEP = 1e-5
+_TURNS = 10.0
+"""Radians that the fastest sinusoid of the time may turn between data and noise: beyond, the derivative of a network by
+the time is noise, which the loss feeds back."""
 
 
 @register("mean-flow")
@@ -55,6 +60,26 @@ class MeanFlow(Distillation):
     def student(self) -> mean.MeanFlow:  # pyrefly: ignore[bad-override]
         return mean.MeanFlow()
 
+    @classmethod
+    def options(cls, spec: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:
+        own, most = spec.get("time_scale", 1.0), _TURNS / max(_range(schedule), 1e-9)
+        return super().options(spec, schedule) | ({"time_scale": most} if own > 2 * most else {})
+
+    def check(self, denoiser: Denoiser) -> None:
+        super().check(denoiser)
+        scale = getattr(denoiser.network, "time_scale", None)
+        if scale is not None and scale * _range(denoiser.schedule) > 4 * _TURNS:
+            raise FromNoiseError(f"distillation mean-flow learns from a derivative, and the times of this network turn "
+                                 f"its sinusoids by {scale * _range(denoiser.schedule):.0f} radians: make it with "
+                                 f"time_scale={_TURNS / _range(denoiser.schedule):g}")  # fmt: skip
+
+    def _network_of(self, network: nn.Module, schedule: Schedule) -> nn.Module:
+        made = super()._network_of(network, schedule)
+        if isinstance(made, Conditioned) and made.time_scale != cast(Conditioned, network).time_scale:
+            told = schedule.network_time(schedule.chain.levels).to(next(made.parameters()))
+            learn_times(made, cast(Conditioned, network), told)
+        return made
+
     def __call__(
         self,
         denoiser: Denoiser,
@@ -77,6 +102,12 @@ class MeanFlow(Distillation):
         square = (velocity(denoiser(x_t, t, given)) - target).square().flatten(1).sum(1)
         weight = (square.detach() + 1e-3) ** -self.power if self.power else 1 / x0[0].numel()
         return {"loss": weight * square}
+
+
+def _range(schedule: Schedule) -> float:
+    """Of the times that a network is given."""
+    told = schedule.network_time(schedule.chain.levels)
+    return (told.max() - told.min()).item()
 
 
 def place(t: Level) -> Tensor:

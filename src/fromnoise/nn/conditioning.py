@@ -141,3 +141,21 @@ def numbers_of(network: nn.Module) -> tuple[str, ...]:
     if isinstance(network, Conditioned):
         return tuple(network.numbers)
     return tuple(name for name in NUMBERS if name in inspect.signature(network.forward).parameters)
+
+
+def learn_times(network: Conditioned, other: Conditioned, times: Tensor, steps: int = 250) -> None:
+    """Train the layers of the time to give what another network's give, whose sinusoids are faster or slower.
+
+    Args:
+        times: all that a network is given, [N].
+    """
+    chosen = times[:: max(1, len(times) // 200)]
+    with torch.no_grad():
+        wanted = other.time[:3](other.sinusoidal(chosen * other.time_scale).to(chosen))
+    features = network.sinusoidal(chosen * network.time_scale).to(chosen)
+    optimizer = torch.optim.Adam(network.time.parameters(), 3e-3)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (network.time[:3](features) - wanted).square().mean().backward()
+        optimizer.step()
+    optimizer.zero_grad()  # or the first step of training would add what is left

@@ -50,6 +50,7 @@ class MLP(Conditioned):
             guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
         numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
             "span", the length of a step; distillation needs them. A fresh network is as one without.
+        time_scale: factor on the time before its sinusoids; 0.01 makes a network that is smooth in the time.
 
     Raises:
         FromNoiseError: a number that must be positive is not; in `forward`, a state of another shape.
@@ -67,12 +68,13 @@ class MLP(Conditioned):
         classes: int | None = None,
         null_label: bool = False,
         numbers: tuple[str, ...] = (),
+        time_scale: float = 1.0,
     ):
         if min(in_channels, width, depth, *sides) < 1:
             raise FromNoiseError(f"an mlp needs in_channels, sides, width and depth of at least 1; got {in_channels}, "
                                  f"{list(sides)}, {width} and {depth}")  # fmt: skip
         super().__init__(1, time_features or width, True, width, classes, null_label, dims=len(sides),
-                         numbers=numbers)  # fmt: skip
+                         numbers=numbers, time_scale=time_scale)  # fmt: skip
         self.shape, size = (in_channels, *sides), math.prod(sides)
         self.stem = nn.Linear(in_channels * size, width)
         blocks = [DenseBlock(width, dropout) for _ in range(depth)]

@@ -31,9 +31,7 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
                                  "Python, by fn.fit")  # fmt: skip
     way = distill.get(recipe.distill.way["name"])
     network = dict(about["network"])
-    more = [number for number in way.numbers if number not in network.get("numbers", ())]
-    if more:
-        network["numbers"] = [*network.get("numbers", ()), *more]
+    network |= way.options(network, teacher.schedule)
     values: dict[str, Any] = {key: about[key] for key in ("schedule", "parameterization", "variance")}
     values["network"] = network
     if own is not None:

@@ -126,7 +126,7 @@ def _train_one(
             start_from(init, task, talk)
     for note in images.notes:
         talk(f"fromnoise: warning: {note}")
-    run = _Run(config, out, source, images.name, task, talk)
+    run = _Run(config, out, source, source.name if isinstance(source, Paired) else images.name, task, talk)
     fitted = fit(
         task,
         source,
