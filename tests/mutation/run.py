@@ -24,8 +24,14 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
     "tests/test_oracle.py", "tests/contracts/test_samplers.py", "tests/test_second_device.py",
 ]  # fmt: skip
 TRUST = ["tests/test_files.py", "tests/cli/test_trust.py"]
+DISTILL = ["tests/test_distill.py", "tests/test_verify.py", "tests/contracts/test_samplers.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "disk/files.py": TRUST,
+    "distill/": DISTILL,
+    "students/": DISTILL,
+    "samplers/consistency.py": DISTILL,
+    "samplers/mean_flow.py": DISTILL,
+    "guidance/scale_told.py": DISTILL,
     "disk/films.py": ["tests/test_films.py"],
     "hardware/recording.py": ["tests/test_recording.py"],
     "disk/storage.py": TRUST,
