@@ -65,6 +65,22 @@ class Huge(nn.Module):
         return (x * self.weight) * self.weight / 1e8
 
 
+class Told(nn.Module):
+    """x w + what it is told by a name of its own; `drawn` with noise of its own."""
+
+    def __init__(self, drawn=0.0):
+        super().__init__()
+        self.weight, self.drawn = nn.Parameter(torch.ones(1)), drawn
+
+    def forward(self, x, time, **told):
+        (value,) = told.values() or [torch.zeros(1)]
+        return x * self.weight + value + (self.drawn * torch.randn_like(x) if self.drawn else 0.0)
+
+
+def told(**options):
+    return fn.Denoiser(Told(**options), fn.schedules.Cosine(T=50), "x0", shape=(2,)).eval()
+
+
 def unet():
     network = filled(fn.nn.UNet(**SMALL, classes=3, null_label=True))
     return fn.guidance.steer(fn.Denoiser(network, "linear", "eps", shape=(1, 8, 8)).eval(), scale=2.0, clip=True)
@@ -286,9 +302,21 @@ WRONG = {
     "condition": (lambda out: fn.export(exact(), out), r"the network needs mean: give cond="),
     "an empty condition": (lambda out: fn.export(exact(), out, cond={"mean": 1.0}), r"cond\['mean'\] must be an example"),
     "notes": (lambda out: fn.export(mlp(), out, notes={"x": torch}), r"notes must be JSON values"),
+    "no finite notes": (lambda out: fn.export(mlp(), out, notes={"x": float("nan")}), r"notes must be JSON values"),
+    "no conditions by name": (lambda out: fn.export(mlp(), out, cond=[1]), r"cond must be a Mapping"),
+    "no condition": (lambda out: fn.export(exact(), out, cond={"mean": "x"}), r"cond\['mean'\] makes no tensor"),
+    "chance": (lambda out: fn.export(told(drawn=1.0), out, to="torch-export", steps=1), r"another output each time .*: have it draw nothing"),
     "len": (lambda out: fn.export(fn.Denoiser(Lengthy(), "linear", shape=(2,)), out, to="torch-export", steps=1), r"write x\.shape\[0\] where a network of yours has len\(x\)"),
     "half": (lambda out: fn.export(fn.Denoiser(Huge(), "linear", shape=(2,)), out, to="torch-export", steps=1, half=True), r"x0 is not finite: .*leave half out"),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x_t", "t", "x_T", "noise", "x0", "eps", "output", "samples"])
+def test_a_condition_has_no_name_of_the_graphs(name, tmp_path):
+    with pytest.raises(
+        fn.FromNoiseError, match=f"a condition cannot be called {name} in a graph, .*: call it otherwise"
+    ):
+        fn.export(told(), tmp_path / "out", to="torch-export", sampler="ddim", steps=1, cond={name: torch.zeros(1, 2)})
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -317,9 +345,11 @@ def test_the_command(tmp_path, capsys):
     out.mkdir()
     (out / "mine.txt").write_text("mine")
     assert main(words) == 2
-    assert "holds something else than an export, which would be lost: name a new folder" in capsys.readouterr().err
+    assert "holds mine.txt, which would be lost: name a new folder" in capsys.readouterr().err
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
     (out / "mine.txt").rename(out / "export.json")
+    assert main(words) == 2  # which another program may have written
+    (out / "export.json").unlink()
     assert main(words) == 0
     said = capsys.readouterr()
     assert f"{out}\n" == said.out
@@ -329,3 +359,55 @@ def test_the_command(tmp_path, capsys):
     assert about["sampler"]["is"] == {"name": "ddim", "eta": 0.0}
     assert about["sampler"]["steps"] == 1
     assert about["denoiser"]["guidance_and_clipping"] == [{"name": "Clip"}]
+
+
+def test_an_older_export_is_replaced_and_nothing_else(tmp_path, monkeypatch):
+    """What a condition's file says stays beside run.py; all else that a person put there ends it, hidden or not."""
+    out = tmp_path / "out"
+
+    def put(place=out):
+        return fn.export(exact(), place, to="torch-export", sampler="ddim", steps=1, cond={"mean": torch.zeros(1, 2)})
+
+    put()
+    (out / "mean.pt").write_bytes(b"mine")
+    for _ in range(2):
+        put()
+        assert (out / "mean.pt").read_bytes() == b"mine"
+        assert "mean.pt" not in json.loads((out / "manifest.json").read_text())
+    for name in ("samples.pt", ".git", "x_T.pt", "label.pt"):
+        (out / name).write_text("mine")
+        with pytest.raises(fn.FromNoiseError, match=f"holds {name}, which would be lost"):
+            put()
+        (out / name).unlink()
+    (tmp_path / "other" / "export.json").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for place, words in ((tmp_path / "other", r"holds export\.json/, which"), (".", "the folder that you are in"),
+                         ("a\0b", "cannot be written")):  # fmt: skip
+        with pytest.raises(fn.FromNoiseError, match=words):
+            put(place)
+
+
+@pytest.mark.parametrize("to", ["onnx", "torch-export"])
+def test_the_program_says_what_it_needs(tmp_path, to):
+    """A label of one's own, of a network without classes, is read and not made up; every mistake is one line."""
+    out, suffix = tmp_path / "out", ".npy" if to == "onnx" else ".pt"
+    fn.export(told(), out, to=to, sampler="ddim", steps=1, cond={"label": torch.zeros(1, 2)})
+
+    def tried(*words):
+        done = subprocess.run([sys.executable, out / "run.py", *words], cwd=tmp_path, capture_output=True, text=True)
+        return done.returncode, done.stderr.strip()
+
+    def put(value):
+        np.save(out / "label.npy", value) if to == "onnx" else torch.save(torch.from_numpy(value), out / "label.pt")
+
+    for words in (["0"], ["-1"], ["x"], ["1.5"], ["3", "-1"], ["3", "x"]):
+        assert tried(*words) == (1, "python run.py [HOW MANY, from 1] [SEED, from 0]")
+    wanted = f"{out}/label{suffix}: no such file: put the condition label there, float32 of the shape [2, 2]"
+    assert tried("2") == (1, wanted)
+    put(np.ones((3, 2)))
+    assert tried("2") == (1, f"{out}/label{suffix}: has the shape [3, 2], and 2 samples need [2, 2]")
+    put(np.full((2, 2), 7.0))
+    assert tried("2")[0] == 0
+    x = np.load(tmp_path / "samples.npy") if to == "onnx" else torch.load(tmp_path / "samples.pt").numpy()
+    assert (abs(x) > 3).all()

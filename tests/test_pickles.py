@@ -5,6 +5,8 @@ import pickle
 import pickletools
 import random
 import struct
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -231,6 +233,22 @@ def test_bombs_do_not_fill_memory(tmp_path):
         shared.add_module("a", inner)
         shared.add_module("b", inner)
     refused(with_their_modules(lambda: pickle.dumps({"ema": shared})), tmp_path, "nested endlessly")
+    module = named("torch.nn.modules.container", "ModuleDict") + b"q\x02"
+    state = b"}(" + b"".join(text(f"{i:x}") + b"N" for i in range(1000)) + b"uq\x01"
+    refused(whole(state, module, b"(", b"h\x02)\x81h\x01b" * 30, b"t0}"), tmp_path, "more than half", 10**6)
+    meta = b"}(" + text("class_name") + text("A") + text("state") + state + b"uq\x03"
+    again = PERSISTENT + b"q\x040" + b"h\x04h\x03\x85R0" * 30
+    refused(whole(meta, b"0", again, b"}"), tmp_path, "more than half", 10**6)
+    tables = meta.replace(text("state") + state, text("state") + b"}" + text("_parameters") + state + b"s")
+    refused(whole(tables, b"0", again, b"}"), tmp_path, "more than half", 10**6)
+    for letters, times in ((1001, 1), (900, 20_000)):
+        inner = Persistent("A")
+        inner.register_parameter("x" * letters, torch.nn.Parameter(torch.ones(1)))
+        shared = Persistent("A")
+        for i in range(times):
+            shared.add_module(f"m{i}", inner)
+        words = "the names of its tensors are endlessly long"
+        refused(with_their_modules(lambda: pickle.dumps({"ema": shared})), tmp_path, words)
     deep = b"}" + text("ema") + b"]" * 100_000 + b"a" * 99_999 + b"s"
     assert isinstance(read(whole(deep), tmp_path)["ema"], list)
     refused(whole(b"]" * 100_000, b"a" * 99_999), tmp_path, "a list, not objects by name")
@@ -254,7 +272,7 @@ def test_options_are_plain_and_few(tmp_path):
         name = next(iter(found))
         assert sorted(found[name]) == ["kept", "w"]
         told = found["init_kwargs"]
-        own = {"class_name": "EDMPrecond", "sigma_data": 0.5, "n": 3, "b": True, "a": [1, {"b": None}]}
+        own = {"class_name": "EDMPrecond", "sigma_data": 0.5, "n": 3, "b": True, "a": [1, {"b": None}], "inf": "inf"}
         assert {key: value for key, value in told.items() if not key.startswith("m")} == own
         assert told["m3"] == {"class_name": "Part", "x": 3}
         assert len(told) == len(own) + 50
@@ -290,3 +308,41 @@ def test_plain_pickles_of_tensors_are_tensors_and_those_of_torch_go_to_torch(tmp
     monkeypatch.setenv("FROMNOISE_MEMORY", "0.002")
     with pytest.raises(fn.FromNoiseError, match="more than half of this machine's memory"):
         foreign.plain(path)
+
+
+def test_tensors_that_repeat_their_numbers_do_not_fill_the_disk(tmp_path, monkeypatch):
+    """A small file of a hundred million zeros; tied layers, of the same numbers, are let through."""
+    monkeypatch.setenv("FROMNOISE_CACHE", str(tmp_path / "cache"))
+    path, one = tmp_path / "x.pkl", torch.ones(1)
+    for write in (lambda state: path.write_bytes(pickle.dumps(state)), lambda state: torch.save(state, path)):
+        write({"ema": {"w": one.expand(10**6)}})
+        with pytest.raises(
+            fn.FromNoiseError, match=r"unpack to 4,000,000 bytes from a file of [\d,]+, which repeats its numbers"
+        ):
+            foreign.plain(path)
+        tied = torch.randn(10**5)
+        write({"ema": {"a": tied, "b": tied, "c": tied}})
+        assert len(foreign.plain(path)) == 3
+    assert sum(file.stat().st_size for file in (tmp_path / "cache").rglob("*") if file.is_file()) < 10**7
+
+
+def test_the_process_that_reads_one_has_bounded_memory(monkeypatch):
+    """By the system, whatever a reader forgets to count."""
+    resource = pytest.importorskip("resource")
+    code = "import sys, resource; from fromnoise.weights import foreign; foreign._bound(10**8); print(resource.getrlimit(resource.RLIMIT_AS)[0])"
+    done = subprocess.run([sys.executable, "-c", f"{code}; b'0' * 4 * 10**9"], capture_output=True, text=True)
+    assert 2**31 < int(done.stdout) != resource.RLIM_INFINITY
+    assert "MemoryError" in done.stderr
+
+
+def test_weights_and_options_are_of_the_same_entry(tmp_path):
+    """Whatever order a file has them in."""
+    for names in (("net", "model"), ("model", "net"), ("state_dict", "net"), ("G", "ema")):
+        parts = {}
+        for name in names:
+            parts[name] = Persistent("EDMPrecond", {"of": name})
+            parts[name].register_buffer(f"of_{name}", torch.ones(1))
+        path = tmp_path / "x.pkl"
+        path.write_bytes(with_their_modules(lambda: pickle.dumps(parts)))
+        found = foreign.unpacked(path, ROOM)
+        assert list(found.state) == [f"of_{found.part}"] == [f"of_{found.options['of']}"]

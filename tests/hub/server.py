@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, kinds, repo, revision=None):
         if found := self._found(kinds[:-1], repo, revision):
             siblings = [{"rfilename": name} for name in found[1]]
-            self._send(200, {"_id": "1", "id": repo, "sha": found[0], "siblings": siblings, "private": False, "gated": False,
+            self._send(200, {"_id": "1", "id": repo, "sha": found[0], "siblings": siblings, "private": repo in self.hub.private, "gated": False,
                              "disabled": False, "downloads": 0, "likes": 0, "tags": [], "author": repo.split("/")[0],
                              "lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z"})  # fmt: skip
 

@@ -33,6 +33,7 @@ def line(word, warn=lambda text: None):
     with pytest.raises(fn.FromNoiseError) as caught:
         fn.load(word, warn=warn)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
     assert str(caught.value).startswith(("hf://", str(word)))
     return str(caught.value)
 
@@ -55,7 +56,23 @@ def test_an_address_is_read_from_words_and_from_paths(word, wanted):
 
 
 @pytest.mark.parametrize(
-    "word", ["hf://", "hf://a", "hf://a/b/../c", "hf://a/b@", "hf:///", "hf://a b/c", "hf://a/b/c//d"]
+    "word",
+    [
+        "hf://",
+        "hf://a",
+        "hf://a/b/../c",
+        "hf://a/b@",
+        "hf:///",
+        "hf://a b/c",
+        "hf://a/b/c//d",
+        "hf://a/b@..",
+        "hf://a/b@%2e%2e%2f%2e%2e%2fc",
+        "hf://a/b@%5c..",
+        "hf://a/b@x%2f%2fy",
+        "hf://a/b@x%00",
+        "hf://a/b/c\nd",
+        "hf://a/b/c\x1b[31m",
+    ],
 )
 def test_what_is_no_address_is_said(word):
     assert "name it hf://owner/name" in line(word)
@@ -159,6 +176,7 @@ FAILURES = {
     "disabled": ("hf://owner/name", [("/api/", (403, {"X-Error-Message": "Access to this resource is disabled."}))], "was disabled: see {url}/owner/name"),
     "too many": ("hf://owner/name", [("/api/", (429, {}))], "the hub asks for patience (429)"),
     "broken": ("hf://owner/name", [("/api/", (500, {}))], "the hub answers 500: try again later, or name a mirror with HF_ENDPOINT"),
+    "a strange answer": ("hf://owner/name", [("/api/", (418, {}))], "the hub refuses the request (418): look at the name, at {url}/owner/name"),
     "broken lists": ("hf://owner/name", [("/tree/", (503, {}))], "the hub answers 503"),
     "broken files": ("hf://owner/name", [("HEAD .*model.safetensors", (500, {}))], "the hub answers 500"),
     "broken store": ("hf://owner/name", [("GET /cdn/", (502, {}))], "the hub answers 502"),
@@ -195,6 +213,73 @@ def test_a_failure_is_one_line_and_leaves_nothing_half(hub, pipeline, name, monk
         assert same(fn.load(word, warn=lambda text: None), fn.load(pipeline))
         hub.wrong = [("", (500, {}))]  # what is there is opened while the hub is away
         assert same(fn.load(f"{word}@{commit}", warn=lambda text: None), fn.load(pipeline))
+
+
+REFUSALS = {
+    401: {"X-Error-Code": "RepoNotFound"},
+    403: {"X-Error-Code": "GatedRepo"},
+    404: {"X-Error-Code": "RepoNotFound"},
+}
+
+
+@pytest.mark.parametrize("wrong", [500, 429, "hang", 401, 403, 404])
+def test_what_is_in_the_cache_is_never_passed_off_as_what_the_hub_has(hub, pipeline, monkeypatch, wrong):
+    """The branch moved, and the hub does not say so: what is opened is said to be old, or, refused, not opened."""
+    content = files(pipeline)
+    old, said = hub.add("owner/name", content), []
+    fn.load("hf://owner/name", warn=said.append)
+    hub.add("owner/name", content | {"README.md": b"moved"})
+    hub.wrong = [("/api/models", wrong if isinstance(wrong, str) else (wrong, REFUSALS.get(wrong, {})))]
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    if wrong in REFUSALS:
+        assert "the hub knows no owner/name" in (found := line("hf://owner/name")) or "is gated" in found
+        return
+    fn.load("hf://owner/name", warn=said.append)
+    why = f"{hub.url} is not reached" if wrong == "hang" else f"the hub answers {wrong}"
+    assert said[1:] == [f"hf://owner/name was commit {old} when the hub was last asked (now {why}), and is opened as such: "
+                        f"pin it with hf://owner/name@{old}"]  # fmt: skip
+
+
+def test_every_part_is_fetched_in_what_it_has(hub, pipeline):
+    """Whatever the parts that are not read have; a pickle is named where the part that is read has nothing else."""
+    content, stray = (
+        files(pipeline),
+        {"vae/diffusion_pytorch_model.safetensors": b"x" * 99, "v1.0.safetensors": b"y" * 99},
+    )
+    rest = {name: text for name, text in content.items() if name != SAFE}
+    hub.add("owner/half", rest | stray | {SAFE.replace("model.safe", "model.fp16.safe"): content[SAFE]})
+    assert same(fn.load("hf://owner/half", warn=lambda text: None), fn.load(pipeline))
+    assert not hub.asked("vae/")
+    hub.add("owner/pickle", rest | stray | {PICKLE: b"cos"})
+    assert f"its weights are a pickle ({PICKLE})" in line("hf://owner/pickle")
+    hub.add("owner/none", rest | stray)
+    assert (
+        "no weights in unet, which are diffusion_pytorch_model.safetensors or its shards; there is unet/config.json"
+        in line("hf://owner/none")
+    )
+
+
+def test_a_file_is_no_model_and_its_folder_is_named(hub, pipeline):
+    """Before and after it is in the cache; and a star is a letter of a name."""
+    hub.add("owner/name", pipeline)
+    for _ in range(2):
+        assert (
+            line(f"hf://owner/name@main/{SAFE}")
+            == f"hf://owner/name@main/{SAFE}: is a file; name its folder, hf://owner/name@main/unet"
+        )
+        assert "is a file; name its folder, hf://owner/name" in line("hf://owner/name/model_index.json")
+        fn.load("hf://owner/name", warn=lambda text: None)
+    assert "there is nothing" in line("hf://owner/name/*")
+
+
+def test_two_models_in_one_place_are_not_chosen_between(hub, pipeline, tmp_path):
+    fn.save(fn.load(pipeline), tmp_path / "both")
+    hub.add("owner/both", files(pipeline) | files(tmp_path / "both"))
+    wanted = "holds two models, a saved one (manifest.json) and a pipeline of diffusers (model_index.json)"
+    assert wanted in line("hf://owner/both")
+    (tmp_path / "both" / "model_index.json").write_bytes(files(pipeline)["model_index.json"])
+    with pytest.raises(fn.FromNoiseError, match="holds two models"):
+        fn.load(tmp_path / "both")
 
 
 def test_without_a_network(hub, pipeline, monkeypatch):

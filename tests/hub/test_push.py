@@ -58,6 +58,46 @@ def test_every_byte_arrives_and_opens_again(hub, convert, monkeypatch, batched):
     assert hub.private == {"owner/name"}
 
 
+def test_what_another_model_left_there_is_not_opened_in_its_place(hub, convert, monkeypatch):
+    """One format after another, in both orders, and weights in other precisions or shards; a person's own files stay."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    own = {"NOTES.md": b"mine", "config.json": b"{}", "unet/notes.txt": b"mine", "model.safetensors.index": b""}
+    hub.add("owner/name", own)
+    status, _, err = convert()
+    assert status == 0, err
+    assert own.items() <= there(hub).items()
+    before = there(hub)
+    status, _, err = convert("--to", "fromnoise")
+    assert status == 2  # OUT is a pipeline
+    Path("out").rename("pipeline")
+    status, _, err = convert("--to", "fromnoise")
+    assert status == 2
+    assert (
+        "hf://owner/name: holds model_index.json of another model, which would be opened in place of this one; nothing is sent: remove it at"
+        in err
+    )
+    assert there(hub) == before
+    Path("out").rename("saved")
+    for other in ("manifest.json", "denoiser.json", "model.pt", "unet/diffusion_pytorch_model.fp16.safetensors",
+                  "unet/diffusion_pytorch_model.safetensors.index.json"):  # fmt: skip
+        hub.add("owner/name", own | {other: b"{}"})
+        assert f"holds {other} of another model" in convert()[2]
+        assert there(hub) == own | {other: b"{}"}
+
+
+def test_what_is_to_be_private_is_not_put_where_all_see_it(hub, convert, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    hub.add("owner/name", {"README.md": b"open"})
+    status, _, err = convert("--private")
+    assert status == 2
+    assert "hf://owner/name: is public, and a private repository was asked for; nothing is sent" in err
+    assert there(hub) == {"README.md": b"open"}
+    hub.private.add("owner/name")
+    assert convert("--private")[0] == 0
+
+
 def test_without_it_nothing_is_asked(hub, convert):
     assert convert(to=None)[0] == 0
     assert hub.log == []

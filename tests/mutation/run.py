@@ -36,6 +36,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "hardware/recording.py": ["tests/test_recording.py"],
     "disk/storage.py": TRUST,
     "disk/holding.py": TRUST,
+    "disk/room.py": ["tests/reference/test_pipelines.py"],
     "registry/registering.py": TRUST,
     "app/runs/": TRUST,
     "app/runs/model.py": ["tests/data/test_pairs.py", *TRUST],

@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import fromnoise as fn
 from fromnoise.nn.dropout import Dropout
-from fromnoise.nn.layers import doubled_conv
+from fromnoise.nn.layers import Sinusoidal, doubled_conv
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -79,3 +80,11 @@ def test_dropout_follows_the_seed_and_rests_in_evaluation():
     assert layer.eval()(x) is x or torch.equal(layer(x), x)
     assert torch.equal(Dropout(0.0)(x), x)
     assert not Dropout(1.0)(x).any()
+
+
+def test_what_no_memory_holds_is_refused_before_any_is_taken():
+    """Buffers as weights, and sizes that 64 bits do not hold."""
+    with torch.device("meta"):
+        assert Sinusoidal(10**12).bits.is_meta
+    with pytest.raises(fn.FromNoiseError, match="unet does not fit into memory: make it smaller"):
+        fn.nn.build({"name": "unet", "channels": 10**10})

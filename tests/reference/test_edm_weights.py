@@ -8,7 +8,7 @@ import torch
 from edm_pickles import Net, snapshot
 
 import fromnoise as fn
-from fromnoise import rng
+from fromnoise import registry, rng
 from fromnoise.app.cli import main
 from fromnoise.weights import edm, foreign, pickles
 from fromnoise.weights.formats import build
@@ -286,6 +286,41 @@ def test_what_is_not_ours_is_refused_in_a_line(tmp_path):
     refused(lambda: here(path, {"side": 3}), "'side' is said of it and is nothing")
 
 
+@pytest.mark.parametrize(("low", "high", "wanted"), [
+    (0, math.inf, (0.002, 80)), (1e-5, 1000.0, (0.002, 80)), (0.01, 50.0, (0.01, 50)), (0.0, 200, (0.002, 80)),
+])  # fmt: skip
+def test_levels_lie_where_their_sampler_stays(tmp_path, low, high, wanted):
+    """EDM's generate takes max(0.002, sigma_min) and min(80, sigma_max), and a file that says more is warned of."""
+    net, heard = Net(), []
+    path = snapshot(tmp_path / "n.pkl", net, net.weights(), sigma_data=0.5, sigma_min=low, sigma_max=high)
+    chain = fn.load(path, warn=heard.append).schedule.level(torch.tensor([1000.0, 1e-3], dtype=torch.float64))
+    assert chain.sigma[0] == pytest.approx(wanted[1])
+    assert registry.spec(fn.load(path, warn=lambda text: None).schedule)["sigma_min"] == wanted[0]
+    assert any("of which EDM samples 0.002 to 80" in text for text in heard) == (high in (1000.0, 200))
+
+
+@pytest.mark.parametrize(("key", "values"), [
+    ("sigma_data", (math.nan, math.inf, -0.5, 0, None, "a", True, [0.5], 1e300)),
+    ("sigma_min", (math.nan, math.inf, -1, "a", 100)),
+    ("sigma_max", (math.nan, -math.inf, 0, 0.001)),
+    ("C_1", (math.nan, -1, 1, 2)),
+    ("C_2", (math.nan, -1, 1e9)),
+    ("dropout", (math.nan, 2.0, -1)),
+])  # fmt: skip
+def test_a_number_that_means_nothing_is_refused_and_not_left_out(tmp_path, key, values):
+    """Above all one that is not finite, which JSON does not hold; in a pickle as in a file of tensors."""
+    kind = "iDDPMPrecond" if key.startswith("C_") else "EDMPrecond"
+    net = Net(out=6 if key.startswith("C_") else 3)
+    for value in values:
+        path = snapshot(tmp_path / "n.pkl", net, net.weights(), kind, **{key: value})
+        with pytest.raises(fn.FromNoiseError, match=f"{key} ") as caught:
+            here(path)
+        assert "\n" not in str(caught.value)
+        saved = {"ema": {"model.w": torch.ones(1)}, "init_kwargs": {key: value}}
+        torch.save(saved, tmp_path / "n.pt")
+        assert key in foreign.unpacked(tmp_path / "n.pt").options
+
+
 def test_what_they_cannot_hold_is_refused_with_the_reason(tmp_path):
     def net(**options):
         return fn.nn.UNet(**edm.kind(False) | {"channels": 64, "mult": (1,), "blocks": 1, "attention": ()} | options)
@@ -312,5 +347,8 @@ def test_what_they_cannot_hold_is_refused_with_the_reason(tmp_path):
         refused(lambda: build("edm").write(denoiser, tmp_path / "out", Card()), words)
     assert not (tmp_path / "out").exists()
     (tmp_path / "letter").write_text("dear")
-    refused(lambda: build("edm").write(model(net()), tmp_path, Card()), "holds something else than a model")
+    refused(
+        lambda: build("edm").write(model(net()), tmp_path, Card()),
+        "holds letter, which would be lost: name a new folder",
+    )
     refused(lambda: build("edm").write(model(net()), tmp_path / "letter" / "out", Card()), "cannot be written")

@@ -1,8 +1,10 @@
 """Folders of diffusers' pipelines: theirs opened here, ours opened there, by their own classes and back again."""
 
+import functools
 import itertools
 import json
 import shutil
+from pathlib import Path
 
 import diffusers
 import numpy as np
@@ -13,6 +15,8 @@ from safetensors.torch import load_file, save_file
 
 import fromnoise as fn
 from fromnoise.app.cli import main
+from fromnoise.weights import edm, formats
+from fromnoise.weights.formats.base import Card
 from fromnoise.weights.pipeline_writing import write
 
 SMALL = {"sample_size": 16, "block_out_channels": (32, 64), "layers_per_block": 1, "norm_num_groups": 8,
@@ -307,7 +311,7 @@ def test_what_they_cannot_hold_is_refused_with_the_reason(tmp_path):
     assert not (tmp_path / "out").exists()
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "letter.txt").write_text("dear")
-    with pytest.raises(fn.FromNoiseError, match="holds something else than a pipeline"):
+    with pytest.raises(fn.FromNoiseError, match=r"holds letter\.txt, which would be lost: name a new folder"):
         write(fn.Denoiser(net(), linear, shape=(3, 8, 8)), tmp_path / "own")
 
 
@@ -362,3 +366,56 @@ def test_published_configurations_have_their_count(tmp_path, sides, widths, atte
         ours = fn.nn.build(options(config, "config"))
         reference = diffusers.UNet2DModel(**config)
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in reference.parameters()) == count
+
+
+def _writers():
+    """{name: write(path)} of every way in which a model is written as a folder."""
+    linear, net = fn.schedules.Linear(), fn.nn.UNet
+    plain = {"channels": 32, "mult": (1, 2), "blocks": 1, "groups": 32, "attention": (), "time_endpoint": False}
+    models = {
+        "diffusers": (net(channels=8, mult=(1, 2), blocks=1, groups=4, attention=()), linear, "eps"),
+        "openai": (net(**plain, eps=1e-5, resample="residual"), linear, "eps"),
+        "edm": (net(**edm.kind(False) | {"channels": 64, "mult": (1,), "blocks": 1, "attention": ()}), "edm", "edm"),
+        "dit": (fn.nn.DiT(in_channels=3, depth=1, width=16, heads=2, patch=4, classes=2), linear, "eps"),
+    }
+    made = {name: fn.Denoiser(*parts, shape=(3, 8, 8)) for name, parts in models.items()}
+    found = {name: functools.partial(formats.build(name).write, model) for name, model in made.items()}
+    return {name: lambda path, one=one: one(path, Card()) for name, one in found.items()} | {
+        "fromnoise": functools.partial(fn.save, made["diffusers"])
+    }
+
+
+@pytest.mark.parametrize("name", ["diffusers", "openai", "edm", "dit", "fromnoise"])
+def test_writing_a_folder_loses_nothing_of_somebody_else(tmp_path, monkeypatch, name):
+    """Whatever lies beside the files of the format, hidden or inside of its folders, and files of the same names that
+    another program wrote; the folder that one stands in is not swapped away either."""
+    put, place = _writers()[name], tmp_path / "out"
+    put(place)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    put(place)  # over its own
+    assert {path for path in place.rglob("*") if path.is_file()} == set(before)
+    mine = ["notes.txt", ".git/config", "photos/a.png", "empty/", *(["unet/notes"] if name == "diffusers" else [])]
+    for one in mine:
+        path = place / one
+        (path if one.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not one.endswith("/"):
+            path.write_text("mine")
+        with pytest.raises(fn.FromNoiseError, match="holds .*, which would be lost: name a new folder"):
+            put(place)
+        assert path.exists()
+        path.rmdir() if path.is_dir() else path.unlink()
+        if path.parent.name in (".git", "photos"):
+            path.parent.rmdir()
+    (place / ("manifest.json" if name == "fromnoise" else "README.md")).write_text("{}")  # not ours any more
+    with pytest.raises(fn.FromNoiseError, match="which would be lost"):
+        put(place)
+    for here in (tmp_path / "new", tmp_path / "around" / "inner"):
+        here.mkdir(parents=True)
+        monkeypatch.chdir(here)
+        with pytest.raises(fn.FromNoiseError, match="is the folder that you are in, or is around it"):
+            put(Path("..") if here.name == "inner" else Path("."))
+    (tmp_path / "file").write_text("mine")
+    for path, words in (("file", "is a file"), ("a\0b", "cannot be written"), ("a" * 300, "cannot be written")):
+        with pytest.raises(fn.FromNoiseError, match=words) as caught:
+            put(tmp_path / path)
+        assert "\n" not in str(caught.value)

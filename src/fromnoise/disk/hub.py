@@ -49,17 +49,20 @@ def address(what: object) -> Address:
     """What a word or a Path means.
 
     Raises:
-        FromNoiseError: no owner and name, another kind of repository, or a folder outside of it.
+        FromNoiseError: no owner and name, another kind of repository, a folder or revision outside of it, or a
+            character that cannot be shown.
     """
     rest = re.sub(r"^hf:/+", "", str(what).replace("\\", "/")).rstrip("/")
     kind, _, name = rest.partition("/")
     if kind in ("datasets", "spaces", "buckets") and "/" in name:
         raise FromNoiseError(f"{SCHEME}{files.one_line(rest)}: of the {kind} of the hub; a model is named {_FORM}")
     found = _ADDRESS.fullmatch(rest)
-    folder = (found[3] or "") if found else ""
-    if found is None or any(part in ("", ".", "..") for part in folder.split("/") if folder) or "\0" in rest:
+    folder, revision = (found[3] or "", unquote(found[2] or "")) if found else ("", "")
+    steps = [part for name in (folder, revision) if name for part in name.split("/")]
+    strange = not (rest + revision).isprintable() or "\\" in revision or not {"", ".", ".."}.isdisjoint(steps)
+    if found is None or strange:
         raise FromNoiseError(f"{SCHEME}{files.one_line(rest)}: no address of a model: name it {_FORM}")
-    return Address(found[1], unquote(found[2]) if found[2] else None, folder)
+    return Address(found[1], revision or None, folder)
 
 
 def shown(what: object) -> str:
@@ -145,6 +148,11 @@ def line(error: BaseException, what: object, repo: str, writing: bool = False) -
     return FromNoiseError(f"{what}: {said or _first_line(error)}")
 
 
+def status(error: BaseException) -> int | None:
+    """What a server answered, where it answered."""
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
 def _first_line(error: BaseException) -> str:
     return files.one_line(" ".join(str(error).split())[:300]) or type(error).__name__
 
@@ -172,7 +180,7 @@ def _said(error: BaseException, repo: str, writing: bool) -> str | None:
     from huggingface_hub import constants
 
     kinds = {cls.__name__ for cls in type(error).__mro__}
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    answer = status(error)
     place = f"{constants.ENDPOINT}/{repo}"
     if "OfflineModeIsEnabled" in kinds or "(OfflineModeIsEnabled)" in str(error):
         return "not whole in the cache, and HF_HUB_OFFLINE is set: unset it and try once more"
@@ -183,20 +191,20 @@ def _said(error: BaseException, repo: str, writing: bool) -> str | None:
         return f"was disabled: see {place}"
     if "RevisionNotFoundError" in kinds or (strange and str(error).startswith("Revision ")):
         return f"no such branch, tag or commit: see {place}/commits/main"
-    if writing and status in (401, 403):
+    if writing and answer in (401, 403):
         return (
-            f"this token may not write there ({status}): take one of {repo.split('/')[0]} with the role `write`, from "
+            f"this token may not write there ({answer}): take one of {repo.split('/')[0]} with the role `write`, from "
             f"{constants.ENDPOINT}/settings/tokens, and {_LOGIN}"
         )
-    if "RepositoryNotFoundError" in kinds or strange or status in (401, 403, 404):
+    if "RepositoryNotFoundError" in kinds or strange or answer in (401, 403, 404):
         if writing:
-            return f"the hub knows no such place ({status}): the owner must be you or an organisation of yours"
-        why = f" ({status})" if status else ""
+            return f"the hub knows no such place ({answer}): the owner must be you or an organisation of yours"
+        why = f" ({answer})" if answer else ""
         return f"the hub knows no {repo}, or it is private{why}: correct the name, or {_LOGIN}"
-    if status == 429:
+    if answer == 429:
         return f"the hub asks for patience (429): try again in some minutes, or {_LOGIN}, which allows more"
-    if status is not None and status >= 500:
-        return f"the hub answers {status}: try again later, or name a mirror with HF_ENDPOINT"
+    if answer is not None and answer >= 500:
+        return f"the hub answers {answer}: try again later, or name a mirror with HF_ENDPOINT"
     if kinds & _CUT or "Consistency check failed" in str(error):
         return "the connection broke off: try again, which goes on with what is whole"
     if kinds & _UNREACHED:
@@ -207,6 +215,8 @@ def _said(error: BaseException, repo: str, writing: bool) -> str | None:
         return f"{constants.ENDPOINT} is not reached ({_first_line(error)}): look at the network and HF_ENDPOINT, {way}"
     if "JSONDecodeError" in kinds:
         return f"{constants.ENDPOINT} does not answer as the hub does: look at HF_ENDPOINT"
+    if answer is not None and answer >= 400 and not writing:
+        return f"the hub refuses the request ({answer}): look at the name, at {place} and at HF_ENDPOINT"
     if isinstance(error, OSError) and error.errno in _DISK:
         where, why = error.filename or constants.HF_HUB_CACHE, (error.strerror or "").lower()
         return f"{where}: cannot be written ({why}): name another place with HF_HOME"

@@ -9,8 +9,9 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,12 +37,13 @@ class Damaged(FromNoiseError):
 
 
 @contextmanager
-def making(target: Path, listed: bool = True) -> Iterator[Path]:
+def making(target: Path, listed: bool = True, kept: Iterable[str] = ()) -> Iterator[Path]:
     """An empty folder to write files into; at the end of the block it gets its manifest and takes the target's place.
 
     Args:
         target: the place.
         listed: whether there is a manifest; other programs' folders have none, and may have folders in them.
+        kept: names of files that come along from the folder that was there, where it has them.
 
     Raises:
         FromNoiseError: a device or a pipe stands there, which is left where it is.
@@ -61,6 +63,10 @@ def making(target: Path, listed: bool = True) -> Iterator[Path]:
             entries = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in written}
             (writing / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
             written.append(writing / MANIFEST)
+        for name in kept:
+            with suppress(FileNotFoundError):
+                shutil.copy2(target / name, writing / name, follow_symlinks=False)
+                written += [writing / name] if (writing / name).is_file() else []
         for path in [*written, writing]:
             files.sync(path)
         _swap(writing, target)

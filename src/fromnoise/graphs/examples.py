@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import registry
+from fromnoise import checks, registry
 from fromnoise.denoise import Cond, Denoiser, Given
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse
 from fromnoise.graphs.parts import Walk
@@ -16,6 +17,8 @@ from fromnoise.samplers.base import walk
 
 N = 3
 """Examples of each."""
+RESERVED = ("x_t", "t", "x_T", "noise", "x", "time", "x0", "eps", "output", "samples")
+"""Inputs and outputs of the graphs, whose names no condition has."""
 
 _MOST_ROWS = 4000
 """Of a schedule that are written down; what is longer is a formula cut finely."""
@@ -68,6 +71,11 @@ class Examples:
             {"denoiser": {"x0": p.x0, "eps": p.eps}, "sampler": {"samples": drawn}},
         )
 
+    def differ(self, other: "Examples") -> bool:
+        """Whether the model made something else of the same inputs."""
+        return any(not torch.equal(value, other.truth[graph][name])
+                   for graph, own in self.truth.items() for name, value in own.items())  # fmt: skip
+
     def network(self, denoiser: Denoiser, dtype: torch.dtype) -> dict[str, Tensor]:
         """Inputs of the network: x in the type of its weights."""
         time = denoiser.schedule.network_time(_detached(denoiser.schedule.level(self.denoiser["t"])))
@@ -98,8 +106,16 @@ def _conditions(denoiser: Denoiser, cond: Given | None, rng: torch.Generator) ->
         found["image"] = torch.rand((N, channels, *denoiser.shape[1:]), generator=rng) * 2 - 1
         if getattr(denoiser.network, "strength", None) is not None:
             found["strength"] = torch.rand(N, generator=rng) * 1000
+    checks.instance("cond", {} if cond is None else cond, Mapping, '{"mean": torch.zeros(1, 2)}')
     for name, value in (cond or {}).items():
-        rows = torch.as_tensor(value)
+        if name in RESERVED:
+            raise FromNoiseError(f"a condition cannot be called {name} in a graph, whose own inputs and outputs are "
+                                 f"{', '.join(RESERVED)}: call it otherwise in your network")  # fmt: skip
+        try:
+            rows = torch.as_tensor(value)
+        except Exception as error:  # whatever torch makes of another object
+            raise FromNoiseError(f"cond[{name!r}] makes no tensor ({files.one_line(error)}): give an example of the "
+                                 "condition, [M, ...]") from None  # fmt: skip
         if not rows.dim() or not len(rows):
             raise FromNoiseError(f"cond[{name!r}] must be an example of the condition, [M, ...] with M of at least 1")
         found[name] = rows[torch.arange(N) % len(rows)].cpu()

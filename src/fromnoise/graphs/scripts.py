@@ -1,6 +1,6 @@
 """The programs that are written beside the graphs: they run them without this library."""
 
-_COMMON_HEAD = """
+_COMMON_HEAD = '''
 import json
 import struct
 import sys
@@ -11,8 +11,24 @@ from pathlib import Path
 
 here = Path(__file__).parent
 about = json.loads((here / "export.json").read_text())
-n, seed = int((sys.argv[1:] or ["16"])[0]), int((sys.argv[2:] or ["0"])[0])
-"""
+try:
+    n, seed = int((sys.argv[1:] or ["16"])[0]), int((sys.argv[2:] or ["0"])[0])
+except ValueError:
+    n, seed = 0, 0
+if n < 1 or not 0 <= seed < 2**63:
+    sys.exit("python run.py [HOW MANY, from 1] [SEED, from 0]")
+
+
+def read(name, what):
+    """A condition of yours: put it beside this file, one for each sample."""
+    path, shape = here / f"{{name}}{suffix}", [n, *what["shape"][1:]]
+    if not path.exists():
+        sys.exit(f"{{path}}: no such file: put the condition {{name}} there, {{what['type']}} of the shape {{shape}}")
+    value = {load}
+    if list(value.shape) != shape:
+        sys.exit(f"{{path}}: has the shape {{list(value.shape)}}, and {{n}} samples need {{shape}}")
+    return value
+'''
 
 _PICTURE = '''
 
@@ -34,7 +50,9 @@ Writes samples.npy, and samples.png where they are images. The other graph, deno
 session.run(None, {"x_t": ..., "t": np.full(n, 500.0), ...}); export.json lists the inputs of both, and alpha and sigma.
 """
 '''
-    + _COMMON_HEAD.format(imports="import numpy as np\nimport onnxruntime")
+    + _COMMON_HEAD.format(
+        imports="import numpy as np\nimport onnxruntime", suffix=".npy", load='np.load(path).astype(what["type"])'
+    )
     + _PICTURE.format(bytes_of_row="row.tobytes()")
     + """
 rng, given = np.random.default_rng(seed), {}
@@ -42,10 +60,10 @@ for name, what in about["sampler"]["inputs"].items():
     shape = [n if side == "N" else side for side in what["shape"]]
     if name in ("x_T", "noise"):  # the start, and what a stochastic sampler adds on its way
         given[name] = rng.standard_normal(shape).astype(what["type"])
-    elif name == "label":  # every class in turn
+    elif name == "label" and about["classes"]:  # every class in turn
         given[name] = np.arange(n) % about["classes"]
-    else:  # other conditions are yours: put them beside this file, one for each sample
-        given[name] = np.load(here / f"{name}.npy").astype(what["type"])
+    else:
+        given[name] = read(name, what)
 given["x_T"] = about["prior"]["mean"] + about["prior"]["std"] * given["x_T"]
 
 (x,) = onnxruntime.InferenceSession(here / "sampler.onnx").run(None, given)
@@ -64,7 +82,9 @@ module({"x_t": ..., "t": torch.full((n,), 500.0, dtype=torch.float64), ...}); ex
 alpha and sigma.
 """
 '''
-    + _COMMON_HEAD.format(imports="import torch")
+    + _COMMON_HEAD.format(
+        imports="import torch", suffix=".pt", load='torch.load(path).to(getattr(torch, what["type"]))'
+    )
     + _PICTURE.format(bytes_of_row="bytes(row.flatten().tolist())")
     + """
 rng, given = torch.Generator().manual_seed(seed), {}
@@ -72,10 +92,10 @@ for name, what in about["sampler"]["inputs"].items():
     shape = [n if side == "N" else side for side in what["shape"]]
     if name in ("x_T", "noise"):  # the start, and what a stochastic sampler adds on its way
         given[name] = torch.randn(shape, generator=rng, dtype=getattr(torch, what["type"]))
-    elif name == "label":  # every class in turn
+    elif name == "label" and about["classes"]:  # every class in turn
         given[name] = torch.arange(n) % about["classes"]
-    else:  # other conditions are yours: put them beside this file, one for each sample
-        given[name] = torch.load(here / f"{name}.pt").to(getattr(torch, what["type"]))
+    else:
+        given[name] = read(name, what)
 given["x_T"] = about["prior"]["mean"] + about["prior"]["std"] * given["x_T"]
 
 (x,) = torch.export.load(here / "sampler.pt2").module()(given)

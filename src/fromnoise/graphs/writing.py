@@ -2,8 +2,7 @@
 
 import copy
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -15,6 +14,7 @@ import fromnoise
 from fromnoise import checks
 from fromnoise.denoise import Denoiser, Given
 from fromnoise.disk import files, storage
+from fromnoise.disk.room import insist_on_room
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.graphs import as_onnx, as_torch
 from fromnoise.graphs.examples import Examples, about, axis
@@ -27,6 +27,9 @@ from fromnoise.spacings.base import Spacing
 Format = Literal["onnx", "torch-export"]
 FORMATS: dict[str, Any] = {"onnx": as_onnx, "torch-export": as_torch}
 ABOUT = "export.json"
+STARTS = ("x_T", "noise")
+"""Inputs of the sampler that run.py draws; it reads a condition from a file of its name that ends so:"""
+TOLD = (".npy", ".pt")
 FAR = 1e-2
 """Beyond this share of the largest value, a graph in float32 is taken for another function."""
 
@@ -75,7 +78,8 @@ def export(
 
     Args:
         denoiser: with a shape of its own.
-        out: the folder; what an export left there is replaced when the new one is whole.
+        out: the folder; what an export left there is replaced when the new one is whole, and the files of conditions
+            that you put beside its run.py stay.
         to: "onnx", for onnxruntime and others, or "torch-export", for PyTorch alone.
         sampler, steps, spacing: as in `sample`.
         cond: examples of the conditions, each [M, ...], for a network with others than a label, an image and its
@@ -85,7 +89,8 @@ def export(
 
     Raises:
         FromNoiseError: the model, or a sampler that has no fixed number of steps, cannot be written as a graph; a
-            package is missing; something else lies at `out`; or the graph does not compute what the model does.
+            package is missing; something of yours at `out` would be lost; or the graph does not compute
+            what the model does.
     """
     checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
     if to not in get_args(Format):
@@ -93,12 +98,12 @@ def export(
     kind = FORMATS[to]
     kind.insist()
     try:
-        json.dumps(dict(notes or {}))
+        json.dumps(dict(notes or {}), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise FromNoiseError(f"notes must be JSON values ({files.one_line(error)})") from None
     found, chain = plan(denoiser, sampler, steps, spacing)
     _insist_on_a_graph(denoiser, found, chain.steps)
-    target = _place(out)
+    target, kept = _place(out)
     whole = _settled(denoiser, torch.float32 if denoiser.state_dtype == torch.float32 else None)
     way = Walk(whole, found, chain)
     examples = Examples.of(way, cond)
@@ -106,15 +111,16 @@ def export(
     graphs = _graphs(written, examples, kind)
     errors: dict[str, Error] = {}
     try:
-        with storage.making(target) as writing:
+        with storage.making(target, kept=kept) as writing:
             for name, graph in graphs.items():
                 kind.write(graph, writing / f"{name}{kind.SUFFIX}")
                 outputs = kind.run(writing / f"{name}{kind.SUFFIX}", getattr(examples, name))
-                errors |= _errors(outputs, examples.truth[name], half)
+                errors |= _errors(outputs, examples.truth[name], half, lambda: examples.differ(Examples.of(way, cond)))
             files.write_text(writing / "run.py", kind.SCRIPT)
             said = {"fromnoise": fromnoise.__version__, "format": to, "weights": "float16" if half else "float32"}
             said |= about(way, examples) | {"errors": {name: error._asdict() for name, error in errors.items()}}
             files.write_json(writing / ABOUT, said | {"notes": dict(notes or {})})
+            kept[:] = _place(out)[1]  # a person may have put something there while the graphs were made
     except OSError as error:
         raise FromNoiseError(f"{out}: cannot be written ({error.strerror or error})") from None
     return Exported(target, errors)
@@ -133,14 +139,21 @@ def _insist_on_a_graph(denoiser: Denoiser, sampler: Sampler, steps: int) -> None
                              "it out, or guide without a classifier")  # fmt: skip
 
 
-def _place(out: str | Path) -> Path:
-    """Where the folder will be; never in the place of something else."""
-    target = files.expanded(out)
-    if os.path.lexists(target):
-        ours = target.is_dir() and (os.path.lexists(target / ABOUT) or not any(target.iterdir()))
-        if not ours:
-            raise FromNoiseError(f"{out}: holds something else than an export, which would be lost: name a new folder")
-    return target.resolve()
+def _place(out: str | Path) -> tuple[Path, list[str]]:
+    """Where the folder will be, never in the place of something else; and the files of conditions that stay in it."""
+    there = files.expanded(out)
+    written = storage.manifest(there) | {storage.MANIFEST}
+    kept = [name for name in _told(there) if name not in written] if ABOUT in written else []
+    return insist_on_room(out, {*written, *kept}, lambda place: ABOUT in written, "an export"), kept
+
+
+def _told(folder: Path) -> list[str]:
+    """The files that run.py of an export reads: what a person put there, for its conditions."""
+    try:
+        names = list(files.read_json(folder / ABOUT)["sampler"]["inputs"])
+    except (files.Unreadable, LookupError, TypeError):
+        return []
+    return [f"{name}{suffix}" for name in names if name not in STARTS and Path(name).name == name for suffix in TOLD]
 
 
 def _settled(denoiser: Denoiser, dtype: torch.dtype | None) -> Denoiser:
@@ -182,8 +195,16 @@ def _traced(module: torch.nn.Module, given: Mapping[str, Tensor]) -> torch.expor
     return traced(module, given, {name: axis(name) for name in given})
 
 
-def _errors(outputs: Sequence[Tensor], truth: Mapping[str, Tensor], half: bool) -> dict[str, Error]:
+def _errors(
+    outputs: Sequence[Tensor], truth: Mapping[str, Tensor], half: bool, random: Callable[[], bool]
+) -> dict[str, Error]:
     """Of each output.
+
+    Args:
+        outputs: of the graph.
+        truth: of the model, by name.
+        half: whether the weights are in half precision.
+        random: whether the model gives another output each time, asked where the two are apart.
 
     Raises:
         FromNoiseError: one is not finite, or in float32 another function's.
@@ -196,6 +217,9 @@ def _errors(outputs: Sequence[Tensor], truth: Mapping[str, Tensor], half: bool) 
             way_out = "its values are too large for half precision: leave half out" if half else "please report it"
             raise FromNoiseError(f"the graph's {name} is not finite: {way_out}")
         if not half and error.largest > FAR * max(1.0, error.scale):
+            if random():
+                raise FromNoiseError("this network gives another output each time that it is asked the same, which "
+                                     "cannot be compared with a graph: have it draw nothing at random")  # fmt: skip
             raise FromNoiseError(f"the graph's {name} is off by {error.largest:.2g}, where the largest value is "
                                  f"{error.scale:.2g}: nothing is written; please report it")  # fmt: skip
         found[name] = error

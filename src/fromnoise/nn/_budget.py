@@ -63,7 +63,9 @@ def check(make: Callable[[], nn.Module], what: str) -> None:
             make()
     except MemoryError:
         raise FromNoiseError(f"{what} does not fit into memory: make it smaller") from None
-    except Exception:
+    except Exception as error:
+        if found is None and "overflow" in str(error).lower():  # of a size that no 64 bits hold
+            found = FromNoiseError(f"{what} does not fit into memory: make it smaller")
         if found is not None:
             raise found from None  # else it is said when the network is made
     finally:

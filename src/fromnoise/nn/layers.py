@@ -29,11 +29,12 @@ class Sinusoidal(nn.Module):
         super().__init__()
         half = width // 2
         steps = max(half - 1, 1) if endpoint else half
-        # Always computed here, whatever the default device: on "meta", where a network is weighed before it is built,
-        # PyTorch's exponential would first import its compiler, seconds for every command.
-        with torch.device("cpu"):
-            frequency = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10000) / steps)).float()
-        frequency = frequency.to(torch.get_default_device())
+        if torch.get_default_device().type == "meta":  # where a network is weighed before any memory is taken, and
+            frequency = torch.empty(half)  # PyTorch's exponential would import its compiler, seconds for every command
+        else:
+            with torch.device("cpu"):  # the same numbers on every device
+                frequency = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10000) / steps)).float()
+            frequency = frequency.to(torch.get_default_device())
         # Seen as integers, which go where the network goes, but stay exact when its weights become half precision.
         self.register_buffer("bits", frequency.view(torch.int32), persistent=False)
         self.odd = width % 2

@@ -25,13 +25,13 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.hardware.memory import half_of_memory
 from fromnoise.progress import say
 from fromnoise.weights import pickles
-from fromnoise.weights.persistent import is_plain
+from fromnoise.weights.persistent import PARTS, plain_of
 
 _PATIENCE = 600
 """Seconds that a file may take to be converted."""
 
-_PARTS = ("ema", "ema_state_dict", "model_ema", "state_dict", "model_state_dict", "model", "net", "network")
-"""Where a training checkpoint keeps the weights of its network; the averaged ones first."""
+_REPEATED = 4
+"""How often the numbers of a file may be in its tensors, as those of tied layers are; and a million bytes besides."""
 _OPTIONS = ("args", "config", "hyper_parameters", "init_kwargs", "options")
 """Where it keeps what the network was made with."""
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -147,6 +147,7 @@ def opened(path: Path) -> Opened:
 def _convert(source: Path, target: Path) -> None:
     """Raises whatever a file of something else makes of it."""
     room = half_of_memory()
+    _bound(room)
     _insist_on_no_bomb(source, room)
     found = unpacked(source, room)
     claimed = sum(value.numel() * value.element_size() for value in found.state.values())
@@ -154,8 +155,23 @@ def _convert(source: Path, target: Path) -> None:
         raise FromNoiseError(
             f"its tensors unpack to {claimed:,} bytes, more than half of this machine's memory ({room:,})"
         )
+    if claimed > _REPEATED * (size := source.stat().st_size) + 2**20:
+        raise FromNoiseError(
+            f"its tensors unpack to {claimed:,} bytes from a file of {size:,}, which repeats its numbers"
+        )
     about = {"part": found.part, "entries": list(found.entries), "options": found.options}
     storage.write_folder(target, {"model": found.state}, {"about": about})
+
+
+def _bound(room: int) -> None:
+    """Have the system end what takes far more memory than its tensors may: where one is read and written, thrice."""
+    with suppress(ImportError, OSError, ValueError):  # of systems that do not know it
+        import resource
+
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = used + 3 * room + 2**31
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
 
 def unpacked(source: Path, room: int | None = None) -> Opened:
@@ -202,7 +218,7 @@ def _found(values: Any) -> Opened:
     """The network's tensors by name, and what is said of it."""
     if not isinstance(values, Mapping):
         raise FromNoiseError(f"a {type(values).__name__}, not tensors by name")
-    inside = {name: values[name] for name in _PARTS if isinstance(values.get(name), Mapping)}
+    inside = {name: values[name] for name in PARTS if isinstance(values.get(name), Mapping)}
     part = next((name for name, own in inside.items() if _tensors(own)), "")
     state = _tensors(inside[part] if part else values)
     for name, value in state.items():
@@ -215,7 +231,7 @@ def _found(values: Any) -> Opened:
     entries = [str(name) for name, value in values.items() if not isinstance(value, Tensor)]
     told = next((values[name] for name in _OPTIONS if name in values), {})
     told = vars(told) if isinstance(told, argparse.Namespace) else told
-    options = {str(k): v for k, v in told.items() if is_plain(v)} if isinstance(told, Mapping) else {}
+    options = plain_of(told) if isinstance(told, Mapping) else {}
     return Opened(state, part, tuple(entries), options)
 
 

@@ -1,5 +1,6 @@
 """Models of the hub of Hugging Face: fetched at one commit, safetensors and JSON alone, and put there."""
 
+import glob
 import re
 import sys
 import warnings
@@ -12,8 +13,11 @@ from fromnoise.disk import files, hub, storage
 from fromnoise.disk.hub import Address, is_address
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import lora
+from fromnoise.weights.names import INDEX, STEM
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_SAY = {storage.MANIFEST, "denoiser.json", "classifier.json", "autoencoder.json", INDEX, "model.pt", "model.json"}
+"""Files that say what a model is, in all the formats that are written here."""
 _PATIENCE = 60.0
 """Seconds that the hub may take to answer while something is put there."""
 
@@ -28,13 +32,13 @@ def local(place: str | Path, say: Say) -> Path:
 def fetched(place: str | Path, say: Say) -> Path:
     """The folder of a model of the hub in the hub's own cache, as of one commit.
 
-    JSON comes first, so that a model of a kind that is not read here costs no download; then safetensors, without
-    those in other precisions where there are plain ones. Pickles are never fetched. What is there is not fetched again,
-    and a commit that is there is opened without a request.
+    JSON comes first, so that a model of a kind that is not read here costs no download; then the safetensors of the
+    parts that are read, in half precision only where a part has no others. Pickles are never fetched. What is there is
+    not fetched again, and a commit that is there is opened without a request.
 
     Args:
         place: hf://owner/name[@revision][/folder].
-        say: told in a line which commit a branch or tag is.
+        say: told in a line which commit a branch or tag is, and where the hub does not answer, which it was.
 
     Raises:
         FromNoiseError: no such model, no access, no network, a download that broke off, or no model of a kind that is
@@ -42,21 +46,62 @@ def fetched(place: str | Path, say: Say) -> Path:
     """
     address = hub.address(place)
     with hub.talking(address, address.repo):
-        under = f"{address.folder}/" if address.folder else ""
-        snapshot = _snapshot(address.repo, address.revision, [f"{under}*.json"])
+        under = glob.escape(f"{address.folder}/") if address.folder else ""
+        snapshot = _at_one_commit(address, [f"{under}*.json"], say)
         commit, root = snapshot.name, snapshot / address.folder
-        _insist_on_known(root, snapshot, address, commit)
-        if address.revision != commit:
-            say(f"{address} is commit {commit}: pin it with {Address(address.repo, commit, address.folder)}")
-        both = [f"{under}*.json", f"{under}*.safetensors"]
-        _snapshot(address.repo, commit, both, ["*.*.safetensors"])
-        if not _tensors(root):
-            _snapshot(address.repo, commit, both)
-        if not _tensors(root):
-            raise _strange(address, commit)
+        if root.is_file():
+            raise _file(address)
+        places = _insist_on_known(root, snapshot, address, commit)
+        if not places:
+            _snapshot(address.repo, commit, [f"{under}*.json", f"{under}*.safetensors"])
+            if not _tensors(root):
+                raise _strange(address, commit)
+        for one in places:
+            inside = "".join(f"{glob.escape(part)}/" for part in one.relative_to(snapshot).parts)
+            for names in ((f"{STEM}.safetensors", f"{STEM}-*.safetensors"), (f"{STEM}.fp16*.safetensors",)):
+                _snapshot(address.repo, commit, [f"{inside}{name}" for name in (*names, "*.json")])
+                if any(one.glob(f"{STEM}*.safetensors")):
+                    break
+            else:
+                raise _strange(address, commit, one.relative_to(snapshot).as_posix().removeprefix("."))
     for path in _tensors(root):
         _insist_on_whole(path, address)
     return root
+
+
+def _at_one_commit(address: Address, wanted: Sequence[str], say: Say) -> Path:
+    """The files of these patterns as of the commit that the hub says a branch is, or, where it does not answer, of the
+    one that it was.
+
+    The library opens the latter in silence, too, where the hub refuses to answer; such an answer is raised here.
+    """
+    library, revision = hub.client(address), address.revision or "main"
+    if re.fullmatch("[0-9a-f]{40}", revision):
+        return _snapshot(address.repo, revision, wanted)
+
+    def pin(commit: str) -> str:
+        return f"pin it with {Address(address.repo, commit, address.folder)}"
+
+    try:
+        commit = str(library.HfApi().repo_info(address.repo, revision=revision).sha)
+    except Exception as error:
+        answer = hub.status(error)
+        if answer in (401, 403, 404):
+            raise
+        try:
+            found = _snapshot(address.repo, revision, wanted, here=True)
+        except Exception:
+            raise error from None
+        why = f"the hub answers {answer}" if answer else f"{library.constants.ENDPOINT} is not reached"
+        why = "HF_HUB_OFFLINE is set" if library.constants.HF_HUB_OFFLINE else f"now {why}"
+        say(f"{address} was commit {found.name} when the hub was last asked ({why}), and is opened as such: "
+            f"{pin(found.name)}")  # fmt: skip
+        return found
+    found = _snapshot(address.repo, revision, wanted)  # by its name, which the cache remembers
+    if found.name != commit:  # the hub went away meanwhile, or the branch moved
+        found = _snapshot(address.repo, commit, wanted)
+    say(f"{address} is commit {commit}: {pin(commit)}")
+    return found
 
 
 def source(place: str | Path, folder: Path) -> str:
@@ -72,8 +117,14 @@ def kept(place: str | Path, folder: Path) -> Path:
     return storage.cache("hub") / name.replace("/", "--").replace("@", "--")
 
 
-def _snapshot(repo: str, revision: str | None, wanted: Sequence[str], but: Sequence[str] = ()) -> Path:
-    """The files of these patterns, fetched where they are not there, with bars where somebody sees them."""
+def _snapshot(repo: str, revision: str, wanted: Sequence[str], here: bool = False) -> Path:
+    """The files of these patterns, fetched where they are not there, with bars where somebody sees them.
+
+    Args:
+        repo, revision: of what.
+        wanted: the patterns.
+        here: whether nothing may be asked.
+    """
     library = hub.client(repo)
 
     class Bar(library.utils.tqdm):
@@ -81,7 +132,7 @@ def _snapshot(repo: str, revision: str | None, wanted: Sequence[str], but: Seque
             super().__init__(*args, **options | {"disable": not sys.stderr.isatty() or options.get("disable")})
 
     place = library.snapshot_download(
-        repo, revision=revision, allow_patterns=list(wanted), ignore_patterns=list(but) or None, tqdm_class=Bar
+        repo, revision=revision, allow_patterns=list(wanted), tqdm_class=Bar, local_files_only=here
     )
     return Path(place)
 
@@ -90,33 +141,49 @@ def _tensors(root: Path) -> list[Path]:
     return sorted(root.rglob("*.safetensors"))
 
 
-def _insist_on_known(root: Path, snapshot: Path, address: Address, commit: str) -> None:
-    """Raises FromNoiseError where the JSON files are of no model that is read here."""
+def _insist_on_known(root: Path, snapshot: Path, address: Address, commit: str) -> list[Path]:
+    """The folders of another library's weights; none where the JSON files are of a model of ours.
+
+    Raises:
+        FromNoiseError: they are of no model that is read here, or of two.
+    """
     from fromnoise.weights import opening, pipelines  # here, since they load torch
 
     ours = (root / storage.MANIFEST).exists() or any(root.glob(f"checkpoints/step-*/{storage.MANIFEST}"))
-    if not ours and not opening.is_foreign(root):
-        raise _strange(address, commit)
-    if not ours:
-        try:
-            pipelines.insist_on_known(root)
-        except FromNoiseError as error:
-            raise FromNoiseError(str(error).replace(str(snapshot), f"{hub.SCHEME}{address.repo}")) from None
+    try:
+        if not opening.is_foreign(root) and not ours:
+            raise _strange(address, commit)
+        return [] if ours else pipelines.insist_on_known(root)
+    except FromNoiseError as error:
+        raise FromNoiseError(str(error).replace(str(snapshot), f"{hub.SCHEME}{address.repo}")) from None
 
 
-def _strange(address: Address, commit: str) -> FromNoiseError:
-    """The line for a repository that has no model for us, by the names of what it has."""
+def _file(address: Address) -> FromNoiseError:
+    """That its folder is to be named."""
+    above = Address(address.repo, address.revision, address.folder.rpartition("/")[0])
+    return FromNoiseError(f"{address}: is a file; name its folder, {above}")
+
+
+def _strange(address: Address, commit: str, part: str | None = None) -> FromNoiseError:
+    """The line for a repository that has no model for us, or no weights in that part, by the names of what it has."""
     under = f"{address.folder}/" if address.folder else ""
-    names = hub.client(address).HfApi().list_repo_files(address.repo, revision=commit)
-    names = [name for name in names if name.startswith(under) and not name.rpartition("/")[2].startswith(".")]
+    every = hub.client(address).HfApi().list_repo_files(address.repo, revision=commit)
+    if address.folder in every:
+        return _file(address)
+    names = [name for name in every if name.startswith(under) and not name.rpartition("/")[2].startswith(".")]
+    if part is not None:
+        names = [name for name in names if name.rpartition("/")[0] == part]
     if any(name.rpartition("/")[2] in lora.NAMES for name in names):
         return FromNoiseError(f"{address}: {lora.IS_ONE}")
     pickle = next((name for name in names if name.endswith(_PICKLES)), None)
-    if pickle and not any(name.endswith(".safetensors") for name in names):
+    if pickle and (part is not None or not any(name.endswith(".safetensors") for name in names)):
         return FromNoiseError(f"{address}: its weights are a pickle ({files.one_line(pickle)}), which may hold "
                               f"programs, and no safetensors: if you trust it, `hf download {address.repo}`, and name "
                               "the folder that it prints")  # fmt: skip
     there = ", ".join(map(files.one_line, names[:5])) or "nothing"
+    if part is not None:
+        return FromNoiseError(f"{address}: no weights in {part or 'it'}, which are {STEM}.safetensors or its shards; "
+                              f"there is {there}")  # fmt: skip
     return FromNoiseError(f"{address}: no model that is read here, which is a diffusers pipeline or a folder of "
                           f"fn.save; there is {there}")  # fmt: skip
 
@@ -172,17 +239,34 @@ def push(folder: Path, repo: str, message: str, private: bool = False) -> str:
         folder: whose files are sent; others that are there stay.
         repo: owner/name.
         message: of the commit.
-        private: whether a new repository is; one that is there stays as it is.
+        private: whether a new repository is; one that is there must be.
 
     Returns:
         The address for browsers.
 
     Raises:
-        FromNoiseError: no token, no right to write, no network; in one line with the way out.
+        FromNoiseError: no token, no right to write, no network; a public repository where a private one was asked for;
+            or one with another model's files, of which one would be opened in place of these. In one line with the
+            way out.
     """
     what = f"{hub.SCHEME}{repo}"
     with hub.talking(what, repo, _PATIENCE, writing=True), _quiet(hub.client(what)):
         api = hub.client(what).HfApi()
-        url = api.create_repo(repo, private=private, exist_ok=True)
+        url = str(api.create_repo(repo, private=private, exist_ok=True))
+        if private and not api.repo_info(repo).private:
+            raise FromNoiseError(f"{what}: is public, and a private repository was asked for; nothing is sent: make it "
+                                 f"private at {url}/settings, or name another")  # fmt: skip
+        sent = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+        if other := next((name for name in sorted(api.list_repo_files(repo)) if _stale(name, sent)), None):
+            raise FromNoiseError(f"{what}: holds {files.one_line(other)} of another model, which would be opened in "
+                                 f"place of this one; nothing is sent: remove it at {url}/tree/main, or name "
+                                 "another repository")  # fmt: skip
         api.upload_folder(repo_id=repo, folder_path=str(folder), commit_message=message)
-    return str(url)
+    return url
+
+
+def _stale(name: str, sent: set[str]) -> bool:
+    """Whether a file that stays beside those that are sent says what a model is, or is its weights."""
+    above, _, last = name.rpartition("/")
+    beside = {one.rpartition("/")[0] for one in sent if one.rpartition("/")[2].startswith(STEM)}
+    return name not in sent and (name in _SAY or (above in beside and last.startswith(STEM)))

@@ -13,7 +13,8 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.nn.coder import Autoencoder
 from fromnoise.weights.autoencoder_kl import from_diffusers_kl, from_diffusers_vq
 from fromnoise.weights.describing import load_tensors
-from fromnoise.weights.parts import CONFIG, insist_on, read_options, weights
+from fromnoise.weights.names import CONFIG
+from fromnoise.weights.parts import insist_on, read_options, weights
 
 AUTOENCODERS = ("AutoencoderKL", "VQModel")
 TRANSFORMERS = ("DiTTransformer2DModel", "Transformer2DModel")

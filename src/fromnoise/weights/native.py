@@ -12,6 +12,7 @@ from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser
 from fromnoise.disk import files, storage
 from fromnoise.disk.hub import hint
+from fromnoise.disk.room import insist_on_room
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.hardware import Precision, choose
@@ -40,6 +41,12 @@ _MADE_BY = {
     AUTOENCODER: "train-autoencoder digits-kl --out",
 }
 
+_WRITTEN = {
+    f"{place}{name}"
+    for place in ("", f"{AUTOENCODER}/")
+    for name in ("model.safetensors", storage.MANIFEST, *(f"{kind}.json" for kind in _MADE_BY))
+}
+
 Warn = Callable[[str], None]
 T = TypeVar("T", bound=Any)
 
@@ -56,10 +63,11 @@ def save(model: nn.Module, path: str | Path) -> None:
         path: of the folder.
 
     Raises:
-        FromNoiseError: another object, a variance or codec that is made from data, or a folder that cannot be written.
+        FromNoiseError: another object, a variance or codec that is made from data; a folder that holds something else,
+            which would be lost, or cannot be written.
     """
     about = describe(model)
-    _insist_on_room(files.expanded(path))
+    insist_on_room(path, _WRITTEN, _is_saved, "a saved model")
     codec = model.codec if isinstance(model, Denoiser) else None
     if isinstance(codec, Autoencoded):  # of the weights that are saved, which may be in half precision by now
         about["codec"]["sha256"] = storage.fingerprint(codec.network.state_dict())
@@ -272,18 +280,9 @@ def _own(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(before): v for k, v in tensors.items() if k.startswith(before)} or tensors
 
 
-def _insist_on_room(place: Path) -> None:
-    """Raises FromNoiseError where saving would replace anything but a model that was saved there."""
-    if not place.exists():
-        return
-    what = "is a file" if not place.is_dir() else ""
-    if not what:
-        names = {entry.name for entry in place.iterdir()}
-        saved = {*storage.manifest(place), storage.MANIFEST, AUTOENCODER} if names else set()
-        other = sorted(names - saved, key=lambda name: (name.startswith("."), name))
-        what = f"holds {other[0]}, which would be lost" if other else ""
-    if what:
-        raise FromNoiseError(f"{place} {what}: name a new folder, or one that a model was saved in")
+def _is_saved(place: Path) -> bool:
+    """Whether the manifest of a folder is that of a saved model."""
+    return not storage.manifest(place).isdisjoint(f"{kind}.json" for kind in _MADE_BY)
 
 
 def _write(path: str | Path, weights: dict[str, Tensor], about: dict[str, Any]) -> None:

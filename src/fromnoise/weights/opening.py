@@ -14,17 +14,26 @@ from fromnoise.weights.describing import described
 from fromnoise.weights.formats.base import Format
 from fromnoise.weights.formats.source import Source
 from fromnoise.weights.formats.strangers import recognized
+from fromnoise.weights.names import CONFIG, INDEX
 
 _PARTS = ("network", "schedule", "parameterization", "variance")
-_FOLDERS = ("model_index.json", "config.json")
+_FOLDERS = (INDEX, CONFIG)
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Whether this is a file, or a folder of another library; those of ours have a manifest or are runs."""
+    """Whether this is a file, or a folder of another library; those of ours have a manifest or are runs.
+
+    Raises:
+        FromNoiseError: a folder of both, of which one would be opened in silence.
+    """
     place = files.expanded(path)
     if place.is_dir():
         theirs = any(os.path.lexists(place / name) for name in _FOLDERS) or lora.is_one(place)
-        return theirs and not os.path.lexists(place / storage.MANIFEST)
+        ours = os.path.lexists(place / storage.MANIFEST)
+        if ours and os.path.lexists(place / INDEX):
+            raise FromNoiseError(f"{path}: holds two models, a saved one ({storage.MANIFEST}) and a pipeline of "
+                                 f"diffusers ({INDEX}): keep the files of one of them")  # fmt: skip
+        return theirs and not ours
     return place.is_file()
 
 

@@ -11,9 +11,7 @@ from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import foreign, lora
 from fromnoise.weights.formats.source import floats, read_safetensors
-
-INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
-STEM = "diffusion_pytorch_model"
+from fromnoise.weights.names import STEM
 
 
 def read_options(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from these.
 """
 
 import io
+import itertools
 import math
 import struct
 from collections.abc import Callable, Mapping
@@ -19,6 +20,10 @@ from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 _MOST_PARTS, _DEEPEST, _LONGEST, _MOST_PLAIN, _MOST_AXES = 200_000, 50, 1_000, 100_000, 64
+_MOST_LETTERS = 2**24
+"""Of all names of tensors together; a published network of theirs has a hundred thousand."""
+PARTS = ("ema", "ema_state_dict", "model_ema", "state_dict", "model_state_dict", "model", "net", "network")
+"""Where a training checkpoint keeps the weights of its network; the averaged ones first."""
 _PLACE = 64
 """Bytes that an entry of a list or a dictionary takes, at least."""
 
@@ -71,7 +76,7 @@ class Library:
     def __init__(self, room: int, load: Load):
         self.room, self.load, self.taken = room, load, dict.fromkeys(("entries", "bytes", "numbers"), 0)
         self.calls: dict[str, Callable[..., Any]] = {
-            "torch_utils.persistence._reconstruct_persistent_obj": _persistent,
+            "torch_utils.persistence._reconstruct_persistent_obj": self._persistent,
             "torch.storage._load_from_bytes": self._storage,
             "torch._utils._rebuild_tensor_v2": _tensor,
             "torch._utils._rebuild_parameter": lambda data, *_: data,
@@ -105,6 +110,20 @@ class Library:
             return {}
         raise FromNoiseError("it makes an object of what is no class of plain weights")
 
+    def attributes(self, state: Any) -> dict[str, Any]:
+        """The same, which must be what a module has for attributes; they are walked and copied, however often."""
+        if type(state) is not dict:
+            raise TypeError("attributes that are not values by name")
+        inner = [own for kind in _TABLES if type(own := state.get(kind)) is dict]
+        self._take("entries", _PLACE * sum(map(len, (state, *inner))))
+        return checked(state)
+
+    def _persistent(self, meta: Any) -> Module:
+        """What `persistence._reconstruct_persistent_obj` makes, without the class: its source is not looked at."""
+        if type(meta) is not dict or not isinstance(meta.get("class_name"), str):
+            raise TypeError("a persistent object without the name of its class")
+        return Module(meta["class_name"], self.attributes(meta.get("state")))
+
     def _storage(self, content: Any) -> Any:
         """What `torch.storage._load_from_bytes` makes: the bytes are a file of torch.save's old format."""
         if not isinstance(content, bytes) or MAGIC not in content[:32]:  # else torch would unpack a compressed one
@@ -134,6 +153,9 @@ class Library:
 _CONTAINERS = {f"torch.nn.modules.container.{name}" for name in ("ModuleDict", "ModuleList", "Sequential")}
 
 
+_TABLES = ("_parameters", "_buffers", "_modules")
+
+
 def keyed(values: Any = ()) -> set[Any]:
     """A set of what may be a key. A tuple may not: tuples of tuples of tuples would be compared endlessly."""
     for value in values:
@@ -152,7 +174,7 @@ def checked(state: Any) -> dict[str, Any]:
     """The same, which must be what a module has for attributes."""
     if type(state) is not dict or not all(isinstance(key, str) for key in state):
         raise TypeError("attributes that are not values by name")
-    for kind in ("_parameters", "_buffers", "_modules"):
+    for kind in _TABLES:
         own = state.get(kind) or {}
         if type(own) is not dict or not all(isinstance(key, str) for key in own):
             raise TypeError(f"{kind} that are not values by name")
@@ -166,13 +188,6 @@ def _mapping(values: Any = ()) -> dict[Any, Any]:
     if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in values):
         raise TypeError("entries that are not a key and a value")
     return paired([one for pair in values for one in pair])
-
-
-def _persistent(meta: Any) -> Module:
-    """What `persistence._reconstruct_persistent_obj` makes, without the class: its source is not looked at."""
-    if type(meta) is not dict or not isinstance(meta.get("class_name"), str):
-        raise TypeError("a persistent object without the name of its class")
-    return Module(meta["class_name"], checked(meta.get("state")))
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
@@ -211,13 +226,17 @@ def tensors(top: Module) -> dict[str, Tensor]:
         FromNoiseError: they are endlessly many, or endlessly deep.
     """
     found: dict[str, Tensor] = {}
-    waiting, seen = [("", 0, top)], 0
+    waiting, seen, letters = [("", 0, top)], 0, 0
     while waiting:
         before, depth, module = waiting.pop()
-        parameters, buffers, parts = (module.state.get(k) or {} for k in ("_parameters", "_buffers", "_modules"))
-        seen += 1 + len(parameters) + len(buffers) + len(parts)
+        tables = parameters, buffers, parts = [module.state.get(kind) or {} for kind in _TABLES]
+        seen += 1 + sum(map(len, tables))
         if seen > _MOST_PARTS or depth > _DEEPEST or len(before) > _LONGEST:
             raise FromNoiseError("its modules are nested endlessly")
+        for name in itertools.chain(*tables):
+            letters += len(before) + len(name)
+            if len(name) > _LONGEST or letters > _MOST_LETTERS:
+                raise FromNoiseError("the names of its tensors are endlessly long")
         passing = module.state.get("_non_persistent_buffers_set")
         passing = passing if isinstance(passing, set) else set()
         own = {**parameters, **{name: value for name, value in buffers.items() if name not in passing}}
@@ -239,8 +258,15 @@ def _own(module: Module) -> dict[str, Any]:
     said = module.state.get("_init_kwargs")
     every = {key: value for key, value in module.state.items() if not key.startswith("_") and key != "training"}
     every |= said if type(said) is dict else {}
-    plain = {str(key): value for key, value in every.items() if is_plain({str(key): value})}
+    plain = plain_of(every)
     return {"class_name": module.name[:_LONGEST]} | (plain if is_plain(plain) else {})
+
+
+def plain_of(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """The values that JSON holds, by name; a number that is not finite is its name, so that it is known that one was
+    said."""
+    named = {str(k): str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+    return {key: value for key, value in named.items() if is_plain({key: value})}
 
 
 def is_plain(value: Any) -> bool:

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
-from fromnoise.weights.persistent import MAGIC, DType, Library, Load, Module, checked, keyed, options, paired, tensors
+from fromnoise.weights.persistent import MAGIC, PARTS, DType, Library, Load, Module, keyed, options, paired, tensors
 
 _MOST = 1_000_000
 """Instructions; a published network of theirs has a hundred thousand."""
@@ -28,7 +30,8 @@ def is_one(start: bytes) -> bool:
 
 
 def read(path: Path, room: int, load: Load) -> dict[Any, Any]:
-    """What a pickle holds at its top, each network as its tensors by name, and "init_kwargs" of the first one.
+    """What a pickle holds at its top, each network as its tensors by name, and "init_kwargs" of the one
+    whose weights are taken, the first of `persistent.PARTS`.
 
     Args:
         path: of the file.
@@ -49,9 +52,10 @@ def read(path: Path, room: int, load: Load) -> dict[Any, Any]:
     if not isinstance(top, dict):
         raise FromNoiseError(f"a {type(top).__name__}, not objects by name")
     found = {name: tensors(value) if isinstance(value, Module) else value for name, value in top.items()}
-    for name in ("ema", *found):
-        if isinstance(top.get(name), Module) and found[name]:
-            return found | {"init_kwargs": options(top[name])}
+    for name in (*PARTS, *found):  # the order in which the weights are taken
+        own = found.get(name)
+        if isinstance(own, dict) and any(isinstance(value, Tensor) for value in own.values()):
+            return found | ({"init_kwargs": options(top[name])} if isinstance(top[name], Module) else {})
     return found
 
 
@@ -138,7 +142,7 @@ class _Machine:
         state = self._pop()
         target = self.stack[-1]
         if isinstance(target, Module):
-            target.state |= checked(state)
+            target.state |= self.library.attributes(state)
         elif isinstance(target, DType):
             target.insist(state)
         elif type(target) is not dict:

@@ -8,10 +8,15 @@ from torch import nn
 from fromnoise import registry, schedules
 from fromnoise.denoise import Denoiser
 from fromnoise.disk import files, storage
+from fromnoise.disk.room import insist_on_room
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights.diffusers import to_diffusers
-from fromnoise.weights.parts import CONFIG, INDEX, SCHEDULER, STEM
+from fromnoise.weights.names import CONFIG, INDEX, SCHEDULER, STEM
 from fromnoise.weights.schedulers import KINDS, STEPS, VARIANCES
+from fromnoise.weights.torch_writing import MAKER, README, is_ours
+
+_NETWORK, _WEIGHTS, _STEPS = f"unet/{CONFIG}", f"unet/{STEM}.safetensors", f"scheduler/{SCHEDULER}"
+_WRITTEN = (INDEX, README, _NETWORK, _WEIGHTS, _STEPS)
 
 
 def write(denoiser: Denoiser, path: str | Path, clip: bool = True, about: str = "") -> None:
@@ -24,26 +29,25 @@ def write(denoiser: Denoiser, path: str | Path, clip: bool = True, about: str = 
         about: a paragraph for the card.
 
     Raises:
-        FromNoiseError: the other side cannot express it, with the reason; or the folder cannot be written.
+        FromNoiseError: the other side cannot express it, with the reason; something of somebody else would be
+            lost; or the folder cannot be written.
     """
     from safetensors.torch import save_file
 
     config, scheduler = _config(denoiser), _scheduler(denoiser, clip)
-    target = files.expanded(path)
-    if target.exists() and not (target.is_dir() and ((target / INDEX).exists() or not any(target.iterdir()))):
-        raise FromNoiseError(f"{path}: holds something else than a pipeline, which would be lost: name a new folder")
+    target = insist_on_room(path, _WRITTEN, is_ours, "such a pipeline")
     state = {k: v.detach().float().cpu().contiguous() for k, v in to_diffusers(denoiser.network.state_dict()).items()}
     index = {"_class_name": "DDPMPipeline", "_diffusers_version": "0.35.0", "unet": ["diffusers", "UNet2DModel"],
              "scheduler": ["diffusers", "DDPMScheduler"]}  # fmt: skip
     try:
-        with storage.making(target.resolve(), listed=False) as writing:
+        with storage.making(target, listed=False) as writing:
             for name in ("unet", "scheduler"):
                 (writing / name).mkdir()
             files.write_json(writing / INDEX, index)
-            files.write_json(writing / "unet" / CONFIG, config)
-            files.write_json(writing / "scheduler" / SCHEDULER, scheduler)
-            files.write_text(writing / "README.md", _card(denoiser, about))
-            save_file(state, writing / "unet" / f"{STEM}.safetensors", metadata={"format": "pt"})
+            files.write_json(writing / _NETWORK, config)
+            files.write_json(writing / _STEPS, scheduler)
+            files.write_text(writing / README, _card(denoiser, about))
+            save_file(state, writing / _WEIGHTS, metadata={"format": "pt"})
     except OSError as error:
         raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None
 
@@ -168,7 +172,7 @@ def _card(denoiser: Denoiser, about: str) -> str:
         "",
         f"# A diffusion model of {shape or 'images'}",
         "",
-        f"{count:,} parameters, trained with fromnoise. {about}".strip(),
+        f"{count:,} parameters, {MAKER}. {about}".strip(),
         *(["", f"Classes, in the order of their labels: {classes}."] if classes else []),
         "",
         "```python",

@@ -15,7 +15,8 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.weights import latent_parts, lora
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.diffusers import from_diffusers, to_diffusers
-from fromnoise.weights.parts import CONFIG, INDEX, SCHEDULER, insist_on, insist_on_fit, read_options, weights
+from fromnoise.weights.names import CONFIG, INDEX, SCHEDULER
+from fromnoise.weights.parts import insist_on, insist_on_fit, read_options, weights
 from fromnoise.weights.schedulers import CLASSES, meaning
 from fromnoise.weights.unet_options import USUAL, options
 
@@ -82,9 +83,14 @@ def load(path: str | Path, warn: Callable[[str], None]) -> nn.Module:
     return denoiser.eval()
 
 
-def insist_on_known(path: str | Path) -> None:
-    """By the JSON files alone, before there are weights: raises FromNoiseError as `load` does of the same."""
-    _parts(files.expanded(path))
+def insist_on_known(path: str | Path) -> list[Path]:
+    """The folders of the weights that `load` reads, by the JSON files alone, before there are any.
+
+    Raises:
+        FromNoiseError: as `load` does of the same.
+    """
+    found = _parts(files.expanded(path))
+    return [found.place] + ([found.codec] if found.codec is not None else [])
 
 
 def _parts(root: Path) -> _Found:

@@ -9,10 +9,13 @@ import torch
 from fromnoise import registry
 from fromnoise.denoise import Denoiser
 from fromnoise.disk import files, storage
+from fromnoise.disk.room import insist_on_room
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights.formats.base import Card
 
 WEIGHTS, SAID, README = "model.pt", "model.json", "README.md"
+MAKER = "trained with fromnoise"
+"""In every README that is written here."""
 
 
 def write(
@@ -34,18 +37,24 @@ def write(
         card: what the README says.
 
     Raises:
-        FromNoiseError: something else is there, or it cannot be written.
+        FromNoiseError: something of somebody else would be lost, or it cannot be written.
     """
-    target = files.expanded(path)
-    if target.exists() and not (target.is_dir() and ((target / SAID).exists() or not any(target.iterdir()))):
-        raise FromNoiseError(f"{path}: holds something else than a model, which would be lost: name a new folder")
+    target = insist_on_room(path, (WEIGHTS, SAID, README), is_ours, "such a model")
     try:
-        with storage.making(target.resolve(), listed=False) as writing:
+        with storage.making(target, listed=False) as writing:
             torch.save(dict(content), writing / WEIGHTS)
             files.write_json(writing / SAID, dict(said))
             files.write_text(writing / README, _readme(denoiser, code, card))
     except OSError as error:
         raise FromNoiseError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether the README of a folder says that it was written here: others have files of these names, too."""
+    try:
+        return MAKER in files.read_text(folder / README)
+    except files.Unreadable:
+        return False
 
 
 def own_options(denoiser: Denoiser, name: str, whose: str) -> dict[str, Any]:
@@ -77,7 +86,7 @@ def _readme(denoiser: Denoiser, code: Sequence[str], card: Card) -> str:
     lines = [
         f"# A diffusion model of {'x'.join(map(str, denoiser.shape or ())) or 'images'}",
         "",
-        f"{count:,} parameters, trained with fromnoise. {card.about}".strip(),
+        f"{count:,} parameters, {MAKER}. {card.about}".strip(),
         *(["", f"Classes, in the order of their labels: {classes}."] if classes else []),
         "",
         "```python",

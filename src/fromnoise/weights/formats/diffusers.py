@@ -8,9 +8,10 @@ from torch import nn
 
 from fromnoise.denoise import Denoiser
 from fromnoise.registry import register
-from fromnoise.weights import lora, parts, pipeline_writing, pipelines
+from fromnoise.weights import lora, pipeline_writing, pipelines
 from fromnoise.weights.formats.base import Card, Format
 from fromnoise.weights.formats.source import Source
+from fromnoise.weights.names import CONFIG, INDEX
 
 
 @register("diffusers")
@@ -21,7 +22,7 @@ class Diffusers(Format):
     loads: ClassVar[str] = 'diffusers.DDPMPipeline.from_pretrained("{path}")().images'
 
     def claims(self, source: Source) -> bool:
-        named = source.has(parts.INDEX) or source.has(parts.CONFIG)
+        named = source.has(INDEX) or source.has(CONFIG)
         return source.is_folder and (named or lora.is_one(source.path))
 
     def read(self, source: Source) -> nn.Module:

@@ -16,12 +16,13 @@ from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 from fromnoise.schedules.rectified import Rectified
-from fromnoise.weights import latent_parts, parts
+from fromnoise.weights import latent_parts
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.dit import from_dit, from_sit
 from fromnoise.weights.formats.base import Card, Format
 from fromnoise.weights.formats.said import class_names, network
 from fromnoise.weights.formats.source import Source
+from fromnoise.weights.names import CONFIG
 
 _HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
 """By width, of the published sizes S, B, L and XL."""
@@ -138,7 +139,7 @@ def _codec(said: Mapping[str, Any], shape: tuple[int, ...], source: Source) -> A
         if not place.is_dir():
             raise FromNoiseError(f"autoencoder: {place} is no folder; name that of diffusers' AutoencoderKL, or of an "
                                  "autoencoder that was saved here")  # fmt: skip
-        if (place / parts.CONFIG).exists() and "scale" not in said:
+        if (place / CONFIG).exists() and "scale" not in said:
             return latent_parts.codec(place)
         return Autoencoded(native.load_autoencoder(place), float(said.get("scale", _SCALE)))
     if shape[0] == 4:

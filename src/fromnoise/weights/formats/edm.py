@@ -22,6 +22,7 @@ from fromnoise.weights.formats.source import Source
 
 _LOW, _HIGH = 0.002, 80.0
 """Between which EDM samples a model that says nothing else."""
+_ENDLESS = float("inf")
 _DROPOUT = 0.1
 """Of their networks where a file says nothing."""
 _NUMBERS = 9
@@ -103,14 +104,21 @@ def _preconditioning(kind: str, told: Mapping[str, Any], source: Source) -> tupl
         if "sigma_data" not in told:
             source.warn(f"{source.path}: does not say how it is preconditioned, and EDMPrecond with sigma_data 0.5 is "
                         'taken: else say like={"parameterization": {"name": "edm", "data_std": 0.5}}')  # fmt: skip
-        low, high = (float(told.get(key) or usual) for key, usual in (("sigma_min", _LOW), ("sigma_max", _HIGH)))
+        own = _number(told, "sigma_min", 0, 0, 1e6), _number(told, "sigma_max", _ENDLESS, 1e-6, _ENDLESS)
+        low, high = max(_LOW, own[0]), min(_HIGH, own[1])
+        if low >= high:
+            raise FromNoiseError(f"its sigma_min {own[0]:g} and sigma_max {own[1]:g} leave nothing of {_LOW:g} to "
+                                 f"{_HIGH:g}, where EDM samples")  # fmt: skip
+        if own[0] not in (0, low) or own[1] not in (_ENDLESS, high):
+            source.warn(f"{source.path}: knows sigma from {own[0]:g} to {own[1]:g}, of which EDM samples {low:g} to "
+                        f'{high:g}: else say like={{"schedule": {{"name": "edm", "sigma_max": 200}}}}')  # fmt: skip
         schedule = {"name": "edm", "sigma_min": low, "sigma_max": high}
-        return schedule, {"name": "edm", "data_std": float(told.get("sigma_data", 0.5))}, "fixed_small"
+        return schedule, {"name": "edm", "data_std": _number(told, "sigma_data", 0.5, 1e-6, 1e6)}, "fixed_small"
     if kind == "iDDPMPrecond":
         if told.get("M", 1000) != 1000:
             raise FromNoiseError(f"its chain has {files.one_line(told['M'])} steps, and networks here see times as "
                                  "those of 1000")  # fmt: skip
-        least, offset = float(told.get("C_1", 0.001)), float(told.get("C_2", 0.008))
+        least, offset = _number(told, "C_1", 0.001, 0, 0.999), _number(told, "C_2", 0.008, 0, 1)
         return {"name": "cosine", "T": 1000, "s": offset, "max_beta": 1 - least}, "eps", "learned_range"
     why = {"VPPrecond": "sees the time as 999 t, and of a schedule here it is 1000 t - 1",
            "VEPrecond": "sees the noise as ln(sigma / 2), which no schedule here tells"}  # fmt: skip
@@ -118,10 +126,25 @@ def _preconditioning(kind: str, told: Mapping[str, Any], source: Source) -> tupl
                          f"is of {files.one_line(kind)}; what is read is EDMPrecond and iDDPMPrecond")  # fmt: skip
 
 
+def _number(told: Mapping[str, Any], key: str, usual: float, least: float, most: float) -> float:
+    """What a file says, as a number.
+
+    Raises:
+        FromNoiseError: it is none, or lies elsewhere.
+    """
+    value = told.get(key, usual)
+    value = float(value) if value in ("inf", "-inf", "nan") else value  # as what was read says them
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        what = files.one_line(str(value)[:50])
+        raise FromNoiseError(f"its {key} is {what}, and must be a number from {least:g} to {most:g}")
+    return float(value)
+
+
 def _dropout(told: Mapping[str, Any]) -> float:
     """Of the network, however its class was given it."""
     inner = told.get("model")
-    return float(told.get("dropout", inner.get("dropout", _DROPOUT) if isinstance(inner, Mapping) else _DROPOUT))
+    said = told if "dropout" in told or not isinstance(inner, Mapping) else inner
+    return _number(said, "dropout", _DROPOUT, 0, 0.999)
 
 
 def _layout(denoiser: Denoiser) -> tuple[edm.Layout, dict[str, Any]]:
