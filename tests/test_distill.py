@@ -313,3 +313,16 @@ def test_the_command_names_what_is_missing(capsys, tmp_path):
         said = capsys.readouterr().err
         assert message in said
         assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("form", ["diffusers", "openai", "edm", "dit"])
+def test_other_libraries_would_misread_a_student(form, tmp_path):
+    from fromnoise.weights import formats
+    from fromnoise.weights.formats.base import Card
+
+    network = fn.nn.UNet(3, channels=32, mult=(1, 2), attention=(2,), blocks=1)
+    student = fn.Denoiser(network, "linear", shape=(3, 8, 8))
+    student.student = fn.students.build("consistency")
+    with pytest.raises(fn.FromNoiseError, match="cannot hold a distilled model.*its teacher can be written"):
+        formats.build(form).write(student, tmp_path / "out", Card())
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,6 @@
 """Consistency distillation: neighbours on the teacher's path have one end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -30,7 +30,7 @@ class ConsistencyDistillation(Pairs):
         teacher: the denoiser whose paths are learned.
         n: levels of the grid; 18 are CIFAR-10's.
         order: of the solver's step: 1 is Euler's, 2 Heun's, in y = x / alpha over r = sigma / alpha.
-        huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c; 0 is the squared error.
+        huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c; 0 is the squared error, since the targets have no noise.
         top, bottom: r of the grid's ends.
 
     Raises:
@@ -40,6 +40,7 @@ class ConsistencyDistillation(Pairs):
     teacher: Denoiser
     n: int = 18
     order: Literal[1, 2] = 2
+    huber: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.n < 2 or self.order not in (1, 2):

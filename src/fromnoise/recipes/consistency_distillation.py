@@ -11,9 +11,9 @@ recipe = digits.model_copy(
         "recipe": "consistency-distillation",
         "expected": "FID 3.55 in one step of CIFAR-10, 2.93 in two (Song et al. 2023, arXiv 2303.01469)",
         "reproduced": "not on this hardware",
-        "distill": DistillConfig(way={"name": "consistency-distillation", "n": 8}, guidance=2.0),
+        "distill": DistillConfig(way={"name": "consistency-distillation", "n": 8, "order": 1}, guidance=2.0),
         "times": None,
-        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 2e-3}),
+        "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 1e-3}),
         "sample": SampleConfig(sampler={"name": "consistency"}, steps=1, guidance=1.0, clip=False),
     }
 )

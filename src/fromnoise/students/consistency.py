@@ -81,8 +81,8 @@ class Consistency(Student):
     def ends(self, schedule: Schedule) -> tuple[float, float]:
         """The largest and the smallest r of a grid."""
         most = math.exp(-schedule.chain[0].log_snr.item() / 2)
-        high = min(self.top, most)
-        return high, min(self.bottom, high / 2)
+        high, least = min(self.top, most), math.exp(-schedule.chain[-2].log_snr.item() / 2)
+        return high, min(max(self.bottom, least), high / 2)
 
     def bounded(self, t: Level, schedule: Schedule) -> Level:
         """The levels themselves, those above `top` moved down to it."""

@@ -13,7 +13,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.weights.diffusers import to_diffusers
 from fromnoise.weights.names import CONFIG, INDEX, SCHEDULER, STEM
 from fromnoise.weights.schedulers import KINDS, STEPS, VARIANCES
-from fromnoise.weights.torch_writing import MAKER, README, is_ours
+from fromnoise.weights.torch_writing import A_STUDENT, MAKER, README, is_ours
 
 _NETWORK, _WEIGHTS, _STEPS = f"unet/{CONFIG}", f"unet/{STEM}.safetensors", f"scheduler/{SCHEDULER}"
 _WRITTEN = (INDEX, README, _NETWORK, _WEIGHTS, _STEPS)
@@ -107,13 +107,15 @@ def _cannot(denoiser: Denoiser) -> str:
     """What their U-Net has not; "" for nothing."""
     if denoiser.codec is not None or denoiser.low is not None:
         return "a latent or a super-resolution model as a DDPM pipeline"
+    if denoiser.student is not None:
+        return A_STUDENT
     network = denoiser.network
     if not (registry.is_entry(type(network)) and registry.spec(network)["name"] == "unet"):
         return f"a {type(network).__name__} as a UNet2DModel"
     o = registry.spec(network)
     for key, plain in (("patch", 1), ("skips", "blocks"), ("dims", 2), ("image_channels", 0), ("augment", False),
                        ("skip_scale", 1.0), ("up_attention", "every"), ("label_features", False),
-                       ("group_channels", None), ("stem_channels", None)):  # fmt: skip
+                       ("group_channels", None), ("stem_channels", None), ("numbers", [])):  # fmt: skip
         if o[key] != plain:
             return f"a U-Net with {key}={o[key]}"
     if o["resample"] in ("4x4", "projected"):

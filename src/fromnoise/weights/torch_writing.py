@@ -14,6 +14,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.weights.formats.base import Card
 
 WEIGHTS, SAID, README = "model.pt", "model.json", "README.md"
+A_STUDENT = "a distilled model, whose output it would take for another; its teacher can be written"
 MAKER = "trained with fromnoise"
 """In every README that is written here."""
 
@@ -61,11 +62,15 @@ def own_options(denoiser: Denoiser, name: str, whose: str) -> dict[str, Any]:
     """The options of its network, which must be ours of that name.
 
     Raises:
-        FromNoiseError: it is another.
+        FromNoiseError: it is another; or the model is distilled, or its network given numbers.
     """
+    if denoiser.student is not None:
+        raise cannot(whose, A_STUDENT)
     network = denoiser.network
     if not (registry.is_entry(type(network)) and registry.spec(network)["name"] == name):
         raise cannot(whose, f"a {type(network).__name__}, only a {name}")
+    if numbers := registry.spec(network)["numbers"]:
+        raise cannot(whose, f"a network that is given {' and '.join(numbers)}")
     return registry.spec(network)
 
 

@@ -61,7 +61,12 @@ def _describe(run: Path) -> None:
         "loss": f"{state.loss:.4f} (moving average), {_last_loss(run)} (last step)",
         "checkpoints": ", ".join(map(str, Checkpoints(run / "checkpoints").steps())),
     }
-    _print(lines)
+    _print(lines | _distilled(about))
+
+
+def _distilled(about: dict[str, Any]) -> dict[str, str]:
+    """What a student is; nothing of others."""
+    return {"distilled": _named(about["student"])} if "student" in about else {}
 
 
 def _print(lines: dict[str, str]) -> None:
@@ -94,7 +99,7 @@ def _of_model(folder: Path, name: str) -> dict[str, str]:
         "predicts": _named(about["parameterization"]),
         "variance": _named(about["variance"]),
         "classes": known,
-    }
+    } | _distilled(about)
 
 
 def _named(about: Any) -> str:

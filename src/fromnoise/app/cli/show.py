@@ -50,7 +50,8 @@ class Show:
         for path, what in made.items():
             print(f"{path}   {what}")
         name = shown(self.run)
-        say(f"next: fromnoise sample {name} --n 64 --sampler ddim --steps 20 --seed 1 --out few-steps.png")
+        walk = "--sampler ddim --steps 20" if model.denoiser.student is None else f"--steps {choice.steps}"
+        say(f"next: fromnoise sample {name} --n 64 {walk} --seed 1 --out few-steps.png")
         say(f"      fromnoise info {name}")
         if config is not None:
             say(f"      fromnoise train {config.recipe} --out {name} --resume --minutes 20    (longer is better)")

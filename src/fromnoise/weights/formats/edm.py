@@ -156,9 +156,7 @@ def _layout(denoiser: Denoiser) -> tuple[edm.Layout, dict[str, Any]]:
     network, shape = denoiser.network, denoiser.shape
     if denoiser.codec is not None or denoiser.low is not None:
         raise FromNoiseError("edm: cannot hold a latent or a super-resolution model")
-    if not (registry.is_entry(type(network)) and registry.spec(network)["name"] == "unet"):
-        raise FromNoiseError(f"edm: cannot hold a {type(network).__name__}")
-    o = registry.spec(network)
+    o = torch_writing.own_options(denoiser, "unet", "edm")
     if shape is None or len(shape) != 3 or shape[1] != shape[2]:
         raise FromNoiseError("edm: holds models of square images (C, R, R); this one is of "
                              f"{'x'.join(map(str, shape)) if shape else 'no size of its own'}")  # fmt: skip
