@@ -30,7 +30,7 @@ class ConsistencyDistillation(Pairs):
         teacher: the denoiser whose paths are learned.
         n: levels of the grid; 18 are CIFAR-10's.
         order: of the solver's step: 1 is Euler's, 2 Heun's, in y = x / alpha over r = sigma / alpha.
-        huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c; 0 is the squared error, since the targets have no noise.
+        huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c; 0 is the squared error: the targets have no noise.
         top, bottom: r of the grid's ends.
 
     Raises:
