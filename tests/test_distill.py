@@ -176,6 +176,75 @@ def test_a_guided_student_takes_its_scale(tmp_path):
         fn.guidance.steer(student, 2.0, interval=(0.1, 1.0))
 
 
+def test_levels_of_consistency_models():
+    """r^(1/7) even from 80, without the lowest in a walk; of a model that knows n levels some of those; T is brought down."""
+    r = lambda chain: (chain.levels.sigma / chain.levels.alpha)[:-1].tolist()  # noqa: E731
+    schedule, kind = fn.schedules.EDM(), fn.students.build("consistency")
+    middle = ((80 ** (1 / 7) + 0.002 ** (1 / 7)) / 2) ** 7
+    assert r(kind.chain(schedule, 1)) == pytest.approx([80.0])
+    assert r(kind.chain(schedule, 2)) == pytest.approx([80.0, middle])
+    assert r(kind.grid(schedule, 3)) == pytest.approx([80.0, middle, 0.002])
+    known = fn.students.build({"name": "consistency", "n": 5})
+    grid = r(known.grid(schedule, 5))
+    for steps, kept in ((1, [0]), (2, [0, 2]), (3, [0, 1, 3]), (5, [0, 1, 2, 3, 4])):
+        assert r(known.chain(schedule, steps)) == pytest.approx([grid[i] for i in kept])
+    straight = fn.schedules.Rectified()
+    t = straight.level(torch.tensor([1000.0, 500.0]))
+    bounded = kind.bounded(t, straight)
+    assert (bounded.sigma / bounded.alpha).tolist() == pytest.approx([80.0, 1.0])
+    assert kind.bounded(t[1:], straight).time.tolist() == [500.0]
+
+
+def test_weights_and_distances_are_the_papers():
+    """1 / (r_t - r_s), c = 0.00054 sqrt(D), mean flow's 1 / (|e|^2 + 1e-3)^power, and reflow's plain loss."""
+    of = teacher(classes=2, null_label=True)
+    t = COSINE.at(torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64))
+    for made in (way("easy-consistency", double_every=1), way("consistency-training", first=8)):
+        one, other, weight = made.pair(of, t, 5)
+        torch.testing.assert_close(weight, 1 / (one.sigma / one.alpha - other.sigma / other.alpha))
+    smooth, square = (way("easy-consistency", of, huber=h).student_of(of) for h in (0.5, 0.0))
+    e = (2 * losses(way("easy-consistency", of, huber=0.0), square)).sqrt()  # |e| sqrt(w), D = 2
+    given = losses(way("easy-consistency", of, huber=0.5), smooth)
+    made, c = way("easy-consistency", of), 0.5 * 2**0.5
+    w = made.pair(
+        of,
+        made.student.bounded(made.times.draw(torch.linspace(0.05, 0.95, 5, dtype=torch.float64), COSINE)[0], COSINE),
+        1,
+    )[2]
+    torch.testing.assert_close(given, (w * (torch.sqrt(e**2 / w + c**2) - c)).float(), rtol=1e-4, atol=1e-5)
+    plain, bent = way("mean-flow", of, power=0.0), way("mean-flow", of, power=0.5)
+    student = bent.student_of(of)
+    a, b = losses(plain, student), losses(bent, student)
+    torch.testing.assert_close(b, 2 * a / torch.sqrt(2 * a + 1e-3))
+    x0, eps, cond = torch.randn(5, 2), torch.randn(5, 2), {"label": LABELS}
+    t = COSINE.level(torch.full((5,), 400.0))
+    torch.testing.assert_close(
+        way("reflow", of)(of, x0, t, eps, cond)["loss"], fn.objectives.Simple()(of, x0, t, eps, cond)["loss"]
+    )
+
+
+def test_the_share_of_spans_and_their_own_random_numbers():
+    """Of numbers above the share s = t, where the target is the velocity; and they are not those of the levels."""
+    seen = []
+
+    class Spy(fn.Denoiser):
+        def forward(self, x_t, t, cond=None):
+            seen.append(cond["span"].detach().clone())
+            return super().forward(x_t, t, cond)
+
+    student = Spy(mlp(numbers=("span",), time_scale=0.01), COSINE, "v", shape=(2,))
+    t = COSINE.level(torch.full((2,), 500.0))
+    u = torch.tensor([[0.25, 0.1], [0.25, 0.9]])
+    fn.distill.MeanFlow(share=0.5)(student, torch.randn(2, 2), t, torch.randn(2, 2), u=u)
+    tau = (t.sigma / (t.alpha + t.sigma))[0].item()
+    assert seen[-1].tolist() == pytest.approx([0.75 * tau, 0.0])
+    task = fn.train.Diffusion(student, fn.distill.MeanFlow())
+    drawn = task.draw((2,), {}, range(6), 3, 6)
+    assert drawn["moment"][:, 0].tolist() == [3.0] * 6
+    assert drawn["moment"].shape == (6, 3)
+    assert not any(torch.equal(drawn["moment"][:, i], drawn["u"]) for i in (1, 2))
+
+
 def consistency(**options) -> "fn.Denoiser":
     made = teacher()
     made.student = fn.students.build({"name": "consistency", **options})
