@@ -58,6 +58,13 @@ class Pretended:
         assert reads is None or found == reads
 
 
+class Here:
+    """The CPU, for what the device that is pretended cannot do: it runs, and its gradients are numbers."""
+
+    def __call__(self, compute, atol=2e-4, reads=None, overall=None):
+        assert compute(CPU).isfinite().all()
+
+
 class Real:
     """A GPU, with float32 as exact as the CPU's."""
 
@@ -155,6 +162,28 @@ def test_objectives(name, both):
         return torch.cat([p.grad.flatten() for p in denoiser.network.parameters() if p.grad is not None])
 
     both(slope, reads=None if name == "two-draw" else [])  # which chooses the examples whose step is not the last
+
+
+@pytest.mark.parametrize("name", fn.distill.names())
+def test_distillation(name, both):
+    """The loss of a student on that device and its gradient, the teacher being brought there."""
+    if name == "mean-flow" and isinstance(both, Pretended):
+        both = Here()  # of the zeros that torch makes for forward derivatives no pretended device can be told
+
+    def slope(device):
+        teacher = model(CPU)
+        made = fn.distill.build({"name": name}, teacher=teacher)
+        student = made.student_of(teacher)
+        filled(student.network)
+        Hardware(device, torch.float32, "test").prepare(student.network, inference=False)
+        t, _ = made.times.draw(torch.tensor([0.1, 0.5, 0.9]).double(), student.schedule)
+        x0, eps = X0.to(device), torch.randn(X0.shape, generator=torch.Generator().manual_seed(1)).to(device)
+        cond = {"label": LABELS["label"].to(device)}
+        u = torch.full((3, made.uniforms), 0.4, dtype=torch.float64)
+        made(student, x0, t, eps, cond, u=u)["loss"].mean().backward()
+        return torch.cat([p.grad.flatten() for p in student.network.parameters() if p.grad is not None])
+
+    both(slope, atol=2e-3)
 
 
 GUIDED = {
