@@ -90,7 +90,7 @@ class Distillation(Objective):
         if self.teacher is None:
             return
         for what, own, other in (
-            ("examples of shape", denoiser.shape, self.teacher.shape),
+            ("examples of shape", denoiser.shape, self.teacher.shape or denoiser.shape),
             ("schedule", _spec(denoiser.schedule), _spec(self.teacher.schedule)),
             ("number of classes", denoiser.classes, self.teacher.classes),
             ("autoencoder", _sha256(denoiser), _sha256(self.teacher)),
