@@ -10,7 +10,8 @@ recipe = digits.model_copy(
     update={
         "recipe": "easy-consistency",
         "expected": "FID 2.73 in two steps of CIFAR-10 after an hour of one GPU (Geng et al. 2024, arXiv 2406.14548)",
-        "reproduced": "not on this hardware",
+        "reproduced": "on digits after 122 steps: FD-digits-1k 133 in one call, 64 in two, 18 in eight; the teacher's "
+        "50 steps 30",
         "distill": DistillConfig(way={"name": "easy-consistency", "double_every": 60}),
         "times": None,
         "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 2e-3}),

@@ -11,7 +11,8 @@ recipe = digits.model_copy(
     update={
         "recipe": "mean-flow",
         "expected": "FID 2.92 in one step of CIFAR-10 (Geng et al. 2025, arXiv 2505.13447)",
-        "reproduced": "not on this hardware",
+        "reproduced": "on digits after 97 steps: FD-digits-1k 149 in one call, 29 in four, 18 in eight; the teacher's "
+        "50 steps 30",
         "network": digits.network | {"numbers": ["span"], "time_scale": 0.01},
         "distill": DistillConfig(way={"name": "mean-flow"}, guidance=2.0),
         "train": digits.train.model_copy(update={"label_dropout": 0.0, "lr": 2e-3}),
