@@ -195,6 +195,14 @@ def test_levels_of_consistency_models():
     assert kind.bounded(t[1:], straight).time.tolist() == [500.0]
 
 
+def test_every_level_of_a_grid_is_drawn_as_often():
+    made = way("consistency-distillation", teacher(), n=5)
+    drawn, weight = made.times.draw((torch.arange(50, dtype=torch.float64) + 0.5) / 50, COSINE)
+    grid = made.grid(COSINE).levels.log_snr[:-1]
+    assert [(drawn.log_snr == level).sum().item() for level in grid] == [10] * 5
+    assert weight.tolist() == [1.0] * 50
+
+
 def test_weights_and_distances_are_the_papers():
     """1 / (r_t - r_s), c = 0.00054 sqrt(D), mean flow's 1 / (|e|^2 + 1e-3)^power, and reflow's plain loss."""
     of = teacher(classes=2, null_label=True)

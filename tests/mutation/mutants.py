@@ -507,7 +507,6 @@ MUTANTS: list[tuple[str, ...]] = [
     ('distill/levels.py', '(u.double() * len(levels.alpha)).long()', '(u.double() * (len(levels.alpha) - 1)).long()'),
     ('distill/base.py', 'return square / (torch.sqrt(square + c**2) + c)', 'return square / (torch.sqrt(square + c**2) - c)'),
     ('distill/base.py', '    if c == 0:\n', '    if c >= 0:\n'),
-    ('distill/base.py', 'if name not in self.numbers}\n        with', 'if True}\n        with'),
     ('distill/progressive.py', 'place = 2 * above(t, halved.every(fine, 2))', 'place = above(t, halved.every(fine, 2))'),
     ('distill/progressive.py', '(t.alpha / t.sigma).square().clamp_min(1)', '(t.alpha / t.sigma).square().clamp_max(1)'),
     ('distill/progressive.py', '(t.alpha / t.sigma).square().clamp_min(1)', '(t.alpha / t.sigma).clamp_min(1)'),

@@ -120,14 +120,13 @@ class Distillation(Objective):
         """
 
     def taught(self, x_t: Tensor, t: Level, cond: Cond | None) -> Prediction:
-        """The teacher's prediction, without gradients, given what it takes of the conditions."""
+        """The teacher's prediction, without gradients."""
         teacher = self.teacher
         assert teacher is not None
         if teacher.device != x_t.device:
             teacher.to(x_t.device)
-        own = {name: value for name, value in (cond or {}).items() if name not in self.numbers}
         with torch.no_grad(), teacher.evaluating():
-            return teacher(x_t, t, own or None)
+            return teacher(x_t, t, cond)
 
     @classmethod
     def options(cls, spec: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:
