@@ -259,6 +259,21 @@ def consistency(**options) -> "fn.Denoiser":
     return made
 
 
+def test_scales_are_drawn_between_the_lowest_and_the_highest():
+    seen = []
+
+    class Spy(fn.Denoiser):
+        def forward(self, x_t, t, cond=None):
+            seen.append(cond["guidance"].tolist())
+            return super().forward(x_t, t, cond)
+
+    student = Spy(mlp(numbers=("guidance",), classes=2, null_label=True), COSINE, "v", shape=(2,))
+    made = fn.distill.Guidance(teacher(classes=2, null_label=True), 2.0, 3.0)
+    cond, t = {"label": torch.tensor([0, 1, 0])}, COSINE.level(torch.full((3,), 500.0))
+    made(student, torch.randn(3, 2), t, torch.randn(3, 2), cond, u=torch.tensor([[0.0], [0.5], [1.0]]))
+    assert seen == [[2.0, 2.5, 3.0]]
+
+
 def test_what_a_student_is_not_asked_for():
     x0 = torch.zeros(2, 2)
     for call, message in [
