@@ -17,7 +17,7 @@ from fromnoise.verify._linear import SCHEDULES, M, S, each, gaussian, gradient, 
 
 
 class _MeanVelocity(Denoiser):
-    """u(y, s, t) = (y_t - y_s) / (tau_t - tau_s) of the exact path, and its limit v; plus a shift."""
+    """u(y, s, t) = (y_t - y_s) / (tau_t - tau_s) of the exact path, and its limit v; its slope in y shifted."""
 
     state_dtype = torch.float64
 
@@ -32,7 +32,7 @@ class _MeanVelocity(Denoiser):
         y, here, there = x_t / like(t.alpha + t.sigma, x_t) - (1 - tau) * M, _straight(tau), _straight(tau - span)
         # sqrt(there) - sqrt(here) without a difference, so that the limit span -> 0 is v itself
         share = -((2 * tau - span) * (1 + S * S) - 2 * S * S) / (torch.sqrt(here) + torch.sqrt(there))
-        return Prediction(x_t, t, -M - y / torch.sqrt(here) * share + self.shift, Flow(), self.schedule)
+        return Prediction(x_t, t, -M - y / torch.sqrt(here) * (share - self.shift), Flow(), self.schedule)
 
 
 def _straight(tau: Tensor) -> Tensor:
