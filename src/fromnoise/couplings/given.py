@@ -16,7 +16,7 @@ from fromnoise.registry import register
 class Given(Coupling):
     """pi(x_0, eps) is that of the data: an example is (x_0, {"noise": eps}), eps of the shape of x_0.
 
-    The network is not told the noise. `data.reflow_pairs` draws such examples by a model (Liu et al. 2023, arXiv
+    The network does not receive the noise. `data.reflow_pairs` draws such examples by a model (Liu et al. 2023, arXiv
     2209.03003); any others do as well, if their noise is N(0, I) all together.
 
     Raises:

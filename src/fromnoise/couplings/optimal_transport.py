@@ -18,16 +18,16 @@ class OptimalTransport(Coupling):
     """eps_i <- eps_p(i), p = argmin over permutations of a group of sum_i |x_i - eps_p(i)|^2.
 
     Exact assignment, in float64 on the CPU, within each `group` consecutive places of the global batch. Noise is only
-    handed round, so that both marginals stay as they are; paths cross less, and the floor of the flow loss sinks. In
+    exchanged, so that both marginals stay as they are; paths cross less, and the floor of the flow loss sinks. In
     one dimension it is the sorted pairing. Source: Tong et al. 2024 (arXiv 2302.00482); Pooladian et al. 2023 (arXiv
     2304.14772).
 
-    A model that is told labels needs noise that says nothing of them, since samples of a class start from N(0, I):
-    handed round among all examples it would be closer to its class. So it stays among examples of one label.
+    A class-conditional model needs noise that is independent of the label, since its samples start from N(0, I).
+    Exchanged between all examples, noise would resemble the class that it goes to, so it stays within a label.
 
     Args:
         group: places that are paired together, at least 2; the cost grows with its cube.
-        per_label: whether noise stays among examples that are told the same label.
+        per_label: whether noise is exchanged only between examples with the same label.
 
     Raises:
         FromNoiseError: group below 2, or (`check`) scipy is not installed.
@@ -59,7 +59,7 @@ class OptimalTransport(Coupling):
 
 
 def _told(label: Tensor) -> list[Any]:
-    """What each example is told, as something that can be compared."""
+    """The label of each example, as something that can be compared."""
     return [tuple(row) for row in label.detach().cpu().flatten(1).tolist()] if label.dim() > 1 else label.tolist()
 
 

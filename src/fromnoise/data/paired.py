@@ -91,7 +91,7 @@ def reflow_pairs(
         steps, spacing: of the sampler, as in `sample`.
         seed: of the noise.
         cond: conditions, each [n, ...]; a model of K classes draws them in turn where none are given. The student is
-            told the same.
+            given the same.
         folder: where x_0 (.npy) and the conditions are kept in blocks of 1,024, so that an interrupted call goes on and
             a second one reads. Pairs of another model, sampler or seed are made again, with a warning.
         batch_size: samples that are drawn together.

@@ -12,7 +12,6 @@ from fromnoise.distill.base import Distillation, pseudo_huber
 from fromnoise.distill.levels import ratio
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
-from fromnoise.schedules.base import Chain
 from fromnoise.students.consistency import Consistency
 
 
@@ -46,18 +45,9 @@ class Pairs(Distillation):
         """x_s = alpha_s x_0 + sigma_s eps with the eps of x_t: its mean given x_t is Euler's step along the path."""
         return diffuse(x0, noise, s)
 
-    def __call__(
-        self,
-        denoiser: Denoiser,
-        x0: Tensor,
-        t: Level,
-        noise: Tensor,
-        cond: Cond | None = None,
-        chain: Chain | None = None,
-        *,
-        step: int = 1,
-        u: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    def loss(
+        self, denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None, step: int, u: Tensor
+    ) -> Tensor:
         t, s, weight = self.pair(denoiser, self.student.bounded(t, denoiser.schedule), step)
         x_t = diffuse(x0, noise, t)
         with torch.no_grad():
@@ -68,7 +58,7 @@ class Pairs(Distillation):
             clean = (s.sigma == 0).view(-1, *[1] * (x0.dim() - 1)).to(x_s.device)
             target = torch.where(clean, x_s / like(s.alpha, x_s), ahead)
         distance = pseudo_huber(denoiser(x_t, t, cond).x0 - target, self.huber * (x0[0].numel() ** 0.5))
-        return {"loss": like(weight, distance) * distance}
+        return like(weight, distance) * distance
 
 
 def gap(t: Level, s: Level) -> Tensor:

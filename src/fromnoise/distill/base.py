@@ -99,7 +99,6 @@ class Distillation(Objective):
                 raise FromNoiseError(f"teacher: its {what}: {_words(other)}, and the student's: {_words(own)}; they "
                                      "must be the same")  # fmt: skip
 
-    @abstractmethod
     def __call__(
         self,
         denoiser: Denoiser,
@@ -116,8 +115,16 @@ class Distillation(Objective):
 
         Args:
             step: of training, from 1; 0 is validation.
-            u: the further uniform numbers, [B, uniforms].
+            u: the further uniform numbers, [B, uniforms]; halves where none are given.
         """
+        halves = torch.full((len(x0), self.uniforms), 0.5, dtype=torch.float64)
+        return {"loss": self.loss(denoiser, x0, t, noise, cond, step, halves if u is None else u.double())}
+
+    @abstractmethod
+    def loss(
+        self, denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None, step: int, u: Tensor
+    ) -> Tensor:
+        """Of each example, [B]; the arguments as in `__call__`, u float64."""
 
     def taught(self, x_t: Tensor, t: Level, cond: Cond | None) -> Prediction:
         """The teacher's prediction, without gradients."""

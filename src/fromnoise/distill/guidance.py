@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
@@ -11,7 +10,6 @@ from fromnoise.distill.base import Distillation, squared
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
 from fromnoise.registry import register
-from fromnoise.schedules.base import Chain
 from fromnoise.students.guided import Guided
 
 
@@ -47,21 +45,12 @@ class Guidance(Distillation):
     def student(self) -> Guided:  # pyrefly: ignore[bad-override]
         return Guided(self.low, self.high)
 
-    def __call__(
-        self,
-        denoiser: Denoiser,
-        x0: Tensor,
-        t: Level,
-        noise: Tensor,
-        cond: Cond | None = None,
-        chain: Chain | None = None,
-        *,
-        step: int = 1,
-        u: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    def loss(
+        self, denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None, step: int, u: Tensor
+    ) -> Tensor:
         if cond is None:
             raise FromNoiseError("data: guidance is towards a condition, and the examples have none")
-        scale = self.low + (self.high - self.low) * (torch.full((len(x0),), 0.5) if u is None else u[:, 0])
+        scale = self.low + (self.high - self.low) * u[:, 0]
         x_t = diffuse(x0, noise, t)
         plain = self.taught(x_t, t, cond).x0
         none = cond | {k: v.to(x_t.device).expand(len(x_t), *v.shape) for k, v in self.teacher.null_cond.items()}
@@ -69,4 +58,4 @@ class Guidance(Distillation):
         target = free + like(scale, free) * (plain - free)
         own = denoiser(x_t, t, cond | {"guidance": scale.to(x_t)}).x0
         square = squared(own - target)
-        return {"loss": like((t.alpha / t.sigma).square().clamp_min(1), square) * square}
+        return like((t.alpha / t.sigma).square().clamp_min(1), square) * square

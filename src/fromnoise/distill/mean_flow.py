@@ -16,7 +16,7 @@ from fromnoise.nn import twice_differentiable
 from fromnoise.nn.conditioning import Conditioned, learn_times
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.registry import register
-from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.schedules.base import Schedule
 from fromnoise.students import mean_flow as mean
 
 _STEP = 1e-5
@@ -80,19 +80,10 @@ class MeanFlow(Distillation):
             learn_times(made, cast(Conditioned, network), told)
         return made
 
-    def __call__(
-        self,
-        denoiser: Denoiser,
-        x0: Tensor,
-        t: Level,
-        noise: Tensor,
-        cond: Cond | None = None,
-        chain: Chain | None = None,
-        *,
-        step: int = 1,
-        u: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        first, second = torch.full((2, len(x0)), 0.5, dtype=torch.float64) if u is None else u.double().T
+    def loss(
+        self, denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None, step: int, u: Tensor
+    ) -> Tensor:
+        first, second = u.T
         span = torch.where(second < self.share, (1 - first) * place(t), 0.0)
         x_t = diffuse(x0, noise, t)
         v = noise - x0 if self.teacher is None else velocity(self.taught(x_t, t, cond))
@@ -101,7 +92,7 @@ class MeanFlow(Distillation):
             target = v - like(span, v) * slope(denoiser, x_t, t, v, given)
         square = (velocity(denoiser(x_t, t, given)) - target).square().flatten(1).sum(1)
         weight = (square.detach() + 1e-3) ** -self.power if self.power else 1 / x0[0].numel()
-        return {"loss": weight * square}
+        return weight * square
 
 
 def _range(schedule: Schedule) -> float:

@@ -73,18 +73,9 @@ class Progressive(Distillation):
             raise FromNoiseError(f"of {own.of}: must be at least twice the student's {own.steps} steps")
         return halved.every(fine, own.of // (2 * own.steps))
 
-    def __call__(
-        self,
-        denoiser: Denoiser,
-        x0: Tensor,
-        t: Level,
-        noise: Tensor,
-        cond: Cond | None = None,
-        chain: Chain | None = None,
-        *,
-        step: int = 1,
-        u: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    def loss(
+        self, denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None, step: int, u: Tensor
+    ) -> Tensor:
         fine = self.chain(denoiser.schedule)
         place = 2 * above(t, halved.every(fine, 2))
         t, middle, s = fine.levels[place], fine.levels[place + 1], fine.levels[place + 2]
@@ -92,4 +83,4 @@ class Progressive(Distillation):
         first = self.taught(x_t, t, cond)
         target = two_steps(first, self.taught(euler(first, middle), middle, cond), t, middle, s)
         square = squared(denoiser(x_t, t, cond).x0 - target)
-        return {"loss": like((t.alpha / t.sigma).square().clamp_min(1), square) * square}
+        return like((t.alpha / t.sigma).square().clamp_min(1), square) * square

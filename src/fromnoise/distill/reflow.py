@@ -12,7 +12,6 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.objectives.simple import Simple
 from fromnoise.registry import register
-from fromnoise.schedules.base import Chain
 
 
 @register("reflow")
@@ -49,16 +48,7 @@ class Reflow(Distillation):
     def student(self) -> None:  # pyrefly: ignore[bad-override]
         return None
 
-    def __call__(
-        self,
-        denoiser: Denoiser,
-        x0: Tensor,
-        t: Level,
-        noise: Tensor,
-        cond: Cond | None = None,
-        chain: Chain | None = None,
-        *,
-        step: int = 1,
-        u: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        return Simple()(denoiser, x0, t, noise, cond)
+    def loss(
+        self, denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None, step: int, u: Tensor
+    ) -> Tensor:
+        return Simple()(denoiser, x0, t, noise, cond)["loss"]

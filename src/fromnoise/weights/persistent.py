@@ -65,7 +65,7 @@ class DType:
             raise FromNoiseError("numbers of numpy's in another order of bytes")
 
 
-class Library:
+class Known:
     """All that a pickle may name.
 
     Args:

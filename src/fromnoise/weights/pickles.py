@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
-from fromnoise.weights.persistent import MAGIC, PARTS, DType, Library, Load, Module, keyed, options, paired, tensors
+from fromnoise.weights.persistent import MAGIC, PARTS, DType, Known, Load, Module, keyed, options, paired, tensors
 
 _MOST = 1_000_000
 """Instructions; a published network of theirs has a hundred thousand."""
@@ -43,7 +43,7 @@ def read(path: Path, room: int, load: Load) -> dict[Any, Any]:
     """
     try:
         with files.opened(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            top = _Machine(Library(room, load)).run(content)
+            top = _Machine(Known(room, load)).run(content)
     except FromNoiseError:
         raise
     except Exception as error:  # whatever a damaged file makes of it
@@ -62,8 +62,8 @@ def read(path: Path, room: int, load: Load) -> dict[Any, Any]:
 class _Machine:
     """The stack, its marks and the memory of a pickle."""
 
-    def __init__(self, library: Library):
-        self.library = library
+    def __init__(self, known: Known):
+        self.known = known
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -127,22 +127,22 @@ class _Machine:
         self._top(set).update(keyed(values))
 
     def name(self, module: Any, name: Any) -> None:
-        self.stack.append(self.library.name(f"{module}.{name}"))
+        self.stack.append(self.known.name(f"{module}.{name}"))
 
     def call(self) -> None:
         called, arguments = self._popped(2)
-        self.stack.append(self.library.call(called, arguments))
+        self.stack.append(self.known.call(called, arguments))
 
     def make(self) -> None:
         cls, _ = self._popped(2)
-        self.stack.append(self.library.make(cls))
+        self.stack.append(self.known.make(cls))
 
     def build(self) -> None:
         """Gives attributes to the object below them; a dictionary's own are left out."""
         state = self._pop()
         target = self.stack[-1]
         if isinstance(target, Module):
-            target.state |= self.library.attributes(state)
+            target.state |= self.known.attributes(state)
         elif isinstance(target, DType):
             target.insist(state)
         elif type(target) is not dict:

@@ -44,7 +44,7 @@ class Table:
     n_long: int = 128
     """Samples of entries in columns from 1000 on; not of guidance."""
     columns: tuple[float, ...] = ()
-    """Steps, network calls, scales or levels; those above unless given (scales 0, 1, 2, 3, 5)."""
+    """Steps, network calls, scales or levels; by default those above (scales 0, 1, 2, 3, 5)."""
     spacings: tuple[str, ...] = ()
     """Which levels, a table for each: ddim (the paper's uniform one) and quadratic, or uniform and log-snr, unless
     given."""
