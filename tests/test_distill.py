@@ -204,12 +204,14 @@ def test_every_level_of_a_grid_is_drawn_as_often():
 
 
 def test_weights_and_distances_are_the_papers():
-    """1 / (r_t - r_s), c = 0.00054 sqrt(D), mean flow's 1 / (|e|^2 + 1e-3)^power, and reflow's plain loss."""
+    """1 / (r_t - r_s), max(SNR, 1), c = 0.00054 sqrt(D), mean flow's 1 / (|e|^2 + 1e-3)^power, and reflow's plain loss."""
     of = teacher(classes=2, null_label=True)
     t = COSINE.at(torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64))
     for made in (way("easy-consistency", double_every=1), way("consistency-training", first=8)):
         one, other, weight = made.pair(of, t, 5)
         torch.testing.assert_close(weight, 1 / (one.sigma / one.alpha - other.sigma / other.alpha))
+    one, _, weight = way("consistency-distillation", of).pair(of, t, 1)
+    torch.testing.assert_close(weight, (one.alpha / one.sigma).square().clamp_min(1))
     smooth, square = (way("easy-consistency", of, huber=h).student_of(of) for h in (0.5, 0.0))
     e = (2 * losses(way("easy-consistency", of, huber=0.0), square)).sqrt()  # |e| sqrt(w), D = 2
     given = losses(way("easy-consistency", of, huber=0.5), smooth)

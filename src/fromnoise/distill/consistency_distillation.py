@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill._pairs import Pairs
-from fromnoise.distill.levels import OnGrid, above, euler, ratio
+from fromnoise.distill.levels import OnGrid, above, euler, ratio, truncated_snr
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.registry import register
@@ -21,7 +21,7 @@ from fromnoise.times.base import TimeSampling
 @register("consistency-distillation")
 @dataclass(frozen=True, eq=False)
 class ConsistencyDistillation(Pairs):
-    """L = d(f(x_t, t), f(x_s, s)), x_s one step of the teacher's path from x_t, on a grid of n levels.
+    """L = max(SNR_t, 1) d(f(x_t, t), f(x_s, s)), x_s one step of the teacher's path from x_t, on a grid of n levels.
 
     Its fixed point is the solver's own map of n steps. Source: Song et al. 2023 (arXiv 2303.01469), algorithm 2,
     without the averaged weights of its target, which improved consistency training found to do harm.
@@ -62,7 +62,7 @@ class ConsistencyDistillation(Pairs):
     def pair(self, denoiser: Denoiser, t: Level, step: int) -> tuple[Level, Level, Tensor]:
         grid = self.grid(denoiser.schedule)
         place = above(t, grid)
-        return grid.levels[place], grid.levels[place + 1], torch.ones_like(t.alpha)
+        return grid.levels[place], grid.levels[place + 1], truncated_snr(grid.levels[place])
 
     def neighbour(self, x0: Tensor, noise: Tensor, x_t: Tensor, t: Level, s: Level, cond: Cond | None) -> Tensor:
         p = self.taught(x_t, t, cond)

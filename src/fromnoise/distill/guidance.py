@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill.base import Distillation, squared
+from fromnoise.distill.levels import truncated_snr
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
 from fromnoise.registry import register
@@ -58,4 +59,4 @@ class Guidance(Distillation):
         target = free + like(scale, free) * (plain - free)
         own = denoiser(x_t, t, cond | {"guidance": scale.to(x_t)}).x0
         square = squared(own - target)
-        return like((t.alpha / t.sigma).square().clamp_min(1), square) * square
+        return like(truncated_snr(t), square) * square

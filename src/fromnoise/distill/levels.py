@@ -46,6 +46,14 @@ def ratio(t: Level) -> Tensor:
     return t.sigma / t.alpha
 
 
+def truncated_snr(t: Level) -> Tensor:
+    """max(alpha^2 / sigma^2, 1): errors of x0hat count where noise rules, those of eps where it does not.
+
+    Source: Salimans and Ho 2022 (arXiv 2202.00512), section 4.
+    """
+    return ratio(t).square().reciprocal().clamp_min(1)
+
+
 def at_ratio(schedule: Schedule, r: Tensor) -> Level:
     """The levels with these r; r = 0 is the clean one."""
     return schedule.at(-2 * torch.log(r))

@@ -8,7 +8,7 @@ from torch import Tensor
 from fromnoise import students
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill.base import Distillation, squared
-from fromnoise.distill.levels import above, euler, two_steps
+from fromnoise.distill.levels import above, euler, truncated_snr, two_steps
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
 from fromnoise.registry import register
@@ -83,4 +83,4 @@ class Progressive(Distillation):
         first = self.taught(x_t, t, cond)
         target = two_steps(first, self.taught(euler(first, middle), middle, cond), t, middle, s)
         square = squared(denoiser(x_t, t, cond).x0 - target)
-        return like((t.alpha / t.sigma).square().clamp_min(1), square) * square
+        return like(truncated_snr(t), square) * square

@@ -8,7 +8,7 @@ from torch import Tensor
 from fromnoise import distill, parameterizations, students
 from fromnoise.denoise import Denoiser
 from fromnoise.distill.base import pseudo_huber
-from fromnoise.distill.levels import above, at_ratio, ratio
+from fromnoise.distill.levels import above, at_ratio, ratio, truncated_snr
 from fromnoise.gaussian import Level
 from fromnoise.oracle import GaussianMixture
 from fromnoise.samplers.base import walk
@@ -73,14 +73,13 @@ def a_consistency_model_keeps_the_data_in_any_number_of_calls() -> Sides:
 
 @check("Song et al. 2023 (arXiv 2303.01469), theorem 1; math: few steps", 1e-8)
 def consistency_distillation_ends_at_eulers_map() -> Sides:
-    """with Euler's step the gradient is zero at the product of 6 steps' factors, at each level, on five schedules"""
+    """with Euler's step the gradient over its weight is zero at the 6 steps' product, on five schedules"""
     found = []
     for schedule in SCHEDULES:
         way = distill.ConsistencyDistillation(gaussian().denoiser(schedule), 6, order=1, huber=0.0)
         grid = way.grid(schedule)
-        found.append(
-            fixed(way, schedule, on(grid, down(grid, lambda t, s: ddim(t, s, posterior(t)))), grid.levels[:-1])
-        )
+        slopes = on(grid, down(grid, lambda t, s: ddim(t, s, posterior(t))))
+        found.append(fixed(way, schedule, slopes, grid.levels[:-1]) / truncated_snr(grid.levels[:-1]))
     return torch.zeros(len(found), 6), torch.stack(found)
 
 
@@ -94,12 +93,13 @@ def _heun(t: Level, s: Level) -> Tensor:
 
 @check("Song et al. 2023 (arXiv 2303.01469), algorithm 2; Karras et al. 2022, algorithm 1", 1e-8)
 def consistency_distillation_ends_at_heuns_map() -> Sides:
-    """with Heun's step the gradient is zero at the product of 6 steps' factors, at each level, on five schedules"""
+    """with Heun's step the gradient over its weight is zero at the 6 steps' product, on five schedules"""
     found = []
     for schedule in SCHEDULES:
         way = distill.ConsistencyDistillation(gaussian().denoiser(schedule), 6)
         grid = way.grid(schedule)
-        found.append(fixed(way, schedule, on(grid, down(grid, _heun)), grid.levels[:-1]))
+        slopes = on(grid, down(grid, _heun))
+        found.append(fixed(way, schedule, slopes, grid.levels[:-1]) / truncated_snr(grid.levels[:-1]))
     return torch.zeros(len(found), 6), torch.stack(found)
 
 
