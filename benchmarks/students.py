@@ -1,9 +1,9 @@
 """Students of one teacher after the same minutes: `python benchmarks/students.py RUN [--minutes 4] [--out FOLDER]`.
 
-RUN is a run of the recipe digits, or of another. Each recipe of distillation trains from it for so many minutes (a ladder's rungs
-share them), then the Frechet distance of 1,000 samples, and of digits the class accuracy, are measured at 1, 2, 4 and 8
-steps, beside those of the teacher by DDIM and UniPC and in its recipe's own steps. A table as Markdown, a plot and grids
-are left in the folder; what is there already is not measured again.
+RUN is a run of the recipe digits, or of another. Each recipe of distillation trains from it for so many minutes (a
+ladder's rungs share them), then the Frechet distance of 1,000 samples, and of digits the class accuracy, are measured
+at 1, 2, 4 and 8 steps, beside those of the teacher by DDIM and UniPC and in its recipe's own steps. A table as
+Markdown, a plot and grids are left in the folder; what is there already is not measured again.
 """
 
 import argparse
