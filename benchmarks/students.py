@@ -1,8 +1,8 @@
 """Students of one teacher after the same minutes: `python benchmarks/students.py RUN [--minutes 4] [--out FOLDER]`.
 
 RUN is a run of the recipe digits, or of another. Each recipe of distillation trains from it for so many minutes (a
-ladder's rungs share them), then the Frechet distance of 1,000 samples, and of digits the class accuracy, are measured
-at 1, 2, 4 and 8 steps, beside those of the teacher by DDIM and UniPC and in its recipe's own steps. A table as
+ladder's rungs share them), then the Frechet distance of 1,000 samples (--n), and of digits the class accuracy, are
+measured at 1, 2, 4 and 8 steps, beside those of the teacher by DDIM and UniPC and in its recipe's own steps. A table as
 Markdown, a plot and grids are left in the folder; what is there already is not measured again.
 """
 
@@ -36,10 +36,10 @@ def trained(recipe, teacher, out, minutes):
     fromnoise("train", recipe, "--teacher", teacher, "--minutes", minutes / rungs, "--out", out, "--resume")
 
 
-def measured(run, place, *words):
-    """FD and class accuracy of 1,000 samples as text, and FD as a number."""
+def measured(n, run, place, *words):
+    """FD and class accuracy of n samples as text, and FD as a number."""
     if not place.exists():
-        fromnoise("eval", run, "--n", 1000, "--out", place, *words)
+        fromnoise("eval", run, "--n", n, "--out", place, *words)
     found = json.loads(place.read_text())
     accuracy = found["figures"].get("class accuracy")
     return f"{found['value']:.0f}" + (f" ({accuracy['value']:.2f})" if accuracy else ""), found["value"]
@@ -54,16 +54,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("teacher", type=Path)
     parser.add_argument("--minutes", type=float, default=4)
+    parser.add_argument("--n", type=int, default=1000, help="samples of each figure")
     parser.add_argument("--out", type=Path, default=Path("runs/students"))
     parser.add_argument("--only", nargs="*", default=list(ROWS))
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     table = {}
-    own = measured(asked.teacher, asked.out / "teacher.json", *PLAIN)
+    own = measured(asked.n, asked.teacher, asked.out / "teacher.json", *PLAIN)
     for sampler in ("ddim", "unipc"):
         table[f"teacher, {sampler}"] = {
-            n: measured(asked.teacher, asked.out / f"teacher-{sampler}-{n}.json", "--sampler", sampler, "--steps", n,
-                        *PLAIN)
+            n: measured(asked.n, asked.teacher, asked.out / f"teacher-{sampler}-{n}.json", "--sampler", sampler,
+                        "--steps", n, *PLAIN)
             for n in CALLS
         }  # fmt: skip
     for recipe in asked.only:
@@ -72,7 +73,7 @@ def main():
         table[recipe] = {}
         for n in ROWS[recipe]:
             rung = run / f"steps-{n}" if recipe == "progressive" and n > 1 else run
-            table[recipe][n] = measured(rung, asked.out / f"{recipe}-{n}.json", "--steps", n)
+            table[recipe][n] = measured(asked.n, rung, asked.out / f"{recipe}-{n}.json", "--steps", n)
             drawn(rung, asked.out / f"{recipe}-{n}.png", "--steps", n)
     text = "| | " + " | ".join(f"{n} steps" for n in CALLS) + " |\n|---|" + "--:|" * len(CALLS) + "\n"
     for name, row in table.items():
@@ -80,10 +81,10 @@ def main():
     text += f"\nThe teacher in its recipe's own steps: {own[0]}.\n"
     (asked.out / "table.md").write_text(text)
     print(text)
-    plotted(table, own, asked.out / "students.png")
+    plotted(table, own, asked.n, asked.out / "students.png")
 
 
-def plotted(table, own, place):
+def plotted(table, own, n, place):
     """Distance against steps."""
     import matplotlib
 
@@ -100,7 +101,7 @@ def plotted(table, own, place):
         xticks=CALLS,
         xticklabels=CALLS,
         xlabel="steps",
-        ylabel="Frechet distance, 1,000 samples",
+        ylabel=f"Frechet distance, {n:,} samples",
     )
     axes.minorticks_off()
     axes.legend(fontsize=8)

@@ -18,6 +18,7 @@ LAYERS = [
     ["disk"],
     ["nn"],
     ["checks"],
+    ["text"],
     ["gaussian"],
     ["augmentations"],
     ["spacings"],

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fromnoise import schedules as schedules
     from fromnoise import spacings as spacings
     from fromnoise import students as students
+    from fromnoise import text as text
     from fromnoise import times as times
     from fromnoise import train as train
     from fromnoise import variances as variances
@@ -93,6 +94,7 @@ else:
         schedules="schedules:*",
         spacings="spacings:*",
         students="students:*",
+        text="text:*",
         times="times:*",
         train="train:*",
         variances="variances:*",

@@ -16,6 +16,7 @@ from fromnoise.parameterizations.base import Parameterization
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Schedule
 from fromnoise.students.base import Student
+from fromnoise.text.base import TextEncoder
 from fromnoise.variances.base import Variance
 
 Cond = dict[str, Tensor]
@@ -58,6 +59,7 @@ class Denoiser(nn.Module):
         class_names: of the labels, for people.
         codec: for a latent model: `sample` decodes what it draws.
         low: of a super-resolution model of signals, images or volumes: how it is conditioned on the smaller one.
+        text: of a model that is given words: what encodes them, so that cond={"text": "a red heart"} will do.
 
     Raises:
         FromNoiseError: an unknown name, a class in place of an object, or a parameterisation that a schedule without a
@@ -79,6 +81,7 @@ class Denoiser(nn.Module):
         class_names: Sequence[str] = (),
         codec: Codec | None = None,
         low: LowResolution | None = None,
+        text: TextEncoder | None = None,
     ):
         checks.objects(parameterization=parameterization, variance=variance)
         checks.instance("network", network, nn.Module)
@@ -91,7 +94,7 @@ class Denoiser(nn.Module):
         self.variance: Variance = variances.registry.resolve(variance, Variance)
         self.shape = tuple(shape) if shape else None
         self.class_names = tuple(class_names)
-        self.codec, self.low = codec, low
+        self.codec, self.low, self.text = codec, low, text
         self.null: Cond = {}
         self.student: Student | None = None  # what x0 means where the model is distilled
         if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
@@ -114,7 +117,8 @@ class Denoiser(nn.Module):
         device = self._device
         checks.state("x_t", x_t, self.shape, device)
         n = x_t.shape[0]
-        return super().__call__(x_t, self.level(t, n), checks.conditions(cond, n, self.classes, device))
+        cond = checks.conditions(self._encoded_words(cond, n), n, self.classes, device)
+        return super().__call__(x_t, self.level(t, n), cond)
 
     def level(self, t: Level | float | Tensor, n: int | None = None) -> Level:
         """A level itself, or a time's by the schedule; of n examples one or [n].
@@ -136,9 +140,28 @@ class Denoiser(nn.Module):
         Raises:
             FromNoiseError: a condition of another length, or a label that the network does not know.
         """
-        found = checks.conditions(cond, n, self.classes)
+        found = checks.conditions(self._encoded_words(cond, n), n, self.classes)
         checks.labels(found, self.classes, self.null_label)
         return found
+
+    def _encoded_words(self, cond: Given | None, n: int) -> Given | None:
+        """The same with a text, or a list of n, as its encoding.
+
+        Raises:
+            FromNoiseError: this model is given no words, or another number of texts.
+        """
+        text = cond.get("text") if isinstance(cond, Mapping) else None
+        if not isinstance(text, str | list | tuple):
+            return cond
+        if self.text is None:
+            raise FromNoiseError("cond['text']: this model has no text encoder, which it gets as "
+                                 "fn.Denoiser(..., text=)")  # fmt: skip
+        texts = [text] if isinstance(text, str) else list(text)
+        if len(texts) not in (n,) and not isinstance(text, str):
+            raise FromNoiseError(f"cond['text'] has {len(texts)} texts for {n} examples: give one for each, or one "
+                                 "for all")  # fmt: skip
+        encoded = self.text(texts)
+        return {**(cond or {}), "text": encoded.expand(n, *encoded.shape[1:]).to(self.device)}
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         """F(x_t, t) in the network's type, as a Prediction of float32 state. t: scalar or [B]."""

@@ -31,6 +31,7 @@ registry = Registry(
         "paired",
         "pairs",
         "remembered",
+        "worded",
     ),
 )
 names, get = registry.names, registry.get
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from fromnoise.data.mnist import MNIST as MNIST
     from fromnoise.data.paired import Paired as Paired
     from fromnoise.data.paired import reflow_pairs as reflow_pairs
+    from fromnoise.data.worded import Worded as Worded
 else:
     __getattr__, __dir__ = lazy_registry(
         registry,
@@ -59,4 +61,5 @@ else:
         load="loading",
         Paired="paired",
         reflow_pairs="paired",
+        Worded="worded",
     )

@@ -68,7 +68,7 @@ class Distillation(Objective):
             teacher = teacher.inner
         network = self._network_of(teacher.network, teacher.schedule)
         made = Denoiser(network, teacher.schedule, teacher.parameterization, teacher.variance, teacher.shape,
-                        teacher.class_names, teacher.codec, teacher.low)  # fmt: skip
+                        teacher.class_names, teacher.codec, teacher.low, teacher.text)  # fmt: skip
         made.null, made.student = dict(teacher.null), self.student
         return made
 

@@ -7,16 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fromnoise.disk import files
+from fromnoise.disk import files, pretrained
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor, Features, rgb
 from fromnoise.hardware import choose, exact_float32
-from fromnoise.weights import foreign
-
-_CONFIG_LIMIT = 2**20
-_CODE = ("auto_map", "quantization_config")
-_LARGEST = {"num_hidden_layers": 200, "image_size": 2**11, "hidden_size": 2**14, "intermediate_size": 2**16}
-_LARGEST_OF_OTHERS = 2**17
 
 
 class HubTransformer(Extractor):
@@ -38,16 +32,14 @@ class HubTransformer(Extractor):
     def __init__(self, weights: Path | None = None):
         try:
             import transformers
-            from huggingface_hub import snapshot_download
         except ImportError as error:
             raise FromNoiseError(f"{self.repository} needs transformers ({error}): "
                                  'pip install "fromnoise[features]"') from None  # fmt: skip
-        names = ["config.json", "model.safetensors"]
+        names = [pretrained.CONFIG, pretrained.WEIGHTS]
         try:
-            folder = weights or Path(snapshot_download(self.repository, revision=self.commit, allow_patterns=names))
-            _insist_on_plain(files.read_json(folder / names[0], _CONFIG_LIMIT), folder / names[0])
-            self.hash = foreign.sha256(folder / names[1])
-            network = _network(getattr(transformers, self.kind), folder, (folder / names[1]).stat().st_size)
+            folder = weights or pretrained.fetched(self.repository, self.commit, names)
+            self.hash = pretrained.sha256(folder / pretrained.WEIGHTS)
+            network = pretrained.network(getattr(transformers, self.kind), folder)
             self._side = getattr(network.config, "image_size", 224) if weights else 224
             self._device = choose("fp32").device
             self._network = network.eval().to(self._device)
@@ -74,39 +66,3 @@ class HubTransformer(Extractor):
         x = torch.nn.functional.interpolate(x, size, mode="bicubic", antialias=True).clamp(0, 1)
         mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.mean, self.std))
         return Features(self.vector(self._call((x - mean) / std)).float().cpu())
-
-
-def _network(cls: Any, folder: Path, size: int) -> Any:
-    """With weights that are all in the file, which has `size` bytes; what is not there would be drawn at random.
-
-    Raises:
-        FromNoiseError: some are not.
-        Exception: whatever transformers raises.
-    """
-    config = cls.config_class.from_pretrained(folder, local_files_only=True)
-    with torch.device("meta"):
-        numbers = sum(p.numel() for p in cls(config).parameters())
-    if numbers > size:
-        raise FromNoiseError(f"config.json is of {numbers:,} weights, and model.safetensors has {size:,} bytes")
-    network, found = cls.from_pretrained(folder, use_safetensors=True, local_files_only=True, output_loading_info=True)
-    if found["missing_keys"]:
-        raise FromNoiseError(f"model.safetensors lacks {min(found['missing_keys'])}")
-    return network
-
-
-def _insist_on_plain(options: Any, config: Path) -> None:
-    """That a configuration builds a transformer of a size that exists, from transformers' own code.
-
-    Raises:
-        FromNoiseError: it asks for code of others, or for what no memory holds.
-    """
-    if not isinstance(options, dict):
-        raise FromNoiseError(f"{config}: holds no options by name")
-    for name, value in options.items():
-        if name in _CODE or name.endswith("attn_implementation"):
-            raise FromNoiseError(f"{config}: {name} would choose the code that runs: remove that line")
-        most = _LARGEST.get(name, _LARGEST_OF_OTHERS)
-        if isinstance(value, int) and not -1 <= value <= most:
-            raise FromNoiseError(f"{config}: {name} is {value}, and may be at most {most}")
-        if isinstance(value, dict):
-            _insist_on_plain(value, config)

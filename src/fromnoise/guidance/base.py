@@ -18,6 +18,7 @@ class Wrapper(Denoiser):
             denoiser.class_names,
             denoiser.codec,
             denoiser.low,
+            denoiser.text,
         )
         self.inner = denoiser
         self.state_dtype, self.null, self.student = denoiser.state_dtype, denoiser.null, denoiser.student

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fromnoise.denoise import Denoiser
+from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.auto import Auto
 from fromnoise.guidance.classifier import Classifier
@@ -29,6 +29,7 @@ class Steering:
         weaker: for autoguidance, in place of the model without labels.
         classifier: of noisy states, for classifier guidance.
         classifier_scale: of its gradient, 0 is off and 1 Bayes' rule.
+        negative: words to move away from, in place of no text.
     """
 
     scale: float = 1.0
@@ -39,6 +40,7 @@ class Steering:
     weaker: Denoiser | None = None
     classifier: NoisyClassifier | None = None
     classifier_scale: float = 1.0
+    negative: str | None = None
 
     def around(self, denoiser: Denoiser) -> Denoiser:
         """The model with its guidance.
@@ -65,7 +67,10 @@ class Steering:
                     f"guidance {self.scale:g} needs a model that was trained with some labels or other conditions "
                     f"hidden (train.label_dropout, condition_dropout in Python), and this one {why}; 1 is no guidance"
                 )
-            denoiser = ClassifierFree(denoiser, denoiser.null_cond, self.scale, **options)
+            denoiser = ClassifierFree(denoiser, denoiser.null_cond | self._away(denoiser), self.scale, **options)
+        if self.negative is not None and not isinstance(denoiser, ClassifierFree):
+            raise FromNoiseError("negative: is what guidance moves away from, so give guidance a scale other than 1, "
+                                 "and no weaker model")  # fmt: skip
         if self.clip:
             if denoiser.codec is not None:
                 raise FromNoiseError("latents have no range to be clipped to: leave clip off")
@@ -76,6 +81,18 @@ class Steering:
                 denoiser, self.classifier.log_prob, self.classifier_scale, self.classifier.class_names
             )
         return denoiser
+
+    def _away(self, denoiser: Denoiser) -> Cond:
+        """What stands in place of no text.
+
+        Raises:
+            FromNoiseError: a negative text for a model that is given none.
+        """
+        if self.negative is None:
+            return {}
+        if denoiser.text is None:
+            raise FromNoiseError("negative: this model is given no text: leave it out")
+        return {"text": denoiser.text([self.negative])[0]}
 
 
 def steer(denoiser: Denoiser, scale: float = 1.0, clip: bool = False, **options: Any) -> Denoiser:

@@ -19,6 +19,8 @@ registry = Registry(
         "norm",
         "recompute",
         "spatial",
+        "spatial_transformer",
+        "text",
         "twice",
     ),
 )

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.nn.layers import Sinusoidal
 from fromnoise.nn.spatial import check_size
+from fromnoise.nn.text import TextInput, Words
 
 TRANSFORM = 9
 """Numbers that say how an image was transformed."""
@@ -35,7 +36,7 @@ class Number(nn.Module):
 
 class Conditioned(nn.Module):
     """emb = silu(W_2 silu(W_1 (sinusoidal(time) + A augment)) + E[label] + the same of a strength + `Number` of each
-    number): [N, width].
+    number + C text): [N, width].
 
     Args:
         factor: every side of a state must be a multiple of it.
@@ -52,9 +53,10 @@ class Conditioned(nn.Module):
             here give times in [0, 1000).
         label_features: whether E[label] is added to the sinusoids, before the layers, and not after them.
         numbers: those of NUMBERS that it can be given, [N] each; a fresh layer adds nothing, nor does a call without.
+        text: of a network that reads words, the options of `TextInput`.
 
     Raises:
-        FromNoiseError: a number of another name.
+        FromNoiseError: a number of another name, or an option of the text.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Conditioned(nn.Module):
         time_scale: float = 1.0,
         label_features: bool = False,
         numbers: Sequence[str] = (),
+        text: Mapping[str, int] | None = None,
     ):
         super().__init__()
         self.label_features, self.time_scale = label_features, time_scale
@@ -86,6 +89,26 @@ class Conditioned(nn.Module):
         if strangers := set(numbers) - set(NUMBERS):
             raise FromNoiseError(f"numbers: {', '.join(sorted(strangers))}; there are {', '.join(NUMBERS)}")
         self.numbers = nn.ModuleDict({name: Number(width) for name in numbers})
+        self.text = TextInput(**_text_options(text)) if text else None
+        self.whole_text = nn.Linear(self.text.width, width) if self.text else None
+
+    @property
+    def null_cond(self) -> dict[str, Tensor]:
+        """What stands for no condition, but for the null label."""
+        return {"text": self.text.none} if self.text else {}
+
+    def words(self, text: Tensor | None, n: int) -> Words | None:
+        """The condition `text` of n examples, read; no text where a call has none.
+
+        Raises:
+            FromNoiseError: the network reads none, or it is no such condition.
+        """
+        if self.text is None:
+            if text is not None:
+                raise FromNoiseError("this network reads no text: leave it out, or make it with text={...}")
+            return None
+        none = self.text.none.to(self.text.whole.device)
+        return self.text(none.expand(n, *none.shape) if text is None else text)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
         """Raises FromNoiseError, with what would fit, where there are not `dims` sides that `factor` divides."""
@@ -99,11 +122,13 @@ class Conditioned(nn.Module):
         strength: Tensor | None = None,
         augment: Tensor | None = None,
         numbers: Mapping[str, Tensor | None] | None = None,
+        words: Words | None = None,
     ) -> Tensor:
         """The vector; a call without a label means the null label, one without augment that nothing was transformed.
 
         Args:
             dtype: of the weights; the sinusoids are computed in float32.
+            words: of `words`.
 
         Raises:
             FromNoiseError: a label or a strength is missing, or the network knows none, or no augment or number.
@@ -133,7 +158,25 @@ class Conditioned(nn.Module):
             if name not in self.numbers:
                 raise FromNoiseError(f"this network takes no {name}: leave it out, or make it with numbers=[{name!r}]")
             h = h + self.numbers[name](number.to(dtype))
+        if self.whole_text is not None and words is not None:
+            h = h + self.whole_text(words.rows[:, 0])
         return F.silu(h)
+
+
+def _text_options(options: Mapping[str, int]) -> dict[str, int]:
+    """As `TextInput` takes them.
+
+    Raises:
+        FromNoiseError: an unknown one, or one that is missing.
+    """
+    known = inspect.signature(TextInput).parameters
+    for name in options:
+        if name not in known:
+            raise FromNoiseError(f"text: no option {name!r}{nearest(name, known)}; there is {', '.join(known)}")
+    missing = [name for name, one in known.items() if one.default is one.empty and name not in options]
+    if missing:
+        raise FromNoiseError(f"text: {' and '.join(missing)} missing: an encoder of fromnoise.text says them")
+    return dict(options)
 
 
 def numbers_of(network: nn.Module) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.conditioning import Conditioned
 from fromnoise.nn.layers import attended, init_fan_avg, zeroed
+from fromnoise.nn.text import CrossAttention, Words
 from fromnoise.registry import register
 
 _SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}  # depth, width, heads
@@ -37,21 +38,26 @@ class Block(nn.Module):
     """h <- h + g_1 attention((1 + s_1) norm(h) + b_1); y = h + g_2 mlp((1 + s_2) norm(h) + b_2).
 
     h, y: [N, T, width], emb: [N, width] (already through SiLU); b_1, s_1, g_1, b_2, s_2, g_2 = W emb, where W starts at
-    zero (adaLN-Zero), so that a fresh block is the identity.
+    zero (adaLN-Zero), so that a fresh block is the identity. In a network
+    that reads words, h + cross(norm(h), words) stands between the two; its last layer starts at zero too (PixArt-alpha,
+    arXiv 2310.00426).
     """
 
-    def __init__(self, width: int, heads: int, eps: float, mlp_eps: float):
+    def __init__(self, width: int, heads: int, eps: float, mlp_eps: float, words: int | None = None):
         super().__init__()
         self.heads, self.eps, self.mlp_eps = heads, eps, mlp_eps
         self.modulation = nn.Linear(width, 6 * width)
         self.qkv = nn.Linear(width, 3 * width)
+        self.cross = CrossAttention(width, words, heads) if words else None
         self.mix = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
 
-    def forward(self, h: Tensor, emb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, emb: Tensor, words: Words | None = None) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(emb)[:, None].chunk(6, 2)
         seen = _modulated(h, shift1, scale1, self.eps)
         h = torch.addcmul(h, gate1, self.mix(attended(self.qkv(seen), self.heads)))
+        if self.cross is not None and words is not None:
+            h = h + self.cross(F.layer_norm(h, h.shape[-1:], eps=self.eps), words)
         return torch.addcmul(h, gate2, self.mlp(_modulated(h, shift2, scale2, self.mlp_eps)))
 
 
@@ -86,6 +92,8 @@ class DiT(Conditioned):
         time_scale: factor on the time before its sinusoids: 0.001 for a network trained on times in [0, 1).
         numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
             "span", the length of a step; distillation needs them. A fresh network is as one without.
+        text: for a network that reads words, F(x, t, text=): the options of `nn.text.TextInput`. The whole text is
+            added to the time's vector, which modulates every block, and every block attends to its tokens.
 
     Raises:
         FromNoiseError: no size is given, or the width does not divide; in `forward`, when a side is not divisible by
@@ -110,6 +118,7 @@ class DiT(Conditioned):
         time_scale: float = 1.0,
         mlp_eps: float | None = None,
         numbers: tuple[str, ...] = (),
+        text: dict[str, int] | None = None,
     ):
         published = _SIZES[size] if size else (None, None, None)
         depth, width, heads = (own or usual for own, usual in zip((depth, width, heads), published, strict=True))
@@ -118,10 +127,11 @@ class DiT(Conditioned):
         if width % heads or width % 4:
             raise FromNoiseError(f"a DiT's width must be divisible by 4 and by its {heads} heads; {width} is not")
         super().__init__(patch, time_features, time_endpoint, width, classes, null_label, augment=augment,
-                         time_scale=time_scale, numbers=numbers)  # fmt: skip
+                         time_scale=time_scale, numbers=numbers, text=text)  # fmt: skip
         self.patch, self.eps, self.heads = patch, eps, heads
         self.stem = nn.Conv2d(in_channels, width, patch, stride=patch)
-        self.blocks = nn.ModuleList(Block(width, heads, eps, eps if mlp_eps is None else mlp_eps) for _ in range(depth))
+        mlp_eps, words = eps if mlp_eps is None else mlp_eps, self.text.width if self.text else None
+        self.blocks = nn.ModuleList(Block(width, heads, eps, mlp_eps, words) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, (out_channels or in_channels) * patch**2)
         self._initialise()
@@ -135,6 +145,8 @@ class DiT(Conditioned):
         for module in self.modules():
             if isinstance(module, Block):
                 zeroed(module.modulation)
+                if module.cross is not None:
+                    zeroed(module.cross.out)
         zeroed(self.modulation)
         zeroed(self.out)
 
@@ -146,18 +158,20 @@ class DiT(Conditioned):
         augment: Tensor | None = None,
         guidance: Tensor | None = None,
         span: Tensor | None = None,
+        text: Tensor | None = None,
     ) -> Tensor:
         self.check_size(x.shape[2:])
         n, rows, cols = x.shape[0], x.shape[2] // self.patch, x.shape[3] // self.patch
+        words = self.words(text, n)
         emb = self.embedding(time, label, self.stem.weight.dtype, augment=augment,
-                             numbers={"guidance": guidance, "span": span})  # fmt: skip
+                             numbers={"guidance": guidance, "span": span}, words=words)  # fmt: skip
         h = self.stem(x).flatten(2).mT
         # Made where they are used: no call waits for an upload (Apple's GPU has no float64). In the weights' type:
         # under autocast the sum of the blocks stays float32.
         device = "cpu" if h.device.type == "mps" else h.device
         h = h + positions(rows, cols, h.shape[2], device).to(self.stem.weight)
         for block in self.blocks:
-            h = block(h, emb)
+            h = block(h, emb, words)
         shift, scale = self.modulation(emb)[:, None].chunk(2, 2)
         h = self.out(_modulated(h, shift, scale, self.eps))
         squares = h.view(n, rows, cols, self.patch, self.patch, -1)

@@ -8,17 +8,21 @@ from typing import Literal, cast
 from torch import Tensor, nn
 
 from fromnoise.nn.conditioning import Conditioned
-from fromnoise.nn.layers import NEAREST_UP, STRIDED_DOWN, ResidualBlock, SelfAttention, double, half
+from fromnoise.nn.layers import NEAREST_UP, STRIDED_DOWN, NoAttention, ResidualBlock, SelfAttention, double, half
 from fromnoise.nn.spatial import CONV, CONV_TRANSPOSE
+from fromnoise.nn.spatial_transformer import SpatialTransformer
+from fromnoise.nn.text import Words
 
 Resize = Callable[[Tensor], Tensor]
 Resampler = Callable[[int, int], nn.Module]
 Resample = Literal["ddpm", "centered", "residual", "projected", "4x4"]
+TextAttention = Literal["joint", "after"]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What all blocks of a network have in common; the fields are the options of `UNet`, `width` is that of emb."""
+    """What all blocks of a network have in common; the fields are the options of `UNet`, `width` is that of emb and
+    `words` that of the words' rows."""
 
     width: int
     attention: tuple[int, ...]
@@ -32,19 +36,23 @@ class Parts:
     dims: int
     skip_scale: float = 1.0
     group_channels: int | None = None
+    words: int | None = None
+    text_attention: TextAttention = "joint"
 
     def block(self, c_in: int, c_out: int, resize: Resize | None = None) -> ResidualBlock:
         options = (self.width, self.groups, self.eps, self.dropout, self.scale_shift)
         more = (self.skip_scale, self.group_channels, self.resample == "projected")
         return ResidualBlock(c_in, c_out, *options, resize, self.dims, *more)
 
-    def attention_of(self, c: int) -> SelfAttention:
+    def attention_of(self, c: int) -> nn.Module:
         heads = c // self.head_channels if self.head_channels else self.heads
-        return SelfAttention(c, heads, self.groups, self.eps, self.skip_scale, self.group_channels)
+        if self.words and self.text_attention == "after":
+            return SpatialTransformer(c, heads, self.groups, 1e-6, self.words, self.group_channels)
+        return SelfAttention(c, heads, self.groups, self.eps, self.skip_scale, self.group_channels, self.words)
 
     def attend(self, c: int, factor: int) -> nn.Module:
-        """Self-attention where this down-sampling factor has it."""
-        return self.attention_of(c) if factor in self.attention else nn.Identity()
+        """Attention where this down-sampling factor has it."""
+        return self.attention_of(c) if factor in self.attention else NoAttention()
 
     def resamplers(self) -> tuple[Resampler, Resampler]:
         """(down, up)."""
@@ -123,16 +131,18 @@ class UNetEncoder(Conditioned):
                 joined.append(c)
             self.down.append(level)
         self.mid = nn.ModuleList([parts.block(c, c), parts.block(c, c)])
-        self.mid_attention = parts.attention_of(c) if mid_attention else nn.Identity()
+        self.mid_attention = parts.attention_of(c) if mid_attention else NoAttention()
         return joined
 
-    def _walk_down(self, x: Tensor, emb: Tensor, every: bool) -> tuple[Tensor, list[Tensor]]:
+    def _walk_down(
+        self, x: Tensor, emb: Tensor, every: bool, words: Words | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """(the middle's output, every map on the way, or else the last of every level but the lowest)."""
         h = self.stem(x)
         kept = [h] if every else []
         for level in levels(self.down):
             for block, attention in level.units():
-                h = attention(block(h, emb))
+                h = attention(block(h, emb), words)
                 if every:
                     kept.append(h)
             if level.resample is not None:
@@ -141,4 +151,4 @@ class UNetEncoder(Conditioned):
                 h = level.resized(h, emb)
                 if every:
                     kept.append(h)
-        return self.mid[1](self.mid_attention(self.mid[0](h, emb)), emb), kept
+        return self.mid[1](self.mid_attention(self.mid[0](h, emb), words), emb), kept

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import reduce
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,9 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.nn.dropout import Dropout
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.nn.spatial import CONV, CONV_TRANSPOSE, CONVOLVED, CONVOLVED_TRANSPOSED, averaged, repeated
+
+if TYPE_CHECKING:
+    from fromnoise.nn.text import Words
 
 _LAYERS = (nn.Linear, *CONV.values(), *CONV_TRANSPOSE.values())
 
@@ -153,15 +157,25 @@ class ResidualBlock(nn.Module):
         return y if self.skip_scale == 1 else y.mul_(self.skip_scale)
 
 
-def attended(qkv: Tensor, heads: int) -> Tensor:
-    """softmax(q k' / sqrt(d)) v in every head: [N, T, 3 C], q before k before v, -> [N, T, C]."""
+def attended(qkv: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """softmax(q k' / sqrt(d)) v in every head: [N, T, 3 C], q before k before v, -> [N, T, C].
+
+    mask: [N, T], True where something can be seen; None: everywhere.
+    """
     n, tokens, c = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     q, k, v = qkv.view(n, tokens, 3, heads, c // heads).permute(2, 0, 3, 1, 4)
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, tokens, c)
+    seen = None if mask is None else mask[:, None, None]
+    return F.scaled_dot_product_attention(q, k, v, seen).transpose(1, 2).reshape(n, tokens, c)
 
 
 class SelfAttention(nn.Module):
-    """y = s (x + W_o softmax(q k' / sqrt(d)) v) over the places: [N, C, *size] -> the same; s = 1 by default."""
+    """y = s (x + W_o softmax(q k' / sqrt(d)) v) over the places: [N, C, *size] -> the same; s = 1 by default.
+
+    Of a network that reads words, their keys and values stand beside those of the places (GLIDE, arXiv 2112.10741).
+
+    Args:
+        words: width of the words' rows; None for a network that reads none.
+    """
 
     def __init__(
         self,
@@ -171,6 +185,7 @@ class SelfAttention(nn.Module):
         eps: float,
         skip_scale: float = 1.0,
         group_channels: int | None = None,
+        words: int | None = None,
     ):
         super().__init__()
         if channels % heads:
@@ -178,13 +193,26 @@ class SelfAttention(nn.Module):
         self.heads, self.skip_scale = heads, skip_scale
         self.norm = GroupNormSiLU(groups, channels, eps, False, group_channels)
         self.qkv = nn.Linear(channels, 3 * channels)
+        self.kv = nn.Linear(words, 2 * channels) if words else None
         self.out = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, words: "Words | None" = None) -> Tensor:
         n, c, *size = x.shape
         tokens = self.norm(x).movedim(1, -1).reshape(n, -1, c)
-        y = x + self.out(attended(self.qkv(tokens), self.heads)).view(n, *size, c).movedim(-1, 1)
+        qkv, mask = self.qkv(tokens), None
+        if self.kv is not None and words is not None:
+            beside = F.pad(self.kv(words.rows), (c, 0))  # what their queries would see is left aside
+            qkv, mask = torch.cat([qkv, beside], 1), F.pad(words.mask, (tokens.shape[1], 0), value=True)
+        mixed = attended(qkv, self.heads, mask)[:, : tokens.shape[1]]
+        y = x + self.out(mixed).view(n, *size, c).movedim(-1, 1)
         return y if self.skip_scale == 1 else y * self.skip_scale
+
+
+class NoAttention(nn.Module):
+    """y = x, where a level of a U-Net has none."""
+
+    def forward(self, x: Tensor, words: "Words | None" = None) -> Tensor:
+        return x
 
 
 class _Strided(nn.Module):
@@ -234,9 +262,11 @@ NEAREST_UP = {1: NearestUp1d, 2: NearestUp, 3: NearestUp3d}
 
 def init_identity(network: nn.Module) -> None:
     """`init_fan_avg` throughout, and every residual branch ends in zeros: at first each block hands its input on."""
+    from fromnoise.nn.spatial_transformer import SpatialTransformer  # which is made of what is above
+
     network.apply(init_fan_avg)
     for module in network.modules():
         if isinstance(module, ResidualBlock):
             zeroed(module.conv2)
-        elif isinstance(module, SelfAttention):
+        elif isinstance(module, SelfAttention | SpatialTransformer):
             zeroed(module.out)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,15 +23,17 @@ def recompute_blocks(network: nn.Module) -> None:
     from fromnoise.nn.dit import Block
     from fromnoise.nn.layers import ResidualBlock, SelfAttention
     from fromnoise.nn.mlp import DenseBlock
+    from fromnoise.nn.spatial_transformer import SpatialTransformer
 
-    blocks = [m for m in network.modules() if isinstance(m, ResidualBlock | SelfAttention | Block | DenseBlock)]
+    kinds = ResidualBlock | SelfAttention | SpatialTransformer | Block | DenseBlock
+    blocks = [m for m in network.modules() if isinstance(m, kinds)]
     if not blocks:
         raise FromNoiseError(f"train.gradient_checkpointing: {type(network).__name__} has no blocks to compute again")
     for block in blocks:
         block.forward = partial(_again, block.forward)
 
 
-def _again(forward: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def _again(forward: Callable[..., Tensor], *inputs: Any) -> Tensor:
     if not torch.is_grad_enabled():
         return forward(*inputs)
     return checkpoint(forward, *inputs, use_reentrant=False)

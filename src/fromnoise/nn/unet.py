@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.nn.encoder import Level, Parts, Resample, UNetEncoder, levels
-from fromnoise.nn.layers import init_identity, zeroed
+from fromnoise.nn.encoder import Level, Parts, Resample, TextAttention, UNetEncoder, levels
+from fromnoise.nn.layers import NoAttention, init_identity, zeroed
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.nn.spatial import CONV, KIND, Dims, folded, unfolded
 from fromnoise.registry import register
@@ -64,6 +64,11 @@ class UNet(UNetEncoder):
         label_features: the label is added to the time's sinusoids, before the layers (DDPM++), and not after them.
         numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
             "span", the length of a step; distillation needs them. A fresh network is as one without.
+        text: for a network that reads words, F(x, t, text=): the options of `nn.text.TextInput`. The whole text is
+            added to the time's vector, and the attention of every level that has any sees its tokens; a call without
+            means no text.
+        text_attention: "joint": the words' keys and values stand beside those of the places (GLIDE); "after": a
+            transformer block, whose attention to the words comes after that of the places (latent diffusion).
 
     Raises:
         FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
@@ -104,15 +109,18 @@ class UNet(UNetEncoder):
         group_channels: int | None = None,
         label_features: bool = False,
         numbers: tuple[str, ...] = (),
+        text: dict[str, int] | None = None,
+        text_attention: TextAttention = "joint",
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0 and image_strength
         super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength,
-                         dims, augment, time_scale, label_features, numbers)  # fmt: skip
+                         dims, augment, time_scale, label_features, numbers, text)  # fmt: skip
         self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
         parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims,
-                      skip_scale, group_channels)  # fmt: skip
+                      skip_scale, group_channels, self.text.width if self.text else None,
+                      text_attention)  # fmt: skip
         seen = (in_channels + image_channels) * patch**dims
         joined = self._build_down(seen, widths, blocks, parts, mid_attention, stem_channels)
         _, up = parts.resamplers()
@@ -128,7 +136,7 @@ class UNet(UNetEncoder):
                     c += width
                 level.blocks.append(parts.block(c, width))
                 attends = up_attention == "every" or j == blocks + self.skip_blocks - 1
-                level.attention.append(parts.attend(width, 2**i) if attends else nn.Identity())
+                level.attention.append(parts.attend(width, 2**i) if attends else NoAttention())
                 c = width
             if i > 0:
                 after = widths[i - 1] if parts.resampling_widens else c
@@ -152,22 +160,24 @@ class UNet(UNetEncoder):
         augment: Tensor | None = None,
         guidance: Tensor | None = None,
         span: Tensor | None = None,
+        text: Tensor | None = None,
     ) -> Tensor:
         self.check_size(x.shape[2:])
         if (image is None) == bool(self.image_channels):
             a_kind = "an image" if self.dims == 2 else f"a {KIND[self.dims]}"
             raise FromNoiseError(f"this network needs {a_kind} beside x: give image=" if image is None else
                                  f"this network is shown no {KIND[self.dims]} beside x: leave image= out")  # fmt: skip
+        words = self.words(text, len(x))
         emb = self.embedding(time, label, self.stem.weight.dtype, strength, augment,
-                             {"guidance": guidance, "span": span})  # fmt: skip
+                             {"guidance": guidance, "span": span}, words)  # fmt: skip
         if image is not None:
             x = torch.cat([x, image.to(x.dtype)], 1)
-        h, skips = self._walk_down(folded(x, self.patch), emb, self.skip_blocks)
+        h, skips = self._walk_down(folded(x, self.patch), emb, self.skip_blocks, words)
         for depth, level in enumerate(levels(self.up)):
             for j, (block, attention) in enumerate(level.units()):
                 if self.skip_blocks or (j == 0 and depth > 0):
                     h = torch.cat([h, skips.pop()], 1)
-                h = attention(block(h, emb))
+                h = attention(block(h, emb), words)
             if level.resample is not None:
                 h = level.resized(h, emb)
         return unfolded(self.out(self.norm(h)), self.patch)

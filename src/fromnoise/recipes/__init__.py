@@ -8,7 +8,9 @@ from fromnoise.registry import Registry
 from fromnoise.registry.lazy import lazy_attributes
 
 registry = Registry(
-    __name__, "recipe", shared=("config", "diffusion", "classifier", "autoencoder", "distillation", "reading")
+    __name__,
+    "recipe",
+    shared=("config", "sections", "diffusion", "classifier", "autoencoder", "distillation", "reading"),
 )
 names = registry.names
 if TYPE_CHECKING:

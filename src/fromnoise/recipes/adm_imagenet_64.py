@@ -6,7 +6,8 @@ steps). Name the folder of the 1,000 classes with --data. Weeks on many GPUs.
 """
 
 from fromnoise.data.config import DataConfig
-from fromnoise.recipes.diffusion import Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

@@ -4,8 +4,8 @@ Improved consistency training's losses and levels. `--teacher` names a model to 
 the recipe digits starts from nothing.
 """
 
-from fromnoise.recipes.diffusion import DistillConfig, SampleConfig
 from fromnoise.recipes.digits import recipe as digits
+from fromnoise.recipes.sections import DistillConfig, SampleConfig
 
 recipe = digits.model_copy(
     update={

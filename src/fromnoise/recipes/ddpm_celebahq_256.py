@@ -5,7 +5,8 @@ learning rate 2e-5, batch 64). Name the folder with --data; the images are cut t
 """
 
 from fromnoise.data.config import DataConfig
-from fromnoise.recipes.diffusion import Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

@@ -6,7 +6,8 @@ the training set. 800,000 steps of 128 images: days on one GPU.
 """
 
 from fromnoise.data.config import DataConfig
-from fromnoise.recipes.diffusion import Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

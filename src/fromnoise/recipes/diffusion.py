@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from fromnoise import distill, parameterizations, recipes, variances
+from fromnoise import distill, parameterizations, recipes, text, variances
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec, merged
-from fromnoise.registry.section import Section
+from fromnoise.recipes.sections import DistillConfig, EvalConfig, LatentConfig, LowConfig, SampleConfig, TextConfig
 
 if TYPE_CHECKING:
     from fromnoise.augmentations.low_res import LowResolution
@@ -23,61 +23,6 @@ if TYPE_CHECKING:
 
 _TAKEN = ("autoencoder", "teacher", "pairs", "checkpoints", "classifier", "eval", "pictures", "samples", "wandb")
 """The folders that a run has besides those of its stages."""
-
-
-class SampleConfig(Section):
-    """How this model is best sampled: what `fromnoise sample` does unless told otherwise."""
-
-    sampler: Spec = Field({"name": "unipc"}, description="a sampler's name and its options")
-    steps: int = Field(20, ge=1)
-    spacing: str | None = Field(None, description="which levels; the sampler's usual ones unless given")
-    clip: bool = Field(True, description="clip the predicted image to [-1, 1] at every step")
-    guidance: float = Field(1.0, description="scale of classifier-free guidance, 1 = off")
-    guidance_interval: tuple[float, float] | None = Field(None, description="of sigma/alpha in which it holds")
-    guidance_rescale: float = Field(0.0, ge=0, le=1, description="share of the unguided deviation that is given back")
-    guidance_channels: int | None = Field(None, ge=1, description="only the first so many are guided")
-    strength: float = Field(0.0, ge=0, le=1, description="of the augmentation of the image that is enlarged")
-    truncated: bool = Field(False, description="whether the stage before stops at that strength of noise")
-
-
-class EvalConfig(Section):
-    """How this model is best measured: what `fromnoise eval` does unless told otherwise."""
-
-    features: str = Field("inception", description="a feature extractor's name")
-    n: int = Field(50_000, ge=2, le=10**8, description="samples")
-    split: Literal["train", "test"] = Field("train", description="of the data: what the samples are compared with")
-
-
-class LowConfig(Section):
-    """For a model that enlarges images: how it is told them."""
-
-    factor: int = Field(2, ge=2, description="by which the sides grow")
-    augmentation: Spec = Field({"name": "none"}, description="of the small image: a name and its options")
-
-
-class LatentConfig(Section):
-    """For a model of latents: whose."""
-
-    autoencoder: str = Field(description="recipe of the autoencoder, which is trained first unless one is given")
-
-    @field_validator("autoencoder")
-    @classmethod
-    def _known_autoencoder(cls, value: str) -> str:
-        recipes.registry.check(value)  # a name: a path would let a run's config.yaml have code executed
-        return value
-
-
-class DistillConfig(Section):
-    """For a student: how it learns from its teacher, or from data alone."""
-
-    way: Spec = Field(description="of distilling: a name and its options")
-    guidance: float = Field(1.0, description="scale at which the teacher is guided, 1 = off; what a student learns")
-
-    @field_validator("way")
-    @classmethod
-    def _known_way(cls, value: Spec) -> Spec:
-        distill.registry.check(value)
-        return value
 
 
 class Recipe(RunConfig):
@@ -102,6 +47,7 @@ class Recipe(RunConfig):
     coupling: Spec = Field({"name": "independent"})
     low: LowConfig | None = None
     latent: LatentConfig | None = None
+    text: TextConfig | None = None
     distill: DistillConfig | None = None
     sample: SampleConfig = SampleConfig()
     evaluate: EvalConfig = EvalConfig()
@@ -148,11 +94,17 @@ class Recipe(RunConfig):
         """As every configuration's; a student's starts as its teacher, whose weights it takes where they fit."""
         from fromnoise import couplings, objectives, times
         from fromnoise.data.augment import Augment
+        from fromnoise.data.worded import Worded
         from fromnoise.train import Conditioning, Diffusion
 
         denoiser = self.build(source.shape)
         denoiser.class_names, denoiser.codec = tuple(source.classes), codec
-        conditioning = Conditioning(denoiser, source, self.train.label_dropout, self.seed)
+        dropout = {"label": self.train.label_dropout}
+        if self.text is not None:
+            if not isinstance(source, Worded):
+                raise FromNoiseError(f"text: {source.name} must be given with its captions, as data.Worded does")
+            denoiser.text, dropout["text"] = source.encoder, self.text.dropout
+        conditioning = Conditioning(denoiser, source, dropout, self.seed)
         objective, time = objectives.build(self.objective), None if self.times is None else times.build(self.times)
         if self.distill is not None:
             objective = self.distilling(teacher)
@@ -252,7 +204,11 @@ class Recipe(RunConfig):
             torch.manual_seed(self.seed)
             outputs = shape[0] * variances.build(self.variance).outputs
             null = self.train.label_dropout > 0
-            network = nn.build(self.network, in_channels=shape[0], out_channels=outputs, null_label=null, **shown)
+            encoder = text.build(self.text.encoder) if self.text else None
+            about = dict(self.network)
+            if encoder is not None:
+                about["text"] = {**(about.get("text") or {}), **encoder.options}
+            network = nn.build(about, in_channels=shape[0], out_channels=outputs, null_label=null, **shown)
         if not getattr(network, "denoises", True):
             raise FromNoiseError(f"network {self.network['name']} is no denoiser: take unet, dit or mlp")
         if hasattr(network, "check_size"):
@@ -263,7 +219,8 @@ class Recipe(RunConfig):
             raise FromNoiseError(f"data.augment: network {self.network['name']} cannot be told how images were "
                                  "transformed: take unet or dit")  # fmt: skip
         schedule = schedules.build(self.schedule)
-        return Denoiser(network, schedule, self.parameterization, self.variance, shape, low=self._low_res())
+        return Denoiser(network, schedule, self.parameterization, self.variance, shape, low=self._low_res(),
+                        text=encoder)  # fmt: skip
 
     def _low_res(self) -> "LowResolution | None":
         """How a model that enlarges is told of the small image.
@@ -288,6 +245,5 @@ class Recipe(RunConfig):
             raise FromNoiseError(f"recipe {self.recipe} takes its size from the data: give build() a shape (C, H, W)")
         if self.latent is None:
             return (self.data.channels, *self.data.reduced)
-        from fromnoise import recipes
 
         return recipes.load(self.latent.autoencoder).latent_shape((self.data.channels, *self.data.reduced))

@@ -22,7 +22,8 @@ two cores without native bf16, judged by eye; where bf16 is native, wider networ
 """
 
 from fromnoise.data.config import DataConfig
-from fromnoise.recipes.diffusion import EvalConfig, Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import EvalConfig, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

@@ -4,8 +4,8 @@ Trained alike. Guidance makes digits surer and more alike; without it their vari
 against the scale, for both kinds of guidance, are in docs/steering.md.
 """
 
-from fromnoise.recipes.diffusion import SampleConfig
 from fromnoise.recipes.digits import recipe as digits
+from fromnoise.recipes.sections import SampleConfig
 
 recipe = digits.model_copy(
     update={

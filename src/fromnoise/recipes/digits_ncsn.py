@@ -11,8 +11,9 @@ sigma^2, and every level is sampled by Langevin dynamics. The choices are the se
 """
 
 from fromnoise.data.config import DataConfig
-from fromnoise.recipes.diffusion import EvalConfig, Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
 from fromnoise.recipes.digits import recipe as digits
+from fromnoise.recipes.sections import EvalConfig, SampleConfig
 
 recipe = Recipe(
     recipe="digits-ncsn",

@@ -6,7 +6,8 @@ from typing import Any
 from fromnoise import distill
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.recipes.diffusion import Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import SampleConfig
 from fromnoise.students.base import Student
 from fromnoise.weights import describing
 

@@ -6,7 +6,8 @@ code does. 400,000 steps are the paper's comparisons, 7,000,000 its best model.
 """
 
 from fromnoise.data.config import DataConfig
-from fromnoise.recipes.diffusion import LatentConfig, Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import LatentConfig, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

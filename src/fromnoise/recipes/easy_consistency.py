@@ -3,8 +3,8 @@
 `--teacher` names the model that it starts from, which is not asked again.
 """
 
-from fromnoise.recipes.diffusion import DistillConfig, SampleConfig
 from fromnoise.recipes.digits import recipe as digits
+from fromnoise.recipes.sections import DistillConfig, SampleConfig
 
 recipe = digits.model_copy(
     update={

@@ -11,8 +11,8 @@ The choices of `digits`, where they hold for colour too; what differs:
   float32: some 40 minutes, nearly all of it sampling.
 """
 
-from fromnoise.recipes.diffusion import EvalConfig, SampleConfig
 from fromnoise.recipes.digits import recipe as digits
+from fromnoise.recipes.sections import EvalConfig, SampleConfig
 
 recipe = digits.with_changes(
     {

@@ -6,7 +6,8 @@ with the bound as a sum over the 4,000 steps in bits/dim. Class labels are not u
 """
 
 from fromnoise.data.config import DataConfig
-from fromnoise.recipes.diffusion import Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

@@ -4,8 +4,8 @@
 digits starts from nothing and follows the data.
 """
 
-from fromnoise.recipes.diffusion import DistillConfig, SampleConfig
 from fromnoise.recipes.digits import recipe as digits
+from fromnoise.recipes.sections import DistillConfig, SampleConfig
 
 recipe = digits.model_copy(
     update={

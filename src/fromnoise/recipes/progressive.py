@@ -4,8 +4,8 @@ From one teacher, which `--teacher` names, a ladder: 16, 8, 4, 2 and 1 steps, ea
 in a folder steps-N of the run; the last is the run itself. `--set distill.way.steps=4` ends earlier.
 """
 
-from fromnoise.recipes.diffusion import DistillConfig, SampleConfig
 from fromnoise.recipes.digits import recipe as digits
+from fromnoise.recipes.sections import DistillConfig, SampleConfig
 
 recipe = digits.model_copy(
     update={

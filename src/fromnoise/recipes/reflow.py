@@ -3,8 +3,8 @@
 `--teacher` names it; 5,000 pairs are drawn first, 10 steps of UniPC each, and kept in the run.
 """
 
-from fromnoise.recipes.diffusion import DistillConfig, SampleConfig
 from fromnoise.recipes.digits import recipe as digits
+from fromnoise.recipes.sections import DistillConfig, SampleConfig
 
 recipe = digits.model_copy(
     update={

@@ -7,7 +7,8 @@ in place of being resampled, so that no pixel changes; the weights are averaged;
 """
 
 from fromnoise.data.config import DataConfig
-from fromnoise.recipes.diffusion import EvalConfig, Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import EvalConfig, SampleConfig
 from fromnoise.train.config import TrainConfig
 
 recipe = Recipe(

@@ -164,4 +164,6 @@ def accepted(denoiser: Denoiser) -> tuple[str, ...] | None:
         names = [name for name in names if name != "label"]
     if getattr(denoiser.network, "augment", ...) is None:  # one of ours that was made without
         names = [name for name in names if name != "augment"]
+    if getattr(denoiser.network, "text", ...) is None:
+        names = [name for name in names if name != "text"]
     return tuple(names)

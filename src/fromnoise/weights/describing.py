@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fromnoise import augmentations, registry, schedules, students
+from fromnoise import augmentations, registry, schedules, students, text
 from fromnoise import nn as networks
 from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.compose.autoencoded import Autoencoded
@@ -125,6 +125,7 @@ def build_denoiser(about: About, given: Given, codec: Autoencoded | None, where:
         about.get("classes", ()),  # files of before have none
         codec,
         _low(low) if low else None,
+        text.build(about["text"]) if "text" in about else None,
     )
     made.student = students.build(about["student"]) if "student" in about else None
     made.null = {name: torch.zeros(shape) for name, shape in about.get("null", {}).items()}
@@ -161,6 +162,8 @@ def _denoiser(denoiser: Denoiser) -> About:
         about["null"] = {name: list(value.shape) for name, value in denoiser.null.items()}
     if denoiser.student is not None:
         about["student"] = registry.spec(denoiser.student)
+    if denoiser.text is not None:
+        about["text"] = registry.spec(denoiser.text)
     if denoiser.low is not None:
         low = denoiser.low
         about["low"] = {"factor": low.factor, "augmentation": registry.spec(low.augmentation), "tells": low.tells}

@@ -6,7 +6,6 @@ reads what torch.save did not write, in a process of its own that only writes te
 """
 
 import argparse
-import hashlib
 import io
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.disk import files, storage
+from fromnoise.disk.pretrained import sha256
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware.memory import half_of_memory
 from fromnoise.progress import say
@@ -53,16 +53,6 @@ class Opened:
     part: str = ""
     entries: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
-
-
-def sha256(path: Path) -> str:
-    """Of a file, hexadecimal.
-
-    Raises:
-        Unreadable: no such file, or no file.
-    """
-    with files.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # pyrefly: ignore[bad-argument-type]
 
 
 def fetch(url: str, path: Path, digest: str) -> Path:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fromnoise.disk import files, hub, storage
+from fromnoise.disk import files, hub, pretrained, storage
 from fromnoise.disk.hub import Address, is_address
 from fromnoise.errors import FromNoiseError
 from fromnoise.weights import lora
@@ -190,10 +190,8 @@ def _strange(address: Address, commit: str, part: str | None = None) -> FromNois
 
 def _insist_on_whole(path: Path, address: Address) -> None:
     """The hub names large files by their SHA-256, and its cache keeps them under that name; others are let through."""
-    from fromnoise.weights import foreign
-
     name = path.readlink().name if path.is_symlink() else ""
-    if re.fullmatch("[0-9a-f]{64}", name) and foreign.sha256(path) != name:
+    if re.fullmatch("[0-9a-f]{64}", name) and pretrained.sha256(path) != name:
         raise FromNoiseError(f"{address}: {path.resolve()} is not what the hub sent (another SHA-256): remove it, and "
                              "it is fetched again")  # fmt: skip
 

@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,7 @@ def as_grid(pixels: Tensor, model: Model, choice: SamplingPlan, side: int = 84) 
     if model.needs_images:
         told = to_uint8(model.told(range(len(pixels)))["image"])
         return pictures.grid(pictures.side_by_side(told, pixels), 2 * min(4, len(pixels)), side=side)
-    classes = choice.steered(model.denoiser).classes if choice.label is None else 0
-    return pictures.grid(pixels, pictures.columns(len(pixels), classes), side=side)
+    return pictures.grid(pixels, pictures.columns(len(pixels), len(choice.kinds(model.denoiser))), side=side)
 
 
 def draw(
@@ -103,13 +102,15 @@ def draw_into(folder: Path, model: Model, n: int, choice: SamplingPlan, seed: in
     """Samples as SEED-NUMBER-CLASS.png in a folder, each as soon as it is drawn: stopped, it keeps those."""
     files.insist_on_writable(folder / _name(seed, 0, None), "--out")
     denoiser = choice.steered(model.denoiser)
-    own = None if choice.label is None else class_number(denoiser, choice.label)
-    names = denoiser.class_names or [str(i) for i in range(denoiser.classes)]
+    names: Sequence[str] = choice.kinds(model.denoiser)
+    if choice.label is not None:
+        number = class_number(denoiser, choice.label)
+        names = [denoiser.class_names[number] if denoiser.class_names else str(number)]
 
     for first, pixels in batches(model, n, choice, seed, batch_size):
         for i, image in enumerate(pixels, first):
-            label = i % denoiser.classes if denoiser.classes and own is None else own
-            pictures.save(pictures.single(image), folder / _name(seed, i, None if label is None else names[label]))
+            kind = names[i % len(names)] if names else None
+            pictures.save(pictures.single(image), folder / _name(seed, i, kind))
 
 
 def _name(seed: int, number: int, label: str | None) -> str:

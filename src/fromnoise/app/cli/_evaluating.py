@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fromnoise import features
+from fromnoise import features, rng
 from fromnoise.app import evaluation
 from fromnoise.app.evaluation.memorisation import LOOKED_AT, Learned
 from fromnoise.app.evaluation.report import warnings
@@ -23,7 +23,7 @@ from fromnoise.hardware import Compile, Precision, choose
 from fromnoise.metrics.comparison import check_shapes
 from fromnoise.metrics.figures import KEEP
 from fromnoise.progress import counter, warn
-from fromnoise.recipes.diffusion import EvalConfig
+from fromnoise.recipes.sections import EvalConfig
 from fromnoise.train.distributed import Processes
 
 
@@ -96,6 +96,13 @@ class Bench:
     def reference(self) -> evaluation.Reference:
         with self.processes.first_alone():
             return evaluation.reference(self.images, self.name, self.extractor, self.split)
+
+    def worded(self, choice: SamplingPlan) -> SamplingPlan:
+        """The same; of a model that is given words, and none were named, with the captions of the images, shuffled."""
+        if self.model.denoiser.text is None or choice.texts:
+            return choice
+        captions = self.images.captions
+        return replace(choice, texts=tuple(captions[i] for i in rng.permutation(0, 0, len(captions))))
 
     def drawn(
         self,

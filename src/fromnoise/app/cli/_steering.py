@@ -8,6 +8,7 @@ import tyro
 
 from fromnoise.app.cli._options import Compile, Name, Number, Precision, Settings, option
 from fromnoise.app.cli._words import changes
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class Steered(Walked):
 
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
     """Class of every sample, for a class-conditional model. Default: all classes in turn, equally often."""
+    text: Annotated[tuple[str, ...], option("WORDS")] = ()
+    """What to draw, for a model that was trained with captions: --text "a red heart"; several are drawn in turn."""
+    texts: Annotated[Path | None, option("FILE")] = None
+    """The same from a file, a line each."""
+    negative: Annotated[str | None, option("WORDS")] = None
+    """What guidance moves away from, in place of no text."""
     classifier: Annotated[Path | None, option("FOLDER")] = None
     """Classifier guidance: one made by `fromnoise train-classifier RUN`."""
     classifier_scale: Annotated[float | None, option("SCALE")] = None
@@ -81,6 +88,8 @@ class Steered(Walked):
         """The same words, with the models that they name."""
         if self.classifier is None and self.classifier_scale is not None:
             raise FromNoiseError("--classifier-scale needs the --classifier whose gradient it scales")
+        if any(not text.strip() for text in self.text):
+            raise FromNoiseError("--text is empty: leave it out to draw without a text")
         from fromnoise.weights import native
 
         return replace(
@@ -88,6 +97,22 @@ class Steered(Walked):
             classifier=native.load_classifier(self.classifier, self.precision) if self.classifier else None,
             classifier_scale=1.0 if self.classifier_scale is None else self.classifier_scale,
             label=self.label,
+            texts=self.text + _lines(self.texts),
+            negative=self.negative,
             strength=self.strength,
             truncated=self.truncated,
         )
+
+
+def _lines(path: Path | None) -> tuple[str, ...]:
+    """The texts of a file, without its empty lines.
+
+    Raises:
+        FromNoiseError: there is none, or it holds no text.
+    """
+    if path is None:
+        return ()
+    found = tuple(line.strip() for line in files.read_text(path).splitlines() if line.strip())
+    if not found:
+        raise FromNoiseError(f"--texts {path}: no text in it; one stands on each line")
+    return found

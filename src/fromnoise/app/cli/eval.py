@@ -101,7 +101,7 @@ class Eval(Steered):
         which = self.metrics or None
         if self.samples is not None:
             return bench.given(self.samples, which)
-        choice = bench.model.choice(self.asked())
+        choice = bench.worded(bench.model.choice(self.asked()))
         seeds = range(self.seed, self.seed + self.seeds)
         picture = out.with_name("nearest.png") if out is not None else None
         return bench.drawn(choice, self.n, seeds, which, self.batch_size, self.nearest, picture)

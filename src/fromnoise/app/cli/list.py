@@ -19,6 +19,7 @@ from fromnoise import (
     samplers,
     schedules,
     spacings,
+    text,
     times,
     variances,
 )
@@ -44,6 +45,7 @@ KINDS: "dict[str, Registry]" = {
     "optimizers": optimizers.registry,
     "lr-schedules": lr_schedules.registry,
     "networks": nn.registry,
+    "text-encoders": text.registry,
     "augmentations": augmentations.registry,
     "data": data.registry,
     "features": features.registry,
@@ -59,8 +61,8 @@ class List:
 
     kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
     """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, couplings,
-    distillations, optimizers, lr-schedules, networks, augmentations, data, features, metrics, trackers, weight-formats,
-    or all."""
+    distillations, optimizers, lr-schedules, networks, text-encoders, augmentations, data, features, metrics, trackers,
+    weight-formats, or all."""
 
     def __call__(self) -> int:
         from rich.console import Console

@@ -22,7 +22,8 @@ from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Compile, Precision, compile_network, tune
 from fromnoise.progress import say, warn
-from fromnoise.recipes.diffusion import Recipe, SampleConfig
+from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.sections import SampleConfig
 from fromnoise.weights import hub, native, opening
 
 
@@ -204,7 +205,7 @@ def draw(
         FromNoiseError: a choice that the model cannot serve, before any network call; or samples that are not finite.
     """
     stages = model.stages(choice)
-    cond = choice.cond(stages[-1].denoiser, n)
+    cond = choice.cond(stages[-1].denoiser, n, first)
     if model.needs_images:
         cond = model.told(range(first, first + n)) | (cond or {})
     drawn = cascade.draw(stages, n, seed, cond, batch_size=batch_size, first=first, callback=callback)

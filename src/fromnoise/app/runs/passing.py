@@ -34,7 +34,7 @@ class Passing:
         n = _N
         if denoiser.low is not None:
             cond, n = self._enlarged(denoiser, source)
-        elif getattr(denoiser.network, "image_channels", 0):
+        elif denoiser.text is not None or getattr(denoiser.network, "image_channels", 0):
             x, conditions = source.examples(spread(len(source), _N))
             cond, n = known(denoiser, source, conditions), len(x)
         steps, seed = min(plan.steps, _STEPS), self.recipe.seed

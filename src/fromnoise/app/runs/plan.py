@@ -1,5 +1,6 @@
 """How to sample: the recipe's word, and what a person asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,8 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.guidance import NoisyClassifier, Steering
-from fromnoise.recipes.diffusion import SampleConfig
 from fromnoise.recipes.distillation import sampling
+from fromnoise.recipes.sections import SampleConfig
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class SampleOptions:
         weaker: model for autoguidance.
         classifier, classifier_scale: for classifier guidance.
         label: of every sample, a class by name or number.
+        texts: what the samples show, in words, one after the other and over and over.
+        negative: words that guidance moves away from.
         strength, truncated: of the augmentation between the stages of a cascade.
     """
 
@@ -39,6 +42,8 @@ class SampleOptions:
     classifier: NoisyClassifier | None = None
     classifier_scale: float = 1.0
     label: str | None = None
+    texts: tuple[str, ...] = ()
+    negative: str | None = None
     strength: float | None = None
     truncated: bool | None = None
 
@@ -51,6 +56,7 @@ class SamplingPlan:
         sampler, steps, spacing: how to walk.
         steering: how to steer.
         label: of every sample; None is every class in turn.
+        texts: of the samples, in turn; none is no text.
         strength, truncated: of the augmentation of what the model enlarges.
         before: how what it enlarges is drawn.
     """
@@ -60,6 +66,7 @@ class SamplingPlan:
     spacing: str
     steering: Steering = field(default_factory=Steering)
     label: str | None = None
+    texts: tuple[str, ...] = ()
     strength: float = 0.0
     truncated: bool = False
     before: "SamplingPlan | None" = None
@@ -85,6 +92,7 @@ class SamplingPlan:
             weaker=a.weaker,
             classifier=a.classifier,
             classifier_scale=a.classifier_scale,
+            negative=a.negative,
         )
         idle = [word for word, given in (("a guidance interval", a.interval), ("guidance rescale", a.rescale),
                                          ("a weaker model", a.weaker)) if given]  # fmt: skip
@@ -96,6 +104,7 @@ class SamplingPlan:
             spacing,
             steering,
             a.label,
+            a.texts,
             usual.strength if a.strength is None else a.strength,
             usual.truncated if a.truncated is None else a.truncated,
             before,
@@ -105,9 +114,27 @@ class SamplingPlan:
         """The denoiser with its guidance and clipping."""
         return self.steering.around(denoiser)
 
-    def cond(self, denoiser: Denoiser, n: int) -> Cond | None:
-        """The class that was asked for, n times; None leaves the choice to the sampler."""
-        return None if self.label is None else {"label": torch.full((n,), class_number(denoiser, self.label))}
+    def cond(self, denoiser: Denoiser, n: int, first: int = 0) -> Cond | None:
+        """The class that was asked for, n times, and the texts of samples `first` and so on in turn; None leaves the
+        choice to the sampler.
+
+        Raises:
+            FromNoiseError: a class or a text for a model that has none.
+        """
+        found: Cond = {} if self.label is None else {"label": torch.full((n,), class_number(denoiser, self.label))}
+        if self.texts:
+            if denoiser.text is None:
+                raise FromNoiseError("text: this model is given no words; train one with a recipe that has text, "
+                                     "such as emoji-text")  # fmt: skip
+            found["text"] = denoiser.text([self.texts[i % len(self.texts)] for i in range(first, first + n)])
+        return found or None
+
+    def kinds(self, denoiser: Denoiser) -> Sequence[str]:
+        """What samples 0, 1, ... are of in turn, over and over: texts, or classes; none where all are alike."""
+        if self.texts:
+            return self.texts
+        classes = self.steered(denoiser).classes if self.label is None else 0
+        return (denoiser.class_names or [str(i) for i in range(classes)]) if classes else ()
 
     def described(self) -> dict[str, Any]:
         """JSON values that say it all; what is off is left out, so that a new option changes no old description."""
@@ -119,6 +146,8 @@ class SamplingPlan:
             "weaker": storage.fingerprint(s.weaker.network.state_dict()) if s.weaker else None,
             "classifier": storage.fingerprint(s.classifier.network.state_dict()) if s.classifier else None,
             "classifier_scale": s.classifier_scale if s.classifier else None,
+            "texts": list(self.texts) or None,
+            "negative": s.negative,
             "strength": self.strength or None,
             "truncated": self.truncated or None,
             "before": self.before.described() if self.before else None,

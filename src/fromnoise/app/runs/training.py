@@ -5,12 +5,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from fromnoise import recipes
+from fromnoise import recipes, text
 from fromnoise.app.runs.config import CONFIG, write
 from fromnoise.app.runs.model import open_model
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
 from fromnoise.data.paired import Paired, reflow_pairs
+from fromnoise.data.worded import Worded
 from fromnoise.denoise import Denoiser
 from fromnoise.disk import files, storage
 from fromnoise.disk.holding import held
@@ -117,6 +118,9 @@ def _train_one(
             from fromnoise.app.runs.latents import latents_of
 
             source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
+        if isinstance(config, Recipe) and config.text is not None:
+            source = Worded(source, text.build(config.text.encoder), images.captions,
+                            counter if processes.is_first else None)  # fmt: skip
         if isinstance(config, Recipe) and kept is not None and (way := config.distilling(kept)).draws_pairs:
             source = _pairs(way, config.seed, out)
         task = config.task(source, codec, Passing(config) if isinstance(config, Recipe) else None, **taught)
@@ -124,7 +128,7 @@ def _train_one(
             from fromnoise.app.runs.starting import start_from
 
             start_from(init, task, talk)
-    for note in images.notes:
+    for note in source.notes if isinstance(source, Worded) else images.notes:
         talk(f"fromnoise: warning: {note}")
     run = _Run(config, out, source, source.name if isinstance(source, Paired) else images.name, task, talk)
     fitted = fit(

@@ -1,0 +1,94 @@
+"""Examples with their captions as the condition `text`, each different caption encoded once."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fromnoise.data.examples import Conditions, Examples
+from fromnoise.disk import storage
+from fromnoise.errors import FromNoiseError
+from fromnoise.text.base import TextEncoder, tidy
+
+_TOGETHER = 256
+
+
+class Worded(Examples):
+    """Each example of another set with the condition "text" of its caption; one without a caption has no text.
+
+    Args:
+        whole: the examples.
+        encoder: is made ready by the captions; `encoder` then holds it.
+        captions: of the examples; None means their own. Where they are fewer they are taken over and over, as of
+            images that are followed by their mirror images.
+        progress: progress("what", total) returns a function that is called once for every caption that is encoded.
+
+    Raises:
+        FromNoiseError: no example has a caption; or what encoding raises.
+    """
+
+    def __init__(
+        self,
+        whole: Examples,
+        encoder: TextEncoder,
+        captions: Sequence[str] | None = None,
+        progress: Callable[[str, int], Callable[[], None]] | None = None,
+    ):
+        self.whole, found = whole, [tidy(text) for text in (whole.captions if captions is None else captions)]
+        if not any(found):
+            raise FromNoiseError(f"{whole.name} has no captions: put NAME.txt beside each image, or a metadata.jsonl "
+                                 "with file_name and text into the folder (docs/data.md)")  # fmt: skip
+        numbers = {text: i for i, text in enumerate(dict.fromkeys(found))}
+        self.captions = [found[i % len(found)] for i in range(len(whole))]
+        self._rows = torch.tensor([numbers[text] for text in self.captions])
+        self.encoder = encoder.fitted(found)
+        self._table = _encoded(self.encoder, list(numbers), progress)
+        self.name, self.shape, self.classes, self.in_memory = whole.name, whole.shape, whole.classes, whole.in_memory
+        missing = sum(not text for text in found)
+        without = [f"{missing:,} of {len(found):,} images have no caption: they are learned without text"]
+        self.notes = [*whole.notes, *(without if missing else [])]
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
+        x, conditions = self.whole.examples(indices)
+        rows = self._table[self._rows[torch.as_tensor(np.asarray(indices))].numpy()]
+        text = torch.from_numpy(np.array(rows))
+        return x, conditions | {"text": text.long() if text.dtype == torch.int32 else text}
+
+    def content(self) -> str | None:
+        own = self.whole.content()
+        if own is None:
+            return None
+        return hashlib.sha256("\n".join([own, self.encoder.identity(), *self.captions]).encode()).hexdigest()
+
+
+def _encoded(
+    encoder: TextEncoder, texts: Sequence[str], progress: Callable[[str, int], Callable[[], None]] | None
+) -> np.ndarray:
+    """[len(texts), ...]: token numbers in memory, embeddings in a file of the cache that is mapped into it."""
+    probe = encoder(texts[:1])
+    if not probe.is_floating_point():
+        return encoder(texts).to(torch.int32).numpy()
+    folder = storage.cache("texts") / storage.short_hash((encoder.identity(), *texts))
+
+    def make() -> None:
+        advance = progress("encoding the captions", len(texts)) if progress else lambda: None
+        with storage.making(folder) as writing:
+            shape = (len(texts), *probe.shape[1:])
+            array = np.lib.format.open_memmap(writing / "texts.npy", "w+", np.float32, shape)
+            for start in range(0, len(texts), _TOGETHER):
+                part = encoder(texts[start : start + _TOGETHER])
+                array[start : start + len(part)] = part.numpy()
+                for _ in part:
+                    advance()
+            array.flush()
+
+    def opened(place: Path) -> np.ndarray:
+        return np.load(place / "texts.npy", mmap_mode="r")
+
+    return storage.kept(folder, make, opened)

@@ -1,0 +1,131 @@
+"""Words as a network reads them: token numbers or another model's embeddings become rows that places attend to."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.nn.layers import attended
+
+
+@dataclass(frozen=True)
+class Words:
+    """A batch of texts inside a network.
+
+    Attributes:
+        rows: [N, 1 + L, W]: the whole text first, then its tokens.
+        mask: [N, 1 + L], True where there is one; the first row always is, so that attention has something to see.
+    """
+
+    rows: Tensor
+    mask: Tensor
+
+
+class _Block(nn.Module):
+    """h <- h + attention(norm(h)); y = h + W_2 gelu(W_1 norm(h)): [N, T, W] over the rows of the mask."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        h = h + self.mix(attended(self.qkv(self.norm1(h)), self.heads, mask))
+        return h + self.mlp(self.norm2(h))
+
+
+class TextInput(nn.Module):
+    """The condition `text` -> `Words`, in one of two forms.
+
+    With a vocabulary the texts are token numbers [N, L], 0 where one has ended, and a small transformer, trained with
+    the network, reads them behind a row of its own for the whole (GLIDE, arXiv 2112.10741; latent diffusion, arXiv
+    2112.10752). Without one they are embeddings [N, 1 + L, width] of a frozen model, the whole text's first, zeros
+    where it has ended; they are normalised, and a learned row stands for no text (Imagen, arXiv 2205.11487).
+
+    No text is zeros in either form: `none` makes it.
+
+    Args:
+        width: W: of the transformer's rows, or of the embeddings.
+        length: L, the most tokens of a text.
+        vocabulary: how many token numbers there are, 0 among them; None for embeddings.
+        depth, heads: of the transformer.
+
+    Raises:
+        FromNoiseError: a number below 1, or a width that the heads do not divide.
+    """
+
+    def __init__(self, width: int, length: int, vocabulary: int | None = None, depth: int = 2, heads: int = 4):
+        super().__init__()
+        if min(width, length, depth, heads, vocabulary or 1) < 1 or width % heads:
+            raise FromNoiseError("text: width, length, vocabulary, depth and heads must be at least 1, and the heads "
+                                 f"divide the width; got {width}, {length}, {vocabulary}, {depth} "
+                                 f"and {heads}")  # fmt: skip
+        self.width, self.length, self.vocabulary = width, length, vocabulary
+        self.whole = nn.Parameter(0.02 * torch.randn(width))
+        self.norm = nn.LayerNorm(width)
+        if vocabulary is not None:
+            self.token = nn.Embedding(vocabulary, width)
+            nn.init.normal_(self.token.weight, std=0.02)
+            self.place = nn.Parameter(0.02 * torch.randn(length, width))
+            self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(depth))
+
+    @property
+    def none(self) -> Tensor:
+        """No text, without a batch."""
+        if self.vocabulary is not None:
+            return torch.zeros(self.length, dtype=torch.long)
+        return torch.zeros(1 + self.length, self.width)
+
+    def forward(self, text: Tensor) -> Words:
+        self._check(text)
+        if self.vocabulary is None:
+            mask = (text != 0).any(2)
+            rows = self.norm(text.to(self.whole.dtype))
+            first = torch.where(mask[:, :1], rows[:, 0], self.whole)
+            return Words(torch.cat([first[:, None], rows[:, 1:]], 1), F.pad(mask[:, 1:], (1, 0), value=True))
+        rows = self.token(text) + self.place[: text.shape[1]]
+        mask = F.pad(text > 0, (1, 0), value=True)
+        rows = torch.cat([self.whole.expand(len(text), 1, -1).to(rows.dtype), rows], 1)
+        for block in self.blocks:
+            rows = block(rows, mask)
+        return Words(self.norm(rows), mask)
+
+    def _check(self, text: Tensor) -> None:
+        """One line for what the layers below would say in their words."""
+        if self.vocabulary is None:
+            fits = text.dim() == 3 and text.is_floating_point() and text.shape[2] == self.width
+            wanted = f"embeddings [N, 1 + L, {self.width}]"
+        else:
+            fits = text.dim() == 2 and not text.is_floating_point() and text.shape[1] <= self.length
+            wanted = f"token numbers [N, L], L at most {self.length}"
+        if not fits:
+            raise FromNoiseError(f"text must be {wanted}, as the encoder gives them; got {text.dtype} "
+                                 f"{list(text.shape)}")  # fmt: skip
+
+
+class CrossAttention(nn.Module):
+    """W_o softmax(q k' / sqrt(d)) v, q of the places and k, v of the words: [N, T, C], `Words` -> [N, T, C].
+
+    Args:
+        channels: C.
+        words: width of the words' rows.
+        heads: attention heads.
+        bias: of q, k and v.
+    """
+
+    def __init__(self, channels: int, words: int, heads: int, bias: bool = True):
+        super().__init__()
+        self.heads = heads
+        self.q, self.kv = nn.Linear(channels, channels, bias), nn.Linear(words, 2 * channels, bias)
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, h: Tensor, words: Words) -> Tensor:
+        n, places, c = h.shape
+        q = self.q(h).view(n, places, self.heads, -1).transpose(1, 2)
+        k, v = self.kv(words.rows).view(n, -1, 2, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, words.mask[:, None, None])
+        return self.out(y.transpose(1, 2).reshape(n, places, c))

@@ -1,0 +1,30 @@
+"""Emoji in colour from words, 32x32: 1,898 pictures and the names of their code points.
+
+The choices of `emoji`; what differs:
+
+- *text*: byte-pair tokens of the captions, read by two layers that are trained with the network (GLIDE's way); a tenth
+  of the captions is hidden, so that guidance has something to move away from. `--set text.encoder=minilm` takes a
+  frozen sentence encoder instead (extra `text-small`), which knows more words than these captions have.
+- *network*: no classes; attention sees the words beside the places.
+- *guidance* 4.
+"""
+
+from fromnoise.recipes.emoji import recipe as emoji
+from fromnoise.recipes.sections import SampleConfig, TextConfig
+
+recipe = emoji.with_changes(
+    {
+        "recipe": "emoji-text",
+        "expected": "the emoji that a caption names, by colour and outline",
+        "reproduced": "not measured yet",
+        "network.classes": None,
+        "network.text": {"width": 128, "depth": 2, "heads": 4},
+        "train.label_dropout": 0.0,
+        "train.minutes": 20,
+    }
+).model_copy(
+    update={
+        "text": TextConfig(encoder={"name": "learned", "vocabulary": 1024, "length": 24}),
+        "sample": SampleConfig(sampler={"name": "unipc"}, steps=20, guidance=4.0),
+    }
+)

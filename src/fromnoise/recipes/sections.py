@@ -1,0 +1,77 @@
+"""The sections of a denoiser's configuration."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from fromnoise import distill, recipes, text
+from fromnoise.recipes.config import Spec
+from fromnoise.registry.section import Section
+
+
+class SampleConfig(Section):
+    """How this model is best sampled: what `fromnoise sample` does unless told otherwise."""
+
+    sampler: Spec = Field({"name": "unipc"}, description="a sampler's name and its options")
+    steps: int = Field(20, ge=1)
+    spacing: str | None = Field(None, description="which levels; the sampler's usual ones unless given")
+    clip: bool = Field(True, description="clip the predicted image to [-1, 1] at every step")
+    guidance: float = Field(1.0, description="scale of classifier-free guidance, 1 = off")
+    guidance_interval: tuple[float, float] | None = Field(None, description="of sigma/alpha in which it holds")
+    guidance_rescale: float = Field(0.0, ge=0, le=1, description="share of the unguided deviation that is given back")
+    guidance_channels: int | None = Field(None, ge=1, description="only the first so many are guided")
+    strength: float = Field(0.0, ge=0, le=1, description="of the augmentation of the image that is enlarged")
+    truncated: bool = Field(False, description="whether the stage before stops at that strength of noise")
+
+
+class EvalConfig(Section):
+    """How this model is best measured: what `fromnoise eval` does unless told otherwise."""
+
+    features: str = Field("inception", description="a feature extractor's name")
+    n: int = Field(50_000, ge=2, le=10**8, description="samples")
+    split: Literal["train", "test"] = Field("train", description="of the data: what the samples are compared with")
+
+
+class LowConfig(Section):
+    """For a model that enlarges images: how it is told them."""
+
+    factor: int = Field(2, ge=2, description="by which the sides grow")
+    augmentation: Spec = Field({"name": "none"}, description="of the small image: a name and its options")
+
+
+class LatentConfig(Section):
+    """For a model of latents: whose."""
+
+    autoencoder: str = Field(description="recipe of the autoencoder, which is trained first unless one is given")
+
+    @field_validator("autoencoder")
+    @classmethod
+    def _known_autoencoder(cls, value: str) -> str:
+        recipes.registry.check(value)  # a name: a path would let a run's config.yaml have code executed
+        return value
+
+
+class TextConfig(Section):
+    """For a model that is given words: the captions of its data."""
+
+    encoder: Spec = Field({"name": "learned"}, description="of texts: a name and its options")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the captions that training hides, for guidance")
+
+    @field_validator("encoder")
+    @classmethod
+    def _known_encoder(cls, value: Spec) -> Spec:
+        text.registry.check(value)
+        return value
+
+
+class DistillConfig(Section):
+    """For a student: how it learns from its teacher, or from data alone."""
+
+    way: Spec = Field(description="of distilling: a name and its options")
+    guidance: float = Field(1.0, description="scale at which the teacher is guided, 1 = off; what a student learns")
+
+    @field_validator("way")
+    @classmethod
+    def _known_way(cls, value: Spec) -> Spec:
+        distill.registry.check(value)
+        return value

@@ -1,0 +1,81 @@
+"""Byte-pair tokens: bytes, and the pairs that a set of captions has most often.
+
+Source: Sennrich et al. 2016 (arXiv 1508.07909).
+
+Token 0 is no token, 1 + b the byte b, 257 + i the i-th merge. A word is merged by itself, with the blank before it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+Merge = tuple[int, int]
+BYTES = 257
+"""Numbers that are taken before the first merge: none, and 256 bytes."""
+
+
+def words(text: str) -> list[str]:
+    """Of a text in small letters, each with the blank before it."""
+    return [f" {word}" for word in text.lower().split()]
+
+
+def as_bytes(word: str) -> list[int]:
+    """Token numbers of its bytes."""
+    return [1 + byte for byte in word.encode()]
+
+
+def learn(texts: Iterable[str], count: int) -> list[Merge]:
+    """At most `count` merges, the most frequent pair first and of equals the smallest; none that occurs only once."""
+    counts = Counter(word for text in texts for word in words(text))
+    spelled = [(as_bytes(word), n) for word, n in sorted(counts.items())]
+    frequency: Counter[Merge] = Counter()
+    where: defaultdict[Merge, set[int]] = defaultdict(set)
+    for i, (tokens, n) in enumerate(spelled):
+        _tally(tokens, n, i, frequency, where)
+    merges: list[Merge] = []
+    while len(merges) < count and frequency:
+        best = max(frequency, key=lambda pair: (frequency[pair], -pair[0], -pair[1]))
+        if frequency[best] < 2:
+            break
+        merges.append(best)
+        for i in sorted(where.pop(best)):
+            tokens, n = spelled[i]
+            _tally(tokens, -n, i, frequency, where)
+            spelled[i] = joined(tokens, best, BYTES - 1 + len(merges)), n
+            _tally(spelled[i][0], n, i, frequency, where)
+        frequency.pop(best, None)
+    return merges
+
+
+def _tally(
+    tokens: Sequence[int], n: int, word: int, frequency: Counter[Merge], where: defaultdict[Merge, set[int]]
+) -> None:
+    """Count the pairs of a word n times, or with -n no longer."""
+    for pair in pairwise(tokens):
+        frequency[pair] += n
+        if n > 0:
+            where[pair].add(word)
+        elif frequency[pair] <= 0:
+            del frequency[pair]
+
+
+def joined(tokens: Sequence[int], pair: Merge, number: int) -> list[int]:
+    """Every such pair as one token, from the left."""
+    found: list[int] = []
+    i = 0
+    while i < len(tokens):
+        here = i + 1 < len(tokens) and (tokens[i], tokens[i + 1]) == pair
+        found.append(number if here else tokens[i])
+        i += 1 + here
+    return found
+
+
+def spelled(word: str, ranks: dict[Merge, int]) -> list[int]:
+    """Tokens of a word: the earliest merges first, as they were learned."""
+    tokens = as_bytes(word)
+    while len(tokens) > 1:
+        first = min(pairwise(tokens), key=lambda pair: ranks.get(pair, len(ranks)))
+        if first not in ranks:
+            break
+        tokens = joined(tokens, first, BYTES + ranks[first])
+    return tokens

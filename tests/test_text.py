@@ -1,0 +1,499 @@
+"""Words: encoders, what networks make of them, captions of data, and models that are given text."""
+
+import json
+import warnings
+from itertools import pairwise
+
+import pytest
+import torch
+
+import fromnoise as fn
+from fromnoise.data.images import InMemory
+from fromnoise.data.worded import Worded
+from fromnoise.disk import pretrained
+from fromnoise.text import _byte_pairs
+
+CAPTIONS = ["a red heart", "a blue heart", "red circle", "large red circle", "broken heart", "Crème brûlée 🍮"]
+
+
+def learned(**options):
+    return fn.text.Learned(**{"vocabulary": 300, "length": 12} | options).fitted(CAPTIONS)
+
+
+# byte pairs
+
+
+def test_merges_are_the_most_frequent_pairs():
+    """Of " aab" twice and " ab": (blank, a) and (a, b) are met three times, and the first is the smaller; then (a, b)
+    twice, and " a" with "ab" too."""
+    a, b, blank = (1 + ord(c) for c in "ab ")
+    merges = _byte_pairs.learn(["aab aab", "ab"], 10)
+    assert merges == [(blank, a), (a, b), (257, 258)]
+
+
+def test_of_equals_the_smallest_pair_comes_first():
+    first, second = (_byte_pairs.learn(texts, 1) for texts in (["cd cd ab ab"], ["ab ab cd cd"]))
+    assert first == second == [(1 + ord(" "), 1 + ord("a"))]
+
+
+def test_merges_are_those_of_counting_anew_every_time():
+    """The counts are kept up to date from merge to merge; here they are taken from scratch."""
+    spelled = [(_byte_pairs.as_bytes(word), n) for word, n in (("banana", 3), ("bandana", 2), ("anagram", 2))]
+    texts = [" ".join(["banana"] * 3 + ["bandana"] * 2 + ["anagram"] * 2)]
+    spelled = [(_byte_pairs.as_bytes(" ") + tokens, n) for tokens, n in spelled]
+    wanted = []
+    for number in range(257, 265):
+        counts = {}
+        for tokens, n in spelled:
+            for pair in pairwise(tokens):
+                counts[pair] = counts.get(pair, 0) + n
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        if counts[best] < 2:
+            break
+        wanted.append(best)
+        spelled = [(_byte_pairs.joined(tokens, best, number), n) for tokens, n in spelled]
+    assert _byte_pairs.learn(texts, 8) == wanted
+
+
+def _text(tokens, merges):
+    """The text of token numbers."""
+    parts = [bytes([i]) for i in range(256)]
+    for left, right in merges:
+        parts.append(parts[left - 1] + parts[right - 1])
+    return b"".join(parts[token - 1] for token in tokens if token).decode()
+
+
+@pytest.mark.parametrize("text", [*CAPTIONS, "words that no caption has", "日本 \u0301x"])
+def test_tokens_spell_the_text(text):
+    encoder = learned(length=64)
+    row = encoder([text])[0]
+    assert _text(row.tolist(), encoder.merges) == f" {text.lower()}"
+
+
+def test_capital_letters_and_blanks_make_no_difference():
+    encoder = learned()
+    one, other = encoder(["A  red\nHeart", "a red heart"])
+    assert torch.equal(one, other)
+    assert not encoder([""]).any()
+
+
+def test_a_text_that_is_too_long_is_cut_after_a_word_with_a_warning():
+    encoder = learned(length=5)
+    with pytest.warns(UserWarning, match=r"longer than the 5 tokens .* was cut after 'red circle'"):
+        cut = encoder(["red circle something"])
+    assert torch.equal(cut, encoder(["red circle"]))
+    with pytest.warns(UserWarning, match="1 others were cut"):
+        encoder(["red circle something", "another long something", "red circle"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder(["red circle"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"vocabulary": 100}, "vocabulary must be from 257"),
+        ({"length": 0}, "length at least 1"),
+        ({"merges": ((1, 257),)}, "joins two tokens that were there before it"),
+        ({"vocabulary": 257, "merges": ((1, 2),)}, "do not fit into a vocabulary of 257"),
+    ],
+)
+def test_wrong_options_of_the_learned_encoder(options, words):
+    with pytest.raises(fn.FromNoiseError, match=words):
+        fn.text.Learned(**options)
+
+
+# frozen encoders: small ones of the same classes, made here
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """{encoder: folder} of small transformers with random weights."""
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    sizes = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+    words = ["[PAD]", "[UNK]", "<s>", "</s>", *["a", "red", "blue", "heart", "circle", "of", "large", "broken", "flag"]]
+    torch.manual_seed(0)
+    made = {
+        "clip": transformers.CLIPTextModel(
+            transformers.CLIPTextConfig(vocab_size=40, max_position_embeddings=20, eos_token_id=3, **sizes)
+        ),
+        "t5": transformers.T5EncoderModel(
+            transformers.T5Config(vocab_size=40, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
+        ),
+        "sentence": transformers.BertModel(transformers.BertConfig(vocab_size=40, max_position_embeddings=20, **sizes)),
+    }
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
+    found = {}
+    for name, model in made.items():
+        found[name] = tmp_path_factory.mktemp(name)
+        model.eval().save_pretrained(found[name])
+        tokenizer.save(str(found[name] / "tokenizer.json"))
+    found["minilm"] = found["sentence"]
+    return found
+
+
+def frozen(folders, name, **options):
+    return fn.text.build({"name": name, "model": str(folders[name]), "length": 8, **options})
+
+
+FROZEN = [name for name in fn.text.names() if name != "learned"]
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_frozen_encoders_give_what_transformers_gives(folders, name):
+    """Each text by itself, without padding, through the model that transformers itself opens."""
+    from transformers import AutoModel, PreTrainedTokenizerFast
+
+    encoder = frozen(folders, name)
+    texts = ["a red heart", "", "large blue circle of a heart"]
+    found = encoder(texts)
+    assert found.shape == (3, 9, 32) == (3, 1 + encoder.options["length"], encoder.options["width"])
+    assert not found[1].any()
+    own = type(encoder._network).from_pretrained(folders[name])
+    assert isinstance(own, type(AutoModel.from_pretrained(folders[name]))) or name in ("clip", "t5")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folders[name] / "tokenizer.json"))
+    for i in (0, 2):
+        ids = torch.tensor([tokenizer(texts[i])["input_ids"]])
+        with torch.no_grad():
+            output = own(input_ids=ids)
+        states = output.last_hidden_state[0]
+        n = len(states)
+        torch.testing.assert_close(found[i, 1 : 1 + n], states, atol=1e-5, rtol=1e-5)
+        assert not found[i, 1 + n :].any()
+        whole = {"clip": states[-1], "t5": states.mean(0)}.get(name, states.mean(0) / states.mean(0).norm())
+        torch.testing.assert_close(found[i, 0], whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_long_texts_of_frozen_encoders_are_cut_where_the_warning_says(folders, name):
+    encoder = frozen(folders, name, length=5)
+    with pytest.warns(UserWarning, match="longer than the 5 tokens .* cut after 'a red heart'"):
+        found = encoder(["a red heart of a circle"])
+    assert torch.equal(found, encoder(["a red heart"]))
+
+
+def test_minilm_is_what_sentence_transformers_computes():
+    from sentence_transformers import SentenceTransformer
+
+    encoder, texts = fn.text.MiniLM(length=16), ["a red heart", "face with tears of joy", "Zürich 🏳️‍🌈"]
+    other = SentenceTransformer(str(encoder.folder), device="cpu")
+    torch.testing.assert_close(encoder(texts)[:, 0], torch.tensor(other.encode(texts)), atol=1e-6, rtol=1e-5)
+
+
+def test_nothing_is_printed_while_a_frozen_encoder_is_opened(folders, capfd):
+    frozen(folders, "clip")(["a red heart"])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_encoder_than_the_one_trained_with_is_refused(folders, tmp_path):
+    fitted = frozen(folders, "t5").fitted(CAPTIONS)
+    assert fitted.sha256 == pretrained.sha256(folders["t5"] / "model.safetensors")
+    other = fn.text.T5(length=8, model=str(folders["t5"]), sha256="0" * 64)
+    with pytest.raises(fn.FromNoiseError, match=r"not the text encoder that this model was trained with.*000000"):
+        other(["a red heart"])
+    with pytest.raises(fn.FromNoiseError, match="not the text encoder"):
+        other.fitted(CAPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model": "nowhere"}, "nowhere: no such folder; a model on the hub is owner/name with commit="),
+        ({"model": "owner/name"}, "no such folder; a model on the hub is owner/name with commit="),
+        ({"length": 2}, "length must be at least 3"),
+    ],
+)
+def test_wrong_options_of_frozen_encoders(options, words):
+    with pytest.raises(fn.FromNoiseError, match=words):
+        fn.text.T5(**options)(["a"])
+
+
+@pytest.mark.parametrize("spoiled", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_damaged_encoders_are_one_line(folders, tmp_path, spoiled):
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((folders["clip"] / name).read_bytes())
+    encoder = fn.text.CLIPText(length=8, model=str(tmp_path))
+    (tmp_path / spoiled).write_bytes(b"[1")
+    with pytest.raises(fn.FromNoiseError, match=r"could not be loaded|config.json|tokenizer") as found:
+        encoder(["a red heart"])
+    assert "\n" not in str(found.value)
+
+
+def test_code_of_others_is_refused(folders, tmp_path):
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((folders["sentence"] / name).read_bytes())
+    about = json.loads((tmp_path / "config.json").read_text()) | {"auto_map": {"AutoModel": "modeling.Trap"}}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    with pytest.raises(fn.FromNoiseError, match="auto_map would choose the code that runs"):
+        fn.text.Sentence(length=8, model=str(tmp_path))(["a red heart"])
+
+
+def test_texts_that_are_none():
+    with pytest.raises(fn.FromNoiseError, match="texts must be a list of words"):
+        learned()("a red heart")
+    with pytest.raises(fn.FromNoiseError, match="texts must be a list of words"):
+        learned()([3])
+
+
+# networks
+
+TOKENS, EMBEDDINGS = {"width": 16, "length": 6, "vocabulary": 30}, {"width": 16, "length": 6}
+NETWORKS = {
+    "unet joint": (lambda text: fn.nn.UNet(in_channels=1, channels=16, mult=(1, 2), blocks=1, groups=4, text=text), (1, 8, 8)),
+    "unet after": (
+        lambda text: fn.nn.UNet(in_channels=1, channels=16, mult=(1, 2), blocks=1, groups=4, heads=2, text=text, text_attention="after"),
+        (1, 8, 8),
+    ),
+    "dit": (lambda text: fn.nn.DiT(in_channels=1, depth=2, width=32, heads=4, text=text), (1, 8, 8)),
+    "mlp": (lambda text: fn.nn.MLP(2, width=32, depth=2, text=text), (2,)),
+}  # fmt: skip
+networks = pytest.mark.parametrize("name", NETWORKS)
+forms = pytest.mark.parametrize("text", [TOKENS, EMBEDDINGS], ids=["tokens", "embeddings"])
+
+
+def network(name, text):
+    """One whose outputs are no zeros."""
+    torch.manual_seed(0)
+    build, shape = NETWORKS[name]
+    made = build(text)
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape))
+    return made, torch.randn(3, *shape), torch.tensor([3.0, 500.0, 900.0])
+
+
+def said(text, lengths):
+    """Texts of these numbers of tokens."""
+    seen = torch.arange(text["length"]) < torch.tensor(lengths)[:, None]
+    if "vocabulary" in text:
+        return torch.randint(1, text["vocabulary"], seen.shape) * seen
+    whole = (torch.tensor(lengths) > 0)[:, None]
+    return torch.randn(len(lengths), 1 + text["length"], text["width"]) * torch.cat([whole, seen], 1)[:, :, None]
+
+
+@networks
+@forms
+def test_no_text_is_the_empty_text(name, text):
+    made, x, time = network(name, text)
+    empty = said(text, [0, 0, 0])
+    torch.testing.assert_close(made(x, time), made(x, time, text=empty), atol=0, rtol=0)
+    assert torch.equal(made.null_cond["text"], empty[0])
+
+
+@networks
+@forms
+def test_an_example_sees_its_own_text_alone(name, text):
+    made, x, time = network(name, text)
+    words = said(text, [3, 6, 1])
+    whole = made(x, time, text=words)
+    assert (whole - made(x, time)).flatten(1).abs().amax(1).min() > 1e-3
+    for i in range(3):
+        alone = made(x[i : i + 1], time[i : i + 1], text=words[i : i + 1])
+        torch.testing.assert_close(whole[i : i + 1], alone, atol=1e-5, rtol=1e-4)
+
+
+@networks
+@forms
+def test_padding_is_not_seen(name, text):
+    made, x, time = network(name, text)
+    words = said(text, [2, 3, 1])
+    shorter = words[:, :3] if "vocabulary" in text else words[:, :4]
+    torch.testing.assert_close(made(x, time, text=words), made(x, time, text=shorter), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["unet joint", "unet after", "dit"])
+@forms
+def test_every_token_is_seen_and_not_only_the_whole(name, text):
+    """Its gradient reaches each row, and through the whole text's row alone nothing of a frozen encoder's tokens."""
+    made, x, time = network(name, EMBEDDINGS)
+    words = said(EMBEDDINGS, [3, 6, 1]).requires_grad_()
+    made(x, time, text=words).square().sum().backward()
+    seen = words.grad.abs().sum(2) > 0
+    assert torch.equal(seen, (words.detach() != 0).any(2))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_reader_is_trained_with_the_network(name):
+    made, x, time = network(name, TOKENS)
+    made(x, time, text=said(TOKENS, [3, 6, 1])).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in made.text.parameters())
+
+
+@networks
+def test_a_fresh_network_says_nothing(name):
+    torch.manual_seed(0)
+    build, shape = NETWORKS[name]
+    assert not build(TOKENS)(torch.randn(2, *shape), torch.ones(2), text=said(TOKENS, [2, 3])).any()
+
+
+def test_latent_diffusions_text_to_image_network_has_its_published_count():
+    """872,300,484: that of Stable Diffusion 1, 859,520,964, with keys and values of 1280 in place of 768."""
+    with torch.device("meta"):
+        made = fn.nn.UNet(in_channels=4, channels=320, mult=(1, 2, 4, 4), blocks=2, attention=(1, 2, 4), heads=8,
+                          resample="centered", text={"width": 768, "length": 77}, text_attention="after")  # fmt: skip
+    reader = [*made.text.parameters(), *made.whole_text.parameters()]
+    assert sum(p.numel() for p in made.parameters()) - sum(p.numel() for p in reader) == 859_520_964
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ({"width": 16}, "text: length missing"),
+        ({"width": 16, "length": 4, "vocabulry": 9}, r"no option .vocabulry. \(did you mean vocabulary\?\)"),
+        ({"width": 16, "length": 4, "heads": 3}, "the heads divide the width"),
+    ],
+)
+def test_wrong_options_of_text(text, words):
+    with pytest.raises(fn.FromNoiseError, match=words):
+        fn.nn.MLP(2, text=text)
+
+
+def test_conditions_that_are_no_text():
+    made, x, time = network("mlp", TOKENS)
+    with pytest.raises(fn.FromNoiseError, match=r"text must be token numbers \[N, L\], L at most 6"):
+        made(x, time, text=torch.ones(3, 7, dtype=torch.long))
+    made, x, time = network("mlp", EMBEDDINGS)
+    with pytest.raises(fn.FromNoiseError, match=r"text must be embeddings \[N, 1 \+ L, 16\]"):
+        made(x, time, text=torch.ones(3, 7, 8))
+    plain = fn.nn.MLP(2)
+    with pytest.raises(fn.FromNoiseError, match="this network reads no text"):
+        plain(x, time, text=torch.ones(3, 7, dtype=torch.long))
+
+
+# captions
+
+
+def images(captions=CAPTIONS):
+    pixels = torch.arange(len(captions) * 64, dtype=torch.uint8).view(-1, 1, 8, 8)
+    return InMemory("pictures", pixels, captions=captions)
+
+
+def test_captions_become_the_condition():
+    worded = Worded(images(), fn.text.Learned(vocabulary=300, length=12))
+    x, conditions = worded.examples([4, 0])
+    assert torch.equal(x, images().pixels[[4, 0]])
+    assert torch.equal(conditions["text"], learned()(["broken heart", "a red heart"]))
+    assert worded.encoder.merges == learned().merges
+
+
+def test_images_without_captions_are_counted_and_learned_without():
+    worded = Worded(images(["a red heart", "", "", "red"]), learned())
+    assert worded.notes == ["2 of 4 images have no caption: they are learned without text"]
+    assert not worded.examples([1])[1]["text"].any()
+    with pytest.raises(fn.FromNoiseError, match=r"pictures has no captions: put NAME.txt beside each image"):
+        Worded(images(["", ""]), learned())
+    with pytest.raises(fn.FromNoiseError, match="pictures has no captions"):
+        Worded(images(()), learned())
+
+
+def test_embeddings_are_kept_by_content(folders, monkeypatch):
+    calls = []
+    encoder, other = frozen(folders, "t5"), frozen(folders, "sentence")
+    monkeypatch.setattr(type(encoder), "encoded", lambda self, texts: calls.append(list(texts)) or _plain(self, texts))
+    for _ in range(2):
+        worded = Worded(images(), encoder)
+        torch.testing.assert_close(worded.examples([4])[1]["text"], _plain(encoder, ["broken heart"]))
+    assert [call for call in calls if len(call) > 1] == [[text.strip() for text in CAPTIONS]]
+    third = Worded(images(), other).examples([4])[1]["text"]
+    torch.testing.assert_close(third, other(["broken heart"]))
+
+
+def _plain(encoder, texts):
+    return super(type(encoder), encoder).encoded(texts)
+
+
+def test_what_decides_the_examples_decides_their_content():
+    one = Worded(images(), learned()).content()
+    assert one == Worded(images(), learned()).content()
+    assert one != Worded(images([*CAPTIONS[:-1], "else"]), learned()).content()
+    assert one != Worded(images(), learned(length=11)).content()
+
+
+# models
+
+
+def model(encoder=None, **options):
+    torch.manual_seed(0)
+    encoder = encoder or learned()
+    made = fn.nn.MLP(2, width=32, depth=2, text={"width": 16} | encoder.options)
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape))
+    return fn.Denoiser(made, fn.schedules.Cosine(), "v", shape=(2,), text=encoder, **options)
+
+
+def test_words_are_conditions_wherever_conditions_are_taken():
+    denoiser = model()
+    x, encoded = torch.randn(2, 2), denoiser.text(["a red heart", "circle"])
+    by_words = denoiser(x, 500.0, {"text": ["a red heart", "circle"]}).x0
+    assert torch.equal(by_words, denoiser(x, 500.0, {"text": encoded}).x0)
+    assert torch.equal(denoiser(x, 500.0, {"text": "circle"}).x0, denoiser(x, 500.0, {"text": encoded[1:].expand(2, -1)}).x0)  # fmt: skip
+    drawn = fn.sample(denoiser, 4, steps=3, cond={"text": "a red heart"})
+    assert torch.equal(drawn, fn.sample(denoiser, 4, steps=3, cond={"text": encoded[:1].expand(4, -1)}))
+    assert not torch.equal(drawn, fn.sample(denoiser, 4, steps=3))
+
+
+def test_words_that_do_not_fit_the_model():
+    with pytest.raises(fn.FromNoiseError, match="has 3 texts for 2 examples"):
+        fn.sample(model(), 2, steps=2, cond={"text": ["a", "b", "c"]})
+    plain = fn.Denoiser(fn.nn.MLP(2), fn.schedules.Cosine(), shape=(2,))
+    with pytest.raises(fn.FromNoiseError, match="this model has no text encoder"):
+        fn.sample(plain, 2, steps=2, cond={"text": "a red heart"})
+
+
+def test_a_model_is_saved_with_its_words(tmp_path):
+    denoiser = model()
+    fn.save(denoiser, tmp_path / "model")
+    loaded = fn.load(tmp_path / "model")
+    assert loaded.text == denoiser.text
+    cond = {"text": ["a red heart", "words that no caption has"]}
+    assert torch.equal(fn.sample(loaded, 2, steps=3, cond=cond), fn.sample(denoiser, 2, steps=3, cond=cond))
+
+
+def test_a_saved_model_insists_on_its_frozen_encoder(folders, tmp_path):
+    denoiser = model(frozen(folders, "t5").fitted(CAPTIONS))
+    fn.save(denoiser, tmp_path / "model")
+    about = json.loads((tmp_path / "model/denoiser.json").read_text())
+    assert about["text"]["sha256"] == pretrained.sha256(folders["t5"] / "model.safetensors")
+    fn.sample(fn.load(tmp_path / "model"), 2, steps=2, cond={"text": "a red heart"})
+    other = fn.text.build(about["text"] | {"model": str(folders["sentence"])})
+    with pytest.raises(fn.FromNoiseError, match="not the text encoder"):
+        other(["a red heart"])
+
+
+def test_guidance_moves_away_from_no_text_or_from_the_negative():
+    """F_null + g (F_text - F_null), with the null of no text, or the negative's words in its place."""
+    denoiser = model()
+    x, t, cond = torch.randn(2, 2), denoiser.schedule.level(500), {"text": "a red heart"}
+    wanted = denoiser(x, t, cond).output
+    for negative, lesser in ((None, denoiser(x, t).output), ("circle", denoiser(x, t, {"text": "circle"}).output)):
+        guided = fn.guidance.steer(denoiser, 3.0, negative=negative)(x, t, cond).output
+        torch.testing.assert_close(guided, lesser + 3 * (wanted - lesser), atol=1e-5, rtol=1e-4)
+    with pytest.raises(fn.FromNoiseError, match="give guidance a scale other than 1"):
+        fn.guidance.steer(denoiser, 1.0, negative="circle")
+    labelled = fn.Denoiser(fn.nn.MLP(2, classes=2, null_label=True), fn.schedules.Cosine(), shape=(2,))
+    with pytest.raises(fn.FromNoiseError, match="negative: this model is given no text"):
+        fn.guidance.steer(labelled, 3.0, negative="circle")
+
+
+def test_words_tell_the_parts_of_a_mixture_apart():
+    """Points of two blobs, each with its word: after training a word draws its own blob, and no word draws both."""
+    generator = torch.Generator().manual_seed(0)
+    which = torch.randint(0, 2, (512,), generator=generator)
+    x = 0.1 * torch.randn(512, 2, generator=generator) + torch.where(which == 0, -0.6, 0.6)[:, None]
+    encoder = fn.text.Learned(vocabulary=300, length=6).fitted(["left", "right"])
+    text = encoder(["left", "right"])[which]
+    torch.manual_seed(0)
+    network = fn.nn.MLP(2, width=64, depth=2, text={"width": 16} | encoder.options)
+    denoiser = fn.Denoiser(network, fn.schedules.Cosine(), "v", shape=(2,), text=encoder)
+    fn.fit(denoiser, (x, {"text": text}), steps=400, batch_size=128, lr=3e-3, ema=0.98,
+           condition_dropout={"text": 0.2}, progress=False)  # fmt: skip
+    left, right = (fn.sample(denoiser, 200, steps=10, cond={"text": word})[:, 0] for word in ("left", "right"))
+    assert ((left < 0).float().mean() > 0.97, (right > 0).float().mean() > 0.97) == (True, True)
+    assert 0.3 < (fn.sample(denoiser, 200, steps=10)[:, 0] < 0).float().mean() < 0.7
