@@ -168,10 +168,12 @@ class Denoiser(nn.Module):
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(x_t.shape[0])
         weight = next(self.network.parameters(), None)
         dtype = weight.dtype if weight is not None else x_t.dtype
+        numbers = self.student.cond if self.student is not None else {}
+        told = {name: x_t.new_full((len(x_t),), value) for name, value in numbers.items()} | (cond or {})
         scale = self.parameterization.scale_input(t)
         seen = x_t if scale is None else like(scale, x_t) * x_t
         try:
-            output = self.network(seen.to(dtype), time, **(cond or {}))
+            output = self.network(seen.to(dtype), time, **told)
         except (TypeError, IndexError):
             checks.call(self.network, cond)
             checks.labels(cond, self.classes, self.null_label)
@@ -221,9 +223,7 @@ class Denoiser(nn.Module):
 
     def default_cond(self, indices: Sequence[int]) -> Cond | None:
         """What samples of these numbers are told unless one says otherwise: every class equally often, in turn."""
-        label = {"label": torch.tensor(indices) % self.classes} if self.classes else {}
-        numbers = self.student.cond if self.student is not None else {}
-        return label | {name: torch.full((len(indices),), value) for name, value in numbers.items()} or None
+        return {"label": torch.tensor(indices) % self.classes} if self.classes else None
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:

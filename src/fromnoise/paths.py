@@ -22,6 +22,7 @@ from fromnoise.gaussian import Level, like
 from fromnoise.hardware.memory import insist_on_memory
 from fromnoise.samplers.base import Sampler, walk
 from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.students.base import insist_on_denoiser
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,11 @@ def measure(
         advance: called with how many more samples are done.
 
     Raises:
-        FromNoiseError: the sampler draws noise, the model has no shape, or an argument is of the wrong kind.
+        FromNoiseError: the sampler draws noise, the model has no shape or is a student whose output is not
+            E[x_0 | x_t], or an argument is of the wrong kind.
     """
     checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
+    insist_on_denoiser(denoiser, "the straightness of paths")
     n, batch_size = checks.whole("n", n, 1), checks.whole("batch_size", batch_size, 1)
     found = samplers.registry.resolve(sampler, Sampler)
     found.check(denoiser)

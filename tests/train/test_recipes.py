@@ -32,13 +32,14 @@ STUDENTS = [name for name in DENOISERS if recipes.load(name).distill is not None
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Two classes of two noisy colour images, one of them not square."""
+    """Two classes of two noisy colour images with captions, one of them not square."""
     root = tmp_path_factory.mktemp("photos")
     random = np.random.default_rng(0)
     for name in ("cats", "dogs"):
         (root / name).mkdir()
         for i, size in enumerate([(40, 40), (50, 36)]):
             Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)).save(root / name / f"{i}.png")
+            (root / name / f"{i}.txt").write_text(f"one of the {name}")
     return root
 
 

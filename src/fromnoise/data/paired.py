@@ -173,13 +173,16 @@ def _start(folder: Path, about: dict[str, Any]) -> None:
     strangers = [name for name in there if not name.startswith("block-")]
     if strangers or (there and not path.exists()):
         raise FromNoiseError(f"{folder}: holds {files.one_line((strangers or there)[0])}, and no pairs alone: name "
-                             "another folder")  # fmt: skip
+                             "another folder, or delete it")  # fmt: skip
     if path.exists():
-        before = files.read_json(path)
-        differs = next((key for key in about if not _same(about[key], _of(before, key))), None)
-        if differs is None:
-            return
-        warn(f"{folder}: its pairs are of another {differs}; they are made again")
+        try:
+            before = files.read_json(path)
+            differs = next((key for key in about if not _same(about[key], _of(before, key))), None)
+            if differs is None:
+                return
+            warn(f"{folder}: its pairs are of another {differs}; they are made again")
+        except FromNoiseError as error:
+            warn(f"{error}; its pairs are made again")
         for name in there:
             files.remove(folder / name)
     files.write_json(path, about)

@@ -27,6 +27,12 @@ class Pairs(Distillation):
     top: float = field(default=80.0, kw_only=True)
     bottom: float = field(default=0.002, kw_only=True)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.huber < 0:
+            raise FromNoiseError(f"huber must be at least 0, got {self.huber:g}")
+        self.student  # noqa: B018  its levels are checked
+
     @cached_property
     def student(self) -> Consistency:  # pyrefly: ignore[bad-override]
         return Consistency(self.top, self.bottom)

@@ -1,16 +1,17 @@
 """What a distillation is: an objective whose target a teacher gives, or the model itself at a cleaner level."""
 
 import copy
+import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from fromnoise import checks, registry, times
 from fromnoise import nn as networks
-from fromnoise import registry, times
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
@@ -29,6 +30,10 @@ class Distillation(Objective):
 
     Attributes:
         teacher: a Denoiser, guided or not, that stays as it is; None where data alone teach.
+
+    Raises:
+        FromNoiseError: an option is no number, the teacher no Denoiser, or its output is not E[x_0 | x_t], for which it
+            is asked.
     """
 
     needs_teacher: ClassVar[bool] = True
@@ -43,7 +48,24 @@ class Distillation(Objective):
     numbers: ClassVar[tuple[str, ...]] = ()
     """Conditions, one number each, that the student's network must take: see `nn.conditioning`."""
 
+    asks: ClassVar[bool] = True
+    """Whether its teacher is asked for E[x_0 | x_t], and not only where the student starts."""
+
     teacher: Denoiser | None
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if type(option.default) is int:
+                checks.whole(option.name, value)
+            elif type(option.default) is float and not (isinstance(value, int | float) and math.isfinite(value)):
+                raise FromNoiseError(f"{option.name} must be a finite number, got {checks.shown(value)}")
+        if self.teacher is None and not self.needs_teacher:
+            return
+        checks.instance("teacher", self.teacher, Denoiser, "fn.load(folder)")
+        kind = self.teacher.student if self.teacher is not None and self.asks else None
+        if kind is not None and not kind.is_denoiser:
+            raise FromNoiseError(f"teacher: {kind.what}: take its own teacher")
 
     @property
     @abstractmethod
@@ -58,6 +80,8 @@ class Distillation(Objective):
     def student_of(self, teacher: Denoiser) -> Denoiser:
         """A model that starts as the teacher: its weights, and fresh ones where it takes further numbers.
 
+        Those of a teacher in half precision are float32, in which it can be trained.
+
         Args:
             teacher: its guidance, which this way may teach, is left out.
 
@@ -67,6 +91,8 @@ class Distillation(Objective):
         while isinstance(teacher, Wrapper):
             teacher = teacher.inner
         network = self._network_of(teacher.network, teacher.schedule)
+        if any(own.dtype in (torch.bfloat16, torch.float16) for own in network.parameters()):
+            network = network.float()
         made = Denoiser(network, teacher.schedule, teacher.parameterization, teacher.variance, teacher.shape,
                         teacher.class_names, teacher.codec, teacher.low, teacher.text)  # fmt: skip
         made.null, made.student = dict(teacher.null), self.student

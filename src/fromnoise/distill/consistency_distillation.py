@@ -43,6 +43,7 @@ class ConsistencyDistillation(Pairs):
     huber: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.n < 2 or self.order not in (1, 2):
             raise FromNoiseError(f"n must be at least 2 and order 1 or 2, got {self.n} and {self.order}")
 

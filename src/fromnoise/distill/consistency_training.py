@@ -12,6 +12,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.students.consistency import MOST
 from fromnoise.times.base import TimeSampling
 from fromnoise.times.lognormal import LogNormal
 
@@ -32,19 +33,21 @@ class ConsistencyTraining(Pairs):
         top, bottom: r of the grid's ends.
 
     Raises:
-        FromNoiseError: first below 2, last below first, or double_every below 1.
+        FromNoiseError: first below 2, last below first or above 10,000, or double_every below 1.
     """
 
     needs_teacher: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
     teacher: Denoiser | None = None
     first: int = 10
     last: int = 1280
     double_every: int = 1000
 
     def __post_init__(self) -> None:
-        if not 2 <= self.first <= self.last or self.double_every < 1:
-            raise FromNoiseError(f"2 <= first <= last and double_every >= 1 are needed, got {self.first}, {self.last} "
-                                 f"and {self.double_every}")  # fmt: skip
+        super().__post_init__()
+        if not 2 <= self.first <= self.last <= MOST or self.double_every < 1:
+            raise FromNoiseError(f"2 <= first <= last <= {MOST:,} and double_every >= 1 are needed, got "
+                                 f"{self.first}, {self.last} and {self.double_every}")  # fmt: skip
 
     @property
     def times(self) -> TimeSampling:

@@ -1,5 +1,6 @@
 """Easy consistency tuning: a trained model becomes a consistency model as its pairs of levels close up."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,9 @@ from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.times.base import TimeSampling
 from fromnoise.times.lognormal import LogNormal
+
+_CLOSEST = math.log(2.0**20)
+"""Of q^a: beyond it x_s is x_t in float32, and 1 / (r_t - r_s) times their rounding is what a loss would learn."""
 
 
 @register("easy-consistency")
@@ -37,6 +41,7 @@ class EasyConsistency(Pairs):
     """
 
     needs_teacher: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
     teacher: Denoiser | None = None
     q: float = 2.0
     double_every: int = 1000
@@ -44,6 +49,7 @@ class EasyConsistency(Pairs):
     b: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.q <= 1 or self.double_every < 1 or self.k < 0:
             raise FromNoiseError(f"q > 1, double_every >= 1 and k >= 0 are needed, got {self.q:g}, {self.double_every} "
                                  f"and {self.k:g}")  # fmt: skip
@@ -55,7 +61,8 @@ class EasyConsistency(Pairs):
 
     def pair(self, denoiser: Denoiser, t: Level, step: int) -> tuple[Level, Level, Tensor]:
         r = ratio(t)
-        stage = min(1 + max(step - 1, 0) // self.double_every, 40)  # beyond it r_s is r_t in float32
-        share = (1 + self.k * torch.sigmoid(-self.b * r)) / self.q**stage
+        stage = 1 + max(step - 1, 0) // self.double_every
+        shrunk = math.exp(-min(stage * math.log(self.q), _CLOSEST))
+        share = (1 + self.k * torch.sigmoid(-self.b * r)) * shrunk
         s = at_ratio(denoiser.schedule, r * (1 - share).clamp_min(0))
         return t, s, gap(t, s)

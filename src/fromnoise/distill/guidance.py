@@ -10,6 +10,7 @@ from fromnoise.distill.base import Distillation, squared
 from fromnoise.distill.levels import truncated_snr
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
+from fromnoise.guidance.base import is_guided
 from fromnoise.registry import register
 from fromnoise.students.guided import Guided
 
@@ -37,7 +38,11 @@ class Guidance(Distillation):
     high: float = 4.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Guided(self.low, self.high)
+        if is_guided(self.teacher):
+            raise FromNoiseError("teacher: it is guided already, and the student is to learn every scale: give it "
+                                 "without guidance (distill.guidance=1)")  # fmt: skip
         if not self.teacher.null_cond:
             raise FromNoiseError("teacher: guidance needs a model that was trained with its conditions hidden now and "
                                  "then (train.label_dropout, condition_dropout in Python)")  # fmt: skip

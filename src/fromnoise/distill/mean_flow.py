@@ -52,6 +52,7 @@ class MeanFlow(Distillation):
     power: float = 0.75
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.share <= 1 or self.power < 0:
             raise FromNoiseError(f"share must lie in [0, 1] and power be at least 0, got {self.share:g} and "
                                  f"{self.power:g}")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -34,12 +35,14 @@ class Progressive(Distillation):
         FromNoiseError: the teacher is a student of another kind, or walks other than twice as many steps.
     """
 
+    asks: ClassVar[bool] = False  # or else of what it walks
     teacher: Denoiser
     steps: int = 4
     of: int | None = None
     spacing: str = "uniform"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         before = self.teacher.student
         if before is None or before.is_denoiser:
             return

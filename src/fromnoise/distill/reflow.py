@@ -8,7 +8,6 @@ from torch import Tensor
 from fromnoise import checks
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill.base import Distillation
-from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.objectives.simple import Simple
 from fromnoise.registry import register
@@ -39,10 +38,9 @@ class Reflow(Distillation):
     steps: int = 10
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.whole("pairs", self.pairs, 1)
         checks.whole("steps", self.steps, 1)
-        if self.teacher.student is not None and not self.teacher.student.is_denoiser:
-            raise FromNoiseError(f"teacher: {self.teacher.student.what}: reflow its own teacher")
 
     @property
     def student(self) -> None:  # pyrefly: ignore[bad-override]

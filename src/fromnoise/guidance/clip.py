@@ -1,5 +1,7 @@
 """Clipping the predicted x_0 to its range."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from fromnoise.denoise import Cond
@@ -14,6 +16,8 @@ class Clip(Wrapper):
     Source: DDPM's evaluation (FID 3.17 is measured with it). For data in [-1, 1]; never for oracles or
     latents, whose values are not bounded.
     """
+
+    guides: ClassVar[bool] = False
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         p = self.inner(x_t, t, cond)

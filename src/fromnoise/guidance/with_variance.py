@@ -1,5 +1,7 @@
 """The same model with another reverse variance."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from fromnoise.denoise import Cond, Denoiser
@@ -14,6 +16,8 @@ class WithVariance(Wrapper):
 
     A learned range stays in the prediction, unused by a fixed variance.
     """
+
+    guides: ClassVar[bool] = False
 
     def __init__(self, denoiser: Denoiser, variance: Variance):
         super().__init__(denoiser)

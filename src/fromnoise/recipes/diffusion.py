@@ -132,18 +132,6 @@ class Recipe(RunConfig):
             teacher = steer(teacher, scale)
         return distill.build(way, teacher=teacher) if teacher is not None else distill.build(way)
 
-    def rungs(self) -> "dict[int, Recipe]":
-        """Of a ladder of halvings, the configuration of each student before the last, by its steps."""
-        found: dict[int, Recipe] = {}
-        way = self.distill.way if self.distill is not None else {}
-        if way.get("name") == "progressive":
-            last = way.get("steps", 4)
-            steps, own = (way.get("of") or 2 * last) // 2, way
-            while steps > last:
-                found[steps] = self.with_changes({"distill.way": own | {"steps": steps}})
-                steps, own = steps // 2, {"name": "progressive"}  # the rest as its teacher says
-        return found
-
     def next_command(self, out: Path) -> str:
         if self.low is not None:
             return f"fromnoise sample {out.parent} --n 64 --out {out.parent.name}.png"

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from fromnoise import distill
+from fromnoise import distill, schedules, students
 from fromnoise.denoise import Denoiser
+from fromnoise.distill.progressive import Progressive as Halving
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.recipes.sections import SampleConfig
 from fromnoise.students.base import Student
+from fromnoise.students.progressive import Progressive
 from fromnoise.weights import describing
 
 
@@ -22,7 +24,8 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
         where: it is from.
 
     Raises:
-        FromNoiseError: a class of the teacher's is yours, and no file can name it.
+        FromNoiseError: a class of the teacher's is yours, and no file can name it; or a saved model does not say what
+            its states are made of.
     """
     assert recipe.distill is not None
     about = describing.describe(teacher)
@@ -35,6 +38,16 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
     network |= way.options(network, teacher.schedule)
     values: dict[str, Any] = {key: about[key] for key in ("schedule", "parameterization", "variance")}
     values["network"] = network
+    changed: dict[str, Any] = {}
+    if not teacher.null_cond:  # it cannot be guided, as the recipes would have it
+        changed["guidance"] = 1.0
+    if issubclass(way, Halving) and isinstance(teacher.student, Progressive):
+        changed["way"] = recipe.distill.way | {"of": teacher.student.steps}  # a ladder goes on where it ended
+    values["distill"] = recipe.distill.model_copy(update=changed).model_dump(mode="json")
+    if own is None and (teacher.codec is not None or teacher.low is not None):
+        what = "latents" if teacher.codec is not None else "a smaller image beside x"
+        raise FromNoiseError(f"{where}: is a saved model of {what}, and only its run says how they are made: name the "
+                             "run, or distil it in Python, by fn.fit")  # fmt: skip
     if own is not None:
         shared = own.model_dump(mode="json")
         values |= {key: shared[key] for key in ("data", "low", "latent", "evaluate")}
@@ -45,9 +58,31 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
     return recipe.checked(recipe.model_dump(mode="json") | values)
 
 
+def rungs(recipe: Recipe) -> dict[int, Recipe]:
+    """Of a ladder of halvings, the configuration of each student before the last, by its steps; none of other ways.
+
+    Raises:
+        FromNoiseError: halving does not lead to the last, or the levels are too few: before the first is trained.
+    """
+    found: dict[int, Recipe] = {}
+    way = recipe.distill.way if recipe.distill is not None else {}
+    if not way or distill.get(way["name"]) is not Halving:
+        return found
+    given = {"steps": 4} | {key: value for key, value in way.items() if value is not None}
+    twice = 2 * given["steps"] if isinstance(given["steps"], int) else 2
+    end = students.build({"of": twice} | given)
+    end.chain(schedules.build(recipe.schedule), end.steps, end.spacing)
+    steps, own = end.of // 2, way
+    while steps > end.steps:
+        found[steps] = recipe.with_changes({"distill.way": own | {"steps": steps}})
+        steps, own = steps // 2, {"name": "progressive"}  # the rest as its teacher says
+    return found
+
+
 def sampling(student: Student, usual: SampleConfig) -> SampleConfig:
-    """How a student is sampled: by its own sampler, as often as it was made for, its guidance being its teacher's."""
-    if student.is_denoiser and student.sampler == usual.sampler["name"]:
-        return usual
-    own = {"sampler": {"name": student.sampler}, "steps": student.calls, "spacing": None}
+    """How a student is sampled: by its own sampler, as often as it can walk, its guidance being its teacher's."""
+    if student.sampler == usual.sampler["name"]:
+        own: dict[str, Any] = {"steps": student.walks(usual.steps)}
+    else:
+        own = {"sampler": {"name": student.sampler}, "steps": student.calls, "spacing": None}
     return usual.model_copy(update=own if student.is_denoiser else own | {"guidance": 1.0})

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from fromnoise import distill, recipes, text
+from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import Spec
 from fromnoise.registry.section import Section
 
@@ -74,4 +75,6 @@ class DistillConfig(Section):
     @classmethod
     def _known_way(cls, value: Spec) -> Spec:
         distill.registry.check(value)
+        if "teacher" in value:
+            raise FromNoiseError("no file holds a teacher: leave it out, and name its run or saved model")
         return value

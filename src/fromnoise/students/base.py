@@ -38,6 +38,10 @@ class Student(ABC):
         """
         return schedule.steps(steps, spacing)
 
+    def walks(self, usual: int) -> int:
+        """The steps that it walks where its recipe says `usual`."""
+        return usual
+
     def check(self, sampler: Any) -> None:
         """That this sampler can draw it.
 

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 import torch
 
+from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
 from fromnoise.spacings.base import Spacing
 from fromnoise.students.base import Student
+
+MOST = 10_000
+"""Levels of a grid."""
 
 _RHO = 7.0
 
@@ -30,7 +34,7 @@ class Consistency(Student):
         n: levels of the grid that alone it was trained on, so that it walks them and no others; None is every level.
 
     Raises:
-        FromNoiseError: not 0 < bottom < top, or n below 1.
+        FromNoiseError: not 0 < bottom < top, or n outside [1, 10,000].
     """
 
     sampler = "consistency"
@@ -41,12 +45,15 @@ class Consistency(Student):
     def __post_init__(self) -> None:
         if not 0 < self.bottom < self.top:
             raise FromNoiseError(f"0 < bottom < top is needed, got {self.bottom:g} and {self.top:g}")
-        if self.n is not None and self.n < 1:
-            raise FromNoiseError(f"n must be at least 1, got {self.n}")
+        if self.n is not None:
+            checks.whole("n", self.n, 1, MOST)
 
     @property
     def what(self) -> str:
         return "this is a consistency model, whose output is the end of a path and not E[x_0 | x_t]"
+
+    def walks(self, usual: int) -> int:
+        return usual if self.n is None else min(usual, self.n)
 
     def chain(self, schedule: Schedule, steps: int, spacing: str | Spacing = "karras") -> Chain:
         """r^(1/7) even from `top` to, but without, `bottom`, then clean; another spacing is the schedule's own.
@@ -56,13 +63,14 @@ class Consistency(Student):
         Raises:
             FromNoiseError: it knows fewer levels, or is to walk others.
         """
+        own = Spacing.of(spacing) == Spacing.of("karras")
         if self.n is not None:
-            if not 1 <= steps <= self.n or spacing != "karras":
+            if not (1 <= steps <= self.n and own):
                 raise FromNoiseError(f"steps {steps}, spacing {spacing}: this model was distilled on {self.n} levels, "
                                      "and walks at most so many of them, with its own spacing karras")  # fmt: skip
             kept = [i * self.n // steps for i in range(steps)] + [self.n]
             return Chain(self.grid(schedule, self.n).levels[torch.tensor(kept)])
-        if spacing != "karras":
+        if not own:
             return schedule.steps(steps, spacing)
         return self._levels(schedule, steps, steps)
 
@@ -71,8 +79,7 @@ class Consistency(Student):
         return self._levels(schedule, n, max(n - 1, 1))
 
     def _levels(self, schedule: Schedule, n: int, parts: int) -> Chain:
-        if n < 1:
-            raise FromNoiseError(f"steps must be at least 1, got {n}")
+        checks.whole("steps", n, 1, MOST)
         high, low = self.ends(schedule)
         first, last = high ** (1 / _RHO), low ** (1 / _RHO)
         noise = [(first + i * (last - first) / parts) ** _RHO for i in range(n)]

@@ -40,9 +40,20 @@ class Progressive(Student):
     def calls(self) -> int:
         return self.steps
 
+    def walks(self, usual: int) -> int:
+        return self.steps
+
     def chain(self, schedule: Schedule, steps: int, spacing: str | Spacing) -> Chain:
+        """Its own levels.
+
+        Raises:
+            FromNoiseError: another number of steps, or a spacing that is neither its own nor the sampler's usual one.
+        """
         if steps != self.steps:
             raise FromNoiseError(f"steps {steps}: this model was distilled for {self.steps}, and walks no others")
+        if Spacing.of(spacing) not in (Spacing.of(self.spacing), Spacing.of("uniform")):
+            raise FromNoiseError(f"spacing {spacing}: this model walks the levels that it was distilled on, with "
+                                 f"spacing {self.spacing}: leave it out")  # fmt: skip
         return every(schedule.steps(self.of, self.spacing), self.of // self.steps)
 
     def check(self, sampler: Any) -> None:

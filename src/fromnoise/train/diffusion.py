@@ -68,8 +68,7 @@ class Diffusion(Task):
         distilled = isinstance(objective, Distillation)
         self.times: TimeSampling = time or (objective.times if distilled else times.build("uniform"))
         objective.check(denoiser)
-        if distilled:
-            denoiser.student = objective.student
+        denoiser.student = objective.student if distilled else None  # all others teach E[x_0 | x_t]
         if objective.needs_chain and not self.times.on_rows:
             raise FromNoiseError("this objective is a term of the bound and needs the rows of its chain: "
                                  "use times uniform, stratified or importance")  # fmt: skip

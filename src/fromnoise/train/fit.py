@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from fromnoise import checks, couplings, objectives
+from fromnoise import checks, couplings, distill, objectives
 from fromnoise import times as _times
 from fromnoise.couplings.base import Coupling
 from fromnoise.data import remembered
@@ -233,6 +233,9 @@ def _task(
     if examples is not None and model.shape is None:
         model.shape = tuple(examples.shape)
     checks.objects(objective=objective, times=times, coupling=coupling)
+    if isinstance(objective, str) and objective.replace("_", "-") in distill.names():
+        raise FromNoiseError(f"objective {objective}: is a distillation, which is given as an object: objective="
+                             f"fn.distill.{distill.get(objective).__name__}(teacher)")  # fmt: skip
     built = objectives.registry.resolve(objective, Objective)
     time = None if times is None else _times.registry.resolve(times, TimeSampling)
     return Diffusion(model, built, Conditioning(model, examples, dropout, seed), seed, time,

@@ -93,6 +93,8 @@ def _taught(base, teacher: Path):  # noqa: ANN001, ANN202  (RunConfigs, whose mo
     from fromnoise.recipes.distillation import for_teacher
 
     found = open_model(teacher, "fp32")
+    if found.before is not None:
+        raise FromNoiseError(f"--teacher: {teacher} is a cascade; name one of its stages")
     return for_teacher(base, found.denoiser, found.config, teacher)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise import recipes, text
-from fromnoise.app.runs.config import CONFIG, write
+from fromnoise.app.runs.config import CONFIG, read_config, write
 from fromnoise.app.runs.model import open_model
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
@@ -21,6 +21,7 @@ from fromnoise.hardware import choose, peak_memory, tune
 from fromnoise.progress import counter, say
 from fromnoise.recipes.config import RunConfig
 from fromnoise.recipes.diffusion import Recipe
+from fromnoise.recipes.distillation import rungs
 from fromnoise.train.distributed import Processes
 from fromnoise.train.fit import Fitted, fit
 from fromnoise.train.progress import Watcher
@@ -90,12 +91,22 @@ def _before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str
     if config.stages:
         return [(name, config.stage(name)) for name in config.stages]
     if config.distill is not None:
-        return [(f"steps-{steps}", part) for steps, part in config.rungs().items()]
+        ladder = {f"steps-{steps}": part for steps, part in rungs(config).items()}
+        places = [*(out / name for name in ladder), out]
+        return [(name, _as_it_was(ladder[name], out / name, then)) for name, then in zip(ladder, places[1:])]  # noqa: B905
     if config.latent is None or given or (out / native.AUTOENCODER / f"{native.AUTOENCODER}.json").exists():
         return []
     data = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
     part = recipes.load(config.latent.autoencoder).with_changes(data | {"seed": config.seed})
     return [(native.AUTOENCODER, part.with_changes({"precision": config.precision}))]
+
+
+def _as_it_was(part: Recipe, place: Path, student: Path) -> Recipe:
+    """A rung that has a student keeps its length: trained longer, it would no longer be what its student learned."""
+    if not (student / TEACHER).exists() or not (place / f"{CONFIG}.yaml").exists():
+        return part
+    train = read_config(place).train
+    return part.with_changes({"train.steps": train.steps, "train.minutes": train.minutes})
 
 
 def _train_one(
@@ -156,8 +167,15 @@ def _train_one(
 
 
 def _pairs(way: Any, seed: int, out: Path) -> Paired:
-    """Drawn by the teacher, and kept in the run."""
+    """Drawn by the teacher, and kept in the run.
+
+    Raises:
+        FromNoiseError: it is shown an image beside x, of which the pairs keep none.
+    """
     teacher = way.teacher.to(choose().device)
+    if getattr(teacher.network, "image_channels", 0):
+        raise FromNoiseError("teacher: it is shown an image beside x: draw the pairs in Python, by data.reflow_pairs "
+                             "with cond={'image': ...}")  # fmt: skip
     return reflow_pairs(teacher, way.pairs, sampler=way.sampler, steps=way.steps, seed=seed, folder=out / PAIRS,
                         progress=True)  # fmt: skip
 
@@ -169,14 +187,16 @@ def _teacher(given: Path | None, out: Path) -> Denoiser | None:
         FromNoiseError: there is no model, or the run has another teacher.
     """
     place = out / TEACHER
+    try:
+        kept = native.load(place) if place.exists() else None
+    except FromNoiseError as error:
+        raise FromNoiseError(f"{error}: delete {place}, and name the teacher again") from None
     if given is None:
-        return native.load(place) if place.exists() else None
+        return kept
     found = open_model(given, "fp32").denoiser
-    if not place.exists():
+    if kept is None:
         native.save(found, place)
-    elif storage.fingerprint(native.load(place).network.state_dict()) != storage.fingerprint(
-        found.network.state_dict()
-    ):
+    elif storage.fingerprint(kept.network.state_dict()) != storage.fingerprint(found.network.state_dict()):
         raise FromNoiseError(f"{place} holds another teacher than {given}: name another folder for the run")
     return found
 
