@@ -216,3 +216,38 @@ def test_a_wrapper_has_the_mode_of_what_it_wraps():
     model.train()
     fn.sample(steer(model, 2.0), 1, "ddim", steps=2, cond={"label": torch.tensor([0])})
     assert model.network.training
+
+
+@pytest.mark.parametrize("percentile", [0.0, 80.0, 99.5, 100.0])
+def test_dynamic_thresholding_is_that_of_diffusers(percentile):
+    """The same x0 as their scheduler's, which is given the same prediction."""
+    from diffusers import DDPMScheduler
+
+    x0 = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.2, 1, 2, 5]).view(
+        -1, 1, 1, 1
+    )
+    denoiser = fn.Denoiser(_Constant(x0), fn.schedules.Cosine(), "x0", shape=(3, 8, 8))
+    found = fn.guidance.DynamicThreshold(denoiser, percentile)(torch.zeros_like(x0), 500.0)
+    theirs = DDPMScheduler(thresholding=True, dynamic_thresholding_ratio=percentile / 100, sample_max_value=100.0)
+    torch.testing.assert_close(found.x0, theirs._threshold_sample(x0), atol=1e-6, rtol=1e-5)
+    assert found.x0.abs().max() <= 1
+
+
+class _Constant(torch.nn.Module):
+    """x0 whatever it is asked."""
+
+    def __init__(self, x0):
+        super().__init__()
+        self.x0 = torch.nn.Parameter(x0)
+
+    def forward(self, x, time):
+        return self.x0
+
+
+def test_dynamic_thresholding_stands_in_place_of_clipping():
+    denoiser = fn.Denoiser(_Constant(torch.zeros(1, 3, 8, 8)), fn.schedules.Cosine(), shape=(3, 8, 8))
+    steered = fn.guidance.steer(denoiser, clip=True, threshold=99.5)
+    assert isinstance(steered, fn.guidance.DynamicThreshold)
+    assert steered.inner is denoiser
+    with pytest.raises(fn.FromNoiseError, match=r"percentile of dynamic thresholding must lie in \[0, 100\], got 101"):
+        fn.guidance.steer(denoiser, threshold=101.0)

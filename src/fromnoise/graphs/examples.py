@@ -176,7 +176,7 @@ def _wrappers(denoiser: Denoiser) -> list[dict[str, Any]]:
     """The wrappers around the model, the outermost first, with their numbers."""
     found, inner = [], getattr(denoiser, "inner", None)
     while isinstance(inner, Denoiser):
-        names = ("scale", "interval", "rescale", "channels")
+        names = ("scale", "interval", "rescale", "channels", "percentile")
         numbers = {name: getattr(denoiser, name) for name in names if getattr(denoiser, name, None) is not None}
         found.append({"name": type(denoiser).__name__, **numbers})
         denoiser, inner = inner, getattr(inner, "inner", None)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fromnoise.guidance.classifier import Classifier as Classifier
     from fromnoise.guidance.classifier_free import ClassifierFree as ClassifierFree
     from fromnoise.guidance.clip import Clip as Clip
+    from fromnoise.guidance.dynamic_threshold import DynamicThreshold as DynamicThreshold
     from fromnoise.guidance.noisy_classifier import NoisyClassifier as NoisyClassifier
     from fromnoise.guidance.scale_told import ScaleTold as ScaleTold
     from fromnoise.guidance.steering import Steering as Steering
@@ -22,6 +23,7 @@ else:
         Classifier="classifier",
         ClassifierFree="classifier_free",
         Clip="clip",
+        DynamicThreshold="dynamic_threshold",
         NoisyClassifier="noisy_classifier",
         WithVariance="with_variance",
         ScaleTold="scale_told",

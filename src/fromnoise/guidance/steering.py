@@ -9,6 +9,7 @@ from fromnoise.guidance.auto import Auto
 from fromnoise.guidance.classifier import Classifier
 from fromnoise.guidance.classifier_free import ClassifierFree
 from fromnoise.guidance.clip import Clip
+from fromnoise.guidance.dynamic_threshold import DynamicThreshold
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.guidance.scale_told import ScaleTold
 from fromnoise.students.base import insist_on_denoiser
@@ -23,6 +24,7 @@ class Steering:
         scale: guidance scale, 1 is off. The prediction moves away from the unconditional one, in which every condition
             that training sometimes dropped is dropped, or away from the prediction of `weaker`.
         clip: the predicted image to [-1, 1] at every step.
+        threshold: percentile of dynamic thresholding, which then stands in place of clipping; Imagen's is 99.5.
         interval: of sigma/alpha in which the scale holds.
         rescale: share of the standard deviation of x_0 that is given back.
         channels: only the first so many are guided.
@@ -41,6 +43,7 @@ class Steering:
     classifier: NoisyClassifier | None = None
     classifier_scale: float = 1.0
     negative: str | None = None
+    threshold: float | None = None
 
     def around(self, denoiser: Denoiser) -> Denoiser:
         """The model with its guidance.
@@ -71,10 +74,10 @@ class Steering:
         if self.negative is not None and not isinstance(denoiser, ClassifierFree):
             raise FromNoiseError("negative: is what guidance moves away from, so give guidance a scale other than 1, "
                                  "and no weaker model")  # fmt: skip
-        if self.clip:
+        if self.clip or self.threshold is not None:
             if denoiser.codec is not None:
-                raise FromNoiseError("latents have no range to be clipped to: leave clip off")
-            denoiser = Clip(denoiser)
+                raise FromNoiseError("latents have no range to be clipped to: leave clip and threshold off")
+            denoiser = Clip(denoiser) if self.threshold is None else DynamicThreshold(denoiser, self.threshold)
         if self.classifier is not None and self.classifier_scale:
             self.classifier.check(denoiser)
             denoiser = Classifier(

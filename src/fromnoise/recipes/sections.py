@@ -17,6 +17,7 @@ class SampleConfig(Section):
     steps: int = Field(20, ge=1)
     spacing: str | None = Field(None, description="which levels; the sampler's usual ones unless given")
     clip: bool = Field(True, description="clip the predicted image to [-1, 1] at every step")
+    threshold: float | None = Field(None, ge=0, le=100, description="percentile of dynamic thresholding, for clipping")
     guidance: float = Field(1.0, description="scale of classifier-free guidance, 1 = off")
     guidance_interval: tuple[float, float] | None = Field(None, description="of sigma/alpha in which it holds")
     guidance_rescale: float = Field(0.0, ge=0, le=1, description="share of the unguided deviation that is given back")

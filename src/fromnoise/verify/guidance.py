@@ -1,11 +1,16 @@
 """Guidance, exact on a mixture."""
 
 import torch
+from torch import Tensor, nn
 
+from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level, step
 from fromnoise.guidance.classifier import Classifier
 from fromnoise.guidance.classifier_free import ClassifierFree
+from fromnoise.guidance.dynamic_threshold import DynamicThreshold
 from fromnoise.oracle import GaussianMixture
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.parameterizations.x0 import X0
 from fromnoise.samplers.ddim import DDIM
 from fromnoise.schedules.cosine import Cosine
 from fromnoise.variances.fixed_small import FixedSmall
@@ -129,3 +134,25 @@ def class_probabilities() -> Sides:
         joint[1] += density
         joint[0] += density if i < 2 else 0
     return joint[0] / joint[1], torch.exp(truth.log_class(X, level, (0, 1)))
+
+
+class _Ramp(Denoiser):
+    """x0hat is a + b i / (n - 1), i = 0..n - 1, whatever x_t: its percentiles are known."""
+
+    state_dtype = torch.float64
+
+    def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
+        return Prediction(x_t, t, self.network(x_t), X0(), self.schedule)
+
+
+@check("Saharia et al. 2022 (arXiv 2205.11487), section 2.3; math: conditioning")
+def dynamic_thresholding_of_a_ramp() -> Sides:
+    """|x0hat| = 3 u or u / 2, u even in [0, 1]: the 80th percentile is 2.4 and x0 = min(3 u, 2.4) / 2.4; u / 2 stays"""
+    u = torch.linspace(0, 1, 8, dtype=torch.float64)
+    ramps = torch.stack([3 * u, -3 * u, u / 2])
+    ramp = nn.Identity()
+    ramp.forward = lambda x: ramps  # pyrefly: ignore[bad-assignment]
+    p = DynamicThreshold(_Ramp(ramp, LINEAR, "x0", shape=(8,)), 80.0)(torch.zeros_like(ramps), T)
+    held = torch.minimum(3 * u, torch.tensor(2.4, dtype=torch.float64)) / 2.4
+    theory = torch.stack([held, -held, u / 2])
+    return torch.stack([theory, -T.alpha * theory / T.sigma]), torch.stack([p.x0, p.eps])

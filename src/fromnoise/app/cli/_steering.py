@@ -27,6 +27,8 @@ class Walked:
     """Which levels: uniform, ddim or quadratic in time, log-snr or karras in noise; its usual unless given."""
     clip: Annotated[bool | None, option("True|False")] = None
     """Clip the predicted image to [-1, 1] at every step; as the recipe says unless given."""
+    threshold: Annotated[float | None, option("PERCENTILE")] = None
+    """Dynamic thresholding in place of clipping, against the harsh colours of strong guidance: 99.5 is Imagen's."""
     guidance: Annotated[float | None, option("SCALE")] = None
     """Away from the model that is told no class: 1 is off, more is surer and less varied, 0 is without class; as the
     recipe says unless given."""
@@ -52,6 +54,7 @@ class Walked:
             steps=self.steps,
             spacing=self.spacing,
             clip=self.clip,
+            threshold=self.threshold,
             guidance=self.guidance,
             interval=self.guidance_interval,
             rescale=self.guidance_rescale,

@@ -21,7 +21,7 @@ class SampleOptions:
 
     Attributes:
         sampler, options, steps, spacing: how to walk.
-        clip, guidance, interval, rescale: how to steer; see `guidance.Steering`.
+        clip, threshold, guidance, interval, rescale: how to steer; see `guidance.Steering`.
         weaker: model for autoguidance.
         classifier, classifier_scale: for classifier guidance.
         label: of every sample, a class by name or number.
@@ -44,6 +44,7 @@ class SampleOptions:
     label: str | None = None
     texts: tuple[str, ...] = ()
     negative: str | None = None
+    threshold: float | None = None
     strength: float | None = None
     truncated: bool | None = None
 
@@ -93,6 +94,8 @@ class SamplingPlan:
             classifier=a.classifier,
             classifier_scale=a.classifier_scale,
             negative=a.negative,
+            # whoever names one of the two does not mean the recipe's other
+            threshold=usual.threshold if a.threshold is None and a.clip is None else a.threshold,
         )
         idle = [word for word, given in (("a guidance interval", a.interval), ("guidance rescale", a.rescale),
                                          ("a weaker model", a.weaker)) if given]  # fmt: skip
@@ -148,6 +151,7 @@ class SamplingPlan:
             "classifier_scale": s.classifier_scale if s.classifier else None,
             "texts": list(self.texts) or None,
             "negative": s.negative,
+            "threshold": s.threshold,
             "strength": self.strength or None,
             "truncated": self.truncated or None,
             "before": self.before.described() if self.before else None,
