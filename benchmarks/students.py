@@ -89,7 +89,7 @@ def plotted(table, own, n, place):
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for name, row in table.items():
@@ -103,6 +103,8 @@ def plotted(table, own, n, place):
         xlabel="steps",
         ylabel=f"Frechet distance, {n:,} samples",
     )
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
+    axes.yaxis.set_major_formatter(ticker.ScalarFormatter())
     axes.minorticks_off()
     axes.legend(fontsize=8)
     figure.savefig(place, dpi=150)
