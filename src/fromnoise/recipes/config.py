@@ -158,7 +158,7 @@ class RunConfig(Section):
 
 
 _FREE = ("network", "schedule", "objective", "times", "coupling", "sampler", "augmentation", "discriminator",
-         "lr_schedule", "columns", "way")  # fmt: skip
+         "lr_schedule", "columns", "way", "encoder")  # fmt: skip
 """Their keys are checked when the thing is built, or as values."""
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _TAKEN = ("autoencoder", "teacher", "pairs", "checkpoints", "classifier", "eval", "pictures", "samples", "wandb")
 """The folders that a run has besides those of its stages."""
+_WIDTH = 128
+"""Of the rows that a network reads words in, where neither it nor their encoder says."""
 
 
 class Recipe(RunConfig):
@@ -195,7 +197,7 @@ class Recipe(RunConfig):
             encoder = text.build(self.text.encoder) if self.text else None
             about = dict(self.network)
             if encoder is not None:
-                about["text"] = {**(about.get("text") or {}), **encoder.options}
+                about["text"] = {"width": _WIDTH} | (about.get("text") or {}) | encoder.options
             network = nn.build(about, in_channels=shape[0], out_channels=outputs, null_label=null, **shown)
         if not getattr(network, "denoises", True):
             raise FromNoiseError(f"network {self.network['name']} is no denoiser: take unet, dit or mlp")

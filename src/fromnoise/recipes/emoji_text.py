@@ -18,7 +18,6 @@ recipe = emoji.with_changes(
         "expected": "the emoji that a caption names, by colour and outline",
         "reproduced": "not measured yet",
         "network.classes": None,
-        "network.text": {"width": 128, "depth": 2, "heads": 4},
         "train.label_dropout": 0.0,
         "train.minutes": 20,
     }

@@ -93,7 +93,8 @@ class SamplingPlan:
             weaker=a.weaker,
             classifier=a.classifier,
             classifier_scale=a.classifier_scale,
-            negative=a.negative,
+            # the stages of a cascade that their recipe does not guide have nothing to move away from
+            negative=a.negative if before is None or a.guidance is not None or usual.guidance != 1 else None,
             # whoever names one of the two does not mean the recipe's other
             threshold=usual.threshold if a.threshold is None and a.clip is None else a.threshold,
         )

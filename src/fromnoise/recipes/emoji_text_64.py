@@ -1,0 +1,25 @@
+"""Emoji from words at 64x64, in two stages as Imagen draws: 32x32 from noise, and enlarged; both read the caption.
+
+- *base*: the model of `emoji-text`.
+- *x2*: the same network on patches of 4, shown the small picture with noise up to 0.5 in training and 0.2 in sampling
+  (Saharia et al. 2022, arXiv 2205.11487, section 2.4). It is not guided: the small picture says what to draw.
+"""
+
+from fromnoise.recipes.emoji_text import recipe as emoji_text
+
+recipe = emoji_text.with_changes(
+    {
+        "recipe": "emoji-text-64",
+        "expected": "the pictures of emoji-text with sharper outlines",
+        "reproduced": "not measured yet",
+        "data.size": 64,
+        "stages": {
+            "base": {"data": {"reduce": 2}},
+            "x2": {
+                "low": {"factor": 2, "augmentation": {"name": "noise", "most": 0.5}},
+                "network": {"patch": 4},
+                "sample": {"guidance": 1.0, "strength": 0.2},
+            },
+        },
+    }
+)

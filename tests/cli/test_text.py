@@ -1,0 +1,131 @@
+"""Words on the command line: training with captions, sampling what is asked for, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import fromnoise as fn
+from fromnoise.app.cli import main
+
+SMALL = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.mult=[1,2]", "network.attention=[2]",
+         "train.batch_size=2", "train.sample_every=0", "data.workers=0", "data.size=16"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Six pictures; five have captions."""
+    root = tmp_path_factory.mktemp("photos")
+    random = np.random.default_rng(0)
+    for i, text in enumerate(["a red heart", "a blue heart", "red circle", "large red circle", "broken heart", None]):
+        Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8)).save(root / f"{i}.png")
+        if text:
+            (root / f"{i}.txt").write_text(text)
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "words"
+    command = ["train", "images", "--data", str(photos), "--steps", "3", "--out", str(out), "--set", *SMALL]
+    assert main([*command, "text.encoder=learned", "text.encoder.vocabulary=300", "text.dropout=0.3"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(run, tmp_path_factory):
+    """The same with weights that say something: three steps leave a network that started at zero near it."""
+    found, place = fn.load(run), tmp_path_factory.mktemp("models") / "words"
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in found.network.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    fn.save(found, place)
+    return place
+
+
+def test_captions_train_any_recipe_and_resume_exactly(photos, run, tmp_path, capsys):
+    about = json.loads((next(run.glob("checkpoints/*")) / "denoiser.json").read_text())
+    assert about["text"]["vocabulary"] == 300
+    assert about["network"]["text"] == {"width": 128, "vocabulary": 300, "length": 32}
+    other = tmp_path / "words"
+    command = ["train", "images", "--data", str(photos), "--out", str(other), "--set", *SMALL]
+    command += ["text.encoder=learned", "text.encoder.vocabulary=300", "text.dropout=0.3"]
+    assert main([*command[:4], "--steps", "1", *command[4:]]) == 0
+    assert "1 of 6 images have no caption: they are learned without text" in capsys.readouterr().err
+    assert main([*command[:4], "--steps", "3", *command[4:6], "--resume"]) == 0
+    one, two = ([json.loads(line)["loss"] for line in (r / "metrics.jsonl").read_text().splitlines()] for r in (run, other))  # fmt: skip
+    assert one == two
+
+
+def drawn(run, tmp_path, *words):
+    out = tmp_path / "x.npz"
+    assert main(["sample", str(run), "--steps", "2", "--out", str(out), *words]) == 0
+    return np.load(out)["arr_0"]
+
+
+def test_texts_are_drawn_in_turn_whatever_the_batch(model, tmp_path):
+    """Sample i is of text i mod 2, in batches and from a file too, and is the one that is drawn of that text alone."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red heart\n\ncircle\n")
+    every = drawn(model, tmp_path, "--n", "5", "--text", "a red heart", "circle")
+    assert np.abs(every.astype(int) - drawn(model, tmp_path, "--n", "5", "--texts", str(prompts), "--batch-size", "3")).max() <= 1  # fmt: skip
+    alone = drawn(model, tmp_path, "--n", "5", "--text", "circle")
+    assert np.abs(every[1::2].astype(int) - alone[1::2]).max() <= 1
+    assert np.abs(every[::2].astype(int) - alone[::2]).max() > 1
+
+
+def test_files_are_named_by_their_text(run, tmp_path):
+    assert main(["sample", str(run), "--n", "3", "--steps", "2", "--text", "a red heart", "circle!", "--out", str(tmp_path / "many")]) == 0  # fmt: skip
+    names = sorted(path.name for path in (tmp_path / "many").iterdir())
+    assert names == ["0-000000-a_red_heart.png", "0-000001-circle_.png", "0-000002-a_red_heart.png"]
+
+
+def test_guidance_negative_and_threshold(model, tmp_path):
+    plain = ["--n", "2", "--text", "a red heart", "--guidance", "5"]
+    guided, negative = drawn(model, tmp_path, *plain), drawn(model, tmp_path, *plain, "--negative", "circle")
+    assert not np.array_equal(guided, negative)
+    assert not np.array_equal(guided, drawn(model, tmp_path, *plain, "--threshold", "90"))
+
+
+def test_a_model_of_words_is_measured_with_the_captions_of_its_data(run, tmp_path):
+    out = tmp_path / "eval.json"
+    command = ["eval", str(run), "--n", "4", "--steps", "2", "--features", "efficientnet-lite0", "--out", str(out)]
+    assert main(command) == 0
+    texts = json.loads(out.read_text())["sampling"]["texts"]
+    assert sorted(texts) == sorted(fn.data.load(fn.runs.open_model(run).config.data).captions)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--text", " "], "--text is empty"),
+        (["--texts", "nowhere.txt"], "nowhere.txt: no such file"),
+        (["--negative", "circle", "--guidance", "1"], "give guidance a scale other than 1"),
+        (["--class", "3"], "this model knows no classes"),
+        (["--threshold", "120"], "must lie in [0, 100], got 120"),
+    ],
+)
+def test_what_is_refused(run, tmp_path, capsys, words, line):
+    assert main(["sample", str(run), "--n", "2", "--steps", "2", "--out", str(tmp_path / "x.png"), *words]) != 0
+    said = capsys.readouterr().err.strip()
+    assert line in said
+    assert "\n" not in said
+
+
+def test_a_model_without_words_and_data_without_captions(photos, tmp_path, capsys):
+    plain = tmp_path / "plain"
+    command = ["train", "images", "--data", str(photos), "--steps", "1", "--set", *SMALL]
+    assert main([*command, "--out", str(plain)]) == 0
+    assert main(["sample", str(plain), "--n", "1", "--text", "a red heart", "--out", str(tmp_path / "x.png")]) != 0
+    assert "this model is given no words" in capsys.readouterr().err
+    for text in photos.glob("*.txt"):
+        text.rename(text.with_suffix(".kept"))
+    try:
+        assert main([*command, "text.encoder=learned", "--out", str(tmp_path / "none")]) != 0
+        assert "has no captions: put NAME.txt beside each image" in capsys.readouterr().err
+    finally:
+        for text in photos.glob("*.kept"):
+            text.rename(text.with_suffix(".txt"))
