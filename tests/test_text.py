@@ -497,3 +497,94 @@ def test_words_tell_the_parts_of_a_mixture_apart():
     left, right = (fn.sample(denoiser, 200, steps=10, cond={"text": word})[:, 0] for word in ("left", "right"))
     assert ((left < 0).float().mean() > 0.97, (right > 0).float().mean() > 0.97) == (True, True)
     assert 0.3 < (fn.sample(denoiser, 200, steps=10)[:, 0] < 0).float().mean() < 0.7
+
+
+# images and words compared
+
+
+def image_text(encoder=None, schedule=None):
+    torch.manual_seed(0)
+    encoder = encoder or learned()
+    network = fn.nn.ImageTextNetwork(
+        {"width": 16} | encoder.options, outputs=8, in_channels=1, channels=16, mult=(1, 2), groups=4
+    )
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape))
+    return fn.guidance.ImageText(network, schedule or fn.schedules.Cosine(), (1, 8, 8), encoder)
+
+
+def test_the_contrastive_loss_is_that_of_its_definition():
+    s = torch.randn(4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for i, found in enumerate(fn.guidance.contrastive(s).tolist()):
+        row, column = s[i].exp() / s[i].exp().sum(), s[:, i].exp() / s[:, i].exp().sum()
+        assert found == pytest.approx(-(row[i].log() + column[i].log()).item() / 2)
+
+
+def test_similarities_are_of_unit_vectors():
+    model = image_text()
+    x, t = torch.randn(3, 1, 8, 8), model.schedule.level(300)
+    found = model(x, t, ["a red heart", "circle"])
+    assert found.shape == (3, 2)
+    for vectors in (model.of_states(x, t), model.of_texts(["a red heart", "circle"])):
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(vectors)))
+    assert found.abs().max() <= model.network.scale
+    own = model.log_prob(x, t, {"text": model.text(["circle"] * 3)})
+    torch.testing.assert_close(own, found[:, 1], atol=1e-5, rtol=1e-5)
+
+
+def test_an_image_text_model_is_saved_and_steers_a_model_without_words(tmp_path):
+    from fromnoise.weights import guides
+
+    model = image_text()
+    fn.save(model, tmp_path / "model")
+    loaded = guides.load_guide(tmp_path / "model")
+    x, t = torch.randn(2, 1, 8, 8), model.schedule.level(300)
+    assert torch.equal(loaded(x, t, ["circle"]), model(x, t, ["circle"]))
+    plain = fn.Denoiser(
+        fn.nn.UNet(in_channels=1, channels=16, mult=(1, 2), blocks=1, groups=4), "cosine", shape=(1, 8, 8)
+    )
+    steered = fn.guidance.steer(plain, classifier=loaded, classifier_scale=2.0)
+    guided = steered(x, t, {"text": ["circle", "a red heart"]})
+    x = x.requires_grad_()
+    (slope,) = torch.autograd.grad(loaded.log_prob(x, t, {"text": loaded.text(["circle", "a red heart"])}).sum(), x)
+    torch.testing.assert_close(guided.eps, plain(x, t).eps - 2 * float(t.sigma) * slope, atol=1e-5, rtol=1e-4)
+    drawn = [fn.sample(steered, 2, steps=3, cond={"text": word}) for word in ("circle", "a red heart")]
+    assert not torch.equal(*drawn)
+
+
+def test_what_an_image_text_model_cannot_steer():
+    model = image_text()
+    network = fn.nn.UNet(in_channels=1, channels=16, mult=(1, 2), blocks=1, groups=4)
+    with pytest.raises(fn.FromNoiseError, match=r"is of states \[1, 8, 8\], and the other draws \[1, 16, 16\]"):
+        fn.guidance.steer(fn.Denoiser(network, "cosine", shape=(1, 16, 16)), classifier=model)
+    with pytest.raises(fn.FromNoiseError, match="the image-text model knows the levels of"):
+        fn.guidance.steer(fn.Denoiser(network, "linear", shape=(1, 8, 8)), classifier=model)
+    other = fn.Denoiser(network, "cosine", shape=(1, 8, 8), text=learned(length=7))
+    with pytest.raises(fn.FromNoiseError, match="read words by two encoders"):
+        fn.guidance.steer(other, classifier=model)
+    steered = fn.guidance.steer(fn.Denoiser(network, "cosine", shape=(1, 8, 8)), classifier=model)
+    with pytest.raises(fn.FromNoiseError, match="steers towards words: give a text"):
+        fn.sample(steered, 2, steps=2)
+    with pytest.raises(fn.FromNoiseError, match="network must be a ImageTextNetwork"):
+        fn.guidance.ImageText(network, fn.schedules.Cosine(), (1, 8, 8), learned())
+
+
+def test_contrasting_learns_which_caption_is_an_images():
+    """Four kinds of squares with a word each, at every level: chance is a quarter."""
+    generator = torch.Generator().manual_seed(0)
+    words, which = ["one", "two", "three", "four"], torch.randint(0, 4, (256,), generator=generator)
+    x = torch.full((256, 1, 8, 8), -1.0)
+    for i, k in enumerate(which.tolist()):
+        x[i, 0, 4 * (k // 2) : 4 * (k // 2) + 4, 4 * (k % 2) : 4 * (k % 2) + 4] = 1.0
+    encoder = fn.text.Learned(vocabulary=300, length=6).fitted(words)
+    model = image_text(encoder)
+    task = fn.train.Contrasting(model, seed=0)
+    fitted = fn.fit(task, (x, {"text": encoder([words[k] for k in which])}), steps=150, batch_size=32, lr=3e-3, ema=0.9, progress=False)  # fmt: skip
+    assert fitted.model is model
+    found = model(x[:64], model.schedule.level(50), words).argmax(1)
+    assert (found == which[:64]).float().mean() > 0.95
+    with pytest.raises(fn.FromNoiseError, match="batch_size: an image-text model compares"):
+        fn.fit(task, (x, {"text": encoder(["one"] * 256)}), steps=1, batch_size=1, progress=False)
+    with pytest.raises(fn.FromNoiseError, match="learns from captions"):
+        fn.fit(task, x, steps=1, batch_size=4, progress=False)

@@ -129,3 +129,53 @@ def test_a_model_without_words_and_data_without_captions(photos, tmp_path, capsy
     finally:
         for text in photos.glob("*.kept"):
             text.rename(text.with_suffix(".txt"))
+
+
+def test_agreement_of_samples_and_texts(tmp_path, capsys):
+    """A hundred plain squares of different grays, each with its number: a judge is trained and finds some of them."""
+    photos = tmp_path / "grays"
+    photos.mkdir()
+    for i in range(110):
+        Image.fromarray(np.full((16, 16, 3), 2 * i, np.uint8)).save(photos / f"{i:03}.png")
+        (photos / f"{i:03}.txt").write_text(f"gray {'light' if i > 55 else 'dark'} {i}")
+    judge, run, out = tmp_path / "judge", tmp_path / "run", tmp_path / "eval.json"
+    small = ["data.size=16", "data.workers=0", f"data.name={photos}", "train.sample_every=0"]
+    tiny = ["network.channels=8", "network.groups=4", "network.mult=[1,2]", "network.attention=[]"]
+    words = ["text.encoder=learned", "text.encoder.vocabulary=300"]
+    assert main(["train", "emoji-image-text", "--steps", "60", "--batch-size", "55", "--out", str(judge), "--set", *small, *tiny, *words]) == 0  # fmt: skip
+    assert main(["train", "images", "--steps", "2", "--batch-size", "4", "--out", str(run), "--set", *small, *tiny, *words, "network.blocks=1"]) == 0  # fmt: skip
+    command = ["eval", str(run), "--steps", "2", "--n", "20", "--features", "efficientnet-lite0", "--out", str(out)]
+    assert main([*command, "--agreement", str(judge)]) == 0
+    found = json.loads(out.read_text())
+    assert found["agreement"]["real images"] == 28
+    assert found["agreement"]["held out"]
+    assert 0 <= found["figures"]["caption agreement"]["value"] <= 1
+    assert found["figures"]["of real images"]["value"] > 0.01  # chance
+    assert main(["eval", str(run), "--steps", "2", "--n", "4", "--agreement", str(run)]) != 0
+    assert "holds no image-text" in capsys.readouterr().err
+
+
+def test_a_judge_is_right_where_images_are_their_own_words(monkeypatch):
+    """With exact vectors of both, the own caption is found where it is the closest, and not where another is."""
+    from fromnoise.app.evaluation import Judge
+
+    captions = [f"c{i}" for i in range(120)]
+
+    class Exact(torch.nn.Module):
+        schedule = fn.schedules.Cosine()
+        anything = torch.nn.Parameter(torch.zeros(1))
+
+        def of_states(self, x, t):
+            number = ((x[:, 0, 0, 0] / t.alpha.float() + 1) * 127.5).round().long()
+            return torch.nn.functional.one_hot(number, 256).float()
+
+        def of_texts(self, texts):
+            return torch.nn.functional.one_hot(torch.tensor([int(text[1:]) for text in texts]), 256).float()
+
+    judge = Judge(Exact(), captions, None, (), {})
+    judge.model.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
+    pixels = torch.arange(120, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    assert judge.share(pixels, captions) == 1.0
+    assert judge.share(pixels[:60], captions[60:]) == 0.0
+    half = captions[:30] + captions[90:120]
+    assert judge.share(pixels[:60], half) == 0.5

@@ -577,4 +577,12 @@ MUTANTS: list[tuple[str, ...]] = [
     ('train/conditions.py', 'names = [name for name in names if name != "text"]', 'pass'),
     ('recipes/diffusion.py', 'dropout["text"] = source.encoder, self.text.dropout', 'dropout["text"] = source.encoder, 0.0'),
     ('app/runs/plan.py', 'self.texts[i % len(self.texts)] for i in range(first, first + n)', 'self.texts[i % len(self.texts)] for i in range(n)'),
+    ('guidance/image_text.py', 'nn.functional.cross_entropy(similarity.mT, own', 'nn.functional.cross_entropy(similarity, own'),
+    ('guidance/image_text.py', 'return scale.float() * (u * w).sum(1)', 'return (u * w).sum(1)'),
+    ('guidance/image_text.py', 'if denoiser.text is not None and denoiser.text != self.text:', 'if False:'),
+    ('guidance/classifier.py', 'self.own = self.own | {"text"}', 'pass'),
+    ('nn/image_text.py', 'return F.normalize(self.of_text(', 'return (self.of_text('),
+    ('train/contrast.py', 'contrastive(similarity) * weight', 'contrastive(similarity.mT.flip(0)) * weight'),
+    ('app/evaluation/_agreement.py', '> (known[others] @ u[i])).all()', '> (known[others] @ u[i])).any()'),
+    ('app/evaluation/_agreement.py', 'if self.captions[int(k)] != text', 'if True'),
 ]  # fmt: skip

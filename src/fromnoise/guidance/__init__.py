@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from fromnoise.guidance.classifier_free import ClassifierFree as ClassifierFree
     from fromnoise.guidance.clip import Clip as Clip
     from fromnoise.guidance.dynamic_threshold import DynamicThreshold as DynamicThreshold
+    from fromnoise.guidance.image_text import ImageText as ImageText
+    from fromnoise.guidance.image_text import contrastive as contrastive
     from fromnoise.guidance.noisy_classifier import NoisyClassifier as NoisyClassifier
     from fromnoise.guidance.scale_told import ScaleTold as ScaleTold
     from fromnoise.guidance.steering import Steering as Steering
@@ -24,6 +26,8 @@ else:
         ClassifierFree="classifier_free",
         Clip="clip",
         DynamicThreshold="dynamic_threshold",
+        ImageText="image_text",
+        contrastive="image_text",
         NoisyClassifier="noisy_classifier",
         WithVariance="with_variance",
         ScaleTold="scale_told",

@@ -10,6 +10,7 @@ from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
 from fromnoise.guidance.base import Wrapper
 from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.text.base import TextEncoder
 
 LogProb = Callable[[Tensor, Level, Cond | None], Tensor]
 """(x_t, t, cond) -> log p(y | x_t), [B], differentiable in x_t; y is in cond."""
@@ -27,16 +28,26 @@ class Classifier(Wrapper):
         scale: 0 leaves the denoiser as it is.
         class_names: the classifier's, for a denoiser that knows none: it is then not told the label, which is only the
             classifier's.
+        text: what encodes the words of a log_prob of words, likewise for a denoiser that reads none.
     """
 
     def __init__(
-        self, denoiser: Denoiser, log_prob: LogProb, scale: float = 1.0, class_names: Sequence[str] | None = None
+        self,
+        denoiser: Denoiser,
+        log_prob: LogProb,
+        scale: float = 1.0,
+        class_names: Sequence[str] | None = None,
+        text: TextEncoder | None = None,
     ):
         super().__init__(denoiser)
         self.log_prob, self.scale = log_prob, scale
         self.lends = class_names is not None and not denoiser.classes
         if self.lends and class_names is not None:
             self.class_names = tuple(class_names)
+        self.own = {"label"} if self.lends else set()
+        if text is not None and denoiser.text is None:
+            self.own = self.own | {"text"}
+        self.text: TextEncoder | None = denoiser.text or text
 
     @property
     def classes(self) -> int:
@@ -44,9 +55,7 @@ class Classifier(Wrapper):
         return len(self.class_names) if self.lends else self.inner.classes
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
-        told = cond
-        if self.lends and cond is not None:
-            told = {k: v for k, v in cond.items() if k != "label"} or None
+        told = {k: v for k, v in cond.items() if k not in self.own} or None if cond else None
         p = self.inner(x_t, t, told)
         if not self.scale:
             return p

@@ -10,6 +10,7 @@ from fromnoise.guidance.classifier import Classifier
 from fromnoise.guidance.classifier_free import ClassifierFree
 from fromnoise.guidance.clip import Clip
 from fromnoise.guidance.dynamic_threshold import DynamicThreshold
+from fromnoise.guidance.image_text import ImageText
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.guidance.scale_told import ScaleTold
 from fromnoise.students.base import insist_on_denoiser
@@ -29,7 +30,7 @@ class Steering:
         rescale: share of the standard deviation of x_0 that is given back.
         channels: only the first so many are guided.
         weaker: for autoguidance, in place of the model without labels.
-        classifier: of noisy states, for classifier guidance.
+        classifier: of noisy states, for classifier guidance; or a model of images and words.
         classifier_scale: of its gradient, 0 is off and 1 Bayes' rule.
         negative: words to move away from, in place of no text.
     """
@@ -40,7 +41,7 @@ class Steering:
     rescale: float = 0.0
     channels: int | None = None
     weaker: Denoiser | None = None
-    classifier: NoisyClassifier | None = None
+    classifier: NoisyClassifier | ImageText | None = None
     classifier_scale: float = 1.0
     negative: str | None = None
     threshold: float | None = None
@@ -80,9 +81,8 @@ class Steering:
             denoiser = Clip(denoiser) if self.threshold is None else DynamicThreshold(denoiser, self.threshold)
         if self.classifier is not None and self.classifier_scale:
             self.classifier.check(denoiser)
-            denoiser = Classifier(
-                denoiser, self.classifier.log_prob, self.classifier_scale, self.classifier.class_names
-            )
+            names, words = (getattr(self.classifier, name, None) for name in ("class_names", "text"))
+            denoiser = Classifier(denoiser, self.classifier.log_prob, self.classifier_scale, names, words)
         return denoiser
 
     def _away(self, denoiser: Denoiser) -> Cond:

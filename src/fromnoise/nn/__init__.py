@@ -55,6 +55,7 @@ def blank(spec: str | Mapping[str, Any]) -> Any:
 if TYPE_CHECKING:
     from fromnoise.nn.dit import DiT as DiT
     from fromnoise.nn.half_unet import HalfUNet as HalfUNet
+    from fromnoise.nn.image_text import ImageTextNetwork as ImageTextNetwork
     from fromnoise.nn.kl_autoencoder import KLAutoencoder as KLAutoencoder
     from fromnoise.nn.mlp import MLP as MLP
     from fromnoise.nn.patch_discriminator import PatchDiscriminator as PatchDiscriminator

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.errors import FromNoiseError, nearest
+from fromnoise.errors import FromNoiseError
 from fromnoise.nn.layers import Sinusoidal
 from fromnoise.nn.spatial import check_size
-from fromnoise.nn.text import TextInput, Words
+from fromnoise.nn.text import Words, text_input
 
 TRANSFORM = 9
 """Numbers that say how an image was transformed."""
@@ -89,7 +89,7 @@ class Conditioned(nn.Module):
         if strangers := set(numbers) - set(NUMBERS):
             raise FromNoiseError(f"numbers: {', '.join(sorted(strangers))}; there are {', '.join(NUMBERS)}")
         self.numbers = nn.ModuleDict({name: Number(width) for name in numbers})
-        self.text = TextInput(**_text_options(text)) if text else None
+        self.text = text_input(text) if text else None
         self.whole_text = nn.Linear(self.text.width, width) if self.text else None
 
     @property
@@ -161,22 +161,6 @@ class Conditioned(nn.Module):
         if self.whole_text is not None and words is not None:
             h = h + self.whole_text(words.rows[:, 0])
         return F.silu(h)
-
-
-def _text_options(options: Mapping[str, int]) -> dict[str, int]:
-    """As `TextInput` takes them.
-
-    Raises:
-        FromNoiseError: an unknown one, or one that is missing.
-    """
-    known = inspect.signature(TextInput).parameters
-    for name in options:
-        if name not in known:
-            raise FromNoiseError(f"text: no option {name!r}{nearest(name, known)}; there is {', '.join(known)}")
-    missing = [name for name, one in known.items() if one.default is one.empty and name not in options]
-    if missing:
-        raise FromNoiseError(f"text: {' and '.join(missing)} missing: an encoder of fromnoise.text says them")
-    return dict(options)
 
 
 def numbers_of(network: nn.Module) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """Words as a network reads them: token numbers or another model's embeddings become rows that places attend to."""
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.nn.layers import attended
 
 
@@ -105,6 +107,22 @@ class TextInput(nn.Module):
         if not fits:
             raise FromNoiseError(f"text must be {wanted}, as the encoder gives them; got {text.dtype} "
                                  f"{list(text.shape)}")  # fmt: skip
+
+
+def text_input(options: Mapping[str, int]) -> TextInput:
+    """A `TextInput` of these options.
+
+    Raises:
+        FromNoiseError: an unknown one, one that is missing, or as the class.
+    """
+    known = inspect.signature(TextInput).parameters
+    for name in options:
+        if name not in known:
+            raise FromNoiseError(f"text: no option {name!r}{nearest(name, known)}; there is {', '.join(known)}")
+    missing = [name for name, one in known.items() if one.default is one.empty and name not in options]
+    if missing:
+        raise FromNoiseError(f"text: {' and '.join(missing)} missing: an encoder of fromnoise.text says them")
+    return TextInput(**options)
 
 
 class CrossAttention(nn.Module):

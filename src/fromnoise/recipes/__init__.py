@@ -10,19 +10,21 @@ from fromnoise.registry.lazy import lazy_attributes
 registry = Registry(
     __name__,
     "recipe",
-    shared=("config", "sections", "diffusion", "classifier", "autoencoder", "distillation", "reading"),
+    shared=("config", "sections", "diffusion", "classifier", "contrast", "autoencoder", "distillation", "reading"),
 )
 names = registry.names
 if TYPE_CHECKING:
     from fromnoise.recipes.autoencoder import AutoencoderRecipe as AutoencoderRecipe
     from fromnoise.recipes.classifier import ClassifierConfig as ClassifierConfig
     from fromnoise.recipes.config import RunConfig as RunConfig
+    from fromnoise.recipes.contrast import ImageTextConfig as ImageTextConfig
     from fromnoise.recipes.diffusion import Recipe as Recipe
 else:
     __getattr__, __dir__ = lazy_attributes(
         __name__,
         AutoencoderRecipe="autoencoder",
         ClassifierConfig="classifier",
+        ImageTextConfig="contrast",
         Recipe="diffusion",
         RunConfig="config",
     )

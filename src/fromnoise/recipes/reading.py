@@ -57,9 +57,10 @@ def from_values(values: Mapping[str, Any], where: Path) -> "RunConfig":
 def _kinds() -> "tuple[type[RunConfig], ...]":
     from fromnoise.recipes.autoencoder import AutoencoderRecipe
     from fromnoise.recipes.classifier import ClassifierConfig
+    from fromnoise.recipes.contrast import ImageTextConfig
     from fromnoise.recipes.diffusion import Recipe
 
-    return Recipe, AutoencoderRecipe, ClassifierConfig
+    return Recipe, AutoencoderRecipe, ClassifierConfig, ImageTextConfig
 
 
 def parsed(text: str, path: Path) -> "RunConfig":

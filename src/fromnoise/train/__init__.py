@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fromnoise.train.classify import Classifying as Classifying
     from fromnoise.train.conditions import Conditioning as Conditioning
     from fromnoise.train.config import TrainConfig as TrainConfig
+    from fromnoise.train.contrast import Contrasting as Contrasting
     from fromnoise.train.diffusion import Diffusion as Diffusion
     from fromnoise.train.distributed import Processes as Processes
     from fromnoise.train.ema import EMA as EMA
@@ -25,6 +26,7 @@ else:
         Autoencoding="autoencode",
         Classifying="classify",
         Conditioning="conditions",
+        Contrasting="contrast",
         Diffusion="diffusion",
         EMA="ema",
         Fitted="fit",

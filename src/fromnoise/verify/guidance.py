@@ -8,11 +8,13 @@ from fromnoise.gaussian import Level, step
 from fromnoise.guidance.classifier import Classifier
 from fromnoise.guidance.classifier_free import ClassifierFree
 from fromnoise.guidance.dynamic_threshold import DynamicThreshold
+from fromnoise.guidance.image_text import contrastive
 from fromnoise.oracle import GaussianMixture
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.parameterizations.x0 import X0
 from fromnoise.samplers.ddim import DDIM
 from fromnoise.schedules.cosine import Cosine
+from fromnoise.text.learned import Learned
 from fromnoise.variances.fixed_small import FixedSmall
 from fromnoise.variances.reverse import reverse
 from fromnoise.verify._check import Sides, check
@@ -156,3 +158,42 @@ def dynamic_thresholding_of_a_ramp() -> Sides:
     held = torch.minimum(3 * u, torch.tensor(2.4, dtype=torch.float64)) / 2.4
     theory = torch.stack([held, -held, u / 2])
     return torch.stack([theory, -T.alpha * theory / T.sigma]), torch.stack([p.x0, p.eps])
+
+
+def _ratio(x: Tensor, t: Level, caption: int) -> Tensor:
+    """log p(caption | x_t) / p(caption), the caption saying of which components a point is."""
+    truth, group = line(), ((0, 1), (2,))[caption]
+    return truth.log_class(x, t, group) - truth.log_weights[list(group)].logsumexp(0)
+
+
+@check("Nichol et al. 2021 (arXiv 2112.10741), section 2.3; math: conditioning")
+def guidance_by_words_is_bayes() -> Sides:
+    """with the best similarity, scale 1: the score is that of q(x_t | caption), for a model that reads no words too"""
+
+    def log_prob(x: Tensor, t: Level, cond: Cond | None) -> Tensor:
+        assert cond is not None
+        both = torch.stack([_ratio(x, t, 0), _ratio(x, t, 1)], 1)
+        return both.gather(1, cond["text"])[:, 0]
+
+    guided = Classifier(line().denoiser(LINEAR), log_prob, 1.0, text=Learned())
+    captions = torch.tensor([0, 1, 0, 1, 1])
+    given = torch.stack([line().given(((0, 1), (2,))[c]).score(X[i : i + 1], T)[0] for i, c in enumerate(captions)])
+    return given, guided(X, T, {"text": captions[:, None]}).score
+
+
+@check("Radford et al. 2021 (arXiv 2103.00020), figure 3; van den Oord et al. 2018 (arXiv 1807.03748), eq. 5", 1e-8)
+def the_best_similarity_is_the_ratio_of_densities() -> Sides:
+    """log p(caption | x) / p(caption): the mean contrastive loss of two pairs has no slope there, in ten directions"""
+    t, x = LINEAR.level(500), torch.linspace(-7, 7, 160, dtype=torch.float64)
+    ratios = torch.stack([_ratio(x[:, None], t, 0), _ratio(x[:, None], t, 1)], 1)
+    prior = torch.stack([line().log_weights[:2].logsumexp(0), line().log_weights[2]])
+    density = torch.exp(line().log_prob(x[:, None], t)[:, None] + ratios + prior) * (x[1] - x[0])  # of x and a caption
+    directions = torch.stack([x**0, x, torch.cos(x), torch.tanh(2 * x), torch.exp(-x * x)])
+    move = torch.zeros(2, 5, dtype=torch.float64, requires_grad=True)
+    similarity = ratios + (move @ directions).T
+    i, j = (part.flatten() for part in torch.meshgrid(torch.arange(160), torch.arange(160), indexing="ij"))
+    rows, loss = similarity[torch.stack([i, j], 1)], torch.zeros((), dtype=torch.float64)  # [pairs, 2, captions]
+    for first, second in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        pairs = torch.vmap(contrastive)(rows[:, :, [first, second]]).mean(1)
+        loss = loss + (density[i, first] * density[j, second] * pairs).sum()
+    return torch.zeros(2, 5), torch.autograd.grad(loss, move)[0]

@@ -18,6 +18,7 @@ from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
+from fromnoise.guidance.image_text import ImageText
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.nn.coder import Autoencoder
 
@@ -143,6 +144,13 @@ def build_classifier(about: About, given: Given, where: object) -> NoisyClassifi
     return NoisyClassifier(network, schedule, tuple(about["shape"]), about["classes"])
 
 
+def build_image_text(about: About, given: Given, where: object) -> ImageText:
+    """A model of noisy images and words without its weights."""
+    network = _made(about["network"], given.network, networks.build, "network", where)
+    schedule = _made(about["schedule"], given.schedule, schedules.build, "schedule", where)
+    return ImageText(network, schedule, tuple(about["shape"]), text.build(about["text"]))
+
+
 def build_autoencoder(about: About, given: Given, where: object) -> Autoencoder:
     """An autoencoder without its weights."""
     return _made(about["network"], given.network, networks.build, "network", where)
@@ -183,6 +191,15 @@ def _classifier(classifier: NoisyClassifier) -> About:
     }
 
 
+def _image_text(model: ImageText) -> About:
+    return {
+        "network": _named(model.network),
+        "schedule": _named(model.schedule),
+        "shape": list(model.shape),
+        "text": registry.spec(model.text),
+    }
+
+
 def _autoencoder(network: Autoencoder) -> About:
     return {"network": _named(network)}
 
@@ -199,6 +216,7 @@ class _Kind:
 _KINDS = (
     _Kind(Denoiser, "denoiser", _denoiser),
     _Kind(NoisyClassifier, "classifier", _classifier),
+    _Kind(ImageText, "image-text", _image_text),
     _Kind(Autoencoder, "autoencoder", _autoencoder),
 )
 
@@ -208,7 +226,7 @@ def _kind(model: nn.Module) -> _Kind:
     if found is None:
         what = model.__name__ if isinstance(model, type) else type(model).__name__
         raise FromNoiseError(f"model: a {what}; what can be saved is a Denoiser (fn.Denoiser(network, schedule)), a "
-                             "NoisyClassifier or an autoencoder")  # fmt: skip
+                             "NoisyClassifier, an ImageText or an autoencoder")  # fmt: skip
     return found
 
 

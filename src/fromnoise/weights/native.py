@@ -32,12 +32,13 @@ from fromnoise.weights.describing import (
     tensors_of,
 )
 
-DENOISER, CLASSIFIER, AUTOENCODER = "denoiser", "classifier", "autoencoder"
+DENOISER, CLASSIFIER, IMAGE_TEXT, AUTOENCODER = "denoiser", "classifier", "image-text", "autoencoder"
 """Files that say what the tensors beside them are; a latent model has its autoencoder in a folder of that name."""
 
 _MADE_BY = {
     DENOISER: "train digits --out",
     CLASSIFIER: "train-classifier RUN --out",
+    IMAGE_TEXT: "train emoji-image-text --out",
     AUTOENCODER: "train-autoencoder digits-kl --out",
 }
 
@@ -59,7 +60,7 @@ def save(model: nn.Module, path: str | Path) -> None:
     A network of your own class is saved too: `load(path, network=MyNet(...))` gives it back.
 
     Args:
-        model: a Denoiser, a NoisyClassifier or an autoencoder.
+        model: a Denoiser, a NoisyClassifier, an ImageText or an autoencoder.
         path: of the folder.
 
     Raises:
@@ -157,7 +158,7 @@ def load_classifier(
     if opening.is_foreign(path):
         classifier = of_kind(opening.read(path, warn), NoisyClassifier, path)
     else:
-        classifier = reading(path, _reader(CLASSIFIER, build_classifier, network, path), warn, CLASSIFIER)
+        classifier = reading(path, reader(CLASSIFIER, build_classifier, network, path), warn, CLASSIFIER)
     if precision is not None:
         choose(precision).prepare(classifier.network, inference=True)
     return classifier.eval()
@@ -172,7 +173,7 @@ def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: n
     path = hub.local(path, warn)
     if opening.is_foreign(path):
         return of_kind(opening.read(path, warn), Autoencoder, path)
-    return reading(path, _reader(AUTOENCODER, build_autoencoder, network, path), warn, AUTOENCODER).eval()
+    return reading(path, reader(AUTOENCODER, build_autoencoder, network, path), warn, AUTOENCODER).eval()
 
 
 def of_kind(model: nn.Module, cls: type[T], path: str | Path) -> T:
@@ -186,7 +187,7 @@ def of_kind(model: nn.Module, cls: type[T], path: str | Path) -> T:
     raise FromNoiseError(f"{path}: holds a {type(model).__name__}, and not a {cls.__name__}, which is asked for")
 
 
-def _reader(
+def reader(
     kind: str, build: Callable[[dict[str, Any], Given, object], T], network: nn.Module | None, path: str | Path
 ) -> Callable[[Path], T]:
     """What `reading` asks for, of a model that is its averaged weights and nothing else."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fromnoise import features, rng
 from fromnoise.app import evaluation
 from fromnoise.app.evaluation.memorisation import LOOKED_AT, Learned
@@ -149,6 +151,29 @@ class Bench:
             raise FromNoiseError("--nearest looks among the images that the run was trained on: leave out --data, "
                                  "--split and what else names other images")  # fmt: skip
         return Learned.of(self.images, config, nearest, picture)
+
+    def judge(self, path: Path, choice: SamplingPlan) -> evaluation.Judge:
+        """A model of images and words, opened and checked before the first sample.
+
+        Raises:
+            FromNoiseError: the samples have no texts, or it is of other images.
+        """
+        if not choice.texts:
+            raise FromNoiseError("--agreement: these samples are drawn without texts, and agree with none")
+        return evaluation.Judge.opened(path, self.model.denoiser.image_shape, counter)
+
+    def agreeing(
+        self, found: dict[str, Any], judge: evaluation.Judge, choice: SamplingPlan, seeds: Sequence[int]
+    ) -> dict[str, Any]:
+        """The report with how often the judge finds the text of each sample, over all seeds."""
+        shares = []
+        for seed in seeds:
+            parts = evaluation.Parts(self.folder, self.model, choice, seed, found["n"])
+            pixels = torch.cat([pixels for _, pixels in parts.read(range(len(parts)))])
+            shares.append(judge.share(pixels, [choice.texts[i % len(choice.texts)] for i in range(len(pixels))]))
+        mean = sum(shares) / len(shares)
+        figures = found["figures"] | {"caption agreement": {"value": mean}, "of real images": {"value": judge.own}}
+        return found | {"figures": figures, "agreement": judge.about}
 
     def given(self, path: Path, which: Sequence[str] | None) -> dict[str, Any]:
         """The report of images from a file or a folder."""

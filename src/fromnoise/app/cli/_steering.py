@@ -75,7 +75,8 @@ class Steered(Walked):
     negative: Annotated[str | None, option("WORDS")] = None
     """What guidance moves away from, in place of no text."""
     classifier: Annotated[Path | None, option("FOLDER")] = None
-    """Classifier guidance: one made by `fromnoise train-classifier RUN`."""
+    """Classifier guidance: one made by `fromnoise train-classifier RUN`, or a model of images and words (recipe
+    emoji-image-text), which follows --text."""
     classifier_scale: Annotated[float | None, option("SCALE")] = None
     """Of the classifier's gradient: 0 is off, 1 Bayes' rule; 1 unless given."""
     strength: Annotated[float | None, option("SHARE")] = None
@@ -93,11 +94,11 @@ class Steered(Walked):
             raise FromNoiseError("--classifier-scale needs the --classifier whose gradient it scales")
         if any(not text.strip() for text in self.text):
             raise FromNoiseError("--text is empty: leave it out to draw without a text")
-        from fromnoise.weights import native
+        from fromnoise.weights import guides
 
         return replace(
             self.walked(self.precision),
-            classifier=native.load_classifier(self.classifier, self.precision) if self.classifier else None,
+            classifier=guides.load_guide(self.classifier, self.precision) if self.classifier else None,
             classifier_scale=1.0 if self.classifier_scale is None else self.classifier_scale,
             label=self.label,
             texts=self.text + _lines(self.texts),

@@ -53,6 +53,8 @@ class Eval(Steered):
     nearest: Number = None
     """Number of samples to compare with their nearest training images (near-copies, nearest.png). Default: 500 if the
     training images are in memory, else 0; 0 turns it off."""
+    agreement: Annotated[Folder, option("RUN")] = None
+    """Of a model of words: a run of emoji-image-text or the like, which looks for each sample's text among 100."""
     out: File = None
     """JSON file to write; eval.json in the run unless named (none of a model on the hub)."""
 
@@ -104,7 +106,11 @@ class Eval(Steered):
         choice = bench.worded(bench.model.choice(self.asked()))
         seeds = range(self.seed, self.seed + self.seeds)
         picture = out.with_name("nearest.png") if out is not None else None
-        return bench.drawn(choice, self.n, seeds, which, self.batch_size, self.nearest, picture)
+        if self.agreement is None:
+            return bench.drawn(choice, self.n, seeds, which, self.batch_size, self.nearest, picture)
+        judge = bench.judge(self.agreement, choice)
+        found = bench.drawn(choice, self.n, seeds, which, self.batch_size, self.nearest, picture)
+        return bench.agreeing(found, judge, choice, seeds)
 
 
 def _show(found: dict[str, Any]) -> None:

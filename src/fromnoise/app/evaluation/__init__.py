@@ -7,6 +7,7 @@ from fromnoise.registry.lazy import lazy_attributes
 if TYPE_CHECKING:
     from fromnoise.app.evaluation._accuracy import accuracy_over_levels as accuracy_over_levels
     from fromnoise.app.evaluation._accuracy import draw_accuracy as draw_accuracy
+    from fromnoise.app.evaluation._agreement import Judge as Judge
     from fromnoise.app.evaluation._bits import bits_per_dim as bits_per_dim
     from fromnoise.app.evaluation._bits import check_bits as check_bits
     from fromnoise.app.evaluation._bits import variance_from as variance_from
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fromnoise.app.evaluation._samplers_table import SamplersTable as SamplersTable
     from fromnoise.app.evaluation._steps_table import StepsTable as StepsTable
     from fromnoise.app.evaluation._table import Table as Table
+    from fromnoise.app.evaluation.parts import Parts as Parts
     from fromnoise.app.evaluation.report import short as short
 else:
     __getattr__, __dir__ = lazy_attributes(
@@ -33,6 +35,8 @@ else:
         evaluate="_evaluate",
         GuidanceTable="_guidance_table",
         GRIDS="_paths_table",
+        Judge="_agreement",
+        Parts="parts",
         measure="_evaluate",
         paths_as_csv="_paths_table",
         paths_as_markdown="_paths_table",

@@ -10,7 +10,7 @@ from fromnoise import registry, samplers
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, nearest
-from fromnoise.guidance import NoisyClassifier, Steering
+from fromnoise.guidance import ImageText, NoisyClassifier, Steering
 from fromnoise.recipes.distillation import sampling
 from fromnoise.recipes.sections import SampleConfig
 
@@ -39,7 +39,7 @@ class SampleOptions:
     interval: tuple[float, float] | None = None
     rescale: float | None = None
     weaker: Denoiser | None = None
-    classifier: NoisyClassifier | None = None
+    classifier: NoisyClassifier | ImageText | None = None
     classifier_scale: float = 1.0
     label: str | None = None
     texts: tuple[str, ...] = ()

@@ -129,8 +129,8 @@ def _train_one(
             from fromnoise.app.runs.latents import latents_of
 
             source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
-        if isinstance(config, Recipe) and config.text is not None:
-            source = Worded(source, text.build(config.text.encoder), images.captions,
+        if (words := getattr(config, "text", None)) is not None:
+            source = Worded(source, text.build(words.encoder), images.captions,
                             counter if processes.is_first else None)  # fmt: skip
         if isinstance(config, Recipe) and kept is not None and (way := config.distilling(kept)).draws_pairs:
             source = _pairs(way, config.seed, out)

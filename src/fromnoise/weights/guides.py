@@ -1,0 +1,49 @@
+"""What steers a model from outside, on the disk: classifiers of noisy images, and models of images and words."""
+
+import os
+import warnings
+from pathlib import Path
+
+from torch import nn
+
+from fromnoise.disk import files
+from fromnoise.guidance.image_text import ImageText
+from fromnoise.guidance.noisy_classifier import NoisyClassifier
+from fromnoise.hardware import Precision, choose
+from fromnoise.weights import hub, native
+from fromnoise.weights.checkpoint import Checkpoints
+from fromnoise.weights.describing import build_image_text
+
+
+def load_image_text(
+    path: str | Path,
+    precision: Precision | None = None,
+    warn: native.Warn = warnings.warn,
+    *,
+    network: nn.Module | None = None,
+) -> ImageText:
+    """The model of noisy images and words that was trained into a folder, or saved; its averaged weights.
+
+    Args:
+        path, precision, warn, network: as in `load`.
+
+    Raises:
+        FromNoiseError: as in `load`.
+    """
+    read = native.reader(native.IMAGE_TEXT, build_image_text, network, path)
+    made = native.reading(hub.local(path, warn), read, warn, native.IMAGE_TEXT)
+    if precision is not None:
+        choose(precision).prepare(made.network, inference=True)
+    return made.eval()
+
+
+def load_guide(path: str | Path, precision: Precision | None = None) -> NoisyClassifier | ImageText:
+    """What classifier guidance follows: a classifier, or a model of images and words, whichever lies there.
+
+    Raises:
+        FromNoiseError: as in `load`.
+    """
+    place = files.expanded(hub.local(path, warnings.warn))
+    folder = Checkpoints(place / "checkpoints").newest_whole(lambda line: None) or place
+    words = os.path.lexists(folder / f"{native.IMAGE_TEXT}.json")
+    return load_image_text(path, precision) if words else native.load_classifier(path, precision)
