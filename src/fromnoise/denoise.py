@@ -157,7 +157,7 @@ class Denoiser(nn.Module):
             raise FromNoiseError("cond['text']: this model has no text encoder, which it gets as "
                                  "fn.Denoiser(..., text=)")  # fmt: skip
         texts = [text] if isinstance(text, str) else list(text)
-        if len(texts) not in (n,) and not isinstance(text, str):
+        if not isinstance(text, str) and len(texts) != n:
             raise FromNoiseError(f"cond['text'] has {len(texts)} texts for {n} examples: give one for each, or one "
                                  "for all")  # fmt: skip
         encoded = self.text(texts)

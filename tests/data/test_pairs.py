@@ -107,6 +107,8 @@ def test_what_is_mirrored_is_mirrored_together(folders):
     points = {"label": torch.arange(4), "where": torch.arange(8.0).view(4, 2)}
     assert torch.equal(mirror_beside(points, torch.zeros(4, 2), every)["where"], points["where"])
     assert torch.equal(mirror_beside(points, torch.zeros(4, 3, 8, 8), every)["label"], points["label"])
+    words = {"text": torch.randn(4, 3, 8)}  # 3 rows of 8 numbers, as a signal of 3 channels and 8 places
+    assert torch.equal(mirror_beside(words, torch.zeros(4, 3, 8), every)["text"], words["text"])
 
 
 def test_a_run_of_pairs_from_folders_to_figures(folders, tmp_path, capsys):

@@ -118,9 +118,11 @@ def mirror(x: Tensor, mirrored: Tensor) -> Tensor:
 
 
 def mirror_beside(conditions: Conditions, x: Tensor, mirrored: Tensor) -> Conditions:
-    """The same of conditions that lie as the images x do: an image that is shown beside an image is turned with it."""
+    """The same of conditions that lie as the states x do: an image that is shown beside an image is turned with it; a
+    text is none, whatever its shape."""
     side = x.shape[2:]
-    alike = {name for name, value in conditions.items() if value.dim() == x.dim() > 2 and value.shape[2:] == side}
+    alike = {name for name, value in conditions.items()
+             if name != "text" and value.dim() == x.dim() > 2 and value.shape[2:] == side}  # fmt: skip
     return {name: mirror(value, mirrored) if name in alike else value for name, value in conditions.items()}
 
 
