@@ -21,10 +21,11 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
     "tests/test_gaussian.py", "tests/test_variance.py", "tests/contracts/test_parameterizations.py",
     "tests/contracts/test_times.py", "tests/contracts/test_spacings.py", "tests/reference/test_tables.py", "tests/contracts/test_schedules.py",
     "tests/test_weights.py", "tests/test_likelihood.py", "tests/contracts/test_objectives.py", "tests/test_verify.py",
-    "tests/test_oracle.py", "tests/contracts/test_samplers.py", "tests/test_second_device.py",
+    "tests/test_oracle.py", "tests/contracts/test_samplers.py", "tests/test_text.py", "tests/test_second_device.py",
 ]  # fmt: skip
 TRUST = ["tests/test_files.py", "tests/cli/test_trust.py"]
 DISTILL = ["tests/test_distill.py", "tests/test_verify.py", "tests/contracts/test_samplers.py"]
+WORDS = ["tests/test_text.py", "tests/cli/test_text.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "disk/files.py": TRUST,
     "distill/": DISTILL,
@@ -32,6 +33,18 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "samplers/consistency.py": DISTILL,
     "samplers/mean_flow.py": DISTILL,
     "guidance/scale_told.py": DISTILL,
+    "text/": WORDS,
+    "nn/text.py": WORDS,
+    "nn/spatial_transformer.py": WORDS,
+    "nn/image_text.py": WORDS,
+    "guidance/image_text.py": WORDS,
+    "guidance/classifier.py": ["tests/test_guidance.py", "tests/test_verify.py", *WORDS],
+    "guidance/steering.py": ["tests/test_guidance.py", *WORDS],
+    "data/worded.py": WORDS,
+    "train/contrast.py": WORDS,
+    "recipes/diffusion.py": [*TRUST, *WORDS],
+    "app/runs/plan.py": [*WORDS, *TRUST],
+    "app/evaluation/_agreement.py": WORDS,
     "disk/films.py": ["tests/test_films.py"],
     "hardware/recording.py": ["tests/test_recording.py"],
     "disk/storage.py": TRUST,
@@ -73,7 +86,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "weights/persistent.py": ["tests/test_pickles.py"],
     "metrics/": ["tests/metrics", "tests/reference/test_fidelity.py"],
     "app/evaluation/": ["tests/evaluation"],
-    "train/conditions.py": ["tests/train/test_labels.py", "tests/train/test_fit.py"],
+    "train/conditions.py": ["tests/train/test_labels.py", "tests/train/test_fit.py", *WORDS],
     "train/classify.py": ["tests/train/test_tasks.py"],
     "train/autoencode.py": ["tests/train/test_tasks.py"],
     "train/optimizers/": ["tests/train/test_optimizer.py", "tests/train/test_muon.py"],
@@ -110,6 +123,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "likelihood/_ode.py": ["tests/test_flow.py"],
     "nn/": [
         "tests/nn",
+        "tests/test_text.py",
         "tests/reference/test_dit_weights.py",
         "tests/reference/test_autoencoder_weights.py",
         "tests/test_costs.py",
