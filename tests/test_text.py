@@ -1,6 +1,7 @@
 """Words: encoders, what networks make of them, captions of data, and models that are given text."""
 
 import json
+import pickle
 import warnings
 from itertools import pairwise
 
@@ -93,7 +94,7 @@ def test_a_text_that_is_too_long_is_cut_after_a_word_with_a_warning():
     ("options", "words"),
     [
         ({"vocabulary": 100}, "vocabulary must be from 257"),
-        ({"length": 0}, "length at least 1"),
+        ({"length": 0}, "length from 1 to"),
         ({"merges": ((1, 257),)}, "joins two tokens that were there before it"),
         ({"vocabulary": 257, "merges": ((1, 2),)}, "do not fit into a vocabulary of 257"),
     ],
@@ -588,3 +589,108 @@ def test_contrasting_learns_which_caption_is_an_images():
         fn.fit(task, (x, {"text": encoder(["one"] * 256)}), steps=1, batch_size=1, progress=False)
     with pytest.raises(fn.FromNoiseError, match="learns from captions"):
         fn.fit(task, x, steps=1, batch_size=4, progress=False)
+
+
+# what does not belong together, and what is no text
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a \udcff heart"])
+def test_half_a_character_is_a_question_mark(text):
+    """JSON can hold one, and so does a word of the command line whose bytes are no UTF-8."""
+    encoder = fn.text.Learned().fitted([text, *CAPTIONS])
+    assert torch.equal(encoder([text]), encoder(["".join("?" if "\ud800" <= c < "\ue000" else c for c in text)]))
+    assert Worded(images([text, "b"]), encoder).content()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"vocabulary": 300.5}, "vocabulary must be a whole number"),
+        ({"length": 10**9}, "length from 1 to 65536"),
+        ({"merges": ((1, 2, 3),)}, "merges must be a tuple of pairs"),
+        ({"merges": [[1, 2]]}, "merges must be a tuple of pairs"),
+    ],
+)
+def test_options_of_another_kind(options, words):
+    with pytest.raises(fn.FromNoiseError, match=words):
+        fn.text.Learned(**options)
+
+
+@pytest.mark.parametrize("texts", [None, "a", (text for text in CAPTIONS), [b"a"], ["a", None]])
+def test_texts_are_a_list_of_words(texts):
+    """Of a generator nothing was left after the first look, and no text was encoded."""
+    with pytest.raises(fn.FromNoiseError, match="texts must be a list of words"):
+        learned()(texts)
+
+
+@pytest.mark.parametrize(
+    ("captions", "encoder", "words"),
+    [
+        (["a", None, "b"], learned(), r"captions must be a list of words, .*\[1\] is None"),
+        ("abc", learned(), "captions must be a list of words"),
+        (["a", "b", "c", "d"], learned(), "6 examples and 4 captions"),
+        (CAPTIONS, "learned", "encoder must be a TextEncoder"),
+    ],
+)
+def test_captions_that_are_none(captions, encoder, words):
+    with pytest.raises(fn.FromNoiseError, match=words):
+        Worded(images(), encoder, captions)
+
+
+def test_an_encoder_that_has_learned_keeps_what_its_tokens_mean():
+    encoder = learned()
+    assert Worded(images(["zebra zebra"] * 6), encoder).encoder == encoder
+
+
+def test_a_copy_of_an_encoder_in_another_process_takes_its_options_alone():
+    encoder = learned()
+    encoder(CAPTIONS)
+    copy = pickle.loads(pickle.dumps(encoder))
+    assert copy == encoder
+    assert vars(copy).keys() == {"vocabulary", "length", "merges"}
+
+
+def test_token_numbers_are_those_of_the_vocabulary():
+    for wrong in (300, -1):
+        with pytest.raises(fn.FromNoiseError, match=f"token numbers in 0..299, got {wrong}"):
+            fn.sample(model(), 2, steps=1, cond={"text": torch.full((2, 12), wrong)})
+    with pytest.raises(fn.FromNoiseError, match="text must be token numbers"):
+        fn.sample(model(), 2, steps=1, cond={"text": torch.zeros(2, 12, dtype=torch.bool)})
+
+
+@pytest.mark.parametrize("text", [{}, {"width": 16, "length": 4, "vocabulary": 0}, {"width": 16.5, "length": 4}])
+def test_a_network_does_not_take_a_wrong_text_for_none(text):
+    with pytest.raises(fn.FromNoiseError, match="text: "):
+        fn.nn.MLP(2, text=text)
+
+
+def test_a_model_learns_from_captions_as_it_reads_them():
+    """Token numbers of two encoders mean other words, and fit as to their shape."""
+    other = fn.text.Learned(vocabulary=300, length=12).fitted(["zebra zebra"])
+    points = fn.data.examples.Tensors(torch.zeros(6, 2))
+    words, options = Worded(points, learned(), CAPTIONS), {"steps": 1, "batch_size": 2}
+    with pytest.raises(fn.FromNoiseError, match="encoded by another encoder than the model's"):
+        fn.fit(model(other), words, **options)
+    with pytest.raises(fn.FromNoiseError, match="these read words by two encoders"):
+        fn.guidance.steer(model(), 2.0, weaker=model(other))
+    with pytest.raises(fn.FromNoiseError, match="teacher: reads words by another encoder"):
+        fn.fit(model(), words, objective=fn.distill.ConsistencyDistillation(model(other)), **options)
+    without = model()
+    without.text = None
+    assert fn.fit(without, words, **options).model.text == words.encoder
+    with pytest.raises(fn.FromNoiseError, match="text must be a TextEncoder"):
+        fn.Denoiser(without.network, "cosine", "v", text="learned")
+
+
+def test_words_without_an_encoder_are_refused_with_the_way_out():
+    data = (torch.zeros(2, 2), {"text": ["a", "b"]})
+    with pytest.raises(fn.FromNoiseError, match=r"fn\.data\.Worded"):
+        fn.fit(model(), data, steps=1, batch_size=2)
+
+
+@networks
+def test_a_network_that_reads_words_is_exported(name, tmp_path):
+    """It counted its examples in a way that a graph fixes."""
+    made, x, _ = network(name, TOKENS)
+    denoiser = fn.Denoiser(made, "cosine", "v", shape=tuple(x.shape[1:]), text=learned())
+    fn.export(denoiser, tmp_path / "graph", to="torch-export", steps=2)

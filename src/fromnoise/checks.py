@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError, nearest
 
+_WHOLE = (torch.int32, torch.int64)
+
 
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
     """An int, numpy's included.
@@ -142,6 +144,22 @@ def labels(cond: Mapping[str, Tensor] | None, classes: int, null_label: int | No
         null = f", and {null_label} stands for none" if null_label is not None else ""
         wrong = low if low < 0 else high
         raise FromNoiseError(f"cond['label'] must lie in 0..{classes - 1}{null}, got {wrong}")
+
+
+def tokens(cond: Mapping[str, Tensor] | None, network: nn.Module) -> None:
+    """That token numbers of a text on the CPU are those of the network's vocabulary; others are not looked at.
+
+    Raises:
+        FromNoiseError: one is not.
+    """
+    text, vocabulary = (cond or {}).get("text"), getattr(getattr(network, "text", None), "vocabulary", None)
+    if text is None or not vocabulary or text.device.type != "cpu" or text.dtype not in _WHOLE or not text.numel():
+        return
+    low, high = int(text.min()), int(text.max())
+    if low < 0 or high >= vocabulary:
+        raise FromNoiseError(f"cond['text'] must be token numbers in 0..{vocabulary - 1}, got "
+                             f"{low if low < 0 else high}: give words, or what the model's own encoder makes of "
+                             "them")  # fmt: skip
 
 
 def call(network: nn.Module, cond: Mapping[str, Tensor] | None) -> None:

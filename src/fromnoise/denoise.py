@@ -87,6 +87,8 @@ class Denoiser(nn.Module):
         checks.instance("network", network, nn.Module)
         if not isinstance(schedule, str):
             checks.instance("schedule", schedule, Schedule)
+        if text is not None:
+            checks.instance("text", text, TextEncoder, "an encoder of fromnoise.text, such as Worded's")
         super().__init__()
         self.network = network
         self.schedule: Schedule = schedules.build(schedule) if isinstance(schedule, str) else schedule
@@ -142,6 +144,7 @@ class Denoiser(nn.Module):
         """
         found = checks.conditions(self._encoded_words(cond, n), n, self.classes)
         checks.labels(found, self.classes, self.null_label)
+        checks.tokens(found, self.network)
         return found
 
     def _encoded_words(self, cond: Given | None, n: int) -> Given | None:
@@ -177,6 +180,7 @@ class Denoiser(nn.Module):
         except (TypeError, IndexError):
             checks.call(self.network, cond)
             checks.labels(cond, self.classes, self.null_label)
+            checks.tokens(cond, self.network)
             raise
         if not isinstance(output, Tensor):
             raise FromNoiseError(f"network gives a {type(output).__name__}, and must give one tensor: wrap it so that "

@@ -226,6 +226,9 @@ def pair(value: Any, what: str) -> tuple[Tensor, Conditions]:
     named = conditions if isinstance(conditions, Mapping) else {"label": conditions}
     found = {str(key): _tensor(one) for key, one in named.items()}
     for key, one in found.items():
+        if one is None and key == "text":
+            raise FromNoiseError(f"{what}: the condition 'text' is {type(named[key]).__name__}: words are learned as "
+                                 "fn.data.Worded(examples, encoder, captions), or as encoder(captions)")  # fmt: skip
         if one is None:
             raise FromNoiseError(
                 f"{what}: the condition {key!r} is a {type(named[key]).__name__}, not a number or array"

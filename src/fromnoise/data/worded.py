@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fromnoise import checks
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.text.base import TextEncoder, tidy
+from fromnoise.text.base import TextEncoder, insist_on_texts, tidy
 
 _TOGETHER = 256
 
@@ -27,7 +28,8 @@ class Worded(Examples):
         progress: progress("what", total) returns a function that is called once for every caption that is encoded.
 
     Raises:
-        FromNoiseError: no example has a caption; or what encoding raises.
+        FromNoiseError: no example has a caption, one is no text, or their number does not divide the examples'; or
+            what encoding raises.
     """
 
     def __init__(
@@ -37,10 +39,16 @@ class Worded(Examples):
         captions: Sequence[str] | None = None,
         progress: Callable[[str, int], Callable[[], None]] | None = None,
     ):
-        self.whole, found = whole, [tidy(text) for text in (whole.captions if captions is None else captions)]
+        checks.instance("whole", whole, Examples)
+        checks.instance("encoder", encoder, TextEncoder)
+        given = insist_on_texts("captions", whole.captions if captions is None else captions)
+        self.whole, found = whole, [tidy(text) for text in given]
         if not any(found):
             raise FromNoiseError(f"{whole.name} has no captions: put NAME.txt beside each image, or a metadata.jsonl "
                                  "with file_name and text into the folder (docs/data.md)")  # fmt: skip
+        if len(whole) % len(found):
+            raise FromNoiseError(f"{whole.name} has {len(whole):,} examples and {len(found):,} captions: give one for "
+                                 'each, "" where there is none')  # fmt: skip
         numbers = {text: i for i, text in enumerate(dict.fromkeys(found))}
         self.captions = [found[i % len(found)] for i in range(len(whole))]
         self._rows = torch.tensor([numbers[text] for text in self.captions])
@@ -65,6 +73,25 @@ class Worded(Examples):
         if own is None:
             return None
         return hashlib.sha256("\n".join([own, self.encoder.identity(), *self.captions]).encode()).hexdigest()
+
+
+def encoder_of(source: object) -> TextEncoder | None:
+    """What encodes the captions of examples, or of those that they are a part of."""
+    while source is not None and not isinstance(source, Worded):
+        source = getattr(source, "whole", None)
+    return source.encoder if isinstance(source, Worded) else None
+
+
+def insist_on_encoder(source: object, own: TextEncoder | None) -> None:
+    """That captions are encoded as a model reads them, where it says how.
+
+    Raises:
+        FromNoiseError: they are not.
+    """
+    given = encoder_of(source)
+    if own is not None and given is not None and not own.reads_as(given):
+        raise FromNoiseError("data: captions are encoded by another encoder than the model's: make the model with "
+                             "text=words.encoder, or the data as data.Worded(examples, model.text)")  # fmt: skip
 
 
 def _encoded(

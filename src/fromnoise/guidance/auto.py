@@ -22,8 +22,8 @@ class Auto(Contrast):
         options: interval, rescale and channels, as in `Contrast`.
 
     Raises:
-        FromNoiseError: the two differ in shape, schedule, parameterisation or classes, so that their outputs cannot be
-            compared.
+        FromNoiseError: the two differ in shape, schedule, parameterisation, classes or text encoder, so that their
+            outputs cannot be compared.
     """
 
     def __init__(self, denoiser: Denoiser, weaker: Denoiser, scale: float = 1.0, **options):
@@ -38,6 +38,9 @@ class Auto(Contrast):
             if one != other:
                 raise FromNoiseError(f"autoguidance compares two trainings of one model; these differ in {what}: "
                                      f"{one} and {other}")  # fmt: skip
+        if denoiser.text is not None and not denoiser.text.reads_as(weaker.text):
+            raise FromNoiseError("autoguidance compares two trainings of one model; these read words by two encoders: "
+                                 "train both on the same captions and text.encoder")  # fmt: skip
         self.weaker = weaker
 
     def pair(self, x_t: Tensor, t: Level, cond: Cond | None) -> tuple[Prediction, Tensor]:

@@ -28,6 +28,8 @@ class ImageText(nn.Module):
 
     def __init__(self, network: nn.Module, schedule: Schedule, shape: tuple[int, ...], text: TextEncoder) -> None:
         checks.instance("network", network, ImageTextNetwork)
+        checks.instance("schedule", schedule, Schedule)
+        checks.instance("text", text, TextEncoder)
         super().__init__()
         self.network, self.schedule, self.shape, self.text = network, schedule, tuple(shape), text
 
@@ -80,7 +82,7 @@ class ImageText(nn.Module):
         if registry.spec(self.schedule) != registry.spec(denoiser.schedule):
             raise FromNoiseError(f"the image-text model knows the levels of {registry.spec(self.schedule)}, and the "
                                  f"other walks those of {registry.spec(denoiser.schedule)}: {way}")  # fmt: skip
-        if denoiser.text is not None and denoiser.text != self.text:
+        if denoiser.text is not None and not self.text.reads_as(denoiser.text):
             raise FromNoiseError("the image-text model and the other read words by two encoders: train both on the "
                                  "same captions and text.encoder")  # fmt: skip
 

@@ -89,7 +89,7 @@ class Conditioned(nn.Module):
         if strangers := set(numbers) - set(NUMBERS):
             raise FromNoiseError(f"numbers: {', '.join(sorted(strangers))}; there are {', '.join(NUMBERS)}")
         self.numbers = nn.ModuleDict({name: Number(width) for name in numbers})
-        self.text = text_input(text) if text else None
+        self.text = text_input(text) if text is not None else None
         self.whole_text = nn.Linear(self.text.width, width) if self.text else None
 
     @property

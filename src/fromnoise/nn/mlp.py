@@ -109,7 +109,7 @@ class MLP(Conditioned):
             raise FromNoiseError(f"the mlp takes {KIND.get(self.dims, 'state')}s of {self.shape[0]} {what}, got "
                                  f"{x.shape[1]}: network.in_channels={x.shape[1]} is for those")  # fmt: skip
         emb = self.embedding(time, label, self.stem.weight.dtype, numbers={"guidance": guidance, "span": span},
-                             words=self.words(text, len(x)))  # fmt: skip
+                             words=self.words(text, x.shape[0]))  # fmt: skip
         h = self.stem(x.flatten(1))
         for block in self.blocks:
             h = block(h, emb)

@@ -62,9 +62,10 @@ class TextInput(nn.Module):
 
     def __init__(self, width: int, length: int, vocabulary: int | None = None, depth: int = 2, heads: int = 4):
         super().__init__()
-        if min(width, length, depth, heads, vocabulary or 1) < 1 or width % heads:
-            raise FromNoiseError("text: width, length, vocabulary, depth and heads must be at least 1, and the heads "
-                                 f"divide the width; got {width}, {length}, {vocabulary}, {depth} "
+        numbers = (width, length, depth, heads, 1 if vocabulary is None else vocabulary)
+        if not all(type(number) is int for number in numbers) or min(numbers) < 1 or width % heads:
+            raise FromNoiseError("text: width, length, vocabulary, depth and heads must be whole numbers from 1 "
+                                 f"on, and the heads divide the width; got {width}, {length}, {vocabulary}, {depth} "
                                  f"and {heads}")  # fmt: skip
         self.width, self.length, self.vocabulary = width, length, vocabulary
         self.whole = nn.Parameter(0.02 * torch.randn(width))
@@ -91,7 +92,7 @@ class TextInput(nn.Module):
             return Words(torch.cat([first[:, None], rows[:, 1:]], 1), F.pad(mask[:, 1:], (1, 0), value=True))
         rows = self.token(text) + self.place[: text.shape[1]]
         mask = F.pad(text > 0, (1, 0), value=True)
-        rows = torch.cat([self.whole.expand(len(text), 1, -1).to(rows.dtype), rows], 1)
+        rows = torch.cat([self.whole.expand(text.shape[0], 1, -1).to(rows.dtype), rows], 1)
         for block in self.blocks:
             rows = block(rows, mask)
         return Words(self.norm(rows), mask)
@@ -102,7 +103,7 @@ class TextInput(nn.Module):
             fits = text.dim() == 3 and text.is_floating_point() and text.shape[2] == self.width
             wanted = f"embeddings [N, 1 + L, {self.width}]"
         else:
-            fits = text.dim() == 2 and not text.is_floating_point() and text.shape[1] <= self.length
+            fits = text.dim() == 2 and text.dtype in (torch.int64, torch.int32) and text.shape[1] <= self.length
             wanted = f"token numbers [N, L], L at most {self.length}"
         if not fits:
             raise FromNoiseError(f"text must be {wanted}, as the encoder gives them; got {text.dtype} "

@@ -167,7 +167,7 @@ class UNet(UNetEncoder):
             a_kind = "an image" if self.dims == 2 else f"a {KIND[self.dims]}"
             raise FromNoiseError(f"this network needs {a_kind} beside x: give image=" if image is None else
                                  f"this network is shown no {KIND[self.dims]} beside x: leave image= out")  # fmt: skip
-        words = self.words(text, len(x))
+        words = self.words(text, x.shape[0])
         emb = self.embedding(time, label, self.stem.weight.dtype, strength, augment,
                              {"guidance": guidance, "span": span}, words)  # fmt: skip
         if image is not None:

@@ -52,6 +52,7 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
         shared = own.model_dump(mode="json")
         values |= {key: shared[key] for key in ("data", "low", "latent", "evaluate")}
         values["data"] = {**shared["data"], "augment": 0.0}
+        values["text"] = None if way.draws_pairs else shared.get("text")  # pairs are drawn without a text
     elif len(teacher.shape or ()) == 3:
         channels, *size = teacher.shape or ()
         values["data"] = {**recipe.data.model_dump(mode="json"), "name": "images", "channels": channels, "size": size}

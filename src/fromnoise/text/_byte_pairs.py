@@ -5,6 +5,7 @@ Source: Sennrich et al. 2016 (arXiv 1508.07909).
 Token 0 is no token, 1 + b the byte b, 257 + i the i-th merge. A word is merged by itself, with the blank before it.
 """
 
+import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -21,7 +22,7 @@ def words(text: str) -> list[str]:
 
 def as_bytes(word: str) -> list[int]:
     """Token numbers of its bytes."""
-    return [1 + byte for byte in word.encode()]
+    return [1 + byte for byte in word.encode(errors="replace")]
 
 
 def learn(texts: Iterable[str], count: int) -> list[Merge]:
@@ -33,17 +34,26 @@ def learn(texts: Iterable[str], count: int) -> list[Merge]:
     for i, (tokens, n) in enumerate(spelled):
         _tally(tokens, n, i, frequency, where)
     merges: list[Merge] = []
-    while len(merges) < count and frequency:
-        best = max(frequency, key=lambda pair: (frequency[pair], -pair[0], -pair[1]))
-        if frequency[best] < 2:
+    waiting = [(-n, pair) for pair, n in frequency.items()]  # with what has changed since, which is skipped
+    heapq.heapify(waiting)
+    while len(merges) < count and waiting:
+        n, best = heapq.heappop(waiting)
+        if -n != frequency.get(best):
+            continue
+        if -n < 2:
             break
         merges.append(best)
+        touched: set[Merge] = set()
         for i in sorted(where.pop(best)):
             tokens, n = spelled[i]
             _tally(tokens, -n, i, frequency, where)
             spelled[i] = joined(tokens, best, BYTES - 1 + len(merges)), n
             _tally(spelled[i][0], n, i, frequency, where)
+            touched.update(pairwise(tokens), pairwise(spelled[i][0]))
         frequency.pop(best, None)
+        for pair in touched:
+            if pair in frequency:
+                heapq.heappush(waiting, (-frequency[pair], pair))
     return merges
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fromnoise import rng
 from fromnoise.data.examples import Conditions, Examples
+from fromnoise.data.worded import insist_on_encoder
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError, nearest
 
@@ -39,7 +40,8 @@ class Conditioning:
         seed: of the choice.
 
     Raises:
-        FromNoiseError: the examples have not the network's classes; or a condition is to be hidden that the network
+        FromNoiseError: the examples have not the network's classes, or captions that another encoder encoded; or a
+            condition is to be hidden that the network
             does not take, or that has no value for none.
     """
 
@@ -57,6 +59,7 @@ class Conditioning:
         self.names, self.nulls = accepted(denoiser), denoiser.null_cond
         self.classes, self.null_label = denoiser.classes, denoiser.null_label
         self._check_classes()
+        insist_on_encoder(source, denoiser.text)
         for name, share in self.dropout.items():
             if not 0 < share < 1:
                 raise FromNoiseError(f"dropout of the condition {name!r} must lie in [0, 1), got {share:g}")

@@ -68,6 +68,10 @@ class Diffusion(Task):
         distilled = isinstance(objective, Distillation)
         self.times: TimeSampling = time or (objective.times if distilled else times.build("uniform"))
         objective.check(denoiser)
+        teacher = objective.teacher if isinstance(objective, Distillation) else None
+        if teacher is not None and denoiser.text is not None and not denoiser.text.reads_as(teacher.text):
+            raise FromNoiseError("teacher: reads words by another encoder than the student, which must take its own: "
+                                 "data.Worded(examples, teacher.text) and text=teacher.text")  # fmt: skip
         denoiser.student = objective.student if distilled else None  # all others teach E[x_0 | x_t]
         if objective.needs_chain and not self.times.on_rows:
             raise FromNoiseError("this objective is a term of the bound and needs the rows of its chain: "

@@ -17,6 +17,7 @@ from fromnoise.data.augment import Augment
 from fromnoise.data.config import DataConfig
 from fromnoise.data.examples import Batches, Examples, examples_of
 from fromnoise.data.loading import load
+from fromnoise.data.worded import encoder_of, insist_on_encoder
 from fromnoise.denoise import Denoiser
 from fromnoise.disk import files
 from fromnoise.disk.holding import held
@@ -223,6 +224,7 @@ def _task(
     if isinstance(model, Task):
         if augment:
             raise FromNoiseError("augment: is for a Denoiser, and model is a Task, which transforms its own examples")
+        insist_on_encoder(source, getattr(model.model, "text", None))
         return model
     if not isinstance(model, Denoiser):
         what = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
@@ -232,6 +234,7 @@ def _task(
         model.class_names = tuple(examples.classes)
     if examples is not None and model.shape is None:
         model.shape = tuple(examples.shape)
+    model.text = model.text or encoder_of(examples)
     checks.objects(objective=objective, times=times, coupling=coupling)
     if isinstance(objective, str) and objective.replace("_", "-") in distill.names():
         raise FromNoiseError(f"objective {objective}: is a distillation, which is given as an object: objective="

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from fromnoise import rng
-from fromnoise.app.runs.config import read_if_any
+from fromnoise.app.runs.config import has_any, read
 from fromnoise.data.images import Images, to_unit
 from fromnoise.data.loading import load
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance import ImageText
 from fromnoise.hardware import choose
+from fromnoise.recipes.contrast import ImageTextConfig
 from fromnoise.weights import guides
 
 AMONG = 100
@@ -46,7 +47,8 @@ class Judge:
         Raises:
             FromNoiseError: no such run, or it is of images of another shape.
         """
-        model, config = guides.load_image_text(run), read_if_any(run)
+        config = read(run, ImageTextConfig) if has_any(run) else None
+        model = guides.load_image_text(run)
         if config is None:
             raise FromNoiseError(f"{run}: holds a saved model, and its data is needed: name a run")
         if model.shape != shape:

@@ -38,6 +38,10 @@ def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
     rest = f"; fresh: {', '.join(fresh[:6])}{', ...' if len(fresh) > 6 else ''}" if fresh else ""
     say(f"starts from {name}: {len(fits)} of {len(own)} tensors{rest}")
     before, now = native.describe(model.denoiser), native.describe(task.denoiser)
+    words = task.denoiser.text
+    if words is not None and model.denoiser.text is not None and not words.reads_as(model.denoiser.text):
+        say("fromnoise: warning: init: its text encoder learned from other captions, or is another, so that its "
+            "weights read other words; they learn anew")  # fmt: skip
     for key in _MEANING:
         if before[key] != now[key]:
             say(f"fromnoise: warning: init: its {key} is {before[key]} and this run's {now[key]}, so that its "

@@ -130,7 +130,10 @@ def _train_one(
 
             source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
         if (words := getattr(config, "text", None)) is not None:
-            source = Worded(source, text.build(words.encoder), images.captions,
+            encoder = text.build(words.encoder)
+            if kept is not None and kept.text is not None and kept.text.options == encoder.options:
+                encoder = kept.text  # a student reads as its teacher, whatever the captions are by now
+            source = Worded(source, encoder, images.captions,
                             counter if processes.is_first else None)  # fmt: skip
         if isinstance(config, Recipe) and kept is not None and (way := config.distilling(kept)).draws_pairs:
             source = _pairs(way, config.seed, out)
