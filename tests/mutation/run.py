@@ -25,7 +25,7 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
 ]  # fmt: skip
 TRUST = ["tests/test_files.py", "tests/cli/test_trust.py"]
 DISTILL = ["tests/test_distill.py", "tests/test_verify.py", "tests/contracts/test_samplers.py"]
-WORDS = ["tests/test_text.py", "tests/cli/test_text.py"]
+WORDS = ["tests/test_text.py", "tests/cli/test_words.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "disk/files.py": TRUST,
     "distill/": DISTILL,
