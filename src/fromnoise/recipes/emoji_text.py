@@ -17,7 +17,8 @@ recipe = emoji.with_changes(
     {
         "recipe": "emoji-text",
         "expected": "the emoji that a caption names, by colour and outline",
-        "reproduced": "not measured yet",
+        "reproduced": "not on this path; on the cosine one 553 steps in 20 minutes of busy cores without native bf16: "
+        "colours, faces, flags and clocks are those asked for, hearts and fruit have no shape",
         "network.classes": None,
         "train.label_dropout": 0.0,
         "train.minutes": 20,
