@@ -221,14 +221,16 @@ def test_a_wrapper_has_the_mode_of_what_it_wraps():
 @pytest.mark.parametrize("percentile", [0.0, 80.0, 99.5, 100.0])
 def test_dynamic_thresholding_is_that_of_diffusers(percentile):
     """The same x0 as their scheduler's, which is given the same prediction."""
-    from diffusers import DDPMScheduler
+    diffusers = pytest.importorskip("diffusers", reason="the interop extra is not installed")
 
     x0 = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.2, 1, 2, 5]).view(
         -1, 1, 1, 1
     )
     denoiser = fn.Denoiser(_Constant(x0), fn.schedules.Cosine(), "x0", shape=(3, 8, 8))
     found = fn.guidance.DynamicThreshold(denoiser, percentile)(torch.zeros_like(x0), 500.0)
-    theirs = DDPMScheduler(thresholding=True, dynamic_thresholding_ratio=percentile / 100, sample_max_value=100.0)
+    theirs = diffusers.DDPMScheduler(
+        thresholding=True, dynamic_thresholding_ratio=percentile / 100, sample_max_value=100.0
+    )
     torch.testing.assert_close(found.x0, theirs._threshold_sample(x0), atol=1e-6, rtol=1e-5)
     assert found.x0.abs().max() <= 1
 

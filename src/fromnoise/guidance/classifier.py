@@ -28,7 +28,7 @@ class Classifier(Wrapper):
         scale: 0 leaves the denoiser as it is.
         class_names: the classifier's, for a denoiser that knows none: it is then not told the label, which is only the
             classifier's.
-        text: what encodes the words of a log_prob of words, likewise for a denoiser that reads none.
+        text: the text encoder of a log_prob that takes words, for a denoiser that has none.
     """
 
     def __init__(

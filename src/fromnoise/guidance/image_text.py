@@ -15,9 +15,9 @@ from fromnoise.text.base import TextEncoder
 class ImageText(nn.Module):
     """x_t, t, texts -> e^s u'w [N, M]: trained to its end, log p(text | x_t) / p(text) but for a constant.
 
-    Its gradient in x_t is therefore that of log p(text | x_t), and steers a denoiser by Bayes' rule, one that knows no
-    words too (CLIP guidance: Nichol et al. 2021, arXiv 2112.10741, section 2.3). At the clean level it says how well
-    images and captions agree.
+    Its gradient in x_t is therefore that of log p(text | x_t), and steers a denoiser by Bayes' rule, even one
+    without text conditioning (CLIP guidance: Nichol et al. 2021, arXiv 2112.10741, section 2.3). At the clean level it
+    says how well images and captions agree.
 
     Args:
         network: an `nn.ImageTextNetwork`.

@@ -25,14 +25,14 @@ class Steering:
         scale: guidance scale, 1 is off. The prediction moves away from the unconditional one, in which every condition
             that training sometimes dropped is dropped, or away from the prediction of `weaker`.
         clip: the predicted image to [-1, 1] at every step.
-        threshold: percentile of dynamic thresholding, which then stands in place of clipping; Imagen's is 99.5.
+        threshold: percentile of dynamic thresholding, which then replaces clipping; Imagen uses 99.5.
         interval: of sigma/alpha in which the scale holds.
         rescale: share of the standard deviation of x_0 that is given back.
         channels: only the first so many are guided.
         weaker: for autoguidance, in place of the model without labels.
         classifier: of noisy states, for classifier guidance; or a model of images and words.
         classifier_scale: of its gradient, 0 is off and 1 Bayes' rule.
-        negative: words to move away from, in place of no text.
+        negative: words to move away from; the unconditional prediction by default.
     """
 
     scale: float = 1.0
@@ -86,7 +86,7 @@ class Steering:
         return denoiser
 
     def _away(self, denoiser: Denoiser) -> Cond:
-        """What stands in place of no text.
+        """The encoded negative words, by the name of their condition.
 
         Raises:
             FromNoiseError: a negative text for a model that is given none.

@@ -19,7 +19,7 @@ _WARMEST = math.log(100)
 class ImageTextNetwork(nn.Module):
     """x, t, text -> (u, w): unit vectors [N, outputs] of states and texts, e^s u'w their similarity.
 
-    The way down of a U-Net, which is told the time, and the reader of words of the text-conditional networks.
+    The first half of a U-Net, conditioned on the time, and the text reader of the text-conditional networks.
     Source: Radford et al. 2021 (CLIP, arXiv 2103.00020); Nichol et al. 2021 (GLIDE, arXiv 2112.10741), section 2.3, on
     noisy images.
 

@@ -11,11 +11,11 @@ from fromnoise.registry.section import Section
 
 
 class SampleConfig(Section):
-    """How this model is best sampled: what `fromnoise sample` does unless told otherwise."""
+    """How this model is best sampled: the defaults of `fromnoise sample`."""
 
     sampler: Spec = Field({"name": "unipc"}, description="a sampler's name and its options")
     steps: int = Field(20, ge=1)
-    spacing: str | None = Field(None, description="which levels; the sampler's usual ones unless given")
+    spacing: str | None = Field(None, description="which levels; the sampler's own by default")
     clip: bool = Field(True, description="clip the predicted image to [-1, 1] at every step")
     threshold: float | None = Field(None, ge=0, le=100, description="percentile of dynamic thresholding, for clipping")
     guidance: float = Field(1.0, description="scale of classifier-free guidance, 1 = off")
@@ -27,7 +27,7 @@ class SampleConfig(Section):
 
 
 class EvalConfig(Section):
-    """How this model is best measured: what `fromnoise eval` does unless told otherwise."""
+    """How this model is best measured: the defaults of `fromnoise eval`."""
 
     features: str = Field("inception", description="a feature extractor's name")
     n: int = Field(50_000, ge=2, le=10**8, description="samples")
@@ -35,7 +35,7 @@ class EvalConfig(Section):
 
 
 class LowConfig(Section):
-    """For a model that enlarges images: how it is told them."""
+    """For a super-resolution model: how it is conditioned on the low-resolution image."""
 
     factor: int = Field(2, ge=2, description="by which the sides grow")
     augmentation: Spec = Field({"name": "none"}, description="of the small image: a name and its options")

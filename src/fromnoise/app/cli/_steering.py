@@ -28,7 +28,7 @@ class Walked:
     clip: Annotated[bool | None, option("True|False")] = None
     """Clip the predicted image to [-1, 1] at every step; as the recipe says unless given."""
     threshold: Annotated[float | None, option("PERCENTILE")] = None
-    """Dynamic thresholding in place of clipping, against the harsh colours of strong guidance: 99.5 is Imagen's."""
+    """Dynamic thresholding instead of clipping, against the harsh colours of strong guidance; Imagen uses 99.5."""
     guidance: Annotated[float | None, option("SCALE")] = None
     """Away from the model that is told no class: 1 is off, more is surer and less varied, 0 is without class; as the
     recipe says unless given."""
@@ -69,11 +69,11 @@ class Steered(Walked):
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
     """Class of every sample, for a class-conditional model. Default: all classes in turn, equally often."""
     text: Annotated[tuple[str, ...], option("WORDS")] = ()
-    """What to draw, for a model that was trained with captions: --text "a red heart"; several are drawn in turn."""
+    """Prompt, for a model that was trained with captions: --text "a red heart". Several are used in turn."""
     texts: Annotated[Path | None, option("FILE")] = None
-    """The same from a file, a line each."""
+    """File of prompts, one per line."""
     negative: Annotated[str | None, option("WORDS")] = None
-    """What guidance moves away from, in place of no text."""
+    """Words that guidance moves away from; the unconditional prediction by default."""
     classifier: Annotated[Path | None, option("FOLDER")] = None
     """Classifier guidance: one made by `fromnoise train-classifier RUN`, or a model of images and words (recipe
     emoji-image-text), which follows --text."""

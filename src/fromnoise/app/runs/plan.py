@@ -25,7 +25,7 @@ class SampleOptions:
         weaker: model for autoguidance.
         classifier, classifier_scale: for classifier guidance.
         label: of every sample, a class by name or number.
-        texts: what the samples show, in words, one after the other and over and over.
+        texts: prompts, used in turn.
         negative: words that guidance moves away from.
         strength, truncated: of the augmentation between the stages of a cascade.
     """
@@ -95,7 +95,7 @@ class SamplingPlan:
             classifier_scale=a.classifier_scale,
             # the stages of a cascade that their recipe does not guide have nothing to move away from
             negative=a.negative if before is None or a.guidance is not None or usual.guidance != 1 else None,
-            # whoever names one of the two does not mean the recipe's other
+            # asking for clipping overrides a recipe's threshold
             threshold=usual.threshold if a.threshold is None and a.clip is None else a.threshold,
         )
         idle = [word for word, given in (("a guidance interval", a.interval), ("guidance rescale", a.rescale),
@@ -134,7 +134,7 @@ class SamplingPlan:
         return found or None
 
     def kinds(self, denoiser: Denoiser) -> Sequence[str]:
-        """What samples 0, 1, ... are of in turn, over and over: texts, or classes; none where all are alike."""
+        """Names of what samples 0, 1, ... show, cycling: prompts or classes; empty if all are alike."""
         if self.texts:
             return self.texts
         classes = self.steered(denoiser).classes if self.label is None else 0
