@@ -1,4 +1,4 @@
-"""Words: encoders, what networks make of them, captions of data, and models that are given text."""
+"""Words: encoders, what networks make of them, captions of data, and text-conditional models."""
 
 import json
 import pickle
@@ -363,7 +363,7 @@ def test_conditions_that_are_no_text():
     with pytest.raises(fn.FromNoiseError, match=r"text must be embeddings \[N, 1 \+ L, 16\]"):
         made(x, time, text=torch.ones(3, 7, 8))
     plain = fn.nn.MLP(2)
-    with pytest.raises(fn.FromNoiseError, match="this network reads no text"):
+    with pytest.raises(fn.FromNoiseError, match="this network takes no text"):
         plain(x, time, text=torch.ones(3, 7, dtype=torch.long))
 
 
@@ -479,7 +479,7 @@ def test_guidance_moves_away_from_no_text_or_from_the_negative():
     with pytest.raises(fn.FromNoiseError, match="give guidance a scale other than 1"):
         fn.guidance.steer(denoiser, 1.0, negative="circle")
     labelled = fn.Denoiser(fn.nn.MLP(2, classes=2, null_label=True), fn.schedules.Cosine(), shape=(2,))
-    with pytest.raises(fn.FromNoiseError, match="negative: this model is given no text"):
+    with pytest.raises(fn.FromNoiseError, match="negative: this model has no text conditioning"):
         fn.guidance.steer(labelled, 3.0, negative="circle")
 
 

@@ -59,7 +59,7 @@ class Denoiser(nn.Module):
         class_names: of the labels, for people.
         codec: for a latent model: `sample` decodes what it draws.
         low: of a super-resolution model of signals, images or volumes: how it is conditioned on the smaller one.
-        text: of a model that is given words: what encodes them, so that cond={"text": "a red heart"} will do.
+        text: encoder of a text-conditional model's prompts, so that cond={"text": "a red heart"} will do.
 
     Raises:
         FromNoiseError: an unknown name, a class in place of an object, or a parameterisation that a schedule without a
@@ -151,7 +151,7 @@ class Denoiser(nn.Module):
         """The same with a text, or a list of n, as its encoding.
 
         Raises:
-            FromNoiseError: this model is given no words, or another number of texts.
+            FromNoiseError: this model has no text conditioning, or another number of texts.
         """
         text = cond.get("text") if isinstance(cond, Mapping) else None
         if not isinstance(text, str | list | tuple):

@@ -121,7 +121,7 @@ def test_a_model_without_words_and_data_without_captions(photos, tmp_path, capsy
     command = ["train", "images", "--data", str(photos), "--steps", "1", "--set", *SMALL]
     assert main([*command, "--out", str(plain)]) == 0
     assert main(["sample", str(plain), "--n", "1", "--text", "a red heart", "--out", str(tmp_path / "x.png")]) != 0
-    assert "this model is given no words" in capsys.readouterr().err
+    assert "this model has no text conditioning" in capsys.readouterr().err
     for text in photos.glob("*.txt"):
         text.rename(text.with_suffix(".kept"))
     try:
@@ -153,7 +153,7 @@ def test_agreement_of_samples_and_texts(tmp_path, capsys):
     assert found["agreement"]["held out"]
     assert all(0 <= found["figures"][name]["value"] <= 1 for name in ("caption agreement", "of real images"))
     assert main(["eval", str(run), "--steps", "2", "--n", "4", "--agreement", str(run)]) != 0
-    assert "holds a diffusion model, not a model of noisy images and words" in capsys.readouterr().err
+    assert "holds a diffusion model, not an image-text model" in capsys.readouterr().err
 
 
 def test_a_judge_is_right_where_images_are_their_own_words(monkeypatch):

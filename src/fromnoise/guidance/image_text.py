@@ -1,4 +1,4 @@
-"""A model of noisy images and words: how well a text fits a state, at every level."""
+"""An image-text model: how well a text fits a state, at every level."""
 
 import torch
 from torch import Tensor, nn

@@ -30,7 +30,7 @@ class Steering:
         rescale: share of the standard deviation of x_0 that is given back.
         channels: only the first so many are guided.
         weaker: for autoguidance, in place of the model without labels.
-        classifier: of noisy states, for classifier guidance; or a model of images and words.
+        classifier: of noisy states, for classifier guidance; or an image-text model.
         classifier_scale: of its gradient, 0 is off and 1 Bayes' rule.
         negative: words to move away from; the unconditional prediction by default.
     """
@@ -94,7 +94,7 @@ class Steering:
         if self.negative is None:
             return {}
         if denoiser.text is None:
-            raise FromNoiseError("negative: this model is given no text: leave it out")
+            raise FromNoiseError("negative: this model has no text conditioning: leave it out")
         return {"text": denoiser.text([self.negative])[0]}
 
 

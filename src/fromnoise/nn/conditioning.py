@@ -53,7 +53,7 @@ class Conditioned(nn.Module):
             here give times in [0, 1000).
         label_features: whether E[label] is added to the sinusoids, before the layers, and not after them.
         numbers: those of NUMBERS that it can be given, [N] each; a fresh layer adds nothing, nor does a call without.
-        text: of a network that reads words, the options of `TextInput`.
+        text: of a text-conditional network, the options of `TextInput`.
 
     Raises:
         FromNoiseError: a number of another name, or an option of the text.
@@ -105,7 +105,7 @@ class Conditioned(nn.Module):
         """
         if self.text is None:
             if text is not None:
-                raise FromNoiseError("this network reads no text: leave it out, or make it with text={...}")
+                raise FromNoiseError("this network takes no text: leave it out, or make it with text={...}")
             return None
         none = self.text.none.to(self.text.whole.device)
         return self.text(none.expand(n, *none.shape) if text is None else text)

@@ -38,9 +38,9 @@ class Block(nn.Module):
     """h <- h + g_1 attention((1 + s_1) norm(h) + b_1); y = h + g_2 mlp((1 + s_2) norm(h) + b_2).
 
     h, y: [N, T, width], emb: [N, width] (already through SiLU); b_1, s_1, g_1, b_2, s_2, g_2 = W emb, where W starts at
-    zero (adaLN-Zero), so that a fresh block is the identity. In a network
-    that reads words, h + cross(norm(h), words) stands between the two; its last layer starts at zero too (PixArt-alpha,
-    arXiv 2310.00426).
+    zero (adaLN-Zero), so that a fresh block is the identity. In a
+    text-conditional network h + cross(norm(h), words) stands between the two; its last layer starts at zero too
+    (PixArt-alpha, arXiv 2310.00426).
     """
 
     def __init__(self, width: int, heads: int, eps: float, mlp_eps: float, words: int | None = None):
@@ -92,7 +92,7 @@ class DiT(Conditioned):
         time_scale: factor on the time before its sinusoids: 0.001 for a network trained on times in [0, 1).
         numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
             "span", the length of a step; distillation needs them. A fresh network is as one without.
-        text: for a network that reads words, F(x, t, text=): the options of `nn.text.TextInput`. The whole text is
+        text: for a text-conditional network, F(x, t, text=): the options of `nn.text.TextInput`. The whole text is
             added to the time's vector, which modulates every block, and every block attends to its tokens.
 
     Raises:

@@ -171,10 +171,10 @@ def attended(qkv: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
 class SelfAttention(nn.Module):
     """y = s (x + W_o softmax(q k' / sqrt(d)) v) over the places: [N, C, *size] -> the same; s = 1 by default.
 
-    Of a network that reads words, their keys and values stand beside those of the places (GLIDE, arXiv 2112.10741).
+    Of a text-conditional network, their keys and values stand beside those of the places (GLIDE, arXiv 2112.10741).
 
     Args:
-        words: width of the words' rows; None for a network that reads none.
+        words: width of the words' rows; None for one without text.
     """
 
     def __init__(

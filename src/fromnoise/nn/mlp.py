@@ -51,7 +51,7 @@ class MLP(Conditioned):
         numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
             "span", the length of a step; distillation needs them. A fresh network is as one without.
         time_scale: factor on the time before its sinusoids; 0.01 makes a network that is smooth in the time.
-        text: for a network that is given words, F(x, t, text=): the options of `nn.text.TextInput`; the whole text is
+        text: for a text-conditional network, F(x, t, text=): the options of `nn.text.TextInput`; the whole text is
             added to the time's vector.
 
     Raises:

@@ -22,7 +22,7 @@ _WIDTH = 128
 class ImageTextConfig(RunConfig):
     """A model that says how well words fit a noisy image."""
 
-    what: ClassVar[str] = "a model of noisy images and words"
+    what: ClassVar[str] = "an image-text model"
     holds: ClassVar[str] = "image-text"
 
     kind: Literal["image-text"] = "image-text"

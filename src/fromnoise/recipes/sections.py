@@ -54,7 +54,7 @@ class LatentConfig(Section):
 
 
 class TextConfig(Section):
-    """For a model that is given words: the captions of its data."""
+    """For a text-conditional model: the captions of its data."""
 
     encoder: Spec = Field({"name": "learned"}, description="of texts: a name and its options")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the captions that training hides, for guidance")

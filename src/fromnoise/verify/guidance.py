@@ -168,7 +168,7 @@ def _ratio(x: Tensor, t: Level, caption: int) -> Tensor:
 
 @check("Nichol et al. 2021 (arXiv 2112.10741), section 2.3; math: conditioning")
 def guidance_by_words_is_bayes() -> Sides:
-    """with the best similarity, scale 1: the score is that of q(x_t | caption), for a model that reads no words too"""
+    """with the best similarity, scale 1: the score is that of q(x_t | caption), even for a model without text"""
 
     def log_prob(x: Tensor, t: Level, cond: Cond | None) -> Tensor:
         assert cond is not None

@@ -145,7 +145,7 @@ def build_classifier(about: About, given: Given, where: object) -> NoisyClassifi
 
 
 def build_image_text(about: About, given: Given, where: object) -> ImageText:
-    """A model of noisy images and words without its weights."""
+    """An image-text model without its weights."""
     network = _made(about["network"], given.network, networks.build, "network", where)
     schedule = _made(about["schedule"], given.schedule, schedules.build, "schedule", where)
     return ImageText(network, schedule, tuple(about["shape"]), text.build(about["text"]))

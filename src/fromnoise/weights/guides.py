@@ -1,4 +1,4 @@
-"""What steers a model from outside, on the disk: classifiers of noisy images, and models of images and words."""
+"""What steers a model from outside, on the disk: classifiers of noisy images, and image-text models."""
 
 import os
 import warnings
@@ -22,7 +22,7 @@ def load_image_text(
     *,
     network: nn.Module | None = None,
 ) -> ImageText:
-    """The model of noisy images and words that was trained into a folder, or saved; its averaged weights.
+    """The image-text model that was trained into a folder, or saved; its averaged weights.
 
     Args:
         path, precision, warn, network: as in `load`.
@@ -38,7 +38,7 @@ def load_image_text(
 
 
 def load_guide(path: str | Path, precision: Precision | None = None) -> NoisyClassifier | ImageText:
-    """What classifier guidance follows: a classifier, or a model of images and words, whichever lies there.
+    """What classifier guidance follows: a classifier, or an image-text model, whichever lies there.
 
     Raises:
         FromNoiseError: as in `load`.

@@ -100,7 +100,7 @@ class Bench:
             return evaluation.reference(self.images, self.name, self.extractor, self.split)
 
     def worded(self, choice: SamplingPlan) -> SamplingPlan:
-        """The same; of a model that is given words, and none were named, with the captions of the images, shuffled."""
+        """The same; for a text-conditional model without prompts, with the shuffled captions of the images."""
         if self.model.denoiser.text is None or choice.texts:
             return choice
         captions = self.images.captions
@@ -153,7 +153,7 @@ class Bench:
         return Learned.of(self.images, config, nearest, picture)
 
     def judge(self, path: Path, choice: SamplingPlan) -> evaluation.Judge:
-        """A model of images and words, opened and checked before the first sample.
+        """An image-text model, opened and checked before the first sample.
 
         Raises:
             FromNoiseError: the samples have no texts, or it is of other images.

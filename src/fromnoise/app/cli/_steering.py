@@ -75,7 +75,7 @@ class Steered(Walked):
     negative: Annotated[str | None, option("WORDS")] = None
     """Words that guidance moves away from; the unconditional prediction by default."""
     classifier: Annotated[Path | None, option("FOLDER")] = None
-    """Classifier guidance: one made by `fromnoise train-classifier RUN`, or a model of images and words (recipe
+    """Classifier guidance: one made by `fromnoise train-classifier RUN`, or an image-text model (recipe
     emoji-image-text), which follows --text."""
     classifier_scale: Annotated[float | None, option("SCALE")] = None
     """Of the classifier's gradient: 0 is off, 1 Bayes' rule; 1 unless given."""

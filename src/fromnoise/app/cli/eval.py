@@ -54,7 +54,7 @@ class Eval(Steered):
     """Number of samples to compare with their nearest training images (near-copies, nearest.png). Default: 500 if the
     training images are in memory, else 0; 0 turns it off."""
     agreement: Annotated[Folder, option("RUN")] = None
-    """Of a model of words: a run of emoji-image-text or the like, which looks for each sample's text among 100."""
+    """For a text-conditional model: an image-text run (recipe emoji-image-text) that picks each caption out of 100."""
     out: File = None
     """JSON file to write; eval.json in the run unless named (none of a model on the hub)."""
 

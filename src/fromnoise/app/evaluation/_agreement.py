@@ -1,4 +1,4 @@
-"""Whether samples show what they were asked for: a model of images and words looks for their texts among others."""
+"""Whether samples show what they were asked for: an image-text model looks for their texts among others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _TOGETHER = 250
 
 @dataclass(frozen=True)
 class Judge:
-    """A model of images and words that saw neither the samples nor, where its run held images out, those.
+    """An image-text model that saw neither the samples nor, where its run held images out, those.
 
     Attributes:
         model: on its device.

@@ -128,8 +128,8 @@ class SamplingPlan:
         found: Cond = {} if self.label is None else {"label": torch.full((n,), class_number(denoiser, self.label))}
         if self.texts:
             if denoiser.text is None:
-                raise FromNoiseError("text: this model is given no words; train one with a recipe that has text, "
-                                     "such as emoji-text")  # fmt: skip
+                raise FromNoiseError("text: this model has no text conditioning; train one with a recipe that has "
+                                     "text, such as emoji-text")  # fmt: skip
             found["text"] = denoiser.text([self.texts[i % len(self.texts)] for i in range(first, first + n)])
         return found or None
 
