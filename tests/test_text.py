@@ -319,6 +319,36 @@ def test_every_token_is_seen_and_not_only_the_whole(name, text):
     assert torch.equal(seen, (words.detach() != 0).any(2))
 
 
+def test_joint_attention_is_softmax_over_places_and_words():
+    """By hand, head by head: the keys and values of the words that there are stand beside those of all places."""
+    from fromnoise.nn.layers import SelfAttention
+    from fromnoise.nn.text import Words
+
+    torch.manual_seed(0)
+    layer, x = SelfAttention(8, 2, 4, 1e-6, words=6), torch.randn(2, 8, 3, 3)
+    words = Words(torch.randn(2, 4, 6), torch.tensor([[True, True, True, False], [True, False, False, False]]))
+    tokens = layer.norm(x).flatten(2).mT
+    wanted = torch.zeros(2, 9, 8)
+    for n in range(2):
+        rows = words.rows[n][words.mask[n]]
+        q, k, v = (part + bias for part, bias in zip((tokens[n] @ layer.qkv.weight.T).chunk(3, 1), layer.qkv.bias.chunk(3), strict=True))  # fmt: skip
+        more = rows @ layer.kv.weight.T + layer.kv.bias
+        k, v = torch.cat([k, more[:, :8]]), torch.cat([v, more[:, 8:]])
+        for head in (slice(0, 4), slice(4, 8)):
+            wanted[n, :, head] = torch.softmax(q[:, head] @ k[:, head].T / 2, 1) @ v[:, head]  # sqrt(4) = 2
+    wanted = x + (wanted @ layer.out.weight.T + layer.out.bias).mT.reshape(2, 8, 3, 3)
+    torch.testing.assert_close(layer(x, words), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_no_text_of_a_frozen_encoder_is_a_learned_row():
+    """Its gradient is there for an empty text and not for others, whose first row is their own."""
+    made, x, time = network("mlp", EMBEDDINGS)
+    for lengths, learns in (([0, 0, 0], True), ([3, 1, 2], False)):
+        made.zero_grad()
+        made(x, time, text=said(EMBEDDINGS, lengths)).square().sum().backward()
+        assert bool(made.text.whole.grad.abs().max() > 0) == learns
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_reader_is_trained_with_the_network(name):
     made, x, time = network(name, TOKENS)
