@@ -83,6 +83,8 @@ def test_a_text_that_is_too_long_is_cut_after_a_word_with_a_warning():
     with pytest.warns(UserWarning, match=r"longer than the 5 tokens .* was cut after 'red circle'"):
         cut = encoder(["red circle something"])
     assert torch.equal(cut, encoder(["red circle"]))
+    with pytest.warns(UserWarning, match="longer than the 1 tokens"):
+        assert torch.equal(learned(length=1)(["red circle"]), learned(length=1)(["red"]))  # one token each
     with pytest.warns(UserWarning, match="1 others were cut"):
         encoder(["red circle something", "another long something", "red circle"])
     with warnings.catch_warnings():
@@ -338,6 +340,46 @@ def test_joint_attention_is_softmax_over_places_and_words():
             wanted[n, :, head] = torch.softmax(q[:, head] @ k[:, head].T / 2, 1) @ v[:, head]  # sqrt(4) = 2
     wanted = x + (wanted @ layer.out.weight.T + layer.out.bias).mT.reshape(2, 8, 3, 3)
     torch.testing.assert_close(layer(x, words), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_attention_of_latent_diffusion_is_that_of_diffusers():
+    """The same weights in their transformer block, which is given no padding."""
+    diffusers = pytest.importorskip("diffusers", reason="the interop extra is not installed")
+    from fromnoise.nn.spatial_transformer import SpatialTransformer
+    from fromnoise.nn.text import Words
+
+    torch.manual_seed(0)
+    theirs = diffusers.models.Transformer2DModel(num_attention_heads=2, attention_head_dim=4, in_channels=8,
+                                                 norm_num_groups=4, cross_attention_dim=6).eval()  # fmt: skip
+    ours, state = SpatialTransformer(8, 2, 4, 1e-6, 6), theirs.state_dict()
+    block = {name.removeprefix("transformer_blocks.0."): value for name, value in state.items()}
+    named = {"norm": "norm", "out": "proj_out", "stem": "proj_in", "mix": "attn1.to_out.0", "cross.q": "attn2.to_q",
+             "cross.out": "attn2.to_out.0", "inner": "ff.net.0.proj", "outer": "ff.net.2",
+             **{f"norms.{i}": f"norm{i + 1}" for i in range(3)}}  # fmt: skip
+    made = {f"{own}.{kind}": block[f"{name}.{kind}"] for own, name in named.items()
+            for kind in ("weight", "bias") if f"{name}.{kind}" in block}  # fmt: skip
+    made |= {name: value.flatten(1) for name, value in made.items() if value.dim() == 4}  # their 1x1 convolutions
+    made["qkv.weight"] = torch.cat([block[f"attn1.to_{part}.weight"] for part in "qkv"])
+    made["cross.kv.weight"] = torch.cat([block[f"attn2.to_{part}.weight"] for part in "kv"])
+    ours.load_state_dict(made)
+    x, rows = torch.randn(2, 8, 3, 3), torch.randn(2, 5, 6)
+    with torch.no_grad():
+        wanted = theirs(x, encoder_hidden_states=rows).sample
+        torch.testing.assert_close(
+            ours(x, Words(rows, torch.ones(2, 5, dtype=torch.bool))), wanted, atol=1e-5, rtol=1e-5
+        )
+
+
+def test_a_fresh_attention_to_words_changes_nothing_in_a_dit():
+    """Its last layer is zero, so that the same network without it says the same."""
+    made, x, time = network("dit", TOKENS)
+    plain = fn.nn.DiT(in_channels=1, depth=2, width=32, heads=4)
+    with torch.no_grad():
+        for part in (*[block.cross.out for block in made.blocks], made.whole_text):
+            part.weight.zero_()
+            part.bias.zero_()
+    plain.load_state_dict({name: value for name, value in made.state_dict().items() if name in plain.state_dict()})
+    torch.testing.assert_close(made(x, time, text=said(TOKENS, [3, 6, 1])), plain(x, time), atol=1e-6, rtol=1e-5)
 
 
 def test_no_text_of_a_frozen_encoder_is_a_learned_row():

@@ -562,7 +562,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ('nn/conditioning.py', 'h = h + self.whole_text(words.rows[:, 0])', 'h = h'),
     ('nn/spatial_transformer.py', 'value * F.gelu(gate)', 'gate * F.gelu(value)'),
     ('nn/dit.py', 'h = h + self.cross(', 'h = self.cross('),
-    ('text/_byte_pairs.py', 'if -n != frequency.get(best):', 'if False:'),
+    ('text/_byte_pairs.py', '(-frequency[pair], pair))', '(1 - frequency[pair], pair))'),
     ('text/_byte_pairs.py', 'if -n < 2:', 'if -n < 1:'),
     ('text/_byte_pairs.py', '            _tally(tokens, -n, i, frequency, where)', '            pass'),
     ('text/_byte_pairs.py', 'f" {word}"', 'word'),
