@@ -766,3 +766,23 @@ def test_a_network_that_reads_words_is_exported(name, tmp_path):
     made, x, _ = network(name, TOKENS)
     denoiser = fn.Denoiser(made, "cosine", "v", shape=tuple(x.shape[1:]), text=learned())
     fn.export(denoiser, tmp_path / "graph", to="torch-export", steps=2)
+
+
+def test_a_recipe_hides_the_share_of_captions_that_it_says():
+    """3 of 10 at random; the rest as they are."""
+    recipe = fn.recipes.load("emoji-text").with_changes(
+        {"network.channels": 8, "network.groups": 4, "network.blocks": 1, "data.size": 16, "text.dropout": 0.3}
+    )
+    pixels = torch.zeros(100, 3, 16, 16, dtype=torch.uint8)
+    source = Worded(InMemory("many", pixels, captions=["a red heart"] * 100), fn.text.Learned(length=24))
+    conditioning = recipe.task(source).conditioning
+    text = source.examples(range(100))[1]["text"]
+    hidden = sum(100 - conditioning.of({"text": text}, range(100), step)["text"].any(1).sum().item() for step in range(1, 21))  # fmt: skip
+    assert 0.25 < hidden / 2000 < 0.35
+
+
+def test_a_network_without_text_refuses_captions_in_training():
+    plain = fn.Denoiser(fn.nn.MLP(2), "cosine", shape=(2,))
+    data = (torch.randn(4, 2), {"text": learned()(["a red heart"] * 4)})
+    with pytest.raises(fn.FromNoiseError, match="data has the condition 'text'"):
+        fn.fit(plain, data, steps=1, batch_size=2, progress=False)
