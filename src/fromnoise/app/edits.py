@@ -9,8 +9,10 @@ from torch import Tensor
 
 from fromnoise import editing, samplers
 from fromnoise.app.runs.plan import SamplingPlan
+from fromnoise.compose import unclip
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.guidance import ImageText
 from fromnoise.progress import Bar, say
 
 Shown = tuple[Tensor, Tensor]
@@ -29,10 +31,26 @@ class _Job:
     strength: float | None
     repeats: int | None
     seed: int
+    image_text: ImageText | None
+    words: tuple[str, str] | None
 
     @property
     def options(self) -> dict[str, Any]:
         return {"steps": self.plan.steps, "spacing": self.plan.spacing, "seed": self.seed}
+
+    @property
+    def embedder(self) -> ImageText:
+        """What makes embeddings of images.
+
+        Raises:
+            FromNoiseError: the model is shown none, or what makes them is not there.
+        """
+        if unclip.embedding_size(self.denoiser) is None:
+            raise FromNoiseError("this model is shown no embedding of an image: train one with recipe emoji-unclip")
+        if self.image_text is None:
+            raise FromNoiseError("the image-text model of this run is missing: put its folder into the run, as "
+                                 "image-text")  # fmt: skip
+        return self.image_text.to(self.denoiser.device)
 
     def cond(self) -> Cond | None:
         """The class that was asked for, else that of none: `sample` would draw every class in turn."""
@@ -59,29 +77,37 @@ def edit(
     strength: float | None = None,
     repeats: int | None = None,
     seed: int = 0,
+    image_text: ImageText | None = None,
+    words: tuple[str, str] | None = None,
 ) -> Shown:
     """What was given as it is shown, and what was made of it.
 
     Args:
-        kind: interpolate, reconstruct, image-to-image, inpaint or upscale; see `fromnoise.editing`.
+        kind: interpolate, reconstruct, image-to-image, inpaint or upscale, see `fromnoise.editing`; variations or
+            text-difference, see `fromnoise.compose.unclip`.
         denoiser: with its guidance.
         x: images in [-1, 1], [K, C, H, W]: two for interpolate, else one.
         plan: how to sample.
         n: how many are made; None is 8.
         mask: of inpaint, uint8 [1, H, W], at most 127 where the model is to draw.
-        strength: of image-to-image, in (0, 1]; None is 0.6.
+        strength: of image-to-image, in (0, 1], None is 0.6; eta of variations, None is 1; of text-difference how far
+            the embedding moves, None is 0.5.
         repeats: of inpaint; None is 5.
         seed: of the noise.
+        image_text: of unCLIP: what makes the embeddings.
+        words: of text-difference: (new, old).
 
     Raises:
         FromNoiseError: an unknown kind, or what the edit itself raises.
     """
     if kind not in EDITS:
         raise unknown("edit", kind, EDITS)
-    return EDITS[kind](_Job(denoiser, x, plan, 8 if n is None else n, mask, strength, repeats, seed))
+    return EDITS[kind](_Job(denoiser, x, plan, 8 if n is None else n, mask, strength, repeats, seed, image_text, words))
 
 
 def _interpolate(job: _Job) -> Shown:
+    if unclip.embedding_size(job.denoiser) is not None:
+        return job.x, unclip.interpolate(job.denoiser, job.embedder, job.x[0], job.x[1], job.n).cpu()
     made = editing.interpolate(job.denoiser, job.x[0], job.x[1], job.n, job.plan.cond(job.denoiser, 2))
     return job.x, made.cpu()
 
@@ -115,10 +141,25 @@ def _upscale(job: _Job) -> Shown:
     return shown, job.drawn(denoiser, job.plan.sampler)
 
 
+def _variations(job: _Job) -> Shown:
+    eta = 1.0 if job.strength is None else job.strength
+    steps, seed = job.plan.steps, job.seed
+    return job.x, unclip.variations(job.denoiser, job.embedder, job.x[0], job.n, eta, steps, seed).cpu()
+
+
+def _text_difference(job: _Job) -> Shown:
+    if job.words is None:
+        raise FromNoiseError("text-difference needs two texts, what the image shall become and what it is")
+    most = 0.5 if job.strength is None else job.strength
+    return job.x, unclip.text_difference(job.denoiser, job.embedder, job.x[0], *job.words, job.n, most).cpu()
+
+
 EDITS: dict[str, Callable[[_Job], Shown]] = {
     "interpolate": _interpolate,
     "reconstruct": _reconstruct,
     "image-to-image": _image_to_image,
     "inpaint": _inpaint,
     "upscale": _upscale,
+    "variations": _variations,
+    "text-difference": _text_difference,
 }

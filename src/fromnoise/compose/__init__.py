@@ -1,4 +1,4 @@
-"""Models made of models: latents and cascades."""
+"""Models made of models: latents, cascades, and unCLIP."""
 
 from typing import TYPE_CHECKING
 
@@ -6,11 +6,18 @@ from fromnoise.registry.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from fromnoise.compose import cascade as cascade
+    from fromnoise.compose import unclip as unclip
     from fromnoise.compose.autoencoded import Autoencoded as Autoencoded
     from fromnoise.compose.cascade import Stage as Stage
     from fromnoise.compose.latent import PCA as PCA
     from fromnoise.compose.latent import Scaled as Scaled
 else:
     __getattr__, __dir__ = lazy_attributes(
-        __name__, Autoencoded="autoencoded", PCA="latent", Scaled="latent", Stage="cascade", cascade="cascade:*"
+        __name__,
+        Autoencoded="autoencoded",
+        PCA="latent",
+        Scaled="latent",
+        Stage="cascade",
+        cascade="cascade:*",
+        unclip="unclip:*",
     )

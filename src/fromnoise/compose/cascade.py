@@ -1,4 +1,4 @@
-"""A cascade: a model of small images, and models that enlarge what the one before drew."""
+"""A cascade: models of which each is shown what the one before drew: a small image to enlarge, or an embedding."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fromnoise import rng
 from fromnoise.augmentations.low_res import rounded
+from fromnoise.compose import unclip
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.samplers import Moment, Sampler, sample
@@ -21,7 +22,7 @@ class Stage:
     """One model of a cascade and how it is sampled.
 
     Attributes:
-        denoiser: with its guidance; all but the first enlarge what they are told.
+        denoiser: with its guidance; all but the first are shown what the one before drew.
         sampler, steps, spacing: as in `sample`.
         strength: of the augmentation of the small image, in [0, 1].
         truncated: for noise: the stage before stops at that level, in place of being finished and noised anew. That
@@ -37,7 +38,7 @@ class Stage:
 
 
 def check(stages: Sequence[Stage]) -> None:
-    """Whether each stage enlarges what the one before it draws.
+    """Whether each stage can be shown what the one before it draws.
 
     Raises:
         FromNoiseError: shapes or classes do not follow on each other, or a strength that the augmentation has not.
@@ -47,14 +48,23 @@ def check(stages: Sequence[Stage]) -> None:
                              "example: sample its cascade")  # fmt: skip
     for before, stage in pairwise(stages):
         low, own, given = stage.denoiser.low, stage.denoiser.shape, before.denoiser.image_shape
-        if low is None or own is None:
-            raise FromNoiseError("a later stage of a cascade must be a super-resolution model (low=)")
-        if low.shape(own) != given:
-            wanted, there = ("x".join(map(str, s or ())) for s in (low.shape(own), given))
-            raise FromNoiseError(f"mismatched stages: one enlarges {wanted} and the one before it draws {there}")
         if stage.denoiser.class_names != before.denoiser.class_names:
             raise FromNoiseError("mismatched stages: they know different classes: "
                                  f"{before.denoiser.class_names} and {stage.denoiser.class_names}")  # fmt: skip
+        if low is None and (size := unclip.embedding_size(stage.denoiser)) is not None:
+            if given != (size,):
+                raise FromNoiseError(f"mismatched stages: one is shown an embedding of {size} numbers and the one "
+                                     f"before it draws {list(given or ())}")  # fmt: skip
+            if stage.truncated or stage.strength:
+                raise FromNoiseError("strength and truncated are of an image that is enlarged, and a decoder is shown "
+                                     "an embedding")  # fmt: skip
+            continue
+        if low is None or own is None:
+            raise FromNoiseError("a later stage of a cascade must be a super-resolution model (low=), or a decoder of "
+                                 "embeddings (image_embedding=)")  # fmt: skip
+        if low.shape(own) != given:
+            wanted, there = ("x".join(map(str, s or ())) for s in (low.shape(own), given))
+            raise FromNoiseError(f"mismatched stages: one enlarges {wanted} and the one before it draws {there}")
         if stage.truncated and not (low.augmentation.is_noise and stage.strength):
             raise FromNoiseError("truncated needs an augmentation by noise, of a strength above 0: the stage before "
                                  "stops at its level")  # fmt: skip
@@ -76,12 +86,13 @@ def draw(
     first: int = 0,
     callback: Callable[[Moment], None] | None = None,
 ) -> Tensor:
-    """x_0 of the last stage, [n, C, *size]: every stage is told what the one before it drew.
+    """x_0 of the last stage, [n, C, *size]: every stage is shown what the one before it drew.
 
-    Source: Ho et al. 2021 (cascaded diffusion), algorithm 3; Sedykh 5.1.
+    Source: Ho et al. 2021 (cascaded diffusion), algorithm 3; Ramesh et al. 2022 (arXiv 2204.06125), section 2; Sedykh
+    5.1.
 
     Args:
-        stages: the smallest images first.
+        stages: the smallest images first, or the prior and the decoder of unCLIP.
         n, seed, cond, batch_size, first, callback: as in `sample`; each stage has noise of its own.
 
     Raises:
@@ -90,7 +101,7 @@ def draw(
     check(stages)
     x = torch.empty(0)
     for i, (stage, after) in enumerate(zip(stages, [*stages[1:], None], strict=True)):
-        told = dict(cond or {}) | (_conditions(stage, x, _seed(seed, i), first) if i else {})
+        told = _own(stage.denoiser, cond) | (_conditions(stage, x, _seed(seed, i), first) if i else {})
         until = _log_snr(after.strength) if after is not None and after.truncated else None
         x = sample(
             stage.denoiser,
@@ -106,7 +117,7 @@ def draw(
             until=until,
         )
         if after is not None:  # as the next stage was trained
-            x = rounded(x) if until is None else _on_the_path(x, stage.denoiser, after.strength)
+            x = _as_learned(x, stage, after)
     return x
 
 
@@ -121,8 +132,29 @@ def steps(stages: Sequence[Stage]) -> int:
     return found
 
 
+def reader(stages: Sequence[Stage]) -> Denoiser:
+    """Whose text encoder reads the prompts: the last stage's that has one; of stages without, the last."""
+    return next((s.denoiser for s in reversed(stages) if s.denoiser.text is not None), stages[-1].denoiser)
+
+
+def _own(denoiser: Denoiser, cond: Cond | None) -> Cond:
+    """The conditions of a stage: a decoder of embeddings knows of the text what the embedding says."""
+    given = dict(cond or {})
+    if unclip.embedding_size(denoiser) is not None and denoiser.text is None:
+        given.pop("text", None)
+    return given
+
+
+def _as_learned(x: Tensor, stage: Stage, after: Stage) -> Tensor:
+    """What a stage drew, as the next one was shown it in training."""
+    if after.denoiser.low is None:
+        return unclip.on_sphere(x)
+    return _on_the_path(x, stage.denoiser, after.strength) if after.truncated else rounded(x)
+
+
 def _conditions(stage: Stage, x: Tensor, seed: int, first: int) -> Cond:
-    assert stage.denoiser.low is not None
+    if stage.denoiser.low is None:
+        return {unclip.CONDITION: x}
     strength = torch.full((len(x),), stage.strength, dtype=torch.float64)
     x = x.cpu()
     if stage.truncated:

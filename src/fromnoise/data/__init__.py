@@ -15,6 +15,7 @@ registry = Registry(
         "captions",
         "config",
         "decode",
+        "embedded",
         "encoded",
         "examples",
         "feed",
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from fromnoise.data.cifar10 import CIFAR10 as CIFAR10
     from fromnoise.data.config import DataConfig as DataConfig
     from fromnoise.data.digits import Digits as Digits
+    from fromnoise.data.embedded import Embedded as Embedded
+    from fromnoise.data.embedded import Embeddings as Embeddings
+    from fromnoise.data.embedded import embeddings as embeddings
     from fromnoise.data.emoji import Emoji as Emoji
     from fromnoise.data.examples import Examples as Examples
     from fromnoise.data.fashion_mnist import FashionMNIST as FashionMNIST
@@ -57,6 +61,9 @@ else:
         Examples="examples",
         Images="images",
         DataConfig="config",
+        Embedded="embedded",
+        Embeddings="embedded",
+        embeddings="embedded",
         Feed="feed",
         load="loading",
         Paired="paired",

@@ -1,15 +1,19 @@
 """Grids of images: Pillow only."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+
+_LETTERS = 16
+"""Pixels of the height of captions."""
 
 
 def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 2) -> Image.Image:
@@ -33,6 +37,32 @@ def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 
         sheet[y : y + h, x : x + w] = image
     picture = Image.fromarray(sheet if depth == 3 else sheet[..., 0])
     return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def captioned(pixels: Tensor, names: Sequence[str], side: int = 84) -> Image.Image:
+    """uint8 [N, C, H, W], names in turn -> for each name the row of its images with the name above, in columns.
+
+    Args:
+        pixels: as of `grid`.
+        names: of images 0, 1, ..., over and over; a long one is cut.
+        side: as of `grid`.
+    """
+    k = min(len(names), len(pixels))
+    most = -(-len(pixels) // k)
+    strips = [grid(pixels[i::k], most, side) for i in range(k)]
+    font = ImageFont.load_default(_LETTERS)
+    width, height = strips[0].width + 2 * _LETTERS, strips[0].height + 2 * _LETTERS
+    columns = max(1, round(math.sqrt(k * height / width)))
+    rows = -(-k // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for i, (name, strip) in enumerate(zip(names, strips, strict=False)):
+        x, y = i // rows * width + _LETTERS, i % rows * height
+        while name and draw.textlength(name, font) > width - _LETTERS:
+            name = name.removesuffix("...")[:-1] + "..." if len(name) > 4 else ""
+        draw.text((x, y + _LETTERS // 3), name, "black", font)
+        sheet.paste(strip, (x, y + round(1.7 * _LETTERS)))
+    return sheet
 
 
 def side_by_side(one: Tensor, other: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class Number(nn.Module):
 
 class Conditioned(nn.Module):
     """emb = silu(W_2 silu(W_1 (sinusoidal(time) + A augment)) + E[label] + the same of a strength + `Number` of each
-    number + C text): [N, width].
+    number + C text + D z): [N, width], z of an image.
 
     Args:
         factor: every side of a state must be a multiple of it.
@@ -54,6 +54,8 @@ class Conditioned(nn.Module):
         label_features: whether E[label] is added to the sinusoids, before the layers, and not after them.
         numbers: those of NUMBERS that it can be given, [N] each; a fresh layer adds nothing, nor does a call without.
         text: of a text-conditional network, the options of `TextInput`.
+        image_embedding: size of the embedding z of an image that it can be given, [N, size]; zeros mean none
+            (Ramesh et al. 2022, arXiv 2204.06125, section 2.1).
 
     Raises:
         FromNoiseError: a number of another name, or an option of the text.
@@ -74,6 +76,7 @@ class Conditioned(nn.Module):
         label_features: bool = False,
         numbers: Sequence[str] = (),
         text: Mapping[str, int] | None = None,
+        image_embedding: int | None = None,
     ):
         super().__init__()
         self.label_features, self.time_scale = label_features, time_scale
@@ -91,11 +94,15 @@ class Conditioned(nn.Module):
         self.numbers = nn.ModuleDict({name: Number(width) for name in numbers})
         self.text = text_input(text) if text is not None else None
         self.whole_text = nn.Linear(self.text.width, width) if self.text else None
+        self.image_embedding = nn.Linear(image_embedding, width) if image_embedding else None
 
     @property
     def null_cond(self) -> dict[str, Tensor]:
         """What stands for no condition, but for the null label."""
-        return {"text": self.text.none} if self.text else {}
+        found = {"text": self.text.none} if self.text else {}
+        if self.image_embedding is not None:
+            found["image_embedding"] = torch.zeros(self.image_embedding.in_features)
+        return found
 
     def words(self, text: Tensor | None, n: int) -> Words | None:
         """The condition `text` of n examples, read; no text where a call has none.
@@ -123,15 +130,18 @@ class Conditioned(nn.Module):
         augment: Tensor | None = None,
         numbers: Mapping[str, Tensor | None] | None = None,
         words: Words | None = None,
+        image_embedding: Tensor | None = None,
     ) -> Tensor:
-        """The vector; a call without a label means the null label, one without augment that nothing was transformed.
+        """The vector; a call without a label means the null label, one without augment that nothing was transformed,
+        one without an image's embedding means none, which is zeros.
 
         Args:
             dtype: of the weights; the sinusoids are computed in float32.
             words: of `words`.
 
         Raises:
-            FromNoiseError: a label or a strength is missing, or the network knows none, or no augment or number.
+            FromNoiseError: a label or a strength is missing, or the network knows none, or no augment, number or
+                embedding; or an embedding of another size.
         """
         features = self.sinusoidal(time if self.time_scale == 1 else time * self.time_scale).to(dtype)
         if label is None and self.null_label is not None:
@@ -160,7 +170,19 @@ class Conditioned(nn.Module):
             h = h + self.numbers[name](number.to(dtype))
         if self.whole_text is not None and words is not None:
             h = h + self.whole_text(words.rows[:, 0])
+        if self.image_embedding is not None or image_embedding is not None:
+            h = h + self._of_image(image_embedding, features)
         return F.silu(h)
+
+    def _of_image(self, embedding: Tensor | None, like: Tensor) -> Tensor:
+        if self.image_embedding is None:
+            raise FromNoiseError("this network takes no image_embedding: leave it out, or make it with "
+                                 "image_embedding=SIZE")  # fmt: skip
+        size = self.image_embedding.in_features
+        embedding = like.new_zeros(1, size) if embedding is None else embedding
+        if embedding.dim() != 2 or embedding.shape[1] != size:
+            raise FromNoiseError(f"image_embedding must be [N, {size}], got {list(embedding.shape)}")
+        return self.image_embedding(embedding.to(like.dtype))
 
 
 def numbers_of(network: nn.Module) -> tuple[str, ...]:

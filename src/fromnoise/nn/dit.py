@@ -94,6 +94,8 @@ class DiT(Conditioned):
             "span", the length of a step; distillation needs them. A fresh network is as one without.
         text: for a text-conditional network, F(x, t, text=): the options of `nn.text.TextInput`. The whole text is
             added to the time's vector, which modulates every block, and every block attends to its tokens.
+        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size];
+            it is added to the time's vector, and a call without means none.
 
     Raises:
         FromNoiseError: no size is given, or the width does not divide; in `forward`, when a side is not divisible by
@@ -119,6 +121,7 @@ class DiT(Conditioned):
         mlp_eps: float | None = None,
         numbers: tuple[str, ...] = (),
         text: dict[str, int] | None = None,
+        image_embedding: int | None = None,
     ):
         published = _SIZES[size] if size else (None, None, None)
         depth, width, heads = (own or usual for own, usual in zip((depth, width, heads), published, strict=True))
@@ -127,7 +130,8 @@ class DiT(Conditioned):
         if width % heads or width % 4:
             raise FromNoiseError(f"a DiT's width must be divisible by 4 and by its {heads} heads; {width} is not")
         super().__init__(patch, time_features, time_endpoint, width, classes, null_label, augment=augment,
-                         time_scale=time_scale, numbers=numbers, text=text)  # fmt: skip
+                         time_scale=time_scale, numbers=numbers, text=text,
+                         image_embedding=image_embedding)  # fmt: skip
         self.patch, self.eps, self.heads = patch, eps, heads
         self.stem = nn.Conv2d(in_channels, width, patch, stride=patch)
         mlp_eps, words = eps if mlp_eps is None else mlp_eps, self.text.width if self.text else None
@@ -159,12 +163,14 @@ class DiT(Conditioned):
         guidance: Tensor | None = None,
         span: Tensor | None = None,
         text: Tensor | None = None,
+        image_embedding: Tensor | None = None,
     ) -> Tensor:
         self.check_size(x.shape[2:])
         n, rows, cols = x.shape[0], x.shape[2] // self.patch, x.shape[3] // self.patch
         words = self.words(text, n)
         emb = self.embedding(time, label, self.stem.weight.dtype, augment=augment,
-                             numbers={"guidance": guidance, "span": span}, words=words)  # fmt: skip
+                             numbers={"guidance": guidance, "span": span}, words=words,
+                             image_embedding=image_embedding)  # fmt: skip
         h = self.stem(x).flatten(2).mT
         # Made where they are used: no call waits for an upload (Apple's GPU has no float64). In the weights' type:
         # under autocast the sum of the blocks stays float32.

@@ -53,6 +53,8 @@ class MLP(Conditioned):
         time_scale: factor on the time before its sinusoids; 0.01 makes a network that is smooth in the time.
         text: for a text-conditional network, F(x, t, text=): the options of `nn.text.TextInput`; the whole text is
             added to the time's vector.
+        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size];
+            it is added to the time's vector, and a call without means none.
 
     Raises:
         FromNoiseError: a number that must be positive is not; in `forward`, a state of another shape.
@@ -72,12 +74,14 @@ class MLP(Conditioned):
         numbers: tuple[str, ...] = (),
         time_scale: float = 1.0,
         text: dict[str, int] | None = None,
+        image_embedding: int | None = None,
     ):
         if min(in_channels, width, depth, *sides) < 1:
             raise FromNoiseError(f"an mlp needs in_channels, sides, width and depth of at least 1; got {in_channels}, "
                                  f"{list(sides)}, {width} and {depth}")  # fmt: skip
         super().__init__(1, time_features or width, True, width, classes, null_label, dims=len(sides),
-                         numbers=numbers, time_scale=time_scale, text=text)  # fmt: skip
+                         numbers=numbers, time_scale=time_scale, text=text,
+                         image_embedding=image_embedding)  # fmt: skip
         self.shape, size = (in_channels, *sides), math.prod(sides)
         self.stem = nn.Linear(in_channels * size, width)
         blocks = [DenseBlock(width, dropout) for _ in range(depth)]
@@ -102,6 +106,7 @@ class MLP(Conditioned):
         guidance: Tensor | None = None,
         span: Tensor | None = None,
         text: Tensor | None = None,
+        image_embedding: Tensor | None = None,
     ) -> Tensor:
         self.check_size(x.shape[2:])
         if x.shape[1] != self.shape[0]:
@@ -109,7 +114,7 @@ class MLP(Conditioned):
             raise FromNoiseError(f"the mlp takes {KIND.get(self.dims, 'state')}s of {self.shape[0]} {what}, got "
                                  f"{x.shape[1]}: network.in_channels={x.shape[1]} is for those")  # fmt: skip
         emb = self.embedding(time, label, self.stem.weight.dtype, numbers={"guidance": guidance, "span": span},
-                             words=self.words(text, x.shape[0]))  # fmt: skip
+                             words=self.words(text, x.shape[0]), image_embedding=image_embedding)  # fmt: skip
         h = self.stem(x.flatten(1))
         for block in self.blocks:
             h = block(h, emb)

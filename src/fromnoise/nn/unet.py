@@ -69,6 +69,8 @@ class UNet(UNetEncoder):
             means no text.
         text_attention: "joint": the words' keys and values stand beside those of the places (GLIDE); "after": a
             transformer block, whose attention to the words comes after that of the places (latent diffusion).
+        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size];
+            it is added to the time's vector, and a call without means none.
 
     Raises:
         FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
@@ -111,11 +113,12 @@ class UNet(UNetEncoder):
         numbers: tuple[str, ...] = (),
         text: dict[str, int] | None = None,
         text_attention: TextAttention = "joint",
+        image_embedding: int | None = None,
     ):
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0 and image_strength
         super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength,
-                         dims, augment, time_scale, label_features, numbers, text)  # fmt: skip
+                         dims, augment, time_scale, label_features, numbers, text, image_embedding)  # fmt: skip
         self.patch, self.skip_blocks, self.image_channels = patch, skips == "blocks", image_channels
         widths = [channels * m for m in mult]
         parts = Parts(emb, attention, heads, head_channels, groups, eps, dropout, scale_shift, resample, dims,
@@ -161,6 +164,7 @@ class UNet(UNetEncoder):
         guidance: Tensor | None = None,
         span: Tensor | None = None,
         text: Tensor | None = None,
+        image_embedding: Tensor | None = None,
     ) -> Tensor:
         self.check_size(x.shape[2:])
         if (image is None) == bool(self.image_channels):
@@ -169,7 +173,7 @@ class UNet(UNetEncoder):
                                  f"this network is shown no {KIND[self.dims]} beside x: leave image= out")  # fmt: skip
         words = self.words(text, x.shape[0])
         emb = self.embedding(time, label, self.stem.weight.dtype, strength, augment,
-                             {"guidance": guidance, "span": span}, words)  # fmt: skip
+                             {"guidance": guidance, "span": span}, words, image_embedding)  # fmt: skip
         if image is not None:
             x = torch.cat([x, image.to(x.dtype)], 1)
         h, skips = self._walk_down(folded(x, self.patch), emb, self.skip_blocks, words)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fromnoise.train.task import Task
 
 _WIDTH = 128
+_OUTPUTS = 128
 
 
 class ImageTextConfig(RunConfig):
@@ -39,6 +40,11 @@ class ImageTextConfig(RunConfig):
             raise FromNoiseError(f"text: {source.name} must be given with its captions, as data.Worded does")
         return Contrasting(self.build(source.shape, source.encoder), self.seed, times.build(self.times))
 
+    @property
+    def outputs(self) -> int:
+        """Numbers of a vector."""
+        return self.network.get("outputs", _OUTPUTS)
+
     def next_command(self, out: Path) -> str:
         return f"fromnoise eval RUN --agreement {out}, or fromnoise sample RUN --classifier {out} --text ..."
 
@@ -50,7 +56,8 @@ class ImageTextConfig(RunConfig):
         from fromnoise.guidance import ImageText
 
         encoder = encoder or text.build(self.text.encoder)
-        about = {**self.network, "text": {"width": _WIDTH} | (self.network.get("text") or {}) | encoder.options}
+        words = {"width": _WIDTH} | (self.network.get("text") or {}) | encoder.options
+        about = {**self.network, "outputs": self.outputs, "text": words}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = nn.build(about, in_channels=shape[0], dims=len(shape) - 1)

@@ -10,7 +10,15 @@ from pydantic import Field, field_validator
 from fromnoise import distill, parameterizations, recipes, text, variances
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec, merged
-from fromnoise.recipes.sections import DistillConfig, EvalConfig, LatentConfig, LowConfig, SampleConfig, TextConfig
+from fromnoise.recipes.sections import (
+    DistillConfig,
+    EvalConfig,
+    LatentConfig,
+    LowConfig,
+    SampleConfig,
+    TextConfig,
+    UnclipConfig,
+)
 
 if TYPE_CHECKING:
     from fromnoise.augmentations.low_res import LowResolution
@@ -21,7 +29,18 @@ if TYPE_CHECKING:
     from fromnoise.train.task import Task
 
 
-_TAKEN = ("autoencoder", "teacher", "pairs", "checkpoints", "classifier", "eval", "pictures", "samples", "wandb")
+_TAKEN = (
+    "autoencoder",
+    "image-text",
+    "teacher",
+    "pairs",
+    "checkpoints",
+    "classifier",
+    "eval",
+    "pictures",
+    "samples",
+    "wandb",
+)
 """The folders that a run has besides those of its stages."""
 _WIDTH = 128
 """Of the rows that a network reads words in, where neither it nor their encoder says."""
@@ -50,6 +69,7 @@ class Recipe(RunConfig):
     low: LowConfig | None = None
     latent: LatentConfig | None = None
     text: TextConfig | None = None
+    unclip: UnclipConfig | None = None
     distill: DistillConfig | None = None
     sample: SampleConfig = SampleConfig()
     evaluate: EvalConfig = EvalConfig()
@@ -57,6 +77,8 @@ class Recipe(RunConfig):
 
     @property
     def examples_are(self) -> str:  # pyrefly: ignore[bad-override]
+        if self.unclip is not None and self.unclip.role == "prior":
+            return "embeddings"
         return "images" if self.latent is None else "latents"
 
     def for_images(self, images: "Images", talk: Callable[[str], None]) -> "Recipe":
@@ -95,17 +117,21 @@ class Recipe(RunConfig):
     ) -> "Task":
         """As every configuration's; a student's starts as its teacher, whose weights it takes where they fit."""
         from fromnoise import couplings, objectives, times
+        from fromnoise.compose.unclip import CONDITION
         from fromnoise.data.augment import Augment
         from fromnoise.data.worded import Worded
         from fromnoise.train import Conditioning, Diffusion
 
-        denoiser = self.build(source.shape)
+        shown = source.examples([0])[1].get(CONDITION)
+        denoiser = self.build(source.shape, None if shown is None else shown.shape[1])
         denoiser.class_names, denoiser.codec = tuple(source.classes), codec
         dropout = {"label": self.train.label_dropout}
         if self.text is not None:
             if not isinstance(source, Worded):
                 raise FromNoiseError(f"text: {source.name} must be given with its captions, as data.Worded does")
             denoiser.text, dropout["text"] = source.encoder, self.text.dropout
+        if shown is not None and self.unclip is not None:
+            dropout[CONDITION] = self.unclip.dropout
         conditioning = Conditioning(denoiser, source, dropout, self.seed)
         objective, time = objectives.build(self.objective), None if self.times is None else times.build(self.times)
         if self.distill is not None:
@@ -135,7 +161,7 @@ class Recipe(RunConfig):
         return distill.build(way, teacher=teacher) if teacher is not None else distill.build(way)
 
     def next_command(self, out: Path) -> str:
-        if self.low is not None:
+        if self.low is not None or self.unclip is not None:
             return f"fromnoise sample {out.parent} --n 64 --out {out.parent.name}.png"
         return f"fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}"
 
@@ -172,11 +198,12 @@ class Recipe(RunConfig):
         made._low_res()  # before the first stage is trained, not after
         return made
 
-    def build(self, shape: tuple[int, ...] | None = None) -> "Denoiser":
+    def build(self, shape: tuple[int, ...] | None = None, embedding: int | None = None) -> "Denoiser":
         """The untrained denoiser, with weights drawn from `seed`.
 
         Args:
-            shape: of an example, (C, H, W) of images or latents; None means what `data` says.
+            shape: of an example, (C, H, W) of images or latents, (D,) of embeddings; None means what `data` says.
+            embedding: size of the embedding that it is shown; None means what the recipe says, of a decoder.
 
         Raises:
             FromNoiseError: no shape is known, the size does not fit the network, or an option is wrong.
@@ -190,6 +217,8 @@ class Recipe(RunConfig):
         shown: dict[str, Any] = {"dims": len(shape) - 1, "sides": tuple(shape[1:])}
         shown |= {"image_channels": shape[0]} if self.low else {}
         shown |= {"augment": True} if self.data.augment else {}
+        if self.unclip is not None and self.unclip.role == "decoder":
+            shown["image_embedding"] = embedding or self._embedding_size()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             outputs = shape[0] * variances.build(self.variance).outputs
@@ -229,8 +258,16 @@ class Recipe(RunConfig):
                                  f"{augmentation.most:g} for {self.low.augmentation['name']}")  # fmt: skip
         return LowResolution(self.low.factor, augmentation)
 
-    def _state_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what is denoised, from `data` alone: images, or latents of the autoencoder's recipe."""
+    def _embedding_size(self) -> int:
+        """As the recipe of the image-text model says."""
+        assert self.unclip is not None
+        return recipes.load(self.unclip.image_text).outputs
+
+    def _state_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of what is denoised, from `data` alone: images, or latents of the autoencoder's recipe; (D,) of
+        embeddings."""
+        if self.unclip is not None and self.unclip.role == "prior":
+            return (self._embedding_size(),)
         if self.data.reduced is None or self.data.channels is None:
             raise FromNoiseError(f"recipe {self.recipe} takes its size from the data: give build() a shape (C, H, W)")
         if self.latent is None:

@@ -66,6 +66,20 @@ class TextConfig(Section):
         return value
 
 
+class UnclipConfig(Section):
+    """For a stage of unCLIP: what it is, and whose vectors of images are the embeddings."""
+
+    image_text: str = Field(description="recipe of the image-text model, which is trained first unless one is given")
+    role: Literal["prior", "decoder"] = Field(description="prior: text to embedding; decoder: embedding to image")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the embeddings that a decoder's training hides")
+
+    @field_validator("image_text")
+    @classmethod
+    def _known_image_text(cls, value: str) -> str:
+        recipes.registry.check(value)  # a name, as of an autoencoder
+        return value
+
+
 class DistillConfig(Section):
     """For a student: how it learns from its teacher, or from data alone."""
 

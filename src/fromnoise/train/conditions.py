@@ -13,6 +13,9 @@ from fromnoise.data.worded import insist_on_encoder
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError, nearest
 
+_MADE_FOR = ("augment", "text", "image_embedding")
+"""Conditions that a network of ours takes only if it was made for them: its part of that name is else None."""
+
 
 def known(denoiser: Denoiser, source: Examples, conditions: Conditions) -> Cond | None:
     """The conditions of examples that a model is only asked about: their classes where they are its own, else none.
@@ -165,8 +168,5 @@ def accepted(denoiser: Denoiser) -> tuple[str, ...] | None:
     names = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
     if hasattr(denoiser.network, "classes") and not denoiser.network.classes:
         names = [name for name in names if name != "label"]
-    if getattr(denoiser.network, "augment", ...) is None:  # one of ours that was made without
-        names = [name for name in names if name != "augment"]
-    if getattr(denoiser.network, "text", ...) is None:
-        names = [name for name in names if name != "text"]
-    return tuple(names)
+    without = [name for name in _MADE_FOR if getattr(denoiser.network, name, ...) is None]
+    return tuple(name for name in names if name not in without)

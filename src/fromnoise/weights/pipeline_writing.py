@@ -115,7 +115,8 @@ def _cannot(denoiser: Denoiser) -> str:
     o = registry.spec(network)
     for key, plain in (("patch", 1), ("skips", "blocks"), ("dims", 2), ("image_channels", 0), ("augment", False),
                        ("skip_scale", 1.0), ("up_attention", "every"), ("label_features", False),
-                       ("group_channels", None), ("stem_channels", None), ("numbers", [])):  # fmt: skip
+                       ("group_channels", None), ("stem_channels", None), ("numbers", []), ("text", None),
+                       ("image_embedding", None)):  # fmt: skip
         if o[key] != plain:
             return f"a U-Net with {key}={o[key]}"
     if o["resample"] in ("4x4", "projected"):

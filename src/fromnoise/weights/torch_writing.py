@@ -62,16 +62,18 @@ def own_options(denoiser: Denoiser, name: str, whose: str) -> dict[str, Any]:
     """The options of its network, which must be ours of that name.
 
     Raises:
-        FromNoiseError: it is another; or the model is distilled, or its network given numbers.
+        FromNoiseError: it is another; or the model is distilled, or its network given what the format has not.
     """
     if denoiser.student is not None:
         raise cannot(whose, A_STUDENT)
     network = denoiser.network
     if not (registry.is_entry(type(network)) and registry.spec(network)["name"] == name):
         raise cannot(whose, f"a {type(network).__name__}, only a {name}")
-    if numbers := registry.spec(network)["numbers"]:
-        raise cannot(whose, f"a network that is given {' and '.join(numbers)}")
-    return registry.spec(network)
+    options = registry.spec(network)
+    given = [*options["numbers"], *(key for key in ("text", "image_embedding") if options[key])]
+    if given:
+        raise cannot(whose, f"a network that is given {' and '.join(given)}")
+    return options
 
 
 def variance_of(denoiser: Denoiser) -> str:

@@ -25,10 +25,13 @@ from fromnoise.progress import Bar, say
 
 
 def as_grid(pixels: Tensor, model: Model, choice: SamplingPlan, side: int = 84) -> Image:
-    """One picture; a column for each class, where they come in turn; what the model is shown before its sample."""
+    """One picture; a column for each class, where they come in turn; a row for each prompt, with its words; what the
+    model is shown before its sample."""
     if model.needs_images:
         told = to_uint8(model.told(range(len(pixels)))["image"])
         return pictures.grid(pictures.side_by_side(told, pixels), 2 * min(4, len(pixels)), side=side)
+    if len(choice.texts) > 1:
+        return pictures.captioned(pixels, choice.texts, side)
     return pictures.grid(pixels, pictures.columns(len(pixels), len(choice.kinds(model.denoiser))), side=side)
 
 
@@ -128,6 +131,8 @@ def animation(
     stage: Counter[int] = Counter()  # that each batch is in
 
     def keep(moment: samplers.Moment) -> None:
+        if moment.x.dim() != 4:  # an embedding has no picture
+            return
         if moment.index == 1:
             stage[moment.first] += 1
             wanted.clear()

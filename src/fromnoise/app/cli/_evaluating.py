@@ -63,7 +63,7 @@ class Bench:
     def opened(cls, asked: Subject) -> Iterator["Bench"]:
         """Everything loaded and checked; the processes connected inside the block."""
         processes = Processes()
-        found = None if asked.run is None else open_model(asked.run, asked.precision, asked.ema)
+        found = None if asked.run is None else open_model(asked.run, asked.precision, asked.ema).of_images()
         if found is not None:
             found.compile(asked.compile)
         config = found.config if found else None

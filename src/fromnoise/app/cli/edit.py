@@ -22,6 +22,8 @@ _TAKES = {
     "image-to-image": ("n", "strength", "sampler", "steps"),
     "inpaint": ("n", "mask", "repeats", "sampler", "steps"),
     "upscale": ("n", "sampler", "steps"),
+    "variations": ("n", "strength", "steps"),
+    "text-difference": ("n", "strength", "text", "from"),
 }
 """Options that only some kinds take."""
 
@@ -39,11 +41,17 @@ class Edit:
     inpaint A --mask M: draw what is black in the mask, keep what is white, n times.
 
     upscale A: draw what a smaller image does not say, n times.
+
+    variations A: keep what unCLIP's embedding says of an image, draw the rest anew, n times.
+
+    text-difference A --text NEW --from OLD: move the embedding from one text towards another, in n parts.
+
+    The last two are of unCLIP (recipe emoji-unclip), whose interpolate goes between embeddings, too.
     """
 
-    kind: Annotated[Literal["interpolate", "reconstruct", "image-to-image", "inpaint", "upscale"],
-                    tyro.conf.Positional, option("KIND")]  # fmt: skip
-    """interpolate, reconstruct, image-to-image, inpaint, upscale."""
+    kind: Annotated[Literal["interpolate", "reconstruct", "image-to-image", "inpaint", "upscale", "variations",
+                            "text-difference"], tyro.conf.Positional, option("KIND")]  # fmt: skip
+    """interpolate, reconstruct, image-to-image, inpaint, upscale, variations, text-difference."""
     run: Run
     """A run's folder, one of its checkpoints, a saved model or diffusers folder, or hf://owner/name[@revision]."""
     images: Annotated[tuple[Path, ...], tyro.conf.Positional, option("IMAGE")]
@@ -55,9 +63,14 @@ class Edit:
     mask: File = None
     """Of inpaint: an image like the given one, black where the model is to draw."""
     strength: Annotated[float | None, option("SHARE")] = None
-    """Of image-to-image: share of the steps that are walked, in (0, 1]; more changes more; 0.6 unless given."""
+    """In (0, 1], more changes more. Of image-to-image: share of the steps that are walked (0.6 by default); of
+    variations: share of DDIM's noise (1); of text-difference: how far the embedding moves (0.5)."""
     repeats: Number = None
     """Of inpaint: how often each step is walked until the parts agree; each costs its network calls; 5 unless given."""
+    text: Annotated[str | None, option("TEXT")] = None
+    """Of text-difference: what the image shall become."""
+    from_: Annotated[str | None, tyro.conf.arg(name="from", metavar="TEXT")] = None
+    """Of text-difference: what it is."""
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
     """Of the images, for a model that knows classes; none unless given."""
     guidance: Annotated[float | None, option("SCALE")] = None
@@ -78,9 +91,12 @@ class Edit:
         if self.kind == "inpaint" and self.mask is None:
             raise FromNoiseError("edit inpaint needs --mask FILE, black where the model is to draw")
         for name in sorted(set().union(*_TAKES.values()) - set(_TAKES[self.kind])):
-            if getattr(self, name) is not None:
+            if getattr(self, "from_" if name == "from" else name) is not None:
                 there = ", ".join(f"--{n}" for n in (*_TAKES[self.kind], "class", "guidance"))
                 raise FromNoiseError(f"edit {self.kind} has no --{name}; it has {there}")
+        if self.kind == "text-difference" and (self.text is None or self.from_ is None):
+            raise FromNoiseError("edit text-difference needs --text TEXT, what the image shall become, and --from "
+                                 "TEXT, what it is")  # fmt: skip
         if self.n is not None and self.n < 1:
             raise FromNoiseError(f"--n must be at least 1, got {self.n}")
         if self.guidance not in (None, 1.0) and self.label is None:
@@ -88,10 +104,11 @@ class Edit:
         import torch
 
         from fromnoise.app import edits, runs
+        from fromnoise.app.runs.embedded import opened
         from fromnoise.data.images import to_uint8, to_unit
         from fromnoise.disk import pictures
 
-        model = runs.open_model(self.run, self.precision)
+        model = runs.open_model(self.run, self.precision).of_images()
         if model.denoiser.low is not None or model.needs_images:
             what = "is shown" if model.needs_images else "enlarges"
             raise FromNoiseError(
@@ -106,9 +123,11 @@ class Edit:
         out = writable(self.out or inside(self.run, f"{self.kind}.png"))
         pictures.format_of(out)
         mask = self._mask(given.shape[-2], given.shape[-1]) if self.mask is not None else None
+        words = None if self.text is None or self.from_ is None else (self.text, self.from_)
         shown, made = edits.edit(
             self.kind, choice.steered(model.denoiser), given, choice, n=self.n, mask=mask, strength=self.strength,
-            repeats=self.repeats, seed=self.seed
+            repeats=self.repeats, seed=self.seed, image_text=None if hub.is_address(self.run) else opened(self.run),
+            words=words
         )  # fmt: skip
         picture = pictures.grid(to_uint8(torch.cat([shown, made])), columns=min(10, len(shown) + len(made)))
         pictures.save(picture, out)

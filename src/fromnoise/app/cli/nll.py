@@ -73,7 +73,7 @@ class Nll:
         from fromnoise.data.loading import load
         from fromnoise.progress import counter
 
-        denoiser = open_model(run, self.precision, self.ema).denoiser
+        denoiser = open_model(run, self.precision, self.ema).of_images().denoiser
         other = None if self.variance in (None, "optimal") else variances.build(self.variance)
         if other is not None and other.outputs > denoiser.variance.outputs:
             raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")

@@ -42,7 +42,7 @@ class Sample(Steered):
 
         if not into_folder:
             _drawing.insist_on_ending(out)
-        model = runs.open_model(self.run, self.precision, self.ema).with_images(self.pairs, counter)
+        model = runs.open_model(self.run, self.precision, self.ema).of_images().with_images(self.pairs, counter)
         model.compile(self.compile)
         choice = model.choice(self.asked())
         if into_folder:

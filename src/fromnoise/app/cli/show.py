@@ -33,7 +33,7 @@ class Show:
         from fromnoise.progress import counter
 
         config = None if is_address(self.run) else read_if_any(self.run)
-        model = runs.open_model(self.run).with_images(None, counter)
+        model = runs.open_model(self.run).of_images().with_images(None, counter)
         choice = model.choice()
         folder = files.own_folder(inside(self.run, "pictures"))
         grid, forward, film = (writable(folder / name) for name in ("samples.png", "forward.png", "denoising.gif"))

@@ -154,7 +154,7 @@ class Table:
         from fromnoise.app.runs import open_model
         from fromnoise.progress import counter
 
-        model = open_model(self.run, self.precision, self.ema)
+        model = open_model(self.run, self.precision, self.ema).of_images()
         for path in places:
             writable(path)
         grids = [int(c) for c in self.columns] or list(evaluation.GRIDS)

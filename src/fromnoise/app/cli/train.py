@@ -31,6 +31,8 @@ class Train(Training):
     """A recipe's name, or a .yaml or .py file."""
     autoencoder: Folder = None
     """Of a latent model: the run of its autoencoder, copied into this one; by default it is trained first."""
+    image_text: Folder = None
+    """Of unCLIP: the run of its image-text model, copied into this one; by default it is trained first."""
     model: Folder = None
     """Of a classifier: the run of the model that it shall steer, whose levels, data and half network it gets."""
 
@@ -58,9 +60,16 @@ class Train(Training):
                                  "--set latent.autoencoder=digits-kl sample.clip=false")  # fmt: skip
         if self.init is not None and (base.kind != "diffusion" or getattr(config, "stages", None)):
             raise FromNoiseError("--init: only a run of one denoiser starts from another model; leave it out")
+        if self.image_text is not None and not _shown_embeddings(config):
+            raise FromNoiseError(f"--image-text: recipe {base.recipe} is shown no embeddings; emoji-unclip is")
         from fromnoise.app.runs import train
 
-        return train(config, out, self.autoencoder, self.trackers(), self.init, self.teacher)
+        return train(config, out, self.autoencoder, self.trackers(), self.init, self.teacher, self.image_text)
+
+
+def _shown_embeddings(config) -> bool:  # noqa: ANN001  (a RunConfig, whose module needs pydantic)
+    parts = [config.stage(name) for name in getattr(config, "stages", ())] or [config]
+    return any(getattr(part, "unclip", None) is not None for part in parts)
 
 
 def _steering(run: Path):  # noqa: ANN202  (a ClassifierConfig, whose module needs pydantic)

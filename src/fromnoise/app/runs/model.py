@@ -68,6 +68,8 @@ class Model:
         if asked is not None and self.before is not None and (asked.weaker or asked.classifier):
             raise FromNoiseError("weaker and classifier steer one model, and this is a cascade of several")
         before = self.before.choice(_inner(asked)) if self.before else None
+        if asked is not None and before is not None and self.denoiser.text is None:
+            asked = replace(asked, negative=None)  # words are for the stage that reads them
         return SamplingPlan.of(self.sampling, asked, before)
 
     def stages(self, choice: SamplingPlan) -> list[Stage]:
@@ -79,14 +81,26 @@ class Model:
         before = self.before.stages(choice.before) if self.before and choice.before else []
         denoiser = choice.steered(self.denoiser)
         own = Stage(denoiser, choice.sampler, choice.steps, choice.spacing, choice.strength, choice.truncated)
-        choice.cond(denoiser, 1)
         found = [*before, own]
+        choice.cond(cascade.reader(found), 1)
         cascade.check(found)
         return found
 
     def steps(self, choice: SamplingPlan) -> int:
         """Of the samplers of all stages, for one batch; chains may have fewer distinct levels than were asked for."""
         return cascade.steps(self.stages(choice))
+
+    def of_images(self) -> "Model":
+        """Itself, where it draws images.
+
+        Raises:
+            FromNoiseError: its states are points, signals or volumes, which no picture shows.
+        """
+        shape = self.denoiser.image_shape
+        if shape is not None and len(shape) != 3:
+            raise FromNoiseError(f"{self.source or self.path}: its model draws states of {list(shape)}, and this "
+                                 "command is for images: sample it in Python, fn.sample(fn.load(...), 64)")  # fmt: skip
+        return self
 
     def compile(self, how: Compile) -> None:
         """Have the networks of all stages compiled where that pays, or where it was asked for."""
@@ -205,7 +219,7 @@ def draw(
         FromNoiseError: a choice that the model cannot serve, before any network call; or samples that are not finite.
     """
     stages = model.stages(choice)
-    cond = choice.cond(stages[-1].denoiser, n, first)
+    cond = choice.cond(cascade.reader(stages), n, first)
     if model.needs_images:
         cond = model.told(range(first, first + n)) | (cond or {})
     drawn = cascade.draw(stages, n, seed, cond, batch_size=batch_size, first=first, callback=callback)

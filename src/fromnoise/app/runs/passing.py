@@ -14,6 +14,8 @@ from fromnoise.recipes.diffusion import Recipe
 from fromnoise.train.conditions import known
 
 _N, _STEPS = 16, 50
+_SHOWN = ("image_channels", "image_embedding")
+"""What a network has that is shown something of an image."""
 
 
 class Passing:
@@ -34,7 +36,7 @@ class Passing:
         n = _N
         if denoiser.low is not None:
             cond, n = self._enlarged(denoiser, source)
-        elif denoiser.text is not None or getattr(denoiser.network, "image_channels", 0):
+        elif denoiser.text is not None or any(getattr(denoiser.network, part, 0) for part in _SHOWN):
             x, conditions = source.examples(spread(len(source), _N))
             cond, n = known(denoiser, source, conditions), len(x)
         steps, seed = min(plan.steps, _STEPS), self.recipe.seed

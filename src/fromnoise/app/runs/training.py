@@ -27,7 +27,7 @@ from fromnoise.train.fit import Fitted, fit
 from fromnoise.train.progress import Watcher
 from fromnoise.train.task import Task
 from fromnoise.train.trainer import Trainer
-from fromnoise.weights import native
+from fromnoise.weights import guides, native
 
 TEACHER, PAIRS = "teacher", "pairs"
 """The folder of a student's run with a copy of its teacher, and that of the pairs it draws."""
@@ -40,6 +40,7 @@ def train(
     trackers: Sequence[Callable[[Path], Callable[[dict[str, Any]], Any]]] = (),
     init: Path | None = None,
     teacher: Path | None = None,
+    image_text: Path | None = None,
 ) -> int:
     """Train into the folder `out`, or go on with what is there; `fromnoise train` in Python.
 
@@ -52,6 +53,7 @@ def train(
         autoencoder: for a latent model, the folder of one that is trained; the run gets a copy, and so stays whole
             wherever it is moved.
         teacher: of a student: a run or a saved model; the run gets a copy of it, and so stays whole.
+        image_text: of unCLIP, a run or a saved model, whose vectors of images are the embeddings; the run gets a copy.
         init: of another model, whose weights the run starts from where they fit; not where it goes on.
         trackers: each makes, for the folder of a run, what is called with every line of its log.
 
@@ -67,6 +69,8 @@ def train(
     processes = Processes()
     own = held(out, "trained") if processes.is_first else nullcontext()
     with own, processes.started(choose(config.precision).device):
+        if image_text is not None and processes.is_first:
+            _keep(image_text, out / native.IMAGE_TEXT, guides.load_image_text)
         parts = _before(config, out, autoencoder is not None)
         if parts and processes.is_first:
             write(config, out)  # before them, so that --resume knows what was begun
@@ -88,17 +92,33 @@ def _before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str
     """What else is trained, and into which folder."""
     if not isinstance(config, Recipe):
         return []
+    own = [config.stage(name) for name in config.stages] or [config]
+    seen = next((part.unclip for part in own if part.unclip is not None), None)
+    first: list[tuple[str, RunConfig]] = []
+    if seen is not None and not (out.parent / native.IMAGE_TEXT).exists() and not _saved(out, native.IMAGE_TEXT):
+        first = [(native.IMAGE_TEXT, _on_the_same(recipes.load(seen.image_text), config))]
     if config.stages:
-        return [(name, config.stage(name)) for name in config.stages]
+        return [*first, *zip(config.stages, own, strict=True)]
+    if first:
+        return first
     if config.distill is not None:
         ladder = {f"steps-{steps}": part for steps, part in rungs(config).items()}
         places = [*(out / name for name in ladder), out]
         return [(name, _as_it_was(ladder[name], out / name, then)) for name, then in zip(ladder, places[1:])]  # noqa: B905
-    if config.latent is None or given or (out / native.AUTOENCODER / f"{native.AUTOENCODER}.json").exists():
+    if config.latent is None or given or _saved(out, native.AUTOENCODER):
         return []
+    return [(native.AUTOENCODER, _on_the_same(recipes.load(config.latent.autoencoder), config))]
+
+
+def _saved(out: Path, kind: str) -> bool:
+    """Whether a run holds a model of that kind that was given, and is not trained there."""
+    return (out / kind / f"{kind}.json").exists()
+
+
+def _on_the_same(part: RunConfig, config: Recipe) -> RunConfig:
+    """What is trained first, on the data of what needs it."""
     data = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
-    part = recipes.load(config.latent.autoencoder).with_changes(data | {"seed": config.seed})
-    return [(native.AUTOENCODER, part.with_changes({"precision": config.precision}))]
+    return part.with_changes(data | {"seed": config.seed, "precision": config.precision})
 
 
 def _as_it_was(part: Recipe, place: Path, student: Path) -> Recipe:
@@ -121,7 +141,7 @@ def _train_one(
             taught["teacher"] = kept = _teacher(teacher, out)
             autoencoder = autoencoder or (out / TEACHER / native.AUTOENCODER if kept and kept.codec else None)
         if autoencoder is not None:
-            _keep(autoencoder, out / native.AUTOENCODER)
+            _keep(autoencoder, out / native.AUTOENCODER, native.load_autoencoder)
         images = load_images(config.data, counter if processes.is_first else None)
         config = config.for_images(images, talk)
         source, codec = images, None
@@ -129,6 +149,11 @@ def _train_one(
             from fromnoise.app.runs.latents import latents_of
 
             source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
+        if isinstance(config, Recipe) and config.unclip is not None:
+            from fromnoise.app.runs.embedded import embedded
+
+            source = embedded(images, out, config.unclip, choose(config.precision), config.data.flip,
+                              counter if processes.is_first else None)  # fmt: skip
         if (words := getattr(config, "text", None)) is not None:
             encoder = text.build(words.encoder)
             if kept is not None and kept.text is not None and kept.text.options == encoder.options:
@@ -137,7 +162,8 @@ def _train_one(
                             counter if processes.is_first else None)  # fmt: skip
         if isinstance(config, Recipe) and kept is not None and (way := config.distilling(kept)).draws_pairs:
             source = _pairs(way, config.seed, out)
-        task = config.task(source, codec, Passing(config) if isinstance(config, Recipe) else None, **taught)
+        sampled = Passing(config) if isinstance(config, Recipe) and len(source.shape) > 1 else None
+        task = config.task(source, codec, sampled, **taught)
         if init is not None and not any(out.glob("checkpoints/step-*")):
             from fromnoise.app.runs.starting import start_from
 
@@ -204,17 +230,17 @@ def _teacher(given: Path | None, out: Path) -> Denoiser | None:
     return found
 
 
-def _keep(autoencoder: str | Path, place: Path) -> None:
-    """A copy in the run, unless it is there.
+def _keep(model: str | Path, place: Path, load: Callable[[str | Path], Any]) -> None:
+    """A copy of a model in the run, unless it is there.
 
     Raises:
         FromNoiseError: another one is.
     """
-    given = native.load_autoencoder(autoencoder)
+    given = load(model)
     if not place.exists():
         native.save(given, place)
-    elif storage.fingerprint(native.load_autoencoder(place).state_dict()) != storage.fingerprint(given.state_dict()):
-        raise FromNoiseError(f"{place} holds another autoencoder than {autoencoder}: name another folder for the run")
+    elif storage.fingerprint(load(place).state_dict()) != storage.fingerprint(given.state_dict()):
+        raise FromNoiseError(f"{place} holds another {place.name} than {model}: name another folder for the run")
 
 
 def _silent(text: str) -> None:

@@ -1,0 +1,34 @@
+"""Emoji from words in two stages as unCLIP draws: the embedding of an image from its caption, and the image from it.
+
+- *image-text*: the model of `emoji-image-text`, trained first on all emoji; its vectors of images are the embeddings.
+- *prior*: a perceptron that predicts the embedding itself (x0), as in the paper, from the caption.
+- *decoder*: the network of `emoji-text`, shown the embedding and no words.
+
+Variations of an image, what lies between two, and a change by words need the decoder alone: `fromnoise edit`.
+"""
+
+from fromnoise.recipes.emoji_text import recipe as emoji_text
+
+recipe = emoji_text.with_changes(
+    {
+        "recipe": "emoji-unclip",
+        "expected": "the emoji that a caption names, and variations of any",
+        "reproduced": "not measured yet",
+        "stages": {
+            "prior": {
+                "unclip": {"image_text": "emoji-image-text", "role": "prior"},
+                "network": {"name": "mlp", "width": 512, "depth": 6},
+                "schedule": {"name": "cosine", "T": 1000},
+                "parameterization": "x0",
+                "times": {"name": "stratified"},
+                "train": {"minutes": 3, "optimizer": "adamw", "lr": 1e-3, "batch_size": 256, "ema": 0.999},
+                "sample": {"clip": False, "guidance": 2.0},
+            },
+            "decoder": {
+                "unclip": {"image_text": "emoji-image-text", "role": "decoder"},
+                "text": None,
+                "sample": {"guidance": 2.0},
+            },
+        },
+    }
+)
