@@ -572,6 +572,11 @@ def test_words_tell_the_parts_of_a_mixture_apart():
     assert 0.3 < (fn.sample(denoiser, 200, steps=10)[:, 0] < 0).float().mean() < 0.7
 
 
+def test_an_attention_that_there_is_not_is_named():
+    with pytest.raises(fn.FromNoiseError, match="text_attention must be joint or after, got 'befor'"):
+        fn.nn.UNet(channels=8, mult=(1,), groups=4, text={"width": 8, "length": 2}, text_attention="befor")
+
+
 # images and words compared
 
 

@@ -58,7 +58,9 @@ def test_captions_train_any_recipe_and_resume_exactly(photos, run, tmp_path, cap
     command = ["train", "images", "--data", str(photos), "--out", str(other), "--set", *SMALL]
     command += ["text.encoder=learned", "text.encoder.vocabulary=300", "text.dropout=0.3"]
     assert main([*command[:4], "--steps", "1", *command[4:]]) == 0
-    assert "1 of 6 images have no caption: they are learned without text" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 6 images have no caption: they are learned without text" in said
+    assert said.count("no caption") == 1
     assert main([*command[:4], "--steps", "3", *command[4:6], "--resume"]) == 0
     one, two = ([json.loads(line)["loss"] for line in (r / "metrics.jsonl").read_text().splitlines()] for r in (run, other))  # fmt: skip
     assert one == two
@@ -81,6 +83,46 @@ def test_texts_are_drawn_in_turn_whatever_the_batch(model, tmp_path):
     assert np.abs(every[::2].astype(int) - alone[::2]).max() > 1
 
 
+def test_samples_without_words_are_said_to_be(run, tmp_path, capsys):
+    for words, said in ([], 1), (["--text", "circle"], 0):
+        drawn(run, tmp_path, "--n", "1", *words)
+        assert capsys.readouterr().err.count("drawn without words; --text says what to draw") == said
+
+
+def test_a_picture_of_prompts_has_a_row_for_each_under_its_words():
+    from fromnoise.disk import pictures
+
+    pixels = torch.stack([torch.full((1, 4, 4), 40 * i + 10, dtype=torch.uint8) for i in range(5)])
+    picture = np.asarray(pictures.captioned(pixels, ["one", "two, which is much too long to stand above so few"], side=40).convert("L"))  # fmt: skip
+    rows = []
+    for first in (0, 1):  # each prompt's images stand side by side, in their order
+        values = [40 * i + 10 for i in range(first, 5, 2)]
+        where = [np.argwhere(picture == value) for value in values]
+        assert all(len(found) >= 1600 for found in where)
+        assert [found[:, 1].min() for found in where] == sorted(found[:, 1].min() for found in where)
+        rows.append({int(found[:, 0].min()) for found in where})
+    assert all(len(row) == 1 for row in rows)
+    assert rows[0] != rows[1]
+
+
+def test_fine_tuning_reads_words_as_its_start(run, photos, tmp_path):
+    """Its weights are of its tokens: other captions would give other numbers to the same words."""
+    other = tmp_path / "others"
+    other.mkdir()
+    for i in range(4):
+        Image.new("RGB", (16, 16), (60 * i, 0, 0)).save(other / f"{i}.png")
+        (other / f"{i}.txt").write_text(["zebra", "zebras", "a zebra", "zoo"][i])
+    out = tmp_path / "tuned"
+    command = ["train", "images", "--data", str(other), "--steps", "1", "--out", str(out), "--init", str(run)]
+    assert main([*command, "--set", *SMALL, "text.encoder=learned", "text.encoder.vocabulary=300"]) == 0
+    assert fn.load(out).text == fn.load(run).text
+
+
+def test_reflow_of_a_model_of_words_is_refused(run, tmp_path, capsys):
+    assert main(["train", "reflow", "--teacher", str(run), "--steps", "1", "--out", str(tmp_path / "x")]) != 0
+    assert "reads words, and its pairs would be drawn without any" in capsys.readouterr().err
+
+
 def test_files_are_named_by_their_text(run, tmp_path):
     assert main(["sample", str(run), "--n", "3", "--steps", "2", "--text", "a red heart", "circle!", "--out", str(tmp_path / "many")]) == 0  # fmt: skip
     names = sorted(path.name for path in (tmp_path / "many").iterdir())
@@ -100,6 +142,11 @@ def test_a_model_of_words_is_measured_with_the_captions_of_its_data(run, tmp_pat
     command = ["eval", str(run), "--n", "4", "--steps", "2", "--features", "efficientnet-lite0", "--out", str(out)]
     assert main(command) == 0
     texts = json.loads(out.read_text())["sampling"]["texts"]
+    from fromnoise.app.evaluation._evaluate import _shortened
+
+    many = _shortened({"texts": ["a", "b"] * 60})["texts"]
+    assert many["n"] == 120
+    assert len(many["sha256"]) == 64
     assert sorted(texts) == sorted(fn.data.load(fn.runs.open_model(run).config.data).captions)
 
 
@@ -158,6 +205,17 @@ def test_agreement_of_samples_and_texts(tmp_path, capsys):
     assert all(0 <= found["figures"][name]["value"] <= 1 for name in ("caption agreement", "of real images"))
     assert main(["eval", str(run), "--steps", "2", "--n", "4", "--agreement", str(run)]) != 0
     assert "holds a diffusion model, not an image-text model" in capsys.readouterr().err
+    table = tmp_path / "guidance.csv"
+    command = ["table", "guidance", str(run), "--columns", "0", "2", "--n", "12", "--features", "efficientnet-lite0", "--out", str(table)]  # fmt: skip
+    assert main(command) != 0
+    assert "the table of a text-conditional model needs --agreement RUN" in capsys.readouterr().err
+    assert main([*command, "--agreement", str(judge)]) == 0
+    text = table.with_suffix(".md").read_text()
+    assert "| guidance | scale | caption agreement |" in text
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| classifier-free")]
+    assert [float(row[1]) for row in rows] == [0, 2]
+    assert all(0 <= float(row[2]) <= 1 for row in rows)
+    assert table.with_suffix(".png").stat().st_size > 5000
 
 
 def test_a_judge_is_right_where_images_are_their_own_words(monkeypatch):

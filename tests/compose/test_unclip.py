@@ -139,7 +139,12 @@ def test_what_the_prior_drew_is_brought_to_its_length():
 
 def test_an_embedding_is_of_the_cleanest_level_and_has_the_length_of_noise():
     x = MEANS + 0.01
-    torch.testing.assert_close(unclip.embed(Seer(), x), PLACES)
+    seer, seen = Seer(), []
+    seer.of_states = lambda x_t, t: seen.append((x_t, t)) or PLACES
+    torch.testing.assert_close(unclip.embed(seer, x), PLACES)
+    (x_t, t), = seen  # fmt: skip
+    assert t.log_snr == SCHEDULE.chain[-2].log_snr
+    torch.testing.assert_close(x_t, SCHEDULE.chain[-2].alpha * x, rtol=1e-7, atol=0)
     z = unclip.on_sphere(torch.randn(5, 64, generator=torch.Generator().manual_seed(0)))
     torch.testing.assert_close(z.square().mean(1), torch.ones(5))
 

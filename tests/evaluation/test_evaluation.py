@@ -104,7 +104,7 @@ def test_the_table_of_guidance(model, tmp_path):
     assert cells[3].more["class accuracy"] == found["figures"]["class accuracy"]["value"]
     text = table.as_markdown(cells)
     assert text.count("| classifier-free |") == text.count("| classifier |") == 2
-    fn.figures.guidance_curves(cells, table.figure(12), tmp_path / "g.png")
+    table.draw(cells, tmp_path / "g.png")
     assert (tmp_path / "g.png").stat().st_size > 5000
     assert table.as_csv(cells).count("\n") == 5
 

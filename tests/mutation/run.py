@@ -25,6 +25,7 @@ TESTS = [  # quick ones first: most mutants die in the first seconds
 ]  # fmt: skip
 TRUST = ["tests/test_files.py", "tests/cli/test_trust.py"]
 DISTILL = ["tests/test_distill.py", "tests/test_verify.py", "tests/contracts/test_samplers.py"]
+UNCLIP = ["tests/compose/test_unclip.py"]
 WORDS = ["tests/test_text.py", "tests/cli/test_words.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "disk/files.py": TRUST,
@@ -38,6 +39,8 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "nn/spatial_transformer.py": WORDS,
     "nn/image_text.py": WORDS,
     "guidance/image_text.py": WORDS,
+    "compose/unclip.py": UNCLIP,
+    "data/embedded.py": UNCLIP,
     "guidance/classifier.py": ["tests/test_guidance.py", "tests/test_verify.py", *WORDS],
     "guidance/steering.py": ["tests/test_guidance.py", *WORDS],
     "data/worded.py": WORDS,

@@ -140,11 +140,12 @@ def accuracy(found: Any, chance: float, path: Path) -> None:
     _save(figure, path)
 
 
-def guidance_curves(cells: Sequence[Any], name: str, path: Path) -> None:
-    """A figure of class accuracy, recall and Frechet distance against the scale of guidance, a curve for each kind.
+def guidance_curves(cells: Sequence[Any], agreement: str, name: str, path: Path) -> None:
+    """A figure of agreement, recall and Frechet distance against the scale of guidance, a curve for each kind.
 
     Args:
         cells: of an `evaluation.GuidanceTable`.
+        agreement: with what was asked for, by its name among the figures.
         name: of the Frechet distance.
         path: of the picture.
 
@@ -152,7 +153,7 @@ def guidance_curves(cells: Sequence[Any], name: str, path: Path) -> None:
         FromNoiseError: matplotlib is not installed.
     """
     figure = _figure(11, 3.4)
-    parts = {"class accuracy": "class accuracy", "recall": "recall (variety)", "FD": name}
+    parts = {agreement: agreement, "recall": "recall (variety)", "FD": name}
     for axes, (key, label) in zip(figure.subplots(1, len(parts)), parts.items(), strict=True):
         for row in dict.fromkeys(c.row for c in cells):
             own = sorted((c for c in cells if c.row == row), key=lambda c: c.column)

@@ -1,5 +1,6 @@
 """1,898 emoji in colour, 72x72 with opacity, without a download of their own."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -77,10 +78,14 @@ def _groups() -> dict[tuple[int, ...], tuple[str, str, list[str]]]:
 def _with(caption: str, others: Iterable[str]) -> str:
     """The caption and those of the other names that say a new word: "automobile, car, red car"."""
     for name in others:
-        words = name.lower().replace("_", " ").replace("-", " ")
-        if not set(words.split()) <= set(caption.replace("-", " ").replace(",", "").lower().split()):
-            caption = f"{caption}, {words}"
+        words = _words(name)
+        if not set(words) <= set(_words(caption)):
+            caption = f"{caption}, {' '.join(words)}"
     return caption
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name.lower())
 
 
 def _points(name: str) -> tuple[int, ...]:

@@ -56,8 +56,9 @@ class Worded(Examples):
         self._table = _encoded(self.encoder, list(numbers), progress)
         self.name, self.shape, self.classes, self.in_memory = whole.name, whole.shape, whole.classes, whole.in_memory
         missing = sum(not text for text in found)
-        without = [f"{missing:,} of {len(found):,} images have no caption: they are learned without text"]
-        self.notes = [*whole.notes, *(without if missing else [])]
+        said = f"{missing:,} of {len(found):,} images have no caption"
+        others = [note for note in whole.notes if note != said]  # images say so, too
+        self.notes = [*others, *([f"{said}: they are learned without text"] if missing else [])]
 
     def __len__(self) -> int:
         return len(self.whole)

@@ -1,6 +1,6 @@
 """The U-Net of DDPM and of the thesis, one class; of signals and volumes too."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,8 @@ from fromnoise.nn.layers import NoAttention, init_identity, zeroed
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.nn.spatial import CONV, KIND, Dims, folded, unfolded
 from fromnoise.registry import register
+
+TEXT_ATTENTIONS = get_args(TextAttention)
 
 
 @register("unet")
@@ -115,6 +117,8 @@ class UNet(UNetEncoder):
         text_attention: TextAttention = "joint",
         image_embedding: int | None = None,
     ):
+        if text_attention not in TEXT_ATTENTIONS:
+            raise FromNoiseError(f"text_attention must be {' or '.join(TEXT_ATTENTIONS)}, got {text_attention!r}")
         factor, emb = patch * 2 ** (len(mult) - 1), time_width or 4 * channels
         tells_strength = image_channels > 0 and image_strength
         super().__init__(factor, time_features or channels, time_endpoint, emb, classes, null_label, tells_strength,

@@ -36,6 +36,9 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
     way = distill.get(recipe.distill.way["name"])
     network = dict(about["network"])
     network |= way.options(network, teacher.schedule)
+    if way.draws_pairs and teacher.text is not None:
+        raise FromNoiseError(f"{where}: reads words, and its pairs would be drawn without any: draw them in Python, by "
+                             "data.reflow_pairs with cond={'text': ...}, and train by fn.fit")  # fmt: skip
     values: dict[str, Any] = {key: about[key] for key in ("schedule", "parameterization", "variance")}
     values["network"] = network
     changed: dict[str, Any] = {}
@@ -52,7 +55,7 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
         shared = own.model_dump(mode="json")
         values |= {key: shared[key] for key in ("data", "low", "latent", "evaluate")}
         values["data"] = {**shared["data"], "augment": 0.0}
-        values["text"] = None if way.draws_pairs else shared.get("text")  # pairs are drawn without a text
+        values["text"] = shared.get("text")
     elif len(teacher.shape or ()) == 3:
         channels, *size = teacher.shape or ()
         values["data"] = {**recipe.data.model_dump(mode="json"), "name": "images", "channels": channels, "size": size}

@@ -76,7 +76,7 @@ class UnclipConfig(Section):
     @field_validator("image_text")
     @classmethod
     def _known_image_text(cls, value: str) -> str:
-        recipes.registry.check(value)  # a name, as of an autoencoder
+        recipes.registry.check(value)  # as of an autoencoder
         return value
 
 

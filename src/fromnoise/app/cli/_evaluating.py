@@ -19,6 +19,7 @@ from fromnoise.data.images import Images
 from fromnoise.data.loading import load
 from fromnoise.data.npz import load_npz
 from fromnoise.data.pairs import Pairs
+from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor
 from fromnoise.hardware import Compile, Precision, choose
@@ -101,7 +102,7 @@ class Bench:
 
     def worded(self, choice: SamplingPlan) -> SamplingPlan:
         """The same; for a text-conditional model without prompts, with the shuffled captions of the images."""
-        if self.model.denoiser.text is None or choice.texts:
+        if choice.texts or all(denoiser.text is None for denoiser in self.model.networks()):
             return choice
         captions = self.images.captions
         return replace(choice, texts=tuple(captions[i] for i in rng.permutation(0, 0, len(captions))))
@@ -158,22 +159,42 @@ class Bench:
         Raises:
             FromNoiseError: the samples have no texts, or it is of other images.
         """
-        if not choice.texts:
-            raise FromNoiseError("--agreement: these samples are drawn without texts, and agree with none")
+        _insist_on_texts(choice, "--agreement")
         return evaluation.Judge.opened(path, self.model.denoiser.image_shape, counter)
 
+    def clip_score(self, where: str, choice: SamplingPlan) -> evaluation.ClipScore:
+        """CLIP, opened before the first sample.
+
+        Raises:
+            FromNoiseError: the samples have no texts, or there is no CLIP.
+        """
+        _insist_on_texts(choice, "--clip-score")
+        return evaluation.ClipScore(None if where == "hub" else files.expanded(where))
+
     def agreeing(
-        self, found: dict[str, Any], judge: evaluation.Judge, choice: SamplingPlan, seeds: Sequence[int]
+        self,
+        found: dict[str, Any],
+        judge: evaluation.Judge | None,
+        clip: evaluation.ClipScore | None,
+        choice: SamplingPlan,
+        seeds: Sequence[int],
     ) -> dict[str, Any]:
-        """The report with how often the judge finds the text of each sample, over all seeds."""
-        shares = []
+        """The report with how often the judge finds the text of each sample, and CLIP's score, over all seeds."""
+        shares, scores = [], []
         for seed in seeds:
             parts = evaluation.Parts(self.folder, self.model, choice, seed, found["n"])
             pixels = torch.cat([pixels for _, pixels in parts.read(range(len(parts)))])
-            shares.append(judge.share(pixels, [choice.texts[i % len(choice.texts)] for i in range(len(pixels))]))
-        mean = sum(shares) / len(shares)
-        figures = found["figures"] | {"caption agreement": {"value": mean}, "of real images": {"value": judge.own}}
-        return found | {"figures": figures, "agreement": judge.about}
+            texts = [choice.texts[i % len(choice.texts)] for i in range(len(pixels))]
+            shares += [] if judge is None else [judge.share(pixels, texts)]
+            scores += [] if clip is None else [clip.of(pixels, texts)]
+        more = {}
+        if judge is not None:
+            found = found | {"agreement": judge.about}
+            more |= {evaluation.CAPTIONS: sum(shares) / len(shares), "of real images": judge.own}
+        if clip is not None:
+            found = found | {"clip": clip.about}
+            more |= {evaluation.CLIP_SCORE: sum(scores) / len(scores)}
+        return found | {"figures": found["figures"] | {name: {"value": value} for name, value in more.items()}}
 
     def given(self, path: Path, which: Sequence[str] | None) -> dict[str, Any]:
         """The report of images from a file or a folder."""
@@ -195,6 +216,11 @@ class Bench:
         """Say what makes a figure of n samples unfit for comparison."""
         for line in warnings(n, self.extractor, len(self.images)) if self.processes.is_first else ():
             warn(line)
+
+
+def _insist_on_texts(choice: SamplingPlan, option: str) -> None:
+    if not choice.texts:
+        raise FromNoiseError(f"{option}: these samples are drawn without texts, and agree with none")
 
 
 def _images(asked: Subject, found: Model | None, split: str) -> Images:

@@ -55,6 +55,9 @@ class Eval(Steered):
     training images are in memory, else 0; 0 turns it off."""
     agreement: Annotated[Folder, option("RUN")] = None
     """For a text-conditional model: an image-text run (recipe emoji-image-text) that picks each caption out of 100."""
+    clip_score: Annotated[str | None, option("hub|FOLDER")] = None
+    """For a text-conditional model: CLIP's score, 100 times the mean cosine of image and text, by ViT-L/14 from
+    the hub (extra `text`) or by the CLIP of a folder."""
     out: File = None
     """JSON file to write; eval.json in the run unless named (none of a model on the hub)."""
 
@@ -106,11 +109,10 @@ class Eval(Steered):
         choice = bench.worded(bench.model.choice(self.asked()))
         seeds = range(self.seed, self.seed + self.seeds)
         picture = out.with_name("nearest.png") if out is not None else None
-        if self.agreement is None:
-            return bench.drawn(choice, self.n, seeds, which, self.batch_size, self.nearest, picture)
-        judge = bench.judge(self.agreement, choice)
+        judge = None if self.agreement is None else bench.judge(self.agreement, choice)
+        clip = None if self.clip_score is None else bench.clip_score(self.clip_score, choice)
         found = bench.drawn(choice, self.n, seeds, which, self.batch_size, self.nearest, picture)
-        return bench.agreeing(found, judge, choice, seeds)
+        return bench.agreeing(found, judge, clip, choice, seeds) if judge or clip else found
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -38,13 +38,16 @@ class Sample(Steered):
         into_folder = not out.suffix or (out.is_dir() and not out.is_symlink())
         from fromnoise.app import runs
         from fromnoise.app.cli import _drawing
-        from fromnoise.progress import counter
+        from fromnoise.progress import counter, say
 
         if not into_folder:
             _drawing.insist_on_ending(out)
         model = runs.open_model(self.run, self.precision, self.ema).of_images().with_images(self.pairs, counter)
         model.compile(self.compile)
         choice = model.choice(self.asked())
+        model.stages(choice)  # what it cannot serve is said first
+        if not choice.texts and any(denoiser.text is not None for denoiser in model.networks()):
+            say("drawn without words; --text says what to draw")
         if into_folder:
             _drawing.draw_into(out, model, self.n, choice, self.seed, self.batch_size)
             print(out)

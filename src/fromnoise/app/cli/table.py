@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -12,6 +12,9 @@ from fromnoise.disk import files
 from fromnoise.disk.hub import shown
 from fromnoise.errors import FromNoiseError
 from fromnoise.progress import Bar
+
+if TYPE_CHECKING:
+    from fromnoise.app.cli._evaluating import Bench
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Table:
 
     samplers: every sampler against 5, 10, 20, 50, 100 and 1000 network calls, without guidance.
 
-    guidance: class accuracy, recall and distance against the scale, classifier-free and with --classifier.
+    guidance: class accuracy, recall and distance against the scale, classifier-free and with --classifier; of a
+    text-conditional model, with --agreement, how often samples show their caption.
 
     paths: how straight the flow's paths from noise to data are, and how curved, on grids of 10 and 50 levels; no
     images are compared.
@@ -50,6 +54,9 @@ class Table:
     given."""
     classifier: Folder = None
     """Of the table guidance: one made by `fromnoise train-classifier RUN`."""
+    agreement: Folder = None
+    """Of the table guidance, for a text-conditional model: the run of an image-text model that looks for the caption of
+    each sample among 100 (recipe emoji-image-text)."""
     features: Name = None
     """See `fromnoise list features`; as the recipe says unless given."""
     data: Name = None
@@ -83,10 +90,11 @@ class Table:
             return self._paths(places)
         if self.spacings and not counts:
             raise FromNoiseError("--spacings is of the tables of samplers; guidance is measured as the recipe samples")
-        if self.classifier is not None and counts:
-            raise FromNoiseError(f"--classifier is of the table guidance, not of {self.kind}")
+        for name, given in (("classifier", self.classifier), ("agreement", self.agreement)):
+            if given is not None and counts:
+                raise FromNoiseError(f"--{name} is of the table guidance, not of {self.kind}")
         from fromnoise import spacings
-        from fromnoise.app import evaluation, figures
+        from fromnoise.app import evaluation
         from fromnoise.app.cli._evaluating import Bench, Subject
         from fromnoise.weights import native
 
@@ -97,11 +105,9 @@ class Table:
             "samplers": evaluation.SamplersTable,
             "guidance": evaluation.GuidanceTable,
         }
-        more = (
-            {}
-            if counts
-            else {"classifier": native.load_classifier(self.classifier, self.precision) if self.classifier else None}
-        )
+        more: dict[str, Any] = {}
+        if self.classifier is not None:
+            more["classifier"] = native.load_classifier(self.classifier, self.precision)
         asked = Subject(
             self.run, self.features, self.data, self.data_root, None, self.weights, self.ema, self.precision
         )
@@ -110,6 +116,8 @@ class Table:
                 raise FromNoiseError(
                     f"a table is of one model, and {shown(self.run)} is a cascade: measure it with fromnoise eval"
                 )
+            if self.kind == "guidance":
+                more |= self._texts(bench)
             bench.warn(min(self.n, self.n_long))
             reference = bench.reference()
             table = kinds[self.kind](
@@ -137,16 +145,30 @@ class Table:
                         files.write_text(places[0], table.as_csv(cells))
                         files.write_text(places[1], table.as_markdown(cells))
             if bench.processes.is_first:
-                if counts:
-                    figures.table_curves(cells, table.effort, table.figure(self.n), places[2])
-                else:
-                    figures.guidance_curves(cells, table.figure(self.n), places[2])
+                table.draw(cells, places[2])
                 print(table.as_markdown(cells))
                 print(*places, sep="\n")
         return 0
 
+    def _texts(self, bench: "Bench") -> dict[str, Any]:
+        """What a text-conditional model is asked for, and who looks whether it did it.
+
+        Raises:
+            FromNoiseError: nobody looks, or the model reads no text.
+        """
+        worded = bench.worded(bench.model.choice())
+        if not worded.texts:
+            if self.agreement is not None:
+                raise FromNoiseError("--agreement is for a text-conditional model, and this one reads no text")
+            return {}
+        if self.agreement is None:
+            raise FromNoiseError("the table of a text-conditional model needs --agreement RUN, an image-text model: "
+                                 "fromnoise train emoji-image-text")  # fmt: skip
+        return {"texts": worded.texts, "judge": bench.judge(self.agreement, worded)}
+
     def _paths(self, places: list[Path]) -> int:
-        idle = {"--spacings": self.spacings, "--classifier": self.classifier, "--features": self.features,
+        idle = {"--spacings": self.spacings, "--classifier": self.classifier,
+                "--agreement": self.agreement, "--features": self.features,
                 "--data": self.data, "--data-root": self.data_root, "--weights": self.weights}  # fmt: skip
         if given := [name for name, value in idle.items() if value]:
             raise FromNoiseError(f"{given[0]} does nothing in the table paths, which compares no images: leave it out")

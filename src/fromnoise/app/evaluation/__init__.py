@@ -7,10 +7,13 @@ from fromnoise.registry.lazy import lazy_attributes
 if TYPE_CHECKING:
     from fromnoise.app.evaluation._accuracy import accuracy_over_levels as accuracy_over_levels
     from fromnoise.app.evaluation._accuracy import draw_accuracy as draw_accuracy
+    from fromnoise.app.evaluation._agreement import CAPTIONS as CAPTIONS
     from fromnoise.app.evaluation._agreement import Judge as Judge
     from fromnoise.app.evaluation._bits import bits_per_dim as bits_per_dim
     from fromnoise.app.evaluation._bits import check_bits as check_bits
     from fromnoise.app.evaluation._bits import variance_from as variance_from
+    from fromnoise.app.evaluation._clip_score import CLIP_SCORE as CLIP_SCORE
+    from fromnoise.app.evaluation._clip_score import ClipScore as ClipScore
     from fromnoise.app.evaluation._evaluate import evaluate as evaluate
     from fromnoise.app.evaluation._evaluate import measure as measure
     from fromnoise.app.evaluation._guidance_table import GuidanceTable as GuidanceTable
@@ -35,6 +38,9 @@ else:
         evaluate="_evaluate",
         GuidanceTable="_guidance_table",
         GRIDS="_paths_table",
+        CAPTIONS="_agreement",
+        CLIP_SCORE="_clip_score",
+        ClipScore="_clip_score",
         Judge="_agreement",
         Parts="parts",
         measure="_evaluate",

@@ -20,6 +20,8 @@ from fromnoise.recipes.contrast import ImageTextConfig
 from fromnoise.weights import guides
 
 AMONG = 100
+CAPTIONS = "caption agreement"
+"""The share of samples whose text is found, by its name."""
 _TOGETHER = 250
 
 

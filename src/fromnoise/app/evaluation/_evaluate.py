@@ -1,5 +1,6 @@
 """From a model to its figures: sample, summarise, compare."""
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +23,8 @@ from fromnoise.metrics.figures import Summary
 from fromnoise.progress import Bar
 from fromnoise.train.distributed import Processes
 
+_SHOWN = 100
+"""Texts that a report lists."""
 QUANTISATION = "uint8: round(127.5 (x + 1)), clipped to 0..255"
 
 
@@ -92,11 +95,19 @@ def evaluate(
             "ema": model.ema,
             "precision": model.precision,
         },
-        "sampling": choice.described() | {"nfe": nfe, "seconds": seconds, "batch_size": batch_size},
+        "sampling": _shortened(choice.described()) | {"nfe": nfe, "seconds": seconds, "batch_size": batch_size},
         "quantisation": QUANTISATION,
         "reference": reference.about,
     } | ({"memorisation": copies} if copies else {})
     return report(values, seeds, n, extractor, name, about)
+
+
+def _shortened(described: dict[str, Any]) -> dict[str, Any]:
+    """Without the texts where they are many: how many, and the hash of all."""
+    texts = described.get("texts") or ()
+    if len(texts) <= _SHOWN:
+        return described
+    return described | {"texts": {"n": len(texts), "sha256": hashlib.sha256("\n".join(texts).encode()).hexdigest()}}
 
 
 def measure(

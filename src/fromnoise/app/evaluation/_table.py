@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+from fromnoise.app import figures
 from fromnoise.app.evaluation._evaluate import evaluate
 from fromnoise.app.evaluation._reference import Reference
 from fromnoise.app.evaluation.report import short
@@ -93,6 +94,10 @@ class Table(ABC):
         """The published figure of an entry, where the data are the same."""
         return None
 
+    def found(self, cell: Cell) -> dict[str, float]:
+        """Figures of the samples of an entry, once they are drawn, that are no metrics of features."""
+        return {}
+
     def size(self, column: float) -> int:
         """Samples of an entry in that column."""
         return self.n if column < LONG else self.n_long
@@ -137,7 +142,7 @@ class Table(ABC):
             column = cell.column
             if column is None:
                 column = next((c for c in self.columns if how["nfe"] <= c), math.inf)
-            more = {name: figure["value"] for name, figure in found["figures"].items()}
+            more = {name: figure["value"] for name, figure in found["figures"].items()} | self.found(cell)
             done.append(
                 replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"], more=more)
             )
@@ -158,6 +163,10 @@ class Table(ABC):
             found = (c.n, self.figure(c.n), c.value, c.nfe, c.seconds, self.paper(c))
             writer.writerow((c.spacing, c.row, c.column, c.choice.steps, *found))
         return out.getvalue()
+
+    def draw(self, cells: Sequence[Cell], path: Path) -> None:
+        """The curves of a table that is whole."""
+        figures.table_curves(cells, self.effort, self.figure(self.n), path)
 
     def as_markdown(self, cells: Sequence[Cell]) -> str:
         """A table for each spacing; the paper's figure in brackets where the data are the same."""

@@ -22,6 +22,7 @@ from fromnoise.progress import counter, say
 from fromnoise.recipes.config import RunConfig
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.recipes.distillation import rungs
+from fromnoise.text.base import TextEncoder
 from fromnoise.train.distributed import Processes
 from fromnoise.train.fit import Fitted, fit
 from fromnoise.train.progress import Watcher
@@ -158,6 +159,8 @@ def _train_one(
             encoder = text.build(words.encoder)
             if kept is not None and kept.text is not None and kept.text.options == encoder.options:
                 encoder = kept.text  # a student reads as its teacher, whatever the captions are by now
+            elif init is not None and not any(out.glob("checkpoints/step-*")):
+                encoder = _of_start(init, encoder)
             source = Worded(source, encoder, images.captions,
                             counter if processes.is_first else None)  # fmt: skip
         if isinstance(config, Recipe) and kept is not None and (way := config.distilling(kept)).draws_pairs:
@@ -193,6 +196,12 @@ def _train_one(
 
         draw_accuracy(out, images)
     return status
+
+
+def _of_start(init: Path, encoder: TextEncoder) -> TextEncoder:
+    """That of the model whose weights a run starts from, where it is of the same kind: its weights read its tokens."""
+    theirs = getattr(open_model(init, "fp32").denoiser, "text", None)
+    return theirs if type(theirs) is type(encoder) and theirs.options == encoder.options else encoder
 
 
 def _pairs(way: Any, seed: int, out: Path) -> Paired:
