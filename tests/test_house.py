@@ -32,7 +32,7 @@ LAYERS = [
     ["guidance"],
     ["langevin", "flow"],
     ["samplers"],
-    ["objectives", "times", "couplings", "paths", "editing"],
+    ["objectives", "times", "couplings", "paths", "editing", "control"],
     ["likelihood", "distill"],
     ["compose"],
     ["graphs"],

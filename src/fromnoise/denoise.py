@@ -198,7 +198,10 @@ class Denoiser(nn.Module):
         return Prediction(x_t, t, output, self.parameterization, self.schedule, fraction)
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """What is trained, by name: the network's parameters, and a learned schedule's as "schedule.NAME"."""
+        """What can be trained, by name: the network's parameters, and a learned schedule's as "schedule.NAME".
+
+        Those that require no gradient stay as they are.
+        """
         found = dict(self.network.named_parameters())
         if isinstance(self.schedule, nn.Module):
             found |= {f"schedule.{name}": p for name, p in self.schedule.named_parameters()}

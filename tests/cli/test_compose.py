@@ -180,10 +180,10 @@ def test_latents_without_their_autoencoder_are_one_line(latent, tmp_path, capsys
 
 def test_an_autoencoder_is_trained_first_where_none_is_given(data, tmp_path, capsys):
     from fromnoise import recipes
-    from fromnoise.app.runs.training import _before
+    from fromnoise.app.runs.before import before
 
     config = fn.recipes.load("digits-latent").with_changes({"data.name": str(data), "data.size": 16, "seed": 3})
-    ((name, part),) = _before(config, tmp_path)
+    ((name, part),) = before(config, tmp_path)
     assert name == "autoencoder"
     assert (part.data, part.seed) == (config.data, 3)
     assert part.network == recipes.load("digits-kl").network

@@ -595,4 +595,18 @@ MUTANTS: list[tuple[str, ...]] = [
     ('train/contrast.py', 'contrastive(similarity) * weight', 'contrastive(similarity.mT.flip(0)) * weight'),
     ('app/evaluation/_agreement.py', '> (known[others] @ u[i])).all()', '> (known[others] @ u[i])).any()'),
     ('app/evaluation/_agreement.py', 'if self.captions[int(k)] != text', 'if True'),
+    # a branch beside a frozen network, and what it is shown
+    ('nn/control.py', '*steered, h = [a + zero(b)', '*steered, h = [a - zero(b)'),
+    ('nn/control.py', 'of.skip_blocks, words, hint)', 'of.skip_blocks, words)'),
+    ('nn/control.py', 'for layer in (last, *ends):', 'for layer in ends:'),
+    ('nn/control.py', '        self.of.requires_grad_(False)\n', ''),
+    ('nn/control.py', 'super().train(mode)\n        self.of.eval()', 'super().train(mode)'),
+    ('nn/control.py', 'self.copy.load_state_dict({name: weights[name] for name in self.copy.state_dict()})', 'pass'),
+    ('train/trainer.py', 'self.task.weights().items() if p.requires_grad}', 'self.task.weights().items()}'),
+    ('train/optimizers/wrapped.py', 'if id(p) not in name_of and p.requires_grad]', 'if id(p) not in name_of]'),
+    ('app/runs/starting.py', 'for part in ("of", "copy")', 'for part in ("of",)'),
+    ('recipes/controlled.py', 'if denoiser.null_label is not None else 0.0', 'if denoiser.null_label is None else 0.0'),
+    ('data/_computed.py', '+ 2 * p[..., 1:-1, :] +', '+ p[..., 1:-1, :] +'),
+    ('data/_computed.py', '.clamp(0, p.shape[axis] - 1)', ' % p.shape[axis]'),
+    ('data/_computed.py', '.amax(1, keepdim=True)', '.mean(1, keepdim=True)'),
 ]  # fmt: skip

@@ -27,6 +27,7 @@ NARROW_NETWORK = {
 
 AUTOENCODERS = [name for name in recipes.names() if recipes.load(name).kind == "autoencoder"]
 DENOISERS = [name for name in recipes.names() if recipes.load(name).kind == "diffusion"]
+BRANCHES = [name for name in DENOISERS if recipes.load(name).is_branch]  # trained in tests/cli/test_control_runs.py
 STUDENTS = [name for name in DENOISERS if recipes.load(name).distill is not None]
 
 
@@ -72,7 +73,7 @@ def test_a_student_trains(name, photos, tmp_path):
     assert main([*command, "--resume"]) == 0  # which is done, ladder and all
 
 
-@pytest.mark.parametrize("name", [name for name in DENOISERS if name not in STUDENTS])
+@pytest.mark.parametrize("name", [name for name in DENOISERS if name not in (*STUDENTS, *BRANCHES)])
 def test_it_trains(name, photos, tmp_path):
     recipe = fn.recipes.load(name)
     changes = NARROW | {"data.name": str(photos)} | NARROW_NETWORK[recipe.network["name"]]

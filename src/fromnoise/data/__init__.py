@@ -37,6 +37,7 @@ registry = Registry(
 )
 names, get = registry.names, registry.get
 if TYPE_CHECKING:
+    from fromnoise.data._computed import edges as edges
     from fromnoise.data.augment import Augment as Augment
     from fromnoise.data.cifar10 import CIFAR10 as CIFAR10
     from fromnoise.data.config import DataConfig as DataConfig
@@ -64,6 +65,7 @@ else:
         Embedded="embedded",
         Embeddings="embedded",
         embeddings="embedded",
+        edges="_computed",
         Feed="feed",
         load="loading",
         Paired="paired",

@@ -18,7 +18,9 @@ class DataConfig(Section):
         {}, description="of a table: the names of its columns, where they are not the obvious ones"
     )
     pairs: str | None = Field(
-        None, description="a folder of images that the network is shown, each of the name of the image it belongs to"
+        None,
+        description="a folder of images that the network is shown, each of the name of the image it belongs to; "
+        "or edges: those of each image, computed (a folder of that name is ./edges)",
     )
     root: Path | None = Field(None, description="where named data sets lie; downloaded there where missing")
     split: Literal["train", "test"] = Field("train", description="of a named data set that has both")

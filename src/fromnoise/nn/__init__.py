@@ -53,6 +53,7 @@ def blank(spec: str | Mapping[str, Any]) -> Any:
 
 
 if TYPE_CHECKING:
+    from fromnoise.nn.control import Control as Control
     from fromnoise.nn.dit import DiT as DiT
     from fromnoise.nn.half_unet import HalfUNet as HalfUNet
     from fromnoise.nn.image_text import ImageTextNetwork as ImageTextNetwork

@@ -99,8 +99,13 @@ def levels(modules: nn.ModuleList) -> list[Level]:
     return cast("list[Level]", list(modules))
 
 
-class UNetEncoder(Conditioned):
-    """A stem, levels of blocks that halve every side, and two blocks in the middle."""
+class Encoder(nn.Module):
+    """A stem, levels of blocks that halve every side, and two blocks in the middle; the vector of the time is given."""
+
+    stem: nn.Conv1d | nn.Conv2d | nn.Conv3d
+    down: nn.ModuleList
+    mid: nn.ModuleList
+    mid_attention: nn.Module
 
     def _build_down(
         self,
@@ -134,11 +139,17 @@ class UNetEncoder(Conditioned):
         self.mid_attention = parts.attention_of(c) if mid_attention else NoAttention()
         return joined
 
-    def _walk_down(
-        self, x: Tensor, emb: Tensor, every: bool, words: Words | None = None
+    def walk_down(
+        self, x: Tensor, emb: Tensor, every: bool, words: Words | None = None, hint: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """(the middle's output, every map on the way, or else the last of every level but the lowest)."""
+        """(the middle's output, every map on the way, or else the last of every level but the lowest).
+
+        Args:
+            hint: is added to what the stem gives.
+        """
         h = self.stem(x)
+        if hint is not None:
+            h = h + hint
         kept = [h] if every else []
         for level in levels(self.down):
             for block, attention in level.units():
@@ -152,3 +163,7 @@ class UNetEncoder(Conditioned):
                 if every:
                     kept.append(h)
         return self.mid[1](self.mid_attention(self.mid[0](h, emb), words), emb), kept
+
+
+class UNetEncoder(Encoder, Conditioned):
+    """The same with layers of its own for the time and the rest that it is given."""

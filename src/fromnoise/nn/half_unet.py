@@ -111,4 +111,4 @@ class HalfUNet(UNetEncoder):
             given, own = ("x".join(map(str, sides)) for sides in (x.shape[2:], self.size))
             raise FromNoiseError(f"states of {given} do not fit: this network has learned the places of {own}")
         emb = self.embedding(time, None, self.stem.weight.dtype)
-        return self.pool(self.norm(self._walk_down(folded(x, self.patch), emb, every=False)[0]))
+        return self.pool(self.norm(self.walk_down(folded(x, self.patch), emb, every=False)[0]))

@@ -10,6 +10,7 @@ from fromnoise.nn.encoder import Level, Parts, Resample, TextAttention, UNetEnco
 from fromnoise.nn.layers import NoAttention, init_identity, zeroed
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.nn.spatial import CONV, KIND, Dims, folded, unfolded
+from fromnoise.nn.text import Words
 from fromnoise.registry import register
 
 TEXT_ATTENTIONS = get_args(TextAttention)
@@ -130,6 +131,7 @@ class UNet(UNetEncoder):
                       text_attention)  # fmt: skip
         seen = (in_channels + image_channels) * patch**dims
         joined = self._build_down(seen, widths, blocks, parts, mid_attention, stem_channels)
+        self.skip_widths, self.middle_width = tuple(joined if self.skip_blocks else widths[:-1]), widths[-1]
         _, up = parts.resamplers()
         c = widths[-1]
 
@@ -180,7 +182,11 @@ class UNet(UNetEncoder):
                              {"guidance": guidance, "span": span}, words, image_embedding)  # fmt: skip
         if image is not None:
             x = torch.cat([x, image.to(x.dtype)], 1)
-        h, skips = self._walk_down(folded(x, self.patch), emb, self.skip_blocks, words)
+        h, skips = self.walk_down(folded(x, self.patch), emb, self.skip_blocks, words)
+        return self.walk_up(h, skips, emb, words)
+
+    def walk_up(self, h: Tensor, skips: list[Tensor], emb: Tensor, words: Words | None) -> Tensor:
+        """The output, from what `walk_down` gives, which is used up; emb and words as there."""
         for depth, level in enumerate(levels(self.up)):
             for j, (block, attention) in enumerate(level.units()):
                 if self.skip_blocks or (j == 0 and depth > 0):

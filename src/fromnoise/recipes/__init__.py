@@ -10,7 +10,17 @@ from fromnoise.registry.lazy import lazy_attributes
 registry = Registry(
     __name__,
     "recipe",
-    shared=("config", "sections", "diffusion", "classifier", "contrast", "autoencoder", "distillation", "reading"),
+    shared=(
+        "config",
+        "sections",
+        "diffusion",
+        "classifier",
+        "contrast",
+        "autoencoder",
+        "distillation",
+        "controlled",
+        "reading",
+    ),
 )
 names = registry.names
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """What a recipe is: everything that decides how a denoiser is trained, sampled and measured."""
 
+import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from fromnoise import distill, parameterizations, recipes, text, variances
+from fromnoise import distill, nn, parameterizations, recipes, text, variances
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig, Spec, merged
 from fromnoise.recipes.sections import (
@@ -85,6 +86,8 @@ class Recipe(RunConfig):
         """With as many classes as the images have; a model of images without classes is trained without labels."""
         if (beside := getattr(images, "beside", None)) is not None:
             return self.shown(beside.shape[0]).for_classes(images, talk)
+        if self.is_branch:
+            raise FromNoiseError("data.pairs: says what the branch is shown beside x: edges, or a folder of images")
         return self.for_classes(images, talk)
 
     def shown(self, channels: int) -> "Recipe":
@@ -96,7 +99,15 @@ class Recipe(RunConfig):
         if self.latent is not None or self.low is not None:
             raise FromNoiseError("data.pairs: a latent or a super-resolution model is shown no other image: take "
                                  "another recipe")  # fmt: skip
-        return self.with_changes({"network.image_channels": channels, "network.image_strength": False})
+        changes: dict[str, Any] = {"network.image_channels": channels}
+        if "image_strength" in inspect.signature(nn.get(self.network["name"])).parameters:
+            changes["network.image_strength"] = False
+        return self.with_changes(changes)
+
+    @property
+    def is_branch(self) -> bool:
+        """Whether it trains a branch beside another model, from which it must then start."""
+        return self.network["name"] == "control" and self.distill is None
 
     def for_classes(self, images: "Images", talk: Callable[[str], None]) -> "Recipe":
         """The same for the classes of the images."""
@@ -210,7 +221,7 @@ class Recipe(RunConfig):
         """
         import torch
 
-        from fromnoise import nn, schedules
+        from fromnoise import schedules
         from fromnoise.denoise import Denoiser
 
         shape = self._state_shape() if shape is None else shape
@@ -226,12 +237,14 @@ class Recipe(RunConfig):
             encoder = text.build(self.text.encoder) if self.text else None
             about = dict(self.network)
             if encoder is not None:
-                about["text"] = {"width": _WIDTH} | (about.get("text") or {}) | encoder.options
+                shown["text"] = {"width": _WIDTH} | (about.pop("text", None) or {}) | encoder.options
             network = nn.build(about, in_channels=shape[0], out_channels=outputs, null_label=null, **shown)
         if not getattr(network, "denoises", True):
             raise FromNoiseError(f"network {self.network['name']} is no denoiser: take unet, dit or mlp")
         if hasattr(network, "check_size"):
             network.check_size(shape[1:])
+        if encoder is not None and not getattr(network, "text", None):
+            raise FromNoiseError(f"text: network {self.network['name']} reads no words: take unet, dit or mlp")
         if self.low and not getattr(network, "image_channels", 0):
             raise FromNoiseError(f"network {self.network['name']} cannot be shown an image to enlarge: take unet")
         if self.data.augment and not getattr(network, "augment", None):

@@ -1,5 +1,6 @@
 """The configuration of a student, made from its teacher's."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from fromnoise import distill, schedules, students
 from fromnoise.denoise import Denoiser
 from fromnoise.distill.progressive import Progressive as Halving
 from fromnoise.errors import FromNoiseError
+from fromnoise.nn.control import Control
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.recipes.sections import SampleConfig
 from fromnoise.students.base import Student
@@ -25,14 +27,14 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
 
     Raises:
         FromNoiseError: a class of the teacher's is yours, and no file can name it; or a saved model does not say what
-            its states are made of.
+            its states are made of; or it has a branch.
     """
     assert recipe.distill is not None
+    if isinstance(teacher.network, Control):
+        raise FromNoiseError(f"{where}: has a branch beside a frozen network, and a student would learn by the branch "
+                             "alone: distil it in Python, after requires_grad_() of the student")  # fmt: skip
     about = describing.describe(teacher)
-    for part in ("network", "schedule", "parameterization"):
-        if isinstance(about[part], dict) and "name" not in about[part]:
-            raise FromNoiseError(f"{where}: its {part} is of a class of yours, which no recipe can name: distil it in "
-                                 "Python, by fn.fit")  # fmt: skip
+    insist_on_names(about, where, "distil it in Python, by fn.fit")
     way = distill.get(recipe.distill.way["name"])
     network = dict(about["network"])
     network |= way.options(network, teacher.schedule)
@@ -56,10 +58,29 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
         values |= {key: shared[key] for key in ("data", "low", "latent", "evaluate")}
         values["data"] = {**shared["data"], "augment": 0.0}
         values["text"] = shared.get("text")
-    elif len(teacher.shape or ()) == 3:
-        channels, *size = teacher.shape or ()
-        values["data"] = {**recipe.data.model_dump(mode="json"), "name": "images", "channels": channels, "size": size}
+    else:
+        values["data"] = unnamed_data(recipe, teacher)
     return recipe.checked(recipe.model_dump(mode="json") | values)
+
+
+def insist_on_names(about: Mapping[str, Any], where: Path, otherwise: str) -> None:
+    """That a recipe can name the parts of a model that is so described.
+
+    Raises:
+        FromNoiseError: a class is yours; `otherwise` is the way out.
+    """
+    for part in ("network", "schedule", "parameterization"):
+        if isinstance(about[part], dict) and "name" not in about[part]:
+            raise FromNoiseError(f"{where}: its {part} is of a class of yours, which no recipe can name: {otherwise}")
+
+
+def unnamed_data(recipe: Recipe, model: Denoiser) -> dict[str, Any]:
+    """Of a saved model, which does not say what it learned from: its size and channels, and a name that is none."""
+    values = recipe.data.model_dump(mode="json")
+    if len(model.shape or ()) == 3:
+        channels, *size = model.shape or ()
+        values |= {"name": "images", "channels": channels, "size": size}
+    return values
 
 
 def rungs(recipe: Recipe) -> dict[int, Recipe]:

@@ -99,7 +99,7 @@ class Diffusion(Task):
         return self.denoiser.weights()
 
     def extra_parameters(self) -> list[nn.Parameter]:
-        return [p for name, p in self.weights().items() if name.startswith("schedule.")]
+        return [p for name, p in self.weights().items() if name.startswith("schedule.") and p.requires_grad]
 
     def train(self) -> None:
         self.denoiser.train()

@@ -31,11 +31,12 @@ def check_weights(weights: Mapping[str, nn.Parameter]) -> None:
     lazy = next((name for name, p in weights.items() if isinstance(p, UninitializedParameter)), None)
     if lazy:
         raise FromNoiseError(f"the network's {lazy} has no shape yet: call the network once on a batch before fit")
-    half = next((name for name, p in weights.items() if p.dtype in (torch.bfloat16, torch.float16)), None)
+    trained = {name: p for name, p in weights.items() if p.requires_grad}
+    half = next((name for name, p in trained.items() if p.dtype in (torch.bfloat16, torch.float16)), None)
     if half:
         raise FromNoiseError(f"the network's {half} is in half precision, in which small steps round to nothing: train "
                              "network.float(); precision says in what it is computed")  # fmt: skip
-    if not any(p.requires_grad for p in weights.values()):
+    if not trained:
         raise FromNoiseError("the network has no parameter that can be trained")
 
 

@@ -29,7 +29,7 @@ class Task(ABC):
         return raw(self.network)
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """What is trained, by name."""
+        """The parameters, by name; those that require no gradient stay as they are."""
         return dict(self.network.named_parameters())
 
     def extra_parameters(self) -> list[nn.Parameter]:

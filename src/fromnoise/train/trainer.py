@@ -98,7 +98,7 @@ class Trainer:
         if c.gradient_checkpointing:
             recompute_blocks(self.network)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep) if self.folder is not None else None
-        self.weights = self.task.weights()
+        self.weights = {name: p for name, p in self.task.weights().items() if p.requires_grad}
         if isinstance(self.source, Examples):
             suitable.check_batch(c.batch_size, self.source.shape)
         self.ema = EMA(self.weights, c.ema)

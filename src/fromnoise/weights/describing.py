@@ -102,16 +102,16 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: object,
 
 @torch.no_grad()
 def put_average(model: nn.Module, averages: Mapping[str, Tensor], where: object) -> None:
-    """The averaged weights into the parameters of their names.
+    """The averaged weights into the parameters of their names; what was not trained has none.
 
     Raises:
-        FromNoiseError: one is missing, or of another shape.
+        FromNoiseError: one is of no parameter, or of another shape.
     """
     own = model.weights() if isinstance(model, Denoiser) else dict(_weighted(model).named_parameters())
-    for name, parameter in own.items():
-        if name not in averages or averages[name].shape != parameter.shape:
+    for name, average in averages.items():
+        if name not in own or average.shape != own[name].shape:
             raise FromNoiseError(f"{where}: its averaged weights do not fit: {name}")
-        parameter.copy_(averages[name])
+        own[name].copy_(average)
 
 
 def build_denoiser(about: About, given: Given, codec: Autoencoded | None, where: object) -> Denoiser:

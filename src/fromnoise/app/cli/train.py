@@ -34,8 +34,8 @@ class Train(Training):
     image_text: Folder = None
     """Of unCLIP: the run of its image-text model, copied into this one; by default it is trained first."""
     model: Folder = None
-    """Of a classifier: the run of the model that it shall steer, whose levels, data and half network it gets."""
-
+    """Of a classifier: the run of the model that it shall steer, whose levels, data and half network it gets. Of a
+    branch (recipe control): the run or saved model that it shall steer, whose network, levels and data it gets."""
     teacher: Folder = None
     """Of a student (recipes progressive, easy-consistency, mean-flow, ...): the run or saved model that it learns from,
     whose network, levels, data and classes it gets."""
@@ -44,10 +44,15 @@ class Train(Training):
     rest starts fresh and is named."""
 
     def __call__(self) -> int:
-        base, out = recipes.load(self.recipe), self.out
-        if self.model is not None:
+        base, out, init = recipes.load(self.recipe), self.out, self.init
+        if self.model is not None and getattr(base, "is_branch", False):
+            if init is not None:
+                raise FromNoiseError("--init: a branch starts from the model that it steers: leave it out, or --model")
+            base, init = _controlled(base, self.model), self.model
+        elif self.model is not None:
             if base.kind != "classifier":
-                raise FromNoiseError(f"--model is for the recipe noisy-classifier; {base.recipe} is {base.what}")
+                raise FromNoiseError(f"--model is for the recipe noisy-classifier or control; {base.recipe} is "
+                                     f"{base.what} of its own")  # fmt: skip
             base, out = _steering(self.model), out or self.model / "classifier"
         if out is None and (Path(base.recipe).name != base.recipe or base.recipe.startswith(".")):
             raise FromNoiseError(f"recipe {base.recipe!r} is no name for a folder: name one with --out")
@@ -58,13 +63,13 @@ class Train(Training):
         if self.autoencoder is not None and getattr(config, "latent", None) is None:
             raise FromNoiseError(f"--autoencoder: recipe {base.recipe} trains on images; it becomes a latent model by "
                                  "--set latent.autoencoder=digits-kl sample.clip=false")  # fmt: skip
-        if self.init is not None and (base.kind != "diffusion" or getattr(config, "stages", None)):
+        if init is not None and (base.kind != "diffusion" or getattr(config, "stages", None)):
             raise FromNoiseError("--init: only a run of one denoiser starts from another model; leave it out")
         if self.image_text is not None and not _shown_embeddings(config):
             raise FromNoiseError(f"--image-text: recipe {base.recipe} is shown no embeddings; emoji-unclip is")
         from fromnoise.app.runs import train
 
-        return train(config, out, self.autoencoder, self.trackers(), self.init, self.teacher, self.image_text)
+        return train(config, out, self.autoencoder, self.trackers(), init, self.teacher, self.image_text)
 
 
 def _shown_embeddings(config) -> bool:  # noqa: ANN001  (a RunConfig, whose module needs pydantic)
@@ -85,6 +90,21 @@ def _steering(run: Path):  # noqa: ANN202  (a ClassifierConfig, whose module nee
         what = "a cascade; name one of its stages" if recipe.stages else "a latent model, which has no classifier yet"
         raise FromNoiseError(f"{run} is {what}")
     return for_model(recipe)
+
+
+def _controlled(base, model: Path):  # noqa: ANN001, ANN202  (RunConfigs, whose module needs pydantic)
+    """The recipe of a branch that steers this model.
+
+    Raises:
+        FromNoiseError: no branch can stand beside it.
+    """
+    from fromnoise.app.runs.model import open_model
+    from fromnoise.recipes.controlled import for_controlled
+
+    found = open_model(model, "fp32")
+    if found.before is not None:
+        raise FromNoiseError(f"--model: {model} is a cascade; name one of its stages")
+    return for_controlled(base, found.denoiser, found.config, model)
 
 
 def _taught(base, teacher: Path):  # noqa: ANN001, ANN202  (RunConfigs, whose module needs pydantic)

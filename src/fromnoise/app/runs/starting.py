@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fromnoise.app.runs.model import open_model
 from fromnoise.errors import FromNoiseError
+from fromnoise.nn.control import Control
 from fromnoise.train.diffusion import Diffusion
 from fromnoise.train.task import Task
 from fromnoise.weights import native
@@ -15,7 +16,8 @@ _MEANING = ("schedule", "parameterization", "variance")
 def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
     """Take every tensor of the other model (its averaged weights) that has the name and shape of one here, and say so.
 
-    What has another shape, as the classes' vectors where their number changed, starts fresh.
+    What has another shape, as the classes' vectors where their number changed, starts fresh. A branch and what it
+    stands beside both start as the other model, or as those of another branch.
 
     Args:
         place: of a run, a checkpoint or a saved model, or hf://owner/name.
@@ -23,14 +25,19 @@ def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
         say: tells a line.
 
     Raises:
-        FromNoiseError: no denoiser is trained, there is no model, or none of its tensors fits.
+        FromNoiseError: no denoiser is trained, there is no model, or none of its tensors fits; of a branch, not all of
+            those that it stands beside.
     """
     if not isinstance(task, Diffusion):
         raise FromNoiseError("init: only denoisers start from another model")
     model = open_model(place, "fp32")
     name = model.source or place
     theirs, own = model.denoiser.network.state_dict(), task.network.state_dict()
+    if isinstance(task.network, Control) and not isinstance(model.denoiser.network, Control):
+        theirs = {f"{part}.{name}": value for part in ("of", "copy") for name, value in theirs.items()}
     fits = {name: value for name, value in theirs.items() if name in own and own[name].shape == value.shape}
+    if isinstance(task.network, Control) and any(name.startswith("of.") and name not in fits for name in own):
+        raise FromNoiseError(f"init: {name} has not the network that this branch was made for: name its model")
     if not fits:
         raise FromNoiseError(f"init: {name} has {len(theirs)} tensors, and none of them fits this run's network")
     task.network.load_state_dict(own | fits)

@@ -5,8 +5,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from fromnoise import recipes, text
-from fromnoise.app.runs.config import CONFIG, read_config, write
+from fromnoise import text
+from fromnoise.app.runs.before import TEACHER, before
+from fromnoise.app.runs.config import CONFIG, write
 from fromnoise.app.runs.model import open_model
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
@@ -21,7 +22,6 @@ from fromnoise.hardware import choose, peak_memory, tune
 from fromnoise.progress import counter, say
 from fromnoise.recipes.config import RunConfig
 from fromnoise.recipes.diffusion import Recipe
-from fromnoise.recipes.distillation import rungs
 from fromnoise.text.base import TextEncoder
 from fromnoise.train.distributed import Processes
 from fromnoise.train.fit import Fitted, fit
@@ -30,8 +30,8 @@ from fromnoise.train.task import Task
 from fromnoise.train.trainer import Trainer
 from fromnoise.weights import guides, native
 
-TEACHER, PAIRS = "teacher", "pairs"
-"""The folder of a student's run with a copy of its teacher, and that of the pairs it draws."""
+PAIRS = "pairs"
+"""The folder of a student's run with the pairs that its teacher draws."""
 
 
 def train(
@@ -55,7 +55,8 @@ def train(
             wherever it is moved.
         teacher: of a student: a run or a saved model; the run gets a copy of it, and so stays whole.
         image_text: of unCLIP, a run or a saved model, whose vectors of images are the embeddings; the run gets a copy.
-        init: of another model, whose weights the run starts from where they fit; not where it goes on.
+        init: of another model, whose weights the run starts from where they fit; not where it goes on. A branch needs
+            it: the model that it steers.
         trackers: each makes, for the folder of a run, what is called with every line of its log.
 
     Returns:
@@ -72,7 +73,7 @@ def train(
     with own, processes.started(choose(config.precision).device):
         if image_text is not None and processes.is_first:
             _keep(image_text, out / native.IMAGE_TEXT, guides.load_image_text)
-        parts = _before(config, out, autoencoder is not None)
+        parts = before(config, out, autoencoder is not None)
         if parts and processes.is_first:
             write(config, out)  # before them, so that --resume knows what was begun
         for name, part in parts:
@@ -89,52 +90,15 @@ def train(
         return 0
 
 
-def _before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str, RunConfig]]:
-    """What else is trained, and into which folder."""
-    if not isinstance(config, Recipe):
-        return []
-    own = [config.stage(name) for name in config.stages] or [config]
-    seen = next((part.unclip for part in own if part.unclip is not None), None)
-    first: list[tuple[str, RunConfig]] = []
-    if seen is not None and not (out.parent / native.IMAGE_TEXT).exists() and not _saved(out, native.IMAGE_TEXT):
-        first = [(native.IMAGE_TEXT, _on_the_same(recipes.load(seen.image_text), config))]
-    if config.stages:
-        return [*first, *zip(config.stages, own, strict=True)]
-    if first:
-        return first
-    if config.distill is not None:
-        ladder = {f"steps-{steps}": part for steps, part in rungs(config).items()}
-        places = [*(out / name for name in ladder), out]
-        return [(name, _as_it_was(ladder[name], out / name, then)) for name, then in zip(ladder, places[1:])]  # noqa: B905
-    if config.latent is None or given or _saved(out, native.AUTOENCODER):
-        return []
-    return [(native.AUTOENCODER, _on_the_same(recipes.load(config.latent.autoencoder), config))]
-
-
-def _saved(out: Path, kind: str) -> bool:
-    """Whether a run holds a model of that kind that was given, and is not trained there."""
-    return (out / kind / f"{kind}.json").exists()
-
-
-def _on_the_same(part: RunConfig, config: Recipe) -> RunConfig:
-    """What is trained first, on the data of what needs it."""
-    data = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
-    return part.with_changes(data | {"seed": config.seed, "precision": config.precision})
-
-
-def _as_it_was(part: Recipe, place: Path, student: Path) -> Recipe:
-    """A rung that has a student keeps its length: trained longer, it would no longer be what its student learned."""
-    if not (student / TEACHER).exists() or not (place / f"{CONFIG}.yaml").exists():
-        return part
-    train = read_config(place).train
-    return part.with_changes({"train.steps": train.steps, "train.minutes": train.minutes})
-
-
 def _train_one(
     config: RunConfig, out: Path, autoencoder: str | Path | None, processes: Processes, trackers: Sequence[Any],
     init: Path | None, teacher: Path | None,
 ) -> int:  # fmt: skip
     talk = say if processes.is_first else _silent
+    begun = any(out.glob("checkpoints/step-*"))
+    if isinstance(config, Recipe) and config.is_branch and init is None and not begun:
+        raise FromNoiseError(f"{config.recipe}: a branch stands beside a model, and the run holds none yet: name its "
+                             "run or a saved model")  # fmt: skip
     with processes.first_alone():
         taught: dict[str, Any] = {}
         kept: Denoiser | None = None
@@ -159,7 +123,7 @@ def _train_one(
             encoder = text.build(words.encoder)
             if kept is not None and kept.text is not None and kept.text.options == encoder.options:
                 encoder = kept.text  # a student reads as its teacher, whatever the captions are by now
-            elif init is not None and not any(out.glob("checkpoints/step-*")):
+            elif init is not None and not begun:
                 encoder = _of_start(init, encoder)
             source = Worded(source, encoder, images.captions,
                             counter if processes.is_first else None)  # fmt: skip
@@ -167,7 +131,7 @@ def _train_one(
             source = _pairs(way, config.seed, out)
         sampled = Passing(config) if isinstance(config, Recipe) and len(source.shape) > 1 else None
         task = config.task(source, codec, sampled, **taught)
-        if init is not None and not any(out.glob("checkpoints/step-*")):
+        if init is not None and not begun:
             from fromnoise.app.runs.starting import start_from
 
             start_from(init, task, talk)
@@ -271,9 +235,11 @@ class _Run:
         if trainer.processes.is_first:
             write(self.config, self.out)
         count = sum(p.numel() for p in trainer.network.parameters())
+        trained = sum(p.numel() for p in trainer.weights.values())
+        counted = f"{count:,} parameters" + (f", {trained:,} of them trained" if trained < count else "")
         shape = "x".join(map(str, self.source.shape))
         what = f"{len(self.source):,} {self.config.examples_are} of {shape} from {self.name}"
-        self.talk(f"{self.config.recipe}: {count:,} parameters, {what}, on {trainer.hardware.why}")
+        self.talk(f"{self.config.recipe}: {counted}, {what}, on {trainer.hardware.why}")
         if resumed:
             self.talk(f"going on after step {trainer.progress.step}")
 

@@ -23,7 +23,7 @@ class Wrapped(Optimizer):
     and a schedule of torch's own has no say.
 
     Args:
-        optimizer: of some or all of the parameters.
+        optimizer: of some or all of the parameters; others that require no gradient do not matter.
         parameters: by name.
         base_lr: the learning rate at which every group has its own.
 
@@ -35,14 +35,15 @@ class Wrapped(Optimizer):
         self.torch, self.base_lr = optimizer, base_lr
         name_of = {id(p): name for name, p in parameters.items()}
         held = [p for group in optimizer.param_groups for p in group["params"]]
-        if strange := [tuple(p.shape) for p in held if id(p) not in name_of]:
+        if strange := [tuple(p.shape) for p in held if id(p) not in name_of and p.requires_grad]:
             raise FromNoiseError(f"{self._kind} holds a tensor of shape {strange[0]} that is not trained here: "
                                  "make it of the parameters of the network that is")  # fmt: skip
         closure = inspect.signature(optimizer.step).parameters.get("closure")
         if closure is not None and closure.default is inspect.Parameter.empty:
             raise FromNoiseError(f"{self._kind} computes the loss again within a step, which the trainer does not do: "
                                  "choose another optimizer")  # fmt: skip
-        self.parameters: dict[str, nn.Parameter] = {name_of[id(p)]: p for p in held}
+        self.parameters: dict[str, nn.Parameter] = {name_of[id(p)]: p for p in held if id(p) in name_of}
+        self._numbers = {name_of[id(p)]: i for i, p in enumerate(held) if id(p) in name_of}  # by which torch knows them
         self._first = [copy.deepcopy(_options(group)) for group in optimizer.param_groups]
         self._lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.scale = self._lrs[0] / base_lr
@@ -104,8 +105,7 @@ class Wrapped(Optimizer):
             raise FromNoiseError(f"this state is of another network or optimizer: {self._kind} has no {min(unknown)}")
         for owner, group in groups.items():
             group.update({k: v.clone() if isinstance(v, Tensor) else v for k, v in by_owner.get(owner, {}).items()})
-        # The order is that of the groups, by which torch numbers the parameters.
-        own = ((i, p, by_owner.get(name)) for i, (name, p) in enumerate(self.parameters.items()))
+        own = ((self._numbers[name], p, by_owner.get(name)) for name, p in self.parameters.items())
         whole["state"] = {i: {k: _placed(v, p) for k, v in kept.items()} for i, p, kept in own if kept}
         self.torch.load_state_dict(whole)
 

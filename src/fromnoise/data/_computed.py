@@ -1,0 +1,52 @@
+"""What can be shown beside an image without a file of its own, since it is computed from the image."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from fromnoise.data.images import Images
+
+
+def edges(pixels: Tensor) -> Tensor:
+    """min(255, |grad p|), Sobel's gradient, the largest of all channels: uint8 or float32 [N, C, H, W] -> [N, 1, H, W].
+
+    A quarter of Sobel's sums, so that the step from black to white is 255; the border's pixels go on outside. uint8
+    gives uint8, the same on every machine; floating point in [-1, 1] gives floating point in [-1, 1].
+    """
+    p = 127.5 * (pixels.double() + 1) if pixels.is_floating_point() else pixels.long()
+    for axis in (2, 3):
+        p = p.index_select(axis, torch.arange(-1, p.shape[axis] + 1, device=p.device).clamp(0, p.shape[axis] - 1))
+    across = p[..., :-2, :] + 2 * p[..., 1:-1, :] + p[..., 2:, :]
+    down = p[..., :-2] + 2 * p[..., 1:-1] + p[..., 2:]
+    dx, dy = across[..., 2:] - across[..., :-2], down[..., 2:, :] - down[..., :-2, :]
+    size = ((dx**2 + dy**2).double().sqrt() / 4).amax(1, keepdim=True).clamp_max(255)
+    return (size / 127.5 - 1).float() if pixels.is_floating_point() else size.round().to(torch.uint8)
+
+
+COMPUTED: dict[str, Callable[[Tensor], Tensor]] = {"edges": edges}
+"""By the name that `data.pairs` has for it."""
+
+
+class Computed(Images):
+    """Images whose channels are followed by what is computed of them: as `Pairs` takes them.
+
+    Args:
+        images: of any kind.
+        of: pixels [N, C, H, W] -> [N, C', H, W], of the same type.
+        channels: C'.
+    """
+
+    def __init__(self, images: Images, of: Callable[[Tensor], Tensor], channels: int = 1):
+        self.images, self.of = images, of
+        self.name, self.classes, self.captions, self.notes = images.name, images.classes, images.captions, images.notes
+        self.in_memory = images.in_memory
+        c, h, w = images.shape
+        self.shape = (c + channels, h, w)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        pixels, labels = self.images.batch(indices)
+        return torch.cat([pixels, self.of(pixels)], 1), labels
