@@ -574,7 +574,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ('text/clip.py', 'return output.pooler_output', 'return output.last_hidden_state[:, 0]'),
     ('data/worded.py', 'found[i % len(found)]', 'found[0]'),
     ('denoise.py', '"text": encoded.expand(n, *encoded.shape[1:])', '"text": encoded.flip(0).expand(n, *encoded.shape[1:])'),
-    ('train/conditions.py', 'names = [name for name in names if name != "text"]', 'pass'),
+    ('train/conditions.py', '_MADE_FOR = ("augment", "text", "image_embedding")', '_MADE_FOR = ("augment", "image_embedding")'),
     ('recipes/diffusion.py', 'dropout["text"] = source.encoder, self.text.dropout', 'dropout["text"] = source.encoder, 0.0'),
     ('app/runs/plan.py', 'self.texts[i % len(self.texts)] for i in range(first, first + n)', 'self.texts[i % len(self.texts)] for i in range(n)'),
     ('guidance/image_text.py', 'nn.functional.cross_entropy(similarity.mT, own', 'nn.functional.cross_entropy(similarity, own'),
