@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fromnoise import rng
 from fromnoise.data.examples import Conditions
 from fromnoise.data.images import Images, to_unit
 
@@ -23,6 +24,22 @@ class Channels(Images):
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         pixels, labels = self.whole.batch(indices)
         return pixels[:, self.first : self.last], labels
+
+
+class Shuffled(Images):
+    """The same images in an order that is drawn once: a few of a set that is sorted by class are of every class."""
+
+    def __init__(self, whole: Images):
+        self.whole, self.order = whole, rng.permutation(0, 0, len(whole))
+        self.name, self.classes, self.notes, self.in_memory = whole.name, whole.classes, whole.notes, whole.in_memory
+        self.captions = [whole.captions[i] for i in self.order] if whole.captions else ()
+        self.shape = whole.shape
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return self.whole.batch([int(self.order[i]) for i in indices])
 
 
 class Pairs(Channels):

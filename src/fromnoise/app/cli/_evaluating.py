@@ -18,7 +18,7 @@ from fromnoise.data.encoded import MixedSizes
 from fromnoise.data.images import Images
 from fromnoise.data.loading import load
 from fromnoise.data.npz import load_npz
-from fromnoise.data.pairs import Pairs
+from fromnoise.data.pairs import Pairs, Shuffled
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.features.base import Extractor
@@ -79,7 +79,11 @@ class Bench:
                     one, other = ("x".join(map(str, s or ())) for s in (found.denoiser.image_shape, images.shape))
                     raise FromNoiseError(f"the model draws {one}, and the images of {images.name} are {other}")
                 if found is not None and found.needs_images:
-                    found = replace(found, beside=images.beside) if isinstance(images, Pairs) else found.with_images()
+                    found = (
+                        replace(found, beside=Shuffled(images.beside))
+                        if isinstance(images, Pairs)
+                        else found.with_images()
+                    )
                 name = asked.features or usual.features
                 options = {"weights": asked.weights} if asked.weights is not None else {}
                 extractor = features.build({"name": name, **options})

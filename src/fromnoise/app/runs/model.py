@@ -16,7 +16,7 @@ from fromnoise.compose.cascade import Stage
 from fromnoise.data.config import DataConfig
 from fromnoise.data.images import Images, Progress, to_uint8, to_unit
 from fromnoise.data.loading import load as load_images
-from fromnoise.data.pairs import Pairs
+from fromnoise.data.pairs import Pairs, Shuffled
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
@@ -136,7 +136,7 @@ class Model:
         found = load_images(self.config.data.at(shape), progress) if self.config is not None else None
         if not isinstance(found, Pairs):
             raise FromNoiseError("this model is shown images beside x: name a folder of them as pairs")
-        return replace(self, beside=found.beside)
+        return replace(self, beside=Shuffled(found.beside))
 
     def told(self, numbers: range) -> Cond:
         """The images of samples of these numbers, over and over, and their classes where the model knows them."""
