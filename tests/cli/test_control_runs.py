@@ -66,8 +66,9 @@ def test_from_a_run_to_its_samples(place, capsys):
     sheet = np.asarray(Image.open(place / "x.png").convert("RGB"))[::10, ::10]
     assert sheet.shape[:2] == (12, 62)  # three pairs beside each other
     model = fn.runs.open_model(place / "edges").with_images()
+    order = torch.from_numpy(fn.rng.permutation(0, 0, 6))
     images = torch.from_numpy(np.stack([COLOURS[i] for i in (1, 3, 5, 0, 2, 4)])).permute(0, 3, 1, 2)
-    assert torch.equal(model.told(range(6))["image"], fn.data.images.to_unit(fn.data.edges(images)))
+    assert torch.equal(model.told(range(6))["image"], fn.data.images.to_unit(fn.data.edges(images))[order])
     assert (
         main(
             ["sample", str(place / "edges"), "--n", "2", "--pairs", str(place / "gray"), "--out", str(place / "y.png")]
@@ -108,7 +109,7 @@ def test_a_saved_model_is_steered_by_a_folder_of_images(place, refused):
     assert (network.image_channels, network.of.classes, network.null_label) == (1, 2, 2)
     model = fn.runs.open_model(place / "grays").with_images()
     gray = np.asarray(Image.open(place / "gray" / "cat" / "1.png"))
-    assert torch.equal(model.beside.batch([0])[0][0, 0], torch.from_numpy(gray.copy()))
+    assert torch.equal(model.beside.whole.batch([0])[0][0, 0], torch.from_numpy(gray.copy()))
     assert train(place, "colours", *words[:-1], f"data.pairs={place / 'colour'}", model="saved") == 0
     assert fn.load(place / "colours").network.image_channels == 3
     unnamed = ["train", "control", "--model", place / "saved", "--out", place / "none", "--steps", "1"]

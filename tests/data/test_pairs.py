@@ -122,7 +122,9 @@ def test_a_run_of_pairs_from_folders_to_figures(folders, tmp_path, capsys):
         assert main(["sample", str(run), "--n", "3", "--out", str(tmp_path / place)]) == 0
     sheet = np.asarray(Image.open(tmp_path / "x.png").convert("RGB"))[::10, ::10]
     assert sheet.shape[:2] == (12, 62)  # three rows would be wrong: 3 pairs beside each other
-    shown = load(DataConfig(name=str(folders[0]), pairs=str(folders[1]), size=8)).beside.batch([0])[0][0, 0]
+    shown = load(DataConfig(name=str(folders[0]), pairs=str(folders[1]), size=8)).beside.batch(
+        [int(fn.rng.permutation(0, 0, 12)[0])]
+    )[0][0, 0]
     assert np.array_equal(sheet[2:10, 2:10, 0], shown.numpy())
 
     model = runs.open_model(run).with_images()

@@ -29,8 +29,8 @@ class Sample(Steered):
     batch_size: int = 64
     """Samples that are denoised together."""
     pairs: Annotated[str | None, option("FOLDER")] = None
-    """For a model that was trained with data.pairs: images that it is shown, one after the other; those of its own data,
-    shuffled, by default. A grid shows each beside its sample."""
+    """For a model that was trained with data.pairs: images that it is shown, one after the other; by default those of
+    its own data, shuffled. A grid shows each beside its sample."""
 
     def __call__(self) -> int:
         out = self.out or inside(self.run, "samples.png")
