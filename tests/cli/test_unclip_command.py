@@ -12,7 +12,7 @@ from fromnoise.app.cli import main
 
 SIZE = ["data.size=8", "data.workers=0", "train.batch_size=4", "train.sample_every=1", "network.channels=8",
         "network.groups=4", "network.blocks=1", "network.mult=[1,2]", "network.attention=[2]",
-        "stages.prior.network.width=16", "stages.prior.network.depth=1", "stages.prior.train.batch_size=4"]  # fmt: skip
+        "text.encoder={name: learned, vocabulary: 300, length: 8}", "stages.prior.network.width=16", "stages.prior.network.depth=1", "stages.prior.train.batch_size=4"]  # fmt: skip
 CAPTIONS = ["red heart", "blue heart", "red circle", "blue circle", "green square", "green heart"]
 
 
