@@ -202,7 +202,10 @@ def test_agreement_of_samples_and_texts(tmp_path, capsys):
     found = json.loads(out.read_text())
     assert found["agreement"]["real images"] == 28
     assert found["agreement"]["held out"]
-    assert all(0 <= found["figures"][name]["value"] <= 1 for name in ("caption agreement", "of real images"))
+    assert all(
+        0 <= found["figures"][name]["value"] <= 1
+        for name in ("caption agreement", "of real images, held out", "of real images, learned from")
+    )
     assert main(["eval", str(run), "--steps", "2", "--n", "4", "--agreement", str(run)]) != 0
     assert "holds a diffusion model, not an image-text model" in capsys.readouterr().err
     table = tmp_path / "guidance.csv"

@@ -194,7 +194,7 @@ class Bench:
         more = {}
         if judge is not None:
             found = found | {"agreement": judge.about}
-            more |= {evaluation.CAPTIONS: sum(shares) / len(shares), "of real images": judge.own}
+            more |= {evaluation.CAPTIONS: sum(shares) / len(shares)} | judge.figures()
         if clip is not None:
             found = found | {"clip": clip.about}
             more |= {evaluation.CLIP_SCORE: sum(scores) / len(scores)}

@@ -22,7 +22,7 @@ from fromnoise.weights import guides
 AMONG = 100
 CAPTIONS = "caption agreement"
 """The share of samples whose text is found, by its name."""
-_TOGETHER = 250
+_TOGETHER, _KNOWN = 250, 500
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,24 @@ class Judge:
 
     @cached_property
     def own(self) -> float:
-        """The share of real images whose caption it finds."""
-        said = [i for i in self.numbers if self.images.captions[i]]
+        """The share of real images whose caption it finds: those that it was tried on."""
+        return self._of(self.numbers)
+
+    @cached_property
+    def learned(self) -> float:
+        """The same of images that it learned from, 500 at most."""
+        held = set(self.numbers) if self.about["held out"] else set()
+        order = rng.permutation(0, 0, len(self.images))
+        return self._of([int(i) for i in order if int(i) not in held][:_KNOWN])
+
+    def figures(self) -> dict[str, float]:
+        """What its judgement is worth."""
+        if not self.about["held out"]:
+            return {"of real images": self.own}
+        return {"of real images, held out": self.own, "of real images, learned from": self.learned}
+
+    def _of(self, numbers: Sequence[int]) -> float:
+        said = [i for i in numbers if self.images.captions[i]]
         pixels = torch.cat([self.images.batch(said[i : i + _TOGETHER])[0] for i in range(0, len(said), _TOGETHER)])
         return self.share(pixels, [self.images.captions[i] for i in said])
 

@@ -78,7 +78,8 @@ class GuidanceTable(Table):
         real = f"{self.reference.about['n']:,} reference images of {self.reference.about['data']}"
         lines = [f"n = {self.n} samples of each entry, {real}.", ""]
         if self.judge is not None:
-            lines[0] += f" The judge finds the captions of {100 * self.judge.own:.0f} % of real images among {AMONG}."
+            known = ", ".join(f"{100 * value:.0f} % {name}" for name, value in self.judge.figures().items())
+            lines[0] += f" Captions that the judge finds among {AMONG}: {known}."
         head = ("guidance", "scale", self.agreement, "precision", "recall", self.figure(self.n), "network calls")
         lines += [f"| {' | '.join(head)} |"]
         lines += ["|---|--:|--:|--:|--:|--:|--:|"]
