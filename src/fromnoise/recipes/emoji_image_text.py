@@ -1,7 +1,8 @@
 """Which caption is an emoji's, at every level of noise: for `eval --agreement`, and for guidance by words.
 
 The levels and data of `emoji-text`, with the same encoder; a quarter of the emoji are held out, so that its own
-accuracy is of pictures that it has not seen. A text-conditional model is guided by one that saw all: `--set data.hold_out=0`.
+accuracy is of pictures that it has not seen. A text-conditional model is guided by one that saw all:
+`--set data.hold_out=0`.
 """
 
 from fromnoise.recipes.contrast import ImageTextConfig
