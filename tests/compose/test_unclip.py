@@ -203,6 +203,16 @@ def test_stages_that_do_not_follow_are_refused(change, message):
         cascade.check(change(two))
 
 
+def test_stages_that_read_words_differently_are_refused():
+    two = stages()
+    other = fn.text.Learned(vocabulary=300, length=4).fitted(["left", "up"])
+    two[1].denoiser.text = other
+    with pytest.raises(fn.FromNoiseError, match="they read words by two encoders"):
+        cascade.check(two)
+    two[0].denoiser.text = other
+    cascade.check(two)
+
+
 def test_mistakes_are_one_line():
     for call, message in [
         (lambda: unclip.variations(prior(), Seer(), MEANS[0]), "decoder: is shown no embedding"),

@@ -51,6 +51,10 @@ def check(stages: Sequence[Stage]) -> None:
         if stage.denoiser.class_names != before.denoiser.class_names:
             raise FromNoiseError("mismatched stages: they know different classes: "
                                  f"{before.denoiser.class_names} and {stage.denoiser.class_names}")  # fmt: skip
+        words, earlier = stage.denoiser.text, before.denoiser.text
+        if words is not None and earlier is not None and not words.reads_as(earlier):
+            raise FromNoiseError("mismatched stages: they read words by two encoders: train both on the same captions "
+                                 "and text.encoder")  # fmt: skip
         if low is None and (size := unclip.embedding_size(stage.denoiser)) is not None:
             if given != (size,):
                 raise FromNoiseError(f"mismatched stages: one is shown an embedding of {size} numbers and the one "
