@@ -75,6 +75,8 @@ def test_words_draw_images_through_the_embedding(run, tmp_path):
     more = ["--steps", "4", "--n", "3", "--out", str(out)]
     assert main(["sample", str(run), "--text", "red heart", "--negative", "blue", "--guidance", "3", *more]) == 0
     assert drawn(out).shape == (3, 8, 8, 3)
+    choice = fn.runs.open_model(run).choice(fn.runs.SampleOptions(guidance=3.0))
+    assert (choice.steering.scale, choice.before.steering.scale) == (3.0, 2.0)
     assert main(["sample", str(run), *more]) == 0
     assert main(["sample", str(run / "decoder"), *more]) == 0  # of no embedding
     assert main(["sample", str(run), "--text", "red heart", "--n", "2", "--steps", "3",

@@ -11,7 +11,7 @@ from torch import Tensor
 from fromnoise import samplers
 from fromnoise.app.runs.config import read_config, read_if_any
 from fromnoise.app.runs.plan import SampleOptions, SamplingPlan, fitting
-from fromnoise.compose import cascade
+from fromnoise.compose import cascade, unclip
 from fromnoise.compose.cascade import Stage
 from fromnoise.data.config import DataConfig
 from fromnoise.data.images import Images, Progress, to_uint8, to_unit
@@ -67,7 +67,10 @@ class Model:
             raise FromNoiseError("strength and truncated are of what a cascade enlarges, and here is none")
         if asked is not None and self.before is not None and (asked.weaker or asked.classifier):
             raise FromNoiseError("weaker and classifier steer one model, and this is a cascade of several")
-        before = self.before.choice(_inner(asked)) if self.before else None
+        inner = _inner(asked)
+        if inner is not None and unclip.embedding_size(self.denoiser) is not None:
+            inner = replace(inner, guidance=None)  # a prior is guided as its recipe says: strongly, it leaves the sphere
+        before = self.before.choice(inner) if self.before else None
         if asked is not None and before is not None and self.denoiser.text is None:
             asked = replace(asked, negative=None)  # words are for the stage that reads them
         return SamplingPlan.of(self.sampling, asked, before)
