@@ -69,7 +69,7 @@ class Model:
             raise FromNoiseError("weaker and classifier steer one model, and this is a cascade of several")
         inner = _inner(asked)
         if inner is not None and unclip.embedding_size(self.denoiser) is not None:
-            inner = replace(inner, guidance=None)  # a prior is guided as its recipe says: strongly, it leaves the sphere
+            inner = replace(inner, guidance=None)  # a prior that is guided strongly leaves the sphere
         before = self.before.choice(inner) if self.before else None
         if asked is not None and before is not None and self.denoiser.text is None:
             asked = replace(asked, negative=None)  # words are for the stage that reads them
