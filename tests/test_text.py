@@ -776,8 +776,9 @@ def test_a_network_that_reads_words_is_exported(name, tmp_path):
 def test_a_recipe_hides_the_share_of_captions_that_it_says():
     """3 of 10 at random; the rest as they are."""
     recipe = fn.recipes.load("emoji-text").with_changes(
-        {"network.channels": 8, "network.groups": 4, "network.blocks": 1, "data.size": 16, "text.dropout": 0.3}
-    )
+        {"network.channels": 8, "network.groups": 4, "network.blocks": 1, "data.size": 16, "text.dropout": 0.3,
+         "text.encoder": {"name": "learned", "length": 24}}
+    )  # fmt: skip
     pixels = torch.zeros(100, 3, 16, 16, dtype=torch.uint8)
     source = Worded(InMemory("many", pixels, captions=["a red heart"] * 100), fn.text.Learned(length=24))
     conditioning = recipe.task(source).conditioning
