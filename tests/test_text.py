@@ -85,7 +85,7 @@ def test_a_text_that_is_too_long_is_cut_after_a_word_with_a_warning():
     assert torch.equal(cut, encoder(["red circle"]))
     with pytest.warns(UserWarning, match="longer than the 1 tokens"):
         assert torch.equal(learned(length=1)(["red circle"]), learned(length=1)(["red"]))  # one token each
-    with pytest.warns(UserWarning, match="1 others were cut"):
+    with pytest.warns(UserWarning, match="and another was cut"):
         encoder(["red circle something", "another long something", "red circle"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -209,7 +209,7 @@ def test_another_encoder_than_the_one_trained_with_is_refused(folders, tmp_path)
     [
         ({"model": "nowhere"}, "nowhere: no such folder; a model on the hub is owner/name with commit="),
         ({"model": "owner/name"}, "no such folder; a model on the hub is owner/name with commit="),
-        ({"length": 2}, "length must be at least 3"),
+        ({"length": 2}, "length must be from 3 to 65,536"),
     ],
 )
 def test_wrong_options_of_frozen_encoders(options, words):
@@ -644,7 +644,7 @@ def test_what_an_image_text_model_cannot_steer():
     steered = fn.guidance.steer(fn.Denoiser(network, "cosine", shape=(1, 8, 8)), classifier=model)
     with pytest.raises(fn.FromNoiseError, match="steers towards words: give a text"):
         fn.sample(steered, 2, steps=2)
-    with pytest.raises(fn.FromNoiseError, match="network must be a ImageTextNetwork"):
+    with pytest.raises(fn.FromNoiseError, match="network must be an ImageTextNetwork"):
         fn.guidance.ImageText(network, fn.schedules.Cosine(), (1, 8, 8), learned())
 
 
@@ -792,3 +792,11 @@ def test_a_network_without_text_refuses_captions_in_training():
     data = (torch.randn(4, 2), {"text": learned()(["a red heart"] * 4)})
     with pytest.raises(fn.FromNoiseError, match="data has the condition 'text'"):
         fn.fit(plain, data, steps=1, batch_size=2, progress=False)
+
+
+def test_no_text_is_never_longer_than_an_encoder_makes_it():
+    """Its rows are no weights: a file may say any number of them."""
+    with pytest.raises(fn.FromNoiseError, match="length must be at most 65,536"):
+        fn.nn.UNet(channels=8, groups=4, mult=(1, 2), attention=(), text={"width": 8, "length": 10**9})
+    with pytest.raises(fn.FromNoiseError, match="length must be from 3 to 65,536"):
+        fn.text.MiniLM(length=10**9)

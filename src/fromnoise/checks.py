@@ -47,7 +47,10 @@ def instance(name: str, value: Any, kind: type, way_out: str = "") -> None:
     """
     if not isinstance(value, kind):
         objects(**{name: value})
-        raise FromNoiseError(f"{name} must be a {kind.__name__}, got {shown(value)}{way_out and ': ' + way_out}")
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise FromNoiseError(
+            f"{name} must be {article} {kind.__name__}, got {shown(value)}{way_out and ': ' + way_out}"
+        )
 
 
 def objects(**values: Any) -> None:

@@ -58,9 +58,12 @@ def insist_on_one_to_control(denoiser: Denoiser, where: object = "denoiser") -> 
     if isinstance(network, Control):
         why = "has a branch already: take the model that it stands beside"
     elif type(network) is not UNet:
-        why = f"its network is a {type(network).__name__}, and a branch copies the way down of a unet"
+        why = f"its network is of class {type(network).__name__}, and a branch copies the way down of a unet"
     elif denoiser.low is not None or network.image_channels:
         why = "is shown an image beside x already, and a branch is for a model that is shown none"
+    elif network.image_embedding is not None or network.numbers:
+        told = "an embedding of an image" if network.image_embedding is not None else ", ".join(network.numbers)
+        why = f"is told {told} beside x, and a branch leaves that out: take a model that is told none"
     elif denoiser.student is not None:
         why = "is a distilled model, whose branch has nothing to learn from data: take its teacher"
     elif isinstance(denoiser.schedule, nn.Module):

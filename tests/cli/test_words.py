@@ -106,6 +106,24 @@ def test_a_picture_of_prompts_has_a_row_for_each_under_its_words():
     assert rows[0] != rows[1]
 
 
+@pytest.mark.parametrize("words", ["red\nheart", "x" * 5000, "\udcff", "", " "])
+def test_any_prompt_stands_above_its_images(words):
+    from fromnoise.disk import pictures
+
+    picture = pictures.captioned(torch.zeros(40, 1, 4, 4, dtype=torch.uint8), [words, "two"])
+    assert max(picture.size) < 3 * min(picture.size)  # many of few prompts go on below
+
+
+def test_the_folder_of_clip_score_is_looked_for_first(tmp_path):
+    from fromnoise.app.cli._evaluating import Bench
+    from fromnoise.app.runs.plan import SamplingPlan
+    from fromnoise.samplers import DDIM
+
+    choice = SamplingPlan(DDIM(), 2, "uniform", texts=("a",))
+    with pytest.raises(fn.FromNoiseError, match="--clip-score .*: no such folder; say hub, or name a folder with"):
+        Bench.clip_score(None, str(tmp_path / "none"), choice)
+
+
 def test_fine_tuning_reads_words_as_its_start(run, photos, tmp_path):
     """Its weights are of its tokens: other captions would give other numbers to the same words."""
     other = tmp_path / "others"

@@ -261,7 +261,7 @@ def test_what_cannot_be_steered_is_one_line():
     plain = model()
     refused(fn.control.controlled(plain), "has a branch already")
     refused(model(image_channels=1, image_strength=False), "is shown an image beside x already")
-    refused(fn.Denoiser(fn.nn.MLP(), "cosine", shape=(2,)), "its network is a MLP")
+    refused(fn.Denoiser(fn.nn.MLP(), "cosine", shape=(2,)), "its network is of class MLP")
     refused(plain, "image_channels must be a whole number of at least 1", image_channels=0)
     student = model()
     student.student = fn.students.build("consistency")

@@ -35,8 +35,13 @@ def embed(image_text: ImageText, x: Tensor) -> Tensor:
         x: images in [-1, 1], [N, ...].
 
     Raises:
-        FromNoiseError: images of another shape.
+        FromNoiseError: no such model, or images of another shape or not in floating point.
     """
+    checks.instance("image_text", image_text, ImageText)
+    checks.state("x", x, image_text.shape)
+    if tuple(x.shape[1:]) != image_text.shape:
+        raise FromNoiseError(f"x must be {['N', *image_text.shape]}, as the image-text model learned, got "
+                             f"{list(x.shape)}".replace("'", ""))  # fmt: skip
     t = image_text.schedule.chain[-2]
     device = next(image_text.parameters()).device
     return on_sphere(image_text.of_states(t.alpha.item() * x.to(device), t))
@@ -70,8 +75,9 @@ def variations(
         FromNoiseError: the model is no decoder of such embeddings, or torchdiffeq is not installed.
     """
     n, steps = checks.whole("n", n, 1), checks.whole("steps", steps, 1)
+    sampler = DDIM(eta=eta)  # a wrong eta is known before anything is walked
     z, latent = _read(decoder, image_text, x[None])
-    sampler, chain = DDIM(eta=eta), decoder.schedule.steps(min(steps, decoder.schedule.chain.steps), "uniform")
+    chain = decoder.schedule.steps(min(steps, decoder.schedule.chain.steps), "uniform")
     calls: Iterator[int] = iter(range(2**62))
 
     def noise() -> Tensor:
@@ -141,6 +147,7 @@ def _read(decoder: Denoiser, image_text: ImageText, x: Tensor) -> tuple[Tensor, 
     Raises:
         FromNoiseError: the model is no decoder of such embeddings.
     """
+    checks.instance("decoder", decoder, Denoiser, "fn.load(folder)")
     size = embedding_size(decoder)
     if size is None:
         raise FromNoiseError("decoder: is shown no embedding of an image: train one with recipe emoji-unclip, or make "

@@ -39,7 +39,7 @@ def captions_of(paths: Sequence[Path], beside: Iterable[Path]) -> tuple[list[str
 
 
 def rows(text: str, where: object) -> Iterator[tuple[str, str]]:
-    """(image, caption) of a table's lines.
+    """(image, caption) of a table's lines, "" where one says that there is none.
 
     Raises:
         ValueError: a line is no object with a file's name and a text.
@@ -50,7 +50,7 @@ def rows(text: str, where: object) -> Iterator[tuple[str, str]]:
         row = files.parse_json(line, f"{where}, line {number}")
         row = row if isinstance(row, dict) else {}
         name, caption = _first(row, _NAMES), of_row(row)
-        if not name or not caption:
+        if not name or not any(isinstance(row.get(key), str) for key in _WORDS):
             raise ValueError(f"{where}, line {number}: is no object with file_name and text")
         yield name, caption
 

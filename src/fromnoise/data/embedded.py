@@ -1,5 +1,6 @@
 """Images with the embeddings that an image-text model gives them, and the embeddings by themselves: unCLIP's data."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -42,69 +43,63 @@ def embeddings(
     return torch.cat(parts)
 
 
-class Embedded(Examples):
-    """Each example of another set with the condition "image_embedding", its own: what unCLIP's decoder learns from.
+class _Tabled(Examples):
+    """Another set with an embedding for each example.
 
     Args:
         whole: the examples.
         table: of `embeddings`, [N, D].
+        of: what made the table, such as the hash of its weights; a run does not go on with that of another.
 
     Raises:
         FromNoiseError: not one for each example.
     """
 
-    def __init__(self, whole: Examples, table: Tensor):
-        self.whole, self.table = whole, _one_each(whole, table)
-        self.name, self.shape, self.classes, self.captions = whole.name, whole.shape, whole.classes, whole.captions
-        self.notes, self.in_memory = whole.notes, whole.in_memory
+    def __init__(self, whole: Examples, table: Tensor, of: str = ""):
+        if table.dim() != 2 or len(table) != len(whole):
+            raise FromNoiseError(f"{whole.name} has {len(whole)} examples, and the embeddings are "
+                                 f"{list(table.shape)}: give one for each, [N, D]")  # fmt: skip
+        self.whole, self.table, self.of = whole, table, of
+        self.name, self.classes, self.captions, self.notes = whole.name, whole.classes, whole.captions, whole.notes
 
     def __len__(self) -> int:
         return len(self.whole)
 
+    def content(self) -> str | None:
+        """Of the images and of what embeds them: embeddings that another machine computes differ in their last bits."""
+        own = self.whole.content()
+        return own if own is None or not self.of else hashlib.sha256(f"{own} {self.of}".encode()).hexdigest()
+
+    def _rows(self, indices: Sequence[int]) -> Tensor:
+        return self.table[torch.as_tensor(np.asarray(indices))]
+
+
+class Embedded(_Tabled):
+    """Each example of another set with the condition "image_embedding", its own: what unCLIP's decoder learns from.
+
+    Args, Raises: as `_Tabled`.
+    """
+
+    def __init__(self, whole: Examples, table: Tensor, of: str = ""):
+        super().__init__(whole, table, of)
+        self.shape, self.in_memory = whole.shape, whole.in_memory
+
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         x, conditions = self.whole.examples(indices)
-        return x, conditions | {CONDITION: self.table[torch.as_tensor(np.asarray(indices))]}
-
-    def content(self) -> str | None:
-        """Of the images: embeddings that another machine computes differ in their last bits."""
-        return self.whole.content()
+        return x, conditions | {CONDITION: self._rows(indices)}
 
 
-class Embeddings(Examples):
+class Embeddings(_Tabled):
     """The embeddings of the examples of another set, with its captions: what unCLIP's prior learns from.
 
-    Args:
-        whole, table: as of `Embedded`.
-
-    Raises:
-        FromNoiseError: not one for each example.
+    Args, Raises: as `_Tabled`.
     """
 
     in_memory = True
 
-    def __init__(self, whole: Examples, table: Tensor):
-        self.whole, self.table = whole, _one_each(whole, table)
-        self.name, self.shape, self.classes, self.captions = (
-            whole.name,
-            (table.shape[1],),
-            whole.classes,
-            whole.captions,
-        )
-        self.notes = whole.notes
-
-    def __len__(self) -> int:
-        return len(self.whole)
+    def __init__(self, whole: Examples, table: Tensor, of: str = ""):
+        super().__init__(whole, table, of)
+        self.shape = (table.shape[1],)
 
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
-        return self.table[torch.as_tensor(np.asarray(indices))], {}
-
-    def content(self) -> str | None:
-        """Of the images, as `Embedded`'s."""
-        return self.whole.content()
-
-
-def _one_each(whole: Examples, table: Tensor) -> Tensor:
-    if table.dim() != 2 or len(table) != len(whole):
-        raise FromNoiseError(f"{whole.name} has {len(whole)} examples, and the embeddings are {list(table.shape)}: "
-                             "give one for each, [N, D]")  # fmt: skip
-    return table
+        return self._rows(indices), {}

@@ -44,6 +44,8 @@ class Worded(Examples):
         given = insist_on_texts("captions", whole.captions if captions is None else captions)
         self.whole, found = whole, [tidy(text) for text in given]
         if not any(found):
+            if unread := [note for note in whole.notes if note.startswith("captions:")]:
+                raise FromNoiseError(f"{whole.name} has no captions that can be read: {unread[0]}")
             raise FromNoiseError(f"{whole.name} has no captions: put NAME.txt beside each image, or a metadata.jsonl "
                                  "with file_name and text into the folder (docs/data.md)")  # fmt: skip
         if len(whole) % len(found):

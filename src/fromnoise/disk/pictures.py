@@ -1,7 +1,8 @@
 """Grids of images: Pillow only."""
 
+import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from fromnoise.errors import FromNoiseError
 
 _LETTERS = 16
 """Pixels of the height of captions."""
+_ACROSS = 8
+"""The most images of a prompt that stand side by side."""
 
 
 def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 2) -> Image.Image:
@@ -40,7 +43,7 @@ def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 
 
 
 def captioned(pixels: Tensor, names: Sequence[str], side: int = 84) -> Image.Image:
-    """uint8 [N, C, H, W], names in turn -> for each name the row of its images with the name above, in columns.
+    """uint8 [N, C, H, W], names in turn -> for each name the rows of its images with the name above, in columns.
 
     Args:
         pixels: as of `grid`.
@@ -48,7 +51,7 @@ def captioned(pixels: Tensor, names: Sequence[str], side: int = 84) -> Image.Ima
         side: as of `grid`.
     """
     k = min(len(names), len(pixels))
-    most = -(-len(pixels) // k)
+    most = min(-(-len(pixels) // k), _ACROSS)
     strips = [grid(pixels[i::k], most, side) for i in range(k)]
     font = ImageFont.load_default(_LETTERS)
     width, height = strips[0].width + 2 * _LETTERS, strips[0].height + 2 * _LETTERS
@@ -58,11 +61,19 @@ def captioned(pixels: Tensor, names: Sequence[str], side: int = 84) -> Image.Ima
     draw = ImageDraw.Draw(sheet)
     for i, (name, strip) in enumerate(zip(names, strips, strict=False)):
         x, y = i // rows * width + _LETTERS, i % rows * height
-        while name and draw.textlength(name, font) > width - _LETTERS:
-            name = name.removesuffix("...")[:-1] + "..." if len(name) > 4 else ""
+        name = _cut(name, lambda text: draw.textlength(text, font) <= width - _LETTERS)
         draw.text((x, y + _LETTERS // 3), name, "black", font)
         sheet.paste(strip, (x, y + round(1.7 * _LETTERS)))
     return sheet
+
+
+def _cut(text: str, fits: Callable[[str], bool]) -> str:
+    """One line of a text: all of it, or as many of its letters as fit before three dots."""
+    text = " ".join(text.split())
+    if fits(text):
+        return text
+    most = bisect.bisect_left(range(1, len(text)), True, key=lambda n: not fits(text[:n] + "..."))
+    return text[:most] + "..." if most else ""
 
 
 def side_by_side(one: Tensor, other: Tensor) -> Tensor:

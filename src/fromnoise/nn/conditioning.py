@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.layers import Sinusoidal
 from fromnoise.nn.spatial import check_size
@@ -94,7 +95,8 @@ class Conditioned(nn.Module):
         self.numbers = nn.ModuleDict({name: Number(width) for name in numbers})
         self.text = text_input(text) if text is not None else None
         self.whole_text = nn.Linear(self.text.width, width) if self.text else None
-        self.image_embedding = nn.Linear(image_embedding, width) if image_embedding else None
+        shown = image_embedding is not None
+        self.image_embedding = nn.Linear(checks.whole("image_embedding", image_embedding, 1), width) if shown else None
 
     @property
     def null_cond(self) -> dict[str, Tensor]:

@@ -25,6 +25,10 @@ class Words:
     mask: Tensor
 
 
+_LONGEST = 2**16
+"""Tokens: the value for no text has as many rows, which no weights bound."""
+
+
 class _Block(nn.Module):
     """h <- h + attention(norm(h)); y = h + W_2 gelu(W_1 norm(h)): [N, T, W] over the rows of the mask."""
 
@@ -57,7 +61,7 @@ class TextInput(nn.Module):
         depth, heads: of the transformer.
 
     Raises:
-        FromNoiseError: a number below 1, or a width that the heads do not divide.
+        FromNoiseError: a number below 1, a length above 65,536, or a width that the heads do not divide.
     """
 
     def __init__(self, width: int, length: int, vocabulary: int | None = None, depth: int = 2, heads: int = 4):
@@ -67,6 +71,8 @@ class TextInput(nn.Module):
             raise FromNoiseError("text: width, length, vocabulary, depth and heads must be whole numbers from 1 "
                                  f"on, and the heads divide the width; got {width}, {length}, {vocabulary}, {depth} "
                                  f"and {heads}")  # fmt: skip
+        if length > _LONGEST:
+            raise FromNoiseError(f"text: length must be at most {_LONGEST:,}, got {length:,}")
         self.width, self.length, self.vocabulary = width, length, vocabulary
         self.whole = nn.Parameter(0.02 * torch.randn(width))
         self.norm = nn.LayerNorm(width)

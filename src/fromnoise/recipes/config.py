@@ -53,7 +53,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _augments_what_it_tells(self) -> Self:
         if self.data.augment and (self.holds != "denoiser" or self.examples_are != "images"):
-            of = self.what if self.holds != "denoiser" else "a model of latents"
+            of = self.what if self.holds != "denoiser" else f"a model of {self.examples_are}"
             raise FromNoiseError(f"data.augment: is for a diffusion model of images, and this is {of}: leave it at 0")
         return self
 

@@ -4,9 +4,9 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fromnoise import distill, nn, parameterizations, recipes, text, variances
 from fromnoise.errors import FromNoiseError
@@ -175,6 +175,15 @@ class Recipe(RunConfig):
         if self.low is not None or self.unclip is not None:
             return f"fromnoise sample {out.parent} --n 64 --out {out.parent.name}.png"
         return f"fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}"
+
+    @model_validator(mode="after")
+    def _embeds_images_as_they_are(self) -> Self:
+        """Known before the image-text model is trained."""
+        for key, changed in (("flip", self.data.flip), ("augment", self.data.augment)):
+            if self.unclip is not None and changed:
+                raise FromNoiseError(f"data.{key}: an embedding is of the image as it is, and not of what it is "
+                                     "changed into: leave it off")  # fmt: skip
+        return self
 
     @field_validator("stages")
     @classmethod

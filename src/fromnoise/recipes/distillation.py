@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise import distill, schedules, students
+from fromnoise.compose import unclip
 from fromnoise.denoise import Denoiser
 from fromnoise.distill.progressive import Progressive as Halving
 from fromnoise.errors import FromNoiseError
@@ -33,6 +34,9 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
     if isinstance(teacher.network, Control):
         raise FromNoiseError(f"{where}: has a branch beside a frozen network, and a student would learn by the branch "
                              "alone: distil it in Python, after requires_grad_() of the student")  # fmt: skip
+    if unclip.embedding_size(teacher) is not None or (own is not None and own.unclip is not None):
+        raise FromNoiseError(f"{where}: is a stage of unCLIP, and its student would be shown no embeddings: distil it "
+                             "in Python, by fn.fit with data.Embedded or data.Embeddings")  # fmt: skip
     about = describing.describe(teacher)
     insist_on_names(about, where, "distil it in Python, by fn.fit")
     way = distill.get(recipe.distill.way["name"])

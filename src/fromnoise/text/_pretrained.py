@@ -19,6 +19,7 @@ from fromnoise.text.base import TextEncoder
 TOKENIZER = "tokenizer.json"
 _TOGETHER = 64
 _SHOWN = 12
+_LONGEST = 2**16
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Pretrained(TextEncoder):
         sha256: of the weights that a model was trained with; others are refused.
 
     Raises:
-        FromNoiseError: a length below 3, a model on the hub without a commit; and when it is used, transformers is not
-            installed, the files cannot be had, or the weights are others.
+        FromNoiseError: a length below 3 or above 65,536, a model on the hub without a commit; and when it is used,
+            transformers is not installed, the files cannot be had, or the weights are others.
     """
 
     length: int = 32
@@ -47,8 +48,8 @@ class Pretrained(TextEncoder):
     """The class of transformers."""
 
     def __post_init__(self) -> None:
-        if self.length < 3:
-            raise FromNoiseError(f"length must be at least 3, got {self.length}")
+        if not 3 <= self.length <= _LONGEST:
+            raise FromNoiseError(f"length must be from 3 to {_LONGEST:,}, got {self.length}")
 
     @abstractmethod
     def whole(self, output: Any, mask: Tensor) -> Tensor:

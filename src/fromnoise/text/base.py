@@ -52,7 +52,8 @@ class TextEncoder(ABC):
         cut = [(text, kept) for text in dict.fromkeys(tidied) if (kept := self.kept(text)) != text]
         if cut:
             text, kept = cut[0]
-            more = f", and {len(cut) - 1} others were cut" if len(cut) > 1 else ""
+            others = "another was" if len(cut) == 2 else f"{len(cut) - 1} others were"
+            more = f", and {others} cut" if len(cut) > 1 else ""
             length = self.options["length"]
             warnings.warn(f"a text is longer than the {length} tokens of its encoder: {text!r:.80} was cut after "
                           f"{kept[-30:]!r}{more}", stacklevel=2)  # fmt: skip

@@ -173,6 +173,9 @@ class Bench:
             FromNoiseError: the samples have no texts, or there is no CLIP.
         """
         _insist_on_texts(choice, "--clip-score")
+        if where != "hub" and not files.expanded(where).is_dir():
+            raise FromNoiseError(f"--clip-score {where}: no such folder; say hub, or name a folder with config.json, "
+                                 "tokenizer.json and model.safetensors of a CLIP")  # fmt: skip
         return evaluation.ClipScore(None if where == "hub" else files.expanded(where))
 
     def agreeing(

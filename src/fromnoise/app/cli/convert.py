@@ -75,6 +75,7 @@ class Convert:
         """The model, on the CPU, and what is said of it."""
         from fromnoise import recipes
         from fromnoise.app import runs
+        from fromnoise.app.runs.config import read_config
         from fromnoise.weights import hub, opening
         from fromnoise.weights.formats.base import Card
 
@@ -85,6 +86,9 @@ class Convert:
         if self.like is not None:
             raise FromNoiseError("--like is for files of other libraries: a model of fromnoise says everything itself")
         model = runs.open_model(self.run, "fp32", self.ema)
+        if model.before is not None:
+            stages = " and ".join(str(self.run / name) for name in read_config(run).stages)
+            raise FromNoiseError(f"{self.run}: is a cascade, whose stages are written one by one: {stages}")
         config = model.config
         about = "" if config is None else f"Recipe {config.recipe}, {model.step:,} steps, on {config.data.name}."
         return model.denoiser.cpu(), Card(about, model.choice().steering.clip)

@@ -26,6 +26,8 @@ _TAKES = {
     "text-difference": ("n", "strength", "text", "from"),
 }
 """Options that only some kinds take."""
+_BY_EMBEDDING = ("interpolate", "variations", "text-difference")
+"""Kinds that show unCLIP's decoder an embedding."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Edit:
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
     """Of the images, for a model that knows classes; none unless given."""
     guidance: Annotated[float | None, option("SCALE")] = None
-    """Of classifier-free guidance, 1 = off; off unless a class is given, and then as the recipe says."""
+    """Of classifier-free guidance, towards a class or, of unCLIP, the embedding; 1 = off; off unless a class is given,
+    and then as the recipe says."""
     sampler: Name = None
     """See `fromnoise list samplers`; the recipe's own unless named. Not of interpolate and reconstruct."""
     steps: Number = None
@@ -99,12 +102,11 @@ class Edit:
                                  "TEXT, what it is")  # fmt: skip
         if self.n is not None and self.n < 1:
             raise FromNoiseError(f"--n must be at least 1, got {self.n}")
-        if self.guidance not in (None, 1.0) and self.label is None:
-            raise FromNoiseError("--guidance steers towards a class: name it with --class")
         import torch
 
         from fromnoise.app import edits, runs
         from fromnoise.app.runs.embedded import opened
+        from fromnoise.compose.unclip import embedding_size
         from fromnoise.data.images import to_uint8, to_unit
         from fromnoise.disk import pictures
 
@@ -114,6 +116,9 @@ class Edit:
             raise FromNoiseError(
                 f"{hub.shown(self.run)}: its model {what} images; edit with a model that draws them by itself"
             )
+        decodes = self.kind in _BY_EMBEDDING and embedding_size(model.denoiser) is not None
+        if self.guidance not in (None, 1.0) and self.label is None and not decodes:
+            raise FromNoiseError("--guidance steers towards a class: name it with --class")
         scale = self.guidance if self.guidance is not None else (None if self.label else 1.0)
         asked = runs.SampleOptions(sampler=self.sampler, steps=self.steps, guidance=scale, label=self.label)
         choice = model.choice(asked)
@@ -126,8 +131,8 @@ class Edit:
         words = None if self.text is None or self.from_ is None else (self.text, self.from_)
         shown, made = edits.edit(
             self.kind, choice.steered(model.denoiser), given, choice, n=self.n, mask=mask, strength=self.strength,
-            repeats=self.repeats, seed=self.seed, image_text=None if hub.is_address(self.run) else opened(self.run),
-            words=words
+            repeats=self.repeats, seed=self.seed,
+            image_text=opened(self.run) if decodes and not hub.is_address(self.run) else None, words=words
         )  # fmt: skip
         picture = pictures.grid(to_uint8(torch.cat([shown, made])), columns=min(10, len(shown) + len(made)))
         pictures.save(picture, out)

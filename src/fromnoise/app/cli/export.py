@@ -38,11 +38,13 @@ class Export(Walked):
 
     def __call__(self) -> int:
         from fromnoise.app import runs
+        from fromnoise.app.runs.config import read_config
         from fromnoise.graphs import export
+        from fromnoise.weights import hub
 
         model = runs.open_model(self.run, "fp32", self.ema)
         if model.before is not None:
-            stages = " and ".join(str(path) for path in sorted(p.parent for p in self.run.glob("*/config.yaml")))
+            stages = " and ".join(str(self.run / name) for name in read_config(hub.local(self.run, say)).stages)
             raise FromNoiseError(f"{self.run}: is a cascade, whose stages are exported one by one: {stages}")
         plan = model.choice(self.walked("fp32"))
         config = model.config

@@ -38,6 +38,7 @@ class Sample(Steered):
         into_folder = not out.suffix or (out.is_dir() and not out.is_symlink())
         from fromnoise.app import runs
         from fromnoise.app.cli import _drawing
+        from fromnoise.compose.unclip import embedding_size
         from fromnoise.progress import counter, say
 
         if not into_folder:
@@ -48,6 +49,8 @@ class Sample(Steered):
         model.stages(choice)  # what it cannot serve is said first
         if not choice.texts and any(denoiser.text is not None for denoiser in model.networks()):
             say("drawn without words; --text says what to draw")
+        if model.before is None and embedding_size(model.denoiser) is not None:
+            say("drawn of no embedding: sample its cascade, whose prior draws one, or see fromnoise edit variations")
         if into_folder:
             _drawing.draw_into(out, model, self.n, choice, self.seed, self.batch_size)
             print(out)

@@ -20,7 +20,7 @@ def before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str,
     own = [config.stage(name) for name in config.stages] or [config]
     seen = next((part.unclip for part in own if part.unclip is not None), None)
     first: list[tuple[str, RunConfig]] = []
-    if seen is not None and not (out.parent / native.IMAGE_TEXT).exists() and not _saved(out, native.IMAGE_TEXT):
+    if seen is not None and shared_image_text(out) is None and not _saved(out, native.IMAGE_TEXT):
         first = [(native.IMAGE_TEXT, _on_the_same(recipes.load(seen.image_text), config))]
     if config.stages:
         return [*first, *zip(config.stages, own, strict=True)]
@@ -35,15 +35,22 @@ def before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str,
     return [(native.AUTOENCODER, _on_the_same(recipes.load(config.latent.autoencoder), config))]
 
 
+def shared_image_text(run: Path) -> Path | None:
+    """The image-text model beside a stage, which the stages of one run share; None of what is no stage."""
+    place = run.parent / native.IMAGE_TEXT
+    return place if place.is_dir() and (run.parent / f"{CONFIG}.yaml").is_file() else None
+
+
 def _saved(out: Path, kind: str) -> bool:
     """Whether a run holds a model of that kind that was given, and is not trained there."""
     return (out / kind / f"{kind}.json").exists()
 
 
 def _on_the_same(part: RunConfig, config: Recipe) -> RunConfig:
-    """What is trained first, on the data of what needs it."""
+    """What is trained first, on the data of what needs it, and reading its words as it does."""
     data = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
-    return part.with_changes(data | {"seed": config.seed, "precision": config.precision})
+    words = {"text.encoder": config.text.encoder} if config.text is not None and hasattr(part, "text") else {}
+    return part.with_changes(data | words | {"seed": config.seed, "precision": config.precision})
 
 
 def _as_it_was(part: Recipe, place: Path, student: Path) -> Recipe:

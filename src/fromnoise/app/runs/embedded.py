@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fromnoise.app.runs.before import shared_image_text
 from fromnoise.data.embedded import Embedded, Embeddings, embeddings
 from fromnoise.data.hashing import content_hash
 from fromnoise.data.images import Images
@@ -20,8 +21,8 @@ from fromnoise.weights import guides, native
 
 def image_text_of(run: Path) -> Path | None:
     """Where the image-text model of a run lies: in it, or beside it as the stages of one run share theirs."""
-    places = (run / native.IMAGE_TEXT, run.parent / native.IMAGE_TEXT)
-    return next((place for place in places if place.is_dir()), None)
+    own = run / native.IMAGE_TEXT
+    return own if own.is_dir() else shared_image_text(run)
 
 
 def opened(path: Path) -> ImageText | None:
@@ -35,24 +36,21 @@ def embedded(
     run: Path,
     unclip: UnclipConfig,
     hardware: Hardware,
-    flip: bool,
     progress: Callable[[str, int], Callable[[], None]] | None,
 ) -> Embedded | Embeddings:
     """From the cache where the same image-text model met the same images.
 
     Raises:
-        FromNoiseError: there is no image-text model, or it is of other images; or images are to be mirrored.
+        FromNoiseError: there is no image-text model, or it is of other images.
     """
-    if flip:
-        raise FromNoiseError("data.flip: an embedding is of the image as it is, and not of its mirror image: leave it "
-                             "off")  # fmt: skip
     place = image_text_of(run)
     if place is None:
         raise FromNoiseError(f"{run}: its image-text model is missing: put its folder at {run / native.IMAGE_TEXT}")
     model = guides.load_image_text(place)
     with Bar("hashing the images", len(images)) as bar:
         content = content_hash(images, bar.advance)
-    key = storage.short_hash((storage.fingerprint(model.network.state_dict()), content))
+    own = storage.fingerprint(model.network.state_dict())
+    key = storage.short_hash((own, content))
     folder = storage.cache("embeddings") / key
 
     def make() -> None:
@@ -61,4 +59,4 @@ def embedded(
             np.save(writing / "embeddings.npy", embeddings(images, model, progress).numpy())
 
     table = torch.from_numpy(storage.kept(folder, make, lambda place: np.load(place / "embeddings.npy")))
-    return Embeddings(images, table) if unclip.role == "prior" else Embedded(images, table)
+    return (Embeddings if unclip.role == "prior" else Embedded)(images, table, own)

@@ -71,8 +71,9 @@ def train(
     processes = Processes()
     own = held(out, "trained") if processes.is_first else nullcontext()
     with own, processes.started(choose(config.precision).device):
-        if image_text is not None and processes.is_first:
-            _keep(image_text, out / native.IMAGE_TEXT, guides.load_image_text)
+        if image_text is not None:
+            with processes.first_alone():  # the others look into the run, too
+                _keep(image_text, out / native.IMAGE_TEXT, guides.load_image_text)
         parts = before(config, out, autoencoder is not None)
         if parts and processes.is_first:
             write(config, out)  # before them, so that --resume knows what was begun
@@ -117,7 +118,7 @@ def _train_one(
         if isinstance(config, Recipe) and config.unclip is not None:
             from fromnoise.app.runs.embedded import embedded
 
-            source = embedded(images, out, config.unclip, choose(config.precision), config.data.flip,
+            source = embedded(images, out, config.unclip, choose(config.precision),
                               counter if processes.is_first else None)  # fmt: skip
         if (words := getattr(config, "text", None)) is not None:
             encoder = text.build(words.encoder)
