@@ -219,6 +219,13 @@ def test_mistakes_are_one_line():
         (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "a"), "are the same to the image-text model"),
         (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "b", most=1.5), r"most must lie in \(0, 1\]"),
         (lambda: unclip.interpolate(decoder(), Seer(), MEANS[0], MEANS), "two of one shape"),
+        (lambda: unclip.variations(decoder(), Seer(), MEANS[0], eta=1.5), r"eta.* must lie in .0, 1., got 1.5"),
+        (lambda: unclip.variations(decoder(), Seer(), MEANS[0], eta="a"), "eta.* must lie in .0, 1., got 'a'"),
+        (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "b", most="a"), "most must lie in"),
+        (lambda: cascade.draw([], 2), "stages: none given"),
+        (lambda: Embedded([1], PLACES), "whole must be an Examples"),
+        (lambda: Embedded(Tensors(MEANS), PLACES.numpy()), "table must be a tensor"),
+        (lambda: embeddings([1], Seer()), "examples must be an Examples"),
         (
             lambda: unclip.interpolate(decoder(), Seer(), MEANS[0], MEANS[1], 1),
             "n must be a whole number of at least 2",

@@ -54,6 +54,12 @@ def test_edges_of_colours_are_the_strongest_of_a_channel():
     assert torch.equal(fn.data.edges(colours), each.amax(1, keepdim=True))
 
 
+@pytest.mark.parametrize("wrong", [torch.zeros(3, 8, 8), torch.zeros(1, 3, 8, 8).long(), np.zeros((1, 3, 8, 8)), "a"])
+def test_pixels_of_another_kind_are_named(wrong):
+    with pytest.raises(fn.FromNoiseError, match=r"pixels must be a tensor \[N, C, H, W\], uint8 or floating-point"):
+        fn.data.edges(wrong)
+
+
 def test_a_mirrored_image_has_mirrored_edges():
     colours = torch.from_numpy(PIXELS).permute(0, 3, 1, 2)
     assert torch.equal(fn.data.edges(colours.flip(-1)), fn.data.edges(colours).flip(-1))

@@ -273,7 +273,7 @@ def test_what_cannot_be_steered_is_one_line():
                      ({}, "this is None"), ({"name": "control", "of": {}}, "this is 'control'")):  # fmt: skip
         with pytest.raises(fn.FromNoiseError, match=says):
             fn.nn.build({"name": "control", "of": of})
-    with pytest.raises(fn.FromNoiseError, match="image_channels must be at least 1"):
+    with pytest.raises(fn.FromNoiseError, match="image_channels must be a whole number from 1 to 4,096"):
         fn.nn.build({"name": "control", "of": {"name": "unet", "channels": 32}, "image_channels": 0})
 
 

@@ -43,6 +43,8 @@ def check(stages: Sequence[Stage]) -> None:
     Raises:
         FromNoiseError: shapes or classes do not follow on each other, or a strength that the augmentation has not.
     """
+    if not stages:
+        raise FromNoiseError("stages: none given; a cascade has one or more")
     if stages[0].denoiser.low is not None:
         raise FromNoiseError("the first stage of a cascade cannot be a super-resolution model, which needs the smaller "
                              "example: sample its cascade")  # fmt: skip

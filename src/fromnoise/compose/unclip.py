@@ -75,6 +75,8 @@ def variations(
         FromNoiseError: the model is no decoder of such embeddings, or torchdiffeq is not installed.
     """
     n, steps = checks.whole("n", n, 1), checks.whole("steps", steps, 1)
+    if not isinstance(eta, int | float) or not 0 <= eta <= 1:
+        raise FromNoiseError(f"eta, the share of DDIM's noise, must lie in [0, 1], got {checks.shown(eta)}")
     sampler = DDIM(eta=eta)  # a wrong eta is known before anything is walked
     z, latent = _read(decoder, image_text, x[None])
     chain = decoder.schedule.steps(min(steps, decoder.schedule.chain.steps), "uniform")
@@ -129,7 +131,7 @@ def text_difference(
         FromNoiseError: as `variations`; texts that the model takes for the same, or `most` out of range.
     """
     n = checks.whole("n", n, 1)
-    if not 0 < most <= 1:
+    if not isinstance(most, int | float) or not 0 < most <= 1:
         raise FromNoiseError(f"most must lie in (0, 1], got {checks.shown(most)}")
     z, latent = _read(decoder, image_text, x[None])
     with torch.no_grad():

@@ -5,7 +5,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from fromnoise import checks
 from fromnoise.data.images import Images
+from fromnoise.errors import FromNoiseError
+
+_BYTES = torch.uint8
 
 
 def edges(pixels: Tensor) -> Tensor:
@@ -13,7 +17,18 @@ def edges(pixels: Tensor) -> Tensor:
 
     A quarter of Sobel's sums, so that the step from black to white is 255; the border's pixels go on outside. uint8
     gives uint8, the same on every machine; floating point in [-1, 1] gives floating point in [-1, 1].
+
+    Raises:
+        FromNoiseError: no tensor of four axes, or of another type.
     """
+    if (
+        not isinstance(pixels, Tensor)
+        or pixels.dim() != 4
+        or not (pixels.is_floating_point() or pixels.dtype == _BYTES)
+    ):
+        raise FromNoiseError("pixels must be a tensor [N, C, H, W], uint8 or floating-point in [-1, 1], got "
+                             + (f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, Tensor) else
+                                checks.shown(pixels)))  # fmt: skip
     p = 127.5 * (pixels.double() + 1) if pixels.is_floating_point() else pixels.long()
     for axis in (2, 3):
         p = p.index_select(axis, torch.arange(-1, p.shape[axis] + 1, device=p.device).clamp(0, p.shape[axis] - 1))

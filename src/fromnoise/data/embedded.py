@@ -30,6 +30,7 @@ def embeddings(
     Raises:
         FromNoiseError: images of another shape.
     """
+    checks.instance("examples", examples, Examples)
     checks.instance("image_text", image_text, ImageText)
     if tuple(examples.shape) != image_text.shape:
         raise FromNoiseError(f"the image-text model is of images {list(image_text.shape)}, and {examples.name} has "
@@ -44,18 +45,11 @@ def embeddings(
 
 
 class _Tabled(Examples):
-    """Another set with an embedding for each example.
-
-    Args:
-        whole: the examples.
-        table: of `embeddings`, [N, D].
-        of: what made the table, such as the hash of its weights; a run does not go on with that of another.
-
-    Raises:
-        FromNoiseError: not one for each example.
-    """
+    """Another set with an embedding for each example; see `Embedded`."""
 
     def __init__(self, whole: Examples, table: Tensor, of: str = ""):
+        checks.instance("whole", whole, Examples)
+        checks.floats(table=table)
         if table.dim() != 2 or len(table) != len(whole):
             raise FromNoiseError(f"{whole.name} has {len(whole)} examples, and the embeddings are "
                                  f"{list(table.shape)}: give one for each, [N, D]")  # fmt: skip
@@ -77,7 +71,13 @@ class _Tabled(Examples):
 class Embedded(_Tabled):
     """Each example of another set with the condition "image_embedding", its own: what unCLIP's decoder learns from.
 
-    Args, Raises: as `_Tabled`.
+    Args:
+        whole: the examples.
+        table: of `embeddings`, [N, D].
+        of: what made the table, such as the hash of its weights; a run does not go on with that of another.
+
+    Raises:
+        FromNoiseError: not one for each example.
     """
 
     def __init__(self, whole: Examples, table: Tensor, of: str = ""):
@@ -92,7 +92,7 @@ class Embedded(_Tabled):
 class Embeddings(_Tabled):
     """The embeddings of the examples of another set, with its captions: what unCLIP's prior learns from.
 
-    Args, Raises: as `_Tabled`.
+    Args, Raises: as `Embedded`.
     """
 
     in_memory = True

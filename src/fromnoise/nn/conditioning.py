@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.layers import Sinusoidal
 from fromnoise.nn.spatial import check_size
@@ -95,8 +94,9 @@ class Conditioned(nn.Module):
         self.numbers = nn.ModuleDict({name: Number(width) for name in numbers})
         self.text = text_input(text) if text is not None else None
         self.whole_text = nn.Linear(self.text.width, width) if self.text else None
-        shown = image_embedding is not None
-        self.image_embedding = nn.Linear(checks.whole("image_embedding", image_embedding, 1), width) if shown else None
+        if image_embedding is not None and (type(image_embedding) is not int or image_embedding < 1):
+            raise FromNoiseError(f"image_embedding must be a whole number of at least 1, got {image_embedding!r:.60}")
+        self.image_embedding = nn.Linear(image_embedding, width) if image_embedding else None
 
     @property
     def null_cond(self) -> dict[str, Tensor]:

@@ -15,6 +15,9 @@ from fromnoise.nn.text import TextInput
 from fromnoise.nn.unet import UNet
 from fromnoise.registry import register
 
+_MOST = 4096
+"""Channels of an image."""
+
 
 class _Copy(Encoder):
     """The way down and the middle of a network, as layers of its own with the same weights."""
@@ -48,13 +51,16 @@ class Control(nn.Module):
         from fromnoise.nn import registry
 
         super().__init__()
-        if of.get("name") != "unet":  # known before anything is built, which a file may have nested without end
-            raise FromNoiseError(f"of: a branch steers a unet, and this is {of.get('name')!r:.60}")
+        name = of.get("name") if isinstance(of, Mapping) else of
+        if not isinstance(of, Mapping) or name != "unet":  # before anything is built, which may be nested without end
+            raise FromNoiseError(f"of: a branch steers a unet, {{'name': 'unet', ...}}, and this is {name!r:.60}")
+        if type(image_channels) is not int or not 1 <= image_channels <= _MOST:
+            raise FromNoiseError(
+                f"image_channels must be a whole number from 1 to {_MOST:,}, got {image_channels!r:.60}"
+            )
         network: UNet = registry.build(of)
         if network.image_channels:
             raise FromNoiseError("of: a branch steers a unet that is shown no image, and this is shown one already")
-        if image_channels < 1:
-            raise FromNoiseError(f"image_channels must be at least 1, got {image_channels}")
         conv, stem = CONV[network.dims], network.stem.out_channels
         self.image_channels, self.of = image_channels, network
         self.copy = _Copy(network)

@@ -1,7 +1,6 @@
 """What a recipe is: everything that decides how a denoiser is trained, sampled and measured."""
 
 import inspect
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -19,6 +18,7 @@ from fromnoise.recipes.sections import (
     SampleConfig,
     TextConfig,
     UnclipConfig,
+    insist_on_folders,
 )
 
 if TYPE_CHECKING:
@@ -30,19 +30,6 @@ if TYPE_CHECKING:
     from fromnoise.train.task import Task
 
 
-_TAKEN = (
-    "autoencoder",
-    "image-text",
-    "teacher",
-    "pairs",
-    "checkpoints",
-    "classifier",
-    "eval",
-    "pictures",
-    "samples",
-    "wandb",
-)
-"""The folders that a run has besides those of its stages."""
 _WIDTH = 128
 """Of the rows that a network reads words in, where neither it nor their encoder says."""
 
@@ -96,9 +83,9 @@ class Recipe(RunConfig):
         Raises:
             FromNoiseError: it is one of latents, or is shown the image that it enlarges.
         """
-        if self.latent is not None or self.low is not None:
-            raise FromNoiseError("data.pairs: a latent or a super-resolution model is shown no other image: take "
-                                 "another recipe")  # fmt: skip
+        if self.latent is not None or self.low is not None or self.unclip is not None:
+            raise FromNoiseError("data.pairs: a latent, a super-resolution or an unCLIP model is shown no other "
+                                 "image: take another recipe")  # fmt: skip
         changes: dict[str, Any] = {"network.image_channels": channels}
         if "image_strength" in inspect.signature(nn.get(self.network["name"])).parameters:
             changes["network.image_strength"] = False
@@ -172,6 +159,8 @@ class Recipe(RunConfig):
         return distill.build(way, teacher=teacher) if teacher is not None else distill.build(way)
 
     def next_command(self, out: Path) -> str:
+        if self.examples_are == "embeddings":
+            return "its decoder, which makes images of embeddings"
         if self.low is not None or self.unclip is not None:
             return f"fromnoise sample {out.parent} --n 64 --out {out.parent.name}.png"
         return f"fromnoise sample {out} --n 64 --out {out.name}.png    or: fromnoise show {out}"
@@ -188,11 +177,7 @@ class Recipe(RunConfig):
     @field_validator("stages")
     @classmethod
     def _folders_of_their_own(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Their names are those of folders in the run."""
-        for name in value:
-            if not re.fullmatch("[a-z0-9_-]{1,64}", name) or name in _TAKEN:
-                raise FromNoiseError(f"a stage cannot be called {name!r}: take small letters, digits, - and _, and "
-                                     f"none of {', '.join(_TAKEN)}")  # fmt: skip
+        insist_on_folders(value)
         return value
 
     @field_validator("parameterization")
@@ -234,6 +219,10 @@ class Recipe(RunConfig):
         from fromnoise.denoise import Denoiser
 
         shape = self._state_shape() if shape is None else shape
+        if self.examples_are == "embeddings" and self.network["name"] != "mlp":
+            raise FromNoiseError(
+                f"network {self.network['name']}: a prior is of embeddings, which are points: take mlp"
+            )
         shown: dict[str, Any] = {"dims": len(shape) - 1, "sides": tuple(shape[1:])}
         shown |= {"image_channels": shape[0]} if self.low else {}
         shown |= {"augment": True} if self.data.augment else {}

@@ -1,6 +1,8 @@
 """The sections of a denoiser's configuration."""
 
-from typing import Literal
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -8,6 +10,32 @@ from fromnoise import distill, recipes, text
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import Spec
 from fromnoise.registry.section import Section
+
+_TAKEN = (
+    "autoencoder",
+    "image-text",
+    "teacher",
+    "pairs",
+    "checkpoints",
+    "classifier",
+    "eval",
+    "pictures",
+    "samples",
+    "wandb",
+)
+"""The folders that a run has besides those of its stages."""
+
+
+def insist_on_folders(stages: Mapping[str, Any]) -> None:
+    """That the names of stages are those of folders that a run has not already.
+
+    Raises:
+        FromNoiseError: one is not.
+    """
+    for name in stages:
+        if not re.fullmatch("[a-z0-9_-]{1,64}", name) or name in _TAKEN:
+            raise FromNoiseError(f"a stage cannot be called {name!r}: take small letters, digits, - and _, and "
+                                 f"none of {', '.join(_TAKEN)}")  # fmt: skip
 
 
 class SampleConfig(Section):

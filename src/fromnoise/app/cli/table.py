@@ -158,6 +158,9 @@ class Table:
         """
         worded = bench.worded(bench.model.choice())
         if not worded.texts:
+            if bench.model.denoiser.text is not None:
+                raise FromNoiseError(f"{bench.images.name} has no captions, of which this model could draw: name data "
+                                     "that has, by --data")  # fmt: skip
             if self.agreement is not None:
                 raise FromNoiseError("--agreement is for a text-conditional model, and this one reads no text")
             return {}

@@ -1,5 +1,6 @@
 """Whether samples show what they were asked for: an image-text model looks for their texts among others."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +91,8 @@ class Judge:
 
     @torch.no_grad()
     def share(self, pixels: Tensor, texts: Sequence[str], seed: int = 0) -> float:
-        """How often an image's text is closer to it than each of 99 other captions, in [0, 1]; by chance 0.01.
+        """How often an image's text is closer to it than each of 99 other captions, in [0, 1]; by chance 0.01. Images
+        of no text are left out; NaN where all are.
 
         Args:
             pixels: uint8 [N, C, H, W].
@@ -100,7 +102,10 @@ class Judge:
         device = next(self.model.parameters()).device
         t = self.model.schedule.chain[-2]  # the cleanest level that it was trained on
         known = self.model.of_texts(list(self.captions))
-        right = 0.0
+        right, said = 0.0, [i for i, text in enumerate(texts) if text]
+        if not said:
+            return math.nan
+        pixels, texts = pixels[said], [texts[i] for i in said]
         for start in range(0, len(pixels), _TOGETHER):
             part, own = pixels[start : start + _TOGETHER], texts[start : start + _TOGETHER]
             u = self.model.of_states(t.alpha.item() * to_unit(part).to(device), t)

@@ -1,5 +1,6 @@
 """CLIP score: how well images agree with their texts, as CLIP sees it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,11 @@ class ClipScore:
         self.about = self._images.about | {"sha256": self._images.hash}
 
     def of(self, pixels: Tensor, texts: Sequence[str]) -> float:
-        """Of images, uint8 [N, C, H, W], each with its text."""
+        """Of images, uint8 [N, C, H, W], each with its text; those of no text are left out; NaN where all are."""
+        said = [i for i, text in enumerate(texts) if text]
+        if not said:
+            return math.nan
+        pixels, texts = pixels[said], [texts[i] for i in said]
         different = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         table = F.normalize(self._texts.vectors(list(different)))
         rows = table[[different[text] for text in texts]]

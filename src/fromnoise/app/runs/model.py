@@ -102,7 +102,8 @@ class Model:
         shape = self.denoiser.image_shape
         if shape is not None and len(shape) != 3:
             raise FromNoiseError(f"{self.source or self.path}: its model draws states of {list(shape)}, and this "
-                                 "command is for images: sample it in Python, fn.sample(fn.load(...), 64)")  # fmt: skip
+                                 "command is for images: sample it in Python, fn.sample(fn.load(...), 64), or, of "
+                                 "unCLIP, the run that it is a stage of")  # fmt: skip
         return self
 
     def compile(self, how: Compile) -> None:
