@@ -13,7 +13,8 @@ recipe = emoji_text.with_changes(
     {
         "recipe": "emoji-unclip",
         "expected": "the emoji that a caption names, and variations of any",
-        "reproduced": "not measured yet",
+        "reproduced": "5 + 3 + 15 minutes on two cores with AVX-512 BF16: 27 of 30 prompts recognised by eye, "
+        "variations and interpolations of the same things (docs/text.md)",
         "stages": {
             "prior": {
                 "unclip": {"image_text": "emoji-image-text", "role": "prior"},
