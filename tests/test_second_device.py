@@ -227,7 +227,8 @@ def test_editing(both):
         return editing.decode(denoiser, editing.encode(denoiser, X0, rtol=1e-2, atol=1e-2), rtol=1e-2, atol=1e-2)
 
     both(there_and_back)
-    both(lambda device: editing.interpolate(model(device, "v"), X0[0], X0[1], 3))
+    # two solutions one after the other, of a network with random weights: rounding grows from each to the next
+    both(lambda device: editing.interpolate(model(device, "v"), X0[0], X0[1], 3), atol=1e-3)
     both(lambda device: fn.sample(editing.Upscale(model(device), X0[0, :, ::4, ::4]), 3, "ddim", steps=3))
     both(lambda device: editing.image_to_image(model(device), X0, 0.5, steps=4))
     mask = torch.zeros(1, 8, 8).index_fill_(2, torch.arange(4), 1.0)

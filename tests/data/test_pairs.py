@@ -164,7 +164,7 @@ def test_the_network_looks_at_what_it_is_shown(folders):
 
 
 def test_what_cannot_be_shown_pairs_says_so(folders):
-    with pytest.raises(fn.FromNoiseError, match="a latent or a super-resolution model"):
+    with pytest.raises(fn.FromNoiseError, match="a latent, a super-resolution or an unCLIP model"):
         fn.recipes.load("digits-latent").for_images(opened(folders), print)
     options = {"in_channels": 3, "channels": 8, "groups": 4, "mult": (1,), "attention": ()}
     shown = fn.nn.UNet(**options, image_channels=1, image_strength=False, augment=True)

@@ -52,6 +52,13 @@ def narrow_autoencoder(name, photos):
     return recipe.with_changes(NARROW | small | {"data.channels": 3, "data.size": 32})
 
 
+def narrow_image_text(photos):
+    recipe = recipes.load("emoji-image-text")
+    small = {"network.channels": 8, "network.mult": [1, 2], "network.attention": [], "network.groups": 4}
+    recipe = recipe.with_changes(small | {"text.encoder": {"name": "learned", "vocabulary": 260, "length": 8}})
+    return recipe.build((3, 32, 32), fn.text.build(recipe.text.encoder).fitted(["one of the cats"]))
+
+
 @pytest.mark.parametrize("name", STUDENTS)
 def test_a_student_trains(name, photos, tmp_path):
     """From a saved teacher, by the command; the ladder's rungs too; and it is drawn as often as it was made for."""
@@ -84,6 +91,8 @@ def test_it_trains(name, photos, tmp_path):
         network = narrow_autoencoder(recipe.latent.autoencoder, photos).build(channels)
         native.save(network, tmp_path / name / "autoencoder")
         changes |= {"data.channels": channels}
+    if name == "emoji-unclip":
+        native.save(narrow_image_text(photos), tmp_path / name / "image-text")
     assert fn.runs.train(recipe.with_changes(changes), tmp_path / name) == 0
     for part in recipe.stages or (".",):
         run = tmp_path / name / part
