@@ -99,6 +99,7 @@ class Denoiser(nn.Module):
         self.codec, self.low, self.text = codec, low, text
         self.null: Cond = {}
         self.student: Student | None = None  # what x0 means where the model is distilled
+        self.embeddings: str | None = None  # of unCLIP: the SHA-256 of whose embeddings it draws or is shown
         if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
             raise FromNoiseError(
                 f"at the last level of {type(self.schedule).__name__} no signal is left, and "

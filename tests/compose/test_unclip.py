@@ -11,6 +11,7 @@ import fromnoise as fn
 from fromnoise.compose import Stage, cascade, unclip
 from fromnoise.data.embedded import Embedded, Embeddings, embeddings
 from fromnoise.data.examples import Tensors
+from fromnoise.disk import storage
 
 SCHEDULE = fn.schedules.Cosine()
 MEANS = torch.tensor([[-0.6, 0.2], [0.5, 0.6], [0.1, -0.7]], dtype=torch.float64)
@@ -79,7 +80,7 @@ class Seer(fn.guidance.ImageText):
     def __init__(self):
         nn.Module.__init__(self)
         self.schedule, self.shape = SCHEDULE, (2,)
-        self.weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self.network = nn.Linear(1, 1).double()
 
     def of_states(self, x_t, t):
         nearest = torch.cdist(x_t.double() / t.alpha, MEANS).argmin(1)
@@ -210,6 +211,29 @@ def test_stages_that_read_words_differently_are_refused():
     with pytest.raises(fn.FromNoiseError, match="they read words by two encoders"):
         cascade.check(two)
     two[0].denoiser.text = other
+    cascade.check(two)
+
+
+def test_embeddings_of_two_image_text_models_are_not_mixed(tmp_path):
+    """A decoder knows whose embeddings it learned, in its file and behind guidance too."""
+    seer = Seer()
+    own = storage.fingerprint(seer.network.state_dict())
+    made = fn.Denoiser(fn.nn.MLP(2, width=8, depth=1, image_embedding=2), "cosine", "v", shape=(2,))
+    whole = Embedded(Tensors(MEANS.float()), PLACES.float(), own)
+    model = fn.fit(made, whole, steps=1, batch_size=2, progress=False).model
+    fn.save(model, tmp_path / "decoder")
+    model = fn.load(tmp_path / "decoder")
+    assert model.embeddings == own
+    unclip.variations(model, seer, MEANS[0].float(), 1, steps=2)
+    with torch.no_grad():
+        seer.network.weight.add_(1)
+    with pytest.raises(fn.FromNoiseError, match="image_text: is not the one whose embeddings the decoder learned"):
+        unclip.variations(fn.guidance.steer(model, 2.0), seer, MEANS[0].float(), 1, steps=2)
+    two = stages()
+    two[0].denoiser.embeddings, two[1].denoiser.embeddings = own, "other"
+    with pytest.raises(fn.FromNoiseError, match="their embeddings are of two image-text models"):
+        cascade.check(two)
+    two[0].denoiser.embeddings = None  # nobody said
     cascade.check(two)
 
 

@@ -61,6 +61,9 @@ def check(stages: Sequence[Stage]) -> None:
             if given != (size,):
                 raise FromNoiseError(f"mismatched stages: one is shown an embedding of {size} numbers and the one "
                                      f"before it draws {list(given or ())}")  # fmt: skip
+            if None not in (kinds := {before.denoiser.embeddings, stage.denoiser.embeddings}) and len(kinds) > 1:
+                raise FromNoiseError("mismatched stages: their embeddings are of two image-text models: take a prior "
+                                     "and a decoder that were trained with one")  # fmt: skip
             if stage.truncated or stage.strength:
                 raise FromNoiseError("strength and truncated are of an image that is enlarged, and a decoder is shown "
                                      "an embedding")  # fmt: skip

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fromnoise import checks, rng
 from fromnoise.denoise import Cond, Denoiser
+from fromnoise.disk import storage
 from fromnoise.editing import decode, encode, slerp
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.image_text import ImageText
@@ -158,6 +159,9 @@ def _read(decoder: Denoiser, image_text: ImageText, x: Tensor) -> tuple[Tensor, 
     if z.shape[1] != size:
         raise FromNoiseError(f"decoder: takes embeddings of {size} numbers, and the image-text model's have "
                              f"{z.shape[1]}: take the one that it was trained with")  # fmt: skip
+    if decoder.embeddings not in (None, found := storage.fingerprint(image_text.network.state_dict())):
+        raise FromNoiseError("image_text: is not the one whose embeddings the decoder learned: its hash begins with "
+                             f"{found[:12]}, not {str(decoder.embeddings)[:12]}")  # fmt: skip
     return z, encode(decoder, x, _shown(decoder, z))
 
 

@@ -44,6 +44,13 @@ def embeddings(
     return torch.cat(parts)
 
 
+def made_by(source: object) -> str | None:
+    """What made the embeddings of examples, or of those that they are a part of; None where nobody said."""
+    while source is not None and not isinstance(source, _Tabled):
+        source = getattr(source, "whole", None)
+    return source.of or None if isinstance(source, _Tabled) else None
+
+
 class _Tabled(Examples):
     """Another set with an embedding for each example; see `Embedded`."""
 

@@ -27,6 +27,7 @@ class Wrapper(Denoiser):
         )
         self.inner = denoiser
         self.state_dtype, self.null, self.student = denoiser.state_dtype, denoiser.null, denoiser.student
+        self.embeddings = denoiser.embeddings
         self.train(denoiser.training)
 
 

@@ -117,12 +117,14 @@ class Recipe(RunConfig):
         from fromnoise import couplings, objectives, times
         from fromnoise.compose.unclip import CONDITION
         from fromnoise.data.augment import Augment
+        from fromnoise.data.embedded import made_by
         from fromnoise.data.worded import Worded
         from fromnoise.train import Conditioning, Diffusion
 
         shown = source.examples([0])[1].get(CONDITION)
         denoiser = self.build(source.shape, None if shown is None else shown.shape[1])
         denoiser.class_names, denoiser.codec = tuple(source.classes), codec
+        denoiser.embeddings = made_by(source)
         dropout = {"label": self.train.label_dropout}
         if self.text is not None:
             if not isinstance(source, Worded):

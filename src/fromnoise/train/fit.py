@@ -15,6 +15,7 @@ from fromnoise.couplings.base import Coupling
 from fromnoise.data import remembered
 from fromnoise.data.augment import Augment
 from fromnoise.data.config import DataConfig
+from fromnoise.data.embedded import made_by
 from fromnoise.data.examples import Batches, Examples, examples_of
 from fromnoise.data.loading import load
 from fromnoise.data.worded import encoder_of, insist_on_encoder
@@ -235,6 +236,7 @@ def _task(
     if examples is not None and model.shape is None:
         model.shape = tuple(examples.shape)
     model.text = model.text or encoder_of(examples)
+    model.embeddings = model.embeddings or made_by(examples)
     checks.objects(objective=objective, times=times, coupling=coupling)
     if isinstance(objective, str) and objective.replace("_", "-") in distill.names():
         raise FromNoiseError(f"objective {objective}: is a distillation, which is given as an object: objective="

@@ -129,6 +129,7 @@ def build_denoiser(about: About, given: Given, codec: Autoencoded | None, where:
         text.build(about["text"]) if "text" in about else None,
     )
     made.student = students.build(about["student"]) if "student" in about else None
+    made.embeddings = str(about["embeddings"]) if "embeddings" in about else None
     made.null = {name: torch.zeros(shape) for name, shape in about.get("null", {}).items()}
     return made
 
@@ -172,6 +173,8 @@ def _denoiser(denoiser: Denoiser) -> About:
         about["student"] = registry.spec(denoiser.student)
     if denoiser.text is not None:
         about["text"] = registry.spec(denoiser.text)
+    if denoiser.embeddings is not None:
+        about["embeddings"] = denoiser.embeddings
     if denoiser.low is not None:
         low = denoiser.low
         about["low"] = {"factor": low.factor, "augmentation": registry.spec(low.augmentation), "tells": low.tells}
