@@ -119,3 +119,20 @@ def test_the_recipe_makes_the_null_label_that_its_dropout_needs():
     assert recipe.build().null_label == 10
     plain = recipe.with_changes({"train.label_dropout": 0.0})
     assert plain.build().null_label is None
+
+
+def test_labels_are_left_aside_behind_the_wrapper_of_several_processes():
+    """A network without classes takes none, and what stands for it while it is trained has no attributes of its own."""
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, *given, **told):
+            return self.module(*given, **told)
+
+    model = denoiser(classes=None, null_label=False)
+    conditioning = Conditioning(model, two_shades())
+    model.network = Wrapped(model.network)
+    assert conditioning.of({"label": torch.tensor([0, 1])}, range(2), 1) == {}

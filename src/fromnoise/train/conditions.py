@@ -61,6 +61,7 @@ class Conditioning:
         # Asked now: while it is trained, a wrapper may stand for the network.
         self.names, self.nulls = accepted(denoiser), denoiser.null_cond
         self.classes, self.null_label = denoiser.classes, denoiser.null_label
+        self.ours = hasattr(denoiser.network, "classes")
         self._check_classes()
         insist_on_encoder(source, denoiser.text)
         for name, share in self.dropout.items():
@@ -84,7 +85,7 @@ class Conditioning:
         """Labels that the network does not take are left aside: most data sets have them. All else must fit."""
         if self.names is None:
             return conditions
-        aside = {"label"} if not self.names or hasattr(self.denoiser.network, "classes") else set()
+        aside = {"label"} if not self.names or self.ours else set()
         strangers = [name for name in conditions if name not in self.names and name not in aside]
         if strangers:
             raise FromNoiseError(f"data has the condition {strangers[0]!r}{nearest(strangers[0], self.names)}, and the "
@@ -125,7 +126,7 @@ class Conditioning:
 
     def _check_classes(self) -> None:
         known, source = self.classes, self.source
-        if source is None or not hasattr(self.denoiser.network, "classes"):
+        if source is None or not self.ours:
             return
         there = len(source.classes)
         if known and there and known != there:
