@@ -32,7 +32,7 @@ LAYERS = [
     ["guidance"],
     ["langevin", "flow"],
     ["samplers"],
-    ["objectives", "times", "couplings", "paths", "editing", "control"],
+    ["objectives", "times", "couplings", "paths", "editing"],
     ["likelihood", "distill"],
     ["compose"],
     ["graphs"],

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from fromnoise import augmentations as augmentations
     from fromnoise import bound as bound
     from fromnoise import compose as compose
-    from fromnoise import control as control
     from fromnoise import couplings as couplings
     from fromnoise import data as data
     from fromnoise import distill as distill
@@ -67,7 +66,6 @@ else:
         augmentations="augmentations:*",
         bound="bound:*",
         compose="compose:*",
-        control="control:*",
         couplings="couplings:*",
         data="data:*",
         distill="distill:*",

@@ -141,7 +141,7 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, refused):
 
     model = place / "model"
     assert "a branch stands beside a model, and the run holds none yet" in said()
-    fn.save(fn.control.controlled(fn.load(model)), tmp_path / "branch")
+    fn.save(fn.compose.controlled(fn.load(model)), tmp_path / "branch")
     assert "has a branch already" in said("--model", tmp_path / "branch")
     assert "data.pairs: says what the branch is shown" in said("--model", model, "--set", "data.pairs=null")
     words = "text.encoder={name: learned, vocabulary: 270, length: 8}"

@@ -60,7 +60,7 @@ def settled(denoiser):
 def test_a_fresh_branch_changes_nothing(options, channels):
     """Bit for bit, with a gradient and without, in training and in evaluation."""
     denoiser = model(**options)
-    steered = fn.control.controlled(denoiser, channels)
+    steered = fn.compose.controlled(denoiser, channels)
     x, given, image = states(denoiser, channels=channels)
     theirs, own = denoiser.network.state_dict(), steered.network.state_dict()
     assert all(
@@ -84,7 +84,7 @@ def test_a_fresh_branch_changes_nothing(options, channels):
 @pytest.mark.parametrize("options", KINDS, ids=str)
 def test_what_a_branch_adds_is_what_the_paper_says(options):
     """The way down of a second network that has the copy's weights, and its stem's output plus the read image."""
-    steered = settled(fn.control.controlled(model(**options)))
+    steered = settled(fn.compose.controlled(model(**options)))
     network, second = steered.network, model(**options).network
     of = network.of
     second.load_state_dict(of.state_dict() | network.copy.state_dict())
@@ -110,7 +110,7 @@ def test_what_a_branch_adds_is_what_the_paper_says(options):
 @pytest.mark.parametrize("options", KINDS, ids=str)
 def test_the_gradient_reaches_the_branch_and_nothing_else(options):
     """The zero layers at once, the copy behind them after one step, the reader behind its own after two."""
-    steered = fn.control.controlled(model(**options)).train()
+    steered = fn.compose.controlled(model(**options)).train()
     x, given, image = states(steered)
     network = steered.network
     of = {name: value.clone() for name, value in network.of.state_dict().items()}
@@ -134,7 +134,7 @@ def test_the_gradient_reaches_the_branch_and_nothing_else(options):
 
 def test_the_u_net_is_always_in_evaluation_mode():
     """Its dropout is off, the copy's is on."""
-    steered = settled(fn.control.controlled(model(dropout=0.5)))
+    steered = settled(fn.compose.controlled(model(dropout=0.5)))
     x, _, image = states(steered)
     steered.train()
     assert steered.network.training
@@ -150,7 +150,7 @@ def test_the_u_net_is_always_in_evaluation_mode():
 @pytest.mark.parametrize("optimizer", ["adamw", "muon", torch.optim.SGD])
 def test_fit_trains_the_branch_alone(optimizer, tmp_path):
     denoiser = model(classes=3, null_label=True)
-    steered = fn.control.controlled(denoiser)
+    steered = fn.compose.controlled(denoiser)
     before = {name: value.clone() for name, value in steered.network.state_dict().items()}
     data = some_data(denoiser)
     fn.fit(steered, data, steps=4, batch_size=8, lr=1e-2, ema=0.5, optimizer=optimizer, out=tmp_path, progress=False)
@@ -171,10 +171,10 @@ def test_fit_trains_the_branch_alone(optimizer, tmp_path):
 def test_a_branch_is_saved_and_goes_on_exactly(tmp_path):
     denoiser, options = model(), {"batch_size": 4, "lr": 1e-2, "ema": 0.9, "progress": False, "optimizer": "muon"}
     data = some_data(denoiser)
-    whole, parts = fn.control.controlled(denoiser), fn.control.controlled(denoiser)
+    whole, parts = fn.compose.controlled(denoiser), fn.compose.controlled(denoiser)
     fn.fit(whole, data, steps=5, out=tmp_path / "whole", **options)
     fn.fit(parts, data, steps=2, out=tmp_path / "parts", **options)
-    again = fn.control.controlled(model(seed=1))  # whatever it holds, the checkpoint's weights take its place
+    again = fn.compose.controlled(model(seed=1))  # whatever it holds, the checkpoint's weights take its place
     fn.fit(again, data, steps=5, out=tmp_path / "parts", resume=True, **options)
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, again.network.state_dict()[name]), name
@@ -234,7 +234,7 @@ def test_what_the_image_says_is_learned_to_the_last():
         "seed": 1,
     }
     fn.fit(denoiser, x, steps=250, **options)
-    steered = fn.control.controlled(denoiser)
+    steered = fn.compose.controlled(denoiser)
     fn.fit(steered, (x, {"image": image}), steps=150, **options)
 
     level = denoiser.schedule.level(80)
@@ -255,11 +255,11 @@ def test_what_the_image_says_is_learned_to_the_last():
 def test_what_cannot_be_steered_is_one_line():
     def refused(denoiser, says, **options):
         with pytest.raises(fn.FromNoiseError, match=says) as caught:
-            fn.control.controlled(denoiser, **options)
+            fn.compose.controlled(denoiser, **options)
         assert "\n" not in str(caught.value)
 
     plain = model()
-    refused(fn.control.controlled(plain), "has a branch already")
+    refused(fn.compose.controlled(plain), "has a branch already")
     refused(model(image_channels=1, image_strength=False), "is shown an image beside x already")
     refused(fn.Denoiser(fn.nn.MLP(), "cosine", shape=(2,)), "its network is of class MLP")
     refused(plain, "image_channels must be a whole number of at least 1", image_channels=0)
@@ -268,7 +268,7 @@ def test_what_cannot_be_steered_is_one_line():
     refused(student, "take its teacher")
     refused(fn.Denoiser(fn.nn.UNet(**SMALL), fn.schedules.build("learned")), "has a learned schedule")
     with pytest.raises(fn.FromNoiseError, match="denoiser must be a Denoiser"):
-        fn.control.controlled(plain.network)
+        fn.compose.controlled(plain.network)
     for of, says in (({"name": "mlp"}, "this is 'mlp'"), ({"name": "unet", "image_channels": 1}, "shown one already"),
                      ({}, "this is None"), ({"name": "control", "of": {}}, "this is 'control'")):  # fmt: skip
         with pytest.raises(fn.FromNoiseError, match=says):
@@ -279,7 +279,7 @@ def test_what_cannot_be_steered_is_one_line():
 
 def test_what_is_shown_must_be_an_image_of_the_size_of_x():
     for dims, kind in ((2, "an image"), (1, "a signal")):
-        steered = fn.control.controlled(model(dims=dims))
+        steered = fn.compose.controlled(model(dims=dims))
         x, _, image = states(steered)
         with pytest.raises(fn.FromNoiseError, match=f"needs {kind} beside x: give image="):
             steered(x, 300)
@@ -294,7 +294,7 @@ def test_a_steered_model_is_what_it_was_to_everyone_else():
     """Classes, words and guidance are those of the model; its guidance is left out."""
     denoiser = model(classes=3, null_label=True, text={"width": 8, "length": 4})
     denoiser.class_names, denoiser.null = ("a", "b", "c"), {"where": torch.zeros(2)}
-    steered = fn.control.controlled(fn.guidance.steer(denoiser, 2.0))
+    steered = fn.compose.controlled(fn.guidance.steer(denoiser, 2.0))
     assert (steered.classes, steered.null_label, steered.class_names) == (3, 3, ("a", "b", "c"))
     assert steered.null_cond.keys() == denoiser.null_cond.keys() == {"label", "text", "where"}
     assert steered.schedule is denoiser.schedule

@@ -1,4 +1,4 @@
-"""Models made of models: latents, cascades, and unCLIP."""
+"""Models made of models: latents, cascades, unCLIP, and branches that images steer."""
 
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fromnoise.compose import unclip as unclip
     from fromnoise.compose.autoencoded import Autoencoded as Autoencoded
     from fromnoise.compose.cascade import Stage as Stage
+    from fromnoise.compose.control import controlled as controlled
     from fromnoise.compose.latent import PCA as PCA
     from fromnoise.compose.latent import Scaled as Scaled
 else:
@@ -18,6 +19,7 @@ else:
         PCA="latent",
         Scaled="latent",
         Stage="cascade",
+        controlled="control",
         cascade="cascade:*",
         unclip="unclip:*",
     )

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise import registry
-from fromnoise.control import insist_on_one_to_control
+from fromnoise.compose.control import insist_on_one_to_control
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.diffusion import Recipe
