@@ -31,7 +31,7 @@ def for_controlled(recipe: Recipe, denoiser: Denoiser, own: Recipe | None, where
         raise FromNoiseError(f"{where}: is a model of latents, and a branch is shown images of the size of x: give a "
                              "model of images")  # fmt: skip
     about = describing.describe(denoiser)
-    insist_on_names(about, where, "make its branch in Python, by fn.control.controlled")
+    insist_on_names(about, where, "make its branch in Python, by fn.compose.controlled")
     values: dict[str, Any] = {key: about[key] for key in ("schedule", "parameterization", "variance")}
     values["network"] = recipe.network | {"of": about["network"]}
     dropout = 0.1
