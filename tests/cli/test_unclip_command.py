@@ -111,7 +111,7 @@ def test_images_are_changed_by_their_embedding(run, photos, tmp_path):
         (["convert", "{run}", "{out}", "--to", "fromnoise"], "is a cascade, whose stages are written one by one: "),
         (["train", "progressive", "--teacher", "{run}/decoder", "--out", "{out}"], "is a stage of unCLIP, and its student"),
         (["train", "progressive", "--teacher", "{run}/prior", "--out", "{out}"], "is a stage of unCLIP, and its student"),
-        (["train", "control", "--model", "{run}/decoder", "--out", "{out}"], "is told an embedding of an image beside x"),
+        (["train", "control", "--model", "{run}/decoder", "--out", "{out}"], "takes an embedding of an image beside x"),
         (["train", "emoji-unclip", "--data", "{data}", "--out", "{out}", "--image-text", "{run}/image-text", "--set",
           *SIZE, "stages.prior.network={name: unet}"], "network unet: a prior is of embeddings, which are points"),
         (["train", "emoji-unclip", "--data", "{data}", "--out", "{out}", "--image-text", "{run}/image-text", "--set",

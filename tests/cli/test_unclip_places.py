@@ -53,7 +53,7 @@ def test_embeddings_of_another_model_are_other_examples(kind):
 @pytest.mark.parametrize(("options", "told"), [({"image_embedding": 6}, "an embedding"), ({"numbers": ("guidance",)}, "guidance")])  # fmt: skip
 def test_no_branch_beside_a_network_whose_conditions_it_leaves_out(options, told):
     network = fn.nn.UNet(channels=8, groups=4, mult=(1, 2), blocks=1, attention=(), **options)
-    with pytest.raises(fn.FromNoiseError, match=f"is told {told}"):
+    with pytest.raises(fn.FromNoiseError, match=f"takes {told}"):
         fn.compose.controlled(fn.Denoiser(network, "cosine", "v", shape=(3, 8, 8)))
 
 

@@ -62,8 +62,8 @@ def insist_on_one_to_control(denoiser: Denoiser, where: object = "denoiser") -> 
     elif denoiser.low is not None or network.image_channels:
         why = "is shown an image beside x already, and a branch is for a model that is shown none"
     elif network.image_embedding is not None or network.numbers:
-        told = "an embedding of an image" if network.image_embedding is not None else ", ".join(network.numbers)
-        why = f"is told {told} beside x, and a branch leaves that out: take a model that is told none"
+        more = "an embedding of an image" if network.image_embedding is not None else ", ".join(network.numbers)
+        why = f"takes {more} beside x, and a branch leaves that out: choose a model without"
     elif denoiser.student is not None:
         why = "is a distilled model, whose branch has nothing to learn from data: take its teacher"
     elif isinstance(denoiser.schedule, nn.Module):
