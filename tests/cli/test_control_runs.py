@@ -155,7 +155,7 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, refused):
     latent = small.build()
     latent.codec = fn.compose.Autoencoded(fn.nn.KLAutoencoder(in_channels=1, channels=8, groups=4), 1.0)
     fn.save(latent, tmp_path / "latent")
-    assert "is a model of latents" in said("--model", tmp_path / "latent")
+    assert "is a latent model" in said("--model", tmp_path / "latent")
     fn.save(fn.Denoiser(fn.nn.DiT(width=8, depth=1, heads=2), "cosine", shape=(3, 8, 8)), tmp_path / "dit")
     assert "its network is of class DiT" in said("--model", tmp_path / "dit")
     cascade = tmp_path / "cascade"

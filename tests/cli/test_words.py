@@ -161,9 +161,9 @@ def test_a_model_of_words_is_measured_with_the_captions_of_its_data(run, tmp_pat
     command = ["eval", str(run), "--n", "4", "--steps", "2", "--features", "efficientnet-lite0", "--out", str(out)]
     assert main(command) == 0
     texts = json.loads(out.read_text())["sampling"]["texts"]
-    from fromnoise.app.evaluation._evaluate import _shortened
+    from fromnoise.app.evaluation.report import shortened
 
-    many = _shortened({"texts": ["a", "b"] * 60})["texts"]
+    many = shortened({"texts": ["a", "b"] * 60})["texts"]
     assert many["n"] == 120
     assert len(many["sha256"]) == 64
     assert sorted(texts) == sorted(fn.data.load(fn.runs.open_model(run).config.data).captions)

@@ -48,7 +48,9 @@ def test_a_frozen_part_stays(optimizer, tmp_path):
     assert torch.equal(denoiser.network.learned.weight, before)
     assert not torch.equal(denoiser.network.head.weight, head)
     checkpoint = next((tmp_path / "checkpoints").iterdir())
-    assert storage.read_tensors(checkpoint, "ema").keys() == {"head.weight", "head.bias"}
+    averages = storage.read_tensors(checkpoint, "ema")
+    assert averages.keys() == denoiser.network.state_dict().keys()  # a whole model
+    assert torch.equal(averages["learned.weight"], before)
     assert storage.read_tensors(checkpoint, "model").keys() == denoiser.network.state_dict().keys()
     assert not any("learned" in name for name in storage.read_tensors(checkpoint, "optimizer"))
     for ema in (True, False):
@@ -91,8 +93,11 @@ def test_a_frozen_part_may_be_in_half_precision_and_not_all_may_be_frozen():
         fn.fit(denoiser, X, steps=1, **OPTIONS)
 
 
-def test_averages_of_what_the_model_has_not_are_refused(tmp_path):
+def test_averages_that_are_not_the_models_are_refused(tmp_path):
     denoiser = fn.Denoiser(Own(), fn.schedules.Linear(T=20))
-    for averages in ({"tail.weight": torch.zeros(4, 4)}, {"head.weight": torch.zeros(4, 3)}):
+    whole = {name: torch.zeros_like(value) for name, value in denoiser.network.state_dict().items()}
+    put_average(denoiser, whole, tmp_path)
+    missing = {name: value for name, value in whole.items() if name != "head.bias"}
+    for averages in (whole | {"tail.weight": torch.zeros(4, 4)}, whole | {"head.weight": torch.zeros(4, 3)}, missing):
         with pytest.raises(fn.FromNoiseError, match="its averaged weights do not fit"):
             put_average(denoiser, averages, tmp_path)

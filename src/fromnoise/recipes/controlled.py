@@ -23,13 +23,13 @@ def for_controlled(recipe: Recipe, denoiser: Denoiser, own: Recipe | None, where
         where: it is from.
 
     Raises:
-        FromNoiseError: no branch can stand beside it, or it is a model of latents; or a class of it is yours, and no
-            file can name it.
+        FromNoiseError: it is a latent model, or another that takes no branch; or a part of it is an object of your own
+            class, which a configuration cannot name.
     """
     insist_on_one_to_control(denoiser, where)
     if denoiser.codec is not None:
-        raise FromNoiseError(f"{where}: is a model of latents, and a branch is shown images of the size of x: give a "
-                             "model of images")  # fmt: skip
+        raise FromNoiseError(f"{where}: is a latent model, and a branch takes images of the size of x: choose a model "
+                             "of images")  # fmt: skip
     about = describing.describe(denoiser)
     insist_on_names(about, where, "make its branch in Python, by fn.compose.controlled")
     values: dict[str, Any] = {key: about[key] for key in ("schedule", "parameterization", "variance")}

@@ -19,10 +19,14 @@ class EMA:
     Args:
         parameters: that are followed, by name; the average has their type and is on their device.
         decay: in [0, 1).
+        whole: all parameters, whose state it says; those that are not followed stay as they are.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], decay: float):
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], decay: float, whole: Mapping[str, nn.Parameter] | None = None
+    ):
         self.decay = decay
+        self.fixed = {name: p for name, p in (whole or {}).items() if name not in parameters}
         self.names, self.live = list(parameters), list(parameters.values())
         self._average = [p.detach().clone() for p in self.live]
         self.largest = torch.zeros((), device=self.live[0].device)
@@ -79,8 +83,8 @@ class EMA:
             torch._foreach_copy_([p.detach() for p in self.live], own)
 
     def state(self) -> dict[str, Tensor]:
-        """Averaged weights by the parameters' names."""
-        return dict(zip(self.names, self.average, strict=True))
+        """Averaged weights by the parameters' names, and the others as they are: a whole model."""
+        return {name: p.detach() for name, p in self.fixed.items()} | dict(zip(self.names, self.average, strict=True))
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:

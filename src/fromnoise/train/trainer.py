@@ -101,7 +101,7 @@ class Trainer:
         self.weights = {name: p for name, p in self.task.weights().items() if p.requires_grad}
         if isinstance(self.source, Examples):
             suitable.check_batch(c.batch_size, self.source.shape)
-        self.ema = EMA(self.weights, c.ema)
+        self.ema = EMA(self.weights, c.ema, self.task.weights())
         self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
         self.places = range(*(rank * c.batch_size // world for rank in (self.processes.rank, self.processes.rank + 1)))
 

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise.gaussian import Level
+from fromnoise.denoise import Denoiser
+from fromnoise.flow import angle, level_at, scale, velocity
+from fromnoise.gaussian import Level, like
 from fromnoise.oracle import GaussianMixture
 from fromnoise.schedules.cosine import Cosine
 from fromnoise.schedules.linear import Linear
@@ -72,3 +74,38 @@ class Straight(torch.nn.Module):
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         return 0.6 * x - 0.2
+
+
+def followed(
+    denoiser: Denoiser, x: Tensor, t: Level, s: Level, n: int = 120, divergence: bool = False
+) -> tuple[Tensor, Tensor]:
+    """(x_s, int div velocity dphi) by n steps of the classical Runge-Kutta method; the divergence exactly, or 0."""
+    ends, h = (t, s), (angle(s) - angle(t)) / n
+
+    def slope(phi: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.set_grad_enabled(divergence):
+            u = u.detach().requires_grad_(divergence)
+            level = level_at(denoiser, phi, ends)
+            speed = velocity(denoiser(like(scale(level), u) * u, level), phi)
+            if not divergence:
+                return speed, torch.zeros(len(u), dtype=u.dtype)
+            parts = [torch.autograd.grad(speed[:, i].sum(), u, retain_graph=True)[0][:, i] for i in range(u.shape[1])]
+        return speed.detach(), torch.stack(parts).sum(0)
+
+    u, volume = x / like(scale(t), x), torch.zeros(len(x), dtype=x.dtype)
+    for i in range(n):
+        phi = angle(t) + i * h
+        k1 = slope(phi, u)
+        k2 = slope(phi + h / 2, u + h / 2 * k1[0])
+        k3 = slope(phi + h / 2, u + h / 2 * k2[0])
+        k4 = slope(phi + h, u + h * k3[0])
+        u, volume = (
+            y + h / 6 * (a + 2 * b + 2 * c + d) for y, a, b, c, d in zip((u, volume), k1, k2, k3, k4, strict=True)
+        )
+    return like(scale(s), u) * u, volume
+
+
+def cdf(truth: GaussianMixture, x: Tensor, level: Level) -> Tensor:
+    """F_t(x) of a mixture on a line: sum_k w_k Phi((x - alpha m_k) / sqrt(alpha^2 v_k + sigma^2)), [N, 1] -> [N]."""
+    spread = (level.alpha**2 * truth.covariances[:, 0, 0] + level.sigma**2).sqrt()
+    return (truth.log_weights.exp() * torch.special.ndtr((x - level.alpha * truth.means[:, 0]) / spread)).sum(1)

@@ -3,11 +3,8 @@
 import math
 
 import torch
-from torch import Tensor
 
-from fromnoise.denoise import Denoiser
-from fromnoise.flow import angle, level_at, scale, velocity
-from fromnoise.gaussian import Level, like
+from fromnoise.flow import scale
 from fromnoise.oracle import GaussianMixture
 from fromnoise.samplers.ancestral import Ancestral
 from fromnoise.samplers.base import Sampler
@@ -19,44 +16,10 @@ from fromnoise.schedules.sub_vp import SubVP
 from fromnoise.schedules.ve import VE
 from fromnoise.schedules.vp import VP
 from fromnoise.verify._check import Sides, check
-from fromnoise.verify._truth import COSINE, line, normal, plane
+from fromnoise.verify._truth import COSINE, cdf, followed, line, normal, plane
 from fromnoise.verify.samplers import gains
 
 SCHEDULES = (VP(), SubVP(), VE(sigma_min=0.01, sigma_max=20.0))
-
-
-def _followed(
-    denoiser: Denoiser, x: Tensor, t: Level, s: Level, n: int = 120, divergence: bool = False
-) -> tuple[Tensor, Tensor]:
-    """(x_s, int div velocity dphi) by n steps of the classical Runge-Kutta method; the divergence exactly, or 0."""
-    ends, h = (t, s), (angle(s) - angle(t)) / n
-
-    def slope(phi: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.set_grad_enabled(divergence):
-            u = u.detach().requires_grad_(divergence)
-            level = level_at(denoiser, phi, ends)
-            speed = velocity(denoiser(like(scale(level), u) * u, level), phi)
-            if not divergence:
-                return speed, torch.zeros(len(u), dtype=u.dtype)
-            parts = [torch.autograd.grad(speed[:, i].sum(), u, retain_graph=True)[0][:, i] for i in range(u.shape[1])]
-        return speed.detach(), torch.stack(parts).sum(0)
-
-    u, volume = x / like(scale(t), x), torch.zeros(len(x), dtype=x.dtype)
-    for i in range(n):
-        phi = angle(t) + i * h
-        k1 = slope(phi, u)
-        k2 = slope(phi + h / 2, u + h / 2 * k1[0])
-        k3 = slope(phi + h / 2, u + h / 2 * k2[0])
-        k4 = slope(phi + h, u + h * k3[0])
-        u, volume = (
-            y + h / 6 * (a + 2 * b + 2 * c + d) for y, a, b, c, d in zip((u, volume), k1, k2, k3, k4, strict=True)
-        )
-    return like(scale(s), u) * u, volume
-
-
-def _cdf(truth: GaussianMixture, x: Tensor, level: Level) -> Tensor:
-    spread = (level.alpha**2 * truth.covariances[:, 0, 0] + level.sigma**2).sqrt()
-    return (truth.log_weights.exp() * torch.special.ndtr((x - level.alpha * truth.means[:, 0]) / spread)).sum(1)
 
 
 @check("Song et al. 2021, eq. 13; math: samplers", 1e-7)
@@ -65,8 +28,8 @@ def the_flow_keeps_quantiles() -> Sides:
     theory, practice, x = [], [], torch.linspace(-1.5, 1.5, 7, dtype=torch.float64)[:, None]
     for schedule in SCHEDULES:
         t, s = schedule.at(-3.0), schedule.at(5.0)
-        theory.append(_cdf(line(), x, t))
-        practice.append(_cdf(line(), _followed(line().denoiser(schedule), x, t, s)[0], s))
+        theory.append(cdf(line(), x, t))
+        practice.append(cdf(line(), followed(line().denoiser(schedule), x, t, s)[0], s))
     return torch.stack(theory), torch.stack(practice)
 
 
@@ -82,7 +45,7 @@ def the_flow_of_a_gaussian() -> Sides:
         for t, s in ((schedule.at(-3.0), schedule.at(5.0)), (schedule.at(5.0), schedule.at(-3.0))):
             ratio = ((s.alpha**2 * values + s.sigma**2) / (t.alpha**2 * values + t.sigma**2)).sqrt()
             theory.append(s.alpha * mean + (x - t.alpha * mean) @ (vectors * ratio @ vectors.T))
-            practice.append(_followed(truth.denoiser(schedule), x, t, s)[0])
+            practice.append(followed(truth.denoiser(schedule), x, t, s)[0])
     return torch.stack(theory), torch.stack(practice)
 
 
@@ -93,7 +56,7 @@ def the_flows_density() -> Sides:
     x = torch.tensor([[-0.8, 0.6], [0.5, 0.5], [0.3, -1.0]], dtype=torch.float64)
     for schedule in SCHEDULES:
         t, s = schedule.at(4.0), schedule.at(-4.0)
-        end, volume = _followed(truth.denoiser(schedule), x, t, s, divergence=True)
+        end, volume = followed(truth.denoiser(schedule), x, t, s, divergence=True)
         theory.append(truth.log_prob(x, t))
         practice.append(truth.log_prob(end, s) + volume + 2 * torch.log(scale(s) / scale(t)))
     return torch.stack(theory), torch.stack(practice)
@@ -106,7 +69,7 @@ def _quantile_error(sampler: Sampler, n: int) -> float:
     x, state, denoiser = start, sampler.init(start), line().denoiser(COSINE)
     for i in range(n):
         x, state = sampler.step(denoiser, x, levels[i], levels[i + 1], state, lambda: start, None)
-    return (_cdf(line(), x, levels[-1]) - _cdf(line(), start, levels[0])).abs().mean().item()
+    return (cdf(line(), x, levels[-1]) - cdf(line(), start, levels[0])).abs().mean().item()
 
 
 @check("math: samplers; Karras et al. 2022; Lu et al. 2022; Zhao et al. 2023", 0.1)

@@ -21,8 +21,7 @@ from fromnoise.schedules.vp import VP
 from fromnoise.times.lognormal import LogNormal
 from fromnoise.times.mode import Mode
 from fromnoise.verify._check import Sides, check
-from fromnoise.verify._truth import hermite, line, normal
-from fromnoise.verify.flow import _cdf, _followed
+from fromnoise.verify._truth import cdf, followed, hermite, line, normal
 
 STRAIGHT = Rectified(T=1000)
 M, S = 0.4, 0.6
@@ -115,7 +114,7 @@ def the_flow_map_of_a_gaussian() -> Sides:
     for t, r in ((0.95, 0.1), (0.1, 0.8)):
         theory.append((1 - r) * M + torch.sqrt(_var(r) / _var(t)) * (X - (1 - t) * M))
         ends = STRAIGHT.level(1000 * t), STRAIGHT.level(1000 * r)
-        practice.append(_followed(_data().denoiser(STRAIGHT), X, *ends, 40)[0])
+        practice.append(followed(_data().denoiser(STRAIGHT), X, *ends, 40)[0])
     return torch.stack(theory), torch.stack(practice)
 
 
@@ -167,8 +166,8 @@ def orders_on_the_straight_path() -> Sides:
 def the_map_of_a_mixture() -> Sides:
     """of a mixture on a line the straight flow is F_0^-1(F_1): noise of a quantile goes to the data of that quantile"""
     t, s = STRAIGHT.level(1000.0), STRAIGHT.at(7.0)
-    end = _followed(line().denoiser(STRAIGHT), X, t, s, 80)[0]
-    return torch.special.ndtr(X[:, 0]).repeat(2), torch.cat([_cdf(line(), X, t), _cdf(line(), end, s)])
+    end = followed(line().denoiser(STRAIGHT), X, t, s, 80)[0]
+    return torch.special.ndtr(X[:, 0]).repeat(2), torch.cat([cdf(line(), X, t), cdf(line(), end, s)])
 
 
 @check("Esser et al. 2024 (arXiv 2403.03206), eq. 20", 1e-9)

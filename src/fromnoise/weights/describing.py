@@ -102,16 +102,17 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: object,
 
 @torch.no_grad()
 def put_average(model: nn.Module, averages: Mapping[str, Tensor], where: object) -> None:
-    """The averaged weights into the parameters of their names; what was not trained has none.
+    """The averaged weights into the parameters of their names.
 
     Raises:
-        FromNoiseError: one is of no parameter, or of another shape.
+        FromNoiseError: one is missing, of no parameter, or of another shape.
     """
     own = model.weights() if isinstance(model, Denoiser) else dict(_weighted(model).named_parameters())
-    for name, average in averages.items():
-        if name not in own or average.shape != own[name].shape:
+    for name in (*own, *averages):
+        if name not in own or name not in averages or averages[name].shape != own[name].shape:
             raise FromNoiseError(f"{where}: its averaged weights do not fit: {name}")
-        own[name].copy_(average)
+    for name, parameter in own.items():
+        parameter.copy_(averages[name])
 
 
 def build_denoiser(about: About, given: Given, codec: Autoencoded | None, where: object) -> Denoiser:

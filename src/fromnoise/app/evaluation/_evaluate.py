@@ -1,6 +1,5 @@
 """From a model to its figures: sample, summarise, compare."""
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from fromnoise.app.evaluation._reference import Reference
 from fromnoise.app.evaluation.memorisation import Learned, memorisation
 from fromnoise.app.evaluation.parts import Parts
-from fromnoise.app.evaluation.report import report, short
+from fromnoise.app.evaluation.report import report, short, shortened
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.data.hashing import batches
 from fromnoise.data.images import Images
@@ -23,8 +22,6 @@ from fromnoise.metrics.figures import Summary
 from fromnoise.progress import Bar
 from fromnoise.train.distributed import Processes
 
-_SHOWN = 100
-"""Texts that a report lists."""
 QUANTISATION = "uint8: round(127.5 (x + 1)), clipped to 0..255"
 
 
@@ -95,19 +92,11 @@ def evaluate(
             "ema": model.ema,
             "precision": model.precision,
         },
-        "sampling": _shortened(choice.described()) | {"nfe": nfe, "seconds": seconds, "batch_size": batch_size},
+        "sampling": shortened(choice.described()) | {"nfe": nfe, "seconds": seconds, "batch_size": batch_size},
         "quantisation": QUANTISATION,
         "reference": reference.about,
     } | ({"memorisation": copies} if copies else {})
     return report(values, seeds, n, extractor, name, about)
-
-
-def _shortened(described: dict[str, Any]) -> dict[str, Any]:
-    """Without the texts where they are many: how many, and the hash of all."""
-    texts = described.get("texts") or ()
-    if len(texts) <= _SHOWN:
-        return described
-    return described | {"texts": {"n": len(texts), "sha256": hashlib.sha256("\n".join(texts).encode()).hexdigest()}}
 
 
 def measure(

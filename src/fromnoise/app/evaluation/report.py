@@ -1,5 +1,6 @@
 """Figures and everything that a reader needs to know of how they were made."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,21 @@ import torch
 import fromnoise
 from fromnoise.features.base import Extractor
 
+_SHOWN = 100
+"""Texts that a report lists."""
+
 
 def short(n: int) -> str:
     """The number of samples as names of figures have it: 50k for 50,000 and for nothing else."""
     return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
+
+
+def shortened(described: dict[str, Any]) -> dict[str, Any]:
+    """Without the texts where they are many: how many, and the hash of all."""
+    texts = described.get("texts") or ()
+    if len(texts) <= _SHOWN:
+        return described
+    return described | {"texts": {"n": len(texts), "sha256": hashlib.sha256("\n".join(texts).encode()).hexdigest()}}
 
 
 def report(
