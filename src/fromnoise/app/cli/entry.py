@@ -31,6 +31,7 @@ COMMANDS = {
     "info": "info:Info",
     "convert": "convert:Convert",
     "export": "export:Export",
+    "studio": "studio:Studio",
 }
 """Where each command's class is; only the one that was asked for is imported."""
 

@@ -222,9 +222,30 @@ def draw(
     Raises:
         FromNoiseError: a choice that the model cannot serve, before any network call; or samples that are not finite.
     """
-    stages = model.stages(choice)
+    return to_uint8(draw_states(model, n, choice, seed, batch_size, first, callback))
+
+
+def draw_states(
+    model: Model,
+    n: int,
+    choice: SamplingPlan,
+    seed: int,
+    batch_size: int = 64,
+    first: int = 0,
+    callback: Callable[[samplers.Moment], None] | None = None,
+    stages: list[Stage] | None = None,
+) -> Tensor:
+    """The same as they are, [n, ...] of any shape, near [-1, 1] for images.
+
+    Args:
+        model, n, choice, seed, batch_size, first, callback: as of `draw`.
+        stages: `model.stages(choice)`, where somebody watches their denoisers.
+
+    Raises:
+        FromNoiseError: as `draw`.
+    """
+    stages = model.stages(choice) if stages is None else stages
     cond = choice.cond(cascade.reader(stages), n, first)
     if model.needs_images:
         cond = model.told(range(first, first + n)) | (cond or {})
-    drawn = cascade.draw(stages, n, seed, cond, batch_size=batch_size, first=first, callback=callback)
-    return to_uint8(drawn.cpu())
+    return cascade.draw(stages, n, seed, cond, batch_size=batch_size, first=first, callback=callback).cpu()

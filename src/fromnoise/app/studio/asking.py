@@ -1,0 +1,104 @@
+"""What a page may ask of a training, in words that `fromnoise train` takes."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fromnoise import data, recipes
+from fromnoise.app.studio.shelf import Shelf
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError, unknown
+
+_ALLOWED = {"recipe", "name", "data", "set", "folder", "minutes", "steps", "seed", "settings", "model", "teacher",
+            "init", "hold_out"}  # fmt: skip
+
+
+def recipe_names() -> list[dict[str, Any]]:
+    """Every recipe with a line about it."""
+    return [{"name": name, "summary": recipes.registry.summary(name)} for name in recipes.registry.names()]
+
+
+def data_names() -> list[dict[str, Any]]:
+    """Every data set that has a name."""
+    return [{"name": name, "summary": data.registry.summary(name)} for name in data.registry.names()]
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """One recipe: what it needs, how long it takes, what came of it."""
+    found = recipes.registry.load(name)
+    return {
+        "name": name,
+        "kind": found.kind,
+        "what": found.what,
+        "data": found.data.name,
+        "size": found.data.size,
+        "minutes": found.train.minutes,
+        "steps": found.train.steps,
+        "batch_size": found.train.batch_size,
+        "expected": found.expected,
+        "reproduced": found.reproduced,
+        "teacher": getattr(found, "distill", None) is not None,
+        "model": bool(getattr(found, "is_branch", False)) or found.kind == "classifier",
+        "stages": list(getattr(found, "stages", None) or ()),
+        "text": getattr(found, "text", None) is not None,
+    }
+
+
+def training(values: Mapping[str, Any], shelf: Shelf, folder: Callable[[object], Path]) -> tuple[str, list[str]]:
+    """(name of the run, words of `fromnoise train`).
+
+    Raises:
+        FromNoiseError: something is missing, or is not what it should be.
+    """
+    for key in values:
+        if key not in _ALLOWED:
+            raise unknown("setting", str(key)[:40], sorted(_ALLOWED))
+    name = str(values.get("name", ""))
+    out = shelf.new(name)
+    chosen = str(values.get("recipe", ""))
+    if chosen not in recipes.registry.names():
+        raise unknown("recipe", chosen[:40], recipes.registry.names())
+    words = [chosen, "--out", str(out)]
+    if values.get("folder"):
+        words += ["--data", str(folder(values["folder"]))]
+    elif values.get("data"):
+        if values["data"] not in data.names():
+            raise unknown("data set", str(values["data"])[:40], data.names())
+        words += ["--data", values["data"]]
+    elif chosen == "images":
+        raise FromNoiseError("the recipe images needs images: drop a folder of them, or choose a data set")
+    for key in ("minutes", "steps", "seed"):
+        if (value := values.get(key)) not in (None, ""):
+            words += [f"--{key}", f"{_number(key, value):g}"]
+    for key in ("model", "teacher", "init"):
+        if values.get(key):
+            words += [f"--{key}", str(shelf.get(values[key]).path)]
+    settings = values.get("settings", [])
+    if not isinstance(settings, list) or not all(isinstance(word, str) and "=" in word for word in settings):
+        raise FromNoiseError("settings: must be key=value, such as train.lr=1e-3")
+    if values.get("hold_out"):
+        settings = [*settings, f"data.hold_out={_number('hold_out', values['hold_out']):g}"]
+    for word in settings:
+        if word.partition("=")[0].strip() in ("data.name", "data.root"):
+            raise FromNoiseError("settings: the data is chosen above, not by a path")
+    return name, words + [part for word in settings for part in ("--set", word)]
+
+
+def longer(values: Mapping[str, Any]) -> dict[str, float]:
+    """How long a run shall be in all, where that is said."""
+    return {key: _number(key, values[key]) for key in ("minutes", "steps") if values.get(key) not in (None, "")}
+
+
+def measured(run: Path) -> dict[str, Any] | None:
+    """What `fromnoise eval` wrote."""
+    try:
+        found = files.read_json(run / "eval.json", 2**22)
+    except FromNoiseError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
+        raise FromNoiseError(f"{name}: must be a number from 0 to 1e9, got {str(value)[:40]!r}")
+    return float(value)

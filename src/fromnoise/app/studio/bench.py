@@ -1,0 +1,55 @@
+"""What the worker keeps between two works: opened models, and what was drawn last."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fromnoise.app.runs.model import Model
+
+_MODELS, _KEPT = 3, 6
+
+
+class Bench:
+    """Kept things, the least used ones dropped first."""
+
+    def __init__(self) -> None:
+        self._models: OrderedDict[tuple[str, ...], Model] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+
+    def model(self, path: Path) -> "Model":
+        """A model with its averaged weights, opened anew when a newer checkpoint is there.
+
+        Raises:
+            FromNoiseError: there is none.
+        """
+        from fromnoise.app import runs
+
+        key = (str(path), *_newest(path))
+        if key not in self._models:
+            self._models[key] = runs.open_model(path)
+        self._models.move_to_end(key)
+        while len(self._models) > _MODELS:
+            self._models.popitem(last=False)
+        return self._models[key]
+
+    def keep(self, *key: Any, value: Any) -> None:
+        """For a question that may follow."""
+        self._kept[key] = value
+        self._kept.move_to_end(key)
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+
+    def kept(self, *key: Any, make: Callable[[], Any] | None = None) -> Any:
+        """What was kept; made and kept where it is not there; None where nothing makes it."""
+        if key not in self._kept and make is not None:
+            self.keep(*key, value=make())
+        return self._kept.get(key)
+
+
+def _newest(path: Path) -> list[str]:
+    """What changes when there is something newer to open: names of checkpoints, of all stages."""
+    found = [str(entry) for entry in path.glob("checkpoints/step-*")] + [str(e) for e in path.glob("*/checkpoints/*")]
+    return sorted(found) or [str(os.stat(path).st_mtime_ns) if path.exists() else ""]

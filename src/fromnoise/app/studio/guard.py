@@ -1,0 +1,92 @@
+"""Who may ask, and what an answer lets a browser do."""
+
+import secrets
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "fromnoise-studio"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_HEADERS = {
+    "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; script-src 'self'; "
+    "connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+"""The page loads nothing from elsewhere, and nobody frames it."""
+_ASK = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>fromnoise studio</title><link rel="stylesheet" href="/page/style.css">
+<main class="login"><h1>fromnoise studio</h1><form method="get" action="/">
+<label>Token<input name="token" type="password" autofocus autocomplete="current-password"></label>
+<button>Open</button></form><p>The token that the studio was started with.</p></main>"""
+
+
+class Guard:
+    """Lets through what comes from this machine's own pages, or who knows the token.
+
+    Requests to names that are not ours are refused, so that no foreign page reaches a loopback address by a name of its
+    own; and so are requests that change something and come from another origin.
+
+    Args:
+        app: what is guarded.
+        host: where the server listens; any name is taken where that is everywhere, as the token decides.
+        token: what a stranger must know; None asks for none.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, token: str | None):
+        self.app, self.token = app, token
+        self.names = None if host in ("0.0.0.0", "::") else _LOOPBACK | {host}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(scope)
+        await (self.app if refusal is None else refusal)(scope, receive, safely)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self.names is not None and urlsplit(f"//{host}").hostname not in self.names:
+            return JSONResponse({"error": "this name is not the studio's: open it as localhost"}, 421)
+        origin = headers.get("origin")
+        if scope["method"] not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc != host:
+            return JSONResponse({"error": "another page may not ask this of the studio"}, 403)
+        if self.token is None or scope["path"] == "/page/style.css":
+            return None
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if asked and self._knows(asked):
+            answer = RedirectResponse(scope["path"], 303)
+            answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", max_age=30 * 86400)
+            return answer
+        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        if self._knows(_cookie(headers.get("cookie", ""))) or self._knows(bearer):
+            return None
+        if scope["path"].startswith("/api/"):
+            return JSONResponse({"error": "the studio asks for its token: open its page and give it"}, 401)
+        return HTMLResponse(_ASK, 401)
+
+    def _knows(self, given: str) -> bool:
+        """In a time that does not say how much of it was right."""
+        return self.token is not None and secrets.compare_digest(given.encode(), self.token.encode())
+
+
+def _cookie(header: str) -> str:
+    try:
+        found = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""

@@ -1,0 +1,143 @@
+"""Everything that a studio knows: its runs, its jobs, its trainings, its uploads."""
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fromnoise
+from fromnoise.app.studio import asking, shelf, works
+from fromnoise.app.studio.curves import Curves
+from fromnoise.app.studio.jobs import Job, Jobs
+from fromnoise.app.studio.shelf import Shelf
+from fromnoise.app.studio.trainings import Trainings, holder
+from fromnoise.app.studio.uploads import Uploads
+from fromnoise.app.tracking.studio import FOLDER, TURN
+from fromnoise.disk import files
+
+_FRESH = 0.5
+
+
+class House:
+    """A studio without its server.
+
+    Args:
+        root: a folder of runs, or one run.
+        data: folders of images that may be trained on, beside the named sets and what is uploaded.
+    """
+
+    def __init__(self, root: Path, data: tuple[Path, ...] = ()):
+        self.shelf = Shelf(root)
+        state = files.own_folder(self.shelf.root / FOLDER)
+        self.uploads = Uploads(self.shelf.root)
+        self.trainings = Trainings(self.shelf)
+        self.jobs = Jobs(state / TURN)
+        self.data = {path.name: path.resolve() for path in data}
+        self._curves: dict[Path, Curves] = {}
+        self._lock = threading.Lock()
+        self._state: dict[str, Any] = {}
+        self._looked = -_FRESH
+
+    def about(self) -> dict[str, Any]:
+        """What a page needs once."""
+        return {
+            "version": fromnoise.__version__,
+            "root": self.shelf.root.name,
+            "one": self.shelf.is_one,
+            "recipes": asking.recipe_names(),
+            "data": asking.data_names(),
+            "folders": list(self.data),
+        } | self.state()
+
+    def state(self) -> dict[str, Any]:
+        """What pages ask for every second; computed anew twice a second at most, however many they are."""
+        with self._lock:
+            if time.monotonic() - self._looked < _FRESH:
+                return self._state | {"queue": self.jobs.queue()}
+            known = self.shelf.all()
+            names = {one.name for one in known}
+            runs = [self._about(one) for one in known]
+            runs += [{"name": n, "run": True, "recipe": "", "what": "", "state": self.trainings.state(n), "said":
+                      self.trainings.words(n, 3)} for n in self.trainings.names() if n not in names]  # fmt: skip
+            self._state, self._looked = {"runs": runs, "hardware": self.jobs.hardware}, time.monotonic()
+            return self._state | {"queue": self.jobs.queue()}
+
+    def run(self, name: str) -> dict[str, Any]:
+        """All of one run: its configuration, and the names of its grids."""
+        found = self.shelf.get(name)
+        about = self._about(found)
+        if found.is_run and "broken" not in about:
+            from fromnoise.app.runs.config import flat, read_any
+
+            about["config"] = {k: v for k, v in flat(read_any(found.path).model_dump(mode="json")).items()}
+            about["files"] = shelf.grids(found.path)
+        about["words"] = self.trainings.words(name)
+        about["measured"] = asking.measured(found.path)
+        return about
+
+    def log(self, name: str, after: int) -> dict[str, Any]:
+        """The curves of a run, of the steps after one."""
+        return self._curve(self.shelf.get(name).path).after(after)
+
+    def grid(self, name: str, file: str) -> bytes:
+        """A picture that training drew."""
+        return shelf.read_grid(self.shelf.get(name).path, file)
+
+    def add(self, kind: str, values: Mapping[str, Any]) -> Job:
+        """A work for the worker, what it names looked up.
+
+        Raises:
+            FromNoiseError: what it names is not here, or the values are none.
+        """
+        places: dict[str, str] = {}
+        if kind in works.names():
+            cls = works.get(kind)
+            for name in cls.models:
+                if values.get(name):
+                    places[name] = str(self.shelf.get(values[name]).path)
+            for name in cls.uploads:
+                if values.get(name):
+                    places[name] = str(self.uploads.path(values[name]))
+            for name in cls.sets:
+                if values.get(name):
+                    places[name] = str(self._folder(values[name]))
+        return self.jobs.add(kind, values, places)
+
+    def train(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Begin a training."""
+        name, arguments = asking.training(values, self.shelf, self._folder)
+        self.trainings.start(name, arguments)
+        return {"name": name, "state": self.trainings.state(name)}
+
+    def resume(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with one."""
+        name = str(values.get("run", ""))
+        self.trainings.resume(name, asking.longer(values))
+        return {"name": name, "state": self.trainings.state(name)}
+
+    def tick(self) -> None:
+        """Once a second."""
+        with self._lock:
+            self.trainings.tick()
+
+    def _folder(self, name: object) -> Path:
+        """Of images to train on: one that the studio was started with, or one that was uploaded."""
+        if isinstance(name, str) and name in self.data:
+            return self.data[name]
+        return self.uploads.set_folder(name)
+
+    def _about(self, found: shelf.Found) -> dict[str, Any]:
+        about = shelf.about(found)
+        if not found.is_run:
+            return about
+        about["state"] = self.trainings.state(found.name) or ("elsewhere" if holder(found.path) else "")
+        about["progress"] = self._curve(found.path).newest()
+        if about["state"] in ("failed", "going", "pausing"):
+            about["said"] = self.trainings.words(found.name, 3)
+        return about
+
+    def _curve(self, path: Path) -> Curves:
+        if path not in self._curves:
+            self._curves[path] = Curves(path)
+        return self._curves[path]

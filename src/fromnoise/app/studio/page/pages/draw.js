@@ -1,0 +1,295 @@
+// Draw: the image as it is denoised, step by step, with a time line; two panels with one control changed.
+
+import { ask, frames, get, post, stop } from "../api.js";
+import * as address from "../address.js";
+import { check, choice, number, switcher, text } from "../controls.js";
+import { copyable, duration, h, notice, put, short, typing } from "../dom.js";
+import { paint, plot, tiles } from "../pixels.js";
+
+export const title = "Draw";
+
+const SHOWN = [["x", "x_t", "the noisy state"], ["x0", "x̂₀", "the clean image that the network predicts"], ["eps", "ε̂", "the noise that it predicts"], ["change", "guidance", "what guidance and clipping change of the predicted image"]];
+const COMPARED = { seed: "seed", sampler: "sampler", steps: "steps", spacing: "spacing", guidance: "guidance scale", label: "class", text: "text" };
+
+export async function show(root, studio) {
+  const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false));
+  if (!models.length) { await demo(root, studio); return; }
+  const at = address.read();
+  const run = choice("Model", models.map((one) => one.name), { value: at.run ?? models[0].name, onchange: () => opened() });
+  const side = h("form", { class: "card side fields", onsubmit: (event) => { event.preventDefault(); draw(); } });
+  const right = h("div", {});
+  put(root, h("div", { class: "layout result-first" }, side, right));
+
+  let model = null, fields = {}, panels = [], drawing = false;
+  const playing = { timer: 0 };
+  const position = h("input", { type: "range", min: 0, max: 1, value: 1, step: 1, "aria-label": "Step", oninput: () => { halt(); seek(Number(position.value)); } });
+  const where = h("output", {});
+  const play = h("button", { type: "button", class: "quiet", onclick: toggle, title: "Space" }, "Play");
+  const quantity = switcher("Show", SHOWN, { value: at.show ?? "x0", onchange: (key) => { address.write({ show: key === "x0" ? "" : key }); repaint(); } });
+  const bar = h("progress", { class: "idle", max: 1, value: 0, "aria-label": "Drawing" });
+  const board = h("div", { class: "panels" });
+  const about = h("div", {});
+  put(right, h("div", { class: "card" }, board, bar, h("div", { class: "timeline" }, play, position, where), h("div", { class: "row apart" }, quantity.box, h("small", {}, h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " a step, ", h("kbd", {}, "Space"), " plays"))), about);
+
+  const draw_ = h("button", { type: "submit" }, "Draw");
+  const cancel = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => panels.forEach((p) => p.job && p.state !== "over" && stop(p.job).catch(() => {})) }, "Stop");
+
+  async function opened() {
+    address.write({ run: run.value() });
+    put(side, run.box, h("p", { class: "soft" }, "opening…"));
+    try {
+      model = (await ask("describe", { run: run.value() })).header;
+    } catch (error) {
+      put(side, run.box, h("p", { class: "error" }, error.message));
+      return;
+    }
+    controls();
+    panels = [panel("A")];
+    compared();
+    caption();
+    if (at.job) { watch(panels[0], Number(at.job)).catch(() => address.write({ job: "" })); at.job = ""; }
+  }
+
+  function controls() {
+    const plan = model.plan, was = address.read();
+    const keep = (name) => () => address.write({ [name]: fields[name].value() });
+    const sampler = choice("Sampler", model.samplers.map((one) => [one.name, one.name === plan.sampler.name ? `${one.name} (recipe)` : one.name]), { value: was.sampler || plan.sampler.name, onchange: () => { keep("sampler")(); options(); } });
+    fields = {
+      n: number("Images", { value: was.n ?? 4, min: 1, max: model.shape.length === 3 ? 64 : 4000, step: 1, onchange: () => { keep("n")(); sized(); } }),
+      seed: number("Seed", { value: was.seed ?? 0, step: 1, onchange: keep("seed") }),
+      sampler,
+      steps: number("Steps", { value: was.steps ?? "", min: 1, max: model.steps, step: 1, placeholder: `${plan.steps} (recipe)`, onchange: keep("steps") }),
+      spacing: choice("Spacing", [["", "the sampler's own"], ...model.spacings], { value: was.spacing ?? "", onchange: keep("spacing") }),
+      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, step: "any", placeholder: `${plan.guidance} (recipe)`, hint: "1 is off, more is surer and less varied", onchange: keep("guidance") }),
+      label: choice("Class", [["", "all in turn"], ...model.classes], { value: was.label ?? "", onchange: keep("label") }),
+      text: text("Text, a line each", { value: was.text ?? "", lines: 2, placeholder: "a red apple", onchange: keep("text") }),
+      negative: text("Away from", { value: was.negative ?? "", placeholder: "no words", onchange: keep("negative") }),
+      clip: choice("Clip to [−1, 1]", [["", `${plan.clip ? "yes" : "no"} (recipe)`], ["yes", "yes"], ["no", "no"]], { value: was.clip ?? "", onchange: keep("clip") }),
+      low: number("Guide where noise over signal is above", { value: was.low ?? "", min: 0, placeholder: "everywhere", onchange: keep("low") }),
+      high: number("and at most", { value: was.high ?? "", min: 0, placeholder: "everywhere", onchange: keep("high") }),
+    };
+    const locked = check("lock the seed", { value: was.locked !== "0", onchange: (on) => address.write({ locked: on ? "" : "0" }) });
+    fields.locked = locked;
+    const compare = choice("Compare, changing only", [["", "nothing"], ...Object.entries(COMPARED).filter(([key]) => (key !== "label" || model.classes.length) && (key !== "text" || model.text) && (key !== "guidance" || model.can_guide))], { value: was.compare ?? "", onchange: () => { address.write({ compare: compare.value(), b: "" }); compared(); } });
+    fields.compare = compare;
+    fields.b = h("div", {});
+    const optional = h("div", { class: "fields" });
+    fields.options = { box: optional, inputs: {} };
+    put(side, run.box, model.text ? fields.text.box : null, model.classes.length ? fields.label.box : null,
+      h("div", { class: "fields two" }, fields.n.box, fields.seed.box), h("div", { class: "row apart" }, locked.box, h("button", { type: "button", class: "quiet small", onclick: () => { fields.seed.set(Math.floor(Math.random() * 1e6)); address.write({ seed: fields.seed.value() }); draw(); } }, "Another seed")),
+      h("div", { class: "fields two" }, fields.sampler.box, fields.steps.box), optional,
+      model.can_guide ? fields.guidance.box : null,
+      compare.box, fields.b,
+      h("details", {}, h("summary", {}, "More"), h("div", { class: "fields" }, fields.spacing.box, model.latent ? null : fields.clip.box, model.can_guide ? [h("div", { class: "fields two" }, fields.low.box, fields.high.box), model.text ? fields.negative.box : null] : null)),
+      h("div", { class: "row" }, draw_, cancel));
+    options();
+    quantity.enable("change", model.can_guide || model.text);
+  }
+
+  function options() {
+    const sampler = model.samplers.find((one) => one.name === fields.sampler.value());
+    const own = model.plan.sampler.name === sampler.name ? model.plan.sampler : {};
+    fields.options.inputs = {};
+    put(fields.options.box, h("small", {}, sampler.summary), sampler.options.filter((one) => typeof one.default === "number").map((one) => {
+      const field = number(one.name, { value: "", placeholder: `${own[one.name] ?? one.default}`, onchange: () => address.write({ [`o.${one.name}`]: field.value() }) });
+      field.set(address.read()[`o.${one.name}`] ?? "");
+      fields.options.inputs[one.name] = field;
+      return field.box;
+    }));
+  }
+
+  function values() {
+    const f = fields, given = { run: run.value(), n: f.n.value() || 4, seed: f.seed.value() || 0 };
+    if (f.sampler.value() !== model.plan.sampler.name) given.sampler = f.sampler.value();
+    const options = Object.fromEntries(Object.entries(f.options.inputs).map(([k, v]) => [k, v.value()]).filter(([, v]) => v !== ""));
+    if (Object.keys(options).length) given.options = options;
+    if (f.steps.value() !== "") given.steps = f.steps.value();
+    if (f.spacing.value()) given.spacing = f.spacing.value();
+    if (model.can_guide && f.guidance.value() !== "") given.guidance = f.guidance.value();
+    if (model.classes.length && f.label.value()) given.label = f.label.value();
+    if (model.text && f.text.value().trim()) given.text = f.text.value();
+    if (model.text && f.negative.value().trim()) given.negative = f.negative.value();
+    if (f.clip.value()) given.clip = f.clip.value() === "yes";
+    if (f.low.value() !== "" || f.high.value() !== "") given.interval = [Number(f.low.value() || 0), Number(f.high.value() || 1e6)];
+    return given;
+  }
+
+  // The second panel's one difference.
+  function compared() {
+    const key = fields.compare.value();
+    panels = [panels[0] ?? panel("A"), ...(key ? [panel("B")] : [])];
+    put(board, panels.map((p) => p.box));
+    sized();
+    if (!key) { put(fields.b); return; }
+    const label = `${COMPARED[key][0].toUpperCase()}${COMPARED[key].slice(1)} of B`, value = address.read().b ?? "";
+    const keep = () => address.write({ b: fields.other.value() });
+    fields.other = key === "sampler" ? choice(label, model.samplers.map((one) => one.name), { value: value || model.samplers.find((one) => one.name !== fields.sampler.value()).name, onchange: keep })
+      : key === "spacing" ? choice(label, model.spacings, { value: value || "karras", onchange: keep })
+      : key === "label" ? choice(label, model.classes, { value, onchange: keep })
+      : key === "text" ? text(label, { value, lines: 2, onchange: keep })
+      : number(label, { value: value || { seed: 1, steps: 10, guidance: 1 }[key], step: key === "guidance" ? "any" : 1, onchange: keep });
+    put(fields.b, fields.other.box);
+  }
+
+  function panel(name) {
+    const canvas = h("canvas", { width: 512, height: 512, "aria-label": `Result ${name}`, role: "img" });
+    const empty = h("div", { class: "empty" }, "Press Draw.");
+    const stage = h("div", { class: "stage" }, canvas, empty);
+    const facts = h("div", { class: "facts" });
+    const links = h("div", { class: "row" });
+    return { name, canvas, empty, stage, facts, links, steps: [], start: null, end: null, job: 0, state: "", decoded: new Map(), box: h("section", { class: "grow", "aria-label": `Panel ${name}` }, stage, facts, links) };
+  }
+
+  function sized() {
+    const n = Math.max(1, Number(fields.n.value()) || 4), shape = model.shape;
+    for (const p of panels) {
+      if (shape.length === 3) { const grid = tiles(n); p.stage.style.aspectRatio = `${grid.columns * shape[2]} / ${grid.rows * shape[1]}`; } else p.stage.style.aspectRatio = "1";
+    }
+  }
+
+  async function draw() {
+    if (drawing) return;
+    drawing = true;
+    halt();
+    if (!fields.locked.value()) { fields.seed.set(Math.floor(Math.random() * 1e6)); address.write({ seed: fields.seed.value() }); }
+    draw_.disabled = true;
+    cancel.hidden = false;
+    sized();
+    try {
+      const given = values(), key = fields.compare.value();
+      const all = [given];
+      if (key) { const b = fields.other.value(); if (b === "") throw new Error(`choose ${COMPARED[key]} for B`); all.push({ ...given, [key]: key === "text" || key === "label" || key === "sampler" || key === "spacing" ? b : Number(b) }); if (key === "sampler") delete all[1].options; }
+      const jobs = [];
+      for (const one of all) jobs.push((await post("/api/jobs/draw", one)).number);
+      address.write({ job: jobs[0] });
+      studio.refresh();
+      await Promise.all(panels.map((p, i) => watch(p, jobs[i])));
+    } catch (error) {
+      notice(error.message);
+    } finally {
+      drawing = false;
+      draw_.disabled = false;
+      cancel.hidden = true;
+      bar.className = "idle";
+    }
+  }
+
+  // Follow a job, from its first frame on, whether it is going or done.
+  async function watch(p, job) {
+    Object.assign(p, { job, steps: [], start: null, end: null, state: "", words: "", decoded: new Map() });
+    p.empty.textContent = "waiting…";
+    p.empty.hidden = false;
+    put(p.links);
+    let following = true;
+    for await (const frame of frames(job)) {
+      const kind = frame.header.kind;
+      if (kind === "start") { p.start = frame.header; position.max = Math.max(1, ...panels.map((q) => q.start?.total ?? 0)); p.empty.hidden = true; caption(); }
+      else if (kind === "step") p.steps.push(frame);
+      else if (kind === "end") p.end = frame;
+      else if (kind === "over") { p.state = "over"; p.over = frame.header; }
+      if (kind === "step" || kind === "end") {
+        bar.className = "";
+        bar.value = (p.steps.length + (p.end ? 1 : 0)) / ((p.start?.total ?? 1) + 1);
+        following = following && !playing.timer;
+        if (following) { position.value = p.end ? position.max : Math.round(p.steps.length / p.start.total * position.max) - 1; once(); }
+      }
+    }
+    if (p.over?.state === "failed") { p.empty.textContent = p.over.words; p.empty.hidden = false; notice(p.over.words); return; }
+    if (p.over?.state === "cancelled" && !p.steps.length) { p.empty.textContent = "cancelled"; return; }
+    seek(Number(position.value));
+    if (p.end && model.shape.length === 3) put(p.links, h("a", { href: `/api/jobs/${job}/result.png`, download: "" }, "Download PNG"), p.end.arrays.x.shape[0] > 1 ? h("small", {}, Array.from({ length: Math.min(16, p.end.arrays.x.shape[0]) }, (_, i) => [h("a", { href: `/api/jobs/${job}/result.png?image=${i}`, download: "" }, `${i}`), " "])) : null);
+    caption();
+  }
+
+  let asked = false;
+  function once() {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => { asked = false; seek(Number(position.value)); });
+  }
+
+  function seek(step) {
+    for (const p of panels) p.at = p.start ? Math.round(step / position.max * p.start.total) : 0;
+    repaint();
+  }
+
+  function repaint() {
+    let key = quantity.value();
+    for (const p of panels) {
+      if (!p.start) continue;
+      const last = p.at >= p.steps.length && p.end;
+      const frame = last ? p.end : p.steps[Math.min(p.at, p.steps.length - 1)];
+      if (!frame) continue;
+      let array = frame.arrays[last ? "x" : key] ?? frame.arrays.x0 ?? frame.arrays.x;
+      if (last && key === "change") array = p.steps.at(-1)?.arrays.change ?? array;
+      if (!last && p.start.latent && key !== "eps" && key !== "change") array = decoded(p, frame.header.index)?.[key] ?? array;
+      if (array) p.start.shape.length === 3 && array.shape.length === 4 ? paint(p.canvas, array, { columns: tiles(array.shape[0]).columns, signed: key === "change" }) : points(p, array);
+      facts(p, frame, last);
+    }
+    const a = panels[0];
+    where.textContent = a?.start ? `${Math.min(a.at, a.steps.length)} of ${a.start.total}` : "";
+  }
+
+  function points(p, array) {
+    if (p.canvas.width !== 512) { p.canvas.width = 512; p.canvas.height = 512; }
+    if (array.shape.length > 3 || (array.shape.length === 2 && array.shape[1] !== 2)) { p.empty.textContent = `states of ${p.start.shape.join(" × ")} numbers have no picture`; p.empty.hidden = false; return; }
+    plot(p.canvas, array, { reach: 3, trail: p.steps.slice(0, p.at + 1).map((one) => one.arrays.x.data) });
+  }
+
+  // Latents become images when somebody looks at them.
+  function decoded(p, index) {
+    const known = p.decoded.get(index);
+    if (known) return known.arrays;
+    p.decoded.set(index, {});
+    ask("decode", { latents: p.start.latents, index }).then((frame) => { p.decoded.set(index, frame); repaint(); }).catch(() => {});
+    return undefined;
+  }
+
+  function facts(p, frame, last) {
+    const head = frame.header, name = panels.length > 1 ? h("b", {}, `${p.name}  `) : null;
+    if (last) {
+      const all = p.over?.seconds ?? head.at;
+      put(p.facts, name, h("span", {}, "done in ", h("b", {}, duration(all))), h("span", {}, "network ", h("b", {}, duration(head.network_seconds))), h("span", {}, "network calls ", h("b", {}, head.calls)));
+      return;
+    }
+    const mean = (a) => (a ? a.data.reduce((x, y) => x + y, 0) / a.data.length : null);
+    put(p.facts, name, h("span", {}, "t ", h("b", {}, short(head.time))), h("span", {}, "log-SNR ", h("b", {}, head.log_snr === null ? "−∞" : short(head.log_snr))), h("span", {}, "α ", h("b", {}, short(head.alpha))), h("span", {}, "σ ", h("b", {}, short(head.sigma))), h("span", { title: "root mean square of the score, the gradient of log q(x_t)" }, "score ", h("b", {}, short(mean(frame.arrays.score)))), frame.arrays.change_size ? h("span", {}, "guidance moves x̂₀ by ", h("b", {}, short(mean(frame.arrays.change_size)))) : null);
+  }
+
+  function caption() {
+    const done = panels.filter((p) => p.start);
+    put(about, model.needs ? null : null,
+      h("div", { class: "card" }, h("h2", {}, run.value()), h("p", { class: "soft" }, `${model.parameters.toLocaleString("en")} parameters, ${model.shape.join(" × ")}, schedule ${model.schedule}, predicts ${model.parameterization}${model.trained ? `, ${model.trained.toLocaleString("en")} steps of training` : ""}${model.latent ? ", on latents" : ""}${model.cascade ? ", a cascade" : ""}.`),
+        model.beside ? h("p", { class: "soft" }, "Its network is shown an image beside x: those of its own data are used here; your own can be used under Edit.") : null,
+        done.map((p) => h("details", { open: panels.length === 1 }, h("summary", {}, panels.length > 1 ? `Make ${p.name} again` : "Make it again"), copyable(p.start.command, "command"), copyable(p.start.python, "Python")))));
+  }
+
+  function toggle() { playing.timer ? halt() : start(); }
+  function start() {
+    if (!panels[0]?.start) return;
+    if (Number(position.value) >= Number(position.max)) position.value = 0;
+    play.textContent = "Pause";
+    const pace = Math.max(30, Math.min(200, 4000 / position.max));
+    playing.timer = setInterval(() => { if (Number(position.value) >= Number(position.max)) return halt(); position.value = Number(position.value) + 1; seek(Number(position.value)); }, pace);
+  }
+  function halt() { clearInterval(playing.timer); playing.timer = 0; play.textContent = "Play"; }
+
+  function keys(event) {
+    if (typing(event) || event.altKey || event.ctrlKey || event.metaKey || /^(button|a|summary)$/i.test(event.target.tagName)) return;
+    const move = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
+    if (event.key === " ") { event.preventDefault(); toggle(); }
+    else if (move) { event.preventDefault(); halt(); position.value = Math.min(Number(position.max), Math.max(0, Number(position.value) + move)); seek(Number(position.value)); }
+  }
+  document.addEventListener("keydown", keys);
+  await opened();
+  return () => { document.removeEventListener("keydown", keys); halt(); };
+}
+
+// No model yet: one click trains a first one.
+async function demo(root, studio) {
+  const button = h("button", { type: "button", onclick: async () => {
+    button.disabled = true;
+    try { await post("/api/train", { recipe: "digits", name: "digits", minutes: 1 }); studio.go("/train?run=digits"); } catch (error) { notice(error.message); button.disabled = false; }
+  } }, "Train a first model");
+  put(root, h("div", { class: "card" }, h("h1", {}, "Nothing is trained here yet"), h("p", {}, "One click trains a small model of handwritten digits for a minute on this machine. You see it learn, and can draw from it before it is done."), h("div", { class: "row" }, button, h("a", { href: "/train" }, "or choose what to train"))));
+}

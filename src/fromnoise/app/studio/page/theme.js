@@ -1,0 +1,3 @@
+// Before anything is drawn, so that nothing flashes: the theme that was chosen, or the system's.
+const chosen = localStorage.getItem("theme");
+if (chosen) document.documentElement.dataset.theme = chosen;

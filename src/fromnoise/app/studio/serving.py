@@ -1,0 +1,93 @@
+"""The studio's server: uvicorn, on this machine alone unless it is told a host, and then never without a token."""
+
+import contextlib
+import socket
+import sys
+import threading
+import webbrowser
+from dataclasses import dataclass
+from pathlib import Path
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.progress import say
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SHORTEST = 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line says.
+
+    Attributes:
+        root: a folder of runs, or one run.
+        host, port: where to listen; port 0 takes a free one.
+        token: what a browser elsewhere must know.
+        data: folders of images that may be trained on.
+        browser: whether to open one.
+    """
+
+    root: Path
+    host: str = "127.0.0.1"
+    port: int = 7860
+    token: str | None = None
+    data: tuple[Path, ...] = ()
+    browser: bool = True
+
+    def check(self) -> None:
+        """Raises: FromNoiseError: what would not be safe, or cannot be."""
+        if self.host not in _LOOPBACK and self.token is None:
+            raise FromNoiseError(f"--host {self.host} lets other machines in: choose a --token that they must know")
+        if self.token is not None and (len(self.token) < _SHORTEST or not self.token.isascii() or
+                                       not self.token.isprintable() or set(self.token) & set(' ";,\\')):  # fmt: skip
+            raise FromNoiseError(f"--token: must be {_SHORTEST} or more letters, digits or signs, without spaces, "
+                                 "quotes, commas, semicolons and backslashes")  # fmt: skip
+        if not 0 <= self.port < 65536:
+            raise FromNoiseError(f"--port must be from 0 to 65535, got {self.port}")
+        for path in self.data:
+            if not path.is_dir():
+                raise FromNoiseError(f"--data {path}: no such folder")
+
+
+def serve(settings: Settings) -> int:
+    """Until Ctrl-C; trainings that were begun go on.
+
+    Raises:
+        FromNoiseError: the extra `studio` is missing, the port is taken, or the settings are not safe.
+    """
+    settings.check()
+    try:
+        import uvicorn
+
+        from fromnoise.app.studio.house import House
+        from fromnoise.app.studio.web import application
+    except ImportError as error:
+        raise FromNoiseError(f'the studio needs {error.name}: pip install "fromnoise[studio]"') from None
+    listening = _listening(settings)
+    port = listening.getsockname()[1]
+    app = application(House(settings.root, settings.data), settings.host, settings.token)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, server_header=False, ws="none")
+    name = "localhost" if settings.host in _LOOPBACK else settings.host
+    address = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+    print(address, flush=True)
+    say(f"the studio shows {settings.root}; Ctrl-C ends it, and leaves trainings going")
+    if settings.browser and sys.stderr.isatty():
+        threading.Timer(0.5, webbrowser.open, [address]).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run([listening])
+    return 0
+
+
+def _listening(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    if sys.platform != "win32":  # where it would share the port with whoever listens
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise FromNoiseError(f"--port {settings.port} on {settings.host}: {(error.strerror or str(error)).lower()}; "
+                             "take another, or 0 for any that is free") from None  # fmt: skip
+    return listening

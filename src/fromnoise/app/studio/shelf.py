@@ -1,0 +1,156 @@
+"""The runs and saved models of the chosen folder: found, never named by a path that the page made up."""
+
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fromnoise.disk import files
+from fromnoise.errors import FromNoiseError, unknown
+
+DEPTH = 3
+"""Folders below the chosen one that are looked into: a stage of a cascade lies two below."""
+_PARTS = {"checkpoints", "samples", "pictures", "teacher", "autoencoder", "image-text", "pairs", "studio"}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run or a saved model.
+
+    Attributes:
+        name: how the page calls it: its path below the chosen folder.
+        path: where it is.
+        is_run: whether it was trained here, and so has a log.
+    """
+
+    name: str
+    path: Path
+    is_run: bool
+
+
+class Shelf:
+    """What lies in the chosen folder; looked for anew whenever it is asked.
+
+    Args:
+        root: a folder of runs, or one run.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root.resolve()
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the chosen folder is a run itself."""
+        return _kind(self.root) is not None
+
+    def all(self) -> list[Found]:
+        """Every run and model, by name."""
+        if (kind := _kind(self.root)) is not None:
+            below = [Found(f"{self.root.name}/{f.name}", f.path, f.is_run) for f in _below(self.root, "", 1)]
+            return [Found(self.root.name, self.root, kind), *below]
+        return sorted(_below(self.root, "", DEPTH), key=lambda f: f.name)
+
+    def get(self, name: str) -> Found:
+        """The one of that name.
+
+        Raises:
+            FromNoiseError: none, with the nearest.
+        """
+        found = {one.name: one for one in self.all()}
+        if not isinstance(name, str) or name not in found:
+            raise unknown("run", str(name)[:80], found)
+        return found[name]
+
+    def new(self, name: str) -> Path:
+        """Where a new run of that name is to be.
+
+        Raises:
+            FromNoiseError: the name is not one, or is taken.
+        """
+        if self.is_one:
+            raise FromNoiseError("the studio shows one run; start it on a folder of runs to train another")
+        if not name or len(name) > 60 or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+            raise FromNoiseError("name: letters, digits, - and _, at most 60, please")
+        path = self.root / name
+        if os.path.lexists(path):
+            raise FromNoiseError(f"name: there is a {name} already; take another")
+        return path
+
+
+def _kind(path: Path) -> bool | None:
+    """True for a run, False for a saved model, None for neither."""
+    if os.path.lexists(path / "config.yaml") or os.path.lexists(path / "checkpoints"):
+        return True
+    return False if os.path.lexists(path / "denoiser.json") and any(path.glob("*.safetensors")) else None
+
+
+def _below(folder: Path, before: str, depth: int) -> Iterator[Found]:
+    try:
+        entries = sorted((e for e in os.scandir(folder) if e.is_dir(follow_symlinks=False)), key=lambda e: e.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.name.startswith(".") or entry.name in _PARTS:
+            continue
+        path, name = Path(entry.path), before + entry.name
+        if (kind := _kind(path)) is not None:
+            yield Found(name, path, kind)
+        if depth > 1:
+            yield from _below(path, f"{name}/", depth - 1)
+
+
+def grids(run: Path) -> list[str]:
+    """Names of the pictures that training drew, the oldest first."""
+    try:
+        return sorted(e.name for e in os.scandir(run / "samples") if e.name.endswith(".png") and e.is_file())
+    except OSError:
+        return []
+
+
+def read_grid(run: Path, name: str) -> bytes:
+    """One of `grids`.
+
+    Raises:
+        FromNoiseError: it is none of them.
+    """
+    if name not in grids(run):
+        raise FromNoiseError("no such picture in this run")
+    return files.read_bytes(run / "samples" / name, 32 * 2**20)
+
+
+def about(found: Found) -> dict[str, Any]:
+    """What the list of runs shows of one; a run whose configuration is damaged says so."""
+    known: dict[str, Any] = {"name": found.name, "run": found.is_run}
+    if not found.is_run:
+        return known | {"what": "a saved model"}
+    return known | _configured(found.path, _age(found.path / "config.yaml")) | {"grids": len(grids(found.path))}
+
+
+def _age(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+@functools.lru_cache(1000)
+def _configured(path: Path, age: int) -> dict[str, Any]:
+    """What the configuration says; read again only when it was written again."""
+    from fromnoise.app.runs.config import read_any
+
+    try:
+        config = read_any(path)
+    except FromNoiseError as error:
+        return {"broken": str(error)}
+    data = getattr(config, "data", None)
+    return {
+        "recipe": config.recipe,
+        "kind": config.kind,
+        "what": config.what,
+        "data": Path(data.name).name if data else "",
+        "stages": list(getattr(config, "stages", None) or ()),
+        "steps": config.train.steps,
+        "minutes": config.train.minutes,
+    }

@@ -1,0 +1,252 @@
+"""The studio's addresses. Each handler is a line or two: what it does stands in the module that it calls."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from fromnoise.app.studio import asking, results, works
+from fromnoise.app.studio.guard import Guard
+from fromnoise.app.studio.house import House
+from fromnoise.app.studio.uploads import LARGEST
+from fromnoise.errors import FromNoiseError
+
+PAGE = Path(__file__).with_name("page")
+PAGES = ("", "draw", "train", "inside", "theory", "edit", "measure")
+_JSON = 2**20
+
+
+def application(house: House, host: str, token: str | None) -> Starlette:
+    """The studio of a house, as an ASGI application."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        house.jobs.start()
+        clock = asyncio.create_task(_ticking(house))
+        try:
+            yield
+        finally:
+            clock.cancel()
+            house.jobs.close()
+
+    api = {
+        ("GET", "/api/state"): lambda r: house.state(),
+        ("GET", "/api/start"): lambda r: house.about(),
+        ("GET", "/api/runs/{run:path}/log"): lambda r: house.log(_run(r), _whole(r, "after")),
+        ("GET", "/api/runs/{run:path}/about"): lambda r: house.run(_run(r)),
+        ("POST", "/api/runs/{run:path}/pause"): lambda r: house.trainings.pause(_run(r)),
+        ("POST", "/api/runs/{run:path}/stop"): lambda r: house.trainings.pause(_run(r), "stopped"),
+        ("GET", "/api/recipes/{name}"): lambda r: asking.recipe(r.path_params["name"]),
+        ("GET", "/api/sets"): lambda r: house.uploads.set_names(),
+    }
+    with_body = {
+        "/api/train": house.train,
+        "/api/resume": house.resume,
+        "/api/sets": lambda values: house.uploads.begin_set(str(values.get("name", "images"))).about(),
+    }
+    routes = [Route(path, _answering(what), methods=[method]) for (method, path), what in api.items()]
+    routes += [Route(path, _taking(what), methods=["POST"]) for path, what in with_body.items()]
+    routes += [
+        Route("/api/ask/{kind}", _asked(house), methods=["POST"]),
+        Route("/api/jobs/{kind}", _begun(house), methods=["POST"]),
+        Route("/api/jobs/{number:int}/frames", _frames(house), methods=["GET"]),
+        Route("/api/jobs/{number:int}", _cancelled(house), methods=["DELETE"]),
+        Route("/api/jobs/{number:int}/result.png", _result(house), methods=["GET"]),
+        Route("/api/runs/{run:path}/grids/{name}", _grid(house), methods=["GET"]),
+        Route("/api/images", _image(house), methods=["POST"]),
+        Route("/api/sets/{name}", _set_image(house), methods=["POST"]),
+        Mount("/page", StaticFiles(directory=PAGE)),
+        *[Route(f"/{name}", _page, methods=["GET"]) for name in PAGES],
+        Route("/theory/{chapter}", _page, methods=["GET"]),
+    ]
+    handlers = {FromNoiseError: _said, HTTPException: _http, ClientDisconnect: _gone, Exception: _bug}
+    guard = Middleware(Guard, host=host, token=token)  # pyrefly: ignore[bad-argument-type]
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[guard], exception_handlers=handlers)
+
+
+async def _ticking(house: House) -> None:
+    """Now and then: start the training that waits."""
+    while True:
+        await asyncio.sleep(1)
+        await run_in_threadpool(house.tick)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def _answering(what: Callable[[Request], Any]) -> Handler:
+    async def handle(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(what, request))
+
+    return handle
+
+
+def _taking(what: Callable[[Mapping[str, Any]], Any]) -> Handler:
+    async def handle(request: Request) -> Response:
+        values = await _json(request)
+        return JSONResponse(await run_in_threadpool(what, values))
+
+    return handle
+
+
+def _asked(house: House) -> Handler:
+    async def handle(request: Request) -> Response:
+        kind = request.path_params["kind"]
+        if kind in works.names() and not works.get(kind).quick:
+            raise FromNoiseError(f"{kind} is a job: POST /api/jobs/{kind}")
+        job = house.add(kind, await _json(request))
+        return Response(await house.jobs.answer(job), media_type="application/octet-stream")
+
+    return handle
+
+
+def _begun(house: House) -> Handler:
+    async def handle(request: Request) -> Response:
+        kind = request.path_params["kind"]
+        if kind in works.names() and works.get(kind).quick:
+            raise FromNoiseError(f"{kind} is a question: POST /api/ask/{kind}")
+        return JSONResponse(house.add(kind, await _json(request)).about())
+
+    return handle
+
+
+def _frames(house: House) -> Handler:
+    async def handle(request: Request) -> Response:
+        job = house.jobs.get(request.path_params["number"])
+        frames = house.jobs.frames(job, _whole(request, "from"))
+
+        async def content() -> AsyncIterator[bytes]:
+            async for frame in frames:
+                yield frame
+            yield results.last(job)
+
+        return StreamingResponse(
+            content(), media_type="application/octet-stream", headers={"cache-control": "no-store"}
+        )
+
+    return handle
+
+
+def _cancelled(house: House) -> Handler:
+    async def handle(request: Request) -> Response:
+        house.jobs.cancel(request.path_params["number"])
+        return JSONResponse({})
+
+    return handle
+
+
+def _result(house: House) -> Handler:
+    async def handle(request: Request) -> Response:
+        job = house.jobs.get(request.path_params["number"])
+        image = request.query_params.get("image", "all")
+        content = await run_in_threadpool(results.png, job, image)
+        name = f"{job.kind}-{job.number}.png"
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(content, media_type="image/png", headers=headers)
+
+    return handle
+
+
+def _grid(house: House) -> Handler:
+    async def handle(request: Request) -> Response:
+        content = await run_in_threadpool(house.grid, _run(request), request.path_params["name"])
+        return Response(content, media_type="image/png", headers={"cache-control": "max-age=3600"})
+
+    return handle
+
+
+def _image(house: House) -> Handler:
+    async def handle(request: Request) -> Response:
+        content = await _body(request, LARGEST)
+        return JSONResponse(await run_in_threadpool(house.uploads.add, content))
+
+    return handle
+
+
+def _set_image(house: House) -> Handler:
+    async def handle(request: Request) -> Response:
+        content, sent_as = await _body(request, LARGEST), request.query_params.get("as", "image")
+        found = await run_in_threadpool(house.uploads.add_to_set, request.path_params["name"], sent_as, content)
+        return JSONResponse(found.about())
+
+    return handle
+
+
+async def _page(request: Request) -> Response:
+    content = await run_in_threadpool((PAGE / "index.html").read_bytes)
+    return Response(content, media_type="text/html; charset=utf-8", headers={"cache-control": "no-cache"})
+
+
+def _run(request: Request) -> str:
+    return request.path_params["run"]
+
+
+def _whole(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
+    if not text.isdecimal() or len(text) > 15:
+        raise FromNoiseError(f"{name} must be a whole number, got {text[:40]!r}")
+    return int(text)
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """At most so many bytes, counted as they come.
+
+    Raises:
+        FromNoiseError: there are more, or none.
+    """
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise FromNoiseError(f"what was sent has more than the {most / 2**20:g} MB that are taken")
+        parts.append(part)
+    if not size:
+        raise FromNoiseError("nothing was sent")
+    return b"".join(parts)
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    content = await _body(request, _JSON)
+    try:
+        values = json.loads(content, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise FromNoiseError("what was sent is no JSON") from None
+    if not isinstance(values, dict):
+        raise FromNoiseError("what was sent must be a JSON object")
+    return values
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(text)
+
+
+async def _said(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": " ".join(str(error).split())}, 400)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 500)
+    words = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    if status == 404 and not request.url.path.startswith(("/api/", "/page/")):
+        return await _page(request)
+    return JSONResponse({"error": words.get(status, str(getattr(error, "detail", error)))}, status)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    said = f"this is a bug in fromnoise, not in your input ({type(error).__name__})"
+    return JSONResponse({"error": said}, 500)

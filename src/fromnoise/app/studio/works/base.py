@@ -1,0 +1,44 @@
+"""What a work is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fromnoise.app.studio.bench import Bench
+
+Places = Mapping[str, Path]
+"""Where what a work's fields name lies, by the field."""
+
+
+class Send(Protocol):
+    """Gives a frame to the page; between two frames the worker answers questions, and may be asked to stop."""
+
+    def __call__(self, header: Mapping[str, Any], arrays: "Mapping[str, np.ndarray] | None" = None) -> None: ...
+
+
+class Work(ABC):
+    """A request: subclasses are frozen dataclasses whose fields are what the page sends, and import torch in `compute`.
+
+    Attributes:
+        models: fields that name a run or a saved model.
+        uploads: fields that name uploaded images.
+        sets: fields that name a folder of images to train on.
+        quick: whether it is a question, which is answered between the steps of a job and waits for no turn.
+    """
+
+    models: ClassVar[tuple[str, ...]] = ()
+    uploads: ClassVar[tuple[str, ...]] = ()
+    sets: ClassVar[tuple[str, ...]] = ()
+    quick: ClassVar[bool] = False
+
+    @abstractmethod
+    def compute(self, bench: "Bench", places: Places, send: Send) -> None:
+        """Compute, sending frames; a question sends one.
+
+        Raises:
+            FromNoiseError: in words for the page.
+        """

@@ -1,0 +1,87 @@
+"""Samples, and every step on the way to them."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fromnoise.app.studio.works.base import Places, Send, Work
+from fromnoise.errors import FromNoiseError
+from fromnoise.registry import register
+
+if TYPE_CHECKING:
+    from fromnoise.app.runs.model import Model
+    from fromnoise.app.runs.plan import SampleOptions
+    from fromnoise.app.studio.bench import Bench
+
+MOST, MOST_POINTS = 64, 4000
+
+
+@register("draw")
+@dataclass(frozen=True)
+class Draw(Work):
+    """n samples of a model; what is left out is as its recipe says."""
+
+    run: str
+    n: int = 4
+    seed: int = 0
+    sampler: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    steps: int | None = None
+    spacing: str = ""
+    guidance: float | None = None
+    clip: bool | None = None
+    threshold: float | None = None
+    interval: list[float] = field(default_factory=list)
+    rescale: float | None = None
+    label: str = ""
+    text: str = ""
+    negative: str = ""
+
+    models: ClassVar[tuple[str, ...]] = ("run",)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n <= MOST_POINTS:
+            raise FromNoiseError(f"n: how many are drawn must be from 1 to {MOST}, got {self.n}")
+        if self.interval and len(self.interval) != 2:
+            raise FromNoiseError("interval: must be two numbers, the lowest and the highest noise over signal")
+
+    def asked(self) -> "SampleOptions":
+        """The same in the library's words."""
+        from fromnoise.app.runs.plan import SampleOptions
+
+        return SampleOptions(
+            sampler=self.sampler or None,
+            options=dict(self.options),
+            steps=self.steps,
+            spacing=self.spacing or None,
+            guidance=self.guidance,
+            clip=self.clip,
+            threshold=self.threshold,
+            interval=(float(self.interval[0]), float(self.interval[1])) if self.interval else None,
+            rescale=self.rescale,
+            label=self.label or None,
+            texts=tuple(line.strip() for line in self.text.splitlines() if line.strip()),
+            negative=self.negative or None,
+        )
+
+    def opened(self, bench: "Bench", places: Places) -> "Model":
+        """The model, with the images that it is shown beside x where it is shown any."""
+        model = bench.model(places["run"])
+        return bench.kept("beside", model.digest, make=model.with_images) if model.needs_images else model
+
+    def compute(self, bench: "Bench", places: Places, send: Send) -> None:
+        from fromnoise.app.runs.model import draw_states
+        from fromnoise.app.studio.again import command, python
+        from fromnoise.app.studio.works.watching import Watch
+
+        model = self.opened(bench, places)
+        shape = model.denoiser.image_shape or ()
+        if len(shape) == 3 and self.n > MOST:
+            raise FromNoiseError(f"n: at most {MOST} images are drawn together, got {self.n}")
+        plan = model.choice(self.asked())
+        watch = Watch(model, plan, send)
+        send({"kind": "start", "total": watch.total, "latents": watch.number, "n": self.n, "shape": list(shape), "plan": plan.described(),
+              "latent": model.denoiser.codec is not None, "kinds": list(plan.kinds(model.denoiser))[: self.n],
+              "command": command(self, places["run"]), "python": python(self, places["run"], model, plan)})  # fmt: skip
+        x = draw_states(model, self.n, plan, self.seed, self.n, callback=watch.after, stages=watch.stages)
+        watch.end(x)
+        bench.keep("latents", watch.number, value=watch.latents)

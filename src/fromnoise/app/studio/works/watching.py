@@ -1,0 +1,103 @@
+"""What a page is shown of a walk: after every step x_t, x0hat, eps, the score's size, and what guidance changes."""
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from fromnoise.app.studio.works.base import Send
+from fromnoise.app.studio.works.seen import Watched, images, numbers, root_mean_square, spread
+from fromnoise.compose import cascade
+from fromnoise.data.images import to_uint8
+from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.samplers.base import Moment
+
+if TYPE_CHECKING:
+    from fromnoise.app.runs.model import Model
+    from fromnoise.app.runs.plan import SamplingPlan
+
+_EPS = 3.0
+"""Standard deviations of eps that fill the gray scale."""
+_NUMBERS = itertools.count(1)
+
+
+class Watch:
+    """Wraps a model's stages, is called after every step, and sends frames.
+
+    The prediction that a frame shows is the one that its step began with: x_t is the state before the step. The last
+    frame has the samples themselves.
+
+    Args:
+        model: to be drawn from, with what guides it in `plan`.
+        plan: how.
+        send: takes the frames.
+    """
+
+    def __init__(self, model: "Model", plan: "SamplingPlan", send: Send):
+        self.send, self.number = send, next(_NUMBERS)
+        self.plain: list[Watched] = []
+        model = _watched(model, self.plain)
+        self.stages = [replace(stage, denoiser=Watched(stage.denoiser)) for stage in model.stages(plan)]
+        self.total = cascade.steps(self.stages)
+        self.stage, self.step = -1, 0
+        self.latents: dict[int, tuple[Any, Tensor, Tensor]] = {}
+
+    def after(self, moment: Moment) -> None:
+        """A frame of the step that was just done."""
+        self.stage += moment.index == 1
+        guided, plain = self.stages[self.stage].denoiser, self.plain[self.stage]
+        assert isinstance(guided, Watched)
+        p, unguided = guided.taken(), plain.taken()
+        index, self.step = self.step, self.step + 1
+        if p is None:  # a walk of no network call
+            return
+        header: dict[str, Any] = {"kind": "step", "index": index, "stage": self.stage, "time": _number(p.t.time),
+                                  "log_snr": _number(p.t.log_snr), "alpha": _number(p.t.alpha),
+                                  "sigma": _number(p.t.sigma), "network_seconds": self.seconds}  # fmt: skip
+        self.send(header, self._arrays(index, p, unguided, guided))
+
+    def end(self, x: Tensor) -> None:
+        """The samples, [N, ...]: images at their full size."""
+        shown = to_uint8(x).numpy() if x.dim() == 4 else numbers(x)
+        self.send({"kind": "end", "index": self.step, "network_seconds": self.seconds, "calls": self.calls},
+                  {"x": shown})  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """Spent in the networks."""
+        return sum(w.seconds for w in self.plain)
+
+    @property
+    def calls(self) -> int:
+        """Of the networks, for the batch; guidance doubles the batch of a call, not their number."""
+        return sum(w.calls for w in self.plain)
+
+    def _arrays(self, index: int, p: Prediction, unguided: Prediction | None, own: Watched) -> dict[str, np.ndarray]:
+        n = len(p.x_t)
+        found = {"score": root_mean_square(p.score)}
+        change = None if unguided is None else p.x0 - unguided.plain_x0[:n].to(p.x0)
+        if p.x_t.dim() != 4:
+            return found | {"x": numbers(p.x_t), "x0": numbers(p.x0), "eps": numbers(p.eps)}
+        if own.codec is not None:
+            self.latents[index] = (own.codec, p.x_t, p.x0)
+        scale = _EPS if own.codec is not None else 1.0
+        found |= {"x": images(p.x_t, scale if scale > 1 else spread(p.t)), "x0": images(p.x0, scale),
+                  "eps": images(p.eps, _EPS)}  # fmt: skip
+        if change is not None and bool(change.abs().amax() > 1e-6):
+            found |= {"change": images(change, scale), "change_size": root_mean_square(change)}
+        return found
+
+
+def _watched(model: "Model", plain: list[Watched]) -> "Model":
+    """The same with every stage's own network watched, below its guidance; `plain` gets them, the first stage first."""
+    before = _watched(model.before, plain) if model.before is not None else None
+    plain.append(Watched(model.denoiser))
+    return replace(model, denoiser=plain[-1], before=before)
+
+
+def _number(x: Tensor) -> float | None:
+    """Of all examples, which share it; JSON has no infinity."""
+    value = float(x.flatten()[0])
+    return value if np.isfinite(value) else None

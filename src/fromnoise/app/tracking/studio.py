@@ -1,0 +1,30 @@
+"""The studio: between its steps a training lets the studio's jobs go first."""
+
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from fromnoise.app.tracking.base import Tracker
+from fromnoise.errors import FromNoiseError
+from fromnoise.registry import register
+
+FOLDER, TURN = ".studio", "turn.lock"
+"""Beside the runs: what a studio writes down, and the lock that it holds while it computes."""
+
+
+@register("studio")
+class Studio(Tracker):
+    """Waits, after a step, while a studio that shows this run computes; the end of the studio, however it comes, frees
+    the lock."""
+
+    def __init__(self, run: Path):
+        places = [parent / FOLDER for parent in (run.resolve(), *run.resolve().parents[:3])]
+        place = next((p for p in places if p.is_dir()), None)
+        if place is None:
+            raise FromNoiseError(f"--track studio: no studio shows {run}; begin the training in one, or leave it out")
+        self.lock = FileLock(place / TURN, poll_interval=0.02)
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        with self.lock:
+            pass
