@@ -70,7 +70,7 @@ class House:
         if found.is_run and "broken" not in about:
             from fromnoise.app.runs.config import flat, read_any
 
-            about["config"] = {k: v for k, v in flat(read_any(found.path).model_dump(mode="json")).items()}
+            about["config"] = flat(read_any(found.path).model_dump(mode="json"))
             about["files"] = shelf.grids(found.path)
         about["words"] = self.trainings.words(name)
         about["measured"] = asking.measured(found.path)

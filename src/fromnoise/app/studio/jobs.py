@@ -52,7 +52,7 @@ class Job:
     def about(self) -> dict[str, Any]:
         """For the page."""
         return {"number": self.number, "kind": self.kind, "state": self.state, "words": self.words,
-                "run": self.values.get("run", ""), "seconds": self.seconds, "frames": len(self.frames or ())}  # fmt: skip
+                "run": self.values.get("run", ""), "seconds": self.seconds}  # fmt: skip
 
     def tell(self) -> None:
         """Wake whoever watches."""

@@ -102,7 +102,7 @@ class Trainings:
             raise FromNoiseError(f"{name} is being trained already")
         arguments = list(record.arguments)
         for key, value in (more or {}).items():
-            arguments = _without(arguments, f"--{key}") + [f"--{key}", f"{value:g}"]
+            arguments = [*_without(arguments, f"--{key}"), f"--{key}", f"{value:g}"]
         self._write(replace(record, arguments=arguments, state="waiting", asked=time.time()))
         self.tick()
 

@@ -105,8 +105,8 @@ class Uploads:
         if held is None:
             raise FromNoiseError("this set is not being sent: begin anew")
         if held.taken >= MOST_IN_SET or held.bytes + len(content) > LARGEST_SET:
-            raise FromNoiseError(f"a set has at most {MOST_IN_SET:,} images and {LARGEST_SET >> 30} GB: start the studio "
-                                 "with --data FOLDER for more")  # fmt: skip
+            most = f"{MOST_IN_SET:,} images and {LARGEST_SET >> 30} GB"
+            raise FromNoiseError(f"a set has at most {most}: start the studio with --data FOLDER for more")  # fmt: skip
         *folders, file = [part for part in re.split(r"[/\\]+", sent_as) if part] or ["image"]
         kind = _plain(folders[-1]) if folders else ""
         folder = held.folder / kind if kind else held.folder

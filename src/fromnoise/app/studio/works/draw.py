@@ -79,9 +79,18 @@ class Draw(Work):
             raise FromNoiseError(f"n: at most {MOST} images are drawn together, got {self.n}")
         plan = model.choice(self.asked())
         watch = Watch(model, plan, send)
-        send({"kind": "start", "total": watch.total, "latents": watch.number, "n": self.n, "shape": list(shape), "plan": plan.described(),
-              "latent": model.denoiser.codec is not None, "kinds": list(plan.kinds(model.denoiser))[: self.n],
-              "command": command(self, places["run"]), "python": python(self, places["run"], model, plan)})  # fmt: skip
+        send({
+            "kind": "start",
+            "total": watch.total,
+            "latents": watch.number,
+            "latent": model.denoiser.codec is not None,
+            "n": self.n,
+            "shape": list(shape),
+            "plan": plan.described(),
+            "kinds": list(plan.kinds(model.denoiser))[: self.n],
+            "command": command(self, places["run"]),
+            "python": python(self, places["run"], model, plan),
+        })  # fmt: skip
         x = draw_states(model, self.n, plan, self.seed, self.n, callback=watch.after, stages=watch.stages)
         watch.end(x)
         bench.keep("latents", watch.number, value=watch.latents)

@@ -143,7 +143,7 @@ export async function show(root, studio) {
   function sized() {
     const n = Math.max(1, Number(fields.n.value()) || 4), shape = model.shape;
     for (const p of panels) {
-      if (shape.length === 3) { const grid = tiles(n); p.stage.style.aspectRatio = `${grid.columns * shape[2]} / ${grid.rows * shape[1]}`; } else p.stage.style.aspectRatio = "1";
+      if (shape.length === 3) { const grid = tiles(n); const ratio = (grid.columns * shape[2]) / (grid.rows * shape[1]); p.stage.style.aspectRatio = ratio; p.stage.style.maxWidth = `${Math.round(62 * ratio)}vh`; } else p.stage.style.aspectRatio = "1";
     }
   }
 
@@ -258,7 +258,7 @@ export async function show(root, studio) {
 
   function caption() {
     const done = panels.filter((p) => p.start);
-    put(about, model.needs ? null : null,
+    put(about,
       h("div", { class: "card" }, h("h2", {}, run.value()), h("p", { class: "soft" }, `${model.parameters.toLocaleString("en")} parameters, ${model.shape.join(" × ")}, schedule ${model.schedule}, predicts ${model.parameterization}${model.trained ? `, ${model.trained.toLocaleString("en")} steps of training` : ""}${model.latent ? ", on latents" : ""}${model.cascade ? ", a cascade" : ""}.`),
         model.beside ? h("p", { class: "soft" }, "Its network is shown an image beside x: those of its own data are used here; your own can be used under Edit.") : null,
         done.map((p) => h("details", { open: panels.length === 1 }, h("summary", {}, panels.length > 1 ? `Make ${p.name} again` : "Make it again"), copyable(p.start.command, "command"), copyable(p.start.python, "Python")))));
