@@ -16,6 +16,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import like
 from fromnoise.objectives.base import Objective
 from fromnoise.times.base import TimeSampling
+from fromnoise.train.by_level import spread
 from fromnoise.train.conditions import Conditioning, insist_on_augment
 from fromnoise.train.distributed import Processes, raw
 from fromnoise.train.task import Drawn, Task
@@ -157,7 +158,8 @@ class Diffusion(Task):
         values = dict(self.objective(self.denoiser, x0, t, eps, given or None, **moment))
         if self.times.watches and self.network.training:
             self._seen.append(values["loss"].detach())
-        return values | {"loss": values["loss"] * like(weight, values["loss"])}
+        levels = spread(values["loss"], t) if self.network.training else {}
+        return values | {"loss": values["loss"] * like(weight, values["loss"])} | levels
 
     def check_parts(self, size: int) -> None:
         if size % self.coupling.group:

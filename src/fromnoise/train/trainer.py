@@ -20,6 +20,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.hardware import Hardware
 from fromnoise.nn.recompute import recompute_blocks
 from fromnoise.train import lr_schedules, suitable
+from fromnoise.train.by_level import gathered
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
@@ -193,7 +194,7 @@ class Trainer:
         )
         stop, enough = flag % _ENOUGH, flag >= _ENOUGH
         shared = time.perf_counter()
-        size, figures = means[0], dict(zip(values, means[2:], strict=True))
+        size, figures = means[0], gathered(dict(zip(values, means[2:], strict=True)))
         self.ema.settle(means[1])
         mean = figures["loss"]
         lr = self.lr(step)
@@ -210,8 +211,7 @@ class Trainer:
         self.late = time.perf_counter() - shared
         p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
         line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr * self.optimizer.scale,
-                "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds}  # fmt: skip
-        line |= figures
+                "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds, **figures}  # fmt: skip
         if self.validation is not None and self._checkpoint_is_due(stop):
             line["validation_loss"] = self._validate()
         if log is not None:
