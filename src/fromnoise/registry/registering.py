@@ -19,6 +19,7 @@ from fromnoise.errors import FromNoiseError, nearest, unknown
 
 _OPTIONS = "_registered_options"
 _MOST = 2**63 - 1
+_LONGEST = 120
 _Class = TypeVar("_Class", bound=type)
 
 
@@ -100,6 +101,8 @@ class Registry:
         insist_on_numbers(options, self.kind)
         checked = {k: v for k, v in defaults.items() if k in allowed}
         checked |= {k: _checked(f"{self.kind}.{k}", v, allowed[k].annotation) for k, v in options.items()}
+        if missing := [k for k, p in allowed.items() if p.default is p.empty and p.kind < 2 and k not in checked]:
+            raise FromNoiseError(f"{self.kind} {name} needs {' and '.join(missing)}")
         try:
             return cls(**checked)
         except FromNoiseError as error:
@@ -206,4 +209,6 @@ def _checked(key: str, value: Any, annotation: Any) -> Any:
         return TypeAdapter(annotation).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise FromNoiseError(f"{key}: {first['msg'].lower()}, got {value!r}") from None
+        said = repr(value)
+        got = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
+        raise FromNoiseError(f"{key}: {first['msg'].lower()}, got {got}") from None

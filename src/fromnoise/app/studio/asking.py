@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise import data, recipes
-from fromnoise.app.studio.shelf import Shelf
+from fromnoise.app.studio.shelf import Shelf, within
 from fromnoise.disk import files
-from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.errors import FromNoiseError, nearest, unknown
 
-_ALLOWED = {"recipe", "name", "data", "set", "folder", "minutes", "steps", "seed", "settings", "model", "teacher",
+_ALLOWED = {"recipe", "name", "data", "folder", "minutes", "steps", "seed", "settings", "model", "teacher",
             "init", "hold_out"}  # fmt: skip
 
 
@@ -25,7 +25,7 @@ def data_names() -> list[dict[str, Any]]:
 
 def recipe(name: str) -> dict[str, Any]:
     """One recipe: what it needs, how long it takes, what came of it."""
-    found = recipes.registry.load(name)
+    found = recipes.registry.load(_known(name))
     return {
         "name": name,
         "kind": found.kind,
@@ -56,8 +56,7 @@ def training(values: Mapping[str, Any], shelf: Shelf, folder: Callable[[object],
     name = str(values.get("name", ""))
     out = shelf.new(name)
     chosen = str(values.get("recipe", ""))
-    if chosen not in recipes.registry.names():
-        raise unknown("recipe", chosen[:40], recipes.registry.names())
+    _known(chosen)
     words = [chosen, "--out", str(out)]
     if values.get("folder"):
         words += ["--data", str(folder(values["folder"]))]
@@ -79,8 +78,11 @@ def training(values: Mapping[str, Any], shelf: Shelf, folder: Callable[[object],
     if values.get("hold_out"):
         settings = [*settings, f"data.hold_out={_number('hold_out', values['hold_out']):g}"]
     for word in settings:
-        if word.partition("=")[0].strip() in ("data.name", "data.root"):
-            raise FromNoiseError("settings: the data is chosen above, not by a path")
+        key, _, value = word.partition("=")
+        if key.strip() in ("data", "data.name", "data.root"):
+            raise FromNoiseError("settings: the data is chosen above, not by its name or a path")
+        if any(sign in value for sign in ("/", "\\", "..", "~")):
+            raise FromNoiseError(f"settings: {key.strip()[:40]} may hold no path")
     return name, words + [part for word in settings for part in ("--set", word)]
 
 
@@ -91,11 +93,20 @@ def longer(values: Mapping[str, Any]) -> dict[str, float]:
 
 def measured(run: Path) -> dict[str, Any] | None:
     """What `fromnoise eval` wrote."""
+    if not within(run, "eval.json"):
+        return None
     try:
         found = files.read_json(run / "eval.json", 2**22)
     except FromNoiseError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def _known(name: str) -> str:
+    """A recipe's name, which a page takes from its list."""
+    if name not in recipes.registry.names():
+        raise FromNoiseError(f"no recipe {name[:40]!r}{nearest(name, recipes.registry.names())}: choose one of the list")
+    return name
 
 
 def _number(name: str, value: Any) -> float:

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from fromnoise.app.studio.shelf import within
 from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 
@@ -46,6 +47,8 @@ class Curves:
             return self._lines[-1] if self._lines else None
 
     def _read_on(self) -> None:
+        if not within(self.path.parent, self.path.name):
+            return
         try:
             with files.opened(self.path) as file:
                 status = os.fstat(file.fileno())

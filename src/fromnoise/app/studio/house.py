@@ -65,6 +65,8 @@ class House:
 
     def run(self, name: str) -> dict[str, Any]:
         """All of one run: its configuration, and the names of its grids."""
+        if self._waits(name):
+            return {"name": name, "run": True, "state": self.trainings.state(name), "words": self.trainings.words(name)}
         found = self.shelf.get(name)
         about = self._about(found)
         if found.is_run and "broken" not in about:
@@ -78,6 +80,8 @@ class House:
 
     def log(self, name: str, after: int) -> dict[str, Any]:
         """The curves of a run, of the steps after one."""
+        if self._waits(name):
+            return {"from": 0, "last": 0, "lines": 0, "columns": {}}
         return self._curve(self.shelf.get(name).path).after(after)
 
     def grid(self, name: str, file: str) -> bytes:
@@ -136,6 +140,10 @@ class House:
         if about["state"] in ("failed", "going", "pausing"):
             about["said"] = self.trainings.words(found.name, 3)
         return about
+
+    def _waits(self, name: str) -> bool:
+        """Whether it was asked for, and nothing of it is there yet."""
+        return name in self.trainings.names() and not (self.shelf.root / name).is_dir()
 
     def _curve(self, path: Path) -> Curves:
         if path not in self._curves:

@@ -14,7 +14,6 @@ from typing import Any
 from filelock import FileLock
 
 from fromnoise.app.studio import works
-from fromnoise.app.studio.works.base import Work
 from fromnoise.errors import FromNoiseError
 
 MOST_WAITING = 20
@@ -97,10 +96,7 @@ class Jobs:
         Raises:
             FromNoiseError: no such work, values that are none, or a queue that is full.
         """
-        if kind not in works.names():
-            raise FromNoiseError(f"the studio has no work {kind[:40]!r}; it has {', '.join(works.names())}")
-        work: Work = works.build({"name": kind, **values})
-        question = type(work).quick
+        question = type(works.made(kind, values)).quick
         if not question and sum(job.state == "waiting" for job in self._jobs.values()) >= MOST_WAITING:
             raise FromNoiseError(f"{MOST_WAITING} jobs are waiting already: let some of them end")
         job = Job(next(self._numbers), kind, dict(values), dict(places), question)

@@ -103,10 +103,18 @@ def _below(folder: Path, before: str, depth: int) -> Iterator[Found]:
 
 def grids(run: Path) -> list[str]:
     """Names of the pictures that training drew, the oldest first."""
+    if not within(run, "samples"):
+        return []
     try:
-        return sorted(e.name for e in os.scandir(run / "samples") if e.name.endswith(".png") and e.is_file())
+        entries = list(os.scandir(run / "samples"))
     except OSError:
         return []
+    return sorted(e.name for e in entries if e.name.endswith(".png") and e.is_file(follow_symlinks=False))
+
+
+def within(run: Path, name: str) -> bool:
+    """Whether no link leads from there out of the run."""
+    return (run / name).resolve().is_relative_to(run.resolve())
 
 
 def read_grid(run: Path, name: str) -> bytes:

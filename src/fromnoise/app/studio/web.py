@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from fromnoise.app.studio import asking, results, works
+from fromnoise.app.studio import asking, results, theory, works
 from fromnoise.app.studio.guard import Guard
 from fromnoise.app.studio.house import House
 from fromnoise.app.studio.uploads import LARGEST
@@ -49,6 +49,8 @@ def application(house: House, host: str, token: str | None) -> Starlette:
         ("POST", "/api/runs/{run:path}/stop"): lambda r: house.trainings.pause(_run(r), "stopped"),
         ("GET", "/api/recipes/{name}"): lambda r: asking.recipe(r.path_params["name"]),
         ("GET", "/api/sets"): lambda r: house.uploads.set_names(),
+        ("GET", "/api/theory"): lambda r: theory.chapters(),
+        ("GET", "/api/theory/{chapter}"): lambda r: theory.chapter(r.path_params["chapter"]),
     }
     with_body = {
         "/api/train": house.train,

@@ -77,7 +77,7 @@ class _Worker:
     def _do(self, number: int, kind: str, values: Mapping[str, Any], places: Mapping[str, str]) -> None:
         started = time.perf_counter()
         try:
-            work = works.build({"name": kind, **values})
+            work = works.made(kind, values)
 
             def send(header: Mapping[str, Any], arrays: Any = None) -> None:
                 now = round(time.perf_counter() - started, 6)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from fromnoise.errors import FromNoiseError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -42,3 +44,23 @@ class Work(ABC):
         Raises:
             FromNoiseError: in words for the page.
         """
+
+
+def whole(name: str, value: int, least: int, most: int) -> None:
+    """That a number lies between two.
+
+    Raises:
+        FromNoiseError: it does not.
+    """
+    if not least <= value <= most:
+        raise FromNoiseError(f"{name}: must be from {least} to {most:,}, got {value}")
+
+
+def between(name: str, value: float, least: float, most: float) -> None:
+    """The same of a number that need not be whole, and is one.
+
+    Raises:
+        FromNoiseError: it is not between them.
+    """
+    if not least <= value <= most:
+        raise FromNoiseError(f"{name}: must be from {least:g} to {most:g}, got {value:g}")

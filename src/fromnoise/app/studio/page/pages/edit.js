@@ -1,3 +1,351 @@
-import { h, put } from "../dom.js";
-export const title = "edit";
-export async function show(root, studio) { put(root, h("div", { class: "card" }, "…")); }
+// Edit: one's own picture, changed by a model; before and after beside each other.
+
+import { ask, frames, post, send, stop } from "../api.js";
+import * as address from "../address.js";
+import { brush } from "../brush.js";
+import { choice, dropped, number, slider, switcher, text } from "../controls.js";
+import { copyable, duration, h, notice, put, short } from "../dom.js";
+import { paint } from "../pixels.js";
+
+export const title = "Edit";
+
+const KINDS = {
+  inpaint: { name: "Inpaint", go: "Draw it anew", what: "Paint over what the model should draw. Everything else stays as it is.", takes: ["repeats", "sampler", "steps", "n"] },
+  "image-to-image": { name: "Image to image", go: "Change it", what: "Noise is added to the picture and removed again: the larger shapes stay, the details are drawn anew.", takes: ["strength", "sampler", "steps", "n"] },
+  interpolate: { name: "Interpolate", go: "Walk between them", what: "From one picture to another, along the arc between their latents. Every image on the way is one the model could draw.", takes: ["n"] },
+  reconstruct: { name: "Reconstruct", go: "There and back", what: "To the latent of the picture along the ODE, and back. The difference shows how exactly the model knows the picture.", takes: [] },
+  upscale: { name: "Upscale", go: "Enlarge it", what: "The model draws a large image whose averages over squares are the small picture.", takes: ["sampler", "steps", "n"] },
+  variations: { name: "Variations", go: "Vary it", what: "What the embedding says of the picture stays. The rest is drawn anew.", takes: ["strength", "steps", "n"] },
+  "text-difference": { name: "Text difference", go: "Move it", what: "Moves the picture from what one text says towards another.", takes: ["text", "from", "strength", "n"] },
+  control: { name: "Control", go: "Draw", what: "The model draws an image that fits the one it is shown.", takes: ["prompt", "sampler", "steps", "n"] },
+};
+const STRENGTH = { "image-to-image": 0.6, variations: 1, "text-difference": 0.5 };
+
+// Why a model cannot do a kind; "" if it can.
+function unable(kind, model) {
+  if (model.shape.length !== 3) return "it draws points, not images";
+  if (kind === "control") return model.beside ? "" : "it takes no image to follow";
+  if (model.beside) return "it follows an image: use Control";
+  if (model.enlarges || (model.cascade && !model.embedding)) return "it only enlarges what another model drew";
+  if (model.latent && (kind === "inpaint" || kind === "upscale")) return "it works on latents, not on pixels";
+  if ((kind === "variations" || kind === "text-difference") && !model.embedding) return "it knows no image embeddings";
+  return "";
+}
+
+const range = (n) => Array.from({ length: n }, (_, i) => i);
+const slice = ({ data, shape }, k) => { const size = shape[1] * shape[2] * shape[3]; return { data: data.subarray(k * size, (k + 1) * size), shape: [1, ...shape.slice(1)] }; };
+
+// Image k of bytes [N, C, H, W] as a canvas with the pixels as they are, opacity included.
+function canvasOf(array, k = 0) {
+  const { data, shape: [, c, height, width] } = slice(array, k), plane = height * width;
+  const canvas = h("canvas", { width, height }), context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+  for (let i = 0; i < plane; i++) {
+    const colour = c >= 3;
+    pixels.data.set([data[i], data[colour ? i + plane : i], data[colour ? i + 2 * plane : i], c === 4 ? data[i + 3 * plane] : 255], 4 * i);
+  }
+  context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+const blobOf = (canvas) => new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+
+export async function show(root, studio) {
+  const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false));
+  if (!models.length) {
+    put(root, h("div", { class: "card" }, h("h1", {}, "Edit"), h("p", {}, "There is no trained model yet that could change a picture. ", h("a", { href: "/train" }, "Train one"), " first.")));
+    return;
+  }
+  const at = address.read();
+  const urls = [];
+  const side = h("form", { class: "card side fields", onsubmit: (event) => { event.preventDefault(); change(); } });
+  const before = h("section", { class: "grow", "aria-label": "Before" }), after = h("section", { class: "grow", "aria-label": "After" });
+  const bar = h("progress", { class: "idle", max: 1, value: 0, "aria-label": "Progress" });
+  const facts = h("div", { class: "facts", role: "status" }), again = h("div", {});
+  put(root, h("div", { class: "layout" }, side, h("div", {}, h("div", { class: "card" }, h("div", { class: "panels" }, before, after), bar, facts), again)));
+
+  const run = choice("Model", models.map((one) => one.name), { value: at.run ?? models[0].name, onchange: () => opened() });
+  const kind = choice("What to do", [["inpaint", "Inpaint"]], { onchange: () => { address.write({ kind: kind.value(), job: "" }); chosen(); } });
+  const go = h("button", { type: "submit" }, "Change it");
+  const halt = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => job && stop(job).catch(() => {}) }, "Stop");
+  const about = h("p", { class: "soft" });
+  const pictures = h("div", { class: "fields" }), options = h("div", { class: "fields" });
+  let model = null, fields = {}, given = { image: null, other: null }, job = 0, closed = false, number_ = 0, following = 0;
+  const mask = brush({});
+  const lines = brush({ label: "Drawing" });
+  let source = "picture"; // of control: picture, sketch or lines
+  let factor = 0; // of upscale: by how much the picture is shrunk; 0: not at all
+
+  async function opened() {
+    address.write({ run: run.value() });
+    put(side, run.box, h("p", { class: "soft" }, "opening…"));
+    try {
+      model = (await ask("describe", { run: run.value() })).header;
+    } catch (error) {
+      put(side, run.box, h("p", { class: "error" }, error.message));
+      return;
+    }
+    const reasons = Object.fromEntries(Object.keys(KINDS).map((key) => [key, unable(key, model)]));
+    kind.fill(Object.entries(KINDS).map(([key, one]) => [key, reasons[key] ? `${one.name} – ${reasons[key]}` : one.name]));
+    for (const option of kind.input.options) option.disabled = Boolean(reasons[option.value]);
+    const able = Object.keys(KINDS).filter((key) => !reasons[key]);
+    if (!able.length) {
+      put(side, run.box, h("p", { class: "error" }, `This model cannot edit pictures: ${reasons.inpaint}.`));
+      put(before);
+      put(after);
+      return;
+    }
+    const wanted = address.read().kind;
+    kind.set(able.includes(wanted) ? wanted : able[0]);
+    put(side, run.box, kind.box, about, pictures, options, h("div", { class: "row" }, go, halt));
+    for (const name of ["image", "other"]) {
+      const key = given[name]?.key ?? address.read()[name];
+      if (key) await take(name, key, given[name]?.name ?? address.read()[`${name}name`] ?? "", true).catch(() => { given[name] = null; address.write({ [name]: "", [`${name}name`]: "" }); });
+    }
+    chosen();
+    if (at.job) { const old = Number(at.job); at.job = ""; watch(old).catch(() => address.write({ job: "" })); }
+  }
+
+  // Controls of the chosen kind.
+  function chosen() {
+    const key = kind.value(), { what, takes, go: word } = KINDS[key], was = address.read();
+    const keep = (name) => () => address.write({ [name]: fields[name].value() });
+    about.textContent = what;
+    go.textContent = word;
+    const students = model.samplers.map((one) => one.name), strong = key === "control" || was.label || model.embedding;
+    fields = {
+      n: number("Images", { value: was.n ?? (key === "interpolate" ? 8 : 4), min: key === "interpolate" ? 2 : 1, max: 64, step: 1, onchange: keep("n") }),
+      seed: number("Seed", { value: was.seed ?? 0, step: 1, onchange: keep("seed") }),
+      sampler: choice("Sampler", [["", `${model.plan.sampler.name} (recipe)`], ...students], { value: was.sampler ?? "", onchange: keep("sampler") }),
+      steps: number("Steps", { value: was.steps ?? "", min: 1, max: model.steps, step: 1, placeholder: key === "variations" ? `${model.plan.steps}` : `${model.plan.steps} (recipe)`, onchange: keep("steps") }),
+      strength: slider({ "image-to-image": "Strength: share of the steps", variations: "Strength: share of noise", "text-difference": "How far towards the new text" }[key] ?? "Strength", { value: was.strength ?? STRENGTH[key] ?? 0.5, min: key === "variations" ? 0 : 0.02, max: 1, step: 0.02, show: (v) => v.toFixed(2), oninput: keep("strength") }),
+      repeats: number("Repeats of every step", { value: was.repeats ?? "", min: 1, max: 100, step: 1, placeholder: "5", hint: "More make the parts fit better, and each costs its network calls", onchange: keep("repeats") }),
+      label: choice("Class", [["", key === "control" ? "all in turn" : "none"], ...model.classes], { value: was.label ?? "", onchange: () => { keep("label")(); chosen(); } }),
+      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, placeholder: key === "control" || was.label ? `${model.plan.guidance} (recipe)` : "1 (off)", hint: "1 is off, more is surer and less varied", onchange: keep("guidance") }),
+      text: text("What it should become", { value: was.text ?? "", placeholder: "blue heart", onchange: keep("text") }),
+      from: text("What it is", { value: was.from ?? "", placeholder: "red heart", onchange: keep("from") }),
+      prompt: text("Text", { value: was.prompt ?? "", placeholder: "a red apple", onchange: keep("prompt") }),
+    };
+    const on = (name) => takes.includes(name);
+    put(options,
+      on("from") ? fields.from.box : null, on("text") ? fields.text.box : null, on("prompt") && model.text ? fields.prompt.box : null,
+      on("strength") ? fields.strength.box : null,
+      model.classes.length ? fields.label.box : null,
+      h("div", { class: "fields two" }, on("n") ? fields.n.box : null, key === "interpolate" || key === "reconstruct" ? null : fields.seed.box),
+      on("sampler") || on("steps") ? h("div", { class: "fields two" }, on("sampler") ? fields.sampler.box : null, on("steps") ? fields.steps.box : null) : null,
+      on("repeats") ? fields.repeats.box : null,
+      model.can_guide && strong ? fields.guidance.box : null);
+    sources();
+    shown();
+    results(null);
+  }
+
+  // Where the pictures come from.
+  function sources() {
+    const key = kind.value(), two = key === "interpolate";
+    const place = (name, label) => {
+      const held = given[name];
+      const drop = dropped(held ? `${held.name}. Drop or choose another` : label, { ongiven: ([file]) => upload(name, file, file.name) });
+      drop.input.setAttribute("aria-label", label);
+      return h("div", { class: "fields" }, drop.box, h("div", { class: "row" },
+        h("button", { type: "button", class: "quiet small", onclick: (event) => example(name, event.target) }, "From the training data"),
+        h("button", { type: "button", class: "quiet small", onclick: (event) => drawn(name, event.target) }, "Draw one")));
+    };
+    const ways = key === "control" ? switcher("The model follows", given.image?.computed === false ? [["picture", "a picture"], ["lines", "a drawing"]] : [["picture", "the edges of a picture"], ["sketch", "a picture of edges"], ["lines", "a drawing"]], { value: source, onchange: (now) => { source = now; refit(); } }) : null;
+    const shapes = key === "upscale" && given.image ? divisors(model.shape) : [];
+    const fits = given.image && shapes.some((f) => f * given.image.height === model.shape[1] && f * given.image.width === model.shape[2]);
+    if (key === "upscale") factor = fits ? 0 : shapes.includes(factor) ? factor : shapes[shapes.length > 1 ? 1 : 0] ?? 0;
+    const shrink = shapes.length ? choice("The small picture", [...(fits ? [[0, `as it is, ${given.image.width} × ${given.image.height}`]] : []), ...shapes.map((f) => [f, `shrunk to ${model.shape[2] / f} × ${model.shape[1] / f}`])], { value: factor, onchange: (f) => { factor = Number(f); shown(); } }) : null;
+    put(pictures, ways?.box ?? null, source === "lines" && key === "control" ? null : place("image", two ? "Drop the first picture here, or choose one" : "Drop a picture here, or choose one"), two ? place("other", "Drop the second picture here, or choose one") : null, shrink?.box ?? null);
+  }
+
+  const divisors = ([, high, wide]) => range(Math.min(high, wide)).map((i) => i + 1).filter((f) => f > 1 && high % f === 0 && wide % f === 0 && high / f > 1);
+
+  async function refit() {
+    if (given.image) await take("image", given.image.key, given.image.name, true).catch((error) => notice(error.message));
+    sources();
+    shown();
+  }
+
+  async function upload(name, blob, as) {
+    try {
+      const { key } = await send("/api/images", blob);
+      await take(name, key, as);
+    } catch (error) { notice(`${as}: ${error.message}`); }
+  }
+
+  // A picture that lies on the server: as the model sees it.
+  async function take(name, key, as, quiet = false) {
+    const { header, arrays } = await ask("fit", { run: run.value(), image: key, sketch: kind.value() === "control" && source === "sketch" });
+    if (closed) return;
+    given[name] = { key, name: as || `${name}.png`, ...header, ...arrays };
+    address.write({ [name]: key, [`${name}name`]: given[name].name });
+    if (!quiet) { address.write({ job: "" }); sources(); shown(); results(null); }
+  }
+
+  async function busy(button, what) {
+    button.disabled = true;
+    try { await what(); } catch (error) { notice(error.message); } finally { button.disabled = false; }
+  }
+
+  const example = (name, button) => busy(button, async () => {
+    number_ = Math.floor(Math.random() * 1e6);
+    const { header, arrays } = await ask("example", { run: run.value(), number: number_ });
+    await upload(name, await blobOf(canvasOf(arrays.x)), `example-${header.number}.png`);
+  });
+
+  const drawn = (name, button) => busy(button, async () => {
+    const seed = Math.floor(Math.random() * 1e6);
+    const { number: own } = await post("/api/jobs/draw", { run: run.value(), n: 1, seed, ...(model.classes.length ? { label: model.classes[seed % model.classes.length] } : {}) });
+    studio.refresh();
+    let last = null;
+    for await (const frame of frames(own)) {
+      if (frame.header.kind === "end") last = frame;
+      if (frame.header.kind === "over" && frame.header.state !== "done") throw new Error(frame.header.words || "stopped");
+    }
+    if (last) await upload(name, await blobOf(canvasOf(last.arrays.x)), `drawn-${seed}.png`);
+  });
+
+  // The left side: what is given.
+  function shown() {
+    const key = kind.value(), image = given.image, other = given.other;
+    const figure = (array, caption, link = null) => { const canvas = h("canvas", { class: "picture", role: "img", "aria-label": caption }); paint(canvas, array, { gap: 0 }); return h("figure", { class: "chart-box" }, h("figcaption", {}, caption, link ? [" ", link] : null), canvas); };
+    if (key === "control" && source === "lines") {
+      const wide = 256, high = Math.max(1, Math.round((256 * model.shape[1]) / model.shape[2]));
+      lines.load(null, wide, high, model.shape);
+      put(before, h("h2", {}, "Draw the lines"), lines.box);
+      return;
+    }
+    const empty = h("div", { class: "stage" }, h("div", { class: "empty" }, key === "interpolate" ? "Choose two pictures." : "Choose a picture."));
+    if (!image && !(key === "interpolate" && other)) { put(before, h("h2", {}, "Before"), empty); return; }
+    if (key === "inpaint") {
+      mask.load(canvasOf(image.whole), image.width, image.height, model.shape);
+      put(before, h("h2", {}, "Paint what to draw"), mask.box);
+    } else if (key === "interpolate") put(before, h("h2", {}, "Before"), h("div", { class: "gallery" }, [image, other].map((one, i) => (one ? figure(one.seen, `${i ? "to" : "from"} ${one.name}`) : h("p", { class: "soft" }, `Choose the ${i ? "second" : "first"} picture.`)))));
+    else if (key === "upscale") put(before, h("h2", {}, "Before"), factor ? figure(shrunk(), `${image.name}, shrunk to ${model.shape[2] / factor} × ${model.shape[1] / factor}`) : figure(image.seen, image.name));
+    else if (key === "control") put(before, h("h2", {}, "Before"), h("div", { class: "gallery" }, image.computed && source === "picture" ? figure(image.seen, image.name) : null, figure(image.condition, "what the model is shown")));
+    else put(before, h("h2", {}, "Before"), figure(image.seen, image.name));
+  }
+
+  // The fitted picture averaged over squares, [1, C, H / f, W / f].
+  function shrunk() {
+    const { data, shape: [, c, height, width] } = given.image.seen, high = height / factor, wide = width / factor, out = new Uint8Array(c * high * wide);
+    for (let k = 0; k < c; k++) for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
+      let sum = 0;
+      for (let i = 0; i < factor; i++) for (let j = 0; j < factor; j++) sum += data[(k * height + y * factor + i) * width + x * factor + j];
+      out[(k * high + y) * wide + x] = Math.round(sum / factor ** 2);
+    }
+    return { data: out, shape: [1, c, high, wide] };
+  }
+
+  const extras = new Map(); // files that the command needs beside one's own: name -> blob
+
+  async function values() {
+    const key = kind.value(), takes = KINDS[key].takes, on = (name) => takes.includes(name), f = fields;
+    const asked = { run: run.value(), kind: key, seed: Number(f.seed.value()) || 0 };
+    extras.clear();
+    if (key === "control" && source === "lines") {
+      if (lines.empty()) throw new Error("draw some lines first");
+      const blob = await lines.blob(255, 0);
+      Object.assign(asked, { image: (await send("/api/images", blob)).key, image_name: "lines.png", sketch: true });
+    } else {
+      if (!given.image) throw new Error("choose a picture first");
+      Object.assign(asked, { image: given.image.key, image_name: given.image.name });
+      if (key === "control" && (source === "sketch" || given.image.computed === false)) asked.sketch = true;
+      if (/^(example|drawn|result)-/.test(given.image.name)) extras.set(given.image.name, await blobOf(canvasOf(given.image.whole)));
+    }
+    if (key === "interpolate") {
+      if (!given.other) throw new Error("choose a second picture");
+      Object.assign(asked, { other: given.other.key, other_name: given.other.name });
+      if (/^(example|drawn|result)-/.test(given.other.name)) extras.set(given.other.name, await blobOf(canvasOf(given.other.whole)));
+    }
+    if (key === "inpaint") {
+      if (mask.empty()) throw new Error("paint over the part that the model should draw");
+      const blob = await mask.blob();
+      asked.mask = (await send("/api/images", blob)).key;
+      extras.set(given.image.name === "mask.png" ? "painted-mask.png" : "mask.png", blob);
+    }
+    if (key === "upscale" && factor) {
+      const name = `${given.image.name.replace(/\.\w+$/, "")}-${model.shape[2] / factor}x${model.shape[1] / factor}.png`, blob = await blobOf(canvasOf(shrunk()));
+      Object.assign(asked, { image: (await send("/api/images", blob)).key, image_name: name });
+      extras.clear();
+      extras.set(name, blob);
+    }
+    for (const name of ["n", "steps", "repeats"]) if (on(name) && f[name].value() !== "") asked[name] = f[name].value();
+    if (on("strength")) asked.strength = f.strength.value();
+    if (on("sampler") && f.sampler.value()) asked.sampler = f.sampler.value();
+    if (f.label.value()) asked.label = f.label.value();
+    if (model.can_guide && f.guidance.box.isConnected && f.guidance.value() !== "") asked.guidance = f.guidance.value();
+    if (on("text")) Object.assign(asked, { text: f.text.value(), from_text: f.from.value() });
+    if (on("prompt") && model.text && f.prompt.value().trim()) asked.text = f.prompt.value();
+    return asked;
+  }
+
+  async function change() {
+    if (go.disabled) return;
+    go.disabled = true;
+    try {
+      const { number: own } = await post("/api/jobs/edit", await values());
+      address.write({ job: own });
+      studio.refresh();
+      await watch(own);
+    } catch (error) { notice(error.message); } finally { go.disabled = false; }
+  }
+
+  async function watch(own) {
+    const mine = ++following;
+    job = own;
+    halt.hidden = false;
+    bar.className = "";
+    bar.value = 0;
+    put(facts, "waiting…");
+    let start = null;
+    try {
+      for await (const frame of frames(own)) {
+        if (closed || mine !== following) return;
+        const { header, arrays } = frame;
+        if (header.kind === "start") { start = header; results(start); put(again); }
+        else if (header.kind === "step") {
+          if (start.total) bar.value = Math.min(1, header.calls / start.total); else bar.removeAttribute("value");
+          put(facts, h("span", {}, "network calls ", h("b", {}, header.calls), start.total ? ` of ${start.total}` : ""));
+          tiles.slice(0, arrays.x0.shape[0]).forEach((tile, k) => paint(tile.canvas, slice(arrays.x0, k), { gap: 0 }));
+        } else if (header.kind === "end") { finished(own, start, frame); }
+        else if (header.kind === "over") {
+          if (header.state === "failed") { put(facts, h("span", { class: "error" }, header.words)); notice(header.words); if (!start) results(null); }
+          if (header.state === "cancelled") put(facts, "stopped");
+        }
+      }
+    } finally {
+      if (mine === following) { halt.hidden = true; bar.className = "idle"; bar.value = 0; job = 0; }
+    }
+  }
+
+  let tiles = [];
+  // The right side: a place for every image.
+  function results(start) {
+    if (!start) { tiles = []; put(after, h("h2", {}, "After"), h("div", { class: "stage" }, h("div", { class: "empty" }, `Press ${KINDS[kind.value()].go}.`))); put(facts); put(again); return; }
+    tiles = range(start.n).map((k) => ({ canvas: h("canvas", { class: "picture", role: "img", "aria-label": `Result ${k + 1}`, width: start.shape[2], height: start.shape[1] }), caption: h("figcaption", {}, " ") }));
+    put(after, h("h2", {}, "After"), h("div", { class: "gallery" }, tiles.map((tile) => h("figure", {}, tile.canvas, tile.caption))));
+  }
+
+  function finished(own, start, { header, arrays }) {
+    tiles.forEach((tile, k) => {
+      paint(tile.canvas, slice(arrays.x, k), { gap: 0 });
+      put(tile.caption, h("a", { href: `/api/jobs/${own}/result.png?image=${k}`, download: "" }, "PNG"), " ", h("button", { type: "button", class: "link", onclick: () => canvasBlob(arrays.x, k).then((blob) => upload("image", blob, `result-${own}-${k}.png`)) }, "edit this"));
+    });
+    put(facts, h("span", {}, "done in ", h("b", {}, duration(header.at))), h("span", {}, "network ", h("b", {}, duration(header.network_seconds))), h("span", {}, "network calls ", h("b", {}, header.calls)), header.difference === undefined ? null : h("span", {}, "root mean square difference ", h("b", {}, short(header.difference)), " of images in [−1, 1]"), tiles.length > 1 ? h("a", { href: `/api/jobs/${own}/result.png`, download: "" }, "all as one PNG") : null);
+    if (arrays.condition) canvasBlob(arrays.condition, 0).then((blob) => { extras.clear(); extras.set("condition.png", blob); recipe(start); });
+    else recipe(start);
+  }
+  const canvasBlob = (array, k) => blobOf(canvasOf(array, k));
+
+  function recipe(start) {
+    const links = [...extras].map(([name, blob]) => { const href = URL.createObjectURL(blob); urls.push(href); return [h("a", { href, download: name }, name), " "]; });
+    put(again, h("div", { class: "card" }, h("h2", {}, "Make it again"),
+      start.edit === "control" ? h("p", { class: "soft" }, "Save ", links, " into a folder called condition: it is what the model is shown.") : links.length ? h("p", { class: "soft" }, "Beside your own files the command needs ", links, ".") : h("p", { class: "soft" }, "Where your picture lies, this makes the same pixels."),
+      copyable(start.command, "command"), copyable(start.python, "Python")));
+  }
+
+  const keys = (event) => { if (mask.box.isConnected) mask.keys(event); else if (lines.box.isConnected) lines.keys(event); };
+  document.addEventListener("keydown", keys);
+  await opened();
+  return () => { closed = true; following += 1; document.removeEventListener("keydown", keys); urls.forEach((url) => URL.revokeObjectURL(url)); };
+}

@@ -1,0 +1,71 @@
+"""One checkpoint walked in several ways: DDPM's chain, NCSN's annealed Langevin dynamics, and the ODE."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fromnoise.app.studio.works.base import Places, Send, Work, whole
+from fromnoise.errors import FromNoiseError
+from fromnoise.registry import register
+
+if TYPE_CHECKING:
+    from fromnoise.app.studio.bench import Bench
+
+_AT_EACH = 5
+"""Langevin steps at each level."""
+WALKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "DDPM: the ancestral chain": ("ancestral", {}),
+    "NCSN: annealed Langevin dynamics": ("annealed-langevin", {"n": _AT_EACH}),
+    "DDIM without noise": ("ddim", {}),
+    "the probability-flow ODE, second order": ("heun", {}),
+}
+_SHOWN = 12
+
+
+@register("walks")
+@dataclass(frozen=True)
+class Walks(Work):
+    """n samples of each walk from the same noise, each as a row of x0hat and of x_t on the way."""
+
+    run: str
+    n: int = 2
+    steps: int = 30
+    seed: int = 0
+
+    models: ClassVar[tuple[str, ...]] = ("run",)
+
+    def __post_init__(self) -> None:
+        whole("n", self.n, 1, 4)
+        whole("steps", self.steps, 2, 1000)
+
+    def compute(self, bench: "Bench", places: Places, send: Send) -> None:
+        import math
+
+        import numpy as np
+
+        from fromnoise.app.runs.model import draw_states
+        from fromnoise.app.runs.plan import SampleOptions
+        from fromnoise.app.studio.works.watching import Watch
+        from fromnoise.langevin import best_size
+
+        model = bench.model(places["run"]).of_images()
+        if model.before is not None or model.needs_images or model.denoiser.student is not None:
+            raise FromNoiseError("choose a model of one stage, with no image beside x, that is not distilled")
+        steps = min(self.steps, model.denoiser.schedule.chain.steps)
+        send({"kind": "start", "walks": list(WALKS), "total": len(WALKS)})
+        for number, (name, (sampler, options)) in enumerate(WALKS.items()):
+            kept: list[tuple[Any, Any]] = []
+            if "n" in options:  # a step as large as this ladder's levels are apart
+                chain = model.denoiser.schedule.steps(steps, "log-snr")
+                apart = float((chain[1].log_snr - chain[0].log_snr).abs() / 2)
+                options = options | {"size": best_size(math.exp(apart), options["n"])}
+            plan = model.choice(SampleOptions(sampler=sampler, options=options, steps=steps))
+            watch = Watch(
+                model, plan, lambda header, arrays=None, kept=kept: kept.append((dict(header), dict(arrays or {})))
+            )
+            watch.end(draw_states(model, self.n, plan, self.seed, self.n, callback=watch.after, stages=watch.stages))
+            *way, (end, last) = kept
+            chosen = [way[i] for i in np.unique(np.linspace(0, len(way) - 1, _SHOWN).round().astype(int))]
+            strips = {key: np.stack([arrays[key] for _, arrays in chosen], 1) for key in ("x", "x0")}
+            send({"kind": "walk", "index": number, "name": name, "sampler": sampler, "calls": end["calls"],
+                  "log_snr": [header["log_snr"] for header, _ in chosen]},
+                 {"x": strips["x"], "x0": strips["x0"], "end": last["x"]})  # fmt: skip
