@@ -102,7 +102,7 @@ class Studio:
         runs = {run["name"]: run for run in self.get("/api/state")["runs"]}
         return runs.get(name, {}).get("state")
 
-    def until(self, true, seconds=60):
+    def until(self, true, seconds=40):
         """Wait for something to be so."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -68,7 +68,7 @@ def training(values: Mapping[str, Any], shelf: Shelf, folder: Callable[[object],
         raise FromNoiseError("the recipe images needs images: drop a folder of them, or choose a data set")
     for key in ("minutes", "steps", "seed"):
         if (value := values.get(key)) not in (None, ""):
-            words += [f"--{key}", f"{_number(key, value):g}"]
+            words += [f"--{key}", written(_number(key, value))]
     for key in ("model", "teacher", "init"):
         if values.get(key):
             words += [f"--{key}", str(shelf.get(values[key]).path)]
@@ -102,10 +102,16 @@ def measured(run: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def written(value: float) -> str:
+    """A number as the command takes it: a whole one without a point or an exponent."""
+    return str(int(value)) if value == int(value) else repr(value)
+
+
 def _known(name: str) -> str:
     """A recipe's name, which a page takes from its list."""
     if name not in recipes.registry.names():
-        raise FromNoiseError(f"no recipe {name[:40]!r}{nearest(name, recipes.registry.names())}: choose one of the list")
+        hint = nearest(name, recipes.registry.names())
+        raise FromNoiseError(f"no recipe {name[:40]!r}{hint}: choose one of the list")
     return name
 
 

@@ -143,7 +143,7 @@ class House:
 
     def _waits(self, name: str) -> bool:
         """Whether it was asked for, and nothing of it is there yet."""
-        return name in self.trainings.names() and not (self.shelf.root / name).is_dir()
+        return name in self.trainings.names() and name not in {one.name for one in self.shelf.all()}
 
     def _curve(self, path: Path) -> Curves:
         if path not in self._curves:

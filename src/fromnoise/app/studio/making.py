@@ -57,7 +57,7 @@ def python(asked: "Edit", run: Path, model: "Model", masked: bool) -> str:
     arguments = "".join(f", {name}={value!r}" for name, value in given.items())
     more = ""
     if masked:
-        more += f", mask=read_image(Path({mask!r}), 1, image.shape[-2:])"
+        more += ", mask=mask"
     if asked.kind in ("interpolate", "variations", "text-difference"):
         more += ", image_text=embedded.opened(model.path)"
     from fromnoise.app.studio.works._editing import options_of
@@ -77,6 +77,7 @@ def python(asked: "Edit", run: Path, model: "Model", masked: bool) -> str:
         f"plan = model.choice(fn.runs.SampleOptions({_options(options_of(asked))}))",
         f"files = [{', '.join(f'Path({name!r})' for name in names)}]",
         f"image = to_unit(torch.stack([read_image(file, {channels}, {fitted}) for file in files]))",
+        *([f"mask = read_image(Path({mask!r}), 1, {fitted})"] if masked else []),
         f"given, x = edits.edit({asked.kind!r}, plan.steered(model.denoiser), image, plan{arguments}{more})",
     ]
     return "\n".join(lines) + "\n"

@@ -74,9 +74,15 @@ class Shelf:
         if not name or len(name) > 60 or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
             raise FromNoiseError("name: letters, digits, - and _, at most 60, please")
         path = self.root / name
-        if os.path.lexists(path):
-            raise FromNoiseError(f"name: there is a {name} already; take another")
+        if os.path.lexists(path) and not _is_bare(path):
+            raise FromNoiseError(f"name: {name} is taken; choose another")
         return path
+
+
+def _is_bare(path: Path) -> bool:
+    """Whether a folder is one that a training made and failed in before it began: with its lock at most."""
+    plain = path.is_dir() and not path.is_symlink()
+    return plain and all(entry.name.startswith(".") for entry in path.iterdir())
 
 
 def _kind(path: Path) -> bool | None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fromnoise.app.studio.asking import written
 from fromnoise.app.studio.shelf import Shelf
 from fromnoise.app.tracking.studio import FOLDER
 from fromnoise.disk import files
@@ -82,7 +83,7 @@ class Trainings:
         with suppress(ProcessLookupError):
             os.kill(record.process, signal.SIGTERM)
 
-    def resume(self, name: str, more: Mapping[str, Any] | None = None) -> None:
+    def resume(self, name: str, more: Mapping[str, float] | None = None) -> None:
         """Go on where it ended, as soon as no other is going.
 
         Args:
@@ -102,7 +103,7 @@ class Trainings:
             raise FromNoiseError(f"{name} is being trained already")
         arguments = list(record.arguments)
         for key, value in (more or {}).items():
-            arguments = [*_without(arguments, f"--{key}"), f"--{key}", f"{value:g}"]
+            arguments = [*_without(arguments, f"--{key}"), f"--{key}", written(value)]
         self._write(replace(record, arguments=arguments, state="waiting", asked=time.time()))
         self.tick()
 
