@@ -44,7 +44,7 @@ def test_paused_and_resumed_it_is_the_run_that_never_stopped(root, starting, pic
         "--out",
         str(tmp_path / "whole"),
         "--steps",
-        "300",
+        "150",
         "--seed",
         "3",
     ]

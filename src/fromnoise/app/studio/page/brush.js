@@ -6,14 +6,14 @@ import { h, typing } from "./dom.js";
 const MOST_UNDO = 40, LARGEST = 1024, LEAST_SHOWN = 640;
 
 // { box, load(picture, width, height, shape), blob(ink, ground), empty(), keys(event) }; `onchange` after every stroke.
-export function brush({ onchange, label = "Mask" } = {}) {
+export function brush({ onchange, label = "Mask", width: share = 8 } = {}) {
   const view = h("canvas", { class: "picture", tabIndex: 0, role: "img", "aria-label": `${label}: arrows move the brush, Space paints, Shift and arrows paint a line` });
   view.style.touchAction = "none";
   view.style.cursor = "crosshair";
   let picture = null, mask = new Uint8Array(1), width = 1, height = 1, scale = 1, crop = [0, 0, 1, 1];
   let undo = [], last = null, at = null, erasing = false, asked = false;
   const tint = h("canvas", {});
-  const size = slider("Brush", { value: 8, min: 1, max: 50, step: 1, show: (v) => `${v} %`, oninput: () => paint() });
+  const size = slider("Brush", { value: share, min: 1, max: 50, step: 1, show: (v) => `${v} %`, oninput: () => paint() });
   const radius = () => Math.max(0.5, (size.value() / 100) * Math.min(width, height) / 2);
   const tool = (text, what, title) => h("button", { type: "button", class: "quiet small", title, onclick: what }, text);
   const erase = tool("Erase", () => { erasing = !erasing; shown(); }, "E");

@@ -2,7 +2,7 @@
 
 import { h, s, put, short } from "./dom.js";
 
-const LEFT = 52, RIGHT = 12, TOP = 10, BOTTOM = 34;
+const RIGHT = 14, TOP = 10, BOTTOM = 34;
 
 // series: [{ name, x: [], y: [], points: bool, dashed: bool }]; options: { x, y: axis labels, logX, logY, height, mark: x }
 export function chart(options = {}) {
@@ -10,7 +10,7 @@ export function chart(options = {}) {
   const picture = s("svg", { class: "chart", height, role: "img", "aria-label": options.title ?? options.y ?? "chart" });
   const legend = h("div", { class: "legend" });
   const box = h("figure", { class: "chart-box" }, options.title ? h("figcaption", {}, options.title) : null, picture, legend);
-  let shown = [], mark = options.mark, hidden = new Set();
+  let shown = [], mark = options.mark, hidden = new Set(), LEFT = 52;
   const redraw = () => draw();
   new ResizeObserver(redraw).observe(box);
 
@@ -21,11 +21,13 @@ export function chart(options = {}) {
     const series = shown.filter((one) => !hidden.has(one.name));
     const fx = options.logX ? log : same, fy = options.logY ? log : same;
     const xs = range(series.flatMap((one) => ends(one.x.map(fx)))), ys = padded(range(series.flatMap((one) => ends(one.y.map(fy)))));
+    const marks = ticks(ys, options.logY, 5);
+    LEFT = Math.max(34, 12 + 6.4 * Math.max(...marks.map((v) => short(v).length)));
     const px = (v) => LEFT + ((fx(v) - xs[0]) / (xs[1] - xs[0])) * (width - LEFT - RIGHT);
     const py = (v) => height - BOTTOM - ((fy(v) - ys[0]) / (ys[1] - ys[0])) * (height - TOP - BOTTOM);
     const parts = [];
-    for (const v of ticks(xs, options.logX, Math.max(3, Math.floor(width / 110)))) parts.push(s("line", { class: "grid", x1: px(v), x2: px(v), y1: TOP, y2: height - BOTTOM }), s("text", { class: "tick", x: px(v), y: height - BOTTOM + 15, "text-anchor": "middle" }, short(v)));
-    for (const v of ticks(ys, options.logY, 5)) parts.push(s("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: py(v), y2: py(v) }), s("text", { class: "tick", x: LEFT - 6, y: py(v) + 4, "text-anchor": "end" }, short(v)));
+    for (const v of ticks(xs, options.logX, Math.max(3, Math.floor(width / 110)))) parts.push(s("line", { class: "grid", x1: px(v), x2: px(v), y1: TOP, y2: height - BOTTOM }), s("text", { class: "tick", x: px(v), y: height - BOTTOM + 15, "text-anchor": px(v) > width - RIGHT - 16 ? "end" : "middle" }, short(v)));
+    for (const v of marks) parts.push(s("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: py(v), y2: py(v) }), s("text", { class: "tick", x: LEFT - 6, y: py(v) + 4, "text-anchor": "end" }, short(v)));
     parts.push(s("text", { class: "axis", x: (LEFT + width - RIGHT) / 2, y: height - 3, "text-anchor": "middle" }, options.x ?? ""));
     if (options.y && options.title) parts.push(s("text", { class: "axis", x: LEFT, y: TOP - 1, "text-anchor": "start" }, options.y));
     shown.forEach((one, k) => {

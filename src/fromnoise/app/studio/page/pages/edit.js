@@ -56,21 +56,23 @@ export async function show(root, studio) {
   }
   const at = address.read();
   const urls = [];
-  const side = h("form", { class: "card side fields", onsubmit: (event) => { event.preventDefault(); change(); } });
+  const side = h("form", { class: "card side fields", id: "edit-form", onsubmit: (event) => { event.preventDefault(); change(); } });
   const before = h("section", { class: "grow", "aria-label": "Before" }), after = h("section", { class: "grow", "aria-label": "After" });
   const bar = h("progress", { class: "idle", max: 1, value: 0, "aria-label": "Progress" });
   const facts = h("div", { class: "facts", role: "status" }), again = h("div", {});
+  again.style.marginTop = "1rem";
   put(root, h("div", { class: "layout" }, side, h("div", {}, h("div", { class: "card" }, h("div", { class: "panels" }, before, after), bar, facts), again)));
 
   const run = choice("Model", models.map((one) => one.name), { value: at.run ?? models[0].name, onchange: () => opened() });
   const kind = choice("What to do", [["inpaint", "Inpaint"]], { onchange: () => { address.write({ kind: kind.value(), job: "" }); chosen(); } });
   const go = h("button", { type: "submit" }, "Change it");
+  const below = h("button", { type: "submit", form: "edit-form", class: "narrow" }, "Change it"); // where the form is far above the picture
   const halt = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => job && stop(job).catch(() => {}) }, "Stop");
   const about = h("p", { class: "soft" });
   const pictures = h("div", { class: "fields" }), options = h("div", { class: "fields" });
-  let model = null, fields = {}, given = { image: null, other: null }, job = 0, closed = false, number_ = 0, following = 0;
+  let model = null, fields = {}, given = { image: null, other: null }, job = 0, closed = false, following = 0;
   const mask = brush({});
-  const lines = brush({ label: "Drawing" });
+  const lines = brush({ label: "Drawing", width: 4 });
   let source = "picture"; // of control: picture, sketch or lines
   let factor = 0; // of upscale: by how much the picture is shrunk; 0: not at all
 
@@ -109,17 +111,17 @@ export async function show(root, studio) {
     const key = kind.value(), { what, takes, go: word } = KINDS[key], was = address.read();
     const keep = (name) => () => address.write({ [name]: fields[name].value() });
     about.textContent = what;
-    go.textContent = word;
-    const students = model.samplers.map((one) => one.name), strong = key === "control" || was.label || model.embedding;
+    go.textContent = below.textContent = word;
+    const samplers = model.samplers.map((one) => one.name);
     fields = {
       n: number("Images", { value: was.n ?? (key === "interpolate" ? 8 : 4), min: key === "interpolate" ? 2 : 1, max: 64, step: 1, onchange: keep("n") }),
       seed: number("Seed", { value: was.seed ?? 0, step: 1, onchange: keep("seed") }),
-      sampler: choice("Sampler", [["", `${model.plan.sampler.name} (recipe)`], ...students], { value: was.sampler ?? "", onchange: keep("sampler") }),
+      sampler: choice("Sampler", [["", `${model.plan.sampler.name} (recipe)`], ...samplers], { value: was.sampler ?? "", onchange: keep("sampler") }),
       steps: number("Steps", { value: was.steps ?? "", min: 1, max: model.steps, step: 1, placeholder: key === "variations" ? `${model.plan.steps}` : `${model.plan.steps} (recipe)`, onchange: keep("steps") }),
       strength: slider({ "image-to-image": "Strength: share of the steps", variations: "Strength: share of noise", "text-difference": "How far towards the new text" }[key] ?? "Strength", { value: was.strength ?? STRENGTH[key] ?? 0.5, min: key === "variations" ? 0 : 0.02, max: 1, step: 0.02, show: (v) => v.toFixed(2), oninput: keep("strength") }),
-      repeats: number("Repeats of every step", { value: was.repeats ?? "", min: 1, max: 100, step: 1, placeholder: "5", hint: "More make the parts fit better, and each costs its network calls", onchange: keep("repeats") }),
-      label: choice("Class", [["", key === "control" ? "all in turn" : "none"], ...model.classes], { value: was.label ?? "", onchange: () => { keep("label")(); chosen(); } }),
-      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, placeholder: key === "control" || was.label ? `${model.plan.guidance} (recipe)` : "1 (off)", hint: "1 is off, more is surer and less varied", onchange: keep("guidance") }),
+      repeats: number("Repeats", { value: was.repeats ?? "", min: 1, max: 100, step: 1, placeholder: "5", hint: "of each step; more make the parts fit better, and take longer", onchange: keep("repeats") }),
+      label: choice("Class", [["", key === "control" ? "all in turn" : "none"], ...model.classes], { value: was.label ?? "", onchange: () => { keep("label")(); guided(); } }),
+      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, hint: "1 is off, more is surer and less varied", onchange: keep("guidance") }),
       text: text("What it should become", { value: was.text ?? "", placeholder: "blue heart", onchange: keep("text") }),
       from: text("What it is", { value: was.from ?? "", placeholder: "red heart", onchange: keep("from") }),
       prompt: text("Text", { value: was.prompt ?? "", placeholder: "a red apple", onchange: keep("prompt") }),
@@ -130,12 +132,20 @@ export async function show(root, studio) {
       on("strength") ? fields.strength.box : null,
       model.classes.length ? fields.label.box : null,
       h("div", { class: "fields two" }, on("n") ? fields.n.box : null, key === "interpolate" || key === "reconstruct" ? null : fields.seed.box),
-      on("sampler") || on("steps") ? h("div", { class: "fields two" }, on("sampler") ? fields.sampler.box : null, on("steps") ? fields.steps.box : null) : null,
-      on("repeats") ? fields.repeats.box : null,
-      model.can_guide && strong ? fields.guidance.box : null);
+      on("sampler") ? fields.sampler.box : null,
+      h("div", { class: "fields two" }, on("steps") ? fields.steps.box : null, on("repeats") ? fields.repeats.box : null),
+      fields.guidance.box);
+    guided();
     sources();
     shown();
     results(null);
+  }
+
+  // Guidance steers towards a class, or what the model is shown; without either there is nothing to steer to.
+  function guided() {
+    const key = kind.value(), towards = key === "control" || Boolean(fields.label.value());
+    fields.guidance.box.hidden = !model.can_guide || !(towards || (model.embedding && ["interpolate", "variations", "text-difference"].includes(key)));
+    fields.guidance.input.placeholder = towards ? `${model.plan.guidance} (recipe)` : "1 (off)";
   }
 
   // Where the pictures come from.
@@ -149,7 +159,7 @@ export async function show(root, studio) {
         h("button", { type: "button", class: "quiet small", onclick: (event) => example(name, event.target) }, "From the training data"),
         h("button", { type: "button", class: "quiet small", onclick: (event) => drawn(name, event.target) }, "Draw one")));
     };
-    const ways = key === "control" ? switcher("The model follows", given.image?.computed === false ? [["picture", "a picture"], ["lines", "a drawing"]] : [["picture", "the edges of a picture"], ["sketch", "a picture of edges"], ["lines", "a drawing"]], { value: source, onchange: (now) => { source = now; refit(); } }) : null;
+    const ways = key === "control" ? switcher(given.image?.computed === false ? "The model follows" : "The model follows edges", given.image?.computed === false ? [["picture", "a picture"], ["lines", "a drawing"]] : [["picture", "of a picture"], ["sketch", "in a picture"], ["lines", "drawn here"]], { value: source, onchange: (now) => { source = now; refit(); } }) : null;
     const shapes = key === "upscale" && given.image ? divisors(model.shape) : [];
     const fits = given.image && shapes.some((f) => f * given.image.height === model.shape[1] && f * given.image.width === model.shape[2]);
     if (key === "upscale") factor = fits ? 0 : shapes.includes(factor) ? factor : shapes[shapes.length > 1 ? 1 : 0] ?? 0;
@@ -167,6 +177,7 @@ export async function show(root, studio) {
 
   async function upload(name, blob, as) {
     try {
+      if (blob.size > 64 * 2 ** 20) throw new Error(`has ${Math.round(blob.size / 2 ** 20)} MB; at most 64 MB are taken`);
       const { key } = await send("/api/images", blob);
       await take(name, key, as);
     } catch (error) { notice(`${as}: ${error.message}`); }
@@ -187,8 +198,7 @@ export async function show(root, studio) {
   }
 
   const example = (name, button) => busy(button, async () => {
-    number_ = Math.floor(Math.random() * 1e6);
-    const { header, arrays } = await ask("example", { run: run.value(), number: number_ });
+    const { header, arrays } = await ask("example", { run: run.value(), number: Math.floor(Math.random() * 1e6) });
     await upload(name, await blobOf(canvasOf(arrays.x)), `example-${header.number}.png`);
   });
 
@@ -211,14 +221,14 @@ export async function show(root, studio) {
     if (key === "control" && source === "lines") {
       const wide = 256, high = Math.max(1, Math.round((256 * model.shape[1]) / model.shape[2]));
       lines.load(null, wide, high, model.shape);
-      put(before, h("h2", {}, "Draw the lines"), lines.box);
+      put(before, h("h2", {}, "Draw the lines"), lines.box, below);
       return;
     }
     const empty = h("div", { class: "stage" }, h("div", { class: "empty" }, key === "interpolate" ? "Choose two pictures." : "Choose a picture."));
     if (!image && !(key === "interpolate" && other)) { put(before, h("h2", {}, "Before"), empty); return; }
     if (key === "inpaint") {
       mask.load(canvasOf(image.whole), image.width, image.height, model.shape);
-      put(before, h("h2", {}, "Paint what to draw"), mask.box);
+      put(before, h("h2", {}, "Paint what to draw"), mask.box, below);
     } else if (key === "interpolate") put(before, h("h2", {}, "Before"), h("div", { class: "gallery" }, [image, other].map((one, i) => (one ? figure(one.seen, `${i ? "to" : "from"} ${one.name}`) : h("p", { class: "soft" }, `Choose the ${i ? "second" : "first"} picture.`)))));
     else if (key === "upscale") put(before, h("h2", {}, "Before"), factor ? figure(shrunk(), `${image.name}, shrunk to ${model.shape[2] / factor} × ${model.shape[1] / factor}`) : figure(image.seen, image.name));
     else if (key === "control") put(before, h("h2", {}, "Before"), h("div", { class: "gallery" }, image.computed && source === "picture" ? figure(image.seen, image.name) : null, figure(image.condition, "what the model is shown")));
@@ -273,7 +283,7 @@ export async function show(root, studio) {
     if (on("strength")) asked.strength = f.strength.value();
     if (on("sampler") && f.sampler.value()) asked.sampler = f.sampler.value();
     if (f.label.value()) asked.label = f.label.value();
-    if (model.can_guide && f.guidance.box.isConnected && f.guidance.value() !== "") asked.guidance = f.guidance.value();
+    if (!f.guidance.box.hidden && f.guidance.value() !== "") asked.guidance = f.guidance.value();
     if (on("text")) Object.assign(asked, { text: f.text.value(), from_text: f.from.value() });
     if (on("prompt") && model.text && f.prompt.value().trim()) asked.text = f.prompt.value();
     return asked;
@@ -281,13 +291,13 @@ export async function show(root, studio) {
 
   async function change() {
     if (go.disabled) return;
-    go.disabled = true;
+    go.disabled = below.disabled = true;
     try {
       const { number: own } = await post("/api/jobs/edit", await values());
       address.write({ job: own });
       studio.refresh();
       await watch(own);
-    } catch (error) { notice(error.message); } finally { go.disabled = false; }
+    } catch (error) { notice(error.message); } finally { go.disabled = below.disabled = false; }
   }
 
   async function watch(own) {
@@ -323,7 +333,10 @@ export async function show(root, studio) {
   function results(start) {
     if (!start) { tiles = []; put(after, h("h2", {}, "After"), h("div", { class: "stage" }, h("div", { class: "empty" }, `Press ${KINDS[kind.value()].go}.`))); put(facts); put(again); return; }
     tiles = range(start.n).map((k) => ({ canvas: h("canvas", { class: "picture", role: "img", "aria-label": `Result ${k + 1}`, width: start.shape[2], height: start.shape[1] }), caption: h("figcaption", {}, " ") }));
-    put(after, h("h2", {}, "After"), h("div", { class: "gallery" }, tiles.map((tile) => h("figure", {}, tile.canvas, tile.caption))));
+    const gallery = h("div", { class: "gallery" }, tiles.map((tile) => h("figure", {}, tile.canvas, tile.caption)));
+    gallery.style.gridTemplateColumns = `repeat(${Math.ceil(Math.sqrt(start.n))}, minmax(0, 1fr))`;
+    put(after, h("h2", {}, "After"), gallery);
+    after.scrollIntoView({ block: "nearest" });
   }
 
   function finished(own, start, { header, arrays }) {
@@ -338,9 +351,9 @@ export async function show(root, studio) {
   const canvasBlob = (array, k) => blobOf(canvasOf(array, k));
 
   function recipe(start) {
-    const links = [...extras].map(([name, blob]) => { const href = URL.createObjectURL(blob); urls.push(href); return [h("a", { href, download: name }, name), " "]; });
+    const links = [...extras].flatMap(([name, blob]) => { const href = URL.createObjectURL(blob); urls.push(href); return [h("a", { href, download: name }, name), " "]; });
     put(again, h("div", { class: "card" }, h("h2", {}, "Make it again"),
-      start.edit === "control" ? h("p", { class: "soft" }, "Save ", links, " into a folder called condition: it is what the model is shown.") : links.length ? h("p", { class: "soft" }, "Beside your own files the command needs ", links, ".") : h("p", { class: "soft" }, "Where your picture lies, this makes the same pixels."),
+      start.edit === "control" ? h("p", { class: "soft" }, "Save ", links, "into a folder called condition: it is what the model is shown.") : links.length ? h("p", { class: "soft" }, "Beside your own files the command needs ", links.slice(0, -1), ".") : h("p", { class: "soft" }, `Typed where your picture lies, this makes the same pixels${start.edit === "inpaint" ? "; it needs the mask that you painted" : ""}.`),
       copyable(start.command, "command"), copyable(start.python, "Python")));
   }
 

@@ -11,7 +11,9 @@ export const title = "Theory";
 export async function show(root, studio) {
   const name = decodeURIComponent(location.pathname.split("/")[2] ?? "");
   const all = await get("/api/theory");
-  return name ? chapter(root, studio, name, all) : contents(root, all);
+  if (!name) return contents(root, all);
+  if (all.some((one) => one.name === name)) return chapter(root, studio, name, all);
+  put(root, h("div", { class: "card" }, h("p", { class: "error" }, `There is no chapter ${name.slice(0, 40)}.`), h("a", { href: "/theory" }, "All chapters")));
 }
 
 function contents(root, all) {

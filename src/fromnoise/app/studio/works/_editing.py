@@ -1,0 +1,189 @@
+"""How pictures are read, changed and followed while they change. Needs torch."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fromnoise.app import edits
+from fromnoise.app.runs import SampleOptions, SamplingPlan
+from fromnoise.app.runs.embedded import opened
+from fromnoise.app.runs.model import Model, draw_states
+from fromnoise.app.studio import making
+from fromnoise.app.studio.works.base import Places, Send
+from fromnoise.app.studio.works.seen import Watched, images
+from fromnoise.compose.unclip import embedding_size
+from fromnoise.data._computed import COMPUTED
+from fromnoise.data.folder import read_image
+from fromnoise.data.images import InMemory, to_uint8, to_unit
+from fromnoise.editing import Inpaint
+from fromnoise.errors import FromNoiseError
+from fromnoise.parameterizations.prediction import Prediction
+
+if TYPE_CHECKING:
+    from fromnoise.app.studio.works.edit import Edit
+
+FRAMES = 100
+"""About how many are sent of an edit, however many network calls it takes."""
+_LATENT = 3.0
+"""Standard deviations that fill the gray scale where latents are shown as they are."""
+_BY_EMBEDDING = ("interpolate", "variations", "text-difference")
+
+
+class Following:
+    """Sends what the network predicts, now and then.
+
+    Args:
+        send: takes the frames.
+        total: network calls, as far as that is known.
+        scale: that x0hat is divided by to be seen.
+    """
+
+    def __init__(self, send: Send, total: int | None, scale: float = 1.0):
+        self.send, self.total, self.scale = send, total, scale
+        self.calls, self._next = 0, 1
+
+    def __call__(self, p: Prediction) -> None:
+        self.calls += 1
+        if self.calls < self._next:
+            return
+        # of a solver nobody knows the calls beforehand: a frame for each twentieth more
+        ahead = -(-self.total // FRAMES) if self.total else max(1, self.calls // 20)
+        self._next = self.calls + ahead
+        self.send({"kind": "step", "calls": self.calls}, {"x0": images(p.x0, self.scale)})
+
+
+def insist_on_fit(asked: "Edit", model: Model) -> None:
+    """That a model can do this kind at all.
+
+    Raises:
+        FromNoiseError: it cannot, with the way out.
+    """
+    if asked.kind == "control":
+        if not model.needs_images:
+            raise FromNoiseError("kind: this model is shown no image beside x; train one with recipe control")
+        return
+    if model.denoiser.low is not None or model.needs_images:
+        what = "is shown" if model.needs_images else "enlarges"
+        raise FromNoiseError(f"kind: this model {what} images; edit with a model that draws them by itself")
+    decodes = asked.kind in _BY_EMBEDDING and embedding_size(model.denoiser) is not None
+    if asked.guidance not in (None, 1.0) and not asked.label and not decodes:
+        raise FromNoiseError("guidance: steers towards a class; choose one")
+    if model.denoiser.classes and model.denoiser.null_label is None and not asked.label:
+        raise FromNoiseError("label: this model needs the class of the picture; choose one")
+
+
+def plan_of(asked: "Edit", model: Model) -> SamplingPlan:
+    """As the command chooses: guidance is off where no class is given."""
+    return model.choice(options_of(asked))
+
+
+def options_of(asked: "Edit") -> SampleOptions:
+    """The same in the library's words."""
+    control = asked.kind == "control"
+    scale = asked.guidance if asked.guidance is not None or control or asked.label else 1.0
+    texts = (asked.text.strip(),) if control and asked.text.strip() else ()
+    return SampleOptions(sampler=asked.sampler or None, steps=asked.steps, guidance=scale, label=asked.label or None,
+                         texts=texts)  # fmt: skip
+
+
+def changed(asked: "Edit", model: Model, places: Places, send: Send) -> None:
+    """Every kind of `fromnoise edit`."""
+    plan = plan_of(asked, model)
+    channels, *size = model.denoiser.image_shape or (3, 64, 64)
+    whole = None if asked.kind == "upscale" else (size[0], size[1])
+    pixels = torch.stack([read_image(places[name], channels, whole) for name in ("image", "other") if name in places])
+    mask = mask_of(places, pixels.shape[-2:]) if asked.kind == "inpaint" else None
+    n = 1 if asked.kind == "reconstruct" else asked.n or 8
+    following = Following(send, _calls(asked, plan, n), _LATENT if model.denoiser.codec is not None else 1.0)
+    watched = Watched(plan.steered(model.denoiser), following)
+    decodes = asked.kind in _BY_EMBEDDING and embedding_size(model.denoiser) is not None
+    known = {"given": pixels.numpy()} | ({"mask": mask.numpy()[None]} if mask is not None else {})
+    send({
+        "kind": "start", "edit": asked.kind, "n": n, "total": following.total, "plan": plan.described(),
+        "shape": [channels, *size], "command": making.command(asked, places["run"]),
+        "python": making.python(asked, places["run"], model, mask is not None),
+    }, known)  # fmt: skip
+    words = (asked.text.strip(), asked.from_text.strip())
+    shown, made = edits.edit(
+        asked.kind, watched, to_unit(pixels), plan, n=n, mask=mask, strength=asked.strength,
+        repeats=asked.repeats, seed=asked.seed, image_text=opened(places["run"]) if decodes else None,
+        words=words if all(words) else None,
+    )  # fmt: skip
+    end: dict[str, Any] = {"kind": "end", "calls": watched.calls, "network_seconds": watched.seconds}
+    if asked.kind == "reconstruct":
+        end["difference"] = (made - shown).square().mean().sqrt().item()
+    send(end, {"x": to_uint8(made).numpy(), "given": to_uint8(shown).numpy()})
+
+
+def control(asked: "Edit", model: Model, places: Places, send: Send) -> None:
+    """What a model draws beside the picture that it is shown."""
+    pixels, told = condition(model, places["image"], asked.sketch)
+    model = replace(model, beside=InMemory("yours", told[None]))
+    plan, n = plan_of(asked, model), asked.n or 8
+    stages = model.stages(plan)
+    total = sum(stage.sampler.nfe(stage.steps) or 50 for stage in stages)
+    following = Following(send, total, _LATENT if model.denoiser.codec is not None else 1.0)
+    watched = Watched(stages[-1].denoiser, following)
+    stages = [*stages[:-1], replace(stages[-1], denoiser=watched)]
+    send({
+        "kind": "start", "edit": "control", "n": n, "total": total, "plan": plan.described(),
+        "shape": list(model.denoiser.image_shape or ()), "command": making.command(asked, places["run"]),
+        "python": making.python_of_control(asked, places["run"]),
+    }, {"given": pixels[None].numpy(), "condition": told[None].numpy()})  # fmt: skip
+    made = to_uint8(draw_states(model, n, plan, asked.seed, n, stages=stages))
+    send({"kind": "end", "calls": watched.calls, "network_seconds": watched.seconds},
+         {"x": made.numpy(), "given": pixels[None].numpy(), "condition": told[None].numpy()})  # fmt: skip
+
+
+def condition(model: Model, path: Path, sketch: bool) -> tuple[Tensor, Tensor]:
+    """(the picture, what the network is shown of it), uint8 [C, H, W] each, fitted as the training data were."""
+    channels, height, width = model.denoiser.image_shape or (3, 64, 64)
+    data = model.config.data if model.config is not None else None
+    fit = data.fit if data is not None else "crop"
+    of = computed(model)
+    if of is None or sketch:
+        shown = int(model.denoiser.network.image_channels)  # pyrefly: ignore[bad-argument-type]
+        told = read_image(path, shown, (height, width), fit)
+        return told, told
+    pixels = read_image(path, channels, (height, width), fit)
+    return pixels, of(pixels[None])[0]
+
+
+def computed(model: Model) -> Callable[[Tensor], Tensor] | None:
+    """What makes the images that a network is shown, where they are computed from the data."""
+    return COMPUTED.get((model.config.data.pairs if model.config is not None else None) or "")
+
+
+def mask_of(places: Places, size: tuple[int, ...]) -> Tensor:
+    """uint8 [1, H, W], cut and scaled as the picture is, so that they must have one shape.
+
+    Raises:
+        FromNoiseError: it has another.
+    """
+    own, image = (read_image(places[name], 1, None).shape[1:] for name in ("mask", "image"))
+    if abs(own[0] * image[1] - own[1] * image[0]) > max(own[0] * image[1], own[1] * image[0]) / 50:
+        sides = [f"{h}x{w}" for h, w in (own, image)]
+        raise FromNoiseError(f"mask: has {sides[0]} pixels and the picture {sides[1]}: paint it over the picture, in "
+                             "its proportions")  # fmt: skip
+    return read_image(places["mask"], 1, (size[0], size[1]))
+
+
+def _calls(asked: "Edit", plan: SamplingPlan, n: int) -> int | None:
+    """Of the network, where no solver decides; a chain may have fewer distinct levels, so it is about that."""
+    batches = -(-n // 64)
+    if asked.kind in ("interpolate", "reconstruct", "variations", "text-difference"):
+        return None
+    if asked.kind == "image-to-image":
+        walked = math.floor((0.6 if asked.strength is None else asked.strength) * plan.steps + 1e-9)
+        once = plan.sampler.nfe(max(1, walked))
+    elif asked.kind == "inpaint":
+        repeats = 5 if asked.repeats is None else asked.repeats
+        once = Inpaint(torch.zeros(1), torch.zeros(1), plan.sampler, repeats).nfe(plan.steps)
+    else:
+        once = plan.sampler.nfe(plan.steps)
+    return None if once is None else batches * once
