@@ -18,7 +18,7 @@ import fromnoise as fn
 from fromnoise.app import runs
 from fromnoise.data.images import to_uint8, to_unit
 from fromnoise.data.loading import load
-from fromnoise.disk import pictures
+from fromnoise.system.disk import pictures
 
 
 def followed(samples: Tensor, asked: Tensor, images: Tensor) -> dict[str, float]:

@@ -3,8 +3,8 @@
 import torch
 
 import fromnoise as fn
-from fromnoise.features import Features
 from fromnoise.metrics import Summary
+from fromnoise.metrics.features import Features
 
 
 def figures(one: Features, other: Features) -> dict[str, tuple[float, float]]:

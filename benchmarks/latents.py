@@ -13,7 +13,7 @@ import torch
 import fromnoise as fn
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.data.images import InMemory
-from fromnoise.hardware import choose
+from fromnoise.system.hardware import choose
 from fromnoise.train import Conditioning, Diffusion
 
 UNET = {"channels": 64, "mult": (1, 2, 2), "blocks": 2, "attention": (4,), "groups": 32}

@@ -29,7 +29,7 @@ def one(what, n, side, batch, recipe="digits"):
 
     import fromnoise as fn
     from fromnoise.data.images import InMemory
-    from fromnoise.hardware import choose
+    from fromnoise.system.hardware import choose
 
     config = fn.recipes.load(recipe)
     hardware = choose()

@@ -35,7 +35,7 @@ class Ours:
 
     def __init__(self, size, how):
         import fromnoise as fn
-        from fromnoise.hardware import choose, compile_network, tune
+        from fromnoise.system.hardware import choose, compile_network, tune
         from fromnoise.train.ema import EMA
 
         tune()
@@ -84,7 +84,7 @@ class Peer:
         self.peer = PEERS[name]
         self.network, self.half = self.peer.build(size), False
         if tuned:
-            from fromnoise.hardware import cpu_has_bf16
+            from fromnoise.system.hardware import cpu_has_bf16
 
             self.half = cpu_has_bf16()
             self.network.to(memory_format=torch.channels_last)
@@ -298,7 +298,7 @@ def main():
     if asked.work:
         work(*asked.work)
         return
-    from fromnoise.hardware import choose
+    from fromnoise.system.hardware import choose
 
     sizes = [asked.size] if asked.size else list(WORKS)
     results = {"machine": f"{choose().why}; torch {torch.__version__}", "limit": convolution_limit(),

@@ -14,7 +14,7 @@ import torch
 
 import fromnoise as fn
 from fromnoise.data.images import InMemory
-from fromnoise.hardware import choose
+from fromnoise.system.hardware import choose
 from fromnoise.train import Conditioning, Diffusion, Trainer
 
 STEPS, WARM = 12, 4

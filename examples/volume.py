@@ -43,7 +43,7 @@ def main(steps: int = 300, out: str | None = None) -> fn.Denoiser:
     print(f"likeness to balls {likeness(x).mean():.2f}, of the data {likeness(balls(200, 1) / 127.5 - 1).mean():.2f}")
     if out:
         from fromnoise.data.images import to_uint8
-        from fromnoise.disk.pictures import grid
+        from fromnoise.system.disk.pictures import grid
 
         grid(to_uint8(x[:8, :, SIDE // 2]), 8).save(out)  # a slice through the middle of each
     return denoiser

@@ -35,7 +35,7 @@ import fromnoise as fn
 from fromnoise.app import figures
 from fromnoise.data import DataConfig
 from fromnoise.data.images import to_uint8, to_unit
-from fromnoise.disk import pictures
+from fromnoise.system.disk import pictures
 
 DATA = os.environ.get("DATA", "mnist")  # a name of `fromnoise list data`, or a folder
 ROOT = os.environ.get("DATA_ROOT")  # where MNIST lies; downloaded where it is missing

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fromnoise as fn
 from fromnoise.data.images import InMemory
-from fromnoise.hardware import Hardware
+from fromnoise.system.hardware import Hardware
 from fromnoise.train import Conditioning, Diffusion, TrainConfig, Trainer
 
 LAST = torch.channels_last

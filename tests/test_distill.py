@@ -8,7 +8,7 @@ import torch
 from conftest import line_mixture, plane_mixture
 
 import fromnoise as fn
-from fromnoise.students.base import Student
+from fromnoise.parameterizations.students.base import Student
 
 COSINE = fn.schedules.Cosine()
 

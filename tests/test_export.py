@@ -15,7 +15,7 @@ import fromnoise as fn
 from fromnoise import rng
 from fromnoise.app.cli import main
 from fromnoise.data.images import to_uint8
-from fromnoise.graphs import as_onnx
+from fromnoise.weights.graphs import as_onnx
 
 ort = pytest.importorskip("onnxruntime", reason="the export extra is not installed")
 pytest.importorskip("onnxscript", reason="the export extra is not installed")

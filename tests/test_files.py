@@ -14,9 +14,9 @@ import torch
 import yaml
 
 import fromnoise as fn
-from fromnoise.disk import files, storage
-from fromnoise.disk.holding import held
 from fromnoise.errors import printable
+from fromnoise.system.disk import files, storage
+from fromnoise.system.disk.holding import held
 
 
 def names(folder):
@@ -258,7 +258,7 @@ def test_what_is_damaged_is_made_again_and_said(tmp_path, capsys):
 OTHER = """
 import sys, time, fromnoise as fn
 from pathlib import Path
-from fromnoise.disk.holding import held
+from fromnoise.system.disk.holding import held
 with held(Path(sys.argv[1]), "trained"):
     print("in", flush=True)
     time.sleep(60)

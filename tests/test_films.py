@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 import fromnoise as fn
-from fromnoise.disk import films
+from fromnoise.system.disk import films
 
 VIDEOS = [ending for ending in films.FORMATS if ending != ".gif"]
 

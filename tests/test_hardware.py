@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.hardware import compile_network, peak_memory
 from fromnoise.nn.layers import NearestUp
 from fromnoise.nn.norm import GroupNormSiLU
+from fromnoise.system.hardware import compile_network, peak_memory
 
 FAULTS = """
 import resource, sys, torch
-from fromnoise.hardware import tune
+from fromnoise.system.hardware import tune
 if sys.argv[1] == "tuned":
     tune("fp32")
 def faults():

@@ -4,7 +4,7 @@ import scipy.stats
 import torch
 
 from fromnoise import rng
-from fromnoise.rng import Stream
+from fromnoise.system.rng import Stream
 
 
 def test_noise_is_a_function_of_seed_index_and_call():

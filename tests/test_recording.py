@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.hardware import compile_network
-from fromnoise.hardware.recording import Recorded
+from fromnoise.system.hardware import compile_network
+from fromnoise.system.hardware.recording import Recorded
 
 
 class Tape:

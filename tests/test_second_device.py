@@ -20,7 +20,7 @@ from fromnoise.compose.cascade import Stage
 from fromnoise.data.augment import Augment
 from fromnoise.data.images import InMemory
 from fromnoise.guidance import NoisyClassifier
-from fromnoise.hardware import Hardware, exact_float32
+from fromnoise.system.hardware import Hardware, exact_float32
 from fromnoise.train import Autoencoding, Classifying, Conditioning, Diffusion, Pair, TrainConfig, Trainer
 
 CPU = torch.device("cpu")

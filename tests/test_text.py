@@ -11,8 +11,8 @@ import torch
 import fromnoise as fn
 from fromnoise.data.images import InMemory
 from fromnoise.data.worded import Worded
-from fromnoise.disk import pretrained
-from fromnoise.text import _byte_pairs
+from fromnoise.nn.text import _byte_pairs
+from fromnoise.system.disk import pretrained
 
 CAPTIONS = ["a red heart", "a blue heart", "red circle", "large red circle", "broken heart", "Crème brûlée 🍮"]
 
@@ -324,7 +324,7 @@ def test_every_token_is_seen_and_not_only_the_whole(name, text):
 def test_joint_attention_is_softmax_over_places_and_words():
     """By hand, head by head: the keys and values of the words that there are stand beside those of all places."""
     from fromnoise.nn.layers import SelfAttention
-    from fromnoise.nn.text import Words
+    from fromnoise.nn.words import Words
 
     torch.manual_seed(0)
     layer, x = SelfAttention(8, 2, 4, 1e-6, words=6), torch.randn(2, 8, 3, 3)
@@ -346,7 +346,7 @@ def test_the_attention_of_latent_diffusion_is_that_of_diffusers():
     """The same weights in their transformer block, which is given no padding."""
     diffusers = pytest.importorskip("diffusers", reason="the interop extra is not installed")
     from fromnoise.nn.spatial_transformer import SpatialTransformer
-    from fromnoise.nn.text import Words
+    from fromnoise.nn.words import Words
 
     torch.manual_seed(0)
     theirs = diffusers.models.Transformer2DModel(num_attention_heads=2, attention_head_dim=4, in_channels=8,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from fromnoise.hardware import Hardware, choose, exact_float32, tune
+from fromnoise.system.hardware import Hardware, choose, exact_float32, tune
 from gpu_stages.context import Context
 
 

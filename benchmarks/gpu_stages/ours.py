@@ -10,7 +10,7 @@ import torch
 import fromnoise as fn
 from fromnoise.data.images import InMemory
 from fromnoise.denoise import Denoiser
-from fromnoise.hardware import Hardware, compile_network
+from fromnoise.system.hardware import Hardware, compile_network
 from fromnoise.train import Conditioning, Diffusion, Trainer
 from gpu_stages.context import Context
 

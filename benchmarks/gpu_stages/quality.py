@@ -8,9 +8,9 @@ from torch import Tensor
 
 import fromnoise as fn
 from fromnoise.data.images import to_uint8
-from fromnoise.disk.pictures import columns, grid
 from fromnoise.errors import FromNoiseError
 from fromnoise.metrics.frechet import distance
+from fromnoise.system.disk.pictures import columns, grid
 from gpu_stages import formats, ours, pictures
 from gpu_stages.context import Context
 

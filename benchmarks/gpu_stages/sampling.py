@@ -8,7 +8,7 @@ from functools import partial
 import torch
 
 import fromnoise as fn
-from fromnoise.hardware import compile_network
+from fromnoise.system.hardware import compile_network
 from gpu_stages import clock, formats, ours, theirs
 from gpu_stages.context import Context
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.hardware import exact_float32
+from fromnoise.system.hardware import exact_float32
 from gpu_stages.context import Context
 
 

@@ -18,12 +18,9 @@ if TYPE_CHECKING:
     from fromnoise import distill as distill
     from fromnoise import editing as editing
     from fromnoise import errors as errors
-    from fromnoise import features as features
     from fromnoise import flow as flow
     from fromnoise import gaussian as gaussian
-    from fromnoise import graphs as graphs
     from fromnoise import guidance as guidance
-    from fromnoise import hardware as hardware
     from fromnoise import langevin as langevin
     from fromnoise import likelihood as likelihood
     from fromnoise import metrics as metrics
@@ -33,12 +30,8 @@ if TYPE_CHECKING:
     from fromnoise import parameterizations as parameterizations
     from fromnoise import paths as paths
     from fromnoise import recipes as recipes
-    from fromnoise import rng as rng
     from fromnoise import samplers as samplers
     from fromnoise import schedules as schedules
-    from fromnoise import spacings as spacings
-    from fromnoise import students as students
-    from fromnoise import text as text
     from fromnoise import times as times
     from fromnoise import train as train
     from fromnoise import variances as variances
@@ -51,13 +44,20 @@ if TYPE_CHECKING:
     from fromnoise.errors import FromNoiseError as FromNoiseError
     from fromnoise.gaussian import Gaussian as Gaussian
     from fromnoise.gaussian import Level as Level
-    from fromnoise.graphs.writing import export as export
+    from fromnoise.metrics import features as features
+    from fromnoise.nn import text as text
+    from fromnoise.parameterizations import students as students
     from fromnoise.parameterizations.prediction import Prediction as Prediction
     from fromnoise.samplers.base import sample as sample
+    from fromnoise.schedules import spacings as spacings
     from fromnoise.schedules.base import Chain as Chain
+    from fromnoise.system import hardware as hardware
+    from fromnoise.system import rng as rng
     from fromnoise.train.fit import Fitted as Fitted
     from fromnoise.train.fit import fit as fit
     from fromnoise.variances.reverse import reverse as reverse
+    from fromnoise.weights import graphs as graphs
+    from fromnoise.weights.graphs.writing import export as export
     from fromnoise.weights.native import load as load
     from fromnoise.weights.native import save as save
 else:
@@ -72,14 +72,14 @@ else:
         editing="editing:*",
         errors="errors:*",
         evaluation="app.evaluation:*",
-        features="features:*",
+        features="metrics.features:*",
         figures="app.figures:*",
         flow="flow:*",
-        graphs="graphs:*",
+        graphs="weights.graphs:*",
         gaussian="gaussian:*",
         langevin="langevin:*",
         guidance="guidance:*",
-        hardware="hardware:*",
+        hardware="system.hardware:*",
         likelihood="likelihood:*",
         metrics="metrics:*",
         nn="nn:*",
@@ -88,13 +88,13 @@ else:
         parameterizations="parameterizations:*",
         paths="paths:*",
         recipes="recipes:*",
-        rng="rng:*",
+        rng="system.rng:*",
         runs="app.runs:*",
         samplers="samplers:*",
         schedules="schedules:*",
-        spacings="spacings:*",
-        students="students:*",
-        text="text:*",
+        spacings="schedules.spacings:*",
+        students="parameterizations.students:*",
+        text="nn.text:*",
         times="times:*",
         train="train:*",
         variances="variances:*",
@@ -107,7 +107,7 @@ else:
         Level="gaussian",
         Prediction="parameterizations.prediction",
         Fitted="train.fit",
-        export="graphs.writing",
+        export="weights.graphs.writing",
         fit="train.fit",
         load="weights.native",
         reverse="variances.reverse",

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fromnoise import checks, rng
 from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.gaussian import Gaussian, Level, diffuse, family, forward, like, marginal, step
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.schedules.base import Chain
+from fromnoise.system import checks, rng
 from fromnoise.variances.base import log_small
 from fromnoise.variances.optimal import Optimal
 from fromnoise.variances.reverse import reverse

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fromnoise import checks, parameterizations, schedules, variances
+from fromnoise import parameterizations, schedules, variances
 from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
+from fromnoise.nn.text.base import TextEncoder
 from fromnoise.parameterizations.base import Parameterization
 from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.parameterizations.students.base import Student
 from fromnoise.schedules.base import Schedule
-from fromnoise.students.base import Student
-from fromnoise.text.base import TextEncoder
+from fromnoise.system import checks
 from fromnoise.variances.base import Variance
 
 Cond = dict[str, Tensor]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise import checks, rng, samplers
+from fromnoise import samplers
 from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.flow import solve
@@ -17,11 +17,12 @@ from fromnoise.gaussian import Level, diffuse, like, step
 from fromnoise.guidance import Wrapper
 from fromnoise.nn.spatial import averaged, repeated
 from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.parameterizations.students.base import insist_on_denoiser
 from fromnoise.samplers import Sampler
 from fromnoise.samplers.base import Noise, insist_on_match
 from fromnoise.schedules.base import Chain
-from fromnoise.spacings.base import Spacing
-from fromnoise.students.base import insist_on_denoiser
+from fromnoise.schedules.spacings.base import Spacing
+from fromnoise.system import checks, rng
 
 
 def encode(

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import checks
 from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.parameterizations.prediction import Prediction
-from fromnoise.students.base import insist_on_denoiser
+from fromnoise.parameterizations.students.base import insist_on_denoiser
+from fromnoise.system import checks
 
 
 def angle(level: Level) -> Tensor:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fromnoise import checks
 from fromnoise.errors import FromNoiseError
+from fromnoise.system import checks
 
 
 @dataclass(frozen=True)

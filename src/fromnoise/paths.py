@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import checks, rng, samplers
+from fromnoise import samplers
 from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.hardware.memory import insist_on_memory
+from fromnoise.parameterizations.students.base import insist_on_denoiser
 from fromnoise.samplers.base import Sampler, walk
 from fromnoise.schedules.base import Chain, Schedule
-from fromnoise.students.base import insist_on_denoiser
+from fromnoise.system import checks, rng
+from fromnoise.system.hardware.memory import insist_on_memory
 
 
 @dataclass(frozen=True)

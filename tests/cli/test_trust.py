@@ -16,7 +16,7 @@ from test_cli import TINY, call, refused, run  # noqa: F401
 
 import fromnoise as fn
 from fromnoise.app.runs.config import read_config
-from fromnoise.disk import storage
+from fromnoise.system.disk import storage
 from fromnoise.weights import native
 from fromnoise.weights.checkpoint import Checkpoints
 

@@ -90,7 +90,7 @@ def test_samples_without_words_are_said_to_be(run, tmp_path, capsys):
 
 
 def test_a_picture_of_prompts_has_a_row_for_each_under_its_words():
-    from fromnoise.disk import pictures
+    from fromnoise.system.disk import pictures
 
     pixels = torch.stack([torch.full((1, 4, 4), 40 * i + 10, dtype=torch.uint8) for i in range(5)])
     picture = np.asarray(pictures.captioned(pixels, ["one", "two, which is much too long to stand above so few"], side=40).convert("L"))  # fmt: skip
@@ -108,7 +108,7 @@ def test_a_picture_of_prompts_has_a_row_for_each_under_its_words():
 
 @pytest.mark.parametrize("words", ["red\nheart", "x" * 5000, "\udcff", "", " "])
 def test_any_prompt_stands_above_its_images(words):
-    from fromnoise.disk import pictures
+    from fromnoise.system.disk import pictures
 
     picture = pictures.captioned(torch.zeros(40, 1, 4, 4, dtype=torch.uint8), [words, "two"])
     assert max(picture.size) < 3 * min(picture.size)  # many of few prompts go on below

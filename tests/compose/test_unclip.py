@@ -11,7 +11,7 @@ import fromnoise as fn
 from fromnoise.compose import Stage, cascade, unclip
 from fromnoise.data.embedded import Embedded, Embeddings, embeddings
 from fromnoise.data.examples import Tensors
-from fromnoise.disk import storage
+from fromnoise.system.disk import storage
 
 SCHEDULE = fn.schedules.Cosine()
 MEANS = torch.tensor([[-0.6, 0.2], [0.5, 0.6], [0.1, -0.7]], dtype=torch.float64)

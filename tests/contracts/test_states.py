@@ -10,7 +10,7 @@ from torch import Tensor
 import fromnoise as fn
 from fromnoise.bound import optimal_variance
 from fromnoise.gaussian import diffuse
-from fromnoise.hardware import Hardware
+from fromnoise.system.hardware import Hardware
 
 UNET = {"name": "unet", "channels": 8, "mult": (1, 2), "blocks": 1, "groups": 4, "attention": (2,)}
 DIT = {"name": "dit", "depth": 1, "width": 8, "heads": 2}

@@ -222,7 +222,7 @@ def test_a_background_that_is_no_colour_is_named():
 
 def test_grids_show_what_is_transparent_on_squares():
     """Opaque pixels as they are, the others on two grays in turn."""
-    from fromnoise.disk.pictures import grid
+    from fromnoise.system.disk.pictures import grid
 
     pixels = torch.zeros(1, 4, 32, 32, dtype=torch.uint8)
     pixels[:, 0], pixels[:, 3, :, :16] = 255, 255

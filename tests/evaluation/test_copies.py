@@ -12,8 +12,8 @@ from fromnoise.app.cli import main
 from fromnoise.app.evaluation import reference
 from fromnoise.app.evaluation.memorisation import Learned, memorisation
 from fromnoise.data.images import InMemory
-from fromnoise.features import Extractor, Features
 from fromnoise.metrics import distance, summarise
+from fromnoise.metrics.features import Extractor, Features
 
 
 class Rows(Extractor):

@@ -13,7 +13,7 @@ from fromnoise.app import evaluation, runs
 from fromnoise.app.evaluation.parts import Parts
 from fromnoise.app.evaluation.report import short, warnings
 from fromnoise.data.images import InMemory
-from fromnoise.features import Extractor, Features
+from fromnoise.metrics.features import Extractor, Features
 from fromnoise.train.distributed import Processes
 
 

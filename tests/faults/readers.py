@@ -77,7 +77,7 @@ def _model(path: Path) -> Any:
 
 
 def _checkpoint(folder: Path) -> Any:
-    from fromnoise.disk import storage
+    from fromnoise.system.disk import storage
     from fromnoise.weights.checkpoint import Checkpoints
 
     found = Checkpoints(folder / RUN / "checkpoints").newest_whole(warnings.warn)
@@ -118,7 +118,7 @@ def _opened(folder: Path) -> Any:
 def _latents(folder: Path) -> Any:
     from fromnoise.app.runs import latents, read_config
     from fromnoise.data.loading import load
-    from fromnoise.hardware import choose
+    from fromnoise.system.hardware import choose
 
     config = read_config(folder / LATENT)
     with mock.patch.object(latents, "write", _remade):
@@ -128,7 +128,7 @@ def _latents(folder: Path) -> Any:
 
 
 def _extractor(folder: Path) -> Any:
-    from fromnoise.features import digits
+    from fromnoise.metrics.features import digits
 
     with mock.patch.object(digits, "_train", _remade):
         network, about = digits._trained()
@@ -142,7 +142,7 @@ def _reference(folder: Path) -> Any:
 
     config = read_config(folder / RUN)
     if folder not in _EXTRACTORS:
-        from fromnoise.features.digits import Digits
+        from fromnoise.metrics.features.digits import Digits
 
         _EXTRACTORS[folder] = Digits(), load(config.data)
     extractor, images = _EXTRACTORS[folder]
@@ -155,7 +155,7 @@ _EXTRACTORS: dict[Path, Any] = {}
 
 def _metrics(folder: Path) -> Any:
     """What is left of the log when the run goes on."""
-    from fromnoise.disk import storage
+    from fromnoise.system.disk import storage
     from fromnoise.train.log import MetricsLog
     from fromnoise.weights.checkpoint import Checkpoints
 

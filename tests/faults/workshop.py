@@ -171,7 +171,7 @@ def _pictures(pics: Path) -> None:
 def _quick_extractor() -> None:
     """One epoch in place of sixteen, and its digits read once: it is the files that are attacked, not the figures."""
     from fromnoise.data import digits as bundled
-    from fromnoise.features import digits
+    from fromnoise.metrics.features import digits
 
     digits._RECIPE["epochs"] = 1
     load: Callable[..., Any] = bundled.Digits.load

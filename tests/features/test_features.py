@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.features import base
+from fromnoise.metrics.features import base
 from fromnoise.weights import foreign
 
 
@@ -50,7 +50,7 @@ def test_the_digits_classifier_knows_digits_that_it_has_not_seen(digits):
 
 
 def test_it_is_trained_once_and_then_the_same(digits, monkeypatch):
-    monkeypatch.setattr("fromnoise.features.digits._train", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr("fromnoise.metrics.features.digits._train", lambda *a: pytest.fail("trained again"))
     again = fn.features.build("digits")
     assert again.hash == digits.hash
     assert digits.title("FD") == "FD-digits"
@@ -134,7 +134,7 @@ def random_inception(tmp_path, monkeypatch):
             torch.nn.init.kaiming_normal_(m.weight)
     path = tmp_path / "inception.pth"
     torch.save(theirs.state_dict(), path)
-    monkeypatch.setattr("fromnoise.features.inception.SHA256", foreign.sha256(path))
+    monkeypatch.setattr("fromnoise.metrics.features.inception.SHA256", foreign.sha256(path))
     return theirs, fn.features.build({"name": "inception", "weights": str(path)})
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 import fromnoise as fn
 from fromnoise.app.cli import main
-from fromnoise.disk.hub import Address, address, is_address, shown
+from fromnoise.system.disk.hub import Address, address, is_address, shown
 
 SAFE, PICKLE = "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin"
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.features import Features
 from fromnoise.metrics import Statistics, Summary
 from fromnoise.metrics.comparison import figures
+from fromnoise.metrics.features import Features
 
 
 def vectors(n, d=5, seed=0, shift=0.0):

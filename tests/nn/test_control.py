@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import fromnoise as fn
-from fromnoise.disk import storage
+from fromnoise.system.disk import storage
 
 SMALL = {"in_channels": 2, "channels": 8, "mult": (1, 2), "blocks": 1, "groups": 4, "attention": (2,)}
 KINDS = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fromnoise.features import Features
+from fromnoise.metrics.features import Features
 
 pytest.importorskip("torch_fidelity", reason="the fid extra is not installed")
 

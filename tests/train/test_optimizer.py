@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.disk import storage
+from fromnoise.system.disk import storage
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.optimizers import AdamW, Optimizer, Wrapped, build
 

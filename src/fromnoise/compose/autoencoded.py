@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fromnoise.denoise import Codec
-from fromnoise.disk import storage
 from fromnoise.nn.coder import Autoencoder
+from fromnoise.system.disk import storage
 
 
 class Autoencoded(Codec):

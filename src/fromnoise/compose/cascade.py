@@ -8,13 +8,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.augmentations.low_res import rounded
 from fromnoise.compose import unclip
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.samplers import Moment, Sampler, sample
-from fromnoise.spacings.base import Spacing
+from fromnoise.schedules.spacings.base import Spacing
+from fromnoise.system import rng
 
 
 @dataclass(frozen=True)

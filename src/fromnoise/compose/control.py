@@ -3,13 +3,14 @@
 import torch
 from torch import nn
 
-from fromnoise import checks, registry
 from fromnoise import nn as networks
+from fromnoise import registry
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.base import Wrapper
 from fromnoise.nn.control import Control
 from fromnoise.nn.unet import UNet
+from fromnoise.system import checks
 
 
 def controlled(denoiser: Denoiser, image_channels: int = 1) -> Denoiser:

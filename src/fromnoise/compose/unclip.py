@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise import checks, rng
 from fromnoise.denoise import Cond, Denoiser
-from fromnoise.disk import storage
 from fromnoise.editing import decode, encode, slerp
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.image_text import ImageText
 from fromnoise.samplers import DDIM, walk
+from fromnoise.system import checks, rng
+from fromnoise.system.disk import storage
 
 CONDITION = "image_embedding"
 

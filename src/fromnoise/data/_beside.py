@@ -9,7 +9,7 @@ from typing import Any
 
 from fromnoise.data import captions
 from fromnoise.data._members import Member, opened
-from fromnoise.disk import files
+from fromnoise.system.disk import files
 
 LABELS = "dataset.json"
 """EDM's."""

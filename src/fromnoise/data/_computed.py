@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fromnoise import checks
 from fromnoise.data.images import Images
 from fromnoise.errors import FromNoiseError
+from fromnoise.system import checks
 
 _BYTES = torch.uint8
 

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from fromnoise.data.decode import endings, insist_on_size
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 PLAIN, STORED, DEFLATED = range(3)
 """In a .tar; in a .zip as it is; in a .zip, deflated."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fromnoise.data import captions
 from fromnoise.data.decode import HEIF_WAY, NeedsHEIF, endings, problem
-from fromnoise.disk import files
+from fromnoise.system.disk import files
 
 Broken = list[tuple[Path, Exception]]
 """Files that cannot be read, and why."""

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from fromnoise.data.images import InMemory
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 DEFAULT_ROOT = Path("~/.cache/fromnoise")
 

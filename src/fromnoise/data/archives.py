@@ -20,8 +20,8 @@ from fromnoise.data._members import Member, members, opened
 from fromnoise.data.decode import decoded, endings
 from fromnoise.data.encoded import Encoded
 from fromnoise.data.images import Progress
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 ENDINGS = (".tar", ".zip")
 _MOST_CLASSES, _MOST_SHARDS = 2**20, 10**6

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fromnoise.data.fitting import Floats
 from fromnoise.data.images import Images
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 _PART = 2**24
 _FEW = 16

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.errors import FromNoiseError
+from fromnoise.system import rng
 
 _NUMBERS = 14
 """Uniform numbers of one example: six choices, two coins, two angles, four that become normal."""

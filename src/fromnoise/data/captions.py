@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fromnoise.disk import files
+from fromnoise.system.disk import files
 
 TABLE = "metadata.jsonl"
 _LARGEST = 2**16

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
-from fromnoise.disk import files
+from fromnoise.system.disk import files
 
 # Formats whose decoders read pixels and nothing else: no document, no video, no call to another program.
 _HARMLESS = (

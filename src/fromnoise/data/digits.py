@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from fromnoise.data.images import InMemory
-from fromnoise.disk import files, packages
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
+from fromnoise.system.disk import files, packages
 
 _LARGEST = 2**26
 

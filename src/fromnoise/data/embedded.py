@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise import checks
 from fromnoise.compose.unclip import CONDITION, embed
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.data.feed import as_state
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.image_text import ImageText
+from fromnoise.system import checks
 
 _TOGETHER = 256
 

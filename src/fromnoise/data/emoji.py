@@ -11,9 +11,9 @@ import torch
 from fromnoise.data.decode import opened
 from fromnoise.data.fitting import to_array, to_channels
 from fromnoise.data.images import InMemory
-from fromnoise.disk import files, packages
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
+from fromnoise.system.disk import files, packages
 
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _INVISIBLE = (0x200D, 0xFE0F)

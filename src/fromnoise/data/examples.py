@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.errors import FromNoiseError
+from fromnoise.system import rng
 
 Conditions = dict[str, Tensor]
 

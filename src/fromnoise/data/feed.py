@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
 
-from fromnoise import rng
 from fromnoise.data.examples import Batches, Conditions, Examples
 from fromnoise.data.images import to_unit
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, TrainingError
+from fromnoise.system import rng
+from fromnoise.system.disk import files
 
 _Warning = tuple[str, type[Warning]]
 

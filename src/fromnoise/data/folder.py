@@ -16,8 +16,8 @@ from fromnoise.data.decode import formats, opened, own_pages, why
 from fromnoise.data.encoded import Encoded, load_encoded
 from fromnoise.data.fitting import to_array, to_channels, to_size
 from fromnoise.data.images import Images, Progress
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 
 def load_folder(config: DataConfig, progress: Progress | None = None, found: Found | None = None) -> Images:

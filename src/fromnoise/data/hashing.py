@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.data.images import Images, to_uint8
+from fromnoise.system import rng
 
 
 def batches(images: Images, size: int = 250) -> Iterable[tuple[int, Tensor]]:

@@ -15,8 +15,8 @@ from PIL import Image
 
 from fromnoise.data.decode import decoded, insist_on_size
 from fromnoise.data.encoded import Encoded
-from fromnoise.disk import files, hub
 from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.system.disk import files, hub
 
 HUB = hub.SCHEME
 _CAPTIONS = ("text", "caption", "captions", "prompt")

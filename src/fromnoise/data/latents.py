@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.data.images import Images, to_unit
-from fromnoise.disk import storage
+from fromnoise.system.disk import storage
 
 Encode = Callable[[Tensor], Tensor]
 

@@ -7,8 +7,8 @@ from fromnoise.data.config import DataConfig
 from fromnoise.data.fitted import fitted
 from fromnoise.data.images import Images, Progress
 from fromnoise.data.pairs import Pairs
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 
 def load(config: DataConfig, progress: Progress | None = None) -> Images:

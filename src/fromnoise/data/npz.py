@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from fromnoise.data.images import InMemory
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware.memory import half_of_memory
+from fromnoise.system.disk import files
+from fromnoise.system.hardware.memory import half_of_memory
 
 _PART = 2**24
 

@@ -16,8 +16,8 @@ from fromnoise.data.fitted import fitted
 from fromnoise.data.folder import Files, load_folder
 from fromnoise.data.images import Images, Progress
 from fromnoise.data.npz import load_npz
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, nearest
+from fromnoise.system.disk import files
 
 _WHAT = "a folder of images, .tar or .zip archives, a .npy, .npz or .parquet file, or hf://owner/name"
 

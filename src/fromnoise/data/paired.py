@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise import checks, rng
 from fromnoise.data.examples import Conditions, Examples, digest
 from fromnoise.denoise import Denoiser, Given
-from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.paths import conditions, follow
-from fromnoise.progress import Bar, warn
 from fromnoise.registry import spec
 from fromnoise.samplers.base import Sampler, plan
 from fromnoise.schedules.base import Chain
-from fromnoise.spacings.base import Spacing
+from fromnoise.schedules.spacings.base import Spacing
+from fromnoise.system import checks, rng
+from fromnoise.system.disk import files, storage
+from fromnoise.system.progress import Bar, warn
 
 BLOCK = 1024
 """Pairs that are drawn and kept together: what an interruption costs at most."""

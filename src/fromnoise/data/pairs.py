@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.data.examples import Conditions
 from fromnoise.data.images import Images, to_unit
+from fromnoise.system import rng
 
 
 class Channels(Images):

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fromnoise.data.examples import Batches, Examples
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 NOTE = "examples"
 """Under this name in a checkpoint."""

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise import checks
 from fromnoise.data.examples import Conditions, Examples
-from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.text.base import TextEncoder, insist_on_texts, tidy
+from fromnoise.nn.text.base import TextEncoder, insist_on_texts, tidy
+from fromnoise.system import checks
+from fromnoise.system.disk import storage
 
 _TOGETHER = 256
 

@@ -12,7 +12,7 @@ from fromnoise.distill.base import Distillation, pseudo_huber
 from fromnoise.distill.levels import ratio
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
-from fromnoise.students.consistency import Consistency
+from fromnoise.parameterizations.students.consistency import Consistency
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from fromnoise import checks, registry, times
 from fromnoise import nn as networks
+from fromnoise import registry, times
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
@@ -19,8 +19,9 @@ from fromnoise.guidance.base import Wrapper
 from fromnoise.nn.conditioning import numbers_of
 from fromnoise.objectives.base import Objective
 from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.parameterizations.students.base import Student
 from fromnoise.schedules.base import Chain, Schedule
-from fromnoise.students.base import Student
+from fromnoise.system import checks
 from fromnoise.times.base import TimeSampling
 
 

@@ -12,9 +12,9 @@ from fromnoise.distill._pairs import Pairs
 from fromnoise.distill.levels import OnGrid, above, euler, ratio, truncated_snr
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
+from fromnoise.parameterizations.students.consistency import Consistency
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
-from fromnoise.students.consistency import Consistency
 from fromnoise.times.base import TimeSampling
 
 

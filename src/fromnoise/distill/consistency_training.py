@@ -10,9 +10,9 @@ from fromnoise.distill._pairs import Pairs, gap
 from fromnoise.distill.levels import above
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level
+from fromnoise.parameterizations.students.consistency import MOST
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
-from fromnoise.students.consistency import MOST
 from fromnoise.times.base import TimeSampling
 from fromnoise.times.lognormal import LogNormal
 

@@ -11,8 +11,8 @@ from fromnoise.distill.levels import truncated_snr
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
 from fromnoise.guidance.base import is_guided
+from fromnoise.parameterizations.students.guided import Guided
 from fromnoise.registry import register
-from fromnoise.students.guided import Guided
 
 
 @register("guidance")

@@ -15,9 +15,9 @@ from fromnoise.gaussian import Level, diffuse, like
 from fromnoise.nn import twice_differentiable
 from fromnoise.nn.conditioning import Conditioned, learn_times
 from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.parameterizations.students import mean_flow as mean
 from fromnoise.registry import register
 from fromnoise.schedules.base import Schedule
-from fromnoise.students import mean_flow as mean
 
 _STEP = 1e-5
 _TURNS = 10.0

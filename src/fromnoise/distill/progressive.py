@@ -6,15 +6,15 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fromnoise import students
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill.base import Distillation, squared
 from fromnoise.distill.levels import above, euler, truncated_snr, two_steps
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, diffuse, like
+from fromnoise.parameterizations import students
+from fromnoise.parameterizations.students import progressive as halved
 from fromnoise.registry import register
 from fromnoise.schedules.base import Chain, Schedule
-from fromnoise.students import progressive as halved
 
 
 @register("progressive")

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from fromnoise import checks
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill.base import Distillation
 from fromnoise.gaussian import Level
 from fromnoise.objectives.simple import Simple
 from fromnoise.registry import register
+from fromnoise.system import checks
 
 
 @register("reflow")

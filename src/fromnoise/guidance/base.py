@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from fromnoise import checks
 from fromnoise.denoise import Denoiser
+from fromnoise.system import checks
 
 
 class Wrapper(Denoiser):

@@ -9,8 +9,8 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.gaussian import Level
 from fromnoise.guidance.base import Wrapper
+from fromnoise.nn.text.base import TextEncoder
 from fromnoise.parameterizations.prediction import Prediction
-from fromnoise.text.base import TextEncoder
 
 LogProb = Callable[[Tensor, Level, Cond | None], Tensor]
 """(x_t, t, cond) -> log p(y | x_t), [B], differentiable in x_t; y is in cond."""

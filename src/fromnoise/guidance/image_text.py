@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from fromnoise import checks, registry
+from fromnoise import registry
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.nn.image_text import ImageTextNetwork
+from fromnoise.nn.text.base import TextEncoder
 from fromnoise.schedules.base import Schedule
-from fromnoise.text.base import TextEncoder
+from fromnoise.system import checks
 
 
 class ImageText(nn.Module):

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fromnoise import checks, registry
+from fromnoise import registry
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
 from fromnoise.schedules.base import Schedule
+from fromnoise.system import checks
 
 
 class NoisyClassifier(nn.Module):

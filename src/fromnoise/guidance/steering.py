@@ -13,8 +13,8 @@ from fromnoise.guidance.dynamic_threshold import DynamicThreshold
 from fromnoise.guidance.image_text import ImageText
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.guidance.scale_told import ScaleTold
-from fromnoise.students.base import insist_on_denoiser
-from fromnoise.students.guided import Guided
+from fromnoise.parameterizations.students.base import insist_on_denoiser
+from fromnoise.parameterizations.students.guided import Guided
 
 
 @dataclass(frozen=True)

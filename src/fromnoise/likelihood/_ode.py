@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fromnoise import checks, rng
 from fromnoise.denoise import Denoiser, Given
 from fromnoise.flow import angle, integrate, level_at, scale, velocity
 from fromnoise.gaussian import Level, like
-from fromnoise.students.base import insist_on_denoiser
+from fromnoise.parameterizations.students.base import insist_on_denoiser
+from fromnoise.system import checks, rng
 
 
 @dataclass(frozen=True)

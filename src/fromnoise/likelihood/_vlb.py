@@ -15,13 +15,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from fromnoise import checks, rng
 from fromnoise.bound import prior_kl, step_terms
 from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.gaussian import Gaussian, diffuse
+from fromnoise.parameterizations.students.base import insist_on_denoiser
 from fromnoise.schedules.base import Chain
-from fromnoise.students.base import insist_on_denoiser
+from fromnoise.system import checks, rng
 
 DECODERS = {"exact": Gaussian.log_bin, "tanh": Gaussian.log_bin_tanh}
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fromnoise import rng
+from fromnoise.system import rng
 
 
 class Splits:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from fromnoise import features, metrics
+from fromnoise import metrics
 from fromnoise.data.hashing import batches
 from fromnoise.data.images import Images, InMemory
 from fromnoise.errors import FromNoiseError
-from fromnoise.features.base import Extractor
+from fromnoise.metrics import features
+from fromnoise.metrics.features.base import Extractor
 from fromnoise.metrics.figures import Summary
 
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.features.base import Features
 from fromnoise.metrics._splits import Splits
 from fromnoise.metrics._statistics import Statistics
+from fromnoise.metrics.features.base import Features
 
 KEEP = 10_000
 

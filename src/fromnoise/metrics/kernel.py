@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.metrics.base import Metric
 from fromnoise.metrics.figures import Summary
 from fromnoise.registry import register
+from fromnoise.system import rng
 
 
 @register("kernel")

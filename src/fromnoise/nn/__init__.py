@@ -20,8 +20,8 @@ registry = Registry(
         "recompute",
         "spatial",
         "spatial_transformer",
-        "text",
         "twice",
+        "words",
     ),
 )
 names, get = registry.names, registry.get

@@ -9,7 +9,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.overrides import TorchFunctionMode
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware.memory import insist_on_memory
+from fromnoise.system.hardware.memory import insist_on_memory
 
 _MOST = 10_000
 """Tensors of weights; the largest published networks have a thousand or two."""

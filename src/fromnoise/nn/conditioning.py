@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.layers import Sinusoidal
 from fromnoise.nn.spatial import check_size
-from fromnoise.nn.text import Words, text_input
+from fromnoise.nn.words import Words, text_input
 
 TRANSFORM = 9
 """Numbers that say how an image was transformed."""

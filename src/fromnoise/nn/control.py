@@ -11,8 +11,8 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.nn.encoder import Encoder
 from fromnoise.nn.layers import init_fan_avg, zeroed
 from fromnoise.nn.spatial import CONV, KIND, folded
-from fromnoise.nn.text import TextInput
 from fromnoise.nn.unet import UNet
+from fromnoise.nn.words import TextInput
 from fromnoise.registry import register
 
 _MOST = 4096

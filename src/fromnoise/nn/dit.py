@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.conditioning import Conditioned
 from fromnoise.nn.layers import attended, init_fan_avg, zeroed
-from fromnoise.nn.text import CrossAttention, Words
+from fromnoise.nn.words import CrossAttention, Words
 from fromnoise.registry import register
 
 _SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28, 1152, 16)}  # depth, width, heads
@@ -92,7 +92,7 @@ class DiT(Conditioned):
         time_scale: factor on the time before its sinusoids: 0.001 for a network trained on times in [0, 1).
         numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
             "span", the length of a step; distillation needs them. A fresh network is as one without.
-        text: for a text-conditional network, F(x, t, text=): the options of `nn.text.TextInput`. The whole text is
+        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`. The whole text is
             added to the time's vector, which modulates every block, and every block attends to its tokens.
         image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size];
             it is added to the time's vector, and a call without means none.

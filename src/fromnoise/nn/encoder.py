@@ -11,7 +11,7 @@ from fromnoise.nn.conditioning import Conditioned
 from fromnoise.nn.layers import NEAREST_UP, STRIDED_DOWN, NoAttention, ResidualBlock, SelfAttention, double, half
 from fromnoise.nn.spatial import CONV, CONV_TRANSPOSE
 from fromnoise.nn.spatial_transformer import SpatialTransformer
-from fromnoise.nn.text import Words
+from fromnoise.nn.words import Words
 
 Resize = Callable[[Tensor], Tensor]
 Resampler = Callable[[int, int], nn.Module]

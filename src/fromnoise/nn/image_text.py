@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fromnoise.nn.half_unet import HalfUNet
 from fromnoise.nn.spatial import Dims
-from fromnoise.nn.text import text_input
+from fromnoise.nn.words import text_input
 from fromnoise.registry import register
 
 _WARMEST = math.log(100)
@@ -24,7 +24,7 @@ class ImageTextNetwork(nn.Module):
     noisy images.
 
     Args:
-        text: the options of `nn.text.TextInput`.
+        text: the options of `nn.words.TextInput`.
         outputs: numbers of a vector.
         in_channels, channels, mult, blocks, attention, heads, groups, dropout, patch, dims: as in `HalfUNet`.
     """

@@ -15,7 +15,7 @@ from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.nn.spatial import CONV, CONV_TRANSPOSE, CONVOLVED, CONVOLVED_TRANSPOSED, averaged, repeated
 
 if TYPE_CHECKING:
-    from fromnoise.nn.text import Words
+    from fromnoise.nn.words import Words
 
 _LAYERS = (nn.Linear, *CONV.values(), *CONV_TRANSPOSE.values())
 

@@ -51,7 +51,7 @@ class MLP(Conditioned):
         numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
             "span", the length of a step; distillation needs them. A fresh network is as one without.
         time_scale: factor on the time before its sinusoids; 0.01 makes a network that is smooth in the time.
-        text: for a text-conditional network, F(x, t, text=): the options of `nn.text.TextInput`; the whole text is
+        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`; the whole text is
             added to the time's vector.
         image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size];
             it is added to the time's vector, and a call without means none.

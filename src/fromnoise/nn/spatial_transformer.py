@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.layers import attended, zeroed
 from fromnoise.nn.norm import GroupNormSiLU
-from fromnoise.nn.text import CrossAttention, Words
+from fromnoise.nn.words import CrossAttention, Words
 
 
 class SpatialTransformer(nn.Module):

@@ -10,7 +10,7 @@ from fromnoise.nn.encoder import Level, Parts, Resample, TextAttention, UNetEnco
 from fromnoise.nn.layers import NoAttention, init_identity, zeroed
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.nn.spatial import CONV, KIND, Dims, folded, unfolded
-from fromnoise.nn.text import Words
+from fromnoise.nn.words import Words
 from fromnoise.registry import register
 
 TEXT_ATTENTIONS = get_args(TextAttention)
@@ -67,7 +67,7 @@ class UNet(UNetEncoder):
         label_features: the label is added to the time's sinusoids, before the layers (DDPM++), and not after them.
         numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
             "span", the length of a step; distillation needs them. A fresh network is as one without.
-        text: for a text-conditional network, F(x, t, text=): the options of `nn.text.TextInput`. The whole text is
+        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`. The whole text is
             added to the time's vector, and the attention of every level that has any sees its tokens; a call without
             means no text.
         text_attention: "joint": the words' keys and values stand beside those of the places (GLIDE); "after": a

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fromnoise.disk import files
 from fromnoise.registry import Registry
 from fromnoise.registry.lazy import lazy_attributes
+from fromnoise.system.disk import files
 
 registry = Registry(
     __name__,

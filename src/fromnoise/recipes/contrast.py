@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fromnoise.data.examples import Examples
     from fromnoise.denoise import Codec
     from fromnoise.guidance import ImageText
-    from fromnoise.text import TextEncoder
+    from fromnoise.nn.text import TextEncoder
     from fromnoise.train.task import Task
 
 _WIDTH = 128
@@ -52,8 +52,9 @@ class ImageTextConfig(RunConfig):
         """The untrained model of images (C, H, W), weights drawn from `seed`; the encoder is `text`'s by default."""
         import torch
 
-        from fromnoise import nn, schedules, text
+        from fromnoise import nn, schedules
         from fromnoise.guidance import ImageText
+        from fromnoise.nn import text
 
         encoder = encoder or text.build(self.text.encoder)
         words = {"width": _WIDTH} | (self.network.get("text") or {}) | encoder.options

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from fromnoise import distill, nn, parameterizations, recipes, text, variances
+from fromnoise import distill, nn, parameterizations, recipes, variances
 from fromnoise.errors import FromNoiseError
+from fromnoise.nn import text
 from fromnoise.recipes.config import RunConfig, Spec, merged
 from fromnoise.recipes.sections import (
     DistillConfig,

@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fromnoise import distill, schedules, students
+from fromnoise import distill, schedules
 from fromnoise.compose import unclip
 from fromnoise.denoise import Denoiser
 from fromnoise.distill.progressive import Progressive as Halving
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.control import Control
+from fromnoise.parameterizations import students
+from fromnoise.parameterizations.students.base import Student
+from fromnoise.parameterizations.students.progressive import Progressive
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.recipes.sections import SampleConfig
-from fromnoise.students.base import Student
-from fromnoise.students.progressive import Progressive
 from fromnoise.weights import describing
 
 

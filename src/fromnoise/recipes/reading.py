@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.system.disk import files
 
 if TYPE_CHECKING:
     from fromnoise.recipes.config import RunConfig

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from fromnoise import distill, recipes, text
+from fromnoise import distill, recipes
 from fromnoise.errors import FromNoiseError
+from fromnoise.nn import text
 from fromnoise.recipes.config import Spec
 from fromnoise.registry.section import Section
 

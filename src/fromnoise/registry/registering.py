@@ -1,9 +1,10 @@
 """Names for what can be chosen, so that adding a thing is adding one file.
 
 A registry is a package: every module in it is one entry, but for those whose name has a leading underscore and the few
-that the package names as shared. The module registers the class that does the work under the module's name. The names
-are therefore known without importing anything heavy (`fromnoise --help` never imports torch), and an entry is imported
-when it is asked for. In names, `-` and `_` are the same.
+that the package names as shared. A package inside it is no entry: it is a part, often with a registry of its own. The
+module registers the class that does the work under the module's name. The names are therefore known without importing
+anything heavy (`fromnoise --help` never imports torch), and an entry is imported when it is asked for. In names, `-`
+and `_` are the same.
 """
 
 import functools
@@ -60,8 +61,8 @@ class Registry:
     def names(self) -> list[str]:
         """Every name, sorted; imports nothing but the package itself."""
         path = importlib.import_module(self.package).__path__
-        found = (m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_") and m.name not in self.shared)
-        return sorted(name.replace("_", "-") for name in found)
+        found = (m.name for m in pkgutil.iter_modules(path) if not m.ispkg and m.name not in self.shared)
+        return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
 
     def summary(self, name: str) -> str:
         """The first line of the entry's module, without importing it."""

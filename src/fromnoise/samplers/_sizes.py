@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from fromnoise import checks
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware.memory import insist_on_memory
+from fromnoise.system import checks
+from fromnoise.system.hardware.memory import insist_on_memory
 
 
 def whole_shape(denoiser: Denoiser, n_or_shape: int | Sequence[int]) -> tuple[int, ...]:

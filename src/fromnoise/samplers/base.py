@@ -9,14 +9,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fromnoise import checks, rng, samplers
+from fromnoise import samplers
 from fromnoise.denoise import Cond, Denoiser, Given
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, like
-from fromnoise.progress import Bar
 from fromnoise.samplers._sizes import insist_on_room, whole_shape
 from fromnoise.schedules.base import Chain
-from fromnoise.spacings.base import Spacing
+from fromnoise.schedules.spacings.base import Spacing
+from fromnoise.system import checks, rng
+from fromnoise.system.progress import Bar
 
 Noise = Callable[[], Tensor]
 

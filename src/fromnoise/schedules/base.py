@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level, check_levels, step
-from fromnoise.spacings.base import ByNoise, ByTime, Spacing, check_steps
+from fromnoise.schedules.spacings.base import ByNoise, ByTime, Spacing, check_steps
+from fromnoise.system import checks
 
 MOST_ROWS = 1_000_000
 """Of a chain: more would only take memory, since samplers take any number of steps between."""

@@ -5,9 +5,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from fromnoise import checks
 from fromnoise.gaussian import Level
 from fromnoise.schedules.base import MOST_ROWS, Discrete
+from fromnoise.system import checks
 
 
 class Continuous(Discrete):

@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from fromnoise import checks
 from fromnoise.registry import register
 from fromnoise.schedules.base import MOST_ROWS, Discrete
+from fromnoise.system import checks
 
 
 @register("cosine")

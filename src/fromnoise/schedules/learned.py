@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Gaussian, Level
 from fromnoise.registry import register
 from fromnoise.schedules.base import MOST_ROWS, Chain, Schedule, centred, chain_of_times
-from fromnoise.spacings.base import ByNoise, Spacing, check_steps
+from fromnoise.schedules.spacings.base import ByNoise, Spacing, check_steps
+from fromnoise.system import checks
 
 
 @register("learned")

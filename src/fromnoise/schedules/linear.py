@@ -2,9 +2,9 @@
 
 import torch
 
-from fromnoise import checks
 from fromnoise.registry import register
 from fromnoise.schedules.base import MOST_ROWS, Discrete
+from fromnoise.system import checks
 
 
 @register("linear")

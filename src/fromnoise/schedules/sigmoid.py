@@ -4,10 +4,10 @@ import math
 
 import torch
 
-from fromnoise import checks
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 from fromnoise.schedules.base import MOST_ROWS, Discrete
+from fromnoise.system import checks
 
 
 @register("sigmoid")

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from fromnoise import rng
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.data.feed import as_state
 from fromnoise.data.images import spread, to_uint8
 from fromnoise.nn.coder import Autoencoder
+from fromnoise.system import rng
 from fromnoise.train.distributed import raw
 from fromnoise.train.perceptual import perceptual
 from fromnoise.train.task import Drawn, Task

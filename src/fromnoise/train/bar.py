@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from fromnoise.progress import Bar
+from fromnoise.system.progress import Bar
 from fromnoise.train.trainer import Trainer
 
 

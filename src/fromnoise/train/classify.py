@@ -5,11 +5,12 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise import rng, times
+from fromnoise import times
 from fromnoise.data.examples import Conditions
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import diffuse
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
+from fromnoise.system import rng
 from fromnoise.times.base import TimeSampling
 from fromnoise.train.task import Drawn, Task
 from fromnoise.weights import native

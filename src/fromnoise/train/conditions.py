@@ -7,11 +7,11 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.data.worded import insist_on_encoder
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError, nearest
+from fromnoise.system import rng
 
 _MADE_FOR = ("augment", "text", "image_embedding")
 """Conditions that a network of ours takes only if it was made for them: its part of that name is else None."""

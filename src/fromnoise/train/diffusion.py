@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fromnoise import couplings, rng, times
+from fromnoise import couplings, times
 from fromnoise.couplings.base import Coupling
 from fromnoise.data.augment import Augment
 from fromnoise.data.examples import Conditions, Examples
@@ -15,6 +15,7 @@ from fromnoise.distill.base import Distillation
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import like
 from fromnoise.objectives.base import Objective
+from fromnoise.system import rng
 from fromnoise.times.base import TimeSampling
 from fromnoise.train.by_level import spread
 from fromnoise.train.conditions import Conditioning, insist_on_augment

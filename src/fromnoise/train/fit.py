@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from torch import nn
 
-from fromnoise import checks, couplings, distill, objectives
+from fromnoise import couplings, distill, objectives
 from fromnoise import times as _times
 from fromnoise.couplings.base import Coupling
 from fromnoise.data import remembered
@@ -20,11 +20,12 @@ from fromnoise.data.examples import Batches, Examples, examples_of
 from fromnoise.data.loading import load
 from fromnoise.data.worded import encoder_of, insist_on_encoder
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files
-from fromnoise.disk.holding import held
 from fromnoise.errors import FromNoiseError, nearest, unknown
-from fromnoise.hardware import Compile, Precision, choose, compile_network
 from fromnoise.objectives.base import Objective
+from fromnoise.system import checks
+from fromnoise.system.disk import files
+from fromnoise.system.disk.holding import held
+from fromnoise.system.hardware import Compile, Precision, choose, compile_network
 from fromnoise.times.base import TimeSampling
 from fromnoise.train.bar import watching
 from fromnoise.train.conditions import Conditioning

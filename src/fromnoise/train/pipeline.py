@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.data.feed import Feed, as_state, mirror_beside
-from fromnoise.hardware import Hardware
+from fromnoise.system.hardware import Hardware
 from fromnoise.train.task import Drawn, Task
 
 T = TypeVar("T")

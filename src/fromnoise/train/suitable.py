@@ -13,9 +13,9 @@ from torch.nn.parameter import UninitializedParameter
 
 from fromnoise import nn as networks
 from fromnoise.data import remembered
-from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, TrainingError
-from fromnoise.hardware.memory import insist_on_memory
+from fromnoise.system.disk import storage
+from fromnoise.system.hardware.memory import insist_on_memory
 from fromnoise.train.task import Task
 
 _MEANING = ("network", "schedule", "parameterization", "variance")

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.data.examples import Batches, Examples
 from fromnoise.data.feed import Feed
-from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import Hardware
 from fromnoise.nn.recompute import recompute_blocks
+from fromnoise.system import rng
+from fromnoise.system.disk import storage
+from fromnoise.system.hardware import Hardware
 from fromnoise.train import lr_schedules, suitable
 from fromnoise.train.by_level import gathered
 from fromnoise.train.config import TrainConfig

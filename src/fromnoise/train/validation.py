@@ -4,7 +4,7 @@ import torch
 
 from fromnoise.data.examples import Examples
 from fromnoise.data.feed import as_state
-from fromnoise.hardware import Hardware
+from fromnoise.system.hardware import Hardware
 from fromnoise.train.task import Task
 
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fromnoise import distill, students
+from fromnoise import distill
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill.levels import above
 from fromnoise.gaussian import Level, like
 from fromnoise.oracle import GaussianMixture
+from fromnoise.parameterizations import students
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.parameterizations.x0 import X0
 from fromnoise.schedules.base import Chain, Schedule

@@ -5,12 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from fromnoise import distill, parameterizations, students
+from fromnoise import distill, parameterizations
 from fromnoise.denoise import Denoiser
 from fromnoise.distill.base import pseudo_huber
 from fromnoise.distill.levels import above, at_ratio, ratio, truncated_snr
 from fromnoise.gaussian import Level
 from fromnoise.oracle import GaussianMixture
+from fromnoise.parameterizations import students
 from fromnoise.samplers.base import walk
 from fromnoise.samplers.consistency import Consistency as ConsistencySampler
 from fromnoise.schedules.edm import EDM

@@ -9,12 +9,12 @@ from fromnoise.guidance.classifier import Classifier
 from fromnoise.guidance.classifier_free import ClassifierFree
 from fromnoise.guidance.dynamic_threshold import DynamicThreshold
 from fromnoise.guidance.image_text import contrastive
+from fromnoise.nn.text.learned import Learned
 from fromnoise.oracle import GaussianMixture
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.parameterizations.x0 import X0
 from fromnoise.samplers.ddim import DDIM
 from fromnoise.schedules.cosine import Cosine
-from fromnoise.text.learned import Learned
 from fromnoise.variances.fixed_small import FixedSmall
 from fromnoise.variances.reverse import reverse
 from fromnoise.verify._check import Sides, check

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from fromnoise import distill, students
+from fromnoise import distill
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.distill.mean_flow import place, slope, velocity
 from fromnoise.gaussian import Level, like
+from fromnoise.parameterizations import students
 from fromnoise.parameterizations.flow import Flow
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.samplers.base import walk

@@ -9,11 +9,11 @@ from fromnoise.distill.levels import euler, two_steps
 from fromnoise.gaussian import Level
 from fromnoise.oracle import GaussianMixture
 from fromnoise.parameterizations.prediction import Prediction
+from fromnoise.parameterizations.students.progressive import every
 from fromnoise.parameterizations.x0 import X0
 from fromnoise.samplers.base import walk
 from fromnoise.samplers.ddim import DDIM
 from fromnoise.schedules.base import Chain, Schedule
-from fromnoise.students.progressive import every
 from fromnoise.verify._check import Sides, check
 from fromnoise.verify._linear import (
     SCHEDULES,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fromnoise import couplings, paths, rng
+from fromnoise import couplings, paths
 from fromnoise.denoise import Denoiser
 from fromnoise.flow import scale
 from fromnoise.gaussian import Level, diffuse, like
@@ -18,6 +18,7 @@ from fromnoise.samplers.heun import Heun
 from fromnoise.schedules.cosine import Cosine
 from fromnoise.schedules.rectified import Rectified
 from fromnoise.schedules.vp import VP
+from fromnoise.system import rng
 from fromnoise.times.lognormal import LogNormal
 from fromnoise.times.mode import Mode
 from fromnoise.verify._check import Sides, check

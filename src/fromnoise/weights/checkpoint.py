@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fromnoise.disk import files, storage
+from fromnoise.system.disk import files, storage
 
 if TYPE_CHECKING:
     from torch import Tensor

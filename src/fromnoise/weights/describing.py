@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fromnoise import augmentations, registry, schedules, students, text
+from fromnoise import augmentations, registry, schedules
 from fromnoise import nn as networks
 from fromnoise.augmentations.low_res import LowResolution
 from fromnoise.compose.autoencoded import Autoencoded
@@ -20,7 +20,9 @@ from fromnoise.denoise import Denoiser, load_state, state
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.image_text import ImageText
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
+from fromnoise.nn import text
 from fromnoise.nn.coder import Autoencoder
+from fromnoise.parameterizations import students
 
 About = dict[str, Any]
 

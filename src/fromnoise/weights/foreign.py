@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise.disk import files, storage
-from fromnoise.disk.pretrained import sha256
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware.memory import half_of_memory
-from fromnoise.progress import say
+from fromnoise.system.disk import files, storage
+from fromnoise.system.disk.pretrained import sha256
+from fromnoise.system.hardware.memory import half_of_memory
+from fromnoise.system.progress import say
 from fromnoise.weights import pickles
 from fromnoise.weights.persistent import PARTS, plain_of
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import nn
 
-from fromnoise.disk import files
 from fromnoise.guidance.image_text import ImageText
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
-from fromnoise.hardware import Precision, choose
+from fromnoise.system.disk import files
+from fromnoise.system.hardware import Precision, choose
 from fromnoise.weights import hub, native
 from fromnoise.weights.checkpoint import Checkpoints
 from fromnoise.weights.describing import build_image_text

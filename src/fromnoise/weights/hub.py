@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fromnoise.disk import files, hub, pretrained, storage
-from fromnoise.disk.hub import Address, is_address
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files, hub, pretrained, storage
+from fromnoise.system.disk.hub import Address, is_address
 from fromnoise.weights import lora
 from fromnoise.weights.names import INDEX, STEM
 

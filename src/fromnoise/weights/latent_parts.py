@@ -8,9 +8,9 @@ from torch import Tensor
 
 from fromnoise import nn as networks
 from fromnoise.compose.autoencoded import Autoencoded
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.coder import Autoencoder
+from fromnoise.system.disk import files
 from fromnoise.weights.autoencoder_kl import from_diffusers_kl, from_diffusers_vq
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.names import CONFIG

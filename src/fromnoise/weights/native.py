@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files, storage
-from fromnoise.disk.hub import hint
-from fromnoise.disk.room import insist_on_room
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance.noisy_classifier import NoisyClassifier
-from fromnoise.hardware import Precision, choose
 from fromnoise.nn.coder import Autoencoder
+from fromnoise.system.disk import files, storage
+from fromnoise.system.disk.hub import hint
+from fromnoise.system.disk.room import insist_on_room
+from fromnoise.system.hardware import Precision, choose
 from fromnoise.weights import hub, opening
 from fromnoise.weights.checkpoint import Checkpoints
 from fromnoise.weights.describing import (

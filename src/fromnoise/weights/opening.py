@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files, storage
 from fromnoise.weights import formats, lora
 from fromnoise.weights.describing import described
 from fromnoise.weights.formats.base import Format

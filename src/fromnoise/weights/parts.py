@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 from fromnoise.weights import foreign, lora
 from fromnoise.weights.formats.source import floats, read_safetensors
 from fromnoise.weights.names import STEM

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 _MOST_PARTS, _DEEPEST, _LONGEST, _MOST_PLAIN, _MOST_AXES = 200_000, 50, 1_000, 100_000, 64
 _MOST_LETTERS = 2**24

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor
 
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 from fromnoise.weights.persistent import MAGIC, PARTS, DType, Known, Load, Module, keyed, options, paired, tensors
 
 _MOST = 1_000_000

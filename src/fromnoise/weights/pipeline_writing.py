@@ -7,9 +7,9 @@ from torch import nn
 
 from fromnoise import registry, schedules
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files, storage
-from fromnoise.disk.room import insist_on_room
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files, storage
+from fromnoise.system.disk.room import insist_on_room
 from fromnoise.weights.diffusers import to_diffusers
 from fromnoise.weights.names import CONFIG, INDEX, SCHEDULER, STEM
 from fromnoise.weights.schedulers import KINDS, STEPS, VARIANCES

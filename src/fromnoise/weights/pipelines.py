@@ -10,8 +10,8 @@ from torch import nn
 
 from fromnoise import nn as networks
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 from fromnoise.weights import latent_parts, lora
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.diffusers import from_diffusers, to_diffusers

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fromnoise import schedules
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.schedules.base import Schedule
+from fromnoise.system.disk import files
 
 CLASSES = ("DDPMScheduler", "DDIMScheduler")
 STEPS = 1000

@@ -8,9 +8,9 @@ import torch
 
 from fromnoise import registry
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files, storage
-from fromnoise.disk.room import insist_on_room
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files, storage
+from fromnoise.system.disk.room import insist_on_room
 from fromnoise.weights.formats.base import Card
 
 WEIGHTS, SAID, README = "model.pt", "model.json", "README.md"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 _FIXED: dict[str, Any] = {  # what else a UNet2DModel can be, and our network cannot
     "center_input_sample": False, "time_embedding_type": "positional", "mid_block_type": "UNetMidBlock2D",

@@ -17,11 +17,11 @@ from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.app.runs.plan import class_number
 from fromnoise.data.images import to_uint8
-from fromnoise.disk import files, films, pictures
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import peak_memory
-from fromnoise.hardware.memory import insist_on_memory
-from fromnoise.progress import Bar, say
+from fromnoise.system.disk import files, films, pictures
+from fromnoise.system.hardware import peak_memory
+from fromnoise.system.hardware.memory import insist_on_memory
+from fromnoise.system.progress import Bar, say
 
 
 def as_grid(pixels: Tensor, model: Model, choice: SamplingPlan, side: int = 84) -> Image:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from fromnoise import features, rng
 from fromnoise.app import evaluation
 from fromnoise.app.evaluation.memorisation import LOOKED_AT, Learned
 from fromnoise.app.evaluation.report import warnings
@@ -19,14 +18,16 @@ from fromnoise.data.images import Images
 from fromnoise.data.loading import load
 from fromnoise.data.npz import load_npz
 from fromnoise.data.pairs import Pairs, Shuffled
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
-from fromnoise.features.base import Extractor
-from fromnoise.hardware import Compile, Precision, choose
+from fromnoise.metrics import features
 from fromnoise.metrics.comparison import check_shapes
+from fromnoise.metrics.features.base import Extractor
 from fromnoise.metrics.figures import KEEP
-from fromnoise.progress import counter, warn
 from fromnoise.recipes.sections import EvalConfig
+from fromnoise.system import rng
+from fromnoise.system.disk import files
+from fromnoise.system.hardware import Compile, Precision, choose
+from fromnoise.system.progress import counter, warn
 from fromnoise.train.distributed import Processes
 
 

@@ -8,8 +8,8 @@ import tyro
 
 from fromnoise.app.cli._options import Compile, Name, Number, Precision, Settings, option
 from fromnoise.app.cli._words import changes
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 if TYPE_CHECKING:
     from fromnoise.app.runs import SampleOptions

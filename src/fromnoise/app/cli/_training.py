@@ -12,8 +12,8 @@ from fromnoise.app import tracking
 from fromnoise.app.cli._options import Compile, Folder, Number, Precision, Settings, option
 from fromnoise.app.cli._words import changes
 from fromnoise.app.runs.config import flat, read
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 if TYPE_CHECKING:
     from fromnoise.app.tracking.base import Tracker

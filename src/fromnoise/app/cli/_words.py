@@ -4,9 +4,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from fromnoise.disk import files
-from fromnoise.disk.hub import is_address
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
+from fromnoise.system.disk.hub import is_address
 
 
 def changes(settings: tuple[str, ...]) -> dict[str, Any]:

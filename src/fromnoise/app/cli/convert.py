@@ -8,7 +8,7 @@ import tyro
 
 from fromnoise.app.cli._options import Run, option
 from fromnoise.errors import FromNoiseError, unknown
-from fromnoise.progress import say, warn
+from fromnoise.system.progress import say, warn
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,8 +8,8 @@ import tyro
 
 from fromnoise.app.cli._options import File, Name, Number, Precision, Run, option
 from fromnoise.app.cli._words import inside, writable
-from fromnoise.disk import hub
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import hub
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -108,7 +108,7 @@ class Edit:
         from fromnoise.app.runs.embedded import opened
         from fromnoise.compose.unclip import embedding_size
         from fromnoise.data.images import to_uint8, to_unit
-        from fromnoise.disk import pictures
+        from fromnoise.system.disk import pictures
 
         model = runs.open_model(self.run, self.precision).of_images()
         if model.denoiser.low is not None or model.needs_images:

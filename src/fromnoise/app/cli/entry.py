@@ -94,7 +94,7 @@ def _warnings_as_lines() -> Iterator[None]:
         message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
     ) -> None:
         from fromnoise.data.feed import is_grumble  # here, since few commands need it
-        from fromnoise.progress import warn
+        from fromnoise.system.progress import warn
 
         text = " ".join(str(message).split())
         if text not in said and not is_grumble(filename) and os.environ.get("RANK", "0") == "0":

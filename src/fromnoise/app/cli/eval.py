@@ -10,9 +10,9 @@ from fromnoise import metrics
 from fromnoise.app.cli._options import File, Folder, Name, Number, option
 from fromnoise.app.cli._steering import Steered
 from fromnoise.app.cli._words import insist_on_samples, writable
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, unknown
-from fromnoise.progress import say
+from fromnoise.system.disk import files
+from fromnoise.system.progress import say
 
 if TYPE_CHECKING:
     from fromnoise.app.cli._evaluating import Bench

@@ -9,7 +9,7 @@ import tyro
 from fromnoise.app.cli._options import Run, option
 from fromnoise.app.cli._steering import Walked
 from fromnoise.errors import FromNoiseError
-from fromnoise.progress import say
+from fromnoise.system.progress import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +39,8 @@ class Export(Walked):
     def __call__(self) -> int:
         from fromnoise.app import runs
         from fromnoise.app.runs.config import read_config
-        from fromnoise.graphs import export
         from fromnoise.weights import hub
+        from fromnoise.weights.graphs import export
 
         model = runs.open_model(self.run, "fp32", self.ema)
         if model.before is not None:

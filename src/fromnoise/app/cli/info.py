@@ -8,10 +8,10 @@ import yaml
 
 from fromnoise.app.cli._options import Run
 from fromnoise.app.runs.config import has_any, read_any
-from fromnoise.disk import files
-from fromnoise.disk.hub import shown
 from fromnoise.errors import printable
-from fromnoise.progress import say, warn
+from fromnoise.system.disk import files
+from fromnoise.system.disk.hub import shown
+from fromnoise.system.progress import say, warn
 from fromnoise.weights import hub
 
 
@@ -38,7 +38,7 @@ class Info:
 
 
 def _describe(run: Path) -> None:
-    from fromnoise.disk import storage
+    from fromnoise.system.disk import storage
     from fromnoise.train.progress import Progress
     from fromnoise.weights import native
     from fromnoise.weights.checkpoint import Checkpoints

@@ -10,7 +10,6 @@ from fromnoise import (
     couplings,
     data,
     distill,
-    features,
     metrics,
     nn,
     objectives,
@@ -18,13 +17,14 @@ from fromnoise import (
     recipes,
     samplers,
     schedules,
-    spacings,
-    text,
     times,
     variances,
 )
 from fromnoise.app import tracking
 from fromnoise.errors import unknown
+from fromnoise.metrics import features
+from fromnoise.nn import text
+from fromnoise.schedules import spacings
 from fromnoise.train import lr_schedules, optimizers
 from fromnoise.weights import formats
 

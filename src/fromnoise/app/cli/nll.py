@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Run, option
 from fromnoise.app.cli._words import writable
 from fromnoise.app.runs.config import read_if_any
-from fromnoise.disk import files
-from fromnoise.disk.hub import shown
 from fromnoise.errors import FromNoiseError
-from fromnoise.progress import Bar, say
+from fromnoise.system.disk import files
+from fromnoise.system.disk.hub import shown
+from fromnoise.system.progress import Bar, say
 from fromnoise.weights import hub
 
 
@@ -71,7 +71,7 @@ class Nll:
         from fromnoise.app.runs import open_model
         from fromnoise.data.config import DataConfig
         from fromnoise.data.loading import load
-        from fromnoise.progress import counter
+        from fromnoise.system.progress import counter
 
         denoiser = open_model(run, self.precision, self.ema).of_images().denoiser
         other = None if self.variance in (None, "optimal") else variances.build(self.variance)

@@ -39,7 +39,7 @@ class Sample(Steered):
         from fromnoise.app import runs
         from fromnoise.app.cli import _drawing
         from fromnoise.compose.unclip import embedding_size
-        from fromnoise.progress import counter, say
+        from fromnoise.system.progress import counter, say
 
         if not into_folder:
             _drawing.insist_on_ending(out)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from fromnoise.app.cli._options import Run
 from fromnoise.app.cli._words import inside, writable
 from fromnoise.app.runs.config import read_if_any
-from fromnoise.disk.hub import is_address, shown
-from fromnoise.progress import say
+from fromnoise.system.disk.hub import is_address, shown
+from fromnoise.system.progress import say
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Show:
         from fromnoise.app.cli import _drawing
         from fromnoise.data.images import to_unit
         from fromnoise.data.loading import load
-        from fromnoise.disk import files, pictures
-        from fromnoise.progress import counter
+        from fromnoise.system.disk import files, pictures
+        from fromnoise.system.progress import counter
 
         config = None if is_address(self.run) else read_if_any(self.run)
         model = runs.open_model(self.run).of_images().with_images(None, counter)

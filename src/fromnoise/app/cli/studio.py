@@ -7,8 +7,8 @@ from typing import Annotated
 import tyro
 
 from fromnoise.app.cli._options import option
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ import tyro
 
 from fromnoise.app.cli._options import File, Folder, Name, Precision, Run, option
 from fromnoise.app.cli._words import inside, insist_on_samples, writable
-from fromnoise.disk import files
-from fromnoise.disk.hub import shown
 from fromnoise.errors import FromNoiseError
-from fromnoise.progress import Bar
+from fromnoise.system.disk import files
+from fromnoise.system.disk.hub import shown
+from fromnoise.system.progress import Bar
 
 if TYPE_CHECKING:
     from fromnoise.app.cli._evaluating import Bench
@@ -93,9 +93,9 @@ class Table:
         for name, given in (("classifier", self.classifier), ("agreement", self.agreement)):
             if given is not None and counts:
                 raise FromNoiseError(f"--{name} is of the table guidance, not of {self.kind}")
-        from fromnoise import spacings
         from fromnoise.app import evaluation
         from fromnoise.app.cli._evaluating import Bench, Subject
+        from fromnoise.schedules import spacings
         from fromnoise.weights import native
 
         for spacing in self.spacings:
@@ -177,7 +177,7 @@ class Table:
             raise FromNoiseError(f"{given[0]} does nothing in the table paths, which compares no images: leave it out")
         from fromnoise.app import evaluation, figures
         from fromnoise.app.runs import open_model
-        from fromnoise.progress import counter
+        from fromnoise.system.progress import counter
 
         model = open_model(self.run, self.precision, self.ema).of_images()
         for path in places:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from fromnoise.app.cli._options import File
 from fromnoise.app.cli._words import writable
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
-from fromnoise.progress import Bar
+from fromnoise.system.disk import files
+from fromnoise.system.progress import Bar
 
 
 @dataclass(frozen=True)

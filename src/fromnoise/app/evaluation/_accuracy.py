@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from fromnoise import rng
 from fromnoise.app import figures
 from fromnoise.data.images import Images, to_unit
 from fromnoise.gaussian import diffuse
 from fromnoise.guidance import NoisyClassifier
-from fromnoise.progress import Bar, say
+from fromnoise.system import rng
+from fromnoise.system.progress import Bar, say
 from fromnoise.weights import native
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.app.runs.config import has_any, read
 from fromnoise.data.images import Images, to_unit
 from fromnoise.data.loading import load
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance import ImageText
-from fromnoise.hardware import choose
 from fromnoise.recipes.contrast import ImageTextConfig
+from fromnoise.system import rng
+from fromnoise.system.hardware import choose
 from fromnoise.weights import guides
 
 AMONG = 100

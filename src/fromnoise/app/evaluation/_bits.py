@@ -5,12 +5,13 @@ from typing import Any, Literal
 
 import torch
 
-from fromnoise import likelihood, rng
+from fromnoise import likelihood
 from fromnoise.bound import optimal_variance
 from fromnoise.data.images import Images, to_unit
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.schedules.base import Chain
+from fromnoise.system import rng
 from fromnoise.train.conditions import known
 from fromnoise.variances.optimal import Optimal
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fromnoise.features.clip import ClipImage
-from fromnoise.hardware import exact_float32
-from fromnoise.text.clip import CLIPText
+from fromnoise.metrics.features.clip import ClipImage
+from fromnoise.nn.text.clip import CLIPText
+from fromnoise.system.hardware import exact_float32
 
 CLIP_SCORE = "CLIP score"
 _TOGETHER = 250

@@ -14,12 +14,12 @@ from fromnoise.app.evaluation.report import report, short, shortened
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.data.hashing import batches
 from fromnoise.data.images import Images
-from fromnoise.disk import files, storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.features.base import Extractor
 from fromnoise.metrics.comparison import figures, summarise
+from fromnoise.metrics.features.base import Extractor
 from fromnoise.metrics.figures import Summary
-from fromnoise.progress import Bar
+from fromnoise.system.disk import files, storage
+from fromnoise.system.progress import Bar
 from fromnoise.train.distributed import Processes
 
 QUANTISATION = "uint8: round(127.5 (x + 1)), clipped to 0..255"

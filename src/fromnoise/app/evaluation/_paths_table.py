@@ -5,9 +5,9 @@ from typing import Any
 
 from fromnoise.app.runs import Model
 from fromnoise.data.images import Progress
-from fromnoise.disk.hub import shown
 from fromnoise.errors import FromNoiseError
 from fromnoise.paths import Straightness, measure
+from fromnoise.system.disk.hub import shown
 
 GRIDS = (10, 50)
 """Levels of the grid where none are asked for."""

@@ -5,11 +5,11 @@ from typing import Any
 
 from fromnoise.data.hashing import batches, content_hash
 from fromnoise.data.images import Images
-from fromnoise.disk import storage
-from fromnoise.features.base import Extractor
 from fromnoise.metrics.comparison import summarise
+from fromnoise.metrics.features.base import Extractor
 from fromnoise.metrics.figures import Summary
-from fromnoise.progress import Bar
+from fromnoise.system.disk import storage
+from fromnoise.system.progress import Bar
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fromnoise.app.evaluation._evaluate import evaluate
 from fromnoise.app.evaluation._reference import Reference
 from fromnoise.app.evaluation.report import short
 from fromnoise.app.runs import Model, SamplingPlan
-from fromnoise.features.base import Extractor
+from fromnoise.metrics.features.base import Extractor
 from fromnoise.train.distributed import Processes
 
 LONG = 1000

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.app.evaluation._reference import Reference
 from fromnoise.data.images import Images, to_uint8, to_unit
-from fromnoise.disk import pictures
 from fromnoise.errors import FromNoiseError
-from fromnoise.features.base import Extractor
 from fromnoise.metrics import Statistics
+from fromnoise.metrics.features.base import Extractor
 from fromnoise.metrics.figures import Summary
 from fromnoise.metrics.frechet import distance
 from fromnoise.metrics.memorisation import RATIO, distances, near_copies, nearest
-from fromnoise.progress import Bar
 from fromnoise.recipes.diffusion import Recipe
+from fromnoise.system import rng
+from fromnoise.system.disk import pictures
+from fromnoise.system.progress import Bar
 
 LOOKED_AT = 500
 """Samples whose neighbours are looked for, unless another number is asked for."""

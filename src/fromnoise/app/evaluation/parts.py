@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
-from fromnoise.disk import storage
-from fromnoise.progress import warn
+from fromnoise.system.disk import storage
+from fromnoise.system.progress import warn
 
 
 class Parts:

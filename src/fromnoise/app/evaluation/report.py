@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import fromnoise
-from fromnoise.features.base import Extractor
+from fromnoise.metrics.features.base import Extractor
 
 _SHOWN = 100
 """Texts that a report lists."""

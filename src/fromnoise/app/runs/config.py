@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
-from fromnoise.disk import files
-from fromnoise.disk.hub import hint
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
+from fromnoise.system.disk.hub import hint
 
 if TYPE_CHECKING:
     from fromnoise.recipes.config import RunConfig
@@ -111,8 +111,8 @@ _WAY_OUT = "put it back, or delete it, and the one in its newest checkpoint is u
 
 def _kept(run: Path) -> "RunConfig | None":
     """What the newest whole checkpoint was trained with; those of before do not say."""
-    from fromnoise.disk import storage
     from fromnoise.recipes.reading import from_values
+    from fromnoise.system.disk import storage
     from fromnoise.weights.checkpoint import Checkpoints
 
     newest = Checkpoints(run / "checkpoints").newest_whole(lambda text: None)

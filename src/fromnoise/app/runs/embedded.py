@@ -10,12 +10,12 @@ from fromnoise.app.runs.before import shared_image_text
 from fromnoise.data.embedded import Embedded, Embeddings, embeddings
 from fromnoise.data.hashing import content_hash
 from fromnoise.data.images import Images
-from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
 from fromnoise.guidance import ImageText
-from fromnoise.hardware import Hardware
-from fromnoise.progress import Bar
 from fromnoise.recipes.sections import UnclipConfig
+from fromnoise.system.disk import storage
+from fromnoise.system.hardware import Hardware
+from fromnoise.system.progress import Bar
 from fromnoise.weights import guides, native
 
 

@@ -6,10 +6,10 @@ from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.data.hashing import content_hash
 from fromnoise.data.images import Images
 from fromnoise.data.latents import Latents, write
-from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import Hardware
-from fromnoise.progress import Bar
+from fromnoise.system.disk import storage
+from fromnoise.system.hardware import Hardware
+from fromnoise.system.progress import Bar
 from fromnoise.weights import native
 
 

@@ -18,12 +18,12 @@ from fromnoise.data.images import Images, Progress, to_uint8, to_unit
 from fromnoise.data.loading import load as load_images
 from fromnoise.data.pairs import Pairs, Shuffled
 from fromnoise.denoise import Cond, Denoiser
-from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import Compile, Precision, compile_network, tune
-from fromnoise.progress import say, warn
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.recipes.sections import SampleConfig
+from fromnoise.system.disk import storage
+from fromnoise.system.hardware import Compile, Precision, compile_network, tune
+from fromnoise.system.progress import say, warn
 from fromnoise.weights import hub, native, opening
 
 

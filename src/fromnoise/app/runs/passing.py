@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor
 
-from fromnoise import rng, samplers
+from fromnoise import samplers
 from fromnoise.app.runs.plan import SamplingPlan, fitting
 from fromnoise.data.examples import Examples
 from fromnoise.data.feed import as_state
 from fromnoise.data.images import spread, to_uint8
 from fromnoise.denoise import Cond, Denoiser
-from fromnoise.disk.pictures import columns
 from fromnoise.recipes.diffusion import Recipe
+from fromnoise.system import rng
+from fromnoise.system.disk.pictures import columns
 from fromnoise.train.conditions import known
 
 _N, _STEPS = 16, 50

@@ -8,11 +8,11 @@ import torch
 
 from fromnoise import registry, samplers
 from fromnoise.denoise import Cond, Denoiser
-from fromnoise.disk import storage
 from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.guidance import ImageText, NoisyClassifier, Steering
 from fromnoise.recipes.distillation import sampling
 from fromnoise.recipes.sections import SampleConfig
+from fromnoise.system.disk import storage
 
 
 @dataclass(frozen=True)

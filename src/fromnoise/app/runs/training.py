@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from fromnoise import text
 from fromnoise.app.runs.before import TEACHER, before
 from fromnoise.app.runs.config import CONFIG, write
 from fromnoise.app.runs.model import open_model
@@ -14,15 +13,16 @@ from fromnoise.data.loading import load as load_images
 from fromnoise.data.paired import Paired, reflow_pairs
 from fromnoise.data.worded import Worded
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files, storage
-from fromnoise.disk.holding import held
-from fromnoise.disk.pictures import grid, save
 from fromnoise.errors import FromNoiseError
-from fromnoise.hardware import choose, peak_memory, tune
-from fromnoise.progress import counter, say
+from fromnoise.nn import text
+from fromnoise.nn.text.base import TextEncoder
 from fromnoise.recipes.config import RunConfig
 from fromnoise.recipes.diffusion import Recipe
-from fromnoise.text.base import TextEncoder
+from fromnoise.system.disk import files, storage
+from fromnoise.system.disk.holding import held
+from fromnoise.system.disk.pictures import grid, save
+from fromnoise.system.hardware import choose, peak_memory, tune
+from fromnoise.system.progress import counter, say
 from fromnoise.train.distributed import Processes
 from fromnoise.train.fit import Fitted, fit
 from fromnoise.train.progress import Watcher

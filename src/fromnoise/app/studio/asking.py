@@ -6,8 +6,8 @@ from typing import Any
 
 from fromnoise import data, recipes
 from fromnoise.app.studio.shelf import Shelf, within
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, nearest, unknown
+from fromnoise.system.disk import files
 
 _ALLOWED = {"recipe", "name", "data", "folder", "minutes", "steps", "seed", "settings", "model", "teacher",
             "init", "hold_out"}  # fmt: skip

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise.app.studio.shelf import within
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 MOST = 2000
 """Points of a curve that are sent; longer ones are averaged in equal parts."""

@@ -14,7 +14,7 @@ from fromnoise.app.studio.shelf import Shelf
 from fromnoise.app.studio.trainings import Trainings, holder
 from fromnoise.app.studio.uploads import Uploads
 from fromnoise.app.tracking.studio import FOLDER, TURN
-from fromnoise.disk import files
+from fromnoise.system.disk import files
 
 _FRESH = 0.5
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.progress import say
+from fromnoise.system.progress import say
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SHORTEST = 8

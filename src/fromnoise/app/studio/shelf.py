@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError, unknown
+from fromnoise.system.disk import files
 
 DEPTH = 3
 """Folders below the chosen one that are looked into: a stage of a cascade lies two below."""

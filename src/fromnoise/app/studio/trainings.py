@@ -15,8 +15,8 @@ from typing import Any
 from fromnoise.app.studio.asking import written
 from fromnoise.app.studio.shelf import Shelf
 from fromnoise.app.tracking.studio import FOLDER
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 _TRACK = ("--track", "studio")
 

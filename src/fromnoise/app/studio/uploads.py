@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise.app.tracking.studio import FOLDER
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 LARGEST = 64 * 2**20
 """Bytes of one image."""

@@ -44,7 +44,7 @@ class _Worker:
     def _warm(self) -> None:
         """What every work needs, imported while nobody waits."""
         from fromnoise.app import runs
-        from fromnoise.hardware import choose, tune
+        from fromnoise.system.hardware import choose, tune
 
         tune("auto")
         _ = runs.open_model

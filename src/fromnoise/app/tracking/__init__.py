@@ -9,6 +9,7 @@ registry = Registry(__name__, "tracker", shared=("base",))
 names, get, build = registry.names, registry.get, registry.build
 if TYPE_CHECKING:
     from fromnoise.app.tracking.base import Tracker as Tracker
+    from fromnoise.app.tracking.studio import Studio as Studio
     from fromnoise.app.tracking.tensorboard import TensorBoard as TensorBoard
     from fromnoise.app.tracking.wandb import WandB as WandB
 else:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise.app.tracking.base import Tracker
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
+from fromnoise.system.disk import files
 
 
 @register("wandb")

@@ -12,10 +12,10 @@ from fromnoise import nn as networks
 from fromnoise import schedules
 from fromnoise.compose.autoencoded import Autoencoded
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 from fromnoise.schedules.rectified import Rectified
+from fromnoise.system.disk import files
 from fromnoise.weights import latent_parts
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.dit import from_dit, from_sit

@@ -10,11 +10,11 @@ from torch import nn
 from fromnoise import nn as networks
 from fromnoise import registry, schedules
 from fromnoise.denoise import Denoiser
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.norm import GroupNormSiLU
 from fromnoise.registry import register
 from fromnoise.schedules.base import Schedule
+from fromnoise.system.disk import files
 from fromnoise.weights import edm, torch_writing
 from fromnoise.weights.describing import load_tensors
 from fromnoise.weights.formats.base import Card, Format

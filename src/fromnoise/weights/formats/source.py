@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from fromnoise.disk import files
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 from fromnoise.weights import foreign
 from fromnoise.weights.formats.said import KEYS, checked, merged
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from fromnoise import rng
 from fromnoise.app.evaluation import Parts
 from fromnoise.app.evaluation.memorisation import Learned
 from fromnoise.app.runs import Model, SamplingPlan
@@ -21,8 +20,9 @@ from fromnoise.data.images import Images, to_uint8
 from fromnoise.data.loading import load
 from fromnoise.data.pairs import Pairs, Shuffled
 from fromnoise.errors import FromNoiseError
-from fromnoise.features.base import Extractor, Features
+from fromnoise.metrics.features.base import Extractor, Features
 from fromnoise.samplers import Moment
+from fromnoise.system import rng
 
 if TYPE_CHECKING:
     from fromnoise.app.studio.bench import Bench

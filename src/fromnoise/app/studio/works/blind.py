@@ -36,10 +36,10 @@ class Blind(Work):
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
         import torch
 
-        from fromnoise import rng
         from fromnoise.app.studio import again
         from fromnoise.app.studio.works import _measuring
         from fromnoise.data.images import to_uint8
+        from fromnoise.system import rng
 
         both = _measuring.drawn(bench, places["run"], self.run, self.k, self.seed)
         held_out, learned = both.learned.held_out, both.learned.numbers
@@ -64,7 +64,7 @@ def sides(seed: int, k: int) -> "np.ndarray":
     """Which of 2 k images are real, int [2 k]: of every pair one, by a fair coin."""
     import numpy as np
 
-    from fromnoise import rng
+    from fromnoise.system import rng
 
     first = np.array([rng.integer(seed, i, 2, rng.Stream.DATA_ORDER) % 2 for i in range(k)])
     return np.stack([first, 1 - first], 1).reshape(-1)

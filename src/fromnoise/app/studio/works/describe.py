@@ -79,6 +79,6 @@ def _samplers(model: "Model") -> list[dict[str, Any]]:
 
 
 def _spacings() -> list[str]:
-    from fromnoise import spacings
+    from fromnoise.schedules import spacings
 
     return spacings.names()

@@ -34,9 +34,9 @@ class Forward(Work):
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
         import torch
 
-        from fromnoise import rng
         from fromnoise.app.studio.works.seen import images, root_mean_square, spread
         from fromnoise.gaussian import diffuse
+        from fromnoise.system import rng
 
         model = bench.model(places["run"]).of_images()
         denoiser = model.denoiser

@@ -35,9 +35,10 @@ class Levels(Work):
 
         import torch
 
-        from fromnoise import rng, variances
+        from fromnoise import variances
         from fromnoise.app.studio.works.forward import at, some_data
         from fromnoise.gaussian import diffuse, step
+        from fromnoise.system import rng
         from fromnoise.variances.optimal import Optimal
 
         denoiser = (model := bench.model(places["run"]).of_images()).denoiser

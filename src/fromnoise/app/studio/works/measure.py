@@ -36,7 +36,7 @@ class Measure(Work):
         from fromnoise.app.evaluation.report import warnings
         from fromnoise.app.studio.again import shown
         from fromnoise.app.studio.works import _measuring
-        from fromnoise.disk import files
+        from fromnoise.system.disk import files
 
         place = Path(shown(places["run"]))
         words = ["fromnoise", "eval", str(place), *(["--n", str(self.n)] if self.n is not None else [])]

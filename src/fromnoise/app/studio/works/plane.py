@@ -1,4 +1,4 @@
-"""Points in the plane: a distribution, sketched or chosen; a model of it, trained in seconds; particles on their way."""
+"""Points in the plane: a distribution, sketched or chosen; a model of it; particles on their way from noise."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -84,7 +84,7 @@ class Plane(Work):
 
         import torch
 
-        from fromnoise import rng
+        from fromnoise.system import rng
 
         if self.shape == "sketch":
             return torch.tensor(self.points, dtype=torch.float32)

@@ -33,7 +33,8 @@ class Schedules(Work):
         import numpy as np
         import torch
 
-        from fromnoise import schedules, spacings
+        from fromnoise import schedules
+        from fromnoise.schedules import spacings
 
         found: dict[str, Any] = {str(name): schedules.build(str(name)) for name in self.names}
         if self.run:

@@ -1,0 +1,74 @@
+"""A student of progressive distillation: one step of it is two of its teacher's."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.parameterizations.students.base import Student
+from fromnoise.registry import register
+from fromnoise.schedules.base import Chain, Schedule
+from fromnoise.schedules.spacings.base import Spacing
+
+
+@register("progressive")
+@dataclass(frozen=True)
+class Progressive(Student):
+    """x_s = DDIM's step with x0hat(x_t), on its own `steps` levels only: every (of / steps)-th of a chain of `of`.
+
+    Source: Salimans and Ho 2022 (arXiv 2202.00512), algorithm 2.
+
+    Args:
+        steps: of its chain, of / 2^j.
+        of: steps of the chain that the first teacher walked.
+        spacing: of that chain.
+
+    Raises:
+        FromNoiseError: `of` is not `steps` times a power of two.
+    """
+
+    sampler = "ddim"
+    steps: int
+    of: int
+    spacing: str = "uniform"
+
+    def __post_init__(self) -> None:
+        halvings = (self.of // self.steps).bit_length() - 1 if 0 < self.steps <= self.of else -1
+        if halvings < 0 or self.steps << halvings != self.of:
+            raise FromNoiseError(f"steps {self.steps} must be {self.of} halved again and again, and at least 1")
+
+    @property
+    def calls(self) -> int:
+        return self.steps
+
+    def walks(self, usual: int) -> int:
+        return self.steps
+
+    def chain(self, schedule: Schedule, steps: int, spacing: str | Spacing) -> Chain:
+        """Its own levels.
+
+        Raises:
+            FromNoiseError: another number of steps, or a spacing that is neither its own nor the sampler's usual one.
+        """
+        if steps != self.steps:
+            raise FromNoiseError(f"steps {steps}: this model was distilled for {self.steps}, and walks no others")
+        if Spacing.of(spacing) not in (Spacing.of(self.spacing), Spacing.of("uniform")):
+            raise FromNoiseError(f"spacing {spacing}: this model walks the levels that it was distilled on, with "
+                                 f"spacing {self.spacing}: leave it out")  # fmt: skip
+        return every(schedule.steps(self.of, self.spacing), self.of // self.steps)
+
+    def check(self, sampler: Any) -> None:
+        super().check(sampler)
+        if sampler.eta:
+            raise FromNoiseError(f"sampler.eta {sampler.eta:g}: this distilled model's steps have no noise: use eta 0")
+
+
+def every(chain: Chain, stride: int) -> Chain:
+    """Every `stride`-th level of a chain, the noisiest and the clean one among them.
+
+    Raises:
+        FromNoiseError: the chain has other than a multiple of `stride` steps, as where a schedule has too few rows.
+    """
+    if chain.steps % stride:
+        raise FromNoiseError(f"a chain of {chain.steps} steps cannot be walked by {stride} steps at a time: the "
+                             "schedule has too few levels")  # fmt: skip
+    return Chain(chain.levels[::stride])
