@@ -271,10 +271,10 @@ def test_an_error_is_a_sentence_in_the_page(tab, told):
 
 def test_train_for_a_while_pause_reload_and_resume(tab, studio, pictures):
     page = tab("/train")
-    page.get_by_label("Recipe").select_option("digits")
+    page.get_by_label("Recipe", exact=True).select_option("digits")
     page.get_by_label("Name of the run").fill("mine")
-    page.get_by_label("Minutes").fill("0.3")
-    page.get_by_text("More").click()
+    page.get_by_label("Minutes", exact=True).fill("0.3")
+    page.get_by_text("More", exact=True).click()
     page.get_by_label("Settings, one a line").fill("\n".join([
         "network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
         "train.optimizer=adamw", "train.checkpoint_every=50", "train.sample_every=50", "sample.steps=4"]))  # fmt: skip

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fromnoise.system.disk import pictures
 from PIL import Image
 
 import fromnoise as fn
@@ -15,6 +14,7 @@ from fromnoise.app.studio import works
 from fromnoise.app.studio.bench import Bench
 from fromnoise.app.studio.uploads import Uploads
 from fromnoise.data.images import to_uint8
+from fromnoise.system.disk import pictures
 
 NAMES = ("ant", "bee", "cat")
 TINY = ["network.channels=8", "network.groups=4", "network.mult=[1,2]", "network.attention=[2]", "network.blocks=1",

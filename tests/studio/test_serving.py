@@ -397,3 +397,13 @@ def test_slow_readers_and_those_who_leave_hold_nothing_up(studio):
     for connection in leaving:
         connection.close()
     assert studio.get("/api/state")
+
+
+def test_a_set_without_classes_is_read_too(studio, png):
+    studio.post("/api/sets", {"name": "flat"})
+    for i in range(3):
+        assert studio.ask("POST", f"/api/sets/flat?as={i}.png", png())[0] == 200
+    from fromnoise.app.studio.frames import unpack
+
+    header, _ = unpack(studio.ask("POST", "/api/ask/survey", {"folder": "flat"})[2])
+    assert (header["n"], header["classes"], header["counts"]) == (3, [], [])

@@ -8,6 +8,7 @@ from typing import Any
 
 import fromnoise
 from fromnoise.app.studio import asking, shelf, works
+from fromnoise.app.studio.again import shown
 from fromnoise.app.studio.curves import Curves
 from fromnoise.app.studio.jobs import Job, Jobs
 from fromnoise.app.studio.shelf import Shelf
@@ -44,6 +45,7 @@ class House:
         return {
             "version": fromnoise.__version__,
             "root": self.shelf.root.name,
+            "base": shown(self.shelf.root.parent if self.shelf.is_one else self.shelf.root),
             "one": self.shelf.is_one,
             "recipes": asking.recipe_names(),
             "data": asking.data_names(),

@@ -6,7 +6,7 @@ import { duration, h, notice, put } from "./dom.js";
 const PAGES = { draw: "./pages/draw.js", train: "./pages/train.js", inside: "./pages/inside.js", theory: "./pages/theory.js", edit: "./pages/edit.js", measure: "./pages/measure.js" };
 const main = document.getElementById("main");
 const listeners = new Set();
-export const studio = { start: null, state: null, onstate(f) { listeners.add(f); return () => listeners.delete(f); }, refresh: poll, go };
+export const studio = { start: null, state: null, onstate(f) { listeners.add(f); return () => listeners.delete(f); }, refresh: poll, go, path };
 
 let leave = () => {};
 let shown = 0;
@@ -31,6 +31,11 @@ async function show() {
   } catch (error) {
     put(main, h("div", { class: "card" }, h("p", { class: "error" }, error.message), h("button", { type: "button", onclick: show }, "Try again")));
   }
+}
+
+// Of a run, as one types it where the studio was started.
+function path(name) {
+  return studio.start.base === "." ? name : `${studio.start.base}/${name}`;
 }
 
 // Another page, or the same with other choices.

@@ -44,8 +44,12 @@ class Survey(Work):
             images = load(DataConfig(name=self.data))
         pixels, labels = images.batch(spread(len(images), _SHOWN))
         classes = list(images.classes)
-        known = np.asarray(getattr(images, "labels", None) if classes else [])
-        counts = np.bincount(known[known >= 0], minlength=len(classes)) if known.ndim else []
+        known = getattr(images, "labels", None)
+        counts = (
+            np.bincount([n for n in known.tolist() if n >= 0], minlength=len(classes))
+            if classes and known is not None
+            else []
+        )
         send(
             {
                 "kind": "survey",

@@ -49,7 +49,7 @@ export async function show(root, studio) {
   const at = address.read(), names = models.map((one) => one.name);
   const run = choice("Run", names, { value: at.run ?? names[0], onchange: () => opened() });
   const other = choice("Beside it", [["", "no other run"], ...names], { value: at.other ?? "", onchange: () => { address.write({ other: other.value() }); opened(); } });
-  const tabs = switcher("Show", SHOWN, { value: SHOWN.some(([key]) => key === at.show) ? at.show : "figures", onchange: (key) => { address.write({ show: key === "figures" ? "" : key }); tab(); } });
+  const tabs = switcher("Show", SHOWN, { value: SHOWN.some(([key]) => key === at.view) ? at.view : "figures", onchange: (key) => { address.write({ view: key === "figures" ? "" : key }); tab(); } });
   const body = h("div", {});
   body.style.marginTop = "1rem";
   put(root, h("div", { class: "card" }, h("div", { class: "row end" }, h("div", { class: "grow" }, run.box), h("div", { class: "grow" }, other.box), tabs.box)), body);
@@ -94,7 +94,7 @@ export async function show(root, studio) {
       },
     });
     seen.style.gridTemplateColumns = "repeat(auto-fill, minmax(64px, 1fr))";
-    const said = () => put(command, copyable(`fromnoise eval ${about?.measured?.model?.run ?? name}${n.value() === "" ? "" : ` --n ${n.value()}`}`, "command"));
+    const said = () => put(command, copyable(`fromnoise eval ${studio.path(name)}${n.value() === "" ? "" : ` --n ${n.value()}`}`, "command"));
     stage.style.margin = ".5rem 0";
     put(now, h("h2", {}, "Measure now"), h("p", { class: "soft" }, "Draws new samples as the recipe says and compares them with the run's data. What was drawn before is used again, so it goes on where it was stopped. Published figures take 50,000 samples."), h("div", { class: "row end" }, h("div", {}, n.box), h("div", { class: "grow" }, going.box)), stage, seen, command);
     put(body, h("div", { class: "card" }, h("p", { class: "soft" }, "loading…")));

@@ -196,8 +196,9 @@ function followed(root, name, others, studio) {
   const axis = switcher("Over", [["step", "steps"], ["seconds", "time"], ["images", "images"]], { value: "step", onchange: () => curves() });
   const loss = chart({ title: "Loss", y: "", x: "step", logY: true, height: 260 }), levels = chart({ title: "Loss by noise level", x: "step", logY: true, height: 260 });
   const rate = chart({ title: "Images per second", x: "step", height: 160 }), norm = chart({ title: "Norm of the gradient", x: "step", logY: true, height: 160 });
+  const old = h("small", { hidden: true }, "This log was begun before losses by noise level were recorded.");
   const samples = h("div", { class: "card" }, h("h2", {}, "Samples on the way"), h("p", { class: "soft" }, "The first grid comes with the first checkpoint."));
-  put(root, h("div", { class: "card" }, head, bar, words), h("div", { class: "card" }, h("div", { class: "row apart end" }, axis.box, h("div", { class: "grow" }, smooth.box)), h("div", { class: "grid2" }, loss.box, levels.box, rate.box, norm.box)), samples);
+  put(root, h("div", { class: "card" }, head, bar, words), h("div", { class: "card" }, h("div", { class: "row apart end" }, axis.box, h("div", { class: "grow" }, smooth.box)), h("div", { class: "charts" }, loss.box, h("div", {}, levels.box, old), rate.box, norm.box)), samples);
 
   function state(now) {
     if (!now) return;
@@ -223,6 +224,7 @@ function followed(root, name, others, studio) {
     for (const [one, { columns }] of logs) if (columns.loss) series.push({ name: one, x: columns[key], y: smoothed(columns.loss, smooth.value()) }, ...(columns.validation_loss ? [{ name: `${one}, held out`, x: columns[key], y: columns.validation_loss, points: true, only: true }] : []));
     loss.set(series);
     levels.set(RANGES.filter(([c]) => own[c]).map(([c, label]) => ({ name: label, x: own[key], y: smoothed(own[c], smooth.value()) })));
+    old.hidden = !own.loss || RANGES.some(([c]) => own[c]);
     rate.set(own.images_per_second ? [{ name, x: own[key], y: smoothed(own.images_per_second, smooth.value()) }] : []);
     norm.set(own.grad_norm ? [{ name, x: own[key], y: smoothed(own.grad_norm, smooth.value()) }] : []);
   }
@@ -250,7 +252,7 @@ function followed(root, name, others, studio) {
       const follow = at === null || at === files.length - 1;
       files = now;
       if (files.length) {
-        const image = h("img", { class: "picture", alt: "Samples", decoding: "async" }), label = h("small", {});
+        const image = h("img", { class: "picture samples", alt: "Samples", decoding: "async" }), label = h("small", {});
         const pick = slider("Checkpoint", { value: follow ? files.length - 1 : at, min: 0, max: files.length - 1, step: 1, show: () => "", oninput: (i) => turn(i) });
         const turn = (i) => { at = i; image.src = `/api/runs/${name}/grids/${files[i]}`; label.textContent = `after ${Number(files[i].match(/\d+/)?.[0] ?? 0).toLocaleString("en")} steps`; };
         put(samples, h("h2", {}, "Samples on the way"), image, pick.box, label);
