@@ -343,3 +343,81 @@ def test_a_chapter_checks_its_identities(tab):
         timeout=60_000,
     )
     assert not page.get_by_text("FAIL", exact=True).count()
+
+
+def test_a_mask_is_painted_and_the_rest_stays(tab, png):
+    """What is outside of the mask comes out as it went in, but for one rounding."""
+    page = tab("/edit?run=tiny&kind=inpaint")
+    page.locator(".drop input").first.set_input_files(
+        {"name": "mine.png", "mimeType": "image/png", "buffer": png((16, 16))}
+    )
+    page.get_by_text("mine.png").wait_for()
+    box = page.locator("canvas").first.bounding_box()
+    x, y, size = box["x"], box["y"], box["width"]
+    page.mouse.move(x + 0.1 * size, y + 0.75 * size)
+    page.mouse.down()
+    page.mouse.move(x + 0.9 * size, y + 0.75 * size, steps=10)
+    page.mouse.up()
+    page.get_by_label("Images").fill("2")
+    page.get_by_label("Steps").fill("5")
+    page.get_by_role("button", name="Draw it anew").first.click()
+    page.get_by_text(re.compile("done in")).first.wait_for(timeout=60_000)
+    commands = page.locator("pre code").all_text_contents()
+    assert any(text.startswith("fromnoise edit inpaint") and "mine.png" in text for text in commands)
+    with page.expect_download() as waiting:
+        page.locator("a[href*='result.png']").first.click()
+    import numpy as np
+    from PIL import Image
+
+    made = np.asarray(Image.open(waiting.value.path()).convert("RGB"))[:16, :16].astype(int)
+    kept = np.abs(made[:8] - [200, 30, 40])
+    assert kept.max() <= 1
+    assert np.abs(made[10:14] - [200, 30, 40]).max() > 5
+
+
+def test_a_wrong_upload_is_a_sentence(tab, told):
+    page = tab("/edit?run=tiny&kind=image-to-image")
+    page.locator(".drop input").first.set_input_files(
+        {"name": "mine.png", "mimeType": "image/png", "buffer": b"no image at all"}
+    )
+    page.get_by_text(re.compile("cannot be read as an image")).first.wait_for()
+    told.errors.clear()  # the browser's own word of a status
+
+
+def test_a_blind_test_is_played_on_the_keyboard(tab):
+    page = tab("/measure?run=tiny&view=blind&k=3")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("Pair 1 of 3").wait_for()
+    page.evaluate("document.activeElement.blur()")
+    for number in (1, 2, 3):
+        page.get_by_text(f"Pair {number} of 3").wait_for()
+        page.keyboard.press("1")
+        page.wait_for_timeout(300)
+    page.get_by_text(re.compile(r"\b[0-3] of 3\b")).first.wait_for()
+
+
+def test_a_page_that_is_left_asks_nothing_more(tab, studio):
+    """Its timers end with it: only the question after the queue goes on."""
+    page = tab("/train?run=tiny")
+    page.wait_for_timeout(800)
+    page.get_by_role("link", name="Theory").click()
+    page.wait_for_url(re.compile("theory"))
+    page.wait_for_timeout(700)
+    asked = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page.wait_for_timeout(5000)
+    assert set(asked) <= {"/api/state"}
+
+
+def test_a_studio_that_ended_is_said_and_its_return_noticed(chromium, shelf, starting):
+    context = chromium.new_context()
+    page = context.new_page()
+    with starting(shelf) as studio:
+        page.goto(f"http://localhost:{studio.port}/draw?run=tiny")
+        page.get_by_role("button", name="Draw", exact=True).wait_for()
+        port = studio.port
+    page.get_by_role("alert").get_by_text("the studio does not answer").wait_for()
+    with starting(shelf, "--port", port):
+        page.get_by_role("button", name="idle").wait_for(timeout=60_000)
+        drawn(page, 3)
+    context.close()
