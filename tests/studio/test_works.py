@@ -1,0 +1,212 @@
+"""What the studio computes is what the library computes, on any device, and what mathematics says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pretended_gpu import GPU, pretended_gpu
+
+import fromnoise as fn
+from fromnoise.app import runs
+from fromnoise.app.studio import works
+from fromnoise.app.studio.bench import Bench
+from fromnoise.app.studio.frames import pack, unpack
+from fromnoise.app.studio.works import forward
+from fromnoise.data.images import to_uint8
+from fromnoise.gaussian import diffuse
+
+
+def computed(kind, bench=None, places=None, **values):
+    """Every frame of a work, as the page gets it."""
+    found = []
+    work = works.made(kind, values)
+    work.compute(bench or Bench(), places or {}, lambda header, arrays=None: found.append(unpack(pack(header, arrays))))
+    return found
+
+
+class On(Bench):
+    """Models on another device."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def model(self, path):
+        found = super().model(path)
+        found.denoiser.to(self.device)
+        return found
+
+
+@pytest.fixture(scope="module")
+def tiny(shelf):
+    return {"run": shelf / "tiny"}
+
+
+def test_a_frame_comes_back_as_it_was():
+    arrays = {"a": np.arange(7, dtype=np.uint8), "b": np.random.default_rng(0).normal(size=(3, 0, 2)), "c": np.int32([[1, -2]]),
+              "d": np.float32(np.random.default_rng(1).normal(size=(5, 3)))}  # fmt: skip
+    header, back = unpack(pack({"kind": "x", "text": "é\n"}, arrays))
+    assert header == {"kind": "x", "text": "é\n"}
+    for name, array in arrays.items():
+        assert back[name].shape == array.shape
+        assert (back[name] == array.astype(np.float32 if array.dtype == np.float64 else array.dtype)).all()
+    with pytest.raises(ValueError, match="JSON"):
+        pack({"x": float("nan")})
+
+
+WORKS = {
+    "draw": {"n": 2, "steps": 4, "guidance": 2.0},
+    "forward": {"n": 2},
+    "levels": {"n": 2, "steps": 5},
+    "bound": {"n": 2, "steps": 6},
+    "walks": {"n": 1, "steps": 4},
+}
+
+
+@pytest.mark.parametrize("kind", WORKS)
+def test_on_another_device(kind, tiny):
+    """The frames are the CPU's but for a shade of gray: kernels differ."""
+    here = computed(kind, places=tiny, run="tiny", **WORKS[kind])
+    with pretended_gpu():
+        there = computed(kind, On(GPU), tiny, run="tiny", **WORKS[kind])
+    assert len(here) == len(there)
+    for (header, arrays), (other, others) in zip(here, there, strict=True):
+        assert arrays.keys() == others.keys()
+        for name, array in arrays.items():
+            close = np.abs(array.astype(float) - others[name]) <= (
+                6 if array.dtype == np.uint8 else 2e-2 * (1 + np.abs(array))
+            )
+            assert close.mean() > 0.98, (kind, name)
+        for name, value in header.items():
+            if isinstance(value, float) and "seconds" not in name:
+                assert other[name] == pytest.approx(value, rel=2e-2, abs=1e-2), name
+
+
+def test_the_forward_process_is_the_librarys(tiny):
+    (_, start), *steps = computed("forward", places=tiny, run="tiny", n=3, seed=4)
+    model = runs.open_model(tiny["run"])
+    x0, _ = forward.some_data(Bench(), model, 3, 4, {})
+    assert (start["x"] == to_uint8(x0).numpy()).all()
+    eps = fn.rng.normal(4, range(3), 0, tuple(x0.shape[1:]))
+    chain = model.denoiser.schedule.steps(forward.LEVELS - 1, "log-snr")
+    assert len(steps) == len(list(chain))
+    for (header, arrays), t in zip(steps, reversed(list(chain)), strict=True):
+        assert header["alpha"] == pytest.approx(t.alpha.item())
+        assert (arrays["x"] == to_uint8(diffuse(x0, eps, t)).numpy()).all()
+
+
+class Gaussian(fn.guidance.Wrapper):
+    """The exact denoiser of N(0, s^2), around a network that is not asked."""
+
+    guides = False
+
+    def __init__(self, denoiser, deviation):
+        super().__init__(denoiser)
+        self.deviation = deviation
+
+    def forward(self, x_t, t, cond=None):
+        a, s = (fn.gaussian.like(part, x_t) for part in (t.alpha, t.sigma))
+        square = self.deviation**2
+        return self.inner(x_t, t, cond).with_x0(a * square * x_t / (a**2 * square + s**2))
+
+
+def test_errors_by_level_are_the_exact_ones(tiny, monkeypatch):
+    """E |x_0 - x0hat|^2 / D = s^2 sigma^2 / (alpha^2 s^2 + sigma^2), of eps alpha^2/sigma^2 times that; and the best variance of
+    a step then lies where theory says, for data N(0, 1) at beta."""
+    for deviation in (0.3, 1.0):
+        model = runs.open_model(tiny["run"], "fp32")
+        model = replace(model, denoiser=Gaussian(model.denoiser, deviation))
+        bench = Bench()
+        monkeypatch.setattr(bench, "model", lambda path, model=model: model)
+        x0 = deviation * torch.randn(64, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        monkeypatch.setattr(forward, "some_data", lambda *a, x0=x0: (x0, None))
+        (_, _), *levels = computed("levels", bench, tiny, run="tiny", n=64, steps=20)
+        assert len(levels) == 20
+        for header, _ in levels:
+            a, s, square = header["alpha"], header["sigma"], deviation**2
+            wanted = square * s**2 / (a**2 * square + s**2)
+            assert header["x0_error"] == pytest.approx(wanted, rel=0.03)
+            assert header["eps_error"] == pytest.approx(wanted * a**2 / s**2, rel=0.03)
+            if deviation == 1.0 and "optimal" in header:
+                assert header["optimal"] == pytest.approx(1, abs=0.06)
+            elif "optimal" in header:
+                assert -0.05 < header["optimal"] < 1.05
+
+
+def test_the_bounds_terms_make_the_bound(tiny):
+    *_, (end, _) = computed("bound", places=tiny, run="tiny", n=4, steps=12, seed=1)
+    assert end["prior"] + sum(end["steps"]) + end["decoder"] == pytest.approx(end["bits_per_dim"], rel=1e-6)
+    model = runs.open_model(tiny["run"])
+    x0, cond = forward.some_data(Bench(), model, 4, 1, {})
+    chain = model.denoiser.schedule.steps(12, "uniform")
+    bound = fn.likelihood.vlb(model.denoiser, x0, chain=chain, cond=cond, seed=1)
+    assert end["bits_per_dim"] == pytest.approx(bound.total.mean().item(), rel=1e-6)
+    assert end["times"] == chain.levels.time[:-2].tolist()
+
+
+def test_walks_end_where_their_samplers_do(tiny):
+    (start, _), *walks = computed("walks", places=tiny, run="tiny", n=2, steps=6, seed=3)
+    assert [header["name"] for header, _ in walks] == start["walks"]
+    denoiser = fn.guidance.steer(fn.load(tiny["run"], precision=runs.open_model(tiny["run"]).precision), 2.0)
+    for header, arrays in walks:
+        if header["sampler"] == "annealed-langevin":
+            assert header["calls"] == 26  # five at each level, and the last step's one
+            continue
+        x = fn.sample(denoiser, 2, fn.samplers.build(header["sampler"]), steps=6, seed=3)
+        assert (arrays["end"] == to_uint8(x).numpy()).all(), header["sampler"]
+
+
+def test_schedules_are_the_librarys():
+    ((header, arrays),) = computed("schedules", names=["linear", "edm"], steps=10, spacing="karras")
+    assert header["names"] == ["linear", "edm"]
+    for i, name in enumerate(header["names"]):
+        schedule = fn.schedules.build(name)
+        chain = schedule.steps(10, "karras")
+        sizes = chain.levels.log_snr[:-1].numpy()
+        assert np.allclose(arrays[f"{i}.steps"], sizes, rtol=1e-5)
+        assert np.allclose(arrays[f"{i}.alpha"][[0, -1]], schedule.chain.levels.alpha[[-1, 0]], atol=1e-6)
+        assert arrays[f"{i}.time"][0] == 0
+        assert arrays[f"{i}.time"][-1] == 1
+
+
+def apart(x, data):
+    """Of each particle to the nearest point."""
+    return np.sqrt(((x[:, None] - data[None]) ** 2).sum(2)).min(1)
+
+
+def test_particles_of_the_exact_denoiser_end_on_the_data():
+    (_, first), *steps, (_, last) = computed("plane", shape="ring", exact=True, steps=30, sampler="heun")
+    for _, arrays in steps:
+        assert np.allclose(arrays["score"], arrays["exact"], rtol=1e-5, atol=1e-5)
+    assert np.quantile(apart(last["x"], first["data"]), 0.9) < 0.25
+    assert np.median(apart(steps[0][1]["x"], first["data"])) > 0.3
+
+
+def test_a_model_learns_a_sketch_in_seconds():
+    points = [[-1.5 + 0.02 * (i % 10), -1.0 + 0.02 * (i // 10)] for i in range(60)]
+    points += [[1.5 + 0.02 * (i % 10), 1.0 + 0.02 * (i // 10)] for i in range(60)]
+    (_, first), *steps, (_, last) = computed("plane", shape="sketch", points=points, seconds=4.0, steps=30)
+    assert np.allclose(first["data"], np.float32(points))
+    training = [header for header, _ in steps if header["kind"] == "training"]
+    assert training[-1]["step"] > training[0]["step"]
+    walk = [arrays for header, arrays in steps if header["kind"] == "step"]
+    assert len(walk) == 30
+    assert np.median(apart(last["x"], first["data"])) < 0.5 * np.median(apart(walk[0]["x"], first["data"]))
+    right = (last["x"][:, 0] > 0).mean()
+    assert 0.3 < right < 0.7
+
+
+def test_latents_are_decoded_on_demand():
+    """Of a latent model's walk the page gets latents; a step that somebody looks at is decoded."""
+    bench = Bench()
+    codec = type("Codec", (fn.denoise.Codec,), {"encode": lambda self, x: x / 2, "decode": lambda self, z: 2 * z,
+                                                "image_shape": lambda self, shape: shape})()  # fmt: skip
+    z = torch.linspace(-0.4, 0.4, 2 * 16).view(2, 1, 4, 4)
+    bench.keep("latents", 7, value={3: (codec, z, z / 2)})
+    ((header, arrays),) = computed("decode", bench, latents=7, index=3)
+    assert header["index"] == 3
+    assert (arrays["x"] == to_uint8(2 * z).numpy()).all()
+    assert (arrays["x0"] == to_uint8(z).numpy()).all()
+    with pytest.raises(fn.FromNoiseError, match="not kept"):
+        computed("decode", bench, latents=7, index=4)
