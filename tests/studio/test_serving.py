@@ -407,3 +407,16 @@ def test_a_set_without_classes_is_read_too(studio, png):
 
     header, _ = unpack(studio.ask("POST", "/api/ask/survey", {"folder": "flat"})[2])
     assert (header["n"], header["classes"], header["counts"]) == (3, [], [])
+
+
+@pytest.mark.parametrize("missing", ["uvicorn", "starlette", "latex2mathml"])
+def test_what_is_not_installed_is_said_in_a_line(shelf, missing):
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+from fromnoise.app.cli import main
+sys.exit(main(["studio", sys.argv[1], "--port", "0"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(shelf)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.strip() == f'fromnoise: the studio needs {missing}: pip install "fromnoise[studio]"'

@@ -1,5 +1,6 @@
 """What the studio computes is what the library computes, on any device, and what mathematics says."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,53 @@ def test_a_frame_comes_back_as_it_was():
         pack({"x": float("nan")})
 
 
+def test_arrays_lie_where_a_browser_can_look_at_them():
+    """A typed array must begin at a multiple of its element's size."""
+    frame = pack(
+        {"kind": "odd"}, {name: np.zeros(k, np.uint8) for name, k in (("a", 3), ("b", 5), ("c", 1))} | {"d": np.ones(2)}
+    )
+    total, length = np.frombuffer(frame[:8], np.uint32)
+    assert total == len(frame) - 4
+    start = -(-(8 + int(length)) // 8) * 8
+    places = json.loads(frame[8 : 8 + length])["arrays"]
+    assert [place["at"] % 8 for place in places] == [0] * 4
+    assert np.frombuffer(frame, np.float32, 2, start + places[3]["at"]).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(("sampler", "scale"), [("ddim", 2.0), ("heun", 1.0), ("ancestral", 3.0)])
+def test_a_walk_is_shown_as_it_went(tiny, sampler, scale):
+    """x_t is the state before each step, x0hat and eps the guided prediction there, and the change what guidance did."""
+    model = runs.open_model(tiny["run"], "fp32")
+    bench = Bench()
+    bench.model = lambda path: model
+    (start, _), *steps, (end, last) = computed(
+        "draw", bench, tiny, run="tiny", n=2, seed=9, sampler=sampler, steps=5, guidance=scale
+    )
+    states, guided = [], fn.guidance.steer(model.denoiser, scale)
+    label = {"label": torch.tensor([0, 1])}
+    x = fn.sample(guided, 2, fn.samplers.build(sampler), steps=5, seed=9, cond=label, callback=lambda m: states.append((m.t, m.x)),
+                  spacing=start["plan"]["spacing"])  # fmt: skip
+    assert (last["x"] == to_uint8(x).numpy()).all()
+    chain = model.denoiser.schedule.steps(5, start["plan"]["spacing"])
+    assert len(steps) == start["total"] == chain.steps == end["index"]
+    for i, (header, arrays) in enumerate(steps):
+        assert header["index"] == i
+        assert header["log_snr"] == pytest.approx(chain[i].log_snr.item())
+        if i:
+            assert (arrays["x"] == to_uint8(states[i - 1][1]).numpy()).all()
+            with torch.no_grad():
+                p, plain = guided(states[i - 1][1], chain[i], label), model.denoiser(states[i - 1][1], chain[i], label)
+            assert np.abs(arrays["x0"].astype(int) - to_uint8(p.x0).numpy()).max() <= 1
+            assert np.abs(arrays["eps"].astype(int) - to_uint8(p.eps / 3).numpy()).max() <= 1
+            assert np.allclose(arrays["score"], p.score.square().mean((1, 2, 3)).sqrt(), rtol=1e-4)
+            change = p.x0 - plain.x0
+            if scale == 1:
+                assert "change" not in arrays
+            else:
+                assert np.abs(arrays["change"].astype(int) - to_uint8(change).numpy()).max() <= 1
+                assert np.allclose(arrays["change_size"], change.square().mean((1, 2, 3)).sqrt(), rtol=1e-3, atol=1e-6)
+
+
 WORKS = {
     "draw": {"n": 2, "steps": 4, "guidance": 2.0},
     "forward": {"n": 2},
@@ -86,7 +134,7 @@ def test_on_another_device(kind, tiny):
 def test_the_forward_process_is_the_librarys(tiny):
     (_, start), *steps = computed("forward", places=tiny, run="tiny", n=3, seed=4)
     model = runs.open_model(tiny["run"])
-    x0, _ = forward.some_data(Bench(), model, 3, 4, {})
+    x0, cond = forward.some_data(Bench(), model, 3, 4, {})
     assert (start["x"] == to_uint8(x0).numpy()).all()
     eps = fn.rng.normal(4, range(3), 0, tuple(x0.shape[1:]))
     chain = model.denoiser.schedule.steps(forward.LEVELS - 1, "log-snr")
@@ -94,6 +142,10 @@ def test_the_forward_process_is_the_librarys(tiny):
     for (header, arrays), t in zip(steps, reversed(list(chain)), strict=True):
         assert header["alpha"] == pytest.approx(t.alpha.item())
         assert (arrays["x"] == to_uint8(diffuse(x0, eps, t)).numpy()).all()
+        if "x0" in arrays:
+            with torch.no_grad():
+                away = model.denoiser(diffuse(x0, eps, t), t, cond).x0 - x0
+            assert np.allclose(arrays["error"], away.square().mean((1, 2, 3)).sqrt(), rtol=1e-3)
 
 
 class Gaussian(fn.guidance.Wrapper):

@@ -57,12 +57,15 @@ def serve(settings: Settings) -> int:
     """
     settings.check()
     try:
+        import latex2mathml.converter  # noqa: F401  (of the theory, which is read when it is first asked for)
+        import starlette.applications  # noqa: F401
         import uvicorn
-
-        from fromnoise.app.studio.house import House
-        from fromnoise.app.studio.web import application
     except ImportError as error:
-        raise FromNoiseError(f'the studio needs {error.name}: pip install "fromnoise[studio]"') from None
+        name = str(error.name).partition(".")[0]
+        raise FromNoiseError(f'the studio needs {name}: pip install "fromnoise[studio]"') from None
+    from fromnoise.app.studio.house import House
+    from fromnoise.app.studio.web import application
+
     listening = _listening(settings)
     port = listening.getsockname()[1]
     app = application(House(settings.root, settings.data), settings.host, settings.token)
