@@ -235,7 +235,7 @@ def test_what_a_model_cannot_do_is_one_line(place, uploads, model, values, says)
 
 def test_a_control_model_refuses_the_others(place, uploads, branch):
     work, places = built(uploads, place, branch, kind="image-to-image", image="a.png")
-    with pytest.raises(fn.FromNoiseError, match="kind: this model is shown images"):
+    with pytest.raises(fn.FromNoiseError, match="this model is shown images"):
         frames(work, places)
 
 

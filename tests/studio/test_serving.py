@@ -195,7 +195,7 @@ TRAININGS = [{}, {"recipe": "digits"}, {"recipe": "digits", "name": ""}, {"recip
                  {"minutes": "x"}, {"minutes": -1}, {"minutes": True}, {"minutes": 1e99}, {"steps": "x"}, {"seed": []},
                  {"settings": "x"}, {"settings": ["x"]}, {"settings": [3]}, {"settings": ["data.name=/etc"]},
                  {"settings": ["data.root=/etc"]}, {"settings": [" data.name =/etc"]},
-                 {"settings": ["data={name: /etc}"]}, {"settings": ["data={name: etc}"]},
+                 {"settings": ["data={name: /etc}"]}, {"settings": ["data={name: etc}"]}, {"settings": ["data.root=etc"]}, {"settings": ["data.pairs=photos"]}, {"settings": [" data.name =etc"]},
                  {"settings": ["latent.autoencoder=/etc"]}, {"settings": ["text.encoder=../x"]},
                  {"settings": ["data.name=~/x"]}, {"model": "x"}, {"teacher": "../x"}, {"init": "/etc"}, {"odd": 1},
                  {"hold_out": "x"}))]  # fmt: skip

@@ -1,20 +1,25 @@
 """Images changed by a model, one way or another: what `fromnoise edit` does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fromnoise import editing, samplers
+from fromnoise.app.runs.model import Model
 from fromnoise.app.runs.plan import SamplingPlan
 from fromnoise.compose import unclip
+from fromnoise.data.folder import read_image
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.guidance import ImageText
 from fromnoise.system.progress import Bar, say
 
+BY_EMBEDDING = ("interpolate", "variations", "text-difference")
+"""Kinds that show unCLIP's decoder an embedding."""
 Shown = tuple[Tensor, Tensor]
 """(what was given, what was made), both in [-1, 1], [N, C, H, W] of one size."""
 
@@ -103,6 +108,51 @@ def edit(
     if kind not in EDITS:
         raise unknown("edit", kind, EDITS)
     return EDITS[kind](_Job(denoiser, x, plan, 8 if n is None else n, mask, strength, repeats, seed, image_text, words))
+
+
+def decodes(kind: str, model: Model) -> bool:
+    """Whether this kind shows the model an embedding."""
+    return kind in BY_EMBEDDING and unclip.embedding_size(model.denoiser) is not None
+
+
+def insist_on_fit(kind: str, model: Model, guidance: float | None, label: str | None, way: str) -> None:
+    """That a model can be asked for this.
+
+    Args:
+        kind, model, guidance, label: what was asked.
+        way: how a class is named, for the message.
+
+    Raises:
+        FromNoiseError: it cannot, with the way out.
+    """
+    if model.denoiser.low is not None or model.needs_images:
+        what = "is shown" if model.needs_images else "enlarges"
+        raise FromNoiseError(f"this model {what} images: edit with one that draws them by itself")
+    if guidance not in (None, 1.0) and not label and not decodes(kind, model):
+        raise FromNoiseError(f"guidance: steers towards a class; {way}")
+    if model.denoiser.classes and model.denoiser.null_label is None and not label:
+        raise FromNoiseError(f"this model needs the class of the images: {way}")
+
+
+def read(kind: str, model: Model, paths: Sequence[Path]) -> Tensor:
+    """uint8 [K, C, H, W], at the model's size, or for upscale at the image's own."""
+    channels, *size = model.denoiser.image_shape or (3, 64, 64)
+    whole = None if kind == "upscale" else (size[0], size[1])
+    return torch.stack([read_image(path, channels, whole) for path in paths])
+
+
+def read_mask(mask: Path, image: Path, size: tuple[int, int]) -> Tensor:
+    """uint8 [1, H, W], cut and scaled as the image is, so that they must have one shape.
+
+    Raises:
+        FromNoiseError: it has another.
+    """
+    own, other = (read_image(path, 1, None).shape[1:] for path in (mask, image))
+    if abs(own[0] * other[1] - own[1] * other[0]) > max(own[0] * other[1], own[1] * other[0]) / 50:
+        sides = [f"{h}x{w}" for h, w in (own, other)]
+        raise FromNoiseError(f"mask: has {sides[0]} pixels and the picture {sides[1]}: paint it over the picture, in "
+                             "its proportions")  # fmt: skip
+    return read_image(mask, 1, size)
 
 
 def _interpolate(job: _Job) -> Shown:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -10,11 +10,6 @@ from fromnoise.app.cli._options import File, Name, Number, Precision, Run, optio
 from fromnoise.app.cli._words import inside, writable
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import hub
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from fromnoise.app.runs import Model
 
 _TAKES = {
     "interpolate": ("n",),
@@ -26,8 +21,6 @@ _TAKES = {
     "text-difference": ("n", "strength", "text", "from"),
 }
 """Options that only some kinds take."""
-_BY_EMBEDDING = ("interpolate", "variations", "text-difference")
-"""Kinds that show unCLIP's decoder an embedding."""
 
 
 @dataclass(frozen=True)
@@ -61,20 +54,20 @@ class Edit:
     out: File = None
     """Picture to write; KIND.png in the run unless named."""
     n: Number = None
-    """How many images are drawn; 8 unless given. Not of reconstruct."""
+    """How many images are drawn; 8 by default. Not of reconstruct."""
     mask: File = None
     """Of inpaint: an image like the given one, black where the model is to draw."""
     strength: Annotated[float | None, option("SHARE")] = None
     """In (0, 1], more changes more. Of image-to-image: share of the steps that are walked (0.6 by default); of
     variations: share of DDIM's noise (1); of text-difference: how far the embedding moves (0.5)."""
     repeats: Number = None
-    """Of inpaint: how often each step is walked until the parts agree; each costs its network calls; 5 unless given."""
+    """Of inpaint: how often each step is walked until the parts agree; each costs its network calls; 5 by default."""
     text: Annotated[str | None, option("TEXT")] = None
     """Of text-difference: what the image shall become."""
     from_: Annotated[str | None, tyro.conf.arg(name="from", metavar="TEXT")] = None
     """Of text-difference: what it is."""
     label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
-    """Of the images, for a model that knows classes; none unless given."""
+    """Of the images, for a model that knows classes; none by default."""
     guidance: Annotated[float | None, option("SCALE")] = None
     """Of classifier-free guidance, towards a class or, of unCLIP, the embedding; 1 = off; off unless a class is given,
     and then as the recipe says."""
@@ -106,61 +99,26 @@ class Edit:
 
         from fromnoise.app import edits, runs
         from fromnoise.app.runs.embedded import opened
-        from fromnoise.compose.unclip import embedding_size
         from fromnoise.data.images import to_uint8, to_unit
         from fromnoise.system.disk import pictures
 
         model = runs.open_model(self.run, self.precision).of_images()
-        if model.denoiser.low is not None or model.needs_images:
-            what = "is shown" if model.needs_images else "enlarges"
-            raise FromNoiseError(
-                f"{hub.shown(self.run)}: its model {what} images; edit with a model that draws them by itself"
-            )
-        decodes = self.kind in _BY_EMBEDDING and embedding_size(model.denoiser) is not None
-        if self.guidance not in (None, 1.0) and self.label is None and not decodes:
-            raise FromNoiseError("--guidance steers towards a class: name it with --class")
+        edits.insist_on_fit(self.kind, model, self.guidance, self.label, "name it with --class")
         scale = self.guidance if self.guidance is not None else (None if self.label else 1.0)
         asked = runs.SampleOptions(sampler=self.sampler, steps=self.steps, guidance=scale, label=self.label)
         choice = model.choice(asked)
-        if model.denoiser.classes and model.denoiser.null_label is None and self.label is None:
-            raise FromNoiseError("this model must be told the class of the images: --class")
-        given = to_unit(self._read(model))
+        given = to_unit(edits.read(self.kind, model, self.images))
         out = writable(self.out or inside(self.run, f"{self.kind}.png"))
         pictures.format_of(out)
-        mask = self._mask(given.shape[-2], given.shape[-1]) if self.mask is not None else None
+        size = given.shape[-2], given.shape[-1]
+        mask = edits.read_mask(self.mask, self.images[0], size) if self.mask is not None else None
+        embeds = edits.decodes(self.kind, model) and not hub.is_address(self.run)
         words = None if self.text is None or self.from_ is None else (self.text, self.from_)
         shown, made = edits.edit(
             self.kind, choice.steered(model.denoiser), given, choice, n=self.n, mask=mask, strength=self.strength,
-            repeats=self.repeats, seed=self.seed,
-            image_text=opened(self.run) if decodes and not hub.is_address(self.run) else None, words=words
+            repeats=self.repeats, seed=self.seed, image_text=opened(self.run) if embeds else None, words=words
         )  # fmt: skip
         picture = pictures.grid(to_uint8(torch.cat([shown, made])), columns=min(10, len(shown) + len(made)))
         pictures.save(picture, out)
         print(out)
         return 0
-
-    def _mask(self, height: int, width: int) -> "Tensor":
-        """Cut and scaled as the image is, so that they must have one shape.
-
-        Raises:
-            FromNoiseError: it has another.
-        """
-        from fromnoise.data.folder import read_image
-
-        assert self.mask is not None
-        own, image = (read_image(path, 1, None).shape[1:] for path in (self.mask, self.images[0]))
-        if abs(own[0] * image[1] - own[1] * image[0]) > max(own[0] * image[1], own[1] * image[0]) / 50:
-            sides = [f"{h}x{w}" for h, w in (own, image)]
-            raise FromNoiseError(f"--mask {self.mask} is of {sides[0]} pixels and {self.images[0]} of {sides[1]}: draw "
-                                 "the mask over the image, in its proportions")  # fmt: skip
-        return read_image(self.mask, 1, (height, width))
-
-    def _read(self, model: "Model") -> "Tensor":
-        """uint8 [K, C, H, W], at the model's size, or for upscale at the image's own."""
-        import torch
-
-        from fromnoise.data.folder import read_image
-
-        channels, *size = model.denoiser.image_shape or (3, 64, 64)
-        whole = None if self.kind == "upscale" else (size[0], size[1])
-        return torch.stack([read_image(path, channels, whole) for path in self.images])

@@ -19,9 +19,9 @@ def command(asked: "Draw", run: Path, out: str = "samples.png") -> str:
     for name in ("sampler", "steps", "spacing", "guidance", "clip", "threshold", "rescale", "label", "negative"):
         value = getattr(asked, name)
         if value not in (None, ""):
-            words += [_OPTIONS.get(name, f"--{name}"), f"{value}"]
+            words += option(_OPTIONS.get(name, f"--{name}"), value)
     if asked.interval:
-        words += ["--guidance-interval", *(f"{bound:g}" for bound in asked.interval)]
+        words += ["--guidance-interval", *(repr(float(bound)) for bound in asked.interval)]
     if texts := asked.asked().texts:
         words += ["--text", *texts]
     for key, value in asked.options.items():
@@ -73,9 +73,15 @@ def _by_plan(asked: "Draw", run: Path) -> str:
     )
 
 
+def option(name: str, value: object) -> list[str]:
+    """An option's words; a value that looks like an option itself is joined to its name."""
+    return [f"{name}={value}"] if isinstance(value, str) and value.startswith("-") else [name, f"{value}"]
+
+
 def shown(path: Path) -> str:
     """A path as one types it where the studio was started."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        near = str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+    return f"./{near}" if near.startswith("-") else near

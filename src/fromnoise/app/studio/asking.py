@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise import data, recipes
+from fromnoise.app.studio.frames import finite
 from fromnoise.app.studio.shelf import Shelf, within
 from fromnoise.errors import FromNoiseError, nearest, unknown
 from fromnoise.system.disk import files
@@ -44,8 +45,8 @@ def recipe(name: str) -> dict[str, Any]:
     }
 
 
-def training(values: Mapping[str, Any], shelf: Shelf, folder: Callable[[object], Path]) -> tuple[str, list[str]]:
-    """(name of the run, words of `fromnoise train`).
+def training(values: Mapping[str, Any], out: Path, shelf: Shelf, folder: Callable[[object], Path]) -> list[str]:
+    """Words of `fromnoise train`, of a run that is to be in that place.
 
     Raises:
         FromNoiseError: something is missing, or is not what it should be.
@@ -53,8 +54,6 @@ def training(values: Mapping[str, Any], shelf: Shelf, folder: Callable[[object],
     for key in values:
         if key not in _ALLOWED:
             raise unknown("setting", str(key)[:40], sorted(_ALLOWED))
-    name = str(values.get("name", ""))
-    out = shelf.new(name)
     chosen = str(values.get("recipe", ""))
     _known(chosen)
     words = [chosen, "--out", str(out)]
@@ -73,17 +72,19 @@ def training(values: Mapping[str, Any], shelf: Shelf, folder: Callable[[object],
         if values.get(key):
             words += [f"--{key}", str(shelf.get(values[key]).path)]
     settings = values.get("settings", [])
-    if not isinstance(settings, list) or not all(isinstance(word, str) and "=" in word for word in settings):
+    if not isinstance(settings, list) or not all(isinstance(s, str) and "=" in s and s.isprintable() for s in settings):
         raise FromNoiseError("settings: must be key=value, such as train.lr=1e-3")
     if values.get("hold_out"):
         settings = [*settings, f"data.hold_out={_number('hold_out', values['hold_out']):g}"]
     for word in settings:
         key, _, value = word.partition("=")
-        if key.strip() in ("data", "data.name", "data.root"):
+        if key.strip() in ("data", "data.name", "data.root") or (
+            key.strip() == "data.pairs" and value.strip() != "edges"
+        ):
             raise FromNoiseError("settings: the data is chosen above, not by its name or a path")
         if any(sign in value for sign in ("/", "\\", "..", "~")):
             raise FromNoiseError(f"settings: {key.strip()[:40]} may hold no path")
-    return name, words + [part for word in settings for part in ("--set", word)]
+    return words + [part for word in settings for part in ("--set", word)]
 
 
 def longer(values: Mapping[str, Any]) -> dict[str, float]:
@@ -97,9 +98,9 @@ def measured(run: Path) -> dict[str, Any] | None:
         return None
     try:
         found = files.read_json(run / "eval.json", 2**22)
-    except FromNoiseError:
+        return finite(found) if isinstance(found, dict) else None
+    except (FromNoiseError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
 
 
 def written(value: float) -> str:

@@ -50,6 +50,13 @@ class Bench:
 
 
 def _newest(path: Path) -> list[str]:
-    """What changes when there is something newer to open: names of checkpoints, of all stages."""
-    found = [str(entry) for entry in path.glob("checkpoints/step-*")] + [str(e) for e in path.glob("*/checkpoints/*")]
-    return sorted(found) or [str(os.stat(path).st_mtime_ns) if path.exists() else ""]
+    """What changes when there is something newer to open: checkpoints of all stages, and when they were made."""
+    found = [*path.glob("checkpoints/step-*"), *path.glob("*/checkpoints/step-*")] or [path]
+    return sorted(f"{entry} {_made(entry)}" for entry in found)
+
+
+def _made(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0

@@ -3,8 +3,11 @@
 import json
 import os
 import threading
+from array import array
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from fromnoise.app.studio.shelf import within
 from fromnoise.errors import FromNoiseError
@@ -12,81 +15,104 @@ from fromnoise.system.disk import files
 
 MOST = 2000
 """Points of a curve that are sent; longer ones are averaged in equal parts."""
-_PART = 4 * 2**20
+_PART, _END = 4 * 2**20, 2**16
+_MOST_COLUMNS = 200
+_NONE = float("nan")
 
 
 class Curves:
-    """The log of one run."""
+    """The log of one run. A million lines are 8 MB a column here, and are not read before somebody looks at them."""
 
     def __init__(self, run: Path):
         self.path = run / "metrics.jsonl"
         self._offset, self._inode = 0, 0
-        self._lines: list[dict[str, Any]] = []
+        self._columns: dict[str, array[float]] = {"step": array("d")}
+        self._end: tuple[Any, dict[str, Any] | None] = (None, None)
         self._lock = threading.Lock()
 
     def after(self, step: int) -> dict[str, Any]:
         """{"step": [...], "loss": [...], ...} of the steps after one, and whether it is all that there is of them.
 
-        Numbers that a step has not are null. From the beginning, `MOST` points at most, each the mean of a part.
+        Numbers that a step has not are null. Of more than `MOST` steps as many points, each the mean of a part.
         """
         with self._lock:
             self._read_on()
-            lines = self._lines
-        last = lines[-1]["step"] if lines else 0
-        if step > last:  # the log was begun anew
-            step = 0
-        new = [line for line in lines if line["step"] > step] if step else lines
-        names = sorted({name for line in (*new[:50], *new[-50:]) for name in line})
-        columns = {name: _thinned([line.get(name) for line in new]) for name in names}
-        return {"from": step, "last": last, "lines": len(lines), "columns": columns}
+            steps = self._columns["step"]
+            last, first = int(steps[-1]) if steps else 0, len(steps)
+            if step > last:  # the log was begun anew
+                step = 0
+            while step and first and steps[first - 1] > step:
+                first -= 1
+            first = first if step else 0
+            new = {name: np.array(column[first:]) for name, column in sorted(self._columns.items())}
+            count = len(steps)
+        columns = {name: _thinned(found) for name, found in new.items() if len(found) and not np.isnan(found).all()}
+        return {"from": step, "last": last, "lines": count, "columns": columns}
 
     def newest(self) -> dict[str, Any] | None:
-        """The last line."""
+        """The last line, from the end of the file."""
         with self._lock:
-            self._read_on()
-            return self._lines[-1] if self._lines else None
+            try:
+                with self._opened() as file:
+                    status = os.fstat(file.fileno())
+                    key = status.st_ino, status.st_size, status.st_mtime_ns
+                    if key != self._end[0]:
+                        file.seek(max(0, status.st_size - _END))
+                        lines = reversed(file.read(_END).split(b"\n")[:-1])
+                        self._end = key, next((line for text in lines if (line := _parsed(text))), None)
+            except (OSError, FromNoiseError):
+                return None
+            return self._end[1]
+
+    def _opened(self) -> BinaryIO:
+        if not within(self.path.parent, self.path.name):
+            raise FromNoiseError(f"{self.path}: leads out of the run")
+        return files.opened(self.path)
 
     def _read_on(self) -> None:
-        if not within(self.path.parent, self.path.name):
-            return
         try:
-            with files.opened(self.path) as file:
+            with self._opened() as file:
                 status = os.fstat(file.fileno())
                 if status.st_ino != self._inode or status.st_size < self._offset:
-                    self._offset, self._inode, self._lines = 0, status.st_ino, []
+                    self._offset, self._inode, self._columns = 0, status.st_ino, {"step": array("d")}
                 file.seek(self._offset)
                 while content := file.read(_PART):
                     whole = content[: content.rfind(b"\n") + 1]
                     if not whole:
                         break
                     self._offset += len(whole)
-                    self._lines += [line for text in whole.splitlines() if (line := _parsed(text)) is not None]
+                    for text in whole.splitlines():
+                        if (line := _parsed(text)) is not None:
+                            self._add(line)
                     file.seek(self._offset)
         except (OSError, FromNoiseError):
             return
+
+    def _add(self, line: dict[str, Any]) -> None:
+        count = len(self._columns["step"])
+        for name in line:
+            if name not in self._columns and len(self._columns) < _MOST_COLUMNS:
+                self._columns[name] = array("d", [_NONE]) * count
+        for name, column in self._columns.items():
+            column.append(line.get(name, _NONE))
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:
     try:
         line = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(line, dict) or type(line.get("step")) is not int:
+    if not isinstance(line, dict) or type(line.get("step")) is not int or not 0 <= line["step"] < 2**53:
         return None
     return {k: v for k, v in line.items() if isinstance(v, int | float) and v == v and abs(v) < 1e300}
 
 
-def _thinned(values: list[Any]) -> list[Any]:
-    """Means of equal parts, of those that are numbers."""
-    if len(values) <= MOST:
-        return [_short(v) for v in values]
-    found = []
-    for i in range(MOST):
-        part = [v for v in values[i * len(values) // MOST : (i + 1) * len(values) // MOST] if v is not None]
-        found.append(_short(sum(part) / len(part)) if part else None)
-    return found
-
-
-def _short(value: Any) -> Any:
-    """Six digits, which no screen shows more of."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def _thinned(values: np.ndarray) -> list[float | None]:
+    """Means of equal parts, of those that are numbers; six digits, which no screen shows more of."""
+    if len(values) > MOST:
+        starts = np.arange(MOST + 1) * len(values) // MOST
+        there = ~np.isnan(values)
+        count = np.add.reduceat(there, starts[:-1], dtype=np.int64)
+        total = np.add.reduceat(np.where(there, values, 0.0), starts[:-1])
+        values = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return [None if v != v else int(v) if v == int(v) else float(f"{v:.6g}") for v in values.tolist()]

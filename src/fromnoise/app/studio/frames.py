@@ -6,6 +6,7 @@ The header's "arrays" say where each one lies, so that the page looks at the num
 """
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,15 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = No
     padding = b"\0" * (-(_LENGTHS.size + len(text)) % 8)
     body = text + padding + b"".join(parts)
     return _LENGTHS.pack(len(body) + 4, len(text)) + body
+
+
+def finite(value: Any) -> Any:
+    """JSON values, with null for what no JSON number is."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def unpack(frame: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

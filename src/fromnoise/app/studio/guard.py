@@ -1,10 +1,10 @@
 """Who may ask, and what an answer lets a browser do."""
 
 import secrets
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,7 +40,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, host: str, token: str | None):
         self.app, self.token = app, token
-        self.names = None if host in ("0.0.0.0", "::") else _LOOPBACK | {host}
+        self.names = None if host in ("0.0.0.0", "::") else _LOOPBACK | {host.lower()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,20 +60,20 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self.names is not None and urlsplit(f"//{host}").hostname not in self.names:
+        if self.names is not None and _split(f"//{host}").hostname not in self.names:
             return JSONResponse({"error": "this name is not the studio's: open it as localhost"}, 421)
         origin = headers.get("origin")
-        if scope["method"] not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc != host:
+        if scope["method"] not in ("GET", "HEAD") and origin is not None and _split(origin).netloc != host:
             return JSONResponse({"error": "another page may not ask this of the studio"}, 403)
         if self.token is None or scope["path"] == "/page/style.css":
             return None
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if asked and self._knows(asked):
-            answer = RedirectResponse(scope["path"], 303)
+            answer = RedirectResponse("/" + scope["path"].lstrip("/"), 303)  # two slashes would lead to another server
             answer.set_cookie(COOKIE, self.token, httponly=True, samesite="strict", max_age=30 * 86400)
             return answer
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if self._knows(_cookie(headers.get("cookie", ""))) or self._knows(bearer):
+        if self._knows(cookie_parser(headers.get("cookie", "")).get(COOKIE, "")) or self._knows(bearer):
             return None
         if scope["path"].startswith("/api/"):
             return JSONResponse({"error": "the studio asks for its token: open its page and give it"}, 401)
@@ -84,9 +84,9 @@ class Guard:
         return self.token is not None and secrets.compare_digest(given.encode(), self.token.encode())
 
 
-def _cookie(header: str) -> str:
+def _split(address: str) -> SplitResult:
+    """The parts of an address; of what is none, empty ones."""
     try:
-        found = SimpleCookie(header).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found is not None else ""
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")

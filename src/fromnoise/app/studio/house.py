@@ -10,14 +10,16 @@ import fromnoise
 from fromnoise.app.studio import asking, shelf, works
 from fromnoise.app.studio.again import shown
 from fromnoise.app.studio.curves import Curves
-from fromnoise.app.studio.jobs import Job, Jobs
+from fromnoise.app.studio.frames import finite
+from fromnoise.app.studio.jobs import Jobs
+from fromnoise.app.studio.processes import holder
 from fromnoise.app.studio.shelf import Shelf
-from fromnoise.app.studio.trainings import Trainings, holder
-from fromnoise.app.studio.uploads import Uploads
+from fromnoise.app.studio.trainings import Trainings
+from fromnoise.app.studio.uploads import Uploads, free
 from fromnoise.app.tracking.studio import FOLDER, TURN
 from fromnoise.system.disk import files
 
-_FRESH = 0.5
+_FRESH, _STALE = 0.5, 3.0
 
 
 class House:
@@ -31,14 +33,14 @@ class House:
     def __init__(self, root: Path, data: tuple[Path, ...] = ()):
         self.shelf = Shelf(root)
         state = files.own_folder(self.shelf.root / FOLDER)
-        self.uploads = Uploads(self.shelf.root)
-        self.trainings = Trainings(self.shelf)
+        self.data = _named([path.resolve() for path in data])
+        self.uploads = Uploads(self.shelf.root, self.data)
+        self.trainings = Trainings(self.shelf, self._folder)
         self.jobs = Jobs(state / TURN)
-        self.data = {path.name: path.resolve() for path in data}
         self._curves: dict[Path, Curves] = {}
         self._lock = threading.Lock()
         self._state: dict[str, Any] = {}
-        self._looked = -_FRESH
+        self._next_look = 0.0
 
     def about(self) -> dict[str, Any]:
         """What a page needs once."""
@@ -53,16 +55,21 @@ class House:
         } | self.state()
 
     def state(self) -> dict[str, Any]:
-        """What pages ask for every second; computed anew twice a second at most, however many they are."""
+        """What pages ask for every second; computed anew twice a second at most, and in a huge folder less often."""
         with self._lock:
-            if time.monotonic() - self._looked < _FRESH:
+            began = time.monotonic()
+            if began < self._next_look:
                 return self._state | {"queue": self.jobs.queue()}
             known = self.shelf.all()
             names = {one.name for one in known}
             runs = [self._about(one) for one in known]
             runs += [{"name": n, "run": True, "recipe": "", "what": "", "state": self.trainings.state(n), "said":
                       self.trainings.words(n, 3)} for n in self.trainings.names() if n not in names]  # fmt: skip
-            self._state, self._looked = {"runs": runs, "hardware": self.jobs.hardware}, time.monotonic()
+            self._state = {"runs": runs, "hardware": self.jobs.hardware}
+            paths = {one.path for one in known}
+            self._curves = {path: curve for path, curve in list(self._curves.items()) if path in paths}
+            now = time.monotonic()
+            self._next_look = now + min(max(_FRESH, 2 * (now - began)), _STALE)
             return self._state | {"queue": self.jobs.queue()}
 
     def run(self, name: str) -> dict[str, Any]:
@@ -74,7 +81,7 @@ class House:
         if found.is_run and "broken" not in about:
             from fromnoise.app.runs.config import flat, read_any
 
-            about["config"] = flat(read_any(found.path).model_dump(mode="json"))
+            about["config"] = finite(flat(read_any(found.path).model_dump(mode="json")))
             about["files"] = shelf.grids(found.path)
         about["words"] = self.trainings.words(name)
         about["measured"] = asking.measured(found.path)
@@ -90,11 +97,11 @@ class House:
         """A picture that training drew."""
         return shelf.read_grid(self.shelf.get(name).path, file)
 
-    def add(self, kind: str, values: Mapping[str, Any]) -> Job:
-        """A work for the worker, what it names looked up.
+    def places(self, kind: str, values: Mapping[str, Any]) -> dict[str, str]:
+        """Where what a work names lies, looked up.
 
         Raises:
-            FromNoiseError: what it names is not here, or the values are none.
+            FromNoiseError: it is not here.
         """
         places: dict[str, str] = {}
         if kind in works.names():
@@ -108,12 +115,11 @@ class House:
             for name in cls.sets:
                 if values.get(name):
                     places[name] = str(self._folder(values[name]))
-        return self.jobs.add(kind, values, places)
+        return places
 
     def train(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Begin a training."""
-        name, arguments = asking.training(values, self.shelf, self._folder)
-        self.trainings.start(name, arguments)
+        name = self.trainings.start(values)
         return {"name": name, "state": self.trainings.state(name)}
 
     def resume(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,8 +130,7 @@ class House:
 
     def tick(self) -> None:
         """Once a second."""
-        with self._lock:
-            self.trainings.tick()
+        self.trainings.tick()
 
     def _folder(self, name: object) -> Path:
         """Of images to train on: one that the studio was started with, or one that was uploaded."""
@@ -148,6 +153,12 @@ class House:
         return name in self.trainings.names() and name not in {one.name for one in self.shelf.all()}
 
     def _curve(self, path: Path) -> Curves:
-        if path not in self._curves:
-            self._curves[path] = Curves(path)
-        return self._curves[path]
+        return self._curves.setdefault(path, Curves(path))
+
+
+def _named(folders: list[Path]) -> dict[str, Path]:
+    """By their names; a second one of a name gets a number."""
+    found: dict[str, Path] = {}
+    for path in dict.fromkeys(folders):
+        found[free(path.name or "data", found)] = path
+    return found

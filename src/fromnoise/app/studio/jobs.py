@@ -3,60 +3,25 @@
 import asyncio
 import itertools
 import multiprocessing
+import queue
+import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from fromnoise.app.studio import works
+from fromnoise.app.studio.job import ENDED, Job
 from fromnoise.errors import FromNoiseError
 
-MOST_WAITING = 20
+MOST_WAITING, MOST_ASKED = 20, 100
+"""Jobs, and questions, that wait at a time."""
 KEPT_BYTES = 512 * 2**20
 """Of the frames of jobs that have ended; the oldest are dropped first."""
-ENDED = ("done", "failed", "cancelled")
-
-
-@dataclass
-class Job:
-    """A work on its way.
-
-    Attributes:
-        number: its name.
-        kind, values, places: the work, and where what it names lies.
-        state: waiting, running, done, failed or cancelled.
-        words: why it failed.
-        seconds: that it took.
-        frames: everything that it sent; None once they were dropped.
-        question: whether it is answered between the steps of another.
-    """
-
-    number: int
-    kind: str
-    values: dict[str, Any]
-    places: dict[str, str]
-    question: bool = False
-    state: str = "waiting"
-    words: str = ""
-    seconds: float = 0.0
-    frames: list[bytes] | None = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    began: float = 0.0
-
-    def about(self) -> dict[str, Any]:
-        """For the page."""
-        return {"number": self.number, "kind": self.kind, "state": self.state, "words": self.words,
-                "run": self.values.get("run", ""), "seconds": self.seconds}  # fmt: skip
-
-    def tell(self) -> None:
-        """Wake whoever watches."""
-        self.changed.set()
-        self.changed = asyncio.Event()
 
 
 class Jobs:
@@ -68,13 +33,17 @@ class Jobs:
 
     def __init__(self, turn: Path):
         self.hardware = ""
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(
+            100_000 + secrets.randbelow(900_000)
+        )  # an address of an earlier studio has others
         self._jobs: dict[int, Job] = {}
         self._running: Job | None = None
         self._turn = FileLock(turn, thread_local=False)
+        self._gate = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process: Any = None
-        self._pipe: Any = None
+        self._outbox: queue.SimpleQueue[Any] | None = None
+        self._deaths = 0
         self._closing = False
 
     def start(self) -> None:
@@ -82,12 +51,19 @@ class Jobs:
         self._loop = asyncio.get_running_loop()
         self._spawn()
 
+    def leave(self) -> None:
+        """End every job, so that no page waits for one."""
+        self._closing = True
+        for job in list(self._jobs.values()):
+            self._end(job, "cancelled")
+
     def close(self) -> None:
         """End the worker."""
-        self._closing = True
+        self.leave()
         if self._process is not None:
             self._process.terminate()
             self._process.join(5)
+            self._process.kill()
         self._turn.release(force=True)
 
     def add(self, kind: str, values: Mapping[str, Any], places: Mapping[str, str]) -> Job:
@@ -97,12 +73,15 @@ class Jobs:
             FromNoiseError: no such work, values that are none, or a queue that is full.
         """
         question = type(works.made(kind, values)).quick
-        if not question and sum(job.state == "waiting" for job in self._jobs.values()) >= MOST_WAITING:
+        waiting = sum(job.state == "waiting" and job.question == question for job in self._jobs.values())
+        if question and (waiting >= MOST_ASKED or self._outbox is None):
+            raise FromNoiseError("the studio is busy just now: try again in a moment")
+        if not question and waiting >= MOST_WAITING:
             raise FromNoiseError(f"{MOST_WAITING} jobs are waiting already: let some of them end")
         job = Job(next(self._numbers), kind, dict(values), dict(places), question)
         self._jobs[job.number] = job
         if question:
-            self._send(("ask", job.number, kind, job.values, job.places), job)
+            self._send(("ask", job.number, kind, job.values, job.places))
         else:
             self._next()
         return job
@@ -120,14 +99,14 @@ class Jobs:
     def cancel(self, number: int) -> None:
         """Take a job out of the queue, or stop it after its step."""
         job = self.get(number)
-        if job.state == "waiting":
+        if job.given and job.state == "running":
+            self._send(("cancel", number))
+        else:
             self._end(job, "cancelled")
-        elif job.state == "running":
-            self._send(("cancel", number), job)
 
     def queue(self) -> list[dict[str, Any]]:
         """What runs and waits, and what ended last."""
-        shown = [job for job in self._jobs.values() if not job.question]
+        shown = [job for job in list(self._jobs.values()) if not job.question]  # of another thread
         alive = [job for job in shown if job.state not in ENDED]
         return [job.about() for job in (*alive, *[j for j in shown if j.state in ENDED][-5:])]
 
@@ -160,30 +139,46 @@ class Jobs:
         raise FromNoiseError(job.words or "no answer came: try again")
 
     def _next(self) -> None:
-        if self._running is not None:
+        if self._running is not None or self._closing:
             return
-        job = next((j for j in self._jobs.values() if j.state == "waiting" and not j.question), None)
+        waiting = (j for j in self._jobs.values() if j.state == "waiting" and not j.question)
+        job = next(waiting, None) if self._outbox is not None else None
         if job is None:
-            with suppress(Exception):
-                self._turn.release()
+            self._turn.release(force=True)
             return
         self._running, job.state, job.began = job, "running", time.monotonic()
         job.tell()
         threading.Thread(target=self._with_turn, args=(job,), daemon=True).start()
 
     def _with_turn(self, job: Job) -> None:
-        """A training may be within a step, which ends first."""
-        if not self._turn.is_locked:
-            self._turn.acquire()
-        self._call(self._send, ("job", job.number, job.kind, job.values, job.places), job)
+        """A training may be within a step, which ends first; meanwhile the job may be cancelled."""
+        with self._gate:
+            while job.state == "running" and not self._turn.is_locked:
+                try:
+                    self._turn.acquire(timeout=0.5)
+                except Timeout:
+                    continue
+                except OSError:  # the folder is gone or full, and a job can do without the lock
+                    break
+        self._call(self._give, job)
 
-    def _send(self, message: tuple[Any, ...], job: Job) -> None:
-        try:
-            self._pipe.send(message)
-        except (OSError, AttributeError, ValueError):
-            self._end(job, "failed", "the process that computes is starting again: try once more")
+    def _give(self, job: Job) -> None:
+        if job.state == "running" and self._outbox is None:  # the worker died meanwhile; the next one gets it
+            job.state, self._running = "waiting", None
+        if job.state != "running":
+            self._next()
+            return
+        job.given = True
+        self._send(("job", job.number, job.kind, job.values, job.places))
+
+    def _send(self, message: tuple[Any, ...]) -> None:
+        """By a thread: the worker may be within a step that takes long, and its pipe full."""
+        if self._outbox is not None:
+            self._outbox.put(message)
 
     def _end(self, job: Job, state: str, words: str = "", seconds: float = 0.0) -> None:
+        if job.state in ENDED:
+            return
         job.state, job.words, job.seconds = state, words, seconds or time.monotonic() - (job.began or time.monotonic())
         job.tell()
         if job is self._running:
@@ -203,14 +198,19 @@ class Jobs:
             del self._jobs[job.number]
 
     def _spawn(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        if self._closing:
+            return
         from fromnoise.app.studio.worker import main
 
+        context = multiprocessing.get_context("spawn")
+        pipe, theirs = context.Pipe()
         self._process = context.Process(target=main, args=(theirs,), daemon=True, name="fromnoise-studio")
         self._process.start()
         theirs.close()
-        threading.Thread(target=self._listen, args=(self._pipe,), daemon=True).start()
+        self._outbox = queue.SimpleQueue()
+        threading.Thread(target=_speak, args=(pipe, self._outbox), daemon=True).start()
+        threading.Thread(target=self._listen, args=(pipe,), daemon=True).start()
+        self._next()
 
     def _listen(self, pipe: Any) -> None:
         try:
@@ -226,7 +226,7 @@ class Jobs:
 
     def _heard(self, what: str, number: int, value: Any) -> None:
         if what == "ready":
-            self.hardware = value
+            self.hardware, self._deaths = value, 0
             return
         job = self._jobs.get(number)
         if job is None:
@@ -244,11 +244,22 @@ class Jobs:
         """The worker is gone: the system took it, most likely for its memory."""
         if self._closing:
             return
-        self.hardware = ""
+        assert self._loop is not None
+        assert self._outbox is not None
         words = "the process that computes was ended by the system, most likely for want of memory: draw fewer images"
-        lost = [
-            job for job in self._jobs.values() if job.state == "running" or (job.question and job.state == "waiting")
-        ]
-        self._spawn()
+        if self._deaths:
+            words = "the process that computes ended while it started: the terminal of the studio may say why"
+        self.hardware, self._deaths = "", self._deaths + 1
+        self._outbox.put(None)
+        self._outbox = None
+        lost = [job for job in self._jobs.values() if job.given or job.question]
+        # one that cannot even start is not tried again and again without a pause
+        self._loop.call_later(min(60, 2**self._deaths - 2), self._spawn)
         for job in lost:
             self._end(job, "failed", words)
+
+
+def _speak(pipe: Any, outbox: "queue.SimpleQueue[Any]") -> None:
+    with suppress(OSError):  # whoever listens hears of it too
+        while (message := outbox.get()) is not None:
+            pipe.send(message)

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fromnoise.app.studio.again import shown
+from fromnoise.app.studio.again import option, shown
 
 if TYPE_CHECKING:
     from fromnoise.app.runs.model import Model
@@ -36,11 +36,11 @@ def command(asked: "Edit", run: Path) -> str:
         words = ["fromnoise", "edit", asked.kind, shown(run), *names]
         words += ["--mask", mask] if asked.mask else []
         words += ["--n", str(asked.n or 8)] if asked.kind != "reconstruct" else []
-    for name, option in _OPTIONS.items():
-        value = getattr(asked, name)
+    for field, name in _OPTIONS.items():
+        value = getattr(asked, field)
         value = value.strip() if isinstance(value, str) else value
         if value not in (None, ""):
-            words += [option, f"{value}"]
+            words += option(name, value)
     return " ".join(map(shlex.quote, [*words, "--seed", str(asked.seed), "--out", f"{asked.kind}.png"]))
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from fromnoise.app.studio.frames import pack, unpack
-from fromnoise.app.studio.jobs import ENDED, Job
+from fromnoise.app.studio.job import ENDED, Job
 from fromnoise.errors import FromNoiseError
 
 
@@ -28,11 +28,11 @@ def png(job: Job, image: str = "all") -> bytes:
         raise FromNoiseError("this is not drawn yet")
     header, _ = unpack(job.frames[0])
     pixels = unpack(job.frames[-1])[1].get("x")
-    if pixels is None or pixels.ndim != 4 or pixels.dtype != np.uint8:
-        raise FromNoiseError("this result has no images")
+    if pixels is None or pixels.ndim != 4 or pixels.dtype != np.uint8 or pixels.shape[1] not in (1, 3, 4):
+        raise FromNoiseError("this result has no images that a PNG can hold, of 1, 3 or 4 channels")
     if image == "all":
         sheet = _sheet(pixels)
-    elif image.isdecimal() and int(image) < len(pixels):
+    elif image.isdecimal() and len(image) < 9 and int(image) < len(pixels):
         sheet = pixels[int(image)].transpose(1, 2, 0)
     else:
         raise FromNoiseError(f"image must be all, or a number from 0 to {len(pixels) - 1}, got {image[:40]!r}")

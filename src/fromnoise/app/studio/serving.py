@@ -1,4 +1,4 @@
-"""The studio's server: uvicorn, on this machine alone unless it is told a host, and then never without a token."""
+"""The studio's server: uvicorn, on this machine alone, or with --host and never without a token for others, too."""
 
 import contextlib
 import socket
@@ -7,9 +7,19 @@ import threading
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from fromnoise.app.tracking.studio import FOLDER
 from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files, holding
 from fromnoise.system.progress import say
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from starlette.applications import Starlette
+
+    from fromnoise.app.studio.house import House
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SHORTEST = 8
@@ -59,25 +69,46 @@ def serve(settings: Settings) -> int:
     try:
         import latex2mathml.converter  # noqa: F401  (of the theory, which is read when it is first asked for)
         import starlette.applications  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError as error:
         name = str(error.name).partition(".")[0]
         raise FromNoiseError(f'the studio needs {name}: pip install "fromnoise[studio]"') from None
     from fromnoise.app.studio.house import House
     from fromnoise.app.studio.web import application
 
+    try:
+        state = files.own_folder(settings.root.resolve() / FOLDER)
+        with holding.held(state, "used"):
+            house = House(settings.root, settings.data)
+            return _serve(settings, house, application(house, settings.host, settings.token))
+    except PermissionError:
+        raise FromNoiseError(f"{settings.root}: cannot be written, and the studio keeps uploads and logs in it: choose "
+                             "a folder of your own") from None  # fmt: skip
+
+
+def _serve(settings: Settings, house: "House", app: "Starlette") -> int:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            house.jobs.leave()  # the pages that follow them are answered, and need not be cut off
+            await super().shutdown(sockets)
+
+        def handle_exit(self, sig: int, frame: "FrameType | None") -> None:
+            if not self.should_exit:  # a second Ctrl-C cannot make it quicker, only louder
+                super().handle_exit(sig, frame)
+
     listening = _listening(settings)
     port = listening.getsockname()[1]
-    app = application(House(settings.root, settings.data), settings.host, settings.token)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, server_header=False, ws="none")
-    name = "localhost" if settings.host in _LOOPBACK else settings.host
+    name = "localhost" if settings.host == "127.0.0.1" else settings.host
     address = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
     print(address, flush=True)
     say(f"the studio shows {settings.root}; Ctrl-C ends it, and leaves trainings going")
     if settings.browser and sys.stderr.isatty():
         threading.Timer(0.5, webbrowser.open, [address]).start()
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run([listening])
+        Server(config).run([listening])
     return 0
 
 

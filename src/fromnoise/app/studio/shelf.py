@@ -12,6 +12,8 @@ from fromnoise.system.disk import files
 
 DEPTH = 3
 """Folders below the chosen one that are looked into: a stage of a cascade lies two below."""
+_NAMED = 20
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{kind}{i}" for kind in ("COM", "LPT") for i in range(1, 10))}
 _PARTS = {"checkpoints", "samples", "pictures", "teacher", "autoencoder", "image-text", "pairs", "studio"}
 
 
@@ -48,11 +50,11 @@ class Shelf:
     def all(self) -> list[Found]:
         """Every run and model, by name."""
         if (kind := _kind(self.root)) is not None:
-            below = [Found(f"{self.root.name}/{f.name}", f.path, f.is_run) for f in _below(self.root, "", 1)]
+            below = [Found(f"{self.root.name}/{f.name}", f.path, f.is_run) for f in _below(self.root, "", 1, True)]
             return [Found(self.root.name, self.root, kind), *below]
         return sorted(_below(self.root, "", DEPTH), key=lambda f: f.name)
 
-    def get(self, name: str) -> Found:
+    def get(self, name: object) -> Found:
         """The one of that name.
 
         Raises:
@@ -60,8 +62,19 @@ class Shelf:
         """
         found = {one.name: one for one in self.all()}
         if not isinstance(name, str) or name not in found:
-            raise unknown("run", str(name)[:80], found)
+            raise unknown("run", str(name)[:80], list(found)[:_NAMED])
         return found[name]
+
+    def place(self, name: str) -> Path:
+        """Where a run of that name is, or was, or would be.
+
+        Raises:
+            FromNoiseError: no run can have that name.
+        """
+        parts = name.split("/")
+        if len(parts) > DEPTH or not all(_can_be_shown(part) for part in parts):
+            raise FromNoiseError(f"name: no run can be called {name[:80]!r}")
+        return self.root.joinpath(*parts)
 
     def new(self, name: str) -> Path:
         """Where a new run of that name is to be.
@@ -71,8 +84,11 @@ class Shelf:
         """
         if self.is_one:
             raise FromNoiseError("the studio shows one run; start it on a folder of runs to train another")
-        if not name or len(name) > 60 or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
-            raise FromNoiseError("name: letters, digits, - and _, at most 60, please")
+        good = 0 < len(name) <= 60 and name[0].isalnum() and all(c.isalnum() or c in "-_." for c in name)
+        if not good or name.endswith(".") or name.split(".")[0].upper() in _DEVICES:
+            raise FromNoiseError("name: must have 1 to 60 letters, digits, dots, - and _, begin with a letter or "
+                                 "digit, not end with a dot, and not be a name that Windows reserves, such as "
+                                 "con")  # fmt: skip
         path = self.root / name
         if os.path.lexists(path) and not _is_bare(path):
             raise FromNoiseError(f"name: {name} is taken; choose another")
@@ -92,19 +108,26 @@ def _kind(path: Path) -> bool | None:
     return False if os.path.lexists(path / "denoiser.json") and any(path.glob("*.safetensors")) else None
 
 
-def _below(folder: Path, before: str, depth: int) -> Iterator[Found]:
+def _can_be_shown(name: str) -> bool:
+    """Not hidden, in Unicode, and no way to elsewhere."""
+    plain = name.encode(errors="replace").decode() == name and not set(name) & set("/\\\0")
+    return bool(name) and not name.startswith(".") and plain
+
+
+def _below(folder: Path, before: str, depth: int, inside: bool = False) -> Iterator[Found]:
+    """Runs and models below a folder; `inside` a run its parts are none."""
     try:
         entries = sorted((e for e in os.scandir(folder) if e.is_dir(follow_symlinks=False)), key=lambda e: e.name)
     except OSError:
         return
     for entry in entries:
-        if entry.name.startswith(".") or entry.name in _PARTS:
+        if not _can_be_shown(entry.name) or (inside and entry.name in _PARTS):
             continue
         path, name = Path(entry.path), before + entry.name
         if (kind := _kind(path)) is not None:
             yield Found(name, path, kind)
         if depth > 1:
-            yield from _below(path, f"{name}/", depth - 1)
+            yield from _below(path, f"{name}/", depth - 1, kind is not None)
 
 
 def grids(run: Path) -> list[str]:
@@ -154,6 +177,8 @@ def _configured(path: Path, age: int) -> dict[str, Any]:
     """What the configuration says; read again only when it was written again."""
     from fromnoise.app.runs.config import read_any
 
+    if not within(path, "config.yaml"):
+        return {"broken": "its config.yaml is a link that leads out of the run"}
     try:
         config = read_any(path)
     except FromNoiseError as error:

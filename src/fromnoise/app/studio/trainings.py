@@ -2,23 +2,25 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fromnoise.app.studio.asking import written
-from fromnoise.app.studio.shelf import Shelf
+from fromnoise.app.studio import asking, processes
+from fromnoise.app.studio.shelf import Shelf, within
 from fromnoise.app.tracking.studio import FOLDER
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 _TRACK = ("--track", "studio")
+_STATES = ("waiting", "going", "paused", "stopped", "ended", "failed")
+_END = 2**16
 
 
 @dataclass(frozen=True)
@@ -27,16 +29,21 @@ class Record:
 
     Attributes:
         name: of the run.
-        arguments: of `fromnoise train`, without --resume.
-        state: waiting, going, paused or stopped, as the page asked; what the process does is looked up.
+        asked: what a page asked for, from which the command is made whenever it starts: no command is ever read from a
+            folder. Empty for a run that was begun elsewhere.
+        more: {"minutes": m} or {"steps": n} that it shall have in all.
+        state: waiting, going, paused or stopped, as the page asked; ended or failed, once its process has.
         process: its number, once it was started.
+        why: it failed.
     """
 
     name: str
-    arguments: list[str]
+    asked: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, float] = field(default_factory=dict)
     state: str = "waiting"
     process: int = 0
-    asked: float = field(default_factory=time.time)
+    since: float = field(default_factory=time.time)
+    why: str = ""
 
 
 class Trainings:
@@ -44,28 +51,33 @@ class Trainings:
 
     Args:
         shelf: the runs.
+        folder: where the images lie that a page names.
     """
 
-    def __init__(self, shelf: Shelf):
-        self.shelf = shelf
+    def __init__(self, shelf: Shelf, folder: Callable[[object], Path]):
+        self.shelf, self.images = shelf, folder
         self.folder = shelf.root / FOLDER
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock = threading.RLock()
         self._records = self._read()
         for record in list(self._records.values()):
             if record.state == "waiting":  # of a studio that ended; who wants it presses resume
                 self._write(replace(record, state="paused"))
 
-    def start(self, name: str, arguments: list[str]) -> None:
-        """Begin a run, or have it wait for the one that is going.
+    def start(self, asked: Mapping[str, Any]) -> str:
+        """Begin a run, or have it wait for the one that is going; returns its name.
 
         Raises:
-            FromNoiseError: the name is taken or none.
+            FromNoiseError: the name is taken or none, or something else is not what it should be.
         """
-        self.shelf.new(name)
-        if name in self._records and self.state(name) in ("going", "waiting"):
-            raise FromNoiseError(f"name: {name} is being trained already; take another")
-        self._write(Record(name, arguments))
-        self.tick()
+        name = str(asked.get("name", ""))
+        with self._lock:
+            if self.state(name) in ("going", "waiting", "pausing"):
+                raise FromNoiseError(f"name: {name} is being trained already; choose another")
+            asking.training(asked, self.shelf.new(name), self.shelf, self.images)
+            self._write(Record(name, dict(asked)))
+            self.tick()
+        return name
 
     def pause(self, name: str, state: str = "paused") -> None:
         """End its process, which leaves a checkpoint; `resume` goes on from exactly there.
@@ -73,50 +85,49 @@ class Trainings:
         Raises:
             FromNoiseError: it is not being trained by a studio.
         """
-        record = self._record(name)
-        if self.state(name) == "waiting":
+        with self._lock:
+            record = self._records.get(name)
+            if record is None:
+                raise FromNoiseError(f"{name}: was not begun in a studio; stop it where it was begun, by Ctrl-C")
+            if record.state != "waiting" and not self._alive(record):
+                raise FromNoiseError(f"{name} is not being trained just now")
+            if record.state == "going":
+                with suppress(ProcessLookupError):
+                    os.kill(record.process, signal.SIGTERM)
             self._write(replace(record, state=state))
-            return
-        if not self._alive(record):
-            raise FromNoiseError(f"{name} is not being trained just now")
-        self._write(replace(record, state=state))
-        with suppress(ProcessLookupError):
-            os.kill(record.process, signal.SIGTERM)
 
     def resume(self, name: str, more: Mapping[str, float] | None = None) -> None:
-        """Go on where it ended, as soon as no other is going.
+        """Go on where it ended, as soon as no other is going; begin what never began.
 
         Args:
             name: of a run, begun here or elsewhere.
             more: {"minutes": m} or {"steps": n} that it shall have in all.
 
         Raises:
-            FromNoiseError: it is being trained.
+            FromNoiseError: there is none, or it is being trained.
         """
-        found = self.shelf.get(name)
-        record = self._records.get(name)
-        if record is None:
-            from fromnoise.app.runs.config import read_any
-
-            record = Record(name, [read_any(found.path).recipe, "--out", str(found.path)])
-        if self._alive(record) or holder(found.path):
-            raise FromNoiseError(f"{name} is being trained already")
-        arguments = list(record.arguments)
-        for key, value in (more or {}).items():
-            arguments = [*_without(arguments, f"--{key}"), f"--{key}", written(value)]
-        self._write(replace(record, arguments=arguments, state="waiting", asked=time.time()))
-        self.tick()
+        with self._lock:
+            record = self._records.get(name)
+            if record is None or not record.asked:
+                if not self.shelf.get(name).is_run:
+                    raise FromNoiseError(f"{name} is a saved model, which cannot be trained further: choose a run")
+                record = record or Record(name)
+            if self._alive(record) or processes.holder(self._path(name)):
+                raise FromNoiseError(f"{name} is being trained already")
+            more = record.more | dict(more or {})
+            self._write(replace(record, more=more, state="waiting", since=time.time(), process=0, why=""))
+            self.tick()
 
     def tick(self) -> None:
         """Start what waits, once nothing is going."""
-        for name, child in list(self._children.items()):
-            if child.poll() is not None:
-                del self._children[name]
-        if any(self._alive(record) for record in self._records.values()):
-            return
-        waiting = sorted((r for r in self._records.values() if r.state == "waiting"), key=lambda r: r.asked)
-        if waiting:
-            self._begin(waiting[0])
+        with self._lock:
+            for record in list(self._records.values()):
+                if record.state == "going" and not self._alive(record):
+                    self._write(self._ended(record))
+            going = [r for r in self._records.values() if self._alive(r)]
+            waiting = [r for r in self._records.values() if r.state == "waiting"]
+            if waiting and not going:
+                self._begin(min(waiting, key=lambda r: r.since))
 
     def state(self, name: str) -> str:
         """going, waiting, pausing, paused, stopped, ended or failed; "" for a run that no studio began."""
@@ -125,37 +136,72 @@ class Trainings:
             return ""
         if self._alive(record):
             return "going" if record.state == "going" else "pausing"
-        if record.state == "going":
-            return "failed" if self.words(name)[-1:] and _is_error(self.words(name)[-1]) else "ended"
-        return record.state
+        return self._ended(record).state if record.state == "going" else record.state
 
     def names(self) -> list[str]:
-        """Of all that were asked for, those that wait included."""
-        return list(self._records)
+        """Of all that were asked for, those that wait included; not of those whose folder somebody deleted."""
+        return [n for n, r in list(self._records.items()) if r.state != "ended" or os.path.lexists(self._path(n))]
 
     def words(self, name: str, lines: int = 12) -> list[str]:
-        """The last lines that the process said."""
-        if name not in self._records:
+        """The last lines that the process said, and why it failed."""
+        record, log = self._records.get(name), self._log(name)
+        if record is None:
             return []
-        with suppress(FromNoiseError):
-            text = files.read_bytes(self._log(name), 16 * 2**20).decode(errors="replace")
-            return [line for line in text.splitlines() if line.strip()][-lines:]
-        return []
+        text = ""
+        with suppress(FromNoiseError, OSError):
+            if within(self.folder, log.name):
+                with files.opened(log) as file:
+                    file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
+                    text = file.read(_END).decode(errors="replace")
+        return [line for line in (*text.splitlines(), record.why) if line.strip()][-lines:]
 
     def _begin(self, record: Record) -> None:
-        files.own_folder(self.folder)
-        resumed = self.shelf.root / record.name
-        arguments = [*record.arguments, *(["--resume"] if os.path.lexists(resumed) else [])]
-        with files.appending(self._log(record.name)) as log:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "fromnoise", "train", *arguments, *_TRACK],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        """Its process; what keeps that from starting is why it failed, so that the next one has its turn."""
+        try:
+            arguments = self._arguments(record)
+            files.own_folder(self.folder)
+            with files.appending(self._log(record.name)) as log:
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "fromnoise", "train", *arguments, *_TRACK],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+        except (FromNoiseError, OSError, ValueError) as error:
+            self._write(replace(record, state="failed", process=0, why=f"fromnoise: {files.one_line(error)}"))
+            return
         self._children[record.name] = child
         self._write(replace(record, state="going", process=child.pid))
+
+    def _arguments(self, record: Record) -> list[str]:
+        path, asked = self._path(record.name), {**record.asked, **record.more}
+        begun = os.path.lexists(path)
+        try:
+            if not record.asked:
+                raise FromNoiseError("begun elsewhere")
+            words = asking.training(asked, path, self.shelf, self.images)
+        except FromNoiseError:  # images or a teacher that are not here any more: the run knows what it was made of
+            if not begun:
+                raise
+            from fromnoise.app.runs.config import read_any
+
+            longer = [part for key, value in record.more.items() for part in (f"--{key}", asking.written(value))]
+            words = [read_any(path).recipe, "--out", str(path), *longer]
+        return [*words, *(["--resume"] if begun else [])]
+
+    def _ended(self, record: Record) -> Record:
+        """The same of a process that is no more: how it ended."""
+        child = self._children.get(record.name)
+        status = child.poll() if child is not None and child.pid == record.process else None
+        stopped = (130, 143, -signal.SIGTERM, -signal.SIGINT)  # by somebody else, with a checkpoint
+        if status is not None and status < 0 and status not in stopped:
+            why = f"fromnoise: it was ended by signal {-status}, most likely for want of memory; it can be resumed"
+            return replace(record, state="failed", why=why)
+        if status is None:  # of a studio before this one: what it said last is all that is known
+            said = self.words(record.name, 1)
+            status = int(bool(said) and said[-1].startswith("fromnoise: ") and "warning" not in said[-1][:19])
+        return replace(record, state="stopped" if status in stopped else "failed" if status else "ended")
 
     def _alive(self, record: Record) -> bool:
         if not record.process:
@@ -163,15 +209,13 @@ class Trainings:
         child = self._children.get(record.name)
         if child is not None and child.pid == record.process:
             return child.poll() is None
-        return _runs(record.process) and _is_ours(record.process)
+        return processes.is_training(record.process, self._path(record.name))
 
-    def _record(self, name: str) -> Record:
-        if name not in self._records:
-            raise FromNoiseError(f"{name}: was not begun in a studio; stop it where it was begun, by Ctrl-C")
-        return self._records[name]
+    def _path(self, name: str) -> Path:
+        return self.shelf.root if self.shelf.is_one and name == self.shelf.root.name else self.shelf.place(name)
 
     def _log(self, name: str) -> Path:
-        return self.folder / f"{name.replace('/', '-')}.log"
+        return self.folder / f"{name.replace('/', '+')}.log"
 
     def _write(self, record: Record) -> None:
         self._records[record.name] = record
@@ -179,47 +223,22 @@ class Trainings:
         files.write_json(self.folder / "trainings.json", [asdict(one) for one in self._records.values()])
 
     def _read(self) -> dict[str, Record]:
+        """What a studio wrote down here; whoever made the folder may have written it, too."""
         try:
-            found = [Record(**one) for one in files.read_json(self.folder / "trainings.json")]
-            return {one.name: one for one in found}
+            found = files.read_json(self.folder / "trainings.json", 2**24)
+            records = [Record(**one) for one in found if isinstance(one, dict)]
+            known = {one.name: one for one in records if self._is_good(one)}
         except (FromNoiseError, TypeError):
             return {}
+        return known
 
-
-def holder(run: Path) -> dict[str, Any] | None:
-    """Who trains a run just now: {"pid", "host", "since"}; None for nobody, or somebody who was killed."""
-    try:
-        found = files.read_json(run / ".holder.json", 10_000)
-        return found if found["host"] != socket.gethostname() or _runs(int(found["pid"])) else None
-    except (FromNoiseError, KeyError, TypeError, ValueError):
-        return None
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _is_ours(process: int) -> bool:
-    """Whether a process of that number, which another studio began, is a training still: numbers are used again."""
-    try:
-        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
-        return all(word.encode() in words for word in ("fromnoise", *_TRACK))
-    except OSError:
-        return not Path("/proc/self").exists()
-
-
-def _without(arguments: list[str], option: str) -> list[str]:
-    if option not in arguments:
-        return arguments
-    at = arguments.index(option)
-    return arguments[:at] + arguments[at + 2 :]
-
-
-def _is_error(line: str) -> bool:
-    return line.startswith("fromnoise: ") and not line.startswith("fromnoise: warning")
+    def _is_good(self, one: Record) -> bool:
+        kinds = {"name": str, "asked": dict, "more": dict, "state": str, "process": int, "since": float, "why": str}
+        if not all(isinstance(getattr(one, name), kind) for name, kind in kinds.items()) or one.state not in _STATES:
+            return False
+        try:
+            self._path(one.name)
+            asking.longer(one.more)
+        except FromNoiseError:
+            return False
+        return set(one.more) <= {"minutes", "steps"}

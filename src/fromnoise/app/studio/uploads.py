@@ -1,11 +1,16 @@
 """Images that come from a page: read by the reader that reads data, limited in size and number."""
 
+import itertools
+import os
 import re
 import secrets
+import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fromnoise.app.studio.shelf import within
 from fromnoise.app.tracking.studio import FOLDER
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
@@ -23,12 +28,14 @@ class ImageSet:
 
     Attributes:
         name: of the folder.
+        sent: how many came, to number them.
         taken, bytes: how much of it is there.
         left_out: what was sent and is no image, with the reason.
     """
 
     name: str
     folder: Path
+    sent: int = 0
     taken: int = 0
     bytes: int = 0
     left_out: list[str] = field(default_factory=list)
@@ -45,13 +52,19 @@ class Uploads:
 
     Args:
         root: the chosen folder.
+        reserved: names that a set must not have.
     """
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, reserved: Collection[str] = ()):
+        self.root, self.reserved = root, set(reserved)
         self.images = root / FOLDER / "images"
         self.sets = root / FOLDER / "data"
         self._paths: dict[str, Path] = {}
         self._sets: dict[str, ImageSet] = {}
+        self._lock = threading.Lock()
+        if within(root, f"{FOLDER}/images") and self.images.is_dir():
+            for left in self.images.iterdir():  # by a studio that ended: nobody knows their keys any more
+                files.remove(left)
 
     def add(self, content: bytes) -> dict[str, Any]:
         """Keep one image; returns its key and size.
@@ -64,10 +77,11 @@ class Uploads:
         path = self.images / key
         files.write_bytes(path, content)
         width, height, _ = self._checked(path)
-        self._paths[key] = path
-        while len(self._paths) > _MOST_KEPT:
-            oldest = next(iter(self._paths))
-            files.remove(self._paths.pop(oldest))
+        with self._lock:
+            self._paths[key] = path
+            while len(self._paths) > _MOST_KEPT:
+                oldest = next(iter(self._paths))
+                files.remove(self._paths.pop(oldest))
         return {"key": key, "width": width, "height": height}
 
     def path(self, key: object) -> Path:
@@ -87,12 +101,16 @@ class Uploads:
             FromNoiseError: there are too many.
         """
         base = _plain(name) or "images"
-        taken = {entry.name for entry in self.sets.iterdir()} if self.sets.is_dir() else set()
-        if len(taken) > 500:
-            raise FromNoiseError(f"there are {len(taken)} sets of images in {self.sets}: delete those you do not need")
-        found = next(n for n in (base, *(f"{base}-{i}" for i in range(2, 1000))) if n not in taken)
-        self._make(self.sets / found)
-        self._sets[found] = ImageSet(found, self.sets / found)
+        self._make(self.sets)
+        with self._lock:
+            taken = {entry.name for entry in self.sets.iterdir()}
+            if len(taken) > 500:
+                raise FromNoiseError(f"there are {len(taken)} sets of images in {FOLDER}/data beside the runs: delete "
+                                     "those that you do not need")  # fmt: skip
+            taken |= self.reserved
+            found = free(base, taken)
+            self._make(self.sets / found)
+            self._sets[found] = ImageSet(found, self.sets / found)
         return self._sets[found]
 
     def add_to_set(self, name: str, sent_as: str, content: bytes) -> ImageSet:
@@ -104,26 +122,31 @@ class Uploads:
         held = self._sets.get(name)
         if held is None:
             raise FromNoiseError("this set is not being sent: begin anew")
-        if held.taken >= MOST_IN_SET or held.bytes + len(content) > LARGEST_SET:
-            most = f"{MOST_IN_SET:,} images and {LARGEST_SET >> 30} GB"
-            raise FromNoiseError(f"a set has at most {most}: start the studio with --data FOLDER for more")  # fmt: skip
+        with self._lock:
+            if held.sent >= 2 * MOST_IN_SET or held.taken >= MOST_IN_SET or held.bytes + len(content) > LARGEST_SET:
+                raise FromNoiseError(f"a set has at most {MOST_IN_SET:,} images and {LARGEST_SET >> 30} GB: start the "
+                                     "studio with --data FOLDER for more")  # fmt: skip
+            held.sent += 1
+            number = held.sent
         *folders, file = [part for part in re.split(r"[/\\]+", sent_as) if part] or ["image"]
         kind = _plain(folders[-1]) if folders else ""
         folder = held.folder / kind if kind else held.folder
         self._make(folder)
         stem = _plain(Path(file).stem)[:40] or "image"
-        path = folder / f"{stem}-{held.taken + held.count_left_out:05d}"
+        path = folder / f"{stem}-{number:05d}"
         try:
             files.write_bytes(path, content)
             _, _, ending = self._checked(path)
+            path.replace(path.with_name(path.name + ending))
         except FromNoiseError as error:
-            held.count_left_out += 1
-            if len(held.left_out) < 20:
-                held.left_out.append(f"{sent_as[-60:]}: {error}")
+            with self._lock:
+                held.count_left_out += 1
+                if len(held.left_out) < 20:
+                    held.left_out.append(f"{sent_as[-60:]}: {error}")
             return held
-        path.replace(path.with_name(path.name + ending))
-        held.taken += 1
-        held.bytes += len(content)
+        with self._lock:
+            held.taken += 1
+            held.bytes += len(content)
         return held
 
     def set_folder(self, name: object) -> Path:
@@ -132,17 +155,22 @@ class Uploads:
         Raises:
             FromNoiseError: none of that name.
         """
-        known = {entry.name: entry for entry in self.sets.iterdir() if entry.is_dir()} if self.sets.is_dir() else {}
-        if not isinstance(name, str) or name not in known:
+        if not isinstance(name, str) or name not in self.set_names():
             raise FromNoiseError("no such set of images: send it again")
-        return known[name]
+        return self.sets / name
 
     def set_names(self) -> list[str]:
-        """Sets that there are."""
-        return sorted(entry.name for entry in self.sets.iterdir() if entry.is_dir()) if self.sets.is_dir() else []
+        """Sets that there are, with something in them."""
+        if not within(self.root, f"{FOLDER}/data") or not self.sets.is_dir():
+            return []
+        found = [entry for entry in os.scandir(self.sets) if entry.is_dir(follow_symlinks=False)]
+        return sorted(entry.name for entry in found if any(os.scandir(entry.path)))
 
     def _make(self, folder: Path) -> None:
-        files.own_folder(folder)
+        """A folder below .studio, none of whose parts is a link."""
+        for part in reversed([folder, *folder.parents]):
+            if part.is_relative_to(self.root / FOLDER):
+                files.own_folder(part)
 
     def _checked(self, path: Path) -> tuple[int, int, str]:
         """(width, height, ending), by decoding it whole; what cannot be is removed.
@@ -164,6 +192,11 @@ class Uploads:
             files.remove(path)
             said = files.one_line(error).replace(str(path), "the file")
             raise FromNoiseError(f"cannot be read as an image ({said[:160]})") from None
+
+
+def free(base: str, taken: Collection[str]) -> str:
+    """The name itself, or with the first number that makes it another one."""
+    return next(n for n in itertools.chain((base,), (f"{base}-{i}" for i in itertools.count(2))) if n not in taken)
 
 
 def _plain(name: str) -> str:

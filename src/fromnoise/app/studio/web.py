@@ -1,6 +1,7 @@
 """The studio's addresses. Each handler is a line or two: what it does stands in the module that it calls."""
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,14 +18,26 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from fromnoise.app.studio import asking, results, theory, works
+from fromnoise.app.studio.frames import finite
 from fromnoise.app.studio.guard import Guard
 from fromnoise.app.studio.house import House
 from fromnoise.app.studio.uploads import LARGEST
+from fromnoise.app.studio.worker import in_words
 from fromnoise.errors import FromNoiseError
 
 PAGE = Path(__file__).with_name("page")
 PAGES = ("", "draw", "train", "inside", "theory", "edit", "measure")
-_JSON = 2**20
+_JSON, _DEEPEST = 2**20, 5
+
+
+class Answer(JSONResponse):
+    """JSON whatever strangers' files say: no letter that is not Unicode, no number that is none."""
+
+    def render(self, content: Any) -> bytes:
+        try:
+            return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+        except ValueError:
+            return json.dumps(finite(content), separators=(",", ":")).encode()
 
 
 def application(house: House, host: str, token: str | None) -> Starlette:
@@ -62,9 +75,9 @@ def application(house: House, host: str, token: str | None) -> Starlette:
     routes += [
         Route("/api/ask/{kind}", _asked(house), methods=["POST"]),
         Route("/api/jobs/{kind}", _begun(house), methods=["POST"]),
-        Route("/api/jobs/{number:int}/frames", _frames(house), methods=["GET"]),
-        Route("/api/jobs/{number:int}", _cancelled(house), methods=["DELETE"]),
-        Route("/api/jobs/{number:int}/result.png", _result(house), methods=["GET"]),
+        Route("/api/jobs/{number}/frames", _frames(house), methods=["GET"]),
+        Route("/api/jobs/{number}", _cancelled(house), methods=["DELETE"]),
+        Route("/api/jobs/{number}/result.png", _result(house), methods=["GET"]),
         Route("/api/runs/{run:path}/grids/{name}", _grid(house), methods=["GET"]),
         Route("/api/images", _image(house), methods=["POST"]),
         Route("/api/sets/{name}", _set_image(house), methods=["POST"]),
@@ -72,7 +85,7 @@ def application(house: House, host: str, token: str | None) -> Starlette:
         *[Route(f"/{name}", _page, methods=["GET"]) for name in PAGES],
         Route("/theory/{chapter}", _page, methods=["GET"]),
     ]
-    handlers = {FromNoiseError: _said, HTTPException: _http, ClientDisconnect: _gone, Exception: _bug}
+    handlers = {FromNoiseError: _said, OSError: _system, HTTPException: _http, ClientDisconnect: _gone, Exception: _bug}
     guard = Middleware(Guard, host=host, token=token)  # pyrefly: ignore[bad-argument-type]
     return Starlette(routes=routes, lifespan=lifespan, middleware=[guard], exception_handlers=handlers)
 
@@ -81,7 +94,10 @@ async def _ticking(house: House) -> None:
     """Now and then: start the training that waits."""
     while True:
         await asyncio.sleep(1)
-        await run_in_threadpool(house.tick)
+        try:
+            await run_in_threadpool(house.tick)
+        except Exception as error:  # a full disk now is none in a minute
+            in_words(error)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -89,7 +105,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 def _answering(what: Callable[[Request], Any]) -> Handler:
     async def handle(request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(what, request))
+        return Answer(await run_in_threadpool(what, request))
 
     return handle
 
@@ -97,7 +113,7 @@ def _answering(what: Callable[[Request], Any]) -> Handler:
 def _taking(what: Callable[[Mapping[str, Any]], Any]) -> Handler:
     async def handle(request: Request) -> Response:
         values = await _json(request)
-        return JSONResponse(await run_in_threadpool(what, values))
+        return Answer(await run_in_threadpool(what, values))
 
     return handle
 
@@ -107,7 +123,8 @@ def _asked(house: House) -> Handler:
         kind = request.path_params["kind"]
         if kind in works.names() and not works.get(kind).quick:
             raise FromNoiseError(f"{kind} is a job: POST /api/jobs/{kind}")
-        job = house.add(kind, await _json(request))
+        values = await _json(request)
+        job = house.jobs.add(kind, values, await run_in_threadpool(house.places, kind, values))
         return Response(await house.jobs.answer(job), media_type="application/octet-stream")
 
     return handle
@@ -118,14 +135,16 @@ def _begun(house: House) -> Handler:
         kind = request.path_params["kind"]
         if kind in works.names() and works.get(kind).quick:
             raise FromNoiseError(f"{kind} is a question: POST /api/ask/{kind}")
-        return JSONResponse(house.add(kind, await _json(request)).about())
+        values = await _json(request)
+        places = await run_in_threadpool(house.places, kind, values)
+        return Answer(house.jobs.add(kind, values, places).about())
 
     return handle
 
 
 def _frames(house: House) -> Handler:
     async def handle(request: Request) -> Response:
-        job = house.jobs.get(request.path_params["number"])
+        job = house.jobs.get(_number(request))
         frames = house.jobs.frames(job, _whole(request, "from"))
 
         async def content() -> AsyncIterator[bytes]:
@@ -142,15 +161,15 @@ def _frames(house: House) -> Handler:
 
 def _cancelled(house: House) -> Handler:
     async def handle(request: Request) -> Response:
-        house.jobs.cancel(request.path_params["number"])
-        return JSONResponse({})
+        house.jobs.cancel(_number(request))
+        return Answer({})
 
     return handle
 
 
 def _result(house: House) -> Handler:
     async def handle(request: Request) -> Response:
-        job = house.jobs.get(request.path_params["number"])
+        job = house.jobs.get(_number(request))
         image = request.query_params.get("image", "all")
         content = await run_in_threadpool(results.png, job, image)
         name = f"{job.kind}-{job.number}.png"
@@ -171,7 +190,7 @@ def _grid(house: House) -> Handler:
 def _image(house: House) -> Handler:
     async def handle(request: Request) -> Response:
         content = await _body(request, LARGEST)
-        return JSONResponse(await run_in_threadpool(house.uploads.add, content))
+        return Answer(await run_in_threadpool(house.uploads.add, content))
 
     return handle
 
@@ -180,7 +199,7 @@ def _set_image(house: House) -> Handler:
     async def handle(request: Request) -> Response:
         content, sent_as = await _body(request, LARGEST), request.query_params.get("as", "image")
         found = await run_in_threadpool(house.uploads.add_to_set, request.path_params["name"], sent_as, content)
-        return JSONResponse(found.about())
+        return Answer(found.about())
 
     return handle
 
@@ -194,9 +213,16 @@ def _run(request: Request) -> str:
     return request.path_params["run"]
 
 
+def _number(request: Request) -> int:
+    text = request.path_params["number"]
+    if not (text.isdecimal() and text.isascii() and len(text) <= 15):
+        raise HTTPException(404)
+    return int(text)
+
+
 def _whole(request: Request, name: str) -> int:
     text = request.query_params.get(name, "0")
-    if not text.isdecimal() or len(text) > 15:
+    if not (text.isdecimal() and text.isascii() and len(text) <= 15):
         raise FromNoiseError(f"{name} must be a whole number, got {text[:40]!r}")
     return int(text)
 
@@ -226,7 +252,18 @@ async def _json(request: Request) -> dict[str, Any]:
         raise FromNoiseError("what was sent is no JSON") from None
     if not isinstance(values, dict):
         raise FromNoiseError("what was sent must be a JSON object")
+    if _is_deep(values, _DEEPEST):
+        raise FromNoiseError("what was sent is nested too deeply")
+    text = json.dumps(values, ensure_ascii=False)
+    if "\\u0000" in text or text.encode(errors="replace").decode() != text:  # which no file or command can have
+        raise FromNoiseError("what was sent has characters that are no text")
     return values
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    return not levels or any(_is_deep(v, levels - 1) for v in (value.values() if isinstance(value, dict) else value))
 
 
 def _no_constant(text: str) -> float:
@@ -234,7 +271,13 @@ def _no_constant(text: str) -> float:
 
 
 async def _said(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": " ".join(str(error).split())}, 400)
+    return Answer({"error": " ".join(str(error).split())}, 400)
+
+
+async def _system(request: Request, error: Exception) -> Response:
+    """A full disk, a folder that is not there any more."""
+    full = getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT)
+    return Answer({"error": in_words(error)}, 507 if full else 500)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -242,7 +285,7 @@ async def _http(request: Request, error: Exception) -> Response:
     words = {404: "there is nothing at this address", 405: "this address does not take that method"}
     if status == 404 and not request.url.path.startswith(("/api/", "/page/")):
         return await _page(request)
-    return JSONResponse({"error": words.get(status, str(getattr(error, "detail", error)))}, status)
+    return Answer({"error": words.get(status, str(getattr(error, "detail", error)))}, status)
 
 
 async def _gone(request: Request, error: Exception) -> Response:
@@ -251,4 +294,4 @@ async def _gone(request: Request, error: Exception) -> Response:
 
 async def _bug(request: Request, error: Exception) -> Response:
     said = f"this is a bug in fromnoise, not in your input ({type(error).__name__})"
-    return JSONResponse({"error": said}, 500)
+    return Answer({"error": said}, 500)

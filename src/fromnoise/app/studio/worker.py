@@ -80,8 +80,9 @@ class _Worker:
             work = works.made(kind, values)
 
             def send(header: Mapping[str, Any], arrays: Any = None) -> None:
+                about = {"work": kind, "run": values.get("run", "")} if header.get("kind") == "start" else {}
                 now = round(time.perf_counter() - started, 6)
-                self.pipe.send(("frame", number, pack({"at": now, **header}, arrays)))
+                self.pipe.send(("frame", number, pack({"at": now, **about, **header}, arrays)))
                 if not work.quick:
                     self._breathe(number)
 

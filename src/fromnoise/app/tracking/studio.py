@@ -1,5 +1,6 @@
 """The studio: between its steps a training lets the studio's jobs go first."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ class Studio(Tracker):
 
     def __init__(self, run: Path):
         places = [parent / FOLDER for parent in (run.resolve(), *run.resolve().parents[:3])]
-        place = next((p for p in places if p.is_dir()), None)
-        if place is None:
+        shown = [place for place in places if place.is_dir()]
+        if not shown:
             raise FromNoiseError(f"--track studio: no studio shows {run}; begin the training in one, or leave it out")
-        self.lock = FileLock(place / TURN, poll_interval=0.02)
+        self.locks = [FileLock(place / TURN, poll_interval=0.02) for place in shown]
 
     def __call__(self, line: dict[str, Any]) -> None:
-        with self.lock:
-            pass
+        for lock in self.locks:  # of a studio of the folder, and of one of this run alone
+            with suppress(OSError), lock:
+                pass

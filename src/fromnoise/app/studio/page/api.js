@@ -1,5 +1,8 @@
 // The server's addresses. What goes wrong is an Error whose message is a sentence for the page.
 
+// The address of a run, whose name may have any character.
+export const of = (run, rest) => `/api/runs/${run.split("/").map(encodeURIComponent).join("/")}/${rest}`;
+
 export async function get(path) {
   return json(await reached(fetch(path)));
 }
@@ -28,32 +31,41 @@ export async function* frames(number, from = 0, signal = undefined) {
   const answer = await reached(fetch(`/api/jobs/${number}/frames?from=${from}`, { signal }));
   if (!answer.ok) throw await said(answer);
   const reader = answer.body.getReader();
-  let held = new Uint8Array(0);
+  let parts = [], size = 0, wanted = 4, whole = false; // what came, joined only when there is enough of it for a frame
   try {
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return;
-      held = joined(held, value);
-      while (held.length >= 4) {
-        const length = new DataView(held.buffer, held.byteOffset).getUint32(0, true) + 4;
-        if (held.length < length) break;
-        yield unpacked(held.slice(0, length).buffer);
-        held = held.subarray(length);
+      while (size >= wanted) {
+        const held = joined(parts, size);
+        wanted = new DataView(held.buffer, held.byteOffset).getUint32(0, true) + 4;
+        parts = [held];
+        if (size < wanted) break;
+        const frame = unpacked(held.slice(0, wanted).buffer);
+        whole = frame.header.kind === "over";
+        parts = [held.subarray(wanted)];
+        size -= wanted;
+        wanted = 4;
+        yield frame;
       }
+      const { done, value } = await reached(reader.read());
+      if (done && !whole) throw new Error(SILENT);
+      if (done) return;
+      parts.push(value);
+      size += value.length;
     }
   } finally {
     reader.cancel().catch(() => {});
   }
 }
 
-function joined(a, b) {
-  if (!a.length) return b;
-  const whole = new Uint8Array(a.length + b.length);
-  whole.set(a);
-  whole.set(b, a.length);
+function joined(parts, size) {
+  if (parts.length === 1) return parts[0];
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) { whole.set(part, at); at += part.length; }
   return whole;
 }
 
+const SILENT = "The studio does not answer: is its command still running?";
 const TYPES = { u1: Uint8Array, f4: Float32Array, i4: Int32Array };
 
 export function unpacked(buffer) {
@@ -73,7 +85,7 @@ async function reached(promise) {
     return await promise;
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Error("the studio does not answer: is its command still running?");
+    throw new Error(SILENT);
   }
 }
 

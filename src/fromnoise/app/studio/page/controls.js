@@ -1,6 +1,6 @@
 // Fields of forms: each { box, value(), set(v) }; `value` is "" where the default holds.
 
-import { h, put } from "./dom.js";
+import { formula, h, notice, put } from "./dom.js";
 
 let count = 0;
 const labelled = (label, input, hint) => {
@@ -24,11 +24,14 @@ export function number(label, { value = "", min, max, step = "any", placeholder 
 }
 
 export function slider(label, { value = 0, min = 0, max = 1, step = "any", show = String, oninput } = {}) {
-  const shown = h("output", {}, show(value));
-  const input = h("input", { type: "range", min, max, step, value, oninput: () => { shown.textContent = show(Number(input.value)); oninput?.(Number(input.value)); } });
+  const shown = h("output", { "aria-hidden": "true" });
+  const tell = () => { shown.textContent = show(Number(input.value)); if (shown.textContent) input.setAttribute("aria-valuetext", shown.textContent); };
+  const input = h("input", { type: "range", min, max, step, value, oninput: () => { tell(); oninput?.(Number(input.value)); } });
+  input.value = value; // a second time: the limits were not there when it was first set
+  tell();
   const box = labelled(label, input);
   box.querySelector("label").append(" ", shown);
-  return { box, value: () => Number(input.value), set: (v) => { input.value = v; shown.textContent = show(Number(v)); }, input, limit(most) { input.max = most; } };
+  return { box, value: () => Number(input.value), set: (v) => { input.value = v; tell(); }, input, limit(most) { input.max = most; } };
 }
 
 export function text(label, { value = "", placeholder = "", lines = 1, hint, onchange } = {}) {
@@ -43,11 +46,11 @@ export function check(label, { value = false, onchange } = {}) {
 
 // One of a few, as buttons in a row.
 export function switcher(label, options, { value, onchange } = {}) {
-  const name = `switch-${++count}`;
+  const name = `switch-${++count}`, first = options.some(([key]) => key === value) ? value : options[0][0];
   const box = h("fieldset", { class: "switch" }, h("legend", {}, label));
   const inputs = options.map(([key, title, hint]) => {
-    const input = h("input", { type: "radio", name, value: key, checked: key === value, onchange: () => onchange?.(key) });
-    box.append(h("label", { title: hint ?? "" }, input, h("span", {}, title)));
+    const input = h("input", { type: "radio", name, value: key, checked: key === first, "aria-label": title.includes("_") ? title : null, onchange: () => onchange?.(key) });
+    box.append(h("label", { title: hint ?? "" }, input, h("span", {}, formula(title))));
     return input;
   });
   return { box, value: () => inputs.find((one) => one.checked)?.value, set: (v) => inputs.forEach((one) => (one.checked = one.value === v)), enable(key, on) { const one = inputs.find((input) => input.value === key); if (one) { one.disabled = !on; one.parentElement.classList.toggle("off", !on); } } };
@@ -57,8 +60,11 @@ export function switcher(label, options, { value, onchange } = {}) {
 export function dropped(label, { many = false, ongiven }) {
   const input = h("input", { type: "file", accept: "image/*", multiple: many, onchange: () => input.files.length && ongiven([...input.files]) });
   const box = h("label", { class: "drop", tabIndex: -1, ondragover: (e) => { e.preventDefault(); box.classList.add("over"); }, ondragleave: () => box.classList.remove("over"), ondrop: async (e) => { e.preventDefault(); box.classList.remove("over"); const files = await entries(e.dataTransfer); if (files.length) ongiven(files); } }, input, h("span", {}, label));
+  input.addEventListener("click", () => (input.value = "")); // the same files may be chosen again
   return { box, input };
 }
+
+const MOST_FILES = 20000;
 
 // Files of what was dropped; of a folder all below it, each with its path.
 async function entries(transfer) {
@@ -66,7 +72,7 @@ async function entries(transfer) {
   if (!roots.length) return [...transfer.files];
   const found = [];
   const walk = async (entry) => {
-    if (found.length >= 20000) return;
+    if (found.length >= MOST_FILES) return;
     if (entry.isFile) {
       const file = await new Promise((resolve) => entry.file(resolve, () => resolve(null)));
       if (file) { file.place = entry.fullPath.replace(/^\//, ""); found.push(file); }
@@ -80,5 +86,6 @@ async function entries(transfer) {
     }
   };
   for (const root of roots) await walk(root);
+  if (found.length >= MOST_FILES) notice(`Only the first ${MOST_FILES.toLocaleString("en")} files are taken.`);
   return found;
 }

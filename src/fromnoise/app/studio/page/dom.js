@@ -1,4 +1,4 @@
-// Elements: h("p", { class: "x", onclick: f }, "text", child).
+// Elements, numbers and texts: h("p", { class: "x", onclick: f }, "text", child).
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -22,9 +22,32 @@ function filled(element, props, children) {
   return element;
 }
 
+// What had the focus keeps it, or leaves it to what is called the same and takes its place.
 export function put(parent, ...children) {
+  const held = document.activeElement, within = held !== parent && parent.contains(held), name = within ? called(held) : "";
   parent.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  if (within) (parent.contains(held) ? held : [...parent.querySelectorAll(held.tagName)].find((one) => called(one) === name))?.focus({ preventScroll: true });
   return parent;
+}
+
+const called = (element) => element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent;
+
+// Buttons that start something rest while it goes on, and one stops it; the focus, which such a button would lose, goes along.
+export function working(on, starts, halt) {
+  const held = [...starts, halt].includes(document.activeElement);
+  starts.forEach((button) => (button.disabled = on));
+  halt.hidden = !on;
+  if (held) (on ? halt : starts[0]).focus({ preventScroll: true });
+}
+
+// "x_t" with its index below the line.
+export function formula(text) {
+  return text.split(/_(\w+)/).map((part, i) => (i % 2 ? h("sub", {}, part) : part));
+}
+
+// Text that changes often: nothing happens where it is the same.
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
 }
 
 // A number as people read it: 3 digits that say something.
@@ -32,27 +55,34 @@ export function short(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1).replace("-", "−");
+  if (size !== 0 && (size < 1e-3 || size >= 1e6)) return power(value, digits);
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 }).replace("-", "−");
+}
+
+// 1.2 × 10⁻⁵
+export function power(value, digits = 1) {
+  const [factor, exponent] = value.toExponential(digits - 1).replaceAll("-", "−").split("e");
+  return `${Number(factor.replace("−", "-")) === 1 ? "" : `${factor} × `}10${[...exponent.replace("+", "")].map((c) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[c] ?? "⁻").join("")}`;
 }
 
 export function duration(seconds) {
   if (!(seconds >= 0) || !Number.isFinite(seconds)) return "–";
-  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.round(seconds % 60)} s`;
+  if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds), minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} min ${whole % 60} s`;
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
 let hide = 0;
-// A sentence at the foot of the page, for what went wrong.
-export function notice(text) {
+// A sentence at the foot of the page, for what went wrong. It goes after a while; `lasting` ones when they are called off.
+export function notice(text, lasting = false) {
   const box = document.getElementById("notice");
-  box.textContent = text;
+  put(box, h("span", {}, text), h("button", { type: "button", "aria-label": "Close this message", onclick: () => (box.hidden = true) }, "×"));
   box.hidden = false;
   clearTimeout(hide);
-  hide = setTimeout(() => (box.hidden = true), 12000);
+  if (!lasting) hide = setTimeout(() => (box.hidden = true), Math.max(12000, 90 * text.length));
+  return () => { if (box.firstChild?.textContent === text) box.hidden = true; };
 }
 
 export function copyable(text, label) {

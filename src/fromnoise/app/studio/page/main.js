@@ -1,7 +1,8 @@
 // The frame around the pages: which one is shown, what is computing, light and dark.
 
+import { flush, forget } from "./address.js";
 import { get, stop } from "./api.js";
-import { duration, h, notice, put } from "./dom.js";
+import { duration, h, notice, put, say } from "./dom.js";
 
 const PAGES = { draw: "./pages/draw.js", train: "./pages/train.js", inside: "./pages/inside.js", theory: "./pages/theory.js", edit: "./pages/edit.js", measure: "./pages/measure.js" };
 const main = document.getElementById("main");
@@ -9,27 +10,32 @@ const listeners = new Set();
 export const studio = { start: null, state: null, onstate(f) { listeners.add(f); return () => listeners.delete(f); }, refresh: poll, go, path };
 
 let leave = () => {};
-let shown = 0;
+let shown = 0, wanted = 0;
 
 async function show() {
   const mine = ++shown;
   const name = location.pathname.split("/")[1] || "draw";
   for (const link of document.querySelectorAll("#nav a")) link.pathname.slice(1) === name ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
-  document.querySelector("#nav a[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const current = document.querySelector("#nav a[aria-current]");
+  if (current) current.parentElement.scrollLeft = current.offsetLeft - current.parentElement.offsetLeft - 40;
   leave();
   leave = () => {};
   try {
-    if (!(name in PAGES)) throw new Error("there is no such page");
+    if (!(name in PAGES)) throw new Error("There is no such page.");
     const page = await import(PAGES[name]);
     studio.start ??= await get("/api/start");
     studio.state ??= studio.start;
     if (mine !== shown) return;
     document.title = `${page.title} – fromnoise studio`;
-    const root = h("div", { class: `page page-${name}` });
+    const root = h("div", { class: `page page-${name} stack` });
+    const held = main.contains(document.activeElement);
     put(main, root);
-    leave = (await page.show(root, studio)) ?? (() => {});
+    if (held) main.focus({ preventScroll: true }); // what had it is gone
+    const left = (await page.show(root, studio)) ?? (() => {});
+    if (mine === shown) leave = left;
+    else left(); // another page was chosen while this one was being made
   } catch (error) {
-    put(main, h("div", { class: "card" }, h("p", { class: "error" }, error.message), h("button", { type: "button", onclick: show }, "Try again")));
+    if (mine === shown) put(main, h("div", { class: "card" }, h("p", { class: "error" }, error.message), name in PAGES ? h("button", { type: "button", onclick: show }, "Try again") : h("a", { href: "/draw" }, "To the first page")));
   }
 }
 
@@ -39,59 +45,85 @@ function path(name) {
 }
 
 // Another page, or the same with other choices.
-export function go(address) {
+export async function go(address) {
+  flush();
+  const mine = ++wanted, name = new URL(address, location.href).pathname.split("/")[1] || "draw";
+  if (name in PAGES) await import(PAGES[name]).catch(() => {}); // so that address and page change together
+  if (mine !== wanted) return;
   history.pushState(null, "", address);
-  return show();
+  scrollTo(0, 0);
+  await show();
 }
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
-  if (!link || link.origin !== location.origin || link.target || link.hasAttribute("download") || event.metaKey || event.ctrlKey || event.shiftKey || link.pathname.startsWith("/api/")) return;
+  if (!link || event.defaultPrevented || link.origin !== location.origin || link.target || link.hasAttribute("download") || event.metaKey || event.ctrlKey || event.shiftKey || link.pathname.startsWith("/api/")) return;
   event.preventDefault();
-  if (link.href !== location.href) { go(link.href); scrollTo(0, 0); }
+  flush();
+  if (link.href !== location.href) go(link.href);
 });
-addEventListener("popstate", show);
+addEventListener("popstate", () => { wanted++; forget(); show(); });
 
+const wishes = matchMedia("(prefers-color-scheme: dark)");
+const isDark = () => (document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : wishes.matches);
 document.getElementById("theme").addEventListener("click", () => {
-  const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-  localStorage.setItem("theme", dark ? "light" : "dark");
+  const now = isDark() ? "light" : "dark";
+  document.documentElement.dataset.theme = now;
+  try { localStorage.setItem("theme", now); } catch { /* a browser that keeps nothing */ }
+  dispatchEvent(new Event("theme")); // canvases are drawn in its colours
 });
+wishes.addEventListener("change", () => dispatchEvent(new Event("theme")));
 
 const button = document.getElementById("queue"), list = document.getElementById("queue-list");
-button.addEventListener("click", () => { list.hidden = !list.hidden; button.setAttribute("aria-expanded", String(!list.hidden)); });
-document.addEventListener("keydown", (event) => { if (event.key === "Escape") { list.hidden = true; button.setAttribute("aria-expanded", "false"); } });
+function unfold(open) {
+  if (!open && list.contains(document.activeElement)) button.focus();
+  list.hidden = !open;
+  button.setAttribute("aria-expanded", String(open));
+}
+button.addEventListener("click", () => unfold(list.hidden));
+document.addEventListener("keydown", (event) => { if (event.key === "Escape" && !list.hidden) unfold(false); });
+document.addEventListener("pointerdown", (event) => { if (!list.hidden && !list.contains(event.target) && !button.contains(event.target)) unfold(false); });
 
+const DOING = { draw: "draw", edit: "edit", measure: "measure", table: "table", blind: "blind test", copies: "copies", forward: "forward process", levels: "errors", bound: "bound", plane: "plane", walks: "walks", identities: "identities" };
+let listed = "";
 function queue(state) {
   const alive = state.queue.filter((job) => job.state === "running" || job.state === "waiting");
   const going = state.runs.filter((run) => run.state === "going");
   const parts = [];
-  if (alive.length) parts.push(alive[0].state === "running" ? `${alive[0].kind}…` : "starting…");
+  if (alive.length) parts.push(alive[0].state === "running" ? `${DOING[alive[0].kind] ?? alive[0].kind}…` : "starting…");
   if (alive.length > 1) parts.push(`+${alive.length - 1} waiting`);
   if (going.length) parts.push(`training ${going[0].name}`);
-  button.textContent = parts.join(", ") || (state.hardware ? "idle" : "loading…");
+  say(button, parts.join(", ") || (state.hardware ? "idle" : "loading…"));
+  const now = JSON.stringify([state.hardware, state.queue, going[0]?.name]);
+  if (now === listed) return; // so that the focus stays, and no click is lost
+  listed = now;
   put(list, h("p", { class: "soft" }, state.hardware ? `Computes on ${state.hardware}, one job at a time.` : "The process that computes is starting."),
-    h("ul", {}, state.queue.map((job) => h("li", {}, h("span", {}, `${job.kind} ${job.run}`), h("span", { class: "row" }, h("small", {}, job.state === "done" ? duration(job.seconds) : job.state), ["running", "waiting"].includes(job.state) ? h("button", { type: "button", class: "quiet small", onclick: () => stop(job.number).catch((e) => notice(e.message)) }, "Cancel") : null)))),
+    state.queue.length ? h("ul", {}, state.queue.map((job) => h("li", {}, h("span", {}, `${DOING[job.kind] ?? job.kind}${job.run ? ` of ${job.run}` : ""}`), h("span", { class: "row" }, h("small", {}, job.state === "done" ? duration(job.seconds) : job.state), ["running", "waiting"].includes(job.state) ? h("button", { type: "button", class: "quiet small", onclick: () => stop(job.number).then(poll, (e) => notice(e.message)) }, "Cancel") : null)))) : h("p", {}, "Nothing was asked yet."),
     going.length ? h("p", { class: "soft" }, `${going[0].name} is being trained; it waits while a job runs.`) : null);
 }
 
-let failing = false;
+let back = null; // set while nothing answers
 async function poll() {
   try {
     studio.state = await get("/api/state");
-    failing = false;
-    queue(studio.state);
-    for (const hear of listeners) hear(studio.state);
   } catch (error) {
-    if (!failing) notice(error.message);
-    failing = true;
+    back ??= notice(error.message, true);
+    say(button, "no answer");
+    return;
   }
+  back?.();
+  back = null;
+  queue(studio.state);
+  for (const hear of listeners) hear(studio.state);
 }
 
 async function polling() {
-  if (!document.hidden) await poll();
-  setTimeout(polling, failing ? 3000 : 1000);
+  try {
+    if (!document.hidden) await poll();
+  } finally {
+    setTimeout(polling, back ? 3000 : 1000);
+  }
 }
 
-show();
+show().then(() => Object.values(PAGES).forEach((page) => import(page).catch(() => {}))); // the others are there before they are asked for
 polling();

@@ -1,5 +1,34 @@
 // Images [N, C, H, W] of bytes on a canvas, a tile each, with hard pixels.
 
+import { h } from "./dom.js";
+
+// Some of them, from k on.
+export function slice({ data, shape }, k, count = 1) {
+  const size = shape[1] * shape[2] * shape[3];
+  return { data: data.subarray(k * size, (k + count) * size), shape: [count, ...shape.slice(1)] };
+}
+
+// On a canvas of their own, whose name says what they are.
+export function picture(array, label, options = {}) {
+  const canvas = h("canvas", { class: "picture", role: "img", "aria-label": label });
+  paint(canvas, array, { gap: 0, ...options });
+  return canvas;
+}
+
+// Image k as a canvas with the pixels as they are, opacity included.
+export function canvasOf(array, k = 0) {
+  const { data, shape: [, c, height, width] } = slice(array, k), plane = height * width;
+  const canvas = h("canvas", { width, height }), context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+  for (let i = 0; i < plane; i++) {
+    const colour = c >= 3;
+    pixels.data.set([data[i], data[colour ? i + plane : i], data[colour ? i + 2 * plane : i], c === 4 ? data[i + 3 * plane] : 255], 4 * i);
+  }
+  context.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+export const blobOf = (canvas) => new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+
 export function tiles(n, wide = undefined) {
   const columns = wide ?? Math.ceil(Math.sqrt(n));
   return { columns, rows: Math.ceil(n / columns) };

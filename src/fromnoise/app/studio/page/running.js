@@ -1,24 +1,35 @@
 // A job from a button: begun, followed frame by frame, stopped; its progress bar and its words.
 
 import { frames, post, stop } from "./api.js";
-import { duration, h, notice } from "./dom.js";
+import { duration, h, notice, working } from "./dom.js";
 
-// start(values): resolves when the job is over, with its last frame's header; `heard(frame)` gets every other one.
+// start(): resolves when the job is over, with its last frame's header; `heard(frame)` gets every other one.
+// While one is going, the button waits; `again()` ends it and begins anew.
 export function runner(label, kind, { values, heard, total } = {}) {
   const go = h("button", { type: "button", onclick: () => start() }, label);
-  const halt = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => job && stop(job).catch(() => {}) }, "Stop");
+  const halt = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => end() }, "Stop");
   const bar = h("progress", { class: "idle", max: 1, value: 0, "aria-label": label });
   const words = h("small", { role: "status" });
-  let job = 0, closed = false;
-  async function start() {
-    if (go.disabled) return null;
-    go.disabled = true;
-    halt.hidden = false;
+  let job = 0, going = null, closed = false, renew = false;
+  const end = () => job && stop(job).catch((error) => notice(error.message));
+
+  function start() {
+    going ??= run().finally(() => {
+      going = null;
+      if (renew && !closed) { renew = false; start(); }
+    });
+    return going;
+  }
+
+  async function run() {
+    working(true, [go], halt);
     bar.className = "";
     bar.value = 0;
+    words.className = "";
     words.textContent = "waiting…";
     try {
       job = (await post(`/api/jobs/${kind}`, values())).number;
+      if (closed) { end(); return null; }
       let seen = 0, all = 0, last = null;
       for await (const frame of frames(job)) {
         if (closed) return null;
@@ -28,21 +39,26 @@ export function runner(label, kind, { values, heard, total } = {}) {
         else seen += 1;
         const share = total ? total(header, all) : all ? seen / all : 0;
         bar.value = Math.min(1, share || 0);
-        heard(frame);
+        if (!renew) heard(frame);
       }
-      if (last?.state === "failed") { words.textContent = last.words; words.className = "error"; notice(last.words); }
-      else { words.className = ""; words.textContent = last?.state === "cancelled" ? "stopped" : `done in ${duration(last?.seconds)}`; }
+      words.className = last?.state === "failed" ? "error" : "";
+      words.textContent = last?.state === "failed" ? last.words : last?.state === "cancelled" ? "stopped" : `done in ${duration(last?.seconds)}`;
       return last;
     } catch (error) {
       words.className = "error";
       words.textContent = error.message;
       return null;
     } finally {
-      go.disabled = false;
-      halt.hidden = true;
+      working(false, [go], halt);
       bar.className = "idle";
       job = 0;
     }
   }
-  return { box: h("div", {}, h("div", { class: "row" }, go, halt, words), bar), start, close() { closed = true; if (job) stop(job).catch(() => {}); } };
+
+  return {
+    box: h("div", { class: "runner" }, h("div", { class: "row" }, go, halt, words), bar),
+    start,
+    again() { if (going) { renew = true; end(); } else start(); },
+    close() { closed = true; end(); },
+  };
 }

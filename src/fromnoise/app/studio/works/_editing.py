@@ -16,7 +16,6 @@ from fromnoise.app.runs.model import Model, draw_states
 from fromnoise.app.studio import making
 from fromnoise.app.studio.works.base import Places, Send
 from fromnoise.app.studio.works.seen import Watched, images
-from fromnoise.compose.unclip import embedding_size
 from fromnoise.data._computed import COMPUTED
 from fromnoise.data.folder import read_image
 from fromnoise.data.images import InMemory, to_uint8, to_unit
@@ -31,7 +30,6 @@ FRAMES = 100
 """About how many are sent of an edit, however many network calls it takes."""
 _LATENT = 3.0
 """Standard deviations that fill the gray scale where latents are shown as they are."""
-_BY_EMBEDDING = ("interpolate", "variations", "text-difference")
 
 
 class Following:
@@ -67,14 +65,7 @@ def insist_on_fit(asked: "Edit", model: Model) -> None:
         if not model.needs_images:
             raise FromNoiseError("kind: this model is shown no image beside x; train one with recipe control")
         return
-    if model.denoiser.low is not None or model.needs_images:
-        what = "is shown" if model.needs_images else "enlarges"
-        raise FromNoiseError(f"kind: this model {what} images; edit with a model that draws them by itself")
-    decodes = asked.kind in _BY_EMBEDDING and embedding_size(model.denoiser) is not None
-    if asked.guidance not in (None, 1.0) and not asked.label and not decodes:
-        raise FromNoiseError("guidance: steers towards a class; choose one")
-    if model.denoiser.classes and model.denoiser.null_label is None and not asked.label:
-        raise FromNoiseError("label: this model needs the class of the picture; choose one")
+    edits.insist_on_fit(asked.kind, model, asked.guidance, asked.label, "choose one")
 
 
 def plan_of(asked: "Edit", model: Model) -> SamplingPlan:
@@ -94,24 +85,22 @@ def options_of(asked: "Edit") -> SampleOptions:
 def changed(asked: "Edit", model: Model, places: Places, send: Send) -> None:
     """Every kind of `fromnoise edit`."""
     plan = plan_of(asked, model)
-    channels, *size = model.denoiser.image_shape or (3, 64, 64)
-    whole = None if asked.kind == "upscale" else (size[0], size[1])
-    pixels = torch.stack([read_image(places[name], channels, whole) for name in ("image", "other") if name in places])
-    mask = mask_of(places, pixels.shape[-2:]) if asked.kind == "inpaint" else None
+    pixels = edits.read(asked.kind, model, [places[name] for name in ("image", "other") if name in places])
+    size = pixels.shape[-2], pixels.shape[-1]
+    mask = edits.read_mask(places["mask"], places["image"], size) if asked.kind == "inpaint" else None
     n = 1 if asked.kind == "reconstruct" else asked.n or 8
     following = Following(send, _calls(asked, plan, n), _LATENT if model.denoiser.codec is not None else 1.0)
     watched = Watched(plan.steered(model.denoiser), following)
-    decodes = asked.kind in _BY_EMBEDDING and embedding_size(model.denoiser) is not None
     known = {"given": pixels.numpy()} | ({"mask": mask.numpy()[None]} if mask is not None else {})
     send({
         "kind": "start", "edit": asked.kind, "n": n, "total": following.total, "plan": plan.described(),
-        "shape": [channels, *size], "command": making.command(asked, places["run"]),
+        "shape": list(model.denoiser.image_shape or ()), "command": making.command(asked, places["run"]),
         "python": making.python(asked, places["run"], model, mask is not None),
     }, known)  # fmt: skip
-    words = (asked.text.strip(), asked.from_text.strip())
+    words, embeds = (asked.text.strip(), asked.from_text.strip()), edits.decodes(asked.kind, model)
     shown, made = edits.edit(
         asked.kind, watched, to_unit(pixels), plan, n=n, mask=mask, strength=asked.strength,
-        repeats=asked.repeats, seed=asked.seed, image_text=opened(places["run"]) if decodes else None,
+        repeats=asked.repeats, seed=asked.seed, image_text=opened(places["run"]) if embeds else None,
         words=words if all(words) else None,
     )  # fmt: skip
     end: dict[str, Any] = {"kind": "end", "calls": watched.calls, "network_seconds": watched.seconds}
@@ -157,20 +146,6 @@ def condition(model: Model, path: Path, sketch: bool) -> tuple[Tensor, Tensor]:
 def computed(model: Model) -> Callable[[Tensor], Tensor] | None:
     """What makes the images that a network is shown, where they are computed from the data."""
     return COMPUTED.get((model.config.data.pairs if model.config is not None else None) or "")
-
-
-def mask_of(places: Places, size: tuple[int, ...]) -> Tensor:
-    """uint8 [1, H, W], cut and scaled as the picture is, so that they must have one shape.
-
-    Raises:
-        FromNoiseError: it has another.
-    """
-    own, image = (read_image(places[name], 1, None).shape[1:] for name in ("mask", "image"))
-    if abs(own[0] * image[1] - own[1] * image[0]) > max(own[0] * image[1], own[1] * image[0]) / 50:
-        sides = [f"{h}x{w}" for h, w in (own, image)]
-        raise FromNoiseError(f"mask: has {sides[0]} pixels and the picture {sides[1]}: paint it over the picture, in "
-                             "its proportions")  # fmt: skip
-    return read_image(places["mask"], 1, (size[0], size[1]))
 
 
 def _calls(asked: "Edit", plan: SamplingPlan, n: int) -> int | None:

@@ -1,11 +1,10 @@
 """What measuring shares: the data of a run, samples in parts with their progress, features that are followed. Needs
 torch."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -155,12 +154,3 @@ def sampled(folder: Path, model: Model, plan: SamplingPlan, n: int, seed: int, s
         parts.make(group, BATCH, after)
     _, pixels = next(parts.read(range(1)))
     send({"kind": "samples", "stage": stage}, {"x0": smaller(pixels[:SHOWN].float() / 127.5 - 1)})
-
-
-def finite(value: Any) -> Any:
-    """JSON values, with null for what no JSON number is."""
-    if isinstance(value, dict):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

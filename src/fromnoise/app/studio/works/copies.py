@@ -36,6 +36,7 @@ class Copies(Work):
             raise FromNoiseError(f"n: must be from 2 to {MOST} samples, got {self.n}")
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
+        from fromnoise.app.studio.frames import finite
         from fromnoise.app.studio.works import _measuring
         from fromnoise.data.images import to_uint8, to_unit
         from fromnoise.metrics.memorisation import RATIO, distances, near_copies, nearest
@@ -64,7 +65,7 @@ class Copies(Work):
             "median": far[:, 0].median().item(),
         }  # fmt: skip
         near = to_uint8(images[order, :_BESIDE]).flatten(0, 1)
-        send(_measuring.finite(end), {"x": pixels[order].numpy(), "near": near.numpy()})
+        send(finite(end), {"x": pixels[order].numpy(), "near": near.numpy()})
 
     def command(self, run: "Path") -> str:
         """Which prints the same share, and draws nearest.png."""

@@ -1,5 +1,6 @@
 """Samples, and every step on the way to them."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from fromnoise.app.runs.plan import SampleOptions
     from fromnoise.app.studio.bench import Bench
 
-MOST, MOST_POINTS = 64, 4000
+MOST, MOST_POINTS, _MOST_NUMBERS = 64, 4000, 2**22
 
 
 @register("draw")
@@ -40,7 +41,7 @@ class Draw(Work):
 
     def __post_init__(self) -> None:
         if not 1 <= self.n <= MOST_POINTS:
-            raise FromNoiseError(f"n: how many are drawn must be from 1 to {MOST}, got {self.n}")
+            raise FromNoiseError(f"n: must be from 1 to {MOST} images, or {MOST_POINTS:,} points, got {self.n:,}")
         if self.interval and len(self.interval) != 2:
             raise FromNoiseError("interval: must be two numbers, the lowest and the highest noise over signal")
 
@@ -59,7 +60,8 @@ class Draw(Work):
             interval=(float(self.interval[0]), float(self.interval[1])) if self.interval else None,
             rescale=self.rescale,
             label=self.label or None,
-            texts=tuple(line.strip() for line in self.text.splitlines() if line.strip()),
+            # a command takes what begins with - for an option, but for the space before it
+            texts=tuple(f" {t}" if t.startswith("-") else t for t in map(str.strip, self.text.splitlines()) if t),
             negative=self.negative or None,
         )
 
@@ -75,13 +77,15 @@ class Draw(Work):
 
         model = self.opened(bench, places)
         shape = model.denoiser.image_shape or ()
-        if len(shape) == 3 and self.n > MOST:
-            raise FromNoiseError(f"n: at most {MOST} images are drawn together, got {self.n}")
+        most = MOST if len(shape) == 3 else max(1, min(MOST_POINTS, _MOST_NUMBERS // max(1, math.prod(shape))))
+        if self.n > most:
+            raise FromNoiseError(f"n: must be from 1 to {most:,} for this model, got {self.n:,}")
         plan = model.choice(self.asked())
-        watch = Watch(model, plan, send)
+        watch = Watch(model, plan, self.n, send)
         send({
             "kind": "start",
             "total": watch.total,
+            "every": watch.every,
             "latents": watch.number,
             "latent": model.denoiser.codec is not None,
             "n": self.n,

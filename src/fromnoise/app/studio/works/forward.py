@@ -94,7 +94,7 @@ def some_data(
             raise FromNoiseError("this model does not say what it was trained on: give an image of your own")
         shape = denoiser.image_shape
         assert shape is not None
-        data = bench.kept("data", str(model.path), make=lambda: load(config.data.at(shape)))
+        data = bench.kept("data", model.digest, make=lambda: load(config.data.at(shape)))
         chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:n].tolist()
         pixels, labels = data.batch(chosen)
         x = to_unit(pixels)

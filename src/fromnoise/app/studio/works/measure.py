@@ -35,6 +35,7 @@ class Measure(Work):
         from fromnoise.app.cli._words import writable
         from fromnoise.app.evaluation.report import warnings
         from fromnoise.app.studio.again import shown
+        from fromnoise.app.studio.frames import finite
         from fromnoise.app.studio.works import _measuring
         from fromnoise.system.disk import files
 
@@ -55,5 +56,5 @@ class Measure(Work):
             parts = _measuring.Parts(table.folder, table.model, plan, 0, n)
             _, pixels = next(parts.read(range(1)))
             said = warnings(n, table.extractor, len(table.images))
-        send({"kind": "end", "report": _measuring.finite(found), "warnings": said},
+        send({"kind": "end", "report": finite(found), "warnings": said},
              {"x": pixels[: _measuring.SHOWN].numpy()})  # fmt: skip

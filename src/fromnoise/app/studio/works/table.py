@@ -54,6 +54,7 @@ class Table(Work):
         from fromnoise.app.cli._evaluating import Subject
         from fromnoise.app.evaluation.report import warnings
         from fromnoise.app.studio.again import shown
+        from fromnoise.app.studio.frames import finite
         from fromnoise.app.studio.works import _measuring
 
         place = Path(shown(places["run"]))
@@ -72,9 +73,9 @@ class Table(Work):
                 head["cells"] = [{"row": c.row, "column": c.column, "steps": c.choice.steps, "n": c.n, "value": c.value,
                                   "nfe": c.nfe, "seconds": c.seconds} for c in cells]  # fmt: skip
                 head["csv"] = entries.as_csv(cells)
-                send({"kind": "cell", "number": number, "of": len(entries.cells), **_measuring.finite(head)})
+                send({"kind": "cell", "number": number, "of": len(entries.cells), **finite(head)})
             about = {"title": entries.title, "reference": entries.reference.about}
-            send({"kind": "end", **_measuring.finite(head | about)})
+            send({"kind": "end", **finite(head | about)})
 
     def command(self, run: Path) -> str:
         """Which makes these entries, and those of the rows that were not chosen."""

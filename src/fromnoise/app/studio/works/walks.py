@@ -59,11 +59,10 @@ class Walks(Work):
                 apart = float((chain[1].log_snr - chain[0].log_snr).abs() / 2)
                 options = options | {"size": best_size(math.exp(apart), options["n"])}
             plan = model.choice(SampleOptions(sampler=sampler, options=options, steps=steps))
-            watch = Watch(
-                model, plan, lambda header, arrays=None, kept=kept: kept.append((dict(header), dict(arrays or {})))
-            )
+            watch = Watch(model, plan, self.n, lambda header, arrays=None, kept=kept: kept.append(
+                (dict(header), dict(arrays or {}))))  # fmt: skip
             watch.end(draw_states(model, self.n, plan, self.seed, self.n, callback=watch.after, stages=watch.stages))
-            *way, (end, last) = kept
+            *way, (end, last) = [one for one in kept if one[0]["kind"] != "passed"]
             chosen = [way[i] for i in np.unique(np.linspace(0, len(way) - 1, _SHOWN).round().astype(int))]
             strips = {key: np.stack([arrays[key] for _, arrays in chosen], 1) for key in ("x", "x0")}
             send({"kind": "walk", "index": number, "name": name, "sampler": sampler, "calls": end["calls"],

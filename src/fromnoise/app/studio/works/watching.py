@@ -1,6 +1,7 @@
 """What a page is shown of a walk: after every step x_t, x0hat, eps, the score's size, and what guidance changes."""
 
 import itertools
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from fromnoise.app.studio.works.base import Send
-from fromnoise.app.studio.works.seen import Watched, images, numbers, root_mean_square, spread
+from fromnoise.app.studio.works.seen import LARGEST, Watched, images, numbers, root_mean_square, spread
 from fromnoise.compose import cascade
 from fromnoise.data.images import to_uint8
+from fromnoise.denoise import Denoiser
 from fromnoise.parameterizations.prediction import Prediction
 from fromnoise.samplers.base import Moment
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from fromnoise.app.runs.model import Model
     from fromnoise.app.runs.plan import SamplingPlan
 
+BUDGET = 256 * 2**20
+"""Bytes of all frames of a walk, here, in the server and in the page; a longer walk is shown every so many steps."""
 _EPS = 3.0
 """Standard deviations of eps that fill the gray scale."""
 _NUMBERS = itertools.count(1)
@@ -32,15 +36,19 @@ class Watch:
     Args:
         model: to be drawn from, with what guides it in `plan`.
         plan: how.
+        n: samples.
         send: takes the frames.
     """
 
-    def __init__(self, model: "Model", plan: "SamplingPlan", send: Send):
+    def __init__(self, model: "Model", plan: "SamplingPlan", n: int, send: Send):
         self.send, self.number = send, next(_NUMBERS)
         self.plain: list[Watched] = []
         model = _watched(model, self.plain)
         self.stages = [replace(stage, denoiser=Watched(stage.denoiser)) for stage in model.stages(plan)]
-        self.total = cascade.steps(self.stages)
+        steps = [cascade.steps([stage]) for stage in self.stages]
+        size = sum(count * _size(stage.denoiser, n) for count, stage in zip(steps, self.stages, strict=True))
+        self.every = max(1, -(-size // BUDGET))
+        self.total = -(-cascade.steps(self.stages) // self.every)
         self.stage, self.step = -1, 0
         self.latents: dict[int, tuple[Any, Tensor, Tensor]] = {}
 
@@ -51,6 +59,9 @@ class Watch:
         assert isinstance(guided, Watched)
         p, unguided = guided.taken(), plain.taken()
         index, self.step = self.step, self.step + 1
+        if index % self.every:
+            self.send({"kind": "passed", "index": index})  # so that it can be stopped here, too
+            return
         if p is None:  # a walk of no network call
             return
         header: dict[str, Any] = {"kind": "step", "index": index, "stage": self.stage, "time": _number(p.t.time),
@@ -95,6 +106,16 @@ def _watched(model: "Model", plain: list[Watched]) -> "Model":
     before = _watched(model.before, plain) if model.before is not None else None
     plain.append(Watched(model.denoiser))
     return replace(model, denoiser=plain[-1], before=before)
+
+
+def _size(denoiser: Denoiser, n: int) -> int:
+    """About the bytes of a frame: three states or four, as bytes where they are images, and latents as they are."""
+    shape = denoiser.image_shape or ()
+    if len(shape) != 3:
+        return 12 * n * math.prod(shape)
+    kept = 8 * math.prod(denoiser.shape or ()) if denoiser.codec is not None else 0
+    shown = [min(side, LARGEST) for side in (denoiser.shape or shape)[1:]]
+    return n * (4 * min(shape[0], 3) * math.prod(shown) + kept)
 
 
 def _number(x: Tensor) -> float | None:

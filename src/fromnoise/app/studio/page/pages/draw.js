@@ -3,7 +3,8 @@
 import { ask, frames, get, post, stop } from "../api.js";
 import * as address from "../address.js";
 import { check, choice, number, switcher, text } from "../controls.js";
-import { copyable, duration, h, notice, put, short, typing } from "../dom.js";
+import { copyable, duration, formula, h, notice, put, short, typing, working } from "../dom.js";
+import { film } from "../film.js";
 import { paint, plot, tiles } from "../pixels.js";
 
 export const title = "Draw";
@@ -15,39 +16,57 @@ export async function show(root, studio) {
   const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false));
   if (!models.length) { await demo(root, studio); return; }
   const at = address.read();
+  if (at.run && !models.some((one) => one.name === at.run)) notice(`There is no model ${at.run} here; this is ${models[0].name}.`);
   const run = choice("Model", models.map((one) => one.name), { value: at.run ?? models[0].name, onchange: () => opened() });
-  const side = h("form", { class: "card side fields", onsubmit: (event) => { event.preventDefault(); draw(); } });
-  const right = h("div", {});
+  const side = h("form", { class: "card side fields", id: "draw-form", "aria-label": "What to draw", onsubmit: (event) => { event.preventDefault(); draw(); } });
+  const right = h("div", { class: "stack" });
   put(root, h("div", { class: "layout result-first" }, side, right));
 
-  let model = null, fields = {}, panels = [], drawing = false;
+  let model = null, fields = {}, panels = [], drawing = false, following = new AbortController();
   const playing = { timer: 0 };
-  const position = h("input", { type: "range", min: 0, max: 1, value: 1, step: 1, "aria-label": "Step", oninput: () => { halt(); seek(Number(position.value)); } });
+  const position = h("input", { type: "range", min: 0, max: 1, value: 1, step: 1, "aria-label": "Step", oninput: () => { halt(); scrubbed = true; seek(Number(position.value)); } });
   const where = h("output", {});
   const play = h("button", { type: "button", class: "quiet", onclick: toggle, title: "Space" }, "Play");
   const quantity = switcher("Show", SHOWN, { value: at.show ?? "x0", onchange: (key) => { address.write({ show: key === "x0" ? "" : key }); repaint(); } });
   const bar = h("progress", { class: "idle", max: 1, value: 0, "aria-label": "Drawing" });
   const board = h("div", { class: "panels" });
-  const about = h("div", {});
-  put(right, h("div", { class: "card" }, board, bar, h("div", { class: "timeline" }, play, position, where), h("div", { class: "row apart" }, quantity.box, h("small", {}, h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " a step, ", h("kbd", {}, "Space"), " plays"))), about);
+  const about = h("div", { class: "card" });
+  const below = h("button", { type: "submit", form: "draw-form", class: "narrow" }, "Draw"); // where the form is far below the picture
+  put(right, h("h1", { class: "out" }, "Draw"), h("div", { class: "card" }, board, bar, h("div", { class: "timeline" }, play, position, where), h("div", { class: "row apart end" }, quantity.box, below, h("small", {}, h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " a step, ", h("kbd", {}, "Space"), " plays"))), about);
 
   const draw_ = h("button", { type: "submit" }, "Draw");
-  const cancel = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => panels.forEach((p) => p.job && p.state !== "over" && stop(p.job).catch(() => {})) }, "Stop");
+  const cancel = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => end() }, "Stop");
+  const end = () => panels.forEach((p) => p.job && p.state !== "over" && stop(p.job).catch((error) => notice(error.message)));
 
   async function opened() {
+    halt();
+    following.abort();
+    if (model) { end(); address.write({ job: "", label: "" }); } // of the model before, whose result nobody will see
+    const mine = (following = new AbortController());
+    panels = [];
+    position.max = position.value = 1;
+    where.textContent = "";
     address.write({ run: run.value() });
-    put(side, run.box, h("p", { class: "soft" }, "opening…"));
+    if (!side.children.length || model) put(side, run.box, h("p", { class: "soft" }, "opening…"));
+    if (!model) { put(board, panel("A").box); put(about, h("h2", {}, run.value()), h("p", { class: "soft" }, "opening…")); } // the place that it will take
     try {
-      model = (await ask("describe", { run: run.value() })).header;
+      const found = (await ask("describe", { run: run.value() })).header;
+      if (mine.signal.aborted) return;
+      model = found;
     } catch (error) {
-      put(side, run.box, h("p", { class: "error" }, error.message));
+      if (mine.signal.aborted) return;
+      put(board);
+      put(about);
+      const name = run.value(), going = studio.state.runs.some((one) => one.name === name && ["going", "waiting"].includes(one.state));
+      put(side, run.box, h("p", { class: going ? "soft" : "error" }, going ? "It is being trained, and can be drawn from when its first checkpoint is there. This page waits for it." : error.message));
+      if (going) setTimeout(() => !mine.signal.aborted && opened(), 4000);
       return;
     }
     controls();
     panels = [panel("A")];
     compared();
     caption();
-    if (at.job) { watch(panels[0], Number(at.job)).catch(() => address.write({ job: "" })); at.job = ""; }
+    if (at.job) { follow(at.job.split(",").map(Number)); at.job = ""; }
   }
 
   function controls() {
@@ -60,7 +79,7 @@ export async function show(root, studio) {
       sampler,
       steps: number("Steps", { value: was.steps ?? "", min: 1, max: model.steps, step: 1, placeholder: `${plan.steps} (recipe)`, onchange: keep("steps") }),
       spacing: choice("Spacing", [["", "the sampler's own"], ...model.spacings], { value: was.spacing ?? "", onchange: keep("spacing") }),
-      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, step: "any", placeholder: `${plan.guidance} (recipe)`, hint: "1 is off, more is surer and less varied", onchange: keep("guidance") }),
+      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, step: "any", placeholder: `${plan.guidance} (recipe)`, onchange: keep("guidance") }),
       label: choice("Class", [["", "all in turn"], ...model.classes], { value: was.label ?? "", onchange: keep("label") }),
       text: text("Text, a line each", { value: was.text ?? "", lines: 2, placeholder: "a red apple", onchange: keep("text") }),
       negative: text("Away from", { value: was.negative ?? "", placeholder: "no words", onchange: keep("negative") }),
@@ -76,13 +95,13 @@ export async function show(root, studio) {
     const optional = h("div", { class: "fields" });
     fields.options = { box: optional, inputs: {} };
     put(side, run.box, model.text ? fields.text.box : null, model.classes.length ? fields.label.box : null,
-      h("div", { class: "fields two" }, fields.n.box, fields.seed.box), h("div", { class: "row apart" }, locked.box, h("button", { type: "button", class: "quiet small", onclick: () => { fields.seed.set(Math.floor(Math.random() * 1e6)); address.write({ seed: fields.seed.value() }); draw(); } }, "Another seed")),
-      h("div", { class: "fields two" }, fields.sampler.box, fields.steps.box), optional,
-      model.can_guide ? fields.guidance.box : null,
+      h("div", { class: "fields two" }, fields.n.box, fields.seed.box), h("div", { class: "row apart" }, locked.box, h("button", { type: "button", class: "quiet small", onclick: () => { if (!drawing) { another(); draw(); } } }, "Another seed")),
+      fields.sampler.box, optional, h("div", { class: "fields two" }, fields.steps.box, model.can_guide ? fields.guidance.box : null), model.can_guide ? h("small", {}, "Guidance: 1 is off; more is surer and less varied.") : null,
       compare.box, fields.b,
       h("details", {}, h("summary", {}, "More"), h("div", { class: "fields" }, fields.spacing.box, model.latent ? null : fields.clip.box, model.can_guide ? [h("div", { class: "fields two" }, fields.low.box, fields.high.box), model.text ? fields.negative.box : null] : null)),
-      h("div", { class: "row" }, draw_, cancel));
+      h("div", { class: "row act" }, draw_, cancel));
     options();
+    if (!model.can_guide && !model.text && quantity.value() === "change") quantity.set("x0");
     quantity.enable("change", model.can_guide || model.text);
   }
 
@@ -90,7 +109,7 @@ export async function show(root, studio) {
     const sampler = model.samplers.find((one) => one.name === fields.sampler.value());
     const own = model.plan.sampler.name === sampler.name ? model.plan.sampler : {};
     fields.options.inputs = {};
-    put(fields.options.box, h("small", {}, sampler.summary), sampler.options.filter((one) => typeof one.default === "number").map((one) => {
+    put(fields.options.box, h("small", {}, formula(sampler.summary)), sampler.options.filter((one) => typeof one.default === "number").map((one) => {
       const field = number(one.name, { value: "", placeholder: `${own[one.name] ?? one.default}`, onchange: () => address.write({ [`o.${one.name}`]: field.value() }) });
       field.set(address.read()[`o.${one.name}`] ?? "");
       fields.options.inputs[one.name] = field;
@@ -114,9 +133,15 @@ export async function show(root, studio) {
     return given;
   }
 
+  function another() {
+    fields.seed.set(Math.floor(Math.random() * 1e6));
+    address.write({ seed: fields.seed.value() });
+  }
+
   // The second panel's one difference.
   function compared() {
     const key = fields.compare.value();
+    for (const p of panels.slice(1)) if (p.job && p.state !== "over") stop(p.job).catch(() => {});
     panels = [panels[0] ?? panel("A"), ...(key ? [panel("B")] : [])];
     put(board, panels.map((p) => p.box));
     sized();
@@ -136,8 +161,8 @@ export async function show(root, studio) {
     const empty = h("div", { class: "empty" }, "Press Draw.");
     const stage = h("div", { class: "stage" }, canvas, empty);
     const facts = h("div", { class: "facts" });
-    const links = h("div", { class: "row" });
-    return { name, canvas, empty, stage, facts, links, steps: [], start: null, end: null, job: 0, state: "", decoded: new Map(), box: h("section", { class: "grow", "aria-label": `Panel ${name}` }, stage, facts, links) };
+    const links = h("div", { class: "links" });
+    return { name, canvas, empty, stage, facts, links, film: film(), start: null, end: null, job: 0, state: "", decoded: new Map(), box: h("section", { class: "grow", "aria-label": `Panel ${name}` }, stage, facts, links) };
   }
 
   function sized() {
@@ -151,57 +176,85 @@ export async function show(root, studio) {
     if (drawing) return;
     drawing = true;
     halt();
-    if (!fields.locked.value()) { fields.seed.set(Math.floor(Math.random() * 1e6)); address.write({ seed: fields.seed.value() }); }
-    draw_.disabled = true;
-    cancel.hidden = false;
+    if (!fields.locked.value()) another();
+    busy(true);
     sized();
     try {
       const given = values(), key = fields.compare.value();
       const all = [given];
-      if (key) { const b = fields.other.value(); if (b === "") throw new Error(`choose ${COMPARED[key]} for B`); all.push({ ...given, [key]: key === "text" || key === "label" || key === "sampler" || key === "spacing" ? b : Number(b) }); if (key === "sampler") delete all[1].options; }
+      if (key) { const b = fields.other.value(); if (b === "") throw new Error(`Choose the ${COMPARED[key]} of B.`); all.push({ ...given, [key]: key === "text" || key === "label" || key === "sampler" || key === "spacing" ? b : Number(b) }); if (key === "sampler") delete all[1].options; }
       const jobs = [];
       for (const one of all) jobs.push((await post("/api/jobs/draw", one)).number);
-      address.write({ job: jobs[0] });
+      address.write({ job: jobs.join(",") });
       studio.refresh();
-      await Promise.all(panels.map((p, i) => watch(p, jobs[i])));
+      await follow(jobs, true);
     } catch (error) {
       notice(error.message);
     } finally {
       drawing = false;
-      draw_.disabled = false;
-      cancel.hidden = true;
-      bar.className = "idle";
+      busy(false);
+    }
+  }
+
+  function busy(on) {
+    working(on, [draw_, below], cancel);
+    if (!on) bar.className = "idle";
+  }
+
+  // Jobs in their panels: those just begun, or those of the address, which may be gone.
+  async function follow(jobs, fresh = false) {
+    const mine = following;
+    busy(true);
+    try {
+      await Promise.all(panels.map((p, i) => (jobs[i] ? watch(p, jobs[i], mine) : null)));
+    } catch (error) {
+      if (mine.signal.aborted) return;
+      panels.filter((p) => !p.start).forEach((p) => { p.empty.textContent = "Press Draw."; p.empty.hidden = false; });
+      if (fresh) throw error;
+      address.write({ job: "" });
+    } finally {
+      if (mine === following) busy(false);
     }
   }
 
   // Follow a job, from its first frame on, whether it is going or done.
-  async function watch(p, job) {
-    Object.assign(p, { job, steps: [], start: null, end: null, state: "", words: "", decoded: new Map() });
+  async function watch(p, job, mine) {
+    Object.assign(p, { job, film: film(), start: null, end: null, over: null, state: "", decoded: new Map() });
     p.empty.textContent = "waiting…";
     p.empty.hidden = false;
     put(p.links);
-    let following = true;
-    for await (const frame of frames(job)) {
+    put(p.facts);
+    scrubbed = false;
+    let onward = true; // until somebody plays or scrubs
+    for await (const frame of frames(job, 0, mine.signal)) {
       const kind = frame.header.kind;
+      if (kind === "start" && (!frame.header.plan || String(frame.header.shape) !== String(model.shape))) throw new Error("this result is of another model"); // numbers begin anew with the studio
       if (kind === "start") { p.start = frame.header; position.max = Math.max(1, ...panels.map((q) => q.start?.total ?? 0)); p.empty.hidden = true; caption(); }
-      else if (kind === "step") p.steps.push(frame);
+      else if (kind === "step") p.film.add(frame);
       else if (kind === "end") p.end = frame;
       else if (kind === "over") { p.state = "over"; p.over = frame.header; }
       if (kind === "step" || kind === "end") {
         bar.className = "";
-        bar.value = (p.steps.length + (p.end ? 1 : 0)) / ((p.start?.total ?? 1) + 1);
-        following = following && !playing.timer;
-        if (following) { position.value = p.end ? position.max : Math.round(p.steps.length / p.start.total * position.max) - 1; once(); }
+        const done = p.end ? p.start.total : p.film.last + 1;
+        bar.value = (done + (p.end ? 1 : 0)) / (p.start.total + 1);
+        onward = onward && !playing.timer && !scrubbed;
+        if (onward) { position.value = p.end ? position.max : Math.round((done / p.start.total) * position.max) - 1; once(); }
       }
     }
     if (p.over?.state === "failed") { p.empty.textContent = p.over.words; p.empty.hidden = false; notice(p.over.words); return; }
-    if (p.over?.state === "cancelled" && !p.steps.length) { p.empty.textContent = "cancelled"; return; }
+    if (p.over?.state === "cancelled" && p.film.last < 0) { p.empty.textContent = "stopped"; p.empty.hidden = false; return; }
     seek(Number(position.value));
-    if (p.end && model.shape.length === 3) put(p.links, h("a", { href: `/api/jobs/${job}/result.png`, download: "" }, "Download PNG"), p.end.arrays.x.shape[0] > 1 ? h("small", {}, Array.from({ length: Math.min(16, p.end.arrays.x.shape[0]) }, (_, i) => [h("a", { href: `/api/jobs/${job}/result.png?image=${i}`, download: "" }, `${i}`), " "])) : null);
+    if (p.end && model.shape.length === 3) put(p.links, taken(job, p.end.arrays.x.shape[0]));
     caption();
   }
 
-  let asked = false;
+  // Links to the file, and to each image alone.
+  function taken(job, n) {
+    const one = (i) => h("a", { href: `/api/jobs/${job}/result.png?image=${i}`, download: "", "aria-label": `Download image ${i + 1} alone` }, i + 1);
+    return [h("a", { href: `/api/jobs/${job}/result.png`, download: "" }, "Download PNG"), n > 1 ? h("details", {}, h("summary", {}, h("small", {}, "one image alone")), h("div", { class: "each" }, Array.from({ length: n }, (_, i) => one(i)))) : null];
+  }
+
+  let asked = false, scrubbed = false;
   function once() {
     if (asked) return;
     asked = true;
@@ -217,23 +270,24 @@ export async function show(root, studio) {
     let key = quantity.value();
     for (const p of panels) {
       if (!p.start) continue;
-      const last = p.at >= p.steps.length && p.end;
-      const frame = last ? p.end : p.steps[Math.min(p.at, p.steps.length - 1)];
+      const last = p.end && p.at >= p.start.total;
+      const frame = last ? p.end : p.film.at(p.at);
       if (!frame) continue;
       let array = frame.arrays[last ? "x" : key] ?? frame.arrays.x0 ?? frame.arrays.x;
-      if (last && key === "change") array = p.steps.at(-1)?.arrays.change ?? array;
+      if (last && key === "change") array = p.film.at(Infinity)?.arrays.change ?? array;
       if (!last && p.start.latent && key !== "eps" && key !== "change") array = decoded(p, frame.header.index)?.[key] ?? array;
       if (array) p.start.shape.length === 3 && array.shape.length === 4 ? paint(p.canvas, array, { columns: tiles(array.shape[0]).columns, signed: key === "change" }) : points(p, array);
       facts(p, frame, last);
     }
     const a = panels[0];
-    where.textContent = a?.start ? `${Math.min(a.at, a.steps.length)} of ${a.start.total}` : "";
+    where.textContent = a?.start ? `${a.end ? a.at : Math.min(a.at, a.film.last + 1)} of ${a.start.total}` : "";
+    position.setAttribute("aria-valuetext", where.textContent);
   }
 
   function points(p, array) {
     if (p.canvas.width !== 512) { p.canvas.width = 512; p.canvas.height = 512; }
     if (array.shape.length > 3 || (array.shape.length === 2 && array.shape[1] !== 2)) { p.empty.textContent = `states of ${p.start.shape.join(" × ")} numbers have no picture`; p.empty.hidden = false; return; }
-    plot(p.canvas, array, { reach: 3, trail: p.steps.slice(0, p.at + 1).map((one) => one.arrays.x.data) });
+    plot(p.canvas, array, { reach: 3, trail: p.film.until(p.at).map((one) => one.arrays.x.data) });
   }
 
   // Latents become images when somebody looks at them.
@@ -248,23 +302,23 @@ export async function show(root, studio) {
   function facts(p, frame, last) {
     const head = frame.header, name = panels.length > 1 ? h("b", {}, `${p.name}  `) : null;
     if (last) {
-      const all = p.over?.seconds ?? head.at;
-      put(p.facts, name, h("span", {}, "done in ", h("b", {}, duration(all))), h("span", {}, "network ", h("b", {}, duration(head.network_seconds))), h("span", {}, "network calls ", h("b", {}, head.calls)));
+      put(p.facts, name, h("span", {}, "done in ", h("b", {}, duration(p.over?.seconds ?? head.network_seconds))), h("span", {}, "network ", h("b", {}, duration(head.network_seconds))), h("span", {}, "network calls ", h("b", {}, head.calls)));
       return;
     }
     const mean = (a) => (a ? a.data.reduce((x, y) => x + y, 0) / a.data.length : null);
-    put(p.facts, name, h("span", {}, "t ", h("b", {}, short(head.time))), h("span", {}, "log-SNR ", h("b", {}, head.log_snr === null ? "−∞" : short(head.log_snr))), h("span", {}, "α ", h("b", {}, short(head.alpha))), h("span", {}, "σ ", h("b", {}, short(head.sigma))), h("span", { title: "root mean square of the score, the gradient of log q(x_t)" }, "score ", h("b", {}, short(mean(frame.arrays.score)))), frame.arrays.change_size ? h("span", {}, "guidance moves x̂₀ by ", h("b", {}, short(mean(frame.arrays.change_size)))) : null);
+    put(p.facts, name, h("span", {}, "t ", h("b", {}, short(head.time))), h("span", {}, "log-SNR ", h("b", {}, head.log_snr === null ? (head.alpha > head.sigma ? "∞" : "−∞") : short(head.log_snr))), h("span", {}, "α ", h("b", {}, short(head.alpha))), h("span", {}, "σ ", h("b", {}, short(head.sigma))), h("span", { title: "root mean square of the score, the gradient of log q(x_t)" }, "score ", h("b", {}, short(mean(frame.arrays.score)))), frame.arrays.change_size ? h("span", {}, "guidance moves x̂₀ by ", h("b", {}, short(mean(frame.arrays.change_size)))) : null);
   }
 
   function caption() {
     const done = panels.filter((p) => p.start);
-    put(about,
-      h("div", { class: "card" }, h("h2", {}, run.value()), h("p", { class: "soft" }, `${model.parameters.toLocaleString("en")} parameters, ${model.shape.join(" × ")}, schedule ${model.schedule}, predicts ${model.parameterization}${model.trained ? `, ${model.trained.toLocaleString("en")} steps of training` : ""}${model.latent ? ", on latents" : ""}${model.cascade ? ", a cascade" : ""}.`),
-        model.beside ? h("p", { class: "soft" }, "Its network is shown an image beside x: those of its own data are used here; your own can be used under Edit.") : null,
-        done.map((p) => h("details", { open: panels.length === 1 }, h("summary", {}, panels.length > 1 ? `Make ${p.name} again` : "Make it again"), copyable(p.start.command, "command"), copyable(p.start.python, "Python")))));
+    const open = done.map((_, i) => about.querySelectorAll("details")[i]?.open ?? panels.length === 1);
+    put(about, h("h2", {}, run.value()), h("p", { class: "soft" }, `${model.parameters.toLocaleString("en")} parameters, ${model.shape.join(" × ")}, schedule ${model.schedule.toLowerCase()}, predicts ${model.parameterization}${model.trained ? `, ${model.trained.toLocaleString("en")} steps of training` : ""}${model.latent ? ", on latents" : ""}${model.cascade ? ", a cascade" : ""}.`),
+      model.beside ? h("p", { class: "soft" }, "Its network is shown an image beside x: those of its own data are used here; your own can be used under Edit.") : null,
+      done.map((p, i) => h("details", { open: open[i] }, h("summary", {}, panels.length > 1 ? `Make ${p.name} again` : "Make it again"), copyable(p.start.command, "command"), copyable(p.start.python, "Python"))),
+      done.some((p) => p.film.every > 1) ? h("p", { class: "soft" }, `Of so many large steps one in ${Math.max(...done.map((p) => p.film.every))} is kept to look at.`) : null);
   }
 
-  function toggle() { playing.timer ? halt() : start(); }
+  function toggle() { scrubbed = true; playing.timer ? halt() : start(); }
   function start() {
     if (!panels[0]?.start) return;
     if (Number(position.value) >= Number(position.max)) position.value = 0;
@@ -275,21 +329,22 @@ export async function show(root, studio) {
   function halt() { clearInterval(playing.timer); playing.timer = 0; play.textContent = "Play"; }
 
   function keys(event) {
-    if (typing(event) || event.altKey || event.ctrlKey || event.metaKey || /^(button|a|summary)$/i.test(event.target.tagName)) return;
+    if (typing(event) || event.altKey || event.ctrlKey || event.metaKey || /^(button|a|summary|pre)$/i.test(event.target.tagName) || event.target.type === "checkbox") return;
     const move = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 }[event.key];
     if (event.key === " ") { event.preventDefault(); toggle(); }
-    else if (move) { event.preventDefault(); halt(); position.value = Math.min(Number(position.max), Math.max(0, Number(position.value) + move)); seek(Number(position.value)); }
+    else if (move) { event.preventDefault(); halt(); scrubbed = true; position.value = Math.min(Number(position.max), Math.max(0, Number(position.value) + move)); seek(Number(position.value)); }
   }
   document.addEventListener("keydown", keys);
+  addEventListener("theme", repaint);
   await opened();
-  return () => { document.removeEventListener("keydown", keys); halt(); };
+  return () => { document.removeEventListener("keydown", keys); removeEventListener("theme", repaint); following.abort(); halt(); };
 }
 
 // No model yet: one click trains a first one.
 async function demo(root, studio) {
   const button = h("button", { type: "button", onclick: async () => {
     button.disabled = true;
-    try { await post("/api/train", { recipe: "digits", name: "digits", minutes: 1 }); studio.go("/train?run=digits"); } catch (error) { notice(error.message); button.disabled = false; }
+    try { await post("/api/train", { recipe: "digits", name: "digits", minutes: 1, settings: ["train.checkpoint_every=30", "train.sample_every=30"] }); await studio.refresh(); await studio.go("/train?run=digits"); } catch (error) { notice(error.message); button.disabled = false; }
   } }, "Train a first model");
   put(root, h("div", { class: "card" }, h("h1", {}, "Nothing is trained here yet"), h("p", {}, "One click trains a small model of handwritten digits for a minute on this machine. You see it learn, and can draw from it before it is done."), h("div", { class: "row" }, button, h("a", { href: "/train" }, "or choose what to train"))));
 }

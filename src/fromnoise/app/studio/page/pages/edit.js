@@ -4,66 +4,30 @@ import { ask, frames, post, send, stop } from "../api.js";
 import * as address from "../address.js";
 import { brush } from "../brush.js";
 import { choice, dropped, number, slider, switcher, text } from "../controls.js";
-import { copyable, duration, h, notice, put, short } from "../dom.js";
-import { paint } from "../pixels.js";
+import { copyable, duration, h, notice, put, short, working } from "../dom.js";
+import { blobOf, canvasOf, paint, picture, slice } from "../pixels.js";
+import { KINDS, STRENGTH, unable } from "./edits.js";
 
 export const title = "Edit";
 
-const KINDS = {
-  inpaint: { name: "Inpaint", go: "Draw it anew", what: "Paint over what the model should draw. Everything else stays as it is.", takes: ["repeats", "sampler", "steps", "n"] },
-  "image-to-image": { name: "Image to image", go: "Change it", what: "Noise is added to the picture and removed again: the larger shapes stay, the details are drawn anew.", takes: ["strength", "sampler", "steps", "n"] },
-  interpolate: { name: "Interpolate", go: "Walk between them", what: "From one picture to another, along the arc between their latents. Every image on the way is one the model could draw.", takes: ["n"] },
-  reconstruct: { name: "Reconstruct", go: "There and back", what: "To the latent of the picture along the ODE, and back. The difference shows how exactly the model knows the picture.", takes: [] },
-  upscale: { name: "Upscale", go: "Enlarge it", what: "The model draws a large image whose averages over squares are the small picture.", takes: ["sampler", "steps", "n"] },
-  variations: { name: "Variations", go: "Vary it", what: "What the embedding says of the picture stays. The rest is drawn anew.", takes: ["strength", "steps", "n"] },
-  "text-difference": { name: "Text difference", go: "Move it", what: "Moves the picture from what one text says towards another.", takes: ["text", "from", "strength", "n"] },
-  control: { name: "Control", go: "Draw", what: "The model draws an image that fits the one it is shown.", takes: ["prompt", "sampler", "steps", "n"] },
-};
-const STRENGTH = { "image-to-image": 0.6, variations: 1, "text-difference": 0.5 };
-
-// Why a model cannot do a kind; "" if it can.
-function unable(kind, model) {
-  if (model.shape.length !== 3) return "it draws points, not images";
-  if (kind === "control") return model.beside ? "" : "it takes no image to follow";
-  if (model.beside) return "it follows an image: use Control";
-  if (model.enlarges || (model.cascade && !model.embedding)) return "it only enlarges what another model drew";
-  if (model.latent && (kind === "inpaint" || kind === "upscale")) return "it works on latents, not on pixels";
-  if ((kind === "variations" || kind === "text-difference") && !model.embedding) return "it knows no image embeddings";
-  return "";
-}
-
+const LARGEST = 64; // MB of a picture
 const range = (n) => Array.from({ length: n }, (_, i) => i);
-const slice = ({ data, shape }, k) => { const size = shape[1] * shape[2] * shape[3]; return { data: data.subarray(k * size, (k + 1) * size), shape: [1, ...shape.slice(1)] }; };
-
-// Image k of bytes [N, C, H, W] as a canvas with the pixels as they are, opacity included.
-function canvasOf(array, k = 0) {
-  const { data, shape: [, c, height, width] } = slice(array, k), plane = height * width;
-  const canvas = h("canvas", { width, height }), context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
-  for (let i = 0; i < plane; i++) {
-    const colour = c >= 3;
-    pixels.data.set([data[i], data[colour ? i + plane : i], data[colour ? i + 2 * plane : i], c === 4 ? data[i + 3 * plane] : 255], 4 * i);
-  }
-  context.putImageData(pixels, 0, 0);
-  return canvas;
-}
-const blobOf = (canvas) => new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-
 export async function show(root, studio) {
   const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false));
   if (!models.length) {
     put(root, h("div", { class: "card" }, h("h1", {}, "Edit"), h("p", {}, "There is no trained model yet that could change a picture. ", h("a", { href: "/train" }, "Train one"), " first.")));
     return;
   }
-  const at = address.read();
-  const urls = [];
-  const side = h("form", { class: "card side fields", id: "edit-form", onsubmit: (event) => { event.preventDefault(); change(); } });
+  const at = address.read(), names = models.map((one) => one.name);
+  if (at.run && !names.includes(at.run)) notice(`There is no model ${at.run} here; this is ${names[0]}.`);
+  const urls = [], leaving = new AbortController();
+  const side = h("form", { class: "card side fields", id: "edit-form", "aria-label": "What to change", onsubmit: (event) => { event.preventDefault(); change(); } });
   const before = h("section", { class: "grow", "aria-label": "Before" }), after = h("section", { class: "grow", "aria-label": "After" });
   const bar = h("progress", { class: "idle", max: 1, value: 0, "aria-label": "Progress" });
   const facts = h("div", { class: "facts", role: "status" }), again = h("div", {});
-  again.style.marginTop = "1rem";
-  put(root, h("div", { class: "layout" }, side, h("div", {}, h("div", { class: "card" }, h("div", { class: "panels" }, before, after), bar, facts), again)));
+  put(root, h("h1", { class: "out" }, "Edit"), h("div", { class: "layout" }, side, h("div", { class: "stack" }, h("div", { class: "card" }, h("div", { class: "panels" }, before, after), bar, facts), again)));
 
-  const run = choice("Model", models.map((one) => one.name), { value: at.run ?? models[0].name, onchange: () => opened() });
+  const run = choice("Model", names, { value: at.run ?? names[0], onchange: () => { address.write({ job: "", label: "" }); opened(); } });
   const kind = choice("What to do", [["inpaint", "Inpaint"]], { onchange: () => { address.write({ kind: kind.value(), job: "" }); chosen(); } });
   const go = h("button", { type: "submit" }, "Change it");
   const below = h("button", { type: "submit", form: "edit-form", class: "narrow" }, "Change it"); // where the form is far above the picture
@@ -77,11 +41,16 @@ export async function show(root, studio) {
   let factor = 0; // of upscale: by how much the picture is shrunk; 0: not at all
 
   async function opened() {
-    address.write({ run: run.value() });
+    const name = run.value(), ours = () => !closed && run.value() === name;
+    drop();
+    address.write({ run: name });
     put(side, run.box, h("p", { class: "soft" }, "opening…"));
     try {
-      model = (await ask("describe", { run: run.value() })).header;
+      const found = (await ask("describe", { run: name })).header;
+      if (!ours()) return;
+      model = found;
     } catch (error) {
+      if (!ours()) return;
       put(side, run.box, h("p", { class: "error" }, error.message));
       return;
     }
@@ -97,17 +66,28 @@ export async function show(root, studio) {
     }
     const wanted = address.read().kind;
     kind.set(able.includes(wanted) ? wanted : able[0]);
-    put(side, run.box, kind.box, about, pictures, options, h("div", { class: "row" }, go, halt));
+    put(side, run.box, kind.box, about, pictures, options, h("div", { class: "row act" }, go, halt));
     for (const name of ["image", "other"]) {
       const key = given[name]?.key ?? address.read()[name];
-      if (key) await take(name, key, given[name]?.name ?? address.read()[`${name}name`] ?? "", true).catch(() => { given[name] = null; address.write({ [name]: "", [`${name}name`]: "" }); });
+      if (key) await take(name, key, given[name]?.name ?? address.read()[`${name}name`] ?? "", true).catch(() => { if (closed) return; given[name] = null; address.write({ [name]: "", [`${name}name`]: "" }); });
     }
+    if (!ours()) return;
     chosen();
-    if (at.job) { const old = Number(at.job); at.job = ""; watch(old).catch(() => address.write({ job: "" })); }
+    if (at.job) { const old = Number(at.job); at.job = ""; watch(old).catch(() => { if (closed) return; address.write({ job: "" }); results(null); }); }
+  }
+
+  // What goes on for other choices than those that are made now.
+  function drop() {
+    following += 1;
+    if (job) stop(job).catch(() => {});
+    job = 0;
+    bar.className = "idle";
+    working(false, [go, below], halt);
   }
 
   // Controls of the chosen kind.
   function chosen() {
+    drop();
     const key = kind.value(), { what, takes, go: word } = KINDS[key], was = address.read();
     const keep = (name) => () => address.write({ [name]: fields[name].value() });
     about.textContent = what;
@@ -121,7 +101,7 @@ export async function show(root, studio) {
       strength: slider({ "image-to-image": "Strength: share of the steps", variations: "Strength: share of noise", "text-difference": "How far towards the new text" }[key] ?? "Strength", { value: was.strength ?? STRENGTH[key] ?? 0.5, min: key === "variations" ? 0 : 0.02, max: 1, step: 0.02, show: (v) => v.toFixed(2), oninput: keep("strength") }),
       repeats: number("Repeats", { value: was.repeats ?? "", min: 1, max: 100, step: 1, placeholder: "5", hint: "of each step; more make the parts fit better, and take longer", onchange: keep("repeats") }),
       label: choice("Class", [["", key === "control" ? "all in turn" : "none"], ...model.classes], { value: was.label ?? "", onchange: () => { keep("label")(); guided(); } }),
-      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, hint: "1 is off, more is surer and less varied", onchange: keep("guidance") }),
+      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, hint: "1 is off; more is surer and less varied", onchange: keep("guidance") }),
       text: text("What it should become", { value: was.text ?? "", placeholder: "blue heart", onchange: keep("text") }),
       from: text("What it is", { value: was.from ?? "", placeholder: "red heart", onchange: keep("from") }),
       prompt: text("Text", { value: was.prompt ?? "", placeholder: "a red apple", onchange: keep("prompt") }),
@@ -177,7 +157,7 @@ export async function show(root, studio) {
 
   async function upload(name, blob, as) {
     try {
-      if (blob.size > 64 * 2 ** 20) throw new Error(`has ${Math.round(blob.size / 2 ** 20)} MB; at most 64 MB are taken`);
+      if (blob.size > LARGEST * 2 ** 20) throw new Error(`has ${Math.round(blob.size / 2 ** 20)} MB; at most ${LARGEST} MB are taken`);
       const { key } = await send("/api/images", blob);
       await take(name, key, as);
     } catch (error) { notice(`${as}: ${error.message}`); }
@@ -193,8 +173,9 @@ export async function show(root, studio) {
   }
 
   async function busy(button, what) {
-    button.disabled = true;
-    try { await what(); } catch (error) { notice(error.message); } finally { button.disabled = false; }
+    if (button.ariaBusy === "true") return;
+    button.ariaBusy = "true"; // not disabled: it would lose the focus
+    try { await what(); } catch (error) { if (!closed) notice(error.message); } finally { button.ariaBusy = "false"; }
   }
 
   const example = (name, button) => busy(button, async () => {
@@ -207,7 +188,7 @@ export async function show(root, studio) {
     const { number: own } = await post("/api/jobs/draw", { run: run.value(), n: 1, seed, ...(model.classes.length ? { label: model.classes[seed % model.classes.length] } : {}) });
     studio.refresh();
     let last = null;
-    for await (const frame of frames(own)) {
+    for await (const frame of frames(own, 0, leaving.signal)) {
       if (frame.header.kind === "end") last = frame;
       if (frame.header.kind === "over" && frame.header.state !== "done") throw new Error(frame.header.words || "stopped");
     }
@@ -217,7 +198,7 @@ export async function show(root, studio) {
   // The left side: what is given.
   function shown() {
     const key = kind.value(), image = given.image, other = given.other;
-    const figure = (array, caption, link = null) => { const canvas = h("canvas", { class: "picture", role: "img", "aria-label": caption }); paint(canvas, array, { gap: 0 }); return h("figure", { class: "chart-box" }, h("figcaption", {}, caption, link ? [" ", link] : null), canvas); };
+    const figure = (array, caption) => h("figure", { class: "chart-box" }, h("figcaption", {}, caption), picture(array, caption));
     if (key === "control" && source === "lines") {
       const wide = 256, high = Math.max(1, Math.round((256 * model.shape[1]) / model.shape[2]));
       lines.load(null, wide, high, model.shape);
@@ -253,22 +234,22 @@ export async function show(root, studio) {
     const asked = { run: run.value(), kind: key, seed: Number(f.seed.value()) || 0 };
     extras.clear();
     if (key === "control" && source === "lines") {
-      if (lines.empty()) throw new Error("draw some lines first");
+      if (lines.empty()) throw new Error("Draw some lines first.");
       const blob = await lines.blob(255, 0);
       Object.assign(asked, { image: (await send("/api/images", blob)).key, image_name: "lines.png", sketch: true });
     } else {
-      if (!given.image) throw new Error("choose a picture first");
+      if (!given.image) throw new Error("Choose a picture first.");
       Object.assign(asked, { image: given.image.key, image_name: given.image.name });
       if (key === "control" && (source === "sketch" || given.image.computed === false)) asked.sketch = true;
       if (/^(example|drawn|result)-/.test(given.image.name)) extras.set(given.image.name, await blobOf(canvasOf(given.image.whole)));
     }
     if (key === "interpolate") {
-      if (!given.other) throw new Error("choose a second picture");
+      if (!given.other) throw new Error("Choose a second picture.");
       Object.assign(asked, { other: given.other.key, other_name: given.other.name });
       if (/^(example|drawn|result)-/.test(given.other.name)) extras.set(given.other.name, await blobOf(canvasOf(given.other.whole)));
     }
     if (key === "inpaint") {
-      if (mask.empty()) throw new Error("paint over the part that the model should draw");
+      if (mask.empty()) throw new Error("Paint over the part that the model should draw.");
       const blob = await mask.blob();
       asked.mask = (await send("/api/images", blob)).key;
       extras.set(given.image.name === "mask.png" ? "painted-mask.png" : "mask.png", blob);
@@ -291,27 +272,30 @@ export async function show(root, studio) {
 
   async function change() {
     if (go.disabled) return;
-    go.disabled = below.disabled = true;
+    working(true, [go, below], halt);
+    const mine = ++following;
     try {
       const { number: own } = await post("/api/jobs/edit", await values());
+      if (mine !== following) { stop(own).catch(() => {}); return; }
       address.write({ job: own });
       studio.refresh();
       await watch(own);
-    } catch (error) { notice(error.message); } finally { go.disabled = below.disabled = false; }
+    } catch (error) { if (!closed) notice(error.message); } finally { if (mine === following) working(false, [go, below], halt); }
   }
 
   async function watch(own) {
     const mine = ++following;
     job = own;
-    halt.hidden = false;
+    working(true, [go, below], halt);
     bar.className = "";
     bar.value = 0;
     put(facts, "waiting…");
     let start = null;
     try {
-      for await (const frame of frames(own)) {
+      for await (const frame of frames(own, 0, leaving.signal)) {
         if (closed || mine !== following) return;
         const { header, arrays } = frame;
+        if (header.kind === "start" && header.edit === undefined) throw new Error("this is another result"); // numbers begin anew with the studio
         if (header.kind === "start") { start = header; results(start); put(again); }
         else if (header.kind === "step") {
           if (start.total) bar.value = Math.min(1, header.calls / start.total); else bar.removeAttribute("value");
@@ -319,12 +303,12 @@ export async function show(root, studio) {
           tiles.slice(0, arrays.x0.shape[0]).forEach((tile, k) => paint(tile.canvas, slice(arrays.x0, k), { gap: 0 }));
         } else if (header.kind === "end") { finished(own, start, frame); }
         else if (header.kind === "over") {
-          if (header.state === "failed") { put(facts, h("span", { class: "error" }, header.words)); notice(header.words); if (!start) results(null); }
+          if (header.state === "failed") { if (!start) results(null); put(facts, h("span", { class: "error" }, header.words)); }
           if (header.state === "cancelled") put(facts, "stopped");
         }
       }
     } finally {
-      if (mine === following) { halt.hidden = true; bar.className = "idle"; bar.value = 0; job = 0; }
+      if (mine === following) { working(false, [go, below], halt); bar.className = "idle"; bar.value = 0; job = 0; }
     }
   }
 
@@ -360,5 +344,5 @@ export async function show(root, studio) {
   const keys = (event) => { if (mask.box.isConnected) mask.keys(event); else if (lines.box.isConnected) lines.keys(event); };
   document.addEventListener("keydown", keys);
   await opened();
-  return () => { closed = true; following += 1; document.removeEventListener("keydown", keys); urls.forEach((url) => URL.revokeObjectURL(url)); };
+  return () => { closed = true; leaving.abort(); following += 1; document.removeEventListener("keydown", keys); urls.forEach((url) => URL.revokeObjectURL(url)); };
 }

@@ -4,21 +4,23 @@ import { ask } from "../api.js";
 import * as address from "../address.js";
 import { chart } from "../chart.js";
 import { check, choice, number, slider, switcher } from "../controls.js";
-import { h, notice, put, short, typing } from "../dom.js";
+import { formula, h, notice, put, short, typing } from "../dom.js";
 import { paint } from "../pixels.js";
 import { runner } from "../running.js";
 
 export const title = "Look inside";
 
 const VIEWS = [["forward", "Forward process"], ["schedules", "Schedules"], ["levels", "Errors and variances"], ["bound", "The bound"], ["plane", "In the plane"], ["walks", "Three ways to walk"]];
+const OWN = ["n", "steps", "seed", "level", "show", "names", "spacing", "own", "shape", "seconds", "sampler", "exact"]; // of one view each
 const SHOW = { forward, schedules, levels, bound, plane, walks };
 
 export async function show(root, studio) {
   const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false)).map((run) => run.name);
   const at = address.read();
-  const view = switcher("Look at", VIEWS, { value: SHOW[at.view] ? at.view : "forward", onchange: (key) => { address.write({ view: key }); open(); } });
+  const view = switcher("Look at", VIEWS, { value: SHOW[at.view] ? at.view : models.length ? "forward" : "plane", onchange: (key) => { address.write({ view: key, ...Object.fromEntries(OWN.map((name) => [name, ""])) }); open(); } });
+  if (at.run && !models.includes(at.run)) notice(models.length ? `There is no model ${at.run} here; this is ${models[0]}.` : `There is no model ${at.run} here.`);
   const run = choice("Model", models, { value: at.run ?? models[0], onchange: () => { address.write({ run: run.value() }); open(); } });
-  const body = h("div", {});
+  const body = h("div", { class: "stack" });
   let leave = () => {};
   function open() {
     leave();
@@ -27,7 +29,7 @@ export async function show(root, studio) {
     if (needs && !models.length) { put(body, h("div", { class: "card" }, h("p", {}, "This needs a trained model. ", h("a", { href: "/train" }, "Train one"), ", or look at the schedules and the plane, which need none."))); leave = () => {}; return; }
     leave = SHOW[key](body, models.length ? run.value() : "", studio) ?? (() => {});
   }
-  put(root, h("div", { class: "card" }, h("div", { class: "row apart end" }, view.box, h("div", {}, run.box))), body);
+  put(root, h("h1", { class: "out" }, "Look inside"), h("div", { class: "card" }, h("div", { class: "row apart end" }, view.box, h("div", {}, run.box))), body);
   open();
   return () => leave();
 }
@@ -36,9 +38,9 @@ function forward(root, run) {
   let levels = [], clean = null;
   const noisy = h("canvas", { class: "picture", width: 112, height: 28, role: "img", "aria-label": "noisy images" }), guess = h("canvas", { class: "picture", width: 112, height: 28, role: "img", "aria-label": "predicted clean images" });
   const facts = h("div", { class: "facts" });
-  const seed = number("Seed", { value: 0, step: 1, onchange: () => job.start() });
-  const at = slider("Noise level", { value: 0, min: 0, max: 40, step: 1, show: () => "", oninput: turn });
-  const error = chart({ title: "Error of the prediction", x: "log-SNR", logY: true, height: 220 });
+  const seed = number("Seed", { step: 1, ...address.kept("seed", 0, () => job.again()) });
+  const at = slider("Noise level", { value: Number(address.read().level ?? 0), min: 0, max: 40, step: 1, show: () => "", oninput: moved });
+  const error = chart({ title: "Error of the prediction", x: "log-SNR", logY: true, height: 230 });
   const job = runner("Look", "forward", { values: () => ({ run, n: 4, seed: seed.value() || 0 }), heard: ({ header, arrays }) => {
     if (header.kind === "start") { clean = arrays.x; levels = []; at.limit(header.total - 1); return; }
     levels[header.index] = { header, arrays };
@@ -49,17 +51,23 @@ function forward(root, run) {
     const known = levels.filter((one) => one?.arrays.error && one.header.log_snr !== null);
     error.set([{ name: "x̂₀ − x₀, root mean square", x: known.map((one) => one.header.log_snr), y: known.map((one) => mean(one.arrays.error.data)) }], levels[at.value()]?.header.log_snr ?? undefined);
   }
+  function moved(i) {
+    address.write({ level: i || "" });
+    turn(i);
+  }
   function turn(i) {
     const one = levels[i] ?? levels[levels.length - 1];
     if (!one) return;
     paint(noisy, one.arrays.x, { columns: one.arrays.x.shape[0] });
     paint(guess, one.arrays.x0 ?? clean, { columns: (one.arrays.x0 ?? clean).shape[0] });
     const { time, alpha, sigma, log_snr } = one.header;
+    at.input.setAttribute("aria-valuetext", `log-SNR ${short(log_snr)}`);
     put(facts, h("span", {}, "t ", h("b", {}, short(time))), h("span", {}, "α ", h("b", {}, short(alpha))), h("span", {}, "σ ", h("b", {}, short(sigma))), h("span", {}, "log-SNR ", h("b", {}, log_snr === null ? (alpha > sigma ? "∞" : "−∞") : short(log_snr))), one.arrays.error ? h("span", {}, "error ", h("b", {}, short(mean(one.arrays.error.data)))) : null);
     error.mark(log_snr ?? undefined);
   }
-  const keys = arrows(at, turn);
-  put(root, h("div", { class: "card" }, h("h2", {}, "The forward process, and one call of the network"), h("p", { class: "soft" }, "Above: images of the run's data with noise added, x_t = α x₀ + σ ε, with the same ε at every level. Below: what the network makes of each in a single call, E[x₀ | x_t]. Where little is left, it draws the average of all that it could be."), h("div", { class: "row end" }, h("div", {}, seed.box), job.box), h("h3", {}, "x_t"), noisy, h("h3", {}, "x̂₀"), guess, at.box, facts), h("div", { class: "card" }, error.box));
+  const keys = arrows(at, moved);
+  put(root, h("div", { class: "card" }, h("h2", {}, "The forward process, and one call of the network"), h("p", { class: "soft" }, formula("Above: images of the run's data with noise added, x_t = α x₀ + σ ε, with the same ε at every level. Below: what the network makes of each in a single call, E[x₀ | x_t]. Where little is left, it draws the average of all that it could be.")), h("div", { class: "row end" }, h("div", {}, seed.box), job.box)),
+    h("div", { class: "card beside" }, h("div", { class: "strips" }, h("div", {}, formula("x_t")), noisy, h("div", {}, "x̂₀"), guess), h("div", {}, at.box, facts, error.box)));
   job.start();
   return () => { job.close(); keys(); };
 }
@@ -69,32 +77,35 @@ function schedules(root, run) {
   let chosen = new Set((at.names ?? "linear,cosine,rectified").split(",").filter(Boolean)), known = null;
   const steps = slider("Steps", { value: Number(at.steps ?? 20), min: 2, max: 100, step: 1, oninput: later });
   const spacing = choice("Spacing", ["uniform"], { onchange: later });
-  const names = h("div", { class: "row" }), own = check(run ? `of ${run}` : "", { value: false, onchange: later });
-  const snr = chart({ title: "log-SNR", x: "share of time", height: 250 }), alpha = chart({ title: "alpha", x: "share of time", height: 200 }), sigma = chart({ title: "sigma", x: "share of time", logY: false, height: 200 }), sizes = chart({ title: "Size of each step in log-SNR", x: "step", height: 250 });
+  const names = h("div", { class: "row" }), own = check(run ? `that of ${run}` : "", { value: at.own === "1", onchange: later });
+  const snr = chart({ title: "log-SNR", x: "share of time", height: 230 }), alpha = chart({ title: "Signal, α", x: "share of time", height: 200 }), sigma = chart({ title: "Noise, σ", x: "share of time", height: 200 }), sizes = chart({ title: "Size of each step in log-SNR", x: "step", height: 230 });
   let waiting = 0;
+  let closed = false, asked = 0;
   function later() { clearTimeout(waiting); waiting = setTimeout(load, 60); }
   async function load() {
-    address.write({ names: [...chosen].join(","), steps: steps.value(), spacing: spacing.value() === "uniform" ? "" : spacing.value() });
+    const mine = ++asked;
+    address.write({ own: own.value(), names: [...chosen].join(","), steps: steps.value(), spacing: spacing.value() === "uniform" ? "" : spacing.value() });
     try {
-      const { header, arrays } = await ask("schedules", { names: [...chosen], run: own.value() ? run : "", steps: steps.value(), spacing: spacing.value() || "uniform" });
-      if (!known) { known = header.known.filter((name) => name !== "chain" && name !== "learned"); spacing.fill(header.spacings); if (at.spacing) { spacing.set(at.spacing); later(); } put(names, known.map((name) => check(name, { value: chosen.has(name), onchange: (on) => { on ? chosen.add(name) : chosen.delete(name); later(); } }).box), run ? own.box : null); }
+      const { header, arrays } = await ask("schedules", { names: [...chosen], run: own.value() ? run : "", steps: steps.value(), spacing: (known ? spacing.value() : at.spacing) || "uniform" });
+      if (closed || mine !== asked) return;
+      if (!known) { known = header.known.filter((name) => name !== "chain" && name !== "learned"); spacing.fill(header.spacings); if (at.spacing) { spacing.set(at.spacing); address.write({ spacing: spacing.value() === "uniform" ? "" : spacing.value() }); } put(names, known.map((name) => check(name, { value: chosen.has(name), onchange: (on) => { on ? chosen.add(name) : chosen.delete(name); later(); } }).box), run ? own.box : null); }
       const series = (key) => header.names.map((name, i) => ({ name, x: [...arrays[`${i}.time`].data], y: [...arrays[`${i}.${key}`].data] }));
       snr.set(series("log_snr")); alpha.set(series("alpha")); sigma.set(series("sigma"));
       sizes.set(header.names.map((name, i) => { const v = [...arrays[`${i}.steps`].data]; return { name, x: v.slice(1).map((_, k) => k + 1), y: v.slice(1).map((value, k) => Math.abs(value - v[k])), points: v.length < 40 }; }));
-    } catch (error) { notice(error.message); }
+    } catch (error) { if (!closed) notice(error.message); }
   }
-  put(root, h("div", { class: "card" }, h("h2", {}, "Schedules beside each other"), h("p", { class: "soft" }, "A schedule says how much signal (alpha) and noise (sigma) there is at each time. What counts for a network is their ratio: log-SNR = log(α²/σ²). Schedules that reach the same log-SNR differ only in where they spend their steps, which the last figure shows."), names, h("div", { class: "fields two" }, steps.box, spacing.box)), h("div", { class: "card grid2" }, snr.box, sizes.box, alpha.box, sigma.box));
+  put(root, h("div", { class: "card" }, h("h2", {}, "Schedules beside each other"), h("p", { class: "soft" }, "A schedule says how much signal, α, and noise, σ, there is at each time. What counts for a network is their ratio: log-SNR = log(α²/σ²). Schedules that reach the same log-SNR differ only in where they spend their steps, which the second figure shows."), h("div", { class: "fields" }, names, h("div", { class: "fields two" }, steps.box, spacing.box))), h("div", { class: "card charts" }, snr.box, sizes.box, alpha.box, sigma.box));
   load();
-  return () => clearTimeout(waiting);
+  return () => { closed = true; clearTimeout(waiting); };
 }
 
 function levels(root, run) {
   let found = [];
-  const n = number("Images", { value: 32, min: 1, max: 256, step: 1 }), steps = number("Levels", { value: 50, min: 2, max: 1000, step: 1 });
-  const errors = chart({ title: "Errors on the run's own data", x: "log-SNR", logY: true, height: 260 }), fraction = chart({ title: "Where the reverse variance lies: 0 is beta-tilde, 1 is beta", x: "t", height: 260 });
+  const n = number("Images", { min: 1, max: 256, step: 1, ...address.kept("n", 32) }), steps = number("Levels", { min: 2, max: 1000, step: 1, ...address.kept("steps", 50) });
+  const errors = chart({ title: "Errors on the run's own data", x: "log-SNR", logY: true, height: 260 }), fraction = chart({ title: "Where the reverse variance lies: 0 is β̃, 1 is β", x: "t", height: 260 });
   const learned = h("p", { class: "soft" });
   const job = runner("Measure", "levels", { values: () => ({ run, n: n.value() || 32, steps: steps.value() || 50 }), heard: ({ header }) => {
-    if (header.kind === "start") { found = []; learned.textContent = header.learned ? "This model learned its variance: the fraction that it gives is drawn beside the best one." : `This model's variance is fixed (${header.variance}); the best one is drawn.`; return; }
+    if (header.kind === "start") { found = []; learned.textContent = header.learned ? "This model learned its variance: the fraction that it gives is drawn beside the best one." : `This model's variance is fixed (${header.variance.replaceAll("_", " ")}); the best one is drawn.`; return; }
     found.push(header);
     if (found.length % 4 && found.length < Number(steps.value()) - 1) return;
     const snr = found.filter((one) => one.log_snr !== null);
@@ -102,22 +113,22 @@ function levels(root, run) {
     const some = (key) => found.filter((one) => one[key] !== undefined);
     fraction.set([{ name: "the best, by Analytic-DPM", x: some("optimal").map((o) => o.time), y: some("optimal").map((o) => o.optimal) }, ...(some("fraction").length ? [{ name: "learned", x: some("fraction").map((o) => o.time), y: some("fraction").map((o) => o.fraction) }] : [])]);
   } });
-  put(root, h("div", { class: "card" }, h("h2", {}, "Errors and variances, level by level"), h("p", { class: "soft" }, "At low noise the noise is hard to see, and at high noise the image is: the two errors cross. The variance of a reverse step lies between beta-tilde, right if the image were known, and beta, right if it were pure noise. In many small steps it hardly matters which is taken; in few it does."), learned, h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), job.box)), h("div", { class: "card grid2" }, errors.box, fraction.box));
+  put(root, h("div", { class: "card" }, h("h2", {}, "Errors and variances, level by level"), h("p", { class: "soft" }, "At low noise the noise is hard to see, and at high noise the image is: the two errors cross. The variance of a reverse step lies between β̃, right if the image were known, and β, right if it were pure noise. In many small steps it hardly matters which is taken; in few it does."), learned, h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), job.box)), h("div", { class: "card charts" }, errors.box, fraction.box));
   job.start();
   return () => job.close();
 }
 
 function bound(root, run) {
-  const n = number("Images", { value: 8, min: 2, max: 256, step: 1 }), steps = number("Steps of the chain", { value: 100, min: 2, max: 4000, step: 1 });
-  const terms = chart({ title: "Terms of the bound, bits per dimension", x: "t", logX: true, logY: true, height: 300 }), words = h("div", {});
+  const n = number("Images", { min: 2, max: 256, step: 1, ...address.kept("n", 8) }), steps = number("Steps of the chain", { min: 2, max: 4000, step: 1, ...address.kept("steps", 100) });
+  const terms = chart({ title: "Terms of the bound, bits per dimension", x: "t", formulas: true, logX: true, logY: true, height: 300 }), words = h("div", {});
   const job = runner("Compute", "bound", { values: () => ({ run, n: n.value() || 8, steps: steps.value() || 100 }), total: (header, all) => (header.done ?? 0) / all, heard: ({ header }) => {
     if (header.kind === "start") put(words, h("small", {}, header.command));
     if (header.kind !== "end") return;
     const sum = header.steps.reduce((a, b) => a + b, 0);
-    terms.set([{ name: "L_t", x: header.times, y: header.steps.map((v) => Math.max(v, 1e-9)), points: header.times.length < 60 }, { name: "L_0, the decoder", x: [1], y: [Math.max(header.decoder, 1e-9)], points: true, only: true }, { name: "L_T, the prior", x: [Math.max(...header.times)], y: [Math.max(header.prior, 1e-9)], points: true, only: true }]);
-    put(words, h("table", {}, h("tbody", {}, [["L_T, the prior", header.prior, "what is left of the image at the noisiest level"], ["L_t, the steps together", sum, "what each denoising step pays"], ["L_0, the decoder", header.decoder, "from the cleanest level to 256 gray values"], ["together", header.bits_per_dim, `± ${short(header.standard_error)} over ${header.n} images`]].map(([name, value, why], i) => h("tr", {}, h(i === 3 ? "th" : "td", {}, name), h("td", { class: "n" }, h("b", {}, short(value, 4))), h("td", { class: "soft" }, why))))));
+    terms.set([{ name: "L_t", x: header.times, y: header.steps, points: header.times.length < 60 }, { name: "L_0, the decoder", x: [1], y: [header.decoder], points: true, only: true }, { name: "L_T, the prior", x: [Math.max(...header.times)], y: [header.prior], points: true, only: true }]);
+    put(words, h("table", {}, h("tbody", {}, [["L_T, the prior", header.prior, "what is left of the image at the noisiest level"], ["L_t, the steps together", sum, "what each denoising step pays"], ["L_0, the decoder", header.decoder, "from the cleanest level to 256 gray values"], ["Together", header.bits_per_dim, `± ${short(header.standard_error)} over ${header.n} images`]].map(([name, value, why], i) => h("tr", { class: i === 3 ? "sum" : "" }, h("th", { scope: "row" }, formula(name)), h("td", { class: "n" }, h("b", {}, short(value, 4))), h("td", { class: "soft" }, why))))));
   } });
-  put(root, h("div", { class: "card" }, h("h2", {}, "The bound, term by term"), h("p", { class: "soft" }, "−log p(x₀) is at most L_T + Σ L_t + L_0. Nearly all of it lies in the few cleanest steps, which is why L_simple, which weighs them down, makes better pictures and worse likelihoods. A shorter chain has a looser bound."), h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), job.box)), h("div", { class: "card" }, terms.box, words));
+  put(root, h("div", { class: "card" }, h("h2", {}, "The bound, term by term"), h("p", { class: "soft" }, formula("−log p(x₀) is at most L_T + Σ L_t + L_0. Nearly all of it lies in the few cleanest steps, which is why L_simple, which weighs them down, makes better pictures and worse likelihoods. A shorter chain has a looser bound.")), h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), job.box)), h("div", { class: "card" }, terms.box, words));
   job.start();
   return () => job.close();
 }
@@ -125,20 +136,24 @@ function bound(root, run) {
 function plane(root) {
   const at = address.read();
   let points = [], data = null, steps = [], grid = null, reach = 3, timer = 0, loss = [];
-  const shape = switcher("Distribution", [["moons", "two moons"], ["ring", "ring"], ["spiral", "spiral"], ["grid", "grid"], ["sketch", "sketch your own"]], { value: at.shape ?? "moons", onchange: (key) => { address.write({ shape: key }); hint.hidden = key !== "sketch"; steps = []; data = null; redraw(); } });
-  const seconds = number("Seconds of training", { value: at.seconds ?? 6, min: 0.5, max: 120 });
-  const exact = check("the exact denoiser instead of a trained one", { value: false });
-  const sampler = choice("Sampler", [["ddim", "DDIM: the ODE's path"], ["ancestral", "DDPM: with noise"], ["heun", "Heun, second order"], ["euler-maruyama", "Euler-Maruyama: the SDE"]], { value: "ddim" });
+  const shape = switcher("Distribution", [["moons", "two moons"], ["ring", "ring"], ["spiral", "spiral"], ["grid", "grid"], ["sketch", "sketch your own"]], { value: at.shape ?? "moons", onchange: (key) => { address.write({ shape: key }); hint.hidden = wipe.hidden = key !== "sketch"; forget(); } });
+  const forget = () => { stop(); steps = []; data = null; put(facts); redraw(); };
+  const seconds = number("Seconds of training", { min: 0.5, max: 120, ...address.kept("seconds", 6) });
+  const exact = check("the exact denoiser instead of a trained one", { value: at.exact === "1", onchange: (on) => address.write({ exact: on }) });
+  const sampler = choice("Sampler", [["ddim", "DDIM: the ODE's path"], ["ancestral", "DDPM: with noise"], ["heun", "Heun, second order"], ["euler-maruyama", "Euler-Maruyama: the SDE"]], address.kept("sampler", "ddim"));
   const field = check("score field", { value: true, onchange: () => redraw() }), trails = check("trails", { value: true, onchange: () => redraw() });
   const canvas = h("canvas", { width: 640, height: 640, role: "img", "aria-label": "Particles and the score field" });
   const hint = h("p", { class: "soft", hidden: shape.value() !== "sketch" }, "Draw with the mouse, a pen or a finger: every stroke scatters points.");
-  const wipe = h("button", { type: "button", class: "quiet small", onclick: () => { points = []; steps = []; data = null; redraw(); } }, "Clear");
+  const wipe = h("button", { type: "button", class: "quiet small", hidden: shape.value() !== "sketch", onclick: () => { points = []; forget(); } }, "Clear");
   const pick = slider("Time", { value: 0, min: 0, max: 1, step: 1, show: () => "", oninput: () => { stop(); redraw(); } });
   const play = h("button", { type: "button", class: "quiet", onclick: () => (timer ? stop() : start()) }, "Play");
   const facts = h("div", { class: "facts" });
   const curve = chart({ title: "Loss while it trains", x: "step", logY: true, height: 150 });
   const job = runner("Train, then walk", "plane", {
-    values: () => ({ shape: shape.value(), seconds: Number(seconds.value() || 6), exact: exact.value(), sampler: sampler.value(), ...(shape.value() === "sketch" ? { points } : {}) }),
+    values: () => {
+      if (shape.value() === "sketch" && !points.length) throw new Error("Draw some points first.");
+      return { shape: shape.value(), seconds: Number(seconds.value() || 6), exact: exact.value(), sampler: sampler.value(), ...(shape.value() === "sketch" ? { points } : {}) };
+    },
     total: (header) => (header.kind === "training" ? header.share * 0.7 : header.kind === "step" ? 0.7 + 0.3 * (header.index / header.total) : 1),
     heard: ({ header, arrays }) => {
       if (header.kind === "start") { data = arrays.data; reach = header.reach; steps = []; loss = []; stop(); }
@@ -190,21 +205,23 @@ function plane(root) {
     for (let k = 0; k < 6 && points.length < 4000; k++) { const angle = Math.random() * 6.28, r = 0.12 * Math.sqrt(Math.random()); points.push([x + r * Math.cos(angle), y + r * Math.sin(angle)].map((v) => Math.max(-reach, Math.min(reach, v)))); }
     redraw();
   };
-  canvas.addEventListener("pointerdown", (event) => { if (shape.value() !== "sketch") return; if (data) { data = null; steps = []; } sketching = true; canvas.setPointerCapture(event.pointerId); scatter(event); });
+  canvas.addEventListener("pointerdown", (event) => { if (shape.value() !== "sketch") return; if (data) forget(); sketching = true; canvas.setPointerCapture(event.pointerId); scatter(event); });
   canvas.addEventListener("pointermove", (event) => sketching && scatter(event));
   canvas.addEventListener("pointerup", () => (sketching = false));
   canvas.style.touchAction = "none";
   const keys = arrows(pick, redraw, () => (timer ? stop() : start()));
-  put(root, h("div", { class: "card" }, h("h2", {}, "A distribution in the plane"), h("p", { class: "soft" }, "Every image model does this in thousands of dimensions; in two one can watch. Gray: the data. Green: the score, σ ∇ log q(x_t), which points to where data is likely. Blue: particles on their way from noise."), shape.box, h("div", { class: "fields two" }, seconds.box, sampler.box), h("div", { class: "row" }, exact.box, field.box, trails.box), h("div", { class: "row" }, job.box)),
-    h("div", { class: "card" }, h("div", { class: "row apart" }, hint, wipe), h("div", { class: "stage" }, canvas), h("div", { class: "timeline" }, play, h("div", { class: "grow" }, pick.box)), facts, curve.box));
+  put(root, h("div", { class: "layout" },
+    h("div", { class: "card side fields" }, h("h2", {}, "A distribution in the plane"), h("p", { class: "soft" }, formula("Every image model does this in thousands of dimensions; in two one can watch. Gray: the data. Green: the score, σ ∇ log q(x_t), which points to where data is likely. Blue: particles on their way from noise.")), shape.box, hint, h("div", {}, wipe), seconds.box, sampler.box, exact.box, field.box, trails.box, job.box, curve.box),
+    h("div", { class: "card" }, h("div", { class: "stage" }, canvas), h("div", { class: "timeline" }, play, h("div", { class: "grow" }, pick.box)), h("div", { class: "row apart" }, facts, h("small", {}, h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " a step, ", h("kbd", {}, "Space"), " plays")))));
   redraw();
-  return () => { job.close(); stop(); keys(); };
+  addEventListener("theme", redraw);
+  return () => { removeEventListener("theme", redraw); job.close(); stop(); keys(); };
 }
 
 function walks(root, run) {
-  const n = number("Images", { value: 2, min: 1, max: 4, step: 1 }), steps = number("Steps", { value: 30, min: 2, max: 1000, step: 1 }), seed = number("Seed", { value: 0, step: 1 });
+  const n = number("Images", { min: 1, max: 4, step: 1, ...address.kept("n", 2) }), steps = number("Steps", { min: 2, max: 1000, step: 1, ...address.kept("steps", 30) }), seed = number("Seed", { step: 1, ...address.kept("seed", 0) });
   let found = [];
-  const show = switcher("Show", [["x0", "x̂₀"], ["x", "x_t"]], { value: "x0", onchange: () => draw() }), out = h("div", {});
+  const show = switcher("Show", [["x0", "x̂₀"], ["x", "x_t"]], { value: address.read().show === "x" ? "x" : "x0", onchange: (key) => { address.write({ show: key === "x0" ? "" : key }); draw(); } }), out = h("div", {});
   const job = runner("Walk", "walks", { values: () => ({ run, n: n.value() || 2, steps: steps.value() || 30, seed: seed.value() || 0 }), heard: (frame) => { if (frame.header.kind === "start") found = []; else found.push(frame); draw(); } });
   function draw() {
     put(out, found.map(({ header, arrays }) => {
@@ -216,7 +233,7 @@ function walks(root, run) {
       return h("section", {}, h("h3", {}, header.name, " ", h("small", {}, `${header.sampler}, ${header.calls} network calls`)), canvas);
     }));
   }
-  put(root, h("div", { class: "card" }, h("h2", {}, "One network, walked as DDPM, as NCSN and as an ODE"), h("p", { class: "soft" }, "The score and the noise are one thing, score = −ε̂/σ, so one checkpoint serves them all. The rows go from noise at the left to the sample at the right, at the same levels of noise where the walks share them. DDPM and NCSN add noise on the way; DDIM and the ODE add none, and end at nearly the same image."), h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), h("div", {}, seed.box), job.box), show.box), h("div", { class: "card" }, out));
+  put(root, h("div", { class: "card" }, h("h2", {}, "One network, walked as DDPM, as NCSN and as an ODE"), h("p", { class: "soft" }, "The score and the noise are one thing, score = −ε̂/σ, so one checkpoint serves them all. The rows go from noise at the left to the sample at the right, at the same levels of noise where the walks share them. DDPM and NCSN add noise on the way; DDIM and the ODE add none, and end at nearly the same image."), h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), h("div", {}, seed.box), job.box)), h("div", { class: "card" }, show.box, out));
   job.start();
   return () => job.close();
 }

@@ -4,7 +4,7 @@ import { ask, frames, get, post, stop } from "../api.js";
 import * as address from "../address.js";
 import { chart } from "../chart.js";
 import { choice, slider } from "../controls.js";
-import { h, notice, put, short } from "../dom.js";
+import { h, notice, power, put, short, working } from "../dom.js";
 
 export const title = "Theory";
 
@@ -17,7 +17,7 @@ export async function show(root, studio) {
 }
 
 function contents(root, all) {
-  put(root, h("div", { class: "theory" },
+  put(root, h("div", { class: "theory stack" },
     h("div", { class: "card" }, h("h1", {}, "Theory"), h("p", { class: "soft" }, "Each chapter has the equations with their sources, a figure that the library computes as you move its controls, and the identities that hold theory against the shipped code.")),
     h("section", { class: "card toc", "aria-label": "Chapters" }, h("ol", {}, all.map((one) => h("li", {}, h("a", { href: `/theory/${one.name}` }, one.title), h("small", {}, one.summary)))))));
 }
@@ -28,13 +28,12 @@ async function chapter(root, studio, name, all) {
   document.title = `${about.title} – fromnoise studio`;
   const live = figure(name, about.figure);
   const proof = identities(name, about.rows, studio);
-  const left = h("div", {},
+  const left = h("div", { class: "stack" },
     h("div", { class: "card" }, h("p", { class: "soft" }, h("a", { href: "/theory" }, "Theory"), `, chapter ${place + 1} of ${all.length}`), h("h1", {}, about.title), about.paragraphs.map((one) => h("p", {}, words(one)))),
     h("section", { class: "card", "aria-label": "Equations" }, h("h2", {}, "Equations"), about.equations.map(equation)));
-  put(root, h("article", {}, h("div", { class: "grid2" }, left, live.box), proof.box, turning(place, all)));
+  put(root, h("article", { class: "stack" }, h("div", { class: "grid2" }, left, live.box), proof.box, turning(place, all)));
   const beside = () => (live.box.style.top = `${Math.min(68, innerHeight - live.box.offsetHeight - 16)}px`);
   Object.assign(live.box.style, { position: "sticky", alignSelf: "start" });
-  Object.assign(proof.box.style, { marginTop: "1rem" });
   const watch = new ResizeObserver(beside);
   watch.observe(live.box);
   addEventListener("resize", beside);
@@ -63,8 +62,7 @@ function equation(one) {
 // One question at a time: while one is out, only the newest values wait.
 function figure(name, about) {
   const was = address.read(), fields = {};
-  const charts = about.charts.map((one) => chart({ ...one, height: about.charts.length > 2 ? 190 : 235 }));
-  charts.forEach((one, i) => { if (!about.charts[i].legend) one.box.querySelector(".legend").hidden = true; });
+  const charts = about.charts.map((one) => chart({ ...one, formulas: true, height: about.charts.length > 2 ? 190 : 235 }));
   const facts = h("div", { class: "facts", role: "status", "aria-label": "Numbers of the figure" });
   const error = h("p", { class: "error", role: "status", hidden: true });
   for (const one of about.controls) {
@@ -118,15 +116,15 @@ function identities(name, rows, studio) {
   const check = h("button", { type: "button", onclick: run }, "Check now");
   const cancel = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => job && stop(job).catch((e) => notice(e.message)) }, "Stop");
   const box = h("section", { class: "card", "aria-label": "Identities" }, h("div", { class: "row apart" }, h("h2", {}, "Identities"), h("div", { class: "row" }, check, cancel)), said, bar,
-    h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of identities" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Identity"), h("th", { class: "n" }, "theory"), h("th", { class: "n" }, "practice"), h("th", { class: "n" }, "error"), h("th", { class: "n" }, "as printed"), h("th", {}, ""))), body)));
+    h("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of identities" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "Identity"), h("th", { class: "n" }, "Theory"), h("th", { class: "n" }, "Practice"), h("th", { class: "n" }, "Error"), h("th", { class: "n" }, "As printed"), h("th", {}, "Holds"))), body)));
 
   async function run() {
-    check.disabled = true;
+    working(true, [check], cancel);
     let done = 0, bad = 0;
     try {
       for (const { cells, mark } of lines.values()) { cells.forEach((cell) => (cell.textContent = "–")); put(mark, "–"); }
       job = (await post("/api/jobs/identities", { chapter: name })).number;
-      cancel.hidden = false;
+      if (over) { stop(job).catch(() => {}); return; }
       studio.refresh();
       said.textContent = "waiting…";
       for await (const { header } of frames(job)) {
@@ -144,8 +142,7 @@ function identities(name, rows, studio) {
     } catch (failed) {
       said.textContent = failed.message;
     } finally {
-      check.disabled = false;
-      cancel.hidden = true;
+      working(false, [check], cancel);
       bar.className = "idle";
       job = 0;
     }
@@ -164,4 +161,4 @@ function identities(name, rows, studio) {
 }
 
 const number = (value) => (typeof value === "number" ? short(value, 6) : value);
-const exponent = (value) => (typeof value === "number" ? (value === 0 ? "0" : value.toExponential(0).replace("-", "−")) : value);
+const exponent = (value) => (typeof value === "number" ? (value === 0 ? "0" : power(value)) : value);

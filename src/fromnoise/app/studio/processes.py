@@ -1,0 +1,60 @@
+"""Which processes train: asked of the system, since a number in a file may be another process's by now."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
+
+_LARGEST = 2**31
+
+
+def holder(run: Path) -> dict[str, Any] | None:
+    """Who trains a run just now: {"pid", "host", "since"}; None for nobody, or somebody who was killed."""
+    try:
+        found = files.read_json(run / ".holder.json", 10_000)
+        here = found["host"] == socket.gethostname()
+        return found if not here or _runs(found["pid"]) else None
+    except (FromNoiseError, KeyError, TypeError):
+        return None
+
+
+def is_training(process: int, run: Path) -> bool:
+    """Whether that process is the training of this run that a studio began."""
+    if not _runs(process):
+        return False
+    wanted = ("fromnoise", "train", "--out", str(run), "--track", "studio")
+    try:
+        words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        return all(os.fsencode(word) in words for word in wanted)
+    except OSError:
+        if Path("/proc/self").exists():
+            return False
+    said = _listed("wmic", "process", "where", f"processid={process}", "get", "commandline") if (
+        sys.platform == "win32") else _listed("ps", "-ww", "-p", str(process), "-o", "args=")  # fmt: skip
+    return all(word in said for word in wanted)
+
+
+def _runs(process: object) -> bool:
+    if type(process) is not int or not 1 < process < _LARGEST:
+        return False
+    if sys.platform == "win32":  # where the signal 0 would end it
+        return f" {process} " in _listed("tasklist", "/NH", "/FI", f"PID eq {process}")
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _listed(*words: str) -> str:
+    try:
+        return subprocess.run(words, capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
