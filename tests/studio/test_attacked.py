@@ -122,7 +122,7 @@ def test_strange_files_are_shown_as_far_as_they_can_be(root, tmp_path):
 def test_a_planted_list_of_trainings_is_not_obeyed(root, tmp_path):
     """A stranger's folder: no command of theirs runs, and no process of ours is signalled."""
     state = root / ".studio"
-    state.mkdir()
+    state.mkdir(exist_ok=True)
     evil = tmp_path / "evil.py"
     evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
     words = ["-c", "import time; time.sleep(60)", "fromnoise", "train", "--track", "studio", "--out", str(tmp_path)]
@@ -163,7 +163,7 @@ def test_links_in_what_the_studio_keeps_lead_nowhere(root, tmp_path, png):
     state, outside = root / ".studio", tmp_path / "outside"
     (outside / "photos").mkdir(parents=True)
     (outside / "secret").write_text("SECRET\n")
-    state.mkdir()
+    state.mkdir(exist_ok=True)
     (state / "tiny.log").symlink_to(outside / "secret")
     (state / "trainings.json").write_text(json.dumps([asdict(Record("tiny", state="paused"))]))
     (state / "data").symlink_to(outside)
