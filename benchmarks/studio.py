@@ -44,8 +44,13 @@ class Client:
         self.connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=120)
 
     def ask(self, method, path, body=None):
-        self.connection.request(method, path, json.dumps(body) if body is not None else None)
-        return self.connection.getresponse()
+        try:
+            self.connection.request(method, path, json.dumps(body) if body is not None else None)
+            return self.connection.getresponse()
+        except http.client.RemoteDisconnected:  # it was idle for long
+            self.connection.close()
+            self.connection.request(method, path, json.dumps(body) if body is not None else None)
+            return self.connection.getresponse()
 
     def json(self, method, path, body=None):
         answer = self.ask(method, path, body)

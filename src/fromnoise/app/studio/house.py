@@ -10,7 +10,6 @@ import fromnoise
 from fromnoise.app.studio import asking, shelf, works
 from fromnoise.app.studio.again import shown
 from fromnoise.app.studio.curves import Curves
-from fromnoise.app.studio.frames import finite
 from fromnoise.app.studio.jobs import Jobs
 from fromnoise.app.studio.processes import holder
 from fromnoise.app.studio.shelf import Shelf
@@ -79,9 +78,7 @@ class House:
         found = self.shelf.get(name)
         about = self._about(found)
         if found.is_run and "broken" not in about:
-            from fromnoise.app.runs.config import flat, read_any
-
-            about["config"] = finite(flat(read_any(found.path).model_dump(mode="json")))
+            about["config"] = shelf.configuration(found.path)
             about["files"] = shelf.grids(found.path)
         about["words"] = self.trainings.words(name)
         about["measured"] = asking.measured(found.path)

@@ -114,7 +114,8 @@ def _serve(settings: Settings, house: "House", app: "Starlette") -> int:
 
 def _listening(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # Of this protocol by name: asyncio sends at once only what it knows to be TCP, and waits 40 ms elsewhere.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if sys.platform != "win32":  # where it would share the port with whoever listens
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fromnoise.app.studio.frames import finite
 from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.system.disk import files
 
@@ -162,7 +163,13 @@ def about(found: Found) -> dict[str, Any]:
     known: dict[str, Any] = {"name": found.name, "run": found.is_run}
     if not found.is_run:
         return known | {"what": "a saved model"}
-    return known | _configured(found.path, _age(found.path / "config.yaml")) | {"grids": len(grids(found.path))}
+    own = _configured(found.path, _age(found.path / "config.yaml"))
+    return known | {k: v for k, v in own.items() if k != "config"} | {"grids": len(grids(found.path))}
+
+
+def configuration(run: Path) -> dict[str, Any]:
+    """All of a run's configuration, by dotted keys."""
+    return _configured(run, _age(run / "config.yaml")).get("config", {})
 
 
 def _age(path: Path) -> int:
@@ -175,7 +182,7 @@ def _age(path: Path) -> int:
 @functools.lru_cache(1000)
 def _configured(path: Path, age: int) -> dict[str, Any]:
     """What the configuration says; read again only when it was written again."""
-    from fromnoise.app.runs.config import read_any
+    from fromnoise.app.runs.config import flat, read_any
 
     if not within(path, "config.yaml"):
         return {"broken": "its config.yaml is a link that leads out of the run"}
@@ -185,6 +192,7 @@ def _configured(path: Path, age: int) -> dict[str, Any]:
         return {"broken": str(error)}
     data = getattr(config, "data", None)
     return {
+        "config": finite(flat(config.model_dump(mode="json"))),
         "recipe": config.recipe,
         "kind": config.kind,
         "what": config.what,
