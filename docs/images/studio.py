@@ -17,8 +17,11 @@ OUT = Path(__file__).parent / "studio"
 
 def wait(page: Page, condition: str) -> None:
     """Until something is so in the page."""
-    while not page.evaluate(condition):
+    for _ in range(1200):
+        if page.evaluate(condition):
+            return
         page.wait_for_timeout(100)
+    raise SystemExit(f"never so: {condition}")
 
 
 def drawn(page: Page) -> None:
@@ -44,7 +47,7 @@ def plane(page: Page) -> None:
     page.get_by_role("button", name="Train, then walk").click()
     wait(page, "[...document.querySelectorAll('small')].some((e) => e.textContent.startsWith('done in'))")
     page.get_by_role("button", name="Pause").click()
-    page.get_by_label("Time", exact=False).last.fill("22")
+    page.get_by_label("Time", exact=False).last.fill("28")
 
 
 def theory(page: Page) -> None:
@@ -53,8 +56,9 @@ def theory(page: Page) -> None:
 
 
 def edit(page: Page) -> None:
-    page.get_by_role("button", name="From the training data").click()
     page.wait_for_timeout(2000)
+    page.get_by_role("button", name="From the training data").click()
+    page.wait_for_timeout(4000)
     box = page.locator("canvas").first.bounding_box()
     assert box is not None
     x, y, size = box["x"], box["y"], box["width"]
@@ -64,9 +68,7 @@ def edit(page: Page) -> None:
         page.mouse.move(x + size * (0.85 if k % 2 == 0 else 0.15), y + size * (0.65 + 0.06 * k), steps=15)
     page.mouse.up()
     page.get_by_role("button", name="Draw it anew").first.click()
-    wait(
-        page, "[...document.querySelectorAll('*')].some((e) => !e.children.length && e.textContent.includes('done in'))"
-    )
+    wait(page, "document.querySelector('main').textContent.includes('done in')")
 
 
 def measure(page: Page) -> None:
