@@ -606,9 +606,9 @@ MUTANTS: list[tuple[str, ...]] = [
     ('train/optimizers/wrapped.py', 'if id(p) not in name_of and p.requires_grad]', 'if id(p) not in name_of]'),
     ('app/runs/starting.py', 'for part in ("of", "copy")', 'for part in ("of",)'),
     ('recipes/controlled.py', 'if denoiser.null_label is not None else 0.0', 'if denoiser.null_label is None else 0.0'),
-    ('data/_computed.py', '+ 2 * p[..., 1:-1, :] +', '+ p[..., 1:-1, :] +'),
-    ('data/_computed.py', '.clamp(0, p.shape[axis] - 1)', ' % p.shape[axis]'),
-    ('data/_computed.py', '.amax(1, keepdim=True)', '.mean(1, keepdim=True)'),
+    ('data/computed.py', '+ 2 * p[..., 1:-1, :] +', '+ p[..., 1:-1, :] +'),
+    ('data/computed.py', '.clamp(0, p.shape[axis] - 1)', ' % p.shape[axis]'),
+    ('data/computed.py', '.amax(1, keepdim=True)', '.mean(1, keepdim=True)'),
     # the loss at ranges of noise, and what the studio computes, keeps and lets in
     ('train/by_level.py', 'BOUNDS = (-4.0, 0.0, 4.0)', 'BOUNDS = (-4.0, 0.0, 5.0)'),
     ('train/by_level.py', 'means[_SUM + name] / share', 'means[_SUM + name]'),

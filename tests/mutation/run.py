@@ -65,7 +65,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "recipes/controlled.py": ["tests/cli/test_control_runs.py"],
     "nn/control.py": ["tests/nn/test_control.py"],
     "nn/conditioning.py": [*UNCLIP, "tests/test_text.py", "tests/test_distill.py", "tests/nn", "tests/reference"],
-    "data/_computed.py": ["tests/data/test_edges.py"],
+    "data/computed.py": ["tests/data/test_edges.py"],
     "app/runs/model.py": ["tests/data/test_pairs.py", *TRUST],
     "recipes/": TRUST,
     "train/suitable.py": TRUST,

@@ -35,13 +35,6 @@ TINY = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.a
         "train.sample_every=0", "train.optimizer=adamw", "data.size=16"]  # fmt: skip
 
 
-@pytest.fixture
-def root(shelf, tmp_path):
-    place = tmp_path / "runs"
-    shutil.copytree(shelf, place)
-    return place
-
-
 def asgi(app, method, path, body=b"", headers=()):
     """(status, headers, content) of one request, without a server."""
     sent, parts = [], [{"type": "http.request", "body": body, "more_body": False}]

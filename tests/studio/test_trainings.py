@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 
 import pytest
@@ -16,13 +15,6 @@ def tiny():
     return ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
             "train.checkpoint_every=50", "train.sample_every=0", "sample.steps=4", "train.optimizer=adamw",
             "data.size=16"]  # fmt: skip
-
-
-@pytest.fixture
-def root(shelf, tmp_path):
-    place = tmp_path / "runs"
-    shutil.copytree(shelf, place)
-    return place
 
 
 def lines(run):

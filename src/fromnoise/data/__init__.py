@@ -13,6 +13,7 @@ registry = Registry(
         "arrays",
         "augment",
         "captions",
+        "computed",
         "config",
         "decode",
         "embedded",
@@ -37,9 +38,9 @@ registry = Registry(
 )
 names, get = registry.names, registry.get
 if TYPE_CHECKING:
-    from fromnoise.data._computed import edges as edges
     from fromnoise.data.augment import Augment as Augment
     from fromnoise.data.cifar10 import CIFAR10 as CIFAR10
+    from fromnoise.data.computed import edges as edges
     from fromnoise.data.config import DataConfig as DataConfig
     from fromnoise.data.digits import Digits as Digits
     from fromnoise.data.embedded import Embedded as Embedded
@@ -65,7 +66,7 @@ else:
         Embedded="embedded",
         Embeddings="embedded",
         embeddings="embedded",
-        edges="_computed",
+        edges="computed",
         Feed="feed",
         load="loading",
         Paired="paired",

@@ -1,8 +1,8 @@
 """From a configuration to images."""
 
 from fromnoise import data
-from fromnoise.data._computed import COMPUTED, Computed
 from fromnoise.data._reduce import reduced
+from fromnoise.data.computed import COMPUTED, Computed
 from fromnoise.data.config import DataConfig
 from fromnoise.data.fitted import fitted
 from fromnoise.data.images import Images, Progress

@@ -60,7 +60,7 @@ def python(asked: "Edit", run: Path, model: "Model", masked: bool) -> str:
         more += ", mask=mask"
     if asked.kind in ("interpolate", "variations", "text-difference"):
         more += ", image_text=embedded.opened(model.path)"
-    from fromnoise.app.studio.works._editing import options_of
+    from fromnoise.app.studio.editing import options_of
 
     lines = [
         "from pathlib import Path",
@@ -85,7 +85,7 @@ def python(asked: "Edit", run: Path, model: "Model", masked: bool) -> str:
 
 def python_of_control(asked: "Edit", run: Path) -> str:
     """The same of a control model; x is uint8."""
-    from fromnoise.app.studio.works._editing import options_of
+    from fromnoise.app.studio.editing import options_of
 
     n = asked.n or 8
     return (

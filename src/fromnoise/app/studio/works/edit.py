@@ -93,9 +93,9 @@ class Edit(Work):
                 raise FromNoiseError(f"{name}: has {len(getattr(self, name)):,} letters; at most {_WORDS:,} are taken")
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
-        from fromnoise.app.studio.works import _editing
+        from fromnoise.app.studio import editing
 
         model = bench.model(places["run"]).of_images()
-        _editing.insist_on_fit(self, model)
-        change = _editing.control if self.kind == "control" else _editing.changed
+        editing.insist_on_fit(self, model)
+        change = editing.control if self.kind == "control" else editing.changed
         change(self, model, places, send)

@@ -29,7 +29,7 @@ class Fit(Work):
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
         from torch.nn.functional import interpolate
 
-        from fromnoise.app.studio.works import _editing
+        from fromnoise.app.studio import editing
         from fromnoise.data.folder import read_image
 
         model = bench.model(places["run"]).of_images()
@@ -41,7 +41,7 @@ class Fit(Work):
             whole = interpolate(whole.float(), least, mode="area").round().byte()
         arrays = {"whole": whole.numpy(), "seen": read_image(places["image"], channels, (height, width))[None].numpy()}
         if model.needs_images:
-            pixels, told = _editing.condition(model, places["image"], self.sketch)
+            pixels, told = editing.condition(model, places["image"], self.sketch)
             arrays |= {"seen": pixels[None].numpy(), "condition": told[None].numpy()}
         send({"kind": "fitted", "height": size[0], "width": size[1], "shape": [channels, height, width],
-              "computed": model.needs_images and _editing.computed(model) is not None}, arrays)  # fmt: skip
+              "computed": model.needs_images and editing.computed(model) is not None}, arrays)  # fmt: skip

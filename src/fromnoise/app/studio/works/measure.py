@@ -30,9 +30,8 @@ class Measure(Work):
             raise FromNoiseError(f"n: must be from 2 to {MOST:,} samples, got {self.n:,}")
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
-        from fromnoise.app.cli._evaluating import Bench as Evaluation
-        from fromnoise.app.cli._evaluating import Subject
-        from fromnoise.app.cli._words import writable
+        from fromnoise.app.evaluation.bench import Bench as Evaluation
+        from fromnoise.app.evaluation.bench import Subject
         from fromnoise.app.evaluation.report import warnings
         from fromnoise.app.studio.again import shown
         from fromnoise.app.studio.frames import finite
@@ -44,7 +43,8 @@ class Measure(Work):
         send({"kind": "start", "command": " ".join(map(shlex.quote, words))})
         opening = _measuring.Stepping(send, "opening the model, its data and the features")
         with Evaluation.opened(Subject(place, None, None, None, None, None, True, "auto")) as table:
-            out = writable(place / "eval.json")
+            out = place / "eval.json"
+            files.insist_on_writable(out)
             plan = table.worded(table.model.choice())
             n = table.usual.n if self.n is None else self.n
             opening.advance()

@@ -16,7 +16,7 @@ from fromnoise.app.runs.model import Model, draw_states
 from fromnoise.app.studio import making
 from fromnoise.app.studio.works.base import Places, Send
 from fromnoise.app.studio.works.seen import Watched, images
-from fromnoise.data._computed import COMPUTED
+from fromnoise.data.computed import COMPUTED
 from fromnoise.data.folder import read_image
 from fromnoise.data.images import InMemory, to_uint8, to_unit
 from fromnoise.editing import Inpaint
