@@ -611,9 +611,9 @@ MUTANTS: list[tuple[str, ...]] = [
     ('data/computed.py', '.amax(1, keepdim=True)', '.mean(1, keepdim=True)'),
     # the loss at ranges of noise, and what the studio computes, keeps and lets in
     ('train/by_level.py', 'BOUNDS = (-4.0, 0.0, 4.0)', 'BOUNDS = (-4.0, 0.0, 5.0)'),
-    ('train/by_level.py', 'means[_SUM + name] / share', 'means[_SUM + name]'),
-    ('train/by_level.py', 'if share := means.get(', 'if (share := means.get(_SHARE + RANGES[0])) or means.get('),
-    ('train/diffusion.py', 'if self.network.training else {}', 'if not self.network.training else {}'),
+    ('train/by_level.py', 'found[name] = total / share', 'found[name] = total'),
+    ('train/by_level.py', 'sums[place] += one / len(places)', 'sums[place] += one'),
+    ('train/diffusion.py', 'parts, self._levels = self._levels, []', 'parts = self._levels'),
     ('app/studio/works/levels.py', '(best - low) / (high - low)', '(best - low) / high'),
     ('app/studio/works/forward.py', 'diffuse(states, eps, t)', 'diffuse(states, -eps, t)'),
     ('app/studio/works/forward.py', 'root_mean_square(p.x0 - states)', 'root_mean_square(p.x0)'),

@@ -6,35 +6,43 @@ import pytest
 import torch
 
 import fromnoise as fn
-from fromnoise.train.by_level import RANGES, gathered, spread
+from fromnoise.train.by_level import RANGES, gathered, read
 
 WANTED = {"loss_noise": (-torch.inf, -4), "loss_noisy": (-4, 0), "loss_clear": (0, 4), "loss_clean": (4, torch.inf)}
+
+
+def figures(loss, t):
+    """What the log would have of one batch."""
+    return gathered(["loss"], read([loss.mean()], (t.log_snr.double().expand(len(loss)), loss)))
 
 
 def test_parts_make_the_whole():
     schedule = fn.schedules.Cosine(T=1000)
     t = schedule.level(torch.tensor([1, 20, 150, 400, 450, 700, 990, 1000]))
     loss = torch.arange(1.0, 9.0)
-    means = {name: value.mean().item() for name, value in spread(loss, t).items()}
-    found = gathered(means | {"loss": loss.mean().item()})
+    found = figures(loss, t)
     inside = {name: (t.log_snr > low) & (t.log_snr <= high) for name, (low, high) in WANTED.items()}
     assert sum(int(own.sum()) for own in inside.values()) == len(loss)
     assert found.keys() == {"loss", *RANGES}
+    assert found["loss"] == pytest.approx(4.5)
     for name, own in inside.items():
         assert found[name] == pytest.approx(loss[own].mean().item())
 
 
 def test_a_range_without_examples_has_no_figure():
-    found = gathered({k: v.mean().item() for k, v in spread(torch.ones(3), fn.schedules.Cosine().level(990)).items()})
-    assert found == {"loss_noise": 1.0}
+    assert figures(torch.ones(3), fn.schedules.Cosine().level(990)) == {"loss": 1.0, "loss_noise": pytest.approx(1.0)}
+
+
+def test_what_has_no_levels_has_its_numbers_alone():
+    assert gathered(["a", "b"], read([torch.tensor(1.0), torch.tensor(2.0)], None)) == {"a": 1.0, "b": 2.0}
 
 
 def test_levels_without_signal_or_noise_belong_to_the_outer_ranges():
     straight = fn.schedules.build("rectified")
     t = fn.Level(*(torch.stack(part) for part in zip(*((a.time, a.alpha, a.sigma) for a in
         (straight.chain[0], straight.chain[straight.chain.steps])), strict=True)))  # fmt: skip
-    found = gathered({k: v.mean().item() for k, v in spread(torch.tensor([2.0, 3.0]), t).items()})
-    assert found == {"loss_noise": 2.0, "loss_clean": 3.0}
+    found = figures(torch.tensor([2.0, 3.0]), t)
+    assert found == {"loss": 2.5, "loss_noise": 2.0, "loss_clean": 3.0}
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

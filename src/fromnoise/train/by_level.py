@@ -1,37 +1,43 @@
 """The loss at four ranges of noise, which tells more of a denoiser's learning than its mean does."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-
-from fromnoise.gaussian import Level
 
 BOUNDS = (-4.0, 0.0, 4.0)
 """Of log-SNR = log(alpha^2 / sigma^2), which is 0 where signal and noise are equally strong."""
 RANGES = ("loss_noise", "loss_noisy", "loss_clear", "loss_clean")
 """Names in the log, from noise to data; a bound belongs to the range below it."""
-_SUM, _SHARE = "sum of ", "share of "
+
+Seen = tuple[Tensor, Tensor]
+"""(log-SNR on the CPU, loss on the device) of each example, [B]."""
 
 
-def spread(loss: Tensor, t: Level) -> dict[str, Tensor]:
-    """Values of each example, [B], whose means give the mean of each range, whatever is averaged how often.
+def read(numbers: Sequence[Tensor], seen: Seen | None) -> list[float]:
+    """The numbers, and of each range the sum of its losses and its examples, over the batch: by one read, which waits.
 
-    Args:
-        loss: of each example, [B], unweighted.
-        t: its level, [B].
+    These are means over the batch, so that they can be averaged over processes like all others.
     """
-    place = torch.bucketize(t.log_snr.detach().double(), torch.tensor(BOUNDS, dtype=torch.float64)).expand(len(loss))
-    inside = torch.nn.functional.one_hot(place, len(RANGES)).T.to(loss.device, loss.dtype, non_blocking=True)
-    loss = loss.detach()
-    sums = {_SUM + name: loss * inside[i] for i, name in enumerate(RANGES)}
-    return sums | {_SHARE + name: inside[i] for i, name in enumerate(RANGES)}
+    vector = torch.stack(list(numbers))
+    if seen is None:
+        return vector.tolist()
+    log_snr, loss = seen
+    found = torch.cat([vector, loss.to(vector.dtype)]).tolist()
+    places = torch.bucketize(log_snr, torch.tensor(BOUNDS, dtype=log_snr.dtype)).tolist()
+    sums, counts = [0.0] * len(RANGES), [0.0] * len(RANGES)
+    for place, one in zip(places, found[len(numbers) :], strict=True):
+        sums[place] += one / len(places)
+        counts[place] += 1 / len(places)
+    return found[: len(numbers)] + sums + counts
 
 
-def gathered(means: Mapping[str, float]) -> dict[str, float]:
-    """The same means with, for each range that had an example, the mean loss there."""
-    found = {name: value for name, value in means.items() if not name.startswith((_SUM, _SHARE))}
-    for name in RANGES:
-        if share := means.get(_SHARE + name):
-            found[name] = means[_SUM + name] / share
+def gathered(names: Iterable[str], means: Sequence[float]) -> dict[str, float]:
+    """Means by their names and, for each range that had an example, the mean loss there."""
+    known = list(names)
+    rest = means[len(known) :]
+    found = dict(zip(known, means, strict=False))
+    for name, total, share in zip(RANGES, rest[: len(RANGES)], rest[len(RANGES) :], strict=False):
+        if share:
+            found[name] = total / share
     return found

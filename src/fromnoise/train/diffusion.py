@@ -17,7 +17,7 @@ from fromnoise.gaussian import like
 from fromnoise.objectives.base import Objective
 from fromnoise.system import rng
 from fromnoise.times.base import TimeSampling
-from fromnoise.train.by_level import spread
+from fromnoise.train.by_level import Seen
 from fromnoise.train.conditions import Conditioning, insist_on_augment
 from fromnoise.train.distributed import Processes, raw
 from fromnoise.train.task import Drawn, Task
@@ -84,6 +84,7 @@ class Diffusion(Task):
             raise FromNoiseError(f"this objective draws {objective.draws} noises for an example, which are to be "
                                  "independent: use coupling independent")  # fmt: skip
         self._seen: list[Tensor] = []
+        self._levels: list[Seen] = []
 
     @property
     def network(self) -> nn.Module:  # pyrefly: ignore[bad-override]
@@ -159,8 +160,14 @@ class Diffusion(Task):
         values = dict(self.objective(self.denoiser, x0, t, eps, given or None, **moment))
         if self.times.watches and self.network.training:
             self._seen.append(values["loss"].detach())
-        levels = spread(values["loss"], t) if self.network.training else {}
-        return values | {"loss": values["loss"] * like(weight, values["loss"])} | levels
+        if self.network.training:
+            log_snr = t.log_snr.detach().double().expand(len(x0))
+            self._levels.append((log_snr, values["loss"].detach()))
+        return values | {"loss": values["loss"] * like(weight, values["loss"])}
+
+    def seen(self) -> Seen | None:
+        parts, self._levels = self._levels, []
+        return (torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])) if parts else None
 
     def check_parts(self, size: int) -> None:
         if size % self.coupling.group:

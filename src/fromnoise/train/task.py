@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from fromnoise.data.examples import Conditions, Examples
+from fromnoise.train.by_level import Seen
 from fromnoise.train.distributed import Processes, raw
 
 Drawn = dict[str, Tensor]
@@ -80,6 +81,10 @@ class Task(ABC):
             x0: clean examples, [B, ...], on the device.
             drawn: the rows of `draw` for these examples, on the device but for those `on_cpu`.
         """
+
+    def seen(self) -> Seen | None:
+        """The levels and losses of this step's examples, once; None where there are no levels of noise."""
+        return None
 
     def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:  # noqa: B027
         """Called once a step on every process, after the gradients: for what learns from the losses."""

@@ -20,7 +20,7 @@ from fromnoise.system import rng
 from fromnoise.system.disk import storage
 from fromnoise.system.hardware import Hardware
 from fromnoise.train import lr_schedules, suitable
-from fromnoise.train.by_level import gathered
+from fromnoise.train.by_level import gathered, read
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
@@ -187,14 +187,14 @@ class Trainer:
         c, p, step = self.config, self.progress, self.progress.step + 1
         values = self._gradients(next(steps), step)
         norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights.values() if w.grad is not None])
-        numbers = torch.stack([norm, self.ema.largest, *values.values()]).tolist()  # one read, which waits
+        numbers = read([norm, self.ema.largest, *values.values()], self.task.seen())
         # The clock is shared too, or processes would stop at different steps.
         means, flag, seconds = self.processes.agree(
             numbers, request.number + _ENOUGH * self.enough, self.late + time.perf_counter() - started
         )
         stop, enough = flag % _ENOUGH, flag >= _ENOUGH
         shared = time.perf_counter()
-        size, figures = means[0], gathered(dict(zip(values, means[2:], strict=True)))
+        size, figures = means[0], gathered(values, means[2:])
         self.ema.settle(means[1])
         mean = figures["loss"]
         lr = self.lr(step)
