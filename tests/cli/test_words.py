@@ -115,7 +115,7 @@ def test_any_prompt_stands_above_its_images(words):
 
 
 def test_the_folder_of_clip_score_is_looked_for_first(tmp_path):
-    from fromnoise.app.evaluation.bench import Bench
+    from fromnoise.app.cli.evaluating import Bench
     from fromnoise.app.runs.plan import SamplingPlan
     from fromnoise.samplers import DDIM
 

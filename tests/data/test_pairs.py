@@ -140,7 +140,7 @@ def test_a_run_of_pairs_from_folders_to_figures(folders, tmp_path, capsys):
     assert main(["sample", str(run), "--pairs", str(tmp_path / "none"), "--out", str(tmp_path / "y.png")]) == 2
     assert "no such folder" in capsys.readouterr().err
     assert main(["edit", "image-to-image", str(run), str(next(folders[0].rglob("*.png")))]) == 2
-    assert "its model is shown images" in capsys.readouterr().err
+    assert "this model is shown images" in capsys.readouterr().err
     assert main(["nll", str(run), "--n", "4"]) == 0
     with pytest.raises(fn.FromNoiseError, match="here are none to show"):
         runs.draw(runs.open_model(run), 2, model.choice(), 0)

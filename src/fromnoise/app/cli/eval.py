@@ -15,7 +15,7 @@ from fromnoise.system.disk import files
 from fromnoise.system.progress import say
 
 if TYPE_CHECKING:
-    from fromnoise.app.evaluation.bench import Bench
+    from fromnoise.app.cli.evaluating import Bench
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Eval(Steered):
                 raise unknown("metric", name, metrics.names())
         if self.seeds < 1:
             raise FromNoiseError(f"--seeds must be at least 1, got {self.seeds}")
-        from fromnoise.app.evaluation.bench import Bench, Subject
+        from fromnoise.app.cli.evaluating import Bench, Subject
 
         asked = Subject(
             self.run,

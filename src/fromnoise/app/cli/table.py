@@ -14,7 +14,7 @@ from fromnoise.system.disk.hub import shown
 from fromnoise.system.progress import Bar
 
 if TYPE_CHECKING:
-    from fromnoise.app.evaluation.bench import Bench
+    from fromnoise.app.cli.evaluating import Bench
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Table:
             if given is not None and counts:
                 raise FromNoiseError(f"--{name} is of the table guidance, not of {self.kind}")
         from fromnoise.app import evaluation
-        from fromnoise.app.evaluation.bench import Bench, Subject
+        from fromnoise.app.cli.evaluating import Bench, Subject
         from fromnoise.schedules import spacings
         from fromnoise.weights import native
 

@@ -47,16 +47,16 @@ class Settings:
     def check(self) -> None:
         """Raises: FromNoiseError: what would not be safe, or cannot be."""
         if self.host not in _LOOPBACK and self.token is None:
-            raise FromNoiseError(f"--host {self.host} lets other machines in: choose a --token that they must know")
+            raise FromNoiseError(f"host {self.host} lets other machines in: choose a token that they must know")
         if self.token is not None and (len(self.token) < _SHORTEST or not self.token.isascii() or
                                        not self.token.isprintable() or set(self.token) & set(' ";,\\')):  # fmt: skip
-            raise FromNoiseError(f"--token: must be {_SHORTEST} or more letters, digits or signs, without spaces, "
+            raise FromNoiseError(f"token: must be {_SHORTEST} or more letters, digits or signs, without spaces, "
                                  "quotes, commas, semicolons and backslashes")  # fmt: skip
         if not 0 <= self.port < 65536:
-            raise FromNoiseError(f"--port must be from 0 to 65535, got {self.port}")
+            raise FromNoiseError(f"port must be from 0 to 65535, got {self.port}")
         for path in self.data:
             if not path.is_dir():
-                raise FromNoiseError(f"--data {path}: no such folder")
+                raise FromNoiseError(f"data {path}: no such folder")
 
 
 def serve(settings: Settings) -> int:
@@ -123,6 +123,6 @@ def _listening(settings: Settings) -> socket.socket:
         listening.listen(128)
     except OSError as error:
         listening.close()
-        raise FromNoiseError(f"--port {settings.port} on {settings.host}: {(error.strerror or str(error)).lower()}; "
+        raise FromNoiseError(f"port {settings.port} on {settings.host}: {(error.strerror or str(error)).lower()}; "
                              "take another, or 0 for any that is free") from None  # fmt: skip
     return listening

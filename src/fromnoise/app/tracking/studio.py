@@ -23,7 +23,7 @@ class Studio(Tracker):
         places = [parent / FOLDER for parent in (run.resolve(), *run.resolve().parents[:3])]
         shown = [place for place in places if place.is_dir()]
         if not shown:
-            raise FromNoiseError(f"--track studio: no studio shows {run}; begin the training in one, or leave it out")
+            raise FromNoiseError(f"tracker studio: no studio shows {run}; begin the training in one, or leave it out")
         self.locks = [FileLock(place / TURN, poll_interval=0.02) for place in shown]
 
     def __call__(self, line: dict[str, Any]) -> None:

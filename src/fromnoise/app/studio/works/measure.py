@@ -30,8 +30,8 @@ class Measure(Work):
             raise FromNoiseError(f"n: must be from 2 to {MOST:,} samples, got {self.n:,}")
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
-        from fromnoise.app.evaluation.bench import Bench as Evaluation
-        from fromnoise.app.evaluation.bench import Subject
+        from fromnoise.app.cli.evaluating import Bench as Evaluation
+        from fromnoise.app.cli.evaluating import Subject
         from fromnoise.app.evaluation.report import warnings
         from fromnoise.app.studio.again import shown
         from fromnoise.app.studio.frames import finite

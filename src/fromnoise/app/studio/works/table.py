@@ -50,8 +50,8 @@ class Table(Work):
             raise FromNoiseError(f"rows: must be from 1 to {MOST_ROWS}, got {len(self.rows)}")
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
-        from fromnoise.app.evaluation.bench import Bench as Evaluation
-        from fromnoise.app.evaluation.bench import Subject
+        from fromnoise.app.cli.evaluating import Bench as Evaluation
+        from fromnoise.app.cli.evaluating import Subject
         from fromnoise.app.evaluation.report import warnings
         from fromnoise.app.studio.again import shown
         from fromnoise.app.studio.frames import finite
