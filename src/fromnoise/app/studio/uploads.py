@@ -124,8 +124,8 @@ class Uploads:
             raise FromNoiseError("this set is not being sent: begin anew")
         with self._lock:
             if held.sent >= 2 * MOST_IN_SET or held.taken >= MOST_IN_SET or held.bytes + len(content) > LARGEST_SET:
-                raise FromNoiseError(f"a set has at most {MOST_IN_SET:,} images and {LARGEST_SET >> 30} GB: start the "
-                                     "studio with --data FOLDER for more")  # fmt: skip
+                raise FromNoiseError(f"a set has at most {MOST_IN_SET:,} images and {LARGEST_SET >> 30} GB: for more, "
+                                     "start the studio with their folder as its data")  # fmt: skip
             held.sent += 1
             number = held.sent
         *folders, file = [part for part in re.split(r"[/\\]+", sent_as) if part] or ["image"]
