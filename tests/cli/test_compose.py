@@ -6,22 +6,10 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from small_runs import TINY, folder
 
 import fromnoise as fn
 from fromnoise.app.cli import main
-
-TINY = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
-        "train.checkpoint_every=100", "train.sample_every=2", "sample.steps=3", "train.optimizer=adamw"]  # fmt: skip
-
-
-def folder(path, classes=("left", "right"), size=16, n=6):
-    """Colour images in sub-folders."""
-    rng = np.random.default_rng(0)
-    for name in classes:
-        (path / name).mkdir(parents=True)
-        for i in range(n):
-            Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(path / name / f"{i}.png")
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,18 @@ def test_from_a_run_to_its_samples(place, capsys):
     assert "recipe       control" in capsys.readouterr().out
 
 
+def test_its_figures_ask_for_the_classes_that_it_was_shown(place, tmp_path):
+    """A sample's class is that of the image beside it, in the order in which they are shown, and not each in turn."""
+    assert train(place, "judged", "--set", *BRIEF) == 0
+    model = fn.runs.open_model(place / "judged").with_images()
+    wanted = [int(label) for label in model.told(range(7))["label"]]
+    assert wanted != [i % 2 for i in range(7)]
+    parts = fn.evaluation.Parts(tmp_path, model, model.choice(), 0, 7)
+    assert parts.classes().tolist() == wanted
+    asked = model.choice(fn.runs.SampleOptions(label="dog"))
+    assert fn.evaluation.Parts(tmp_path, model, asked, 0, 7).classes().tolist() == [1] * 7
+
+
 def test_it_goes_on_exactly_without_the_model(place):
     assert train(place, "whole", "--set", *BRIEF, steps=5) == 0
     assert train(place, "parts", "--set", *BRIEF, steps=2) == 0

@@ -13,29 +13,16 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 from PIL import Image
+from small_runs import TINY, folder
 
 from fromnoise.app.cli import main
-
-TINY = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
-        "train.checkpoint_every=100", "train.sample_every=2", "sample.steps=4", "train.optimizer=adamw"]  # fmt: skip
-
-
-def images(folder, classes=("left", "right"), size=16, n=6):
-    """Colour images in sub-folders."""
-    rng = np.random.default_rng(0)
-    for name in classes:
-        (folder / name).mkdir(parents=True)
-        for i in range(n):
-            Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8)).save(folder / name / f"{i}.png")
-    return folder
 
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory):
-    return images(tmp_path_factory.mktemp("pictures"))
+    return folder(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")

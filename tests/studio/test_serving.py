@@ -26,7 +26,7 @@ PLACES = ["/page/{}", "/api/runs/{}/about", "/api/runs/tiny/grids/{}", "/api/run
 
 @pytest.mark.parametrize("place", PLACES)
 def test_no_address_leads_outside(studio, place):
-    """140 payloads; a secret lies one folder above the runs, and the package's own code above the page."""
+    """161 payloads; a secret lies one folder above the runs, and the package's own code above the page."""
     (studio.root.parent / "secret.txt").write_text("SECRET 4711")
     payloads = [*STEPS, "../web.py", "..%2fweb.py", "%2e%2e%2fweb.py"]
     for payload in payloads:

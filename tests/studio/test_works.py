@@ -198,7 +198,9 @@ def test_the_bounds_terms_make_the_bound(tiny):
 
 
 def test_walks_end_where_their_samplers_do(tiny):
-    (start, _), *walks = computed("walks", places=tiny, run="tiny", n=2, steps=6, seed=3)
+    (start, _), *frames = computed("walks", places=tiny, run="tiny", n=2, steps=6, seed=3)
+    walks = [frame for frame in frames if frame[0]["kind"] == "walk"]
+    assert len(frames) > len(walks)  # it can be stopped within one
     assert [header["name"] for header, _ in walks] == start["walks"]
     denoiser = fn.guidance.steer(fn.load(tiny["run"], precision=runs.open_model(tiny["run"]).precision), 2.0)
     for header, arrays in walks:
@@ -207,6 +209,20 @@ def test_walks_end_where_their_samplers_do(tiny):
             continue
         x = fn.sample(denoiser, 2, fn.samplers.build(header["sampler"]), steps=6, seed=3)
         assert (arrays["end"] == to_uint8(x).numpy()).all(), header["sampler"]
+
+
+@pytest.mark.parametrize("schedule", ["rectified", "cosine"])
+def test_every_walk_ends_in_the_data(tiny, monkeypatch, schedule):
+    """Of the exact denoiser of N(0, 0.3^2), from noise in which no signal is left, too."""
+    model = runs.open_model(tiny["run"], "fp32")
+    exact = Gaussian(fn.Denoiser(model.denoiser.network, schedule, "v", shape=(3, 16, 16)), 0.3)
+    bench = Bench()
+    monkeypatch.setattr(bench, "model", lambda path: replace(model, denoiser=exact))
+    frames = computed("walks", bench, tiny, run="tiny", n=2, steps=200)
+    walks = [arrays for header, arrays in frames if header["kind"] == "walk"]
+    assert len(walks) == 4
+    for arrays in walks:
+        assert (arrays["end"] / 127.5 - 1).std() == pytest.approx(0.3, rel=0.1)
 
 
 def test_schedules_are_the_librarys():

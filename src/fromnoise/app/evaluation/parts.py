@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.system.disk import storage
 from fromnoise.system.progress import warn
+
+_TOLD = 500
+"""Images that are looked up together, for their classes alone."""
 
 
 class Parts:
@@ -104,8 +108,12 @@ class Parts:
     def classes(self) -> Tensor | None:
         """The class that each sample was to be, [n]; None for a model that knows none."""
         steered = self.choice.steered(self.model.denoiser)  # a classifier may lend it its classes
-        cond = self.choice.cond(steered, self.n) or steered.default_cond(range(self.n))
-        return cond["label"] if cond else None
+        asked = self.choice.cond(steered, self.n) or {}
+        if "label" not in asked and self.model.needs_images:  # drawn as the classes of what the network is shown
+            told = [self.model.told(range(i, min(i + _TOLD, self.n))) for i in range(0, self.n, _TOLD)]
+            asked = {"label": torch.cat([one["label"] for one in told])} if "label" in told[0] else {}
+        cond = asked or steered.default_cond(range(self.n))
+        return cond["label"] if cond and "label" in cond else None
 
     def cost(self) -> tuple[float, float]:
         """(seconds of all parts, network calls a sample)."""

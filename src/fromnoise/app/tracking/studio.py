@@ -28,5 +28,6 @@ class Studio(Tracker):
 
     def __call__(self, line: dict[str, Any]) -> None:
         for lock in self.locks:  # of a studio of the folder, and of one of this run alone
-            with suppress(OSError), lock:
-                pass
+            with suppress(OSError):
+                lock.acquire()
+                lock.release()

@@ -37,7 +37,7 @@ export function forget() {
   waiting = null;
 }
 
-// The options of a field whose value stands in the address under a name, unless it is the usual one.
-export function kept(name, usual, changed = undefined) {
-  return { value: read()[name] ?? usual, onchange: (value) => { write({ [name]: String(value) === String(usual) ? "" : value }); changed?.(value); } };
+// The options of a field whose value stands in the address under a name, where it is not the default.
+export function kept(name, standard, changed = undefined) {
+  return { value: read()[name] ?? standard, onchange: (value) => { write({ [name]: String(value) === String(standard) ? "" : value }); changed?.(value); } };
 }

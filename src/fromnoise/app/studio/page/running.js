@@ -35,6 +35,7 @@ export function runner(label, kind, { values, heard, total } = {}) {
         if (closed) return null;
         const header = frame.header;
         if (header.kind === "over") { last = header; break; }
+        if (header.kind === "passed") continue; // a step of which nothing is shown
         if (header.kind === "start") { all = header.total ?? 0; words.textContent = ""; }
         else seen += 1;
         const share = total ? total(header, all) : all ? seen / all : 0;

@@ -119,10 +119,8 @@ class Plane(Work):
             torch.manual_seed(self.seed)
             network = fn.nn.MLP(in_channels=2, width=128, depth=3)
         denoiser = fn.Denoiser(network, schedule, "v", shape=(2,))
-        objective, average = (
-            fn.objectives.build("simple"),
-            torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98)),
-        )
+        objective, ema = fn.objectives.build("simple"), torch.optim.swa_utils.get_ema_multi_avg_fn(0.98)
+        average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=ema)
         optimizer = torch.optim.Adam(network.parameters(), lr=3e-3, betas=(0.9, 0.99))
         generator = torch.Generator().manual_seed(self.seed)
         started, shown, share, step = time.monotonic(), 0.0, 0.0, 0

@@ -38,8 +38,6 @@ class Walks(Work):
         whole("steps", self.steps, 2, 1000)
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
-        import math
-
         import numpy as np
 
         from fromnoise.app.runs.model import draw_states
@@ -55,12 +53,16 @@ class Walks(Work):
         for number, (name, (sampler, options)) in enumerate(WALKS.items()):
             kept: list[tuple[Any, Any]] = []
             if "n" in options:  # a step as large as this ladder's levels are apart
-                chain = model.denoiser.schedule.steps(steps, "log-snr")
-                apart = float((chain[1].log_snr - chain[0].log_snr).abs() / 2)
-                options = options | {"size": best_size(math.exp(apart), options["n"])}
+                ladder = model.denoiser.schedule.steps(steps, "log-snr").levels.log_snr
+                apart = ladder[ladder.isfinite()].diff().abs().amax() / 2  # of noise alone, and of data, it is infinite
+                options = options | {"size": best_size(float(apart.exp()), options["n"])}
             plan = model.choice(SampleOptions(sampler=sampler, options=options, steps=steps))
-            watch = Watch(model, plan, self.n, lambda header, arrays=None, kept=kept: kept.append(
-                (dict(header), dict(arrays or {}))))  # fmt: skip
+
+            def keep(header: Any, arrays: Any = None, kept: Any = kept) -> None:
+                kept.append((header, arrays))
+                send({"kind": "passed"})  # so that it can be stopped here, too
+
+            watch = Watch(model, plan, self.n, keep)
             watch.end(draw_states(model, self.n, plan, self.seed, self.n, callback=watch.after, stages=watch.stages))
             *way, (end, last) = [one for one in kept if one[0]["kind"] != "passed"]
             chosen = [way[i] for i in np.unique(np.linspace(0, len(way) - 1, _SHOWN).round().astype(int))]

@@ -4,7 +4,6 @@ import { ask, frames, get, post, stop } from "../api.js";
 import * as address from "../address.js";
 import { check, choice, number, switcher, text } from "../controls.js";
 import { copyable, duration, formula, h, notice, put, short, typing, working } from "../dom.js";
-import { film } from "../film.js";
 import { paint, plot, tiles } from "../pixels.js";
 
 export const title = "Draw";
@@ -162,7 +161,7 @@ export async function show(root, studio) {
     const stage = h("div", { class: "stage" }, canvas, empty);
     const facts = h("div", { class: "facts" });
     const links = h("div", { class: "links" });
-    return { name, canvas, empty, stage, facts, links, film: film(), start: null, end: null, job: 0, state: "", decoded: new Map(), box: h("section", { class: "grow", "aria-label": `Panel ${name}` }, stage, facts, links) };
+    return { name, canvas, empty, stage, facts, links, film: [], start: null, end: null, job: 0, state: "", decoded: new Map(), box: h("section", { class: "grow", "aria-label": `Panel ${name}` }, stage, facts, links) };
   }
 
   function sized() {
@@ -219,7 +218,7 @@ export async function show(root, studio) {
 
   // Follow a job, from its first frame on, whether it is going or done.
   async function watch(p, job, mine) {
-    Object.assign(p, { job, film: film(), start: null, end: null, over: null, state: "", decoded: new Map() });
+    Object.assign(p, { job, film: [], start: null, end: null, over: null, state: "", decoded: new Map() });
     p.empty.textContent = "waiting…";
     p.empty.hidden = false;
     put(p.links);
@@ -230,19 +229,19 @@ export async function show(root, studio) {
       const kind = frame.header.kind;
       if (kind === "start" && (!frame.header.plan || String(frame.header.shape) !== String(model.shape))) throw new Error("this result is of another model"); // numbers begin anew with the studio
       if (kind === "start") { p.start = frame.header; position.max = Math.max(1, ...panels.map((q) => q.start?.total ?? 0)); p.empty.hidden = true; caption(); }
-      else if (kind === "step") p.film.add(frame);
+      else if (kind === "step") p.film.push(frame);
       else if (kind === "end") p.end = frame;
       else if (kind === "over") { p.state = "over"; p.over = frame.header; }
       if (kind === "step" || kind === "end") {
         bar.className = "";
-        const done = p.end ? p.start.total : p.film.last + 1;
+        const done = p.end ? p.start.total : p.film.length;
         bar.value = (done + (p.end ? 1 : 0)) / (p.start.total + 1);
         onward = onward && !playing.timer && !scrubbed;
         if (onward) { position.value = p.end ? position.max : Math.round((done / p.start.total) * position.max) - 1; once(); }
       }
     }
     if (p.over?.state === "failed") { p.empty.textContent = p.over.words; p.empty.hidden = false; notice(p.over.words); return; }
-    if (p.over?.state === "cancelled" && p.film.last < 0) { p.empty.textContent = "stopped"; p.empty.hidden = false; return; }
+    if (p.over?.state === "cancelled" && !p.film.length) { p.empty.textContent = "stopped"; p.empty.hidden = false; return; }
     seek(Number(position.value));
     if (p.end && model.shape.length === 3) put(p.links, taken(job, p.end.arrays.x.shape[0]));
     caption();
@@ -271,23 +270,23 @@ export async function show(root, studio) {
     for (const p of panels) {
       if (!p.start) continue;
       const last = p.end && p.at >= p.start.total;
-      const frame = last ? p.end : p.film.at(p.at);
+      const frame = last ? p.end : p.film[Math.min(p.at, p.film.length - 1)];
       if (!frame) continue;
       let array = frame.arrays[last ? "x" : key] ?? frame.arrays.x0 ?? frame.arrays.x;
-      if (last && key === "change") array = p.film.at(Infinity)?.arrays.change ?? array;
+      if (last && key === "change") array = p.film.at(-1)?.arrays.change ?? array;
       if (!last && p.start.latent && key !== "eps" && key !== "change") array = decoded(p, frame.header.index)?.[key] ?? array;
       if (array) p.start.shape.length === 3 && array.shape.length === 4 ? paint(p.canvas, array, { columns: tiles(array.shape[0]).columns, signed: key === "change" }) : points(p, array);
       facts(p, frame, last);
     }
     const a = panels[0];
-    where.textContent = a?.start ? `${a.end ? a.at : Math.min(a.at, a.film.last + 1)} of ${a.start.total}` : "";
+    where.textContent = a?.start ? `${a.end ? a.at : Math.min(a.at, a.film.length)} of ${a.start.total}` : "";
     position.setAttribute("aria-valuetext", where.textContent);
   }
 
   function points(p, array) {
     if (p.canvas.width !== 512) { p.canvas.width = 512; p.canvas.height = 512; }
     if (array.shape.length > 3 || (array.shape.length === 2 && array.shape[1] !== 2)) { p.empty.textContent = `states of ${p.start.shape.join(" × ")} numbers have no picture`; p.empty.hidden = false; return; }
-    plot(p.canvas, array, { reach: 3, trail: p.film.until(p.at).map((one) => one.arrays.x.data) });
+    plot(p.canvas, array, { reach: 3, trail: p.film.slice(0, p.at + 1).map((one) => one.arrays.x.data) });
   }
 
   // Latents become images when somebody looks at them.
@@ -315,7 +314,7 @@ export async function show(root, studio) {
     put(about, h("h2", {}, run.value()), h("p", { class: "soft" }, `${model.parameters.toLocaleString("en")} parameters, ${model.shape.join(" × ")}, schedule ${model.schedule.toLowerCase()}, predicts ${model.parameterization}${model.trained ? `, ${model.trained.toLocaleString("en")} steps of training` : ""}${model.latent ? ", on latents" : ""}${model.cascade ? ", a cascade" : ""}.`),
       model.beside ? h("p", { class: "soft" }, "Its network is shown an image beside x: those of its own data are used here; your own can be used under Edit.") : null,
       done.map((p, i) => h("details", { open: open[i] }, h("summary", {}, panels.length > 1 ? `Make ${p.name} again` : "Make it again"), copyable(p.start.command, "command"), copyable(p.start.python, "Python"))),
-      done.some((p) => p.film.every > 1) ? h("p", { class: "soft" }, `Of so many large steps one in ${Math.max(...done.map((p) => p.film.every))} is kept to look at.`) : null);
+      done.some((p) => p.start.every > 1) ? h("p", { class: "soft" }, `Of so many large steps one in ${Math.max(...done.map((p) => p.start.every))} is shown.`) : null);
   }
 
   function toggle() { scrubbed = true; playing.timer ? halt() : start(); }

@@ -240,7 +240,7 @@ function walks(root, run) {
 
 const mean = (a) => a.reduce((x, y) => x + y, 0) / a.length;
 
-// Left and right move a slider wherever the focus is, and space does what it is told to.
+// The arrow keys move a slider wherever the focus is, and space calls `space`.
 function arrows(field, moved, space = undefined) {
   const hear = (event) => {
     if (typing(event) || event.altKey || event.ctrlKey || event.metaKey || event.target === field.input) return;
