@@ -1,15 +1,18 @@
 """What the studio computes is what the library computes, on any device, and what mathematics says."""
 
 import json
+import shlex
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from pretended_gpu import GPU, pretended_gpu
+from small_runs import TINY
 
 import fromnoise as fn
 from fromnoise.app import runs
+from fromnoise.app.cli import main
 from fromnoise.app.studio import works
 from fromnoise.app.studio.bench import Bench
 from fromnoise.app.studio.frames import pack, unpack
@@ -278,3 +281,44 @@ def test_latents_are_decoded_on_demand():
     assert (arrays["x0"] == to_uint8(z).numpy()).all()
     with pytest.raises(fn.FromNoiseError, match="not kept"):
         computed("decode", bench, latents=7, index=4)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory, pictures):
+    """A latent model, a cascade and a student, as their commands make them."""
+    root = tmp_path_factory.mktemp("others")
+    given = ["--data", str(pictures), "--steps", "2"]
+    small = ["--set", "data.size=16", *TINY]
+    codec = ["--set", "data.size=16", "network.channels=8", "network.groups=4", "train.batch_size=4"]
+    for words in (
+        ["train-autoencoder", "digits-kl", *given, "--out", str(root / "kl"), *codec],
+        ["train", "digits-latent", *given, "--out", str(root / "latent"), "--autoencoder", str(root / "kl"), *small],
+        ["train", "digits-cascade", *given, "--out", str(root / "cascade"), *small],
+        ["train", "digits", *given, "--out", str(root / "teacher"), *small],
+        ["train", "easy-consistency", "--teacher", str(root / "teacher"), "--out", str(root / "student"), "--steps", "2",
+         "--set", "train.batch_size=8"],
+    ):  # fmt: skip
+        assert main(words) == 0
+    return root
+
+
+@pytest.mark.parametrize("name", ["latent", "cascade", "student"])
+def test_what_is_more_than_one_network_is_drawn_as_its_command_draws(others, tmp_path, monkeypatch, name):
+    bench, places = Bench(), {"run": others / name}
+    ((about, _),) = computed("describe", bench, places, run=name)
+    assert about[name]
+    own = {} if name == "student" else {"sampler": "ddim", "steps": 3}
+    (start, _), *steps, (end, last) = computed("draw", bench, places, run=name, n=2, seed=3, **own)
+    assert len(steps) == start["total"] == end["index"]
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(start["command"])[1:-1], "drawn.npz"]) == 0
+    with np.load("drawn.npz") as drawn:
+        assert (drawn["arr_0"].transpose(0, 3, 1, 2) == last["x"]).all()
+    scope = {}
+    exec(start["python"], scope)
+    x = scope["x"]
+    assert ((x if x.dtype == torch.uint8 else to_uint8(x)).numpy() == last["x"]).all()
+    if name == "latent":
+        ((_, decoded),) = computed("decode", bench, latents=start["latents"], index=2)
+        assert decoded["x0"].shape == last["x"].shape
+        assert steps[2][1]["x0"].shape[2:] != last["x"].shape[2:]
