@@ -39,6 +39,8 @@ def test_parameter_counts_are_the_published_ones(size, millions):
 def test_a_size_is_needed_and_can_be_changed():
     with pytest.raises(fn.FromNoiseError, match=r"needs a size \(S, B, L, XL\), or depth, width and heads"):
         fn.nn.DiT(depth=2, width=16)
+    with pytest.raises(fn.FromNoiseError, match="unknown DiT size '8'; choose from S, B, L, XL"):
+        fn.nn.DiT(size=8)
     with pytest.raises(fn.FromNoiseError, match="divisible by 4 and by its 5 heads; 16 is not"):
         fn.nn.DiT(depth=1, width=16, heads=5)
     with torch.device("meta"):

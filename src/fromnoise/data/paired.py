@@ -17,7 +17,7 @@ from fromnoise.samplers.base import Sampler, plan
 from fromnoise.schedules.base import Chain
 from fromnoise.schedules.spacings.base import Spacing
 from fromnoise.system import checks, rng
-from fromnoise.system.disk import files, storage
+from fromnoise.system.disk import files, placing, storage
 from fromnoise.system.progress import Bar, warn
 
 BLOCK = 1024
@@ -144,7 +144,7 @@ def _kept(
     except OSError as error:
         raise FromNoiseError(f"folder: {folder} cannot be written ({error.strerror or error})") from None
     with storage.locked(folder):
-        storage.clean_up(folder)  # what a killed call left
+        placing.clean_up(folder)  # what a killed call left
         _start(folder, about)
         for number, numbers in enumerate(blocks):
             place = folder / f"block-{number:06d}"

@@ -10,6 +10,7 @@ registry = Registry(
     __name__,
     "network",
     shared=(
+        "blocks",
         "coder",
         "conditioning",
         "dropout",

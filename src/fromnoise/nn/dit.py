@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.nn.conditioning import Conditioned
 from fromnoise.nn.layers import attended, init_fan_avg, zeroed
 from fromnoise.nn.words import CrossAttention, Words
@@ -98,8 +98,8 @@ class DiT(Conditioned):
             it is added to the time's vector, and a call without means none.
 
     Raises:
-        FromNoiseError: no size is given, or the width does not divide; in `forward`, when a side is not divisible by
-            `patch`.
+        FromNoiseError: no size is given, or an unknown one, or the width does not divide; in `forward`, when a side is
+            not divisible by `patch`.
     """
 
     def __init__(
@@ -123,6 +123,8 @@ class DiT(Conditioned):
         text: dict[str, int] | None = None,
         image_embedding: int | None = None,
     ):
+        if size is not None and size not in _SIZES:
+            raise unknown("DiT size", size, _SIZES)
         published = _SIZES[size] if size else (None, None, None)
         depth, width, heads = (own or usual for own, usual in zip((depth, width, heads), published, strict=True))
         if depth is None or width is None or heads is None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fromnoise.errors import FromNoiseError
+from fromnoise.nn.blocks import blocks
 
 
 def recompute_blocks(network: nn.Module) -> None:
@@ -18,22 +19,16 @@ def recompute_blocks(network: nn.Module) -> None:
     Source: Chen et al. 2016.
 
     Raises:
-        FromNoiseError: the network has no blocks of ours.
+        FromNoiseError: the network has no blocks, see `nn.blocks`.
     """
-    from fromnoise.nn.dit import Block
-    from fromnoise.nn.layers import ResidualBlock, SelfAttention
-    from fromnoise.nn.mlp import DenseBlock
-    from fromnoise.nn.spatial_transformer import SpatialTransformer
-
-    kinds = ResidualBlock | SelfAttention | SpatialTransformer | Block | DenseBlock
-    blocks = [m for m in network.modules() if isinstance(m, kinds)]
-    if not blocks:
+    found = blocks(network)
+    if not found:
         raise FromNoiseError(f"train.gradient_checkpointing: {type(network).__name__} has no blocks to compute again")
-    for block in blocks:
+    for block in found:
         block.forward = partial(_again, block.forward)
 
 
-def _again(forward: Callable[..., Tensor], *inputs: Any) -> Tensor:
+def _again(forward: Callable[..., Tensor], *inputs: Any, **named: Any) -> Tensor:
     if not torch.is_grad_enabled():
-        return forward(*inputs)
-    return checkpoint(forward, *inputs, use_reentrant=False)
+        return forward(*inputs, **named)
+    return checkpoint(forward, *inputs, use_reentrant=False, **named)

@@ -26,6 +26,9 @@ class Objective(ABC):
     draws: ClassVar[int] = 1
     """Independent normal draws that one example needs: with more than one `noise` is [B, draws, ...]."""
 
+    second_order: ClassVar[bool] = False
+    """Whether the loss is made of the network's own gradient, so that training differentiates twice."""
+
     def check(self, denoiser: Denoiser) -> None:
         """Before training: whether this objective can train all that the model learns.
 

@@ -1,6 +1,7 @@
 """Score matching with the exact trace: no true score needed, one backward pass for every dimension."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class Exact(Objective):
     2005; Sedykh eq. 3.8-3.10), at the level t; sigma_t^2 makes the levels comparable. Its cost grows with the number of
     dimensions D: for images use "denoising".
     """
+
+    second_order: ClassVar[bool] = True
 
     def __call__(
         self,

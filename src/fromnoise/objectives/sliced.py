@@ -25,6 +25,8 @@ class Sliced(Objective):
         reduced: |s|^2 as written, whose variance is the smaller; without it (v' s)^2 stands in its place.
     """
 
+    second_order: ClassVar[bool] = True
+
     draws: ClassVar[int] = 2
     reduced: bool = True
 

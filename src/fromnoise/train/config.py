@@ -1,6 +1,6 @@
 """The `train` part of a run's configuration."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -18,6 +18,10 @@ class TrainConfig(Section):
     accumulate: int = Field(1, ge=1, description="parts that a process works through one after the other")
     gradient_checkpointing: bool = Field(False, description="compute what is inside a block again in the backward "
                                          "pass: less memory, a third more time")  # fmt: skip
+    shard: Literal["auto", "none", "full", "hybrid"] = Field(
+        "auto", description="of many processes, which part of the weights, gradients, average and moments each holds: "
+        "none: all of them (DDP); full: its part of each (FSDP2); hybrid: its part among the processes of its machine; "
+        "auto: none as long as they fit into 40 % of a GPU's memory")  # fmt: skip
     optimizer: str = Field("adamw", description="muon: matrices by Muon, the rest by AdamW")
     lr: float = Field(2e-4, gt=0, le=1e6, description="learning rate after the warm-up")
     lr_schedule: dict[str, Any] = Field({"name": "constant"}, description="after the warm-up: constant, cosine or "

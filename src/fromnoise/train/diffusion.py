@@ -95,6 +95,10 @@ class Diffusion(Task):
         self.denoiser.network = network
 
     @property
+    def second_order(self) -> bool:
+        return self.objective.second_order
+
+    @property
     def model(self) -> nn.Module:
         return self.denoiser
 

@@ -1,10 +1,12 @@
 """One process or many: under `torchrun` each takes its share of the batch."""
 
+import inspect
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -13,8 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fromnoise.errors import TrainingError
 
+if TYPE_CHECKING:
+    from fromnoise.train.pulse import Pulse
+
 _PATIENCE = timedelta(hours=12)
-"""One process may download a data set or look at 50,000 images while the others wait; that is no failure."""
+"""One process may download a data set or look at 50,000 images while the others wait; that is no failure. Of those that
+fail, `Pulse` knows within a minute."""
+_LONGEST = 512
+"""Bytes of a line that processes pass on."""
 
 
 def raw(network: nn.Module) -> nn.Module:
@@ -22,7 +30,7 @@ def raw(network: nn.Module) -> nn.Module:
     return network.module if isinstance(network, DistributedDataParallel) else network
 
 
-def _is_of_a_peer(error: RuntimeError) -> bool:
+def is_of_a_peer(error: BaseException) -> bool:
     """Whether the connection to another process broke: Gloo's errors are plain ones, and only their words tell."""
     return isinstance(error, dist.DistError) or any(
         words in str(error) for words in ("closed by peer", "reset by peer", "gloo", "NCCL", "Broken pipe")
@@ -35,7 +43,9 @@ class Processes:
     def __init__(self) -> None:
         self.rank = int(os.environ.get("RANK", "0"))
         self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.on_node = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self.device = torch.device("cpu")
+        self.pulse: Pulse | None = None
 
     @contextmanager
     def started(self, device: torch.device) -> Iterator["Processes"]:
@@ -45,56 +55,94 @@ class Processes:
         if self.world == 1 or dist.is_initialized():
             yield self
             return
-        if device.type == "cuda":
+        from fromnoise.train.pulse import Pulse
+
+        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = dist.PrefixStore(f"start-{again}", next(dist.rendezvous("env://"))[0])  # torchrun's outlives a start
+        on_cuda = device.type == "cuda"
+        if on_cuda:
             torch.cuda.set_device(device)
-            dist.init_process_group("nccl", device_id=device, timeout=_PATIENCE)
-        else:
-            dist.init_process_group("gloo", timeout=_PATIENCE)
-        try:
-            yield self
-        except RuntimeError as error:
-            if not _is_of_a_peer(error):
-                raise
-            raise TrainingError("another process of this run ended unexpectedly; the last checkpoint is intact: "
-                                "resume") from None  # fmt: skip
-        finally:
-            dist.destroy_process_group()
+        dist.init_process_group("nccl" if on_cuda else "gloo", store=store, rank=self.rank, world_size=self.world,
+                                device_id=device if on_cuda else None, timeout=_PATIENCE)  # fmt: skip
+        self.pulse = pulse = Pulse(store, self.rank, self.world)
+        with ExitStack() as ended:
+            ended.callback(pulse.end)
+            ended.callback(dist.destroy_process_group)
+            pulse.start()
+            try:
+                yield self
+            except BaseException as error:
+                pulse.failed()
+                if not is_of_a_peer(error):
+                    raise
+                raise TrainingError("another process of this run ended unexpectedly; the last checkpoint is intact: "
+                                    "resume") from None  # fmt: skip
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes files and talks."""
         return self.rank == 0
 
+    @cached_property
+    def writers(self) -> Any:
+        """The same processes, for a thread that writes checkpoints; all ask for it at the same moment."""
+        return dist.new_group(backend="gloo", timeout=_PATIENCE)
+
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network with its gradients averaged over the processes."""
         if self.world == 1:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)  # training changes none
+        renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        quiet: dict[str, Any] = {
+            "forward_sync_buffers" if renamed else "broadcast_buffers": False
+        }  # training changes no buffer
+        return DistributedDataParallel(network, device_ids=ids, **quiet)
 
     def local_gradients(self, network: nn.Module) -> Any:
         """A context in which a backward pass does not yet talk to the other processes."""
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
-    def agree(self, values: list[float], flag: int, seconds: float) -> tuple[list[float], int, float]:
-        """The mean of each number over the processes, and the largest flag and time of any."""
+    def agree(
+        self, values: list[float], flag: int, seconds: float, own: float
+    ) -> tuple[list[float], int, float, list[float]]:
+        """The mean of each number over the processes, the largest flag and time of any, and every process' own time."""
         if self.world == 1:
-            return values, flag, seconds
-        every = torch.zeros(self.world, len(values) + 2, dtype=torch.float64)
-        every[self.rank] = torch.tensor([flag, seconds, *values], dtype=torch.float64)
+            return values, flag, seconds, [own]
+        every = torch.zeros(self.world, len(values) + 3, dtype=torch.float64)
+        every[self.rank] = torch.tensor([flag, seconds, own, *values], dtype=torch.float64)
         every = every.to(self.device)
         dist.all_reduce(every)
         every = every.cpu()
-        return every[:, 2:].mean(0).tolist(), int(every[:, 0].max().item()), every[:, 1].max().item()
+        return (every[:, 3:].mean(0).tolist(), int(every[:, 0].max().item()), every[:, 1].max().item(),
+                every[:, 2].tolist())  # fmt: skip
 
     def whole(self, part: torch.Tensor, places: range, size: int) -> torch.Tensor:
         """A vector [size] whose entries `places` are this process' `part`, and the others those of the others."""
         vector = torch.zeros(size, dtype=torch.float64)
         vector[places.start : places.stop] = part.cpu().double()
+        return self.sum(vector)
+
+    def sum(self, vector: torch.Tensor) -> torch.Tensor:
+        """Of all processes', on the CPU."""
         if self.world > 1:
             vector = vector.to(self.device)
             dist.all_reduce(vector)
         return vector.cpu()
+
+    def of_first(self, number: int) -> int:
+        """The first process' number, wherever this is asked."""
+        return int(self.sum(torch.tensor([number if self.is_first else 0])).item())
+
+    def said(self, text: str) -> str:
+        """The line of the first process that has one: "" where none has."""
+        if self.world == 1:
+            return text
+        lines = torch.zeros(self.world, _LONGEST, dtype=torch.uint8)
+        content = text.encode()[:_LONGEST]
+        lines[self.rank, : len(content)] = torch.tensor(list(content), dtype=torch.uint8)
+        found = (bytes(line.tolist()).rstrip(b"\0").decode(errors="ignore") for line in self.sum(lines))
+        return next((line for line in found if line), "")
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """For parameters that `wrap` does not know of: a learned schedule's, which stay on the CPU."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.errors import TrainingError
+from fromnoise.train.sharding import local, parts
 
 
 class EMA:
@@ -29,7 +30,7 @@ class EMA:
         self.fixed = {name: p for name, p in (whole or {}).items() if name not in parameters}
         self.names, self.live = list(parameters), list(parameters.values())
         self._average = [p.detach().clone() for p in self.live]
-        self.largest = torch.zeros((), device=self.live[0].device)
+        self.largest = torch.zeros((), device=local(self.live[0]).device)
         self._moved = 0
 
     @property
@@ -58,29 +59,30 @@ class EMA:
         if not self._moved:
             return
         if not math.isfinite(self.largest.item() if largest is None else largest):
-            bad = next(name for name, p in zip(self.names, self.live, strict=True) if not p.isfinite().all())
+            named = zip(self.names, self.live, strict=True)
+            bad = next((name for name, p in named if not local(p).isfinite().all()), "a weight of another process")
             raise TrainingError(f"step {self._moved}: the update made {bad} infinite or not a number; lower train.lr; "
                                 "the average and what was saved are as before")  # fmt: skip
         decay = min(self.decay, (1 + self._moved) / (10 + self._moved))
-        torch._foreach_lerp_(self._average, [p.detach() for p in self.live], 1 - decay)
+        torch._foreach_lerp_(parts(self._average), parts(self.live), 1 - decay)
         self._moved = 0
 
     @torch.no_grad()
     def apply(self) -> None:
         """The network holds the averaged weights from now on."""
-        torch._foreach_copy_([p.detach() for p in self.live], self.average)
+        torch._foreach_copy_(parts(self.live), parts(self.average))
 
     @contextmanager
     @torch.no_grad()
     def applied(self) -> Iterator[None]:
         """The network holds the averaged weights inside the block, and its own again after it, bit for bit."""
         self.settle()
-        own = [p.detach().clone() for p in self.live]
+        own = [p.clone() for p in parts(self.live)]
         self.apply()
         try:
             yield
         finally:
-            torch._foreach_copy_([p.detach() for p in self.live], own)
+            torch._foreach_copy_(parts(self.live), own)
 
     def state(self) -> dict[str, Tensor]:
         """Averaged weights by the parameters' names, and the others as they are: a whole model."""
@@ -88,7 +90,7 @@ class EMA:
 
     @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state`.
+        """The inverse of `state`; sharded where that is.
 
         Raises:
             KeyError: a weight has none, or one of another shape.
@@ -96,15 +98,19 @@ class EMA:
         for name, average in zip(self.names, self._average, strict=True):
             if name not in state or state[name].shape != average.shape:
                 raise KeyError(f"the averaged {name}")
+        given = [state[name] for name in self.names]
         torch._foreach_copy_(
-            self._average, [state[n].to(a.device) for n, a in zip(self.names, self._average, strict=True)]
+            parts(self._average),
+            [new.to(own.device) for new, own in zip(parts(given), parts(self._average), strict=True)],
         )
 
 
 def _largest(tensors: Sequence[Tensor]) -> Tensor:
     """The largest magnitude, [] on the device of the first; a few operations on all together."""
     by_device: dict[torch.device, list[Tensor]] = {}
-    for tensor in (t for t in tensors if t.numel()):
+    for tensor in parts(tensors):
         by_device.setdefault(tensor.device, []).append(tensor)
+    if not by_device:  # of small weights over many processes
+        return torch.zeros((), device=local(tensors[0]).device)
     found = [torch.stack(torch._foreach_norm(group, math.inf)).amax().float() for group in by_device.values()]
-    return torch.stack([one.to(tensors[0].device) for one in found]).amax() if len(found) > 1 else found[0]
+    return torch.stack([one.to(local(tensors[0]).device) for one in found]).amax() if len(found) > 1 else found[0]

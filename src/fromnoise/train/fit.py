@@ -172,7 +172,7 @@ def fit(
         with shown as every:
             trainer.callbacks = every
             stopped = 0 if trainer.is_finished() else trainer.run()
-    trainer.leave_averaged()
+        trainer.leave_averaged()
     return Fitted(task.model, trainer.progress, folder, stopped)
 
 

@@ -16,7 +16,7 @@ from fromnoise.data import remembered
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.system.disk import storage
 from fromnoise.system.hardware.memory import insist_on_memory
-from fromnoise.train.task import Task
+from fromnoise.train.sharding import local
 
 _MEANING = ("network", "schedule", "parameterization", "variance")
 """What decides what the weights of a checkpoint mean."""
@@ -42,7 +42,7 @@ def check_weights(weights: Mapping[str, nn.Parameter]) -> None:
 
 def not_finite(step: int, loss: float, weights: Mapping[str, nn.Parameter]) -> TrainingError:
     """What is said of a step whose loss or gradient is not a number."""
-    bad = (name for name, p in weights.items() if p.grad is not None and not p.grad.isfinite().all())
+    bad = (name for name, p in weights.items() if p.grad is not None and not local(p.grad).isfinite().all())
     of = f" and the gradient of {name} is not finite" if (name := next(bad, None)) else ""
     return TrainingError(f"step {step}: the loss is {loss:.4g}{of}; the weights are as before it; lower train.lr, try "
                          "precision fp32, or allow it with train.skip_nonfinite")  # fmt: skip
@@ -56,17 +56,15 @@ def no_room(error: OSError, weights: Mapping[str, nn.Parameter], folder: Path, s
                          f"{left}: free room, and resume")  # fmt: skip
 
 
-def read_state(checkpoint: Path, stem: str) -> dict[str, Tensor]:
-    """Tensors of a checkpoint to go on with.
+def insist_on_finite(checkpoint: Path, stem: str, tensors: Mapping[str, Tensor]) -> None:
+    """That tensors of a checkpoint are such as one can go on with.
 
     Raises:
         Damaged: one holds infinity or NaN, which would reach every weight.
     """
-    tensors = storage.read_tensors(checkpoint, stem)
     for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
+        if value.is_floating_point() and not local(value).isfinite().all():
             raise storage.Damaged(f"{checkpoint}: {name} of {stem} is not finite: resume from another checkpoint")
-    return tensors
 
 
 def check_batch(batch_size: int, shape: Sequence[int]) -> None:
@@ -79,17 +77,13 @@ def check_batch(batch_size: int, shape: Sequence[int]) -> None:
     insist_on_memory(3.0 * 4 * batch_size * math.prod(shape), f"train.batch_size {batch_size:,}")
 
 
-def described(task: Task, network: nn.Module) -> dict[str, Any]:
-    """What files say of the task with its own network, and not with the wrapper that averages its gradients."""
-    wrapped, task.network = task.network, network
-    try:
-        return task.describe()
-    finally:
-        task.network = wrapped
-
-
-def insist_on_the_same(checkpoint: Path, task: Task, notes: Mapping[str, Any]) -> None:
+def insist_on_the_same(checkpoint: Path, described: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
     """Whether a checkpoint is of this task's model, and learned from these data.
+
+    Args:
+        checkpoint: that is to be gone on with.
+        described: what the task says of itself.
+        notes: of the run.
 
     Raises:
         FromNoiseError: its weights mean something else, or the data differ; with the first difference.
@@ -97,7 +91,7 @@ def insist_on_the_same(checkpoint: Path, task: Task, notes: Mapping[str, Any]) -
     if remembered.NOTE in notes and storage.holds(checkpoint, remembered.NOTE):
         learned = storage.read_text(checkpoint, remembered.NOTE)
         remembered.insist_on_the_same(checkpoint, learned, notes[remembered.NOTE])
-    for stem, about in task.describe().items():
+    for stem, about in described.items():
         stored, own = storage.read_text(checkpoint, stem), json.loads(json.dumps(about))
         for key in _MEANING:
             if key in own and stored.get(key) != own[key] and stored.get(key) != _of_before(own[key], stored.get(key)):

@@ -25,6 +25,11 @@ class Task(ABC):
     on_cpu: ClassVar[frozenset[str]] = frozenset()
 
     @property
+    def second_order(self) -> bool:
+        """Whether training differentiates the network twice, for which all its weights must be there."""
+        return False
+
+    @property
     def model(self) -> nn.Module:
         """What a person gets in the end: the network, or what is made of it."""
         return raw(self.network)

@@ -4,32 +4,33 @@ import errno
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fromnoise.data.examples import Batches, Examples
 from fromnoise.data.feed import Feed
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.recompute import recompute_blocks
-from fromnoise.system import rng
-from fromnoise.system.disk import storage
 from fromnoise.system.hardware import Hardware
 from fromnoise.train import lr_schedules, suitable
 from fromnoise.train.by_level import gathered, read
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
+from fromnoise.train.gradients import Gradients
 from fromnoise.train.log import MetricsLog
 from fromnoise.train.lr_schedules.base import LRSchedule
 from fromnoise.train.optimizers.making import build as build_optimizer
 from fromnoise.train.pipeline import Pipeline, Ready
 from fromnoise.train.progress import Progress, Watcher
+from fromnoise.train.saving import Saving
+from fromnoise.train.sharding import Sharding, chosen
 from fromnoise.train.signals import StopRequest
+from fromnoise.train.stragglers import Stragglers
 from fromnoise.train.task import Task
 from fromnoise.train.validation import held_out_loss
 from fromnoise.weights.checkpoint import Checkpoints
@@ -95,15 +96,28 @@ class Trainer:
         self.progress = Progress()
         self.network = self.task.network  # raw; the task calls it through DDP where there are many
         suitable.check_weights(self.task.weights())
-        self.hardware.prepare(self.network, inference=False)
+        shard = chosen(c.shard, self.task, self.hardware.device, world, self.processes.on_node)
         if c.gradient_checkpointing:
             recompute_blocks(self.network)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", c.keep) if self.folder is not None else None
-        self.weights = {name: p for name, p in self.task.weights().items() if p.requires_grad}
+        self.sharding: Sharding | None = None
+        if shard == "none":
+            self.hardware.prepare(self.network, inference=False)
+        else:
+            self.sharding = Sharding(self.network, shard, self.hardware.device, self.hardware.dtype)
+        weights = self.task.weights()
+        self.weights = {name: p for name, p in weights.items() if p.requires_grad}
         if isinstance(self.source, Examples):
             suitable.check_batch(c.batch_size, self.source.shape)
-        self.ema = EMA(self.weights, c.ema, self.task.weights())
+        self.ema = EMA(self.weights, c.ema, weights)
         self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
+        self.saving: Saving | None = None
+        if self.folder is not None:
+            checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
+            self.saving = Saving(checkpoints, self.task, self.ema, self.optimizer, weights, self.notes,
+                                 self.processes, self.sharding, self.watcher.say)  # fmt: skip
+        pulse, talks = self.processes.pulse, self.processes.is_first
+        self.stragglers = Stragglers(pulse.host, self.watcher.say) if pulse is not None and talks else None
+        self.longest, self.plain = 0.0, False  # seconds of a step; whether nothing else came since the last one
         self.places = range(*(rank * c.batch_size // world for rank in (self.processes.rank, self.processes.rank + 1)))
 
     def resume(self) -> bool:
@@ -112,27 +126,10 @@ class Trainer:
         Raises:
             FromNoiseError: there are checkpoints and all are damaged, or they are of another model.
         """
-        if self.checkpoints is None:
-            return False
-        if self.processes.is_first:
-            storage.clean_up(self.checkpoints.folder)
-        found = self.checkpoints.newest_whole(self.watcher.say)
+        found = self.saving.resume(self.folder) if self.saving is not None else None
         if found is None:
-            if self.checkpoints.steps():
-                raise FromNoiseError(f"{self.folder}: every checkpoint is damaged; train again into another folder")
             return False
-        suitable.insist_on_the_same(found, self.task, self.notes)
-        self.progress = Progress.of(storage.read_text(found, "state"), found)
-        self.log_mark = storage.read_text(found, "log") if storage.holds(found, "log") else None
-        try:
-            self.task.load({stem: suitable.read_state(found, stem) for stem in self.task.tensors()})
-            self.ema.load(suitable.read_state(found, "ema"))
-            self.optimizer.load(suitable.read_state(found, "optimizer"))
-        except (RuntimeError, KeyError) as error:
-            why = str(error) if isinstance(error, KeyError) else str(error).splitlines()[-1].strip()
-            raise FromNoiseError(
-                f"{found} is of another network than this run's ({why}): name another folder"
-            ) from None
+        self.progress, self.log_mark = found
         return True
 
     def is_finished(self) -> bool:
@@ -152,9 +149,10 @@ class Trainer:
                 log = MetricsLog(self.folder / "metrics.jsonl", self.progress.step, self.log_mark, self.watcher.say)
             feed = Feed(self.source, self.seed, self.config.batch_size, self.places, self.flip, self.workers)
             pipeline = Pipeline(feed, self.task, self.hardware)
-            self.task.network = self.processes.wrap(self.network)
+            self.task.network = self.network if self.sharding is not None else self.processes.wrap(self.network)
             self.task.train()
-            saved = self.progress.step
+            self.gradients = Gradients(self.task, self.weights, self.config, self.seed, self.hardware, self.processes,
+                                       self.places, self.sharding)  # fmt: skip
             try:
                 with pipeline.from_step(self.progress.step + 1) as steps:
                     while not self.is_finished():
@@ -164,17 +162,19 @@ class Trainer:
                         if enough and self.validation is not None:
                             self._validate()
                         if last or at % self.config.checkpoint_every == 0:
-                            self._save(log)
-                            saved = at
+                            self._save(log, last)
                         if stop or enough:
                             return stop
-                        if self.config.sample_every and at % self.config.sample_every == 0 and self.processes.is_first:
-                            with self._averaged():
-                                self.watcher.sample(at)
+                        if self.config.sample_every and at % self.config.sample_every == 0:
+                            self.plain = False
+                            if self._takes_part:
+                                with self._averaged():
+                                    self.watcher.sample(at)
             except OSError as error:
-                if self.folder is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+                if self.saving is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
                     raise
-                raise suitable.no_room(error, self.weights, self.folder, saved) from None
+                folder = self.saving.checkpoints.folder.parent
+                raise suitable.no_room(error, self.weights, folder, self.saving.written) from None
             finally:
                 self.task.network = self.network
                 if log is not None:
@@ -185,22 +185,26 @@ class Trainer:
         """The number of a signal that asked to stop, and whether a watcher did."""
         started = time.perf_counter()
         c, p, step = self.config, self.progress, self.progress.step + 1
-        values = self._gradients(next(steps), step)
-        norm = torch.nn.utils.get_total_norm([w.grad for w in self.weights.values() if w.grad is not None])
-        numbers = read([norm, self.ema.largest, *values.values()], self.task.seen())
+        if self.processes.pulse is not None:
+            self.processes.pulse.began(self.longest if self.plain else None)
+        ready = next(steps)
+        waited = time.perf_counter() - started
+        values = self.gradients.accumulate(ready, step)
+        numbers = read([self.gradients.size(), self.ema.largest, *values.values()], self.task.seen())
         # The clock is shared too, or processes would stop at different steps.
-        means, flag, seconds = self.processes.agree(
-            numbers, request.number + _ENOUGH * self.enough, self.late + time.perf_counter() - started
+        means, flag, seconds, own = self.processes.agree(
+            numbers,
+            request.number + _ENOUGH * self.enough,
+            self.late + time.perf_counter() - started,
+            waited + self.gradients.seconds,
         )
         stop, enough = flag % _ENOUGH, flag >= _ENOUGH
         shared = time.perf_counter()
-        size, figures = means[0], gathered(values, means[2:])
+        figures = gathered(values, means[2:])
         self.ema.settle(means[1])
-        mean = figures["loss"]
-        lr = self.lr(step)
+        mean, lr = figures["loss"], self.lr(step)
+        size = self.gradients.clip(means[0])
         if math.isfinite(mean) and math.isfinite(size):
-            if size > c.clip:
-                torch.nn.utils.clip_grads_with_norm_(self.weights.values(), c.clip, norm)
             self.optimizer.step(lr)
             self.ema.update(step)
             self.progress.follow(mean)
@@ -211,7 +215,9 @@ class Trainer:
         self.late = time.perf_counter() - shared
         p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
         line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr * self.optimizer.scale,
-                "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds, **figures}  # fmt: skip
+                "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds, **figures,
+                **(self.stragglers.line(own) if self.stragglers else {})}  # fmt: skip
+        self.longest, self.plain = max(self.longest, seconds), True
         if self.validation is not None and self._checkpoint_is_due(stop):
             line["validation_loss"] = self._validate()
         if log is not None:
@@ -227,35 +233,12 @@ class Trainer:
         warm = min(1.0, step / c.warmup) if c.warmup else 1.0
         return c.lr * warm * self.lr_schedule.factor(step, c.steps, c.warmup)
 
-    def _gradients(self, ready: Ready, step: int) -> dict[str, Tensor]:
-        """Accumulate the gradient of the mean loss of this process' share; returns the mean of each value."""
-        x0, drawn = ready.states(), ready.drawn
-        parts = self.config.accumulate
-        size = len(x0) // parts
-        totals: dict[str, Tensor] = {}
-        for i in range(parts):
-            own = slice(i * size, (i + 1) * size)
-            place = self.processes.rank * parts + i
-            torch.manual_seed(rng.integer(self.seed, place, step, rng.Stream.DROPOUT))
-            last = i + 1 == parts
-            with nullcontext() if last else self.processes.local_gradients(self.task.network):
-                with self.hardware.autocast():
-                    values = self.task.losses(x0[own], {k: v[own] for k, v in drawn.items()})
-                means = {name: value.mean() / parts for name, value in values.items()}
-                means["loss"].backward()
-            for name, mean in means.items():
-                mean = mean.detach()
-                totals[name] = totals[name] + mean if name in totals else mean
-        self.processes.average_gradients(self.task.extra_parameters())
-        self.task.finish(step, self.places, self.config.batch_size, self.processes)
-        return totals
-
     def _validate(self) -> float:
-        """The loss of the averaged weights on held-out examples, which the first process measures."""
-        if self.validation is not None and self.processes.is_first:
+        """The loss of the averaged weights on held-out examples, of which each process looks at its share."""
+        if self.validation is not None:
             with self._averaged():
-                loss = held_out_loss(self.task, self.validation, self.hardware, self.config.batch_size)
-            self.progress.validation = loss
+                loss = held_out_loss(self.task, self.validation, self.hardware, self.config.batch_size, self.processes)
+            self.progress.validation, self.plain = loss, False
         return self.progress.validation or 0.0
 
     def _checkpoint_is_due(self, stop: int) -> bool:
@@ -268,13 +251,15 @@ class Trainer:
             return
         raise suitable.not_finite(step, loss, self.weights)
 
-    def _save(self, log: MetricsLog | None) -> None:
-        if self.checkpoints is None or log is None:
-            return
-        mark = log.mark()
-        tensors = self.task.tensors() | {"ema": self.ema.state(), "optimizer": self.optimizer.state()}
-        texts = {**suitable.described(self.task, self.network), **self.notes, "log": mark, "state": vars(self.progress)}
-        self.checkpoints.save(self.progress.step, tensors, texts)
+    def _save(self, log: MetricsLog | None, last: bool) -> None:
+        if self.saving is not None:
+            self.saving.save(self.progress, {} if log is None else log.mark(), last)
+            self.plain = False
+
+    @property
+    def _takes_part(self) -> bool:
+        """Whether this process draws the picture in passing: with sharded weights none can alone."""
+        return self.processes.is_first or self.sharding is not None
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -288,8 +273,11 @@ class Trainer:
             self.task.train()
 
     def leave_averaged(self) -> None:
-        """The model holds its averaged weights from now on, in evaluation mode."""
+        """The model holds its averaged weights from now on, in evaluation mode; sharded ones whole, on the CPU. All
+        processes take part."""
         self.ema.apply()
+        if self.sharding is not None:
+            self.task.network = self.sharding.gathered(self.network.state_dict())
         self.task.model.eval()
 
     @contextmanager

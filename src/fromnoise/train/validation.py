@@ -5,25 +5,34 @@ import torch
 from fromnoise.data.examples import Examples
 from fromnoise.data.feed import as_state
 from fromnoise.system.hardware import Hardware
+from fromnoise.train.distributed import Processes
 from fromnoise.train.task import Task
 
 
 @torch.no_grad()
-def held_out_loss(task: Task, examples: Examples, hardware: Hardware, batch_size: int) -> float:
+def held_out_loss(
+    task: Task, examples: Examples, hardware: Hardware, batch_size: int, processes: Processes | None = None
+) -> float:
     """The mean loss of all examples, without dropout: their draws are those of step 0, the same at every measurement.
 
     Args:
         task: with the weights that are measured; its network is left in evaluation mode.
         examples: every one is looked at once.
         hardware: where the network is.
-        batch_size: examples that are computed together.
+        batch_size: examples that are computed together, over all processes.
+        processes: which all call this, each for its share. They call the network equally often.
     """
     n, total = len(examples), 0.0
+    rank, world = (processes.rank, processes.world) if processes is not None else (0, 1)
     task.network.eval()
     for start in range(0, n, batch_size):
-        places = range(start, min(start + batch_size, n))
+        size = min(batch_size, n - start)
+        own = range(start + rank * size // world, start + (rank + 1) * size // world)
+        places = own or range(start, start + 1)  # fewer examples than processes
         x, conditions = examples.examples(places)
         drawn = task.draw(tuple(x.shape[1:]), conditions, places, 0, n)
         put = {name: value if name in task.on_cpu else hardware.put(value) for name, value in drawn.items()}
-        total += task.losses(as_state(hardware.put(x), None), put)["loss"].double().sum().item()
-    return total / n
+        losses = task.losses(as_state(hardware.put(x), None), put)["loss"].double()
+        total += losses.sum().item() if own else 0.0
+    whole = torch.tensor([total], dtype=torch.float64)
+    return (whole if processes is None else processes.sum(whole)).item() / n

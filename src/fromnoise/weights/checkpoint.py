@@ -3,14 +3,41 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fromnoise.system.disk import files, storage
+from fromnoise.system.disk import files, in_parts, storage
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from torch import Tensor
 
 _PREFIX = "step-"
+
+
+class Peers(Protocol):
+    """Processes that do something together."""
+
+    rank: int
+    world: int
+
+    def of_first(self, number: int, /) -> int:
+        """The first process' number."""
+        ...
+
+    def said(self, text: str, /) -> str:
+        """The first line that is not empty."""
+        ...
+
+
+class _Alone:
+    rank, world = 0, 1
+
+    def of_first(self, number: int) -> int:
+        return number
+
+    def said(self, text: str) -> str:
+        return text
 
 
 @dataclass(frozen=True)
@@ -40,26 +67,47 @@ class Checkpoints:
         """
         files.own_folder(self.folder)
         storage.write_folder(self.path(step), tensors, texts)
+        self.let_go()
+
+    def begin(
+        self, step: int, tensors: "Mapping[str, Mapping[str, Tensor]]", texts: Mapping[str, Any], group: Any
+    ) -> "Future[None]":
+        """`save`, by all processes of a group, each its parts, while training goes on; see `in_parts.write`. The first
+        process lets go of older ones once its `result()` is there."""
+        files.own_folder(self.folder)
+        return in_parts.write(self.path(step), tensors, texts, group)
+
+    def let_go(self) -> None:
+        """Remove those that `keep` no longer holds."""
         newest = self.steps()
         best = min(newest, key=self._loss)
         for old in newest[: -self.keep]:
             if old != best:
                 files.remove(self.path(old))
 
-    def newest_whole(self, warn: Callable[[str], None]) -> Path | None:
-        """The newest checkpoint whose files are as they were written; `warn` is told of those that are not."""
-        named: set[int] = set()
-        while left := [step for step in self.steps() if step not in named]:
-            place = self.path(left[-1])
+    def newest_whole(self, warn: Callable[[str], None], peers: Peers | None = None) -> Path | None:
+        """The newest checkpoint whose files are as they were written; `warn` is told of those that are not.
+
+        Args:
+            warn: gets a line.
+            peers: processes that all ask at once: each checks its share of the files, and all get the same answer.
+        """
+        peers, named = peers or _Alone(), set[int]()
+        while True:
+            step = peers.of_first(max((step for step in self.steps() if step not in named), default=-1))
+            if step < 0:
+                return None
+            place, why = self.path(step), ""
             try:
-                storage.verify_folder(place)
+                storage.verify_folder(place, slice(peers.rank, None, peers.world))
             except storage.Damaged as error:
-                if place.is_dir():  # else its trainer let go of it meanwhile, and there are newer ones
-                    named.add(left[-1])
-                    warn(f"damaged checkpoint left aside: {error}")
-                continue
-            return place
-        return None
+                why = str(error)
+            why = peers.said(why)
+            if not why:
+                return place
+            if place.is_dir():  # else its trainer let go of it meanwhile, and there are newer ones
+                named.add(step)
+                warn(f"damaged checkpoint left aside: {why}")
 
     def _loss(self, step: int) -> float:
         try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # What a resumed run may change and still be the same run. Data may move: checkpoints know their content.
 _FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
                    "train.skip_nonfinite", "train.accumulate", "train.gradient_checkpointing",
+                   "train.shard",
                    "data.name", "data.root", "data.workers", "data.memory", "compile"}  # fmt: skip
 
 
@@ -64,7 +65,7 @@ class Training:
                 steps, no key, or would make the run another one.
         """
         asked = self._changes()
-        if _holds_a_run(out) and not self.resume:
+        if _holds_a_run(out) and not self.resume and not _started_again():
             raise FromNoiseError(f"{out} holds a run already: go on with --resume, or name another folder with --out")
         if _holds_a_run(out, own=True):
             saved = read(out, type(base))
@@ -100,6 +101,11 @@ class Training:
         if self.data is not None:
             given["data.channels"] = None  # what the images have, unless --set says otherwise
         return given | changes(self.set)
+
+
+def _started_again() -> bool:
+    """Whether torchrun starts this run anew after a process of it failed: it goes on from the last checkpoint."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
 
 
 def _holds_a_run(out: Path, own: bool = False) -> bool:

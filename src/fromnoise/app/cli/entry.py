@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before torch is loaded: threads that wait by spinning lose half their speed once another process wants a core, and
     # gain nothing alone (docs/performance.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else stack traces of C++ where another process is gone
     try:
         command = _parse(list(sys.argv[1:] if arguments is None else arguments))
         for name, value in vars(command).items():

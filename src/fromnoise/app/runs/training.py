@@ -226,9 +226,10 @@ class _Run:
 
     def __init__(self, config: RunConfig, out: Path, source: Any, name: str, task: Task, talk: Callable[[str], None]):
         self.config, self.out, self.source, self.name, self.task, self.talk = config, out, source, name, task, talk
-        self.done_before = False
+        self.done_before = self.writes = False
 
     def start(self, trainer: Trainer, resumed: bool) -> None:
+        self.writes = trainer.processes.is_first
         self.done_before = resumed and trainer.is_finished()
         if self.done_before:
             self.talk(f"{self.out} is finished: {trainer.progress.step} steps, loss {trainer.progress.loss:.4f}")
@@ -246,7 +247,7 @@ class _Run:
 
     def sample(self, step: int) -> None:
         looked = self.task.picture(self.source)
-        if looked is not None:
+        if looked is not None and self.writes:
             save(grid(*looked), files.own_folder(self.out / "samples") / f"step-{step:08d}.png")
 
     def end(self, fitted: Fitted) -> int:

@@ -8,8 +8,7 @@ there before is removed only after that. Nothing but safetensors, JSON and plain
 import hashlib
 import json
 import os
-import secrets
-import shutil
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,15 +20,13 @@ from safetensors import SafetensorError
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
+from fromnoise.system.disk.placing import MANIFEST, complete
 from fromnoise.system.progress import warn
 
 if TYPE_CHECKING:  # torch is imported where tensors are read or written: a configuration is read without it
     from torch import Tensor
 
 T = TypeVar("T")
-
-MANIFEST = "manifest.json"
-_OLD = ".old-"
 
 
 class Damaged(FromNoiseError):
@@ -58,18 +55,7 @@ def making(target: Path, listed: bool = True, kept: Iterable[str] = ()) -> Itera
     try:
         writing.mkdir()
         yield writing
-        written = sorted(writing.rglob("*"))
-        if listed:
-            entries = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in written}
-            (writing / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-            written.append(writing / MANIFEST)
-        for name in kept:
-            with suppress(FileNotFoundError):
-                shutil.copy2(target / name, writing / name, follow_symlinks=False)
-                written += [writing / name] if (writing / name).is_file() else []
-        for path in [*written, writing]:
-            files.sync(path)
-        _swap(writing, target)
+        complete(writing, target, {}, listed, kept)
     except SafetensorError as error:
         # safetensors hides the system's error number; a full disk is by far its most likely cause here.
         files.remove(writing)
@@ -77,25 +63,6 @@ def making(target: Path, listed: bool = True, kept: Iterable[str] = ()) -> Itera
     except BaseException:
         files.remove(writing)
         raise
-
-
-def _swap(writing: Path, target: Path) -> None:
-    """The new folder into the place of the old one, which is removed after that; another process may do the same."""
-    old = target.with_name(f"{_OLD}{secrets.token_hex(6)}-{target.name}")
-    for last in (False,) * 99 + (True,):  # others may be as quick again and again
-        with suppress(FileNotFoundError):
-            target.rename(old)
-        try:
-            writing.rename(target)
-            break
-        except OSError:
-            if last or not os.path.lexists(target):
-                with suppress(OSError):
-                    old.rename(target)
-                raise
-            files.remove(old)
-    files.sync(target.parent)
-    files.remove(old)
 
 
 def write_folder(target: Path, tensors: "Mapping[str, Mapping[str, Tensor]]", texts: Mapping[str, Any]) -> None:
@@ -114,8 +81,13 @@ def write_folder(target: Path, tensors: "Mapping[str, Mapping[str, Tensor]]", te
     with making(target) as writing:
         for stem, values in tensors.items():
             save_file(_apart(values), writing / f"{stem}.safetensors")
-        for stem, value in texts.items():
-            (writing / f"{stem}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+        write_texts(writing, texts)
+
+
+def write_texts(writing: Path, texts: Mapping[str, Any]) -> None:
+    """JSON values as STEM.json, into a folder that is being made."""
+    for stem, value in texts.items():
+        (writing / f"{stem}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def _apart(values: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
@@ -129,13 +101,17 @@ def _apart(values: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
     return found
 
 
-def verify_folder(folder: Path) -> None:
+def verify_folder(folder: Path, share: slice = slice(None)) -> None:
     """Check every file of the manifest against its size and hash.
+
+    Args:
+        folder: that was written here.
+        share: of the files, in order of their names.
 
     Raises:
         Damaged: no manifest, a file is missing, cut or changed; the message names the file.
     """
-    for name, (size, digest) in _entries(folder).items():
+    for name, (size, digest) in sorted(_entries(folder).items())[share]:
         path = folder / name
         try:
             with files.opened(path) as file:
@@ -174,14 +150,20 @@ def manifest(folder: Path) -> set[str]:
 
 
 def holds(folder: Path, stem: str) -> bool:
-    """Whether STEM.safetensors or STEM.json was written into a folder; what was put there later does not count."""
-    return bool({f"{stem}.safetensors", f"{stem}.json"} & manifest(folder))
+    """Whether STEM.safetensors, or parts of it, or STEM.json was written into a folder; what was put there later does
+    not count."""
+    names = manifest(folder)
+    return bool({f"{stem}.safetensors", f"{stem}.json"} & names) or bool(_parts(names, stem))
 
 
 def read_tensors(folder: Path, stem: str) -> "dict[str, Tensor]":
-    """The tensors of STEM.safetensors, on the CPU; raises Damaged."""
+    """The tensors of STEM.safetensors, or of its parts, on the CPU; raises Damaged."""
     from safetensors.torch import load_file
 
+    if _parts(manifest(folder), stem):
+        from fromnoise.system.disk import in_parts  # torch's, which few checkpoints need
+
+        return in_parts.read(folder, stem)
     name = _written(folder, f"{stem}.safetensors")
     try:
         files.opened(folder / name).close()
@@ -206,8 +188,16 @@ def _written(folder: Path, name: str) -> str:
 
 
 def digest(folder: Path, stem: str) -> str:
-    """SHA-256 of STEM.safetensors, as the manifest has it; raises Damaged."""
-    return _entries(folder)[_written(folder, f"{stem}.safetensors")][1]
+    """SHA-256 of STEM.safetensors, as the manifest has it, or of those of its parts; raises Damaged."""
+    entries = _entries(folder)
+    if parts := _parts(entries, stem):
+        return hashlib.sha256("".join(entries[name][1] for name in parts).encode()).hexdigest()
+    return entries[_written(folder, f"{stem}.safetensors")][1]
+
+
+def _parts(names: Iterable[str], stem: str) -> list[str]:
+    """Those of these files that are parts of a stem, in order; see `in_parts`."""
+    return sorted(name for name in names if re.fullmatch(rf"{re.escape(stem)}-\d{{5}}-of-\d{{5}}\.safetensors", name))
 
 
 def fingerprint(tensors: "Mapping[str, Tensor]") -> str:
@@ -221,23 +211,6 @@ def fingerprint(tensors: "Mapping[str, Tensor]") -> str:
         digest.update(repr((name, str(value.dtype), tuple(value.shape))).encode())
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def clean_up(parent: Path) -> None:
-    """Finish or remove what a killed writer left behind in `parent`, which no other process writes into."""
-    for old in parent.glob(f"{_OLD}*"):
-        place = old.with_name(old.name.removeprefix(_OLD).partition("-")[2] or "nameless")
-        if os.path.lexists(place):
-            files.remove(old)
-        else:
-            old.rename(place)
-    for writing in parent.glob(f"{files.WRITING}*"):
-        files.remove(writing)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def short_hash(what: Any) -> str:

