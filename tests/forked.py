@@ -34,6 +34,16 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], env=ENV, capture_output=True, text=True, timeout=300)
 
 
+def _ready() -> Any:
+    """What forks processes that have imported everything."""
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(
+        ["fromnoise.app.cli", "fromnoise.app.runs.training", "torch._dynamo", "torch.distributed.fsdp",
+         "fromnoise.system.disk.parts_writer"]
+    )  # fmt: skip
+    return processes
+
+
 class Forked:
     """`python ARGUMENTS` of `command`, forked from a process that has imported everything and run nothing.
 
@@ -43,8 +53,7 @@ class Forked:
     """
 
     def __init__(self, arguments: list[str], errors: Path, **environment: str):
-        processes = multiprocessing.get_context("forkserver")
-        processes.set_forkserver_preload(["fromnoise.app.cli", "fromnoise.app.runs.training", "torch._dynamo"])
+        processes = _ready()
         assert arguments[:2] == ["-m", "fromnoise"]
         self.errors = errors
         self.process = processes.Process(target=_command, args=(arguments[2:], errors, environment))
@@ -125,7 +134,7 @@ def together(n: int, function: Callable[..., None], folder: Path, *arguments: An
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    context = multiprocessing.get_context("forkserver")
+    context = _ready()
     every = []
     for rank in range(n):
         environment = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n),

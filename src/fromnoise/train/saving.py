@@ -138,13 +138,7 @@ class Saving:
         if self._writing is None:
             return
         (step, writing), self._writing = self._writing, None
-        try:
-            writing.result()
-        except Exception as error:
-            found = in_parts.system_error(error)
-            if found is None:
-                raise
-            raise OSError(found.errno, found.strerror, found.filename) from None
+        in_parts.finish(writing)
         self.written = step
         if self.processes.is_first:
             self.checkpoints.let_go()

@@ -40,8 +40,7 @@ def write(
         group: of processes on the CPU (gloo), for this alone: it talks in a thread.
 
     Returns:
-        What is done once the folder is in its place. Its `result()` raises OSError where the disk of any process is
-        full or fails; what was there is whole then.
+        For `finish`, which waits until the folder is in its place.
     """
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint import DefaultSavePlanner
@@ -67,8 +66,26 @@ def _fresh(writing: Path) -> None:
     writing.mkdir()
 
 
-def system_error(error: BaseException) -> OSError | None:
-    """The system's own error in what a `result()` of `write` raised, whichever process met it."""
+def finish(writing: "Future[None]") -> None:
+    """Wait for what `write` began.
+
+    Raises:
+        OSError: the disk of any process is full or fails; what was there is whole.
+        RuntimeError: another process is gone.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException  # no Exception, and so caught by nobody else
+
+    try:
+        writing.result()
+    except (Exception, CheckpointException) as error:
+        found = _system_error(error)
+        if found is None:
+            raise RuntimeError(f"a checkpoint could not be written: {error}") from None
+        raise OSError(found.errno, found.strerror, found.filename) from None
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """The system's own error in what DCP raised, whichever process met it."""
     failures = getattr(error, "failures", {})
     for one in (error, *(failed[0] for failed in failures.values())):
         if isinstance(one, OSError):
@@ -103,6 +120,7 @@ def read_all(
     import torch
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint import DefaultLoadPlanner
+    from torch.distributed.checkpoint.api import CheckpointException
 
     from fromnoise.system.disk.parts_writer import reader
 
@@ -127,8 +145,8 @@ def read_all(
                      no_dist=group is None)  # fmt: skip
     except storage.Damaged:
         raise
-    except Exception as error:  # of DCP, safetensors and the disk
-        why = files.one_line(getattr(system_error(error), "strerror", None) or error)
+    except (Exception, CheckpointException) as error:  # of DCP, safetensors and the disk
+        why = files.one_line(getattr(_system_error(error), "strerror", None) or error)
         raise storage.Damaged(f"{folder}: its parts cannot be read ({why[:200]})") from None
     result: dict[str, dict[str, Tensor]] = {} if only is None else {only: {}}
     for key, value in state.items():

@@ -1,0 +1,222 @@
+"""Folders that several processes write, each its part: whole or absent, copied at once, read by any number."""
+
+import errno
+import json
+import os
+import shutil
+import threading
+
+import pytest
+import torch
+import torch.distributed as dist
+from forked import together
+
+from fromnoise.system.disk import files, in_parts, parts_writer, storage
+from fromnoise.system.disk.storage import Damaged
+from fromnoise.system.hardware import choose
+from fromnoise.train.distributed import Processes
+from fromnoise.weights.checkpoint import Checkpoints
+
+TEXTS = {"state": {"loss": 1.0}}
+
+
+def sharded(whole):
+    """The same tensor, cut over all processes."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    return distribute_tensor(whole, mesh, [Shard(0)], src_data_rank=None)
+
+
+def tensors(k=0):
+    """Rows that do not divide, fewer rows than processes, and what every process has."""
+    table = torch.arange(15.0).view(5, 3) + k
+    return {"model": {"table": sharded(table), "row": sharded(table[:1]), "number": torch.tensor(7.0 + k),
+                      "empty": torch.zeros(0, 2)}, "ema": {"table": sharded(table + 100)}}  # fmt: skip
+
+
+def written(folder, world):
+    with Processes().started(choose("fp32").device) as processes:
+        in_parts.finish(in_parts.write(folder, tensors(), TEXTS, processes.writers))
+        processes.wait()
+        assert torch.equal(storage.read_tensors(folder, "model")["table"], torch.arange(15.0).view(5, 3))
+        like = {"table": sharded(torch.zeros(5, 3)), "row": sharded(torch.zeros(1, 3))}
+        back = in_parts.read_all(folder, lambda stem, name, shape: like.get(name) if stem == "model" else None,
+                                 processes.writers)  # fmt: skip
+        assert torch.equal(like["table"].to_local(), tensors()["model"]["table"].to_local())
+        assert torch.equal(back["ema"]["table"], torch.arange(15.0).view(5, 3) + 100)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Written by three processes."""
+    place = tmp_path_factory.mktemp("parts") / "step-00000001"
+    together(3, written, place.parent, place, 3)
+    return place
+
+
+def test_what_three_wrote_one_reads(folder):
+    storage.verify_folder(folder)
+    assert storage.holds(folder, "model")
+    assert storage.read_text(folder, "state") == {"loss": 1.0}
+    found = storage.read_tensors(folder, "model")
+    assert set(found) == {"table", "row", "number", "empty"}
+    assert torch.equal(found["table"], torch.arange(15.0).view(5, 3))
+    assert torch.equal(found["row"], torch.arange(3.0).view(1, 3))
+    assert found["number"].item() == 7
+    assert found["empty"].shape == (0, 2)
+    assert not list(folder.parent.glob(f"{files.WRITING}*"))
+    assert storage.digest(folder, "model") != storage.digest(folder, "ema")
+
+
+def test_a_part_that_is_missing_or_changed_is_damage(folder, tmp_path):
+    parts = sorted(path.name for path in folder.glob("*.safetensors"))
+    assert len(parts) == 6
+    for name in parts:
+        copy = tmp_path / f"cut-{name}"
+        shutil.copytree(folder, copy)
+        (copy / name).unlink()
+        with pytest.raises(Damaged, match="is missing"):
+            storage.verify_folder(copy)
+        listed = json.loads((copy / "manifest.json").read_text())  # a list that does not know of it, either
+        del listed[name]
+        (copy / "manifest.json").write_text(json.dumps(listed))
+        with pytest.raises(Damaged, match=f"a part of {name.partition('-')[0]} is missing"):
+            storage.read_tensors(copy, name.partition("-")[0])
+        copy = tmp_path / f"bit-{name}"
+        shutil.copytree(folder, copy)
+        content = bytearray((copy / name).read_bytes())
+        content[-1] ^= 1
+        (copy / name).write_bytes(content)
+        with pytest.raises(Damaged, match="was changed"):
+            storage.verify_folder(copy)
+
+
+def test_parts_of_another_sharding_do_not_fit_together(folder, tmp_path):
+    """Files of two foreign hands, whose list is right: a hole, and what is no safetensors at all."""
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "hole"
+    shutil.copytree(folder, copy)
+    place = copy / "ema-00001-of-00003.safetensors"
+    held = load_file(place)
+    about = {"DCP_SHARDING_INFO": json.dumps({name: {"saved_offsets": [0, 0]} for name in held})}
+    save_file({name: value[:1] for name, value in held.items()}, place, about)
+    with pytest.raises(Damaged, match="a part of table of ema is missing"):
+        storage.read_tensors(copy, "ema")
+    for content in (b"", b"\xff" * 100, place.read_bytes()[:-3]):
+        place.write_bytes(content)
+        with pytest.raises(Damaged, match="cannot be read") as why:
+            storage.read_tensors(copy, "ema")
+        assert "\n" not in str(why.value)
+
+
+def test_what_was_put_there_later_is_not_read(folder, tmp_path):
+    copy = tmp_path / "more"
+    shutil.copytree(folder, copy)
+    shutil.copy(copy / "ema-00001-of-00003.safetensors", copy / "planted.safetensors")
+    (copy / "ema-00001-of-00009.safetensors").write_bytes(b"")
+    assert torch.equal(storage.read_tensors(copy, "ema")["table"], torch.arange(15.0).view(5, 3) + 100)
+
+
+def goes_on_meanwhile(folder):
+    """Writing waits for an event; the tensors change meanwhile, and the caller is back at once."""
+    allowed, hashed = threading.Event(), parts_writer.PartsWriter._hashed
+
+    def slow(self, name):
+        assert allowed.wait(60)
+        return hashed(self, name)
+
+    parts_writer.PartsWriter._hashed = slow
+    with Processes().started(choose("fp32").device) as processes:
+        now = tensors()
+        writing = in_parts.write(folder, now, TEXTS, processes.writers)
+        for named in now.values():
+            for tensor in named.values():
+                getattr(tensor, "to_local", lambda tensor=tensor: tensor)().fill_(-1)
+        total = torch.ones(1)
+        dist.all_reduce(total)  # training talks while the thread does
+        assert total.item() == 2
+        assert not writing.done()
+        assert not folder.exists()
+        allowed.set()
+        in_parts.finish(writing)
+        processes.wait()
+        found = storage.read_tensors(folder, "model")
+        assert torch.equal(found["table"], torch.arange(15.0).view(5, 3))
+        assert found["number"].item() == 7
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path):
+    together(2, goes_on_meanwhile, tmp_path, tmp_path / "step-00000001")
+
+
+def one_has_no_room(folder):
+    """The second process' disk is full: all hear of it, and the old checkpoint stays."""
+    with Processes().started(choose("fp32").device) as processes:
+        in_parts.finish(in_parts.write(folder, tensors(), TEXTS, processes.writers))
+        if processes.rank == 1:
+
+            def full(self, name):
+                raise OSError(errno.ENOSPC, "No space left on device", name)
+
+            parts_writer.PartsWriter._hashed = full
+        with pytest.raises(OSError, match="No space left") as failed:
+            in_parts.finish(in_parts.write(folder, tensors(1), TEXTS, processes.writers))
+        assert failed.value.errno == errno.ENOSPC
+        processes.wait()
+        storage.verify_folder(folder)
+        assert storage.read_tensors(folder, "model")["number"].item() == 7
+
+
+def test_a_full_disk_leaves_the_old_one(tmp_path):
+    together(2, one_has_no_room, tmp_path, tmp_path / "step-00000001")
+
+
+def is_killed(folder, rank):
+    def dies(self, name):
+        if os.environ["RANK"] == rank:
+            os.kill(os.getpid(), 9)
+        raise OSError("another process is gone")
+
+    parts_writer.PartsWriter._hashed = dies
+    with Processes().started(choose("fp32").device) as processes:
+        in_parts.finish(in_parts.write(folder.parent / "step-00000002", tensors(1), TEXTS, processes.writers))
+
+
+@pytest.mark.parametrize("rank", ["0", "3"])
+def test_a_writer_of_four_that_is_killed_leaves_the_old_one(folder, tmp_path, rank):
+    old = tmp_path / "checkpoints" / "step-00000001"
+    shutil.copytree(folder, old)
+    with pytest.raises(AssertionError, match="-9"):
+        together(4, is_killed, tmp_path, old, rank)
+    checkpoints = Checkpoints(old.parent)
+    assert checkpoints.newest_whole(pytest.fail) == old
+    assert checkpoints.steps() == [1]
+
+
+class Told:
+    """Two processes that ask together, of which the other one found this."""
+
+    def __init__(self, rank, other):
+        self.rank, self.world, self.other = rank, 2, other
+
+    def of_first(self, number):
+        return number
+
+    def said(self, text):
+        return text or self.other.pop(0)
+
+
+def test_each_process_checks_its_share_and_all_agree(folder, tmp_path):
+    for step in (1, 2):
+        shutil.copytree(folder, tmp_path / f"step-0000000{step}")
+    heard = []
+    found = Checkpoints(tmp_path).newest_whole(heard.append, Told(0, ["the other's half is cut", ""]))
+    assert found == tmp_path / "step-00000001"
+    assert heard == ["damaged checkpoint left aside: the other's half is cut"]
+    names = sorted(storage.manifest(folder))
+    (tmp_path / "step-00000002" / names[1]).write_bytes(b"")
+    assert Checkpoints(tmp_path).newest_whole(pytest.fail, Told(0, [""])).name == "step-00000002"
+    assert Checkpoints(tmp_path).newest_whole(lambda line: None, Told(1, [""])).name == "step-00000001"
