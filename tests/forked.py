@@ -87,14 +87,16 @@ def forked(out: Path, *more: str, **options) -> tuple[int, str]:
 
 
 @contextlib.contextmanager
-def several(n: int, arguments: list[str], out: Path, on_node: int | None = None, **environment: str):
-    """Processes that train as one, with what torchrun tells them in the environment: `on_node` on each machine."""
+def several(n: int, arguments: list[str], out: Path, on_node: int | None = None, last: list[str] | None = None,
+            **environment: str):  # fmt: skip
+    """Processes that train as one, with what torchrun tells them in the environment: `on_node` on each machine, and
+    the last one with other arguments."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     own = on_node or n
     every = [
-        Forked(arguments, out.with_suffix(f".stderr{rank}"), RANK=str(rank), LOCAL_RANK=str(rank % own),
+        Forked(arguments if last is None or rank < n - 1 else last, out.with_suffix(f".stderr{rank}"), RANK=str(rank), LOCAL_RANK=str(rank % own),
                LOCAL_WORLD_SIZE=str(own), WORLD_SIZE=str(n), MASTER_ADDR="127.0.0.1", MASTER_PORT=port, **environment)
         for rank in range(n)
     ]  # fmt: skip

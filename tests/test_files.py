@@ -15,7 +15,7 @@ import yaml
 
 import fromnoise as fn
 from fromnoise.errors import printable
-from fromnoise.system.disk import files, storage
+from fromnoise.system.disk import files, lines, storage
 from fromnoise.system.disk.holding import held
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_written_in_the_place_of_what_is_no_file(tmp_path):
         with pytest.raises(fn.FromNoiseError, match=name):
             files.insist_on_writable(tmp_path / name, "--out")
         with pytest.raises(fn.FromNoiseError, match=name):
-            files.appending(tmp_path / name)
+            lines.appending(tmp_path / name)
     assert names(tmp_path) == before
     assert (tmp_path / "kept.txt").read_text() == "kept"
 
@@ -115,7 +115,7 @@ def test_lines_are_added_to_a_file_of_our_own(tmp_path):
     precious = tmp_path / "precious"
     precious.write_text("mine\n")
     os.link(precious, tmp_path / "log")
-    with files.appending(tmp_path / "log", b"first\n") as file:
+    with lines.appending(tmp_path / "log", [b"first\n"]) as file:
         file.write(b"second\n")
     assert (tmp_path / "log").read_text() == "first\nsecond\n"
     assert precious.read_text() == "mine\n"

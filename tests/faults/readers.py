@@ -100,7 +100,7 @@ def _parts(folder: Path) -> Any:
     parts = Parts(folder / RUN / "eval", model, choice, 1, 8)
     if parts.missing():
         raise Remade
-    return [(number, pixels.numpy().tobytes()) for number, pixels in parts.read(range(len(parts)))], parts.cost()
+    return [pixels.numpy().tobytes() for pixels in parts.read(range(len(parts)))], parts.cost()
 
 
 _MODELS: dict[Path, Any] = {}

@@ -195,3 +195,13 @@ def test_forty_kills_of_random_processes(tmp_path):
     assert steps_logged(out) == list(range(1, steps + 1))
     a, b = ([line["loss"] for line in lines(one)] for one in (whole, out))
     assert b == pytest.approx(a, rel=1e-3)
+
+
+def test_processes_with_another_configuration_say_so(tmp_path):
+    """Before the first step, in a line of the first process; nothing was written."""
+    out = tmp_path / "run"
+    with several(2, command(out), out, last=command(out, settings=("train.lr=0.5",))) as both:
+        ends = [one.wait() for one in both]
+    assert [status for status, _ in ends] == [2, 2]
+    assert "the processes of this run are not alike: train.lr is 0.004 in process 0 and 0.5 in process 1" in ends[0][1]
+    assert not (out / "metrics.jsonl").exists()

@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from functools import cached_property
@@ -48,13 +48,23 @@ class Processes:
         self.pulse: Pulse | None = None
 
     @contextmanager
-    def started(self, device: torch.device) -> Iterator["Processes"]:
+    def started(self, device: torch.device, config: Mapping[str, Any] | None = None) -> Iterator["Processes"]:
         """Connected to the others inside the block: NCCL on CUDA, Gloo elsewhere. Inside another such block, as there:
-        processes that parted do not find each other a second time."""
+        processes that parted do not find each other a second time.
+
+        Args:
+            device: of this process.
+            config: JSON values by name, which must be the same in all processes.
+
+        Raises:
+            FromNoiseError: the processes have different code or configurations.
+            TrainingError: another process ended.
+        """
         self.device = device
         if self.world == 1 or dist.is_initialized():
             yield self
             return
+        from fromnoise.train.alike import insist_on_alike
         from fromnoise.train.pulse import Pulse
 
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
@@ -69,6 +79,7 @@ class Processes:
             ended.callback(pulse.end)
             ended.callback(dist.destroy_process_group)
             pulse.start()
+            insist_on_alike(device, config)
             try:
                 yield self
             except BaseException as error:

@@ -3,16 +3,22 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.system.disk import files
+from fromnoise.system.disk import files, lines
+
+_CHUNK, _END = 2**20, 2**16
 
 
 class MetricsLog:
     """Appends lines; on opening, lines after step `last` (written by a run that was killed) are dropped.
+
+    A log that is as its checkpoint left it is read once, for its hash, and goes on where it is: a million lines are not
+    written again, and nothing of them is held in memory.
 
     Args:
         path: of the file.
@@ -26,19 +32,30 @@ class MetricsLog:
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        kept = b""
-        if os.path.lexists(path):
-            with files.opened(path) as file:
-                content = file.read()
-            kept = content[: int(mark["bytes"])] if mark else b""
-            if not mark or hashlib.sha256(kept).hexdigest() != mark["sha256"]:
-                kept = b"".join(json.dumps(line).encode() + b"\n" for line in _whole_lines(content, path, last))
-                if mark:
-                    warn(f"{path}: was changed after it was written; the lines that can be read are kept")
-        elif mark:
-            warn(f"{path}: is gone, with the lines of {last} steps; it begins anew")
-        self._file = files.appending(path, kept)
-        self._hash, self._bytes = hashlib.sha256(kept), len(kept)
+        self._hash, self._bytes = hashlib.sha256(), 0
+        if not os.path.lexists(path):
+            if mark:
+                warn(f"{path}: is gone, with the lines of {last} steps; it begins anew")
+            self._file = lines.appending(path)
+            return
+        with files.opened(path) as there:
+            for _ in self._counted(_first(there, int(mark["bytes"]) if mark else 0)):
+                pass
+            if mark and self._hash.hexdigest() == mark["sha256"]:
+                self._file = lines.continued(path, there, self._bytes) or lines.appending(
+                    path, _first(there, self._bytes)
+                )
+                return
+            if mark:
+                warn(f"{path}: was changed after it was written; the lines that can be read are kept")
+            self._hash, self._bytes = hashlib.sha256(), 0
+            self._file = lines.appending(path, self._counted(_whole_lines(there, last)))
+
+    def _counted(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        for content in parts:
+            self._hash.update(content)
+            self._bytes += len(content)
+            yield content
 
     def write(self, line: dict[str, Any]) -> None:
         content = json.dumps(line).encode() + b"\n"
@@ -56,13 +73,38 @@ class MetricsLog:
         self._file.close()
 
 
-def _whole_lines(content: bytes, path: Path, last: int) -> list[dict[str, Any]]:
-    lines = []
-    for text in content.decode(errors="replace").splitlines():
-        try:
-            line = files.parse_json(text, path)
-        except FromNoiseError:
-            continue  # cut by a kill
-        if isinstance(line, dict) and isinstance(line.get("step"), int) and line["step"] <= last:
-            lines.append(line)
-    return lines
+def newest(path: Path) -> dict[str, Any] | None:
+    """The last whole line of a log, from the end of the file; None where there is none."""
+    try:
+        with files.opened(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
+            lines = file.read(_END).split(b"\n")[:-1]
+    except (OSError, FromNoiseError):
+        return None
+    return next((line for text in reversed(lines) if (line := _parsed(text))), None)
+
+
+def _first(file: BinaryIO, count: int) -> Iterator[bytes]:
+    """The first `count` bytes, or all that there are."""
+    file.seek(0)
+    while count and (content := file.read(min(count, _CHUNK))):
+        count -= len(content)
+        yield content
+
+
+def _whole_lines(file: BinaryIO, last: int) -> Iterator[bytes]:
+    """Lines of steps up to `last`; what a kill cut is left out."""
+    file.seek(0)
+    while last and (text := file.readline(_CHUNK)):
+        line = _parsed(text)
+        if line is not None and line["step"] <= last:
+            yield text.strip() + b"\n"
+
+
+def _parsed(text: bytes) -> dict[str, Any] | None:
+    """A line of a log; None of what is none."""
+    with suppress(ValueError, RecursionError):
+        line = json.loads(text)
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            return line
+    return None

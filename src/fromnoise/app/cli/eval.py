@@ -23,7 +23,8 @@ class Eval(Steered):
     """Measure a model: FID or its like, IS, KID, precision and recall, with all that was done to get them.
 
     Written to eval.json in the run. It goes on where a kill left it. --samples measures images from anywhere,
-    against the data of RUN or of --data. Many processes: torchrun --nproc-per-node 2 -m -- fromnoise eval RUN ...
+    against the data of RUN or of --data. Many processes: start the same command as often as you like, on any machine
+    that sees the run's folder; or torchrun --nproc-per-node 2 -m -- fromnoise eval RUN ...
     """
 
     run: Annotated[File, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None

@@ -191,7 +191,7 @@ class Bench:
         shares, scores = [], []
         for seed in seeds:
             parts = evaluation.Parts(self.folder, self.model, choice, seed, found["n"])
-            pixels = torch.cat([pixels for _, pixels in parts.read(range(len(parts)))])
+            pixels = torch.cat(list(parts.read(range(len(parts)))))
             texts = [choice.texts[i % len(choice.texts)] for i in range(len(pixels))]
             shares += [] if judge is None else [judge.share(pixels, texts)]
             scores += [] if clip is None else [clip.of(pixels, texts)]

@@ -9,7 +9,6 @@ import yaml
 from fromnoise.app.cli._options import Run
 from fromnoise.app.runs.config import has_any, read_any
 from fromnoise.errors import printable
-from fromnoise.system.disk import files
 from fromnoise.system.disk.hub import shown
 from fromnoise.system.progress import say, warn
 from fromnoise.weights import hub
@@ -117,8 +116,7 @@ def _shape(about: dict[str, Any]) -> str:
 
 
 def _last_loss(run: Path) -> str:
-    try:
-        last = files.read_text(run / "metrics.jsonl", 2**32).splitlines()[-1]
-        return f"{files.parse_json(last, run)['loss']:.4f}"
-    except (IndexError, ValueError, KeyError, TypeError):
-        return "unknown"
+    from fromnoise.train.log import newest
+
+    loss = (newest(run / "metrics.jsonl") or {}).get("loss")
+    return f"{loss:.4f}" if isinstance(loss, int | float) else "unknown"

@@ -1,5 +1,6 @@
 """`fromnoise table`."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -33,6 +34,7 @@ class Table:
     images are compared.
 
     FILE.csv has a line for each entry and FILE.md the tables; both grow with every entry, and a killed table goes on.
+    Processes that make the same table at the same time share the work.
     FILE.png, at the end, has the curves. The table paths is written at once.
     """
 
@@ -141,7 +143,7 @@ class Table:
                     writable(path)
             with Bar("table", table.cost(self.batch_size), counts=False) as bar:
                 for cells in table.run(self.batch_size, bench.processes, bar.advance):
-                    if bench.processes.is_first:
+                    if bench.processes.is_first and not _holds(places[0], table.as_csv(cells)):
                         files.write_text(places[0], table.as_csv(cells))
                         files.write_text(places[1], table.as_markdown(cells))
             if bench.processes.is_first:
@@ -191,3 +193,10 @@ class Table:
         print(evaluation.paths_as_markdown(found))
         print(*places, sep="\n")
         return 0
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether a file has these lines and more after them: another process that makes the same table is further."""
+    with suppress(FromNoiseError):
+        return (there := files.read_text(path)).startswith(text) and there != text
+    return False

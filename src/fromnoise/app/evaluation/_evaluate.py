@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from fromnoise.app.evaluation._reference import Reference
+from fromnoise.app.evaluation._summaries import summary_of
 from fromnoise.app.evaluation.memorisation import Learned, memorisation
 from fromnoise.app.evaluation.parts import Parts
 from fromnoise.app.evaluation.report import report, short, shortened
@@ -17,8 +18,6 @@ from fromnoise.data.images import Images
 from fromnoise.errors import FromNoiseError
 from fromnoise.metrics.comparison import figures, summarise
 from fromnoise.metrics.features.base import Extractor
-from fromnoise.metrics.figures import Summary
-from fromnoise.system.disk import files, storage
 from fromnoise.system.progress import Bar
 from fromnoise.train.distributed import Processes
 
@@ -43,8 +42,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The figures of n samples for each seed, with their provenance; a JSON value.
 
-    What was sampled before under `folder` is not sampled again, so that a killed evaluation goes on. Of several
-    processes each samples and summarises its share.
+    What was sampled before under `folder` is not sampled again, so that a killed evaluation goes on. Any number of
+    processes may evaluate the same at the same time, wherever they run and whenever they come and go: they share the
+    work through that folder, each ends with the figures, and these are the same for any number of them.
 
     Args:
         model: and
@@ -65,24 +65,16 @@ def evaluate(
     """
     processes = processes or Processes()
     every = [Parts(folder, model, choice, seed, n) for seed in seeds]
-    todo = [(parts, group) for parts in every for group in parts.groups(batch_size)]
-    own = todo[processes.rank :: processes.world]
-    processes.wait()  # nobody writes while others still look
-    length = model.steps(choice)
-    total = sum(-(-len(group) * parts.size // batch_size) for parts, group in own) * length
-    with nullcontext() if quiet else Bar(f"sampling {short(n)}", total) as bar:
-        for parts, group in own:
-            parts.make(group, batch_size, None if bar is None else lambda moment: bar.advance())
-    processes.wait()
+    _draw(every, batch_size, model.steps(choice), quiet)
     values, seconds, nfe, copies = [], 0.0, 0.0, None
     for parts in every:
-        summary = _together(parts, extractor, processes)
+        summary = summary_of(parts, name, extractor, quiet)
         spent, nfe = parts.cost()
         seconds += spent
         values.append(figures(summary, reference.summary, extractor, metrics))
         if learned is not None and copies is None and processes.is_first:
             looked = range(-(-min(learned.n, n) // parts.size))
-            first = torch.cat([pixels for _, pixels in parts.read(looked)])[: learned.n]
+            first = torch.cat(list(parts.read(looked)))[: learned.n]
             copies = memorisation(first, summary, learned, reference, extractor)
     about = {
         "model": {
@@ -116,21 +108,18 @@ def measure(
     return report(values, [], len(samples), extractor, name, about)
 
 
-def _together(parts: Parts, extractor: Extractor, processes: Processes) -> Summary:
-    """The summary of all parts, of which each process looks at its share; they meet in files."""
-    share = range(processes.rank, len(parts), processes.world)
-    known = bool(extractor.classes) and tuple(extractor.classes) == parts.model.denoiser.class_names
-    wanted = parts.classes() if known else None
-    labels = (lambda first, count: None) if wanted is None else (lambda first, count: wanted[first : first + count])
-    own = summarise(parts.read(share), parts.n, extractor, labels=labels)
-    if processes.world == 1:
-        return own
-    places = [parts.folder / f"summary-{rank}-of-{processes.world}" for rank in range(processes.world)]
-    storage.write_folder(places[processes.rank], {"summary": own.tensors()}, {})
-    processes.wait()
-    whole = Summary(parts.n)
-    for place in places:
-        whole.merge(Summary.of(storage.read_tensors(place, "summary")))
-    processes.wait()
-    files.remove(places[processes.rank])
-    return whole
+def _draw(every: Sequence[Parts], batch_size: int, length: int, quiet: bool) -> None:
+    """All samples, with a bar of what all processes have done."""
+    todo = [parts.groups(batch_size) for parts in every]
+    costs = [[-(-len(group) * parts.size // batch_size) * length for group in groups]
+             for parts, groups in zip(every, todo, strict=True)]  # fmt: skip
+    with nullcontext() if quiet else Bar(f"sampling {short(every[0].n)}", sum(map(sum, costs))) as bar:
+        before = 0
+        for parts, own in zip(every, costs, strict=True):
+
+            def reached(group: int, start: int = before, own: list[int] = own) -> None:
+                if bar is not None:
+                    bar.advance(max(0, start + sum(own[:group]) - bar.done))
+
+            parts.draw(batch_size, None if bar is None else lambda moment: bar.advance(), reached)
+            before += sum(own)

@@ -63,7 +63,7 @@ class GuidanceTable(Table):
         if self.judge is None:
             return {}
         parts = Parts(self.folder, self.model, cell.choice, 0, cell.n)
-        pixels = torch.cat([pixels for _, pixels in parts.read(range(len(parts)))])
+        pixels = torch.cat(list(parts.read(range(len(parts)))))
         return {CAPTIONS: self.judge.share(pixels, [self.texts[i % len(self.texts)] for i in range(len(pixels))])}
 
     def size(self, column: float) -> int:

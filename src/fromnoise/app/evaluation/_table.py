@@ -12,6 +12,7 @@ from typing import ClassVar
 from fromnoise.app import figures
 from fromnoise.app.evaluation._evaluate import evaluate
 from fromnoise.app.evaluation._reference import Reference
+from fromnoise.app.evaluation.parts import Parts
 from fromnoise.app.evaluation.report import short
 from fromnoise.app.runs import Model, SamplingPlan
 from fromnoise.metrics.features.base import Extractor
@@ -122,32 +123,46 @@ class Table(ABC):
     def run(
         self, batch_size: int, processes: Processes, advance: Callable[[float], None] = lambda amount: None
     ) -> Iterator[list[Cell]]:
-        """Measure entry after entry; after each, all entries so far. `advance` is told of the share of `cost` done."""
+        """Measure entry after entry; after each, all entries so far. `advance` is told of the share of `cost` done.
+
+        Of several processes, which may come and go as in `evaluate`, each goes on with the samples of the next entry
+        where others still draw those of the last.
+        """
         done: list[Cell] = []
+        drawn = self._drawn(batch_size)
         for cell in self.cells:
-            found = evaluate(
-                self.model,
-                cell.choice,
-                self.reference,
-                self.name,
-                self.extractor,
-                n=cell.n,
-                folder=self.folder,
-                metrics=self.metrics,
-                batch_size=batch_size,
-                processes=processes,
-                quiet=True,
-            )
-            how = found["sampling"]
-            column = cell.column
-            if column is None:
-                column = next((c for c in self.columns if how["nfe"] <= c), math.inf)
-            more = {name: figure["value"] for name, figure in found["figures"].items()} | self.found(cell)
-            done.append(
-                replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"], more=more)
-            )
+            while not Parts(self.folder, self.model, cell.choice, 0, cell.n).is_drawn() and next(drawn, None):
+                pass
+            done.append(self._measured(cell, batch_size, processes))
             advance(self._cost(cell, batch_size))
             yield done
+
+    def _drawn(self, batch_size: int) -> Iterator[Cell]:
+        """Entry after entry, once nothing of its samples is left that no process draws."""
+        for cell in self.cells:
+            Parts(self.folder, self.model, cell.choice, 0, cell.n).draw(batch_size, wait=False)
+            yield cell
+
+    def _measured(self, cell: Cell, batch_size: int, processes: Processes) -> Cell:
+        found = evaluate(
+            self.model,
+            cell.choice,
+            self.reference,
+            self.name,
+            self.extractor,
+            n=cell.n,
+            folder=self.folder,
+            metrics=self.metrics,
+            batch_size=batch_size,
+            processes=processes,
+            quiet=True,
+        )
+        how = found["sampling"]
+        column = cell.column
+        if column is None:
+            column = next((c for c in self.columns if how["nfe"] <= c), math.inf)
+        more = {name: figure["value"] for name, figure in found["figures"].items()} | self.found(cell)
+        return replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"], more=more)
 
     def figure(self, n: int) -> str:
         """What an entry of n samples is called."""

@@ -1,4 +1,5 @@
-"""Samples on the disk in numbered parts, so that a kill loses at most one, and asking again costs nothing."""
+"""Samples on the disk in numbered parts, drawn by any number of processes: a kill loses at most one batch of them, and
+asking again costs nothing."""
 
 import hashlib
 import json
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from fromnoise.app import runs
 from fromnoise.app.runs import Model, SamplingPlan
-from fromnoise.system.disk import storage
+from fromnoise.system.disk import claims, storage
 from fromnoise.system.progress import warn
 
 _TOLD = 500
@@ -41,6 +42,7 @@ class Parts:
         decides |= {"beside": model.beside.content()} if model.beside is not None else {}
         key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = parent / f"samples-{key}"
+        self._named: set[int] = set()
 
     def __len__(self) -> int:
         return -(-self.n // self.size)
@@ -63,22 +65,55 @@ class Parts:
             storage.verify_folder(place)
             return int(storage.read_text(place, "about")["n"])
         except (storage.Damaged, KeyError, TypeError, ValueError) as error:
-            warn(f"{error}; these samples are drawn again")
+            if part not in self._named:
+                warn(f"{error}; these samples are drawn again")
+            self._named.add(part)
             return 0
 
-    def groups(self, batch_size: int) -> list[list[int]]:
-        """The missing parts, as many neighbours together as one batch of the network holds."""
-        found: list[list[int]] = []
-        most = max(1, batch_size // self.size)
-        for part in self.missing():
-            if found and found[-1][-1] + 1 == part and len(found[-1]) < most:
-                found[-1].append(part)
-            else:
-                found.append([part])
-        return found
+    def groups(self, batch_size: int) -> list[range]:
+        """Neighbours that are drawn together, as many as one batch of the network holds, where one is missing.
 
-    def make(self, parts: Sequence[int], batch_size: int, callback: Callable[[Any], None] | None = None) -> None:
-        """Sample neighbouring parts together and put each on the disk in one step."""
+        Which belong together does not depend on what is missing: a network's last digits depend on its batch, and
+        samples must not depend on who drew them, and on what was lost on the way.
+        """
+        missing, most = set(self.missing()), max(1, batch_size // self.size)
+        every = [range(first, min(first + most, len(self))) for first in range(0, len(self), most)]
+        return [group for group in every if not missing.isdisjoint(group)]
+
+    def draw(
+        self,
+        batch_size: int,
+        callback: Callable[[Any], None] | None = None,
+        reached: Callable[[int], None] = lambda group: None,
+        wait: bool = True,
+    ) -> None:
+        """Draw what is missing, together with all other processes that draw it now.
+
+        Each takes a group that no other works at, and takes over that of one that died; see `claims.shared`.
+
+        Args:
+            batch_size: samples that are denoised together.
+            callback: called after every step of the sampler, with its moment.
+            reached: told, before a group is drawn, how many of the missing ones lie before it: they are drawn, or
+                others are at it.
+            wait: until the groups of others are there.
+        """
+        groups = {f"{self._place(group[0]).name}": group for group in self.groups(batch_size)}
+        order = list(groups)
+
+        def done(name: str) -> bool:
+            return all(self._rows(part) >= self._wanted(part) for part in groups[name])
+
+        for name in claims.shared(self.folder, order, done, wait):
+            reached(order.index(name))
+            self._make(groups[name], batch_size, callback)
+
+    def is_drawn(self) -> bool:
+        """Whether every part is there, at a glance: `draw` looks whether they are whole, and large enough."""
+        return all(os.path.lexists(self._place(part)) for part in range(len(self)))
+
+    def _make(self, parts: Sequence[int], batch_size: int, callback: Callable[[Any], None] | None = None) -> None:
+        """Sample neighbouring parts together and put each that is missing on the disk in one step."""
         calls = 0
 
         def count(module: Any, args: Any, output: Tensor) -> None:
@@ -96,14 +131,20 @@ class Parts:
                 hook.remove()
         seconds = time.perf_counter() - started
         for part, own in zip(parts, pixels.split(self.size), strict=True):
+            if self._rows(part) >= len(own):
+                continue
             about = {"n": len(own), "seconds": seconds * len(own) / n, "calls": calls * len(own) // n}
             storage.write_folder(self._place(part), {"pixels": {"pixels": own}}, {"about": about})
 
-    def read(self, parts: range) -> Iterator[tuple[int, Tensor]]:
-        """(number of the first sample, pixels) of each part."""
+    def digest(self, part: int) -> str:
+        """SHA-256 of a part's samples, as they were written."""
+        return storage.digest(self._place(part), "pixels")
+
+    def read(self, parts: range) -> Iterator[Tensor]:
+        """The pixels of each part, whose first sample is number `part * size`."""
         for part in parts:
             pixels = storage.read_tensors(self._place(part), "pixels")["pixels"]
-            yield part * self.size, pixels[: self._wanted(part)]
+            yield pixels[: self._wanted(part)]
 
     def classes(self) -> Tensor | None:
         """The class that each sample was to be, [n]; None for a model that knows none."""

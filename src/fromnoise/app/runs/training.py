@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fromnoise.app.runs.before import TEACHER, before
-from fromnoise.app.runs.config import CONFIG, write
+from fromnoise.app.runs.config import CONFIG, flat, write
 from fromnoise.app.runs.model import open_model
 from fromnoise.app.runs.passing import Passing
 from fromnoise.data.loading import load as load_images
@@ -70,7 +70,7 @@ def train(
     tune(config.precision)
     processes = Processes()
     own = held(out, "trained") if processes.is_first else nullcontext()
-    with own, processes.started(choose(config.precision).device):
+    with own, processes.started(choose(config.precision).device, flat(config.model_dump(mode="json"))):
         if image_text is not None:
             with processes.first_alone():  # the others look into the run, too
                 _keep(image_text, out / native.IMAGE_TEXT, guides.load_image_text)

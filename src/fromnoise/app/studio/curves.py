@@ -15,25 +15,31 @@ from fromnoise.system.disk import files
 
 MOST = 2000
 """Points of a curve that are sent; longer ones are averaged in equal parts."""
-_PART, _END = 4 * 2**20, 2**16
+READ = 100_000
+"""Lines that one look takes in, about; of more it takes every second, third, ..., and all that have a number more."""
+_PART, _END, _TAIL = 4 * 2**20, 2**16, 200
 _MOST_COLUMNS = 200
 _NONE = float("nan")
 
 
 class Curves:
-    """The log of one run. A million lines are 8 MB a column here, and are not read before somebody looks at them."""
+    """The log of one run, which is not read before somebody looks at it.
+
+    A log of up to `READ` lines is taken in whole. Of a longer one a share is, evenly spread: the points of a curve are
+    means of some 50 lines and more, which is what can be seen, and a million lines are there in a second.
+    """
 
     def __init__(self, run: Path):
         self.path = run / "metrics.jsonl"
-        self._offset, self._inode = 0, 0
-        self._columns: dict[str, array[float]] = {"step": array("d")}
+        self._begin(0)
         self._end: tuple[Any, dict[str, Any] | None] = (None, None)
         self._lock = threading.Lock()
 
     def after(self, step: int) -> dict[str, Any]:
         """{"step": [...], "loss": [...], ...} of the steps after one, and whether it is all that there is of them.
 
-        Numbers that a step has not are null. Of more than `MOST` steps as many points, each the mean of a part.
+        Numbers that a step has not are null. Of more than `MOST` steps as many points, each the mean of a part. "lines"
+        are those of the log.
         """
         with self._lock:
             self._read_on()
@@ -45,7 +51,7 @@ class Curves:
                 first -= 1
             first = first if step else 0
             new = {name: np.array(column[first:]) for name, column in sorted(self._columns.items())}
-            count = len(steps)
+            count = self._lines
         columns = {name: _thinned(found) for name, found in new.items() if len(found) and not np.isnan(found).all()}
         return {"from": step, "last": last, "lines": count, "columns": columns}
 
@@ -69,24 +75,50 @@ class Curves:
             raise FromNoiseError(f"{self.path}: leads out of the run")
         return files.opened(self.path)
 
+    def _begin(self, inode: int) -> None:
+        self._offset, self._lines, self._inode, self._tail = 0, 0, inode, b""
+        self._columns: dict[str, array[float]] = {"step": array("d")}
+
     def _read_on(self) -> None:
         try:
             with self._opened() as file:
                 status = os.fstat(file.fileno())
-                if status.st_ino != self._inode or status.st_size < self._offset:
-                    self._offset, self._inode, self._columns = 0, status.st_ino, {"step": array("d")}
+                if status.st_ino != self._inode or not self._goes_on(file):
+                    self._begin(status.st_ino)
                 file.seek(self._offset)
+                every = 0
                 while content := file.read(_PART):
                     whole = content[: content.rfind(b"\n") + 1]
                     if not whole:
                         break
+                    every = every or 1 + (status.st_size - self._offset) * whole.count(b"\n") // (len(whole) * READ)
                     self._offset += len(whole)
-                    for text in whole.splitlines():
-                        if (line := _parsed(text)) is not None:
-                            self._add(line)
+                    self._tail = whole[-_TAIL:]
+                    self._take(whole, every)
                     file.seek(self._offset)
         except (OSError, FromNoiseError):
             return
+
+    def _goes_on(self, file: BinaryIO) -> bool:
+        """Whether the file still is what was read of it: a run that was resumed has cut its log and written on."""
+        file.seek(self._offset - len(self._tail))
+        return file.read(len(self._tail)) == self._tail
+
+    def _take(self, whole: bytes, every: int) -> None:
+        """Of lines, each `every`th, the last, and those with more numbers than most, such as a validation's."""
+        signs = np.frombuffer(whole, np.uint8)
+        ends = np.flatnonzero(signs == ord("\n")) + 1
+        taken = np.arange(self._lines, self._lines + len(ends)) % every == 0
+        taken[-1] = True
+        if every > 1:
+            colons = np.diff(np.searchsorted(np.flatnonzero(signs == ord(":")), ends), prepend=0)
+            more = colons > np.median(colons)
+            taken |= more & (more.mean() < 1 / every)
+        self._lines += len(ends)
+        starts = np.concatenate([[0], ends[:-1]])
+        for start, end in zip(starts[taken].tolist(), ends[taken].tolist(), strict=True):
+            if (line := _parsed(whole[start:end])) is not None:
+                self._add(line)
 
     def _add(self, line: dict[str, Any]) -> None:
         count = len(self._columns["step"])

@@ -16,7 +16,7 @@ from fromnoise.app.studio import asking, processes
 from fromnoise.app.studio.shelf import Shelf, within
 from fromnoise.app.tracking.studio import FOLDER
 from fromnoise.errors import FromNoiseError
-from fromnoise.system.disk import files
+from fromnoise.system.disk import files, lines
 
 _TRACK = ("--track", "studio")
 _STATES = ("waiting", "going", "paused", "stopped", "ended", "failed")
@@ -160,7 +160,7 @@ class Trainings:
         try:
             arguments = self._arguments(record)
             files.own_folder(self.folder)
-            with files.appending(self._log(record.name)) as log:
+            with lines.appending(self._log(record.name)) as log:
                 child = subprocess.Popen(
                     [sys.executable, "-m", "fromnoise", "train", *arguments, *_TRACK],
                     stdin=subprocess.DEVNULL,

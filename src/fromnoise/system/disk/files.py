@@ -125,16 +125,6 @@ def insist_on_writable(path: Path, called: str = "") -> None:
         raise FromNoiseError(f"{name}: cannot be written ({_why(error)})") from None
 
 
-def appending(path: Path, start: bytes = b"") -> io.FileIO:
-    """A file of our own making, with this in it, to which lines are added; raises as `replacing`.
-
-    It is made anew, so that no link, planted or hard, leads the lines elsewhere.
-    """
-    write_bytes(path, start)
-    flags = os.O_WRONLY | os.O_APPEND | (_OWN & ~(os.O_CREAT | os.O_EXCL))
-    return io.FileIO(os.open(path, flags), "ab")
-
-
 def own_folder(path: Path) -> Path:
     """A folder inside a run, made where it is missing, that no link leads out of.
 

@@ -54,7 +54,7 @@ class Measure(Work):
             found = table.drawn(plan, n, range(1), None, _measuring.BATCH, None, out.with_name("nearest.png"))
             files.write_json(out, found)
             parts = _measuring.Parts(table.folder, table.model, plan, 0, n)
-            _, pixels = next(parts.read(range(1)))
+            pixels = next(parts.read(range(1)))
             said = warnings(n, table.extractor, len(table.images))
         send({"kind": "end", "report": finite(found), "warnings": said},
              {"x": pixels[: _measuring.SHOWN].numpy()})  # fmt: skip
