@@ -10,7 +10,7 @@ from faults import workshop
 from faults.judge import leftovers, unnamed, wrong_ending
 from faults.plant import Fault
 from faults.worker import Body, Outcome, trial
-from faults.workshop import LATENT, RUN, SAVED, Workshop
+from faults.workshop import ENCODED, LATENT, RUN, SAVED, Workshop
 
 from attack_stages.stage import Stage, Trial
 
@@ -66,7 +66,7 @@ def points(name: str) -> Callable[[Workshop, int], Trial]:
                 done = trial(body, place, fault)
                 where = f"{kind}{' for good' if fault.lasting else ''} at {' '.join(operations[at])}"
                 wrong = _after(done, fault, place, operations[at], result, old, right)
-                if wrong is None and done.status and name in ("train", "encode"):
+                if wrong is None and done.status and name in ("train", "encode", "encode-data"):
                     again = trial(body, place)
                     wrong = wrong_ending(again, (0,)) or _difference(result, place, right)
                     wrong = wrong and f"then resumed: {wrong}"
@@ -95,6 +95,8 @@ def _after(
         found = result(place)
     except Exception as error:
         return f"what stands there is broken: {type(error).__name__}: {str(error)[:150]}"
+    if isinstance(found, _Parts):
+        return None if found.items() <= right.items() else "a part of it is not what it should be"
     if _is_run(found):  # a run may have come further than before and not to its end
         return None
     return None if found in (old, right) else "what stands there is neither the old nor the new"
@@ -140,6 +142,15 @@ def _folder(name: str) -> Result:
     return lambda place: {path.name: path.read_bytes() for path in sorted((place / name).iterdir())}
 
 
+class _Parts(dict[str, bytes]):
+    """Files by their names, of what is made in parts: some of them are a beginning."""
+
+
+def _parts(name: str) -> Result:
+    return lambda place: _Parts({str(p.relative_to(place)): p.read_bytes() for p in (place / name).rglob("*.*")
+                                 if p.is_file() and p.suffix != ".claim"})  # fmt: skip
+
+
 _COMMANDS: dict[str, Callable[[Workshop], tuple[Body, tuple[str, ...], Result]]] = {
     "train": lambda shop: (workshop.train(shop.pics, RUN, 9), (), lambda place: workshop.last_state(place / RUN)),
     "sample": lambda shop: (workshop.sample("toy-out.png"), (), _bytes("toy-out.png")),
@@ -148,6 +159,7 @@ _COMMANDS: dict[str, Callable[[Workshop], tuple[Body, tuple[str, ...], Result]]]
     "nll": lambda shop: (workshop.nll(), (), _report("toy-nll.json")),
     "edit": lambda shop: (workshop.edit(shop.pics), (), _bytes("toy-edit.png")),
     "encode": lambda shop: (workshop.latent(shop.pics, 6), ("latents",), lambda at: workshop.last_state(at / LATENT)),
+    "encode-data": lambda shop: (workshop.encode(shop.pics), (ENCODED,), _parts(ENCODED)),
     "convert": lambda shop: (workshop.convert(RUN, SAVED, ema=False), (), _folder(SAVED)),
 }
 """(what runs, which caches are not there before, what comes of it)"""

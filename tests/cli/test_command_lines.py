@@ -63,17 +63,19 @@ def lines(name: str) -> st.SearchStrategy[list[str]]:
     """Command lines of one command: its positional words, and any of its options."""
     cls = entry.command(name)
     hints = typing.get_type_hints(cls, include_extras=True)
-    positional, options = [], []
+    positional, options, needed = [], [], [st.just([])]
     for field in dataclasses.fields(cls):
         kind, marks = plain(hints[field.name])
         if any("Positional" in str(mark) for mark in marks):
-            right = MISSING if kind in (Path, Path | None) or field.name == "images" else None
+            right = MISSING if kind in (Path, Path | None) or field.name in ("images", "data") else None
             positional.append(st.one_of(value(kind), *([st.just(right)] * 3 if right else [])))
         else:
             options.append(option(field.name, hints[field.name]))
+            needed += options[-1:] if field.default is dataclasses.MISSING else []
     return st.builds(
-        lambda words, chosen: [*words, *(word for part in chosen for word in part)],
+        lambda words, must, chosen: [*words, *(word for part in (*must, *chosen) for word in part)],
         st.tuples(*positional),
+        st.tuples(*needed),
         st.lists(st.one_of(options), max_size=4) if options else st.just([]),
     )
 

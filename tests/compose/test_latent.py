@@ -5,10 +5,12 @@ import torch
 import torch.nn.functional as F
 
 import fromnoise as fn
+from fromnoise.app.runs.latents import latents_of
 from fromnoise.compose.autoencoded import Autoencoded, tiled
+from fromnoise.data import precomputed
 from fromnoise.data.images import InMemory
-from fromnoise.data.latents import Latents
-from fromnoise.data.latents import write as write_latents
+from fromnoise.system.hardware import choose
+from fromnoise.weights import native
 
 SMALL = {"in_channels": 1, "channels": 8, "mult": (1, 2), "blocks": 1, "latent": 2, "groups": 4}
 
@@ -66,22 +68,81 @@ def test_large_latents_are_decoded_in_tiles():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_latents_on_the_disk(tmp_path, mirrored):
+def test_a_runs_latents_are_those_of_its_autoencoder_and_of_unit_variance(tmp_path, monkeypatch, mirrored):
+    monkeypatch.setenv("FROMNOISE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(precomputed, "BATCH", 3)
+    monkeypatch.setattr(precomputed, "PART", 6)
     net, data = network(), images()
-    codec = Autoencoded(net)
-    write_latents(data, codec.encode, tmp_path / "kept", net.latent_shape(data.shape), mirrored, batch=3)
-    kept = Latents(data, tmp_path / "kept")
-    assert len(kept) == 7 * (1 + mirrored)
-    assert kept.shape == (2, 4, 4)
+    native.save(net, tmp_path / "run" / "autoencoder")
+    kept, codec = latents_of(data, tmp_path / "run", choose("fp32"), mirrored)
+    assert (len(kept), kept.shape, kept.classes) == (7 * (1 + mirrored), (2, 4, 4), ("a", "b"))
     x = data.pixels.float() / 127.5 - 1
-    every = torch.cat([x, x.flip(-1)]) if mirrored else x
+    every = Autoencoded(net).encode(torch.cat([x, x.flip(-1)]) if mirrored else x)
+    assert codec.scale == kept.scale == pytest.approx(1 / every.std(correction=0).item(), rel=1e-4)
     z, labels = kept.batch([5, 0, len(kept) - 1])
-    torch.testing.assert_close(z, codec.encode(every)[[5, 0, len(kept) - 1]], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(z, codec.scale * every[[5, 0, len(kept) - 1]], atol=1e-5, rtol=1e-4)
     assert labels.tolist() == [1, 0, 0]
-    assert kept.std() == pytest.approx(codec.encode(every).std(correction=0).item(), rel=1e-4)
-    kept.scale = 2.0
-    torch.testing.assert_close(kept.batch([5])[0], 2 * z[:1])
-    assert not list(tmp_path.glob(".writing*"))
+    assert kept.batch(range(len(kept)))[0].std(correction=0).item() == pytest.approx(1, rel=1e-5)
+    assert sorted(p.name for p in next((tmp_path / "cache" / "latents").iterdir()).iterdir()) == [
+        "description", "part-000000", "part-000001"]  # fmt: skip
+
+
+class Stopped(Exception):
+    """A kill at one call of the autoencoder."""
+
+
+def test_a_run_that_was_stopped_while_it_encoded_goes_on_with_the_parts_that_it_has(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FROMNOISE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(precomputed, "BATCH", 10)
+    monkeypatch.setattr(precomputed, "PART", 20)
+    data, run, hardware = images(130), tmp_path / "run", choose("fp32")
+    native.save(network(), run / "autoencoder")
+    encode, calls = Autoencoded.encode, []
+
+    def counted(self, x, at=None):
+        calls.append(len(x))
+        if len(calls) == at:
+            raise Stopped
+        return encode(self, x)
+
+    monkeypatch.setattr(Autoencoded, "encode", lambda self, x: counted(self, x, at=12))
+    with pytest.raises(Stopped):
+        latents_of(data, run, hardware, False)
+    monkeypatch.setattr(Autoencoded, "encode", counted)
+    calls.clear()
+    kept, _ = latents_of(data, run, hardware, False)
+    assert calls == [10] * 3  # of 13: parts 0 to 4 were whole
+    truth = kept.batch(range(130))[0]
+    calls.clear()
+    assert torch.equal(latents_of(data, run, hardware, False)[0].batch(range(130))[0], truth)
+    assert not calls
+    (place,) = (tmp_path / "cache" / "latents").iterdir()
+    for name in ("examples.safetensors", "about.json", "manifest.json"):
+        content = bytearray((place / "part-000003" / name).read_bytes())
+        content[-20] ^= 1
+        (place / "part-000003" / name).write_bytes(bytes(content))
+        capsys.readouterr()
+        assert torch.equal(latents_of(data, run, hardware, False)[0].batch(range(130))[0], truth)
+        assert capsys.readouterr().err.count("it is made again") == 1
+    calls.clear()
+    data.pixels[64] = 255 - data.pixels[64]  # one that the digest of a few examples does not see
+    changed, _ = latents_of(data, run, hardware, False)
+    assert "part-000003: its images were changed; they are encoded again" in capsys.readouterr().err
+    assert calls == [10] * 2
+    unscaled = [latents.batch([70, 64])[0] / latents.scale for latents in (kept, changed)]
+    torch.testing.assert_close(unscaled[0][0], unscaled[1][0])
+    assert (unscaled[0][1] - unscaled[1][1]).abs().max() > 1e-3
+
+
+def test_latents_in_one_file_are_encoded_again_and_that_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FROMNOISE_CACHE", str(tmp_path / "cache"))
+    native.save(network(), tmp_path / "run" / "autoencoder")
+    old = tmp_path / "cache" / "latents" / f"{Autoencoded(network()).sha256[:16]}-before"
+    old.mkdir(parents=True)
+    (old / "latents.npy").touch()
+    for said in (1, 0):
+        latents_of(images(), tmp_path / "run", choose("fp32"), False)
+        assert capsys.readouterr().err.count("are not read any more") == said
 
 
 def model(net):
@@ -108,8 +169,6 @@ def test_a_model_without_its_autoencoder_is_one_line(tmp_path):
     (tmp_path / "m" / "autoencoder").rename(tmp_path / "away")
     with pytest.raises(fn.FromNoiseError, match="its autoencoder is missing: put its folder at"):
         fn.load(tmp_path / "m")
-    from fromnoise.weights import native
-
     native.save(network(seed=3), tmp_path / "m" / "autoencoder")
     with pytest.raises(fn.FromNoiseError, match="not the autoencoder that this model was trained with"):
         fn.load(tmp_path / "m")

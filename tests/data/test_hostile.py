@@ -852,28 +852,6 @@ def test_converted_weights_are_made_again_where_they_do_not_fit(own_cache, tmp_p
     assert "made again" in capsys.readouterr().err
 
 
-def test_latents_are_encoded_again_where_they_are_damaged(own_cache, tmp_path, capsys):
-    from fromnoise.data.images import InMemory
-    from fromnoise.data.latents import Latents, write
-
-    images = InMemory("set", torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8))
-    place = tmp_path / "latents"
-
-    def make():
-        write(images, lambda x: x[:, :, ::2, ::2], place, (1, 4, 4), False)
-
-    def read():
-        return storage.kept(place, make, lambda folder: Latents(images, folder)).batch(range(4))[0]
-
-    truth = read()
-    for name in ("latents.npy", "labels.npy"):
-        content = bytearray((place / name).read_bytes())
-        content[-1] ^= 255
-        (place / name).write_bytes(bytes(content))
-        assert torch.equal(read(), truth)
-        assert f"{name} was changed after it was written; it is made again" in capsys.readouterr().err
-
-
 def saved(path, what):
     torch.save(what, path)
     return path

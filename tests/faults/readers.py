@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from faults.workshop import LATENT, RUN, SAVED
+from faults.workshop import ENCODED, LATENT, RUN, SAVED
 
 
 class Remade(Exception):
@@ -121,10 +121,22 @@ def _latents(folder: Path) -> Any:
     from fromnoise.system.hardware import choose
 
     config = read_config(folder / LATENT)
-    with mock.patch.object(latents, "write", _remade):
+    with mock.patch.object(latents.Work, "_make", _remade):
         found, codec = latents.latents_of(load(config.data), folder / LATENT, choose("fp32"), config.data.flip)
     x, labels = found.batch(range(len(found)))
     return x.numpy().tobytes(), labels.tolist(), codec.scale
+
+
+def _encoded(folder: Path) -> Any:
+    from fromnoise.compose.autoencoded import Autoencoded
+    from fromnoise.data.latents import Latents
+    from fromnoise.train.encoded import scaled
+    from fromnoise.weights import native
+
+    found = Latents(folder / ENCODED)
+    codec = scaled(found, Autoencoded(native.load_autoencoder(folder / ENCODED / native.AUTOENCODER, warnings.warn)))
+    x, labels = found.batch(range(len(found)))
+    return x.numpy().tobytes(), labels.tolist(), codec.scale, list(found.classes), found.content()
 
 
 def _extractor(folder: Path) -> Any:
@@ -174,7 +186,8 @@ READERS = (
     Reader("checkpoint", (f"{RUN}/checkpoints/*/*",), _checkpoint),
     Reader("config.yaml", (f"{RUN}/config.yaml",), _config),
     Reader("evaluation parts", (f"{RUN}/eval/*/part-*/*",), _parts),
-    Reader("latents cache", ("cache/latents/*/*",), _latents),
+    Reader("latents cache", ("cache/latents/*/*/*",), _latents),
+    Reader("encoded data", (f"{ENCODED}/*/*",), _encoded),
     Reader("extractor cache", ("cache/features/*/*",), _extractor),
     Reader("reference cache", ("cache/reference/*/*",), _reference),
     Reader("metrics.jsonl", (f"{RUN}/metrics.jsonl",), _metrics),

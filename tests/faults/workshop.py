@@ -15,7 +15,7 @@ from PIL import Image
 from faults import worker
 from faults.worker import Body, command
 
-RUN, LATENT, CODEC, SAVED = "toy-run", "toy-latent", "toy-codec", "toy-saved"
+RUN, LATENT, CODEC, SAVED, ENCODED = "toy-run", "toy-latent", "toy-codec", "toy-saved", "toy-encoded"
 STEPS = 6
 
 _SHARED = ["network.channels=8", "network.groups=4", "network.blocks=1", "network.mult=[1]", "network.attention=[]",
@@ -58,6 +58,7 @@ class Workshop:
         _quick_extractor()
         bodies = {
             RUN: train(shop.pics, RUN), CODEC: codec(shop.pics), LATENT: latent(shop.pics), SAVED: convert(RUN, SAVED),
+            ENCODED: encode(shop.pics),
             "toy-out.png": sample("toy-out.png", 1), "toy-out.npz": sample("toy-out.npz", 1),
             "toy-out.gif": sample("toy-out.gif", 1), "toy-nll.json": nll(1), "toy-edit.png": edit(shop.pics, 1),
             "toy-eval.json": evaluate(1),
@@ -92,6 +93,11 @@ def latent(pics: Path, steps: int = 4) -> Body:
     """A model of latents: its cache of encoded images, and a copy of the autoencoder."""
     return command("train", "digits-latent", "--data", pics, "--autoencoder", CODEC, "--out", LATENT, "--steps", steps,
                    "--precision", "fp32", "--resume", "--set", *_LATENT)  # fmt: skip
+
+
+def encode(pics: Path) -> Body:
+    """Latents ahead of training, in two parts."""
+    return command("encode", pics, "--autoencoder", CODEC, "--out", ENCODED, "--part", 16, "--batch-size", 8)
 
 
 def sample(out: str, seed: int = 0) -> Body:

@@ -29,6 +29,7 @@ UNCLIP = ["tests/compose/test_unclip.py"]
 SHARDED = ["tests/train/test_sharded.py"]
 FAILURES = ["tests/train/test_failures.py"]
 WORDS = ["tests/test_text.py", "tests/cli/test_words.py"]
+ENCODE = ["tests/compose/test_latent.py", "tests/cli/test_encode.py"]
 OTHERS = {  # tests of what is not the mathematics of diffusion
     "system/disk/files.py": TRUST,
     "distill/": DISTILL,
@@ -46,6 +47,13 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "guidance/classifier.py": ["tests/test_guidance.py", "tests/test_verify.py", *WORDS],
     "guidance/steering.py": ["tests/test_guidance.py", *WORDS],
     "data/worded.py": WORDS,
+    "data/latents.py": ENCODE,
+    "data/precomputed.py": ENCODE,
+    "data/kept_text.py": ENCODE,
+    "app/encoding/": ENCODE,
+    "app/runs/latents.py": ENCODE,
+    "train/encoded.py": ENCODE,
+    "system/disk/claims.py": ["tests/test_cluster_claims.py"],
     "train/contrast.py": WORDS,
     "recipes/diffusion.py": [*TRUST, *WORDS],
     "app/runs/plan.py": [*WORDS, *TRUST],
@@ -83,7 +91,6 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/suitable.py": TRUST,
     "train/log.py": ["tests/test_cluster_log.py", *TRUST, "tests/train/test_trainer.py"],
     "system/disk/lines.py": ["tests/test_cluster_log.py"],
-    "system/disk/claims.py": ["tests/test_cluster_claims.py"],
     "train/signals.py": ["tests/test_cluster_slurm.py"],
     "train/alike.py": ["tests/test_cluster_alike.py"],
     "app/studio/curves.py": ["tests/test_cluster_log.py"],

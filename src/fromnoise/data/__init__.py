@@ -26,12 +26,14 @@ registry = Registry(
         "hashing",
         "huggingface",
         "images",
+        "kept_text",
         "latents",
         "loading",
         "npz",
         "own",
         "paired",
         "pairs",
+        "precomputed",
         "remembered",
         "worded",
     ),
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from fromnoise.data.fashion_mnist import FashionMNIST as FashionMNIST
     from fromnoise.data.feed import Feed as Feed
     from fromnoise.data.images import Images as Images
+    from fromnoise.data.latents import Latents as Latents
     from fromnoise.data.loading import load as load
     from fromnoise.data.mnist import MNIST as MNIST
     from fromnoise.data.paired import Paired as Paired
@@ -68,6 +71,7 @@ else:
         embeddings="embedded",
         edges="computed",
         Feed="feed",
+        Latents="latents",
         load="loading",
         Paired="paired",
         reflow_pairs="paired",

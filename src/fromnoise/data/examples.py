@@ -6,7 +6,7 @@ An example is x, (x, label) or (x, {name: condition}); x is uint8 (0..255) or fl
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.system import rng
+
+if TYPE_CHECKING:
+    from fromnoise.data.kept_text import KeptText
 
 Conditions = dict[str, Tensor]
 
@@ -27,6 +30,7 @@ class Examples(ABC):
         classes: names of the classes; empty where there are none, or where nobody said.
         notes: what a person should know about how the set was read, a line each.
         captions: what each example shows, in words; empty where nobody said.
+        words: the captions as they were encoded ahead of training, where they were.
         in_memory: whether `examples` costs no decoding.
     """
 
@@ -35,6 +39,7 @@ class Examples(ABC):
     classes: Sequence[str] = ()
     notes: Sequence[str] = ()
     captions: Sequence[str] = ()
+    words: "KeptText | None" = None
     in_memory: bool = False
 
     @abstractmethod

@@ -1,87 +1,84 @@
-"""Latents in place of images: encoded once, kept in a file that is mapped into memory."""
+"""Latents in place of images: encoded once, and mapped into memory."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise.data.images import Images, to_unit
-from fromnoise.system.disk import storage
-
-Encode = Callable[[Tensor], Tensor]
+from fromnoise.data.images import Images, Progress
+from fromnoise.data.kept_text import KeptText
+from fromnoise.data.precomputed import Parts
+from fromnoise.errors import FromNoiseError
 
 
 class Latents(Images):
-    """float32 latents [N, c, h, w] of images, and their labels.
+    """float32 latents [N, c, h, w] of an encoded data set, with the labels and captions of its images.
+
+    Where mirror images were encoded, that of image i is latent i + N / 2: it is not the mirror image of the latent.
 
     Args:
-        images: what they are of.
-        folder: that `write` made.
+        folder: of the data set, as `fromnoise encode` writes it.
+        progress, checked: as of `precomputed.Parts`.
+
+    Raises:
+        FromNoiseError: it holds no latents; or as of `precomputed.Parts`.
     """
 
-    def __init__(self, images: Images, folder: Path):
-        self.array = np.load(folder / "latents.npy", mmap_mode="r")
-        self.labels = torch.from_numpy(np.load(folder / "labels.npy"))
-        self.name, self.classes, self.notes, self.in_memory = images.name, images.classes, images.notes, True
-        _, c, h, w = self.array.shape
-        self.shape = (c, h, w)
-        self.scale = 1.0
-        self._images = images
+    in_memory = True
+
+    def __init__(self, folder: str | Path, progress: Progress | None = None, checked: bool = False):
+        self.folder = Path(folder)
+        self._parts = Parts(self.folder, progress, checked)
+        self.description = about = self._parts.description
+        if about.latent is None:
+            raise FromNoiseError(f"{folder} holds encoded captions, and no latents: encode with an autoencoder, too")
+        self.name, self.classes, self.shape, self.scale = about.data, about.classes, about.latent, 1.0
+        self.labels = torch.cat([part["labels"] for part in self._parts.tensors])
+        own = self._parts.captions()
+        self.captions = [*own, *own] if about.flip else own
+        self.words = None if about.text is None else KeptText(self.folder, parts=self._parts)
 
     def __len__(self) -> int:
-        return len(self.array)
+        return self.description.number * (1 + self.description.flip)
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """float32 [B, c, h, w], times the scale, and labels."""
-        chosen = np.asarray(indices)
-        return self.scale * torch.from_numpy(np.array(self.array[chosen])), self.labels[torch.as_tensor(chosen)]
+        numbers = np.asarray(indices)
+        image = numbers % self.description.number
+        mirrored = numbers >= self.description.number
+        found = torch.empty(len(numbers), *self.shape)
+        for name, these in (("latents", ~mirrored), ("mirrored", mirrored)):
+            if these.any():
+                found[torch.from_numpy(these)] = self._parts.rows(name, image[these])
+        return self.scale * found, self.labels[torch.from_numpy(image)]
 
     def content(self) -> str | None:
         """Of the images: latents that another machine encodes differ in their last bits."""
-        return self._images.content()
+        return self.description.content
 
     def std(self) -> float:
-        """Of all elements, before the scale; float64 sums over parts: the file may be larger than memory."""
-        total = square = count = 0.0
-        for start in range(0, len(self.array), 1024):
-            part = self.array[start : start + 1024].astype(np.float64)
-            total, square, count = total + part.sum(), square + (part**2).sum(), count + part.size
-        return float(np.sqrt(square / count - (total / count) ** 2))
+        """Of all elements, before the scale: from the float64 sums that were taken of each batch when it was encoded,
+        added up without rounding, so that it is the same however the parts were cut.
+
+        Raises:
+            FromNoiseError: a part does not have them.
+        """
+        try:
+            sums = [pair for part in self._parts.about for pair in part["sums"]]
+            total, square = (math.fsum(float(pair[i]) for pair in sums) for i in range(2))
+        except (KeyError, TypeError, ValueError, IndexError):
+            raise FromNoiseError(
+                f"{self.folder}: its parts do not say the sums of their latents: encode it again"
+            ) from None
+        count = len(self) * math.prod(self.shape)
+        return math.sqrt(max(square / count - (total / count) ** 2, 0.0))
 
 
-def write(
-    images: Images,
-    encode: Encode,
-    folder: Path,
-    shape: tuple[int, ...],
-    mirrored: bool,
-    advance: Callable[[int], object] = lambda n: None,
-    batch: int = 64,
-) -> None:
-    """Encode every image into a folder that is whole or absent, with a manifest.
-
-    Args:
-        images: N of them.
-        encode: images in [-1, 1] -> latents.
-        folder: to write.
-        shape: of a latent.
-        mirrored: whether each image is followed, N places later, by its mirror image, since the latent of that is not
-            the mirror image of the latent.
-        advance: called with how many more are encoded.
-        batch: images that are encoded together.
-    """
-    n = len(images) * (1 + mirrored)
-    labels = np.empty(n, np.int64)
-    with storage.making(folder) as writing:
-        array = np.lib.format.open_memmap(writing / "latents.npy", "w+", np.float32, (n, *shape))
-        for start in range(0, len(images), batch):
-            pixels, own = images.batch(range(start, min(start + batch, len(images))))
-            x = to_unit(pixels)
-            for place, seen in ((start, x), (start + len(images), x.flip(-1)))[: 1 + mirrored]:
-                array[place : place + len(x)] = encode(seen).cpu().numpy()
-                labels[place : place + len(x)] = own
-                advance(len(x))
-        array.flush()
-        np.save(writing / "labels.npy", labels)
+def latents_in(source: object) -> Latents | None:
+    """The latents that examples are, or are a part of; None where they are none."""
+    while source is not None and not isinstance(source, Latents):
+        source = getattr(source, "whole", None)
+    return source if isinstance(source, Latents) else None

@@ -1,8 +1,10 @@
 """Examples with their captions as the condition `text`, each different caption encoded once."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,11 +16,16 @@ from fromnoise.nn.text.base import TextEncoder, insist_on_texts, tidy
 from fromnoise.system import checks
 from fromnoise.system.disk import storage
 
+if TYPE_CHECKING:
+    from fromnoise.data.kept_text import KeptText
+
 _TOGETHER = 256
 
 
 class Worded(Examples):
     """Each example of another set with the condition "text" of its caption; one without a caption has no text.
+
+    Captions that were encoded ahead, as `fromnoise encode` does, are not encoded again.
 
     Args:
         whole: the examples.
@@ -28,8 +35,8 @@ class Worded(Examples):
         progress: progress("what", total) returns a function that is called once for every caption that is encoded.
 
     Raises:
-        FromNoiseError: no example has a caption, one is no text, or their number does not divide the examples'; or
-            what encoding raises.
+        FromNoiseError: no example has a caption, one is no text, or their number does not divide the examples'; they
+            were encoded ahead by another encoder; or what encoding raises.
     """
 
     def __init__(
@@ -43,19 +50,20 @@ class Worded(Examples):
         checks.instance("encoder", encoder, TextEncoder)
         given = insist_on_texts("captions", whole.captions if captions is None else captions)
         self.whole, found = whole, [tidy(text) for text in given]
-        if not any(found):
-            if unread := [note for note in whole.notes if note.startswith("captions:")]:
-                raise FromNoiseError(f"{whole.name} has no captions that can be read: {unread[0]}")
-            raise FromNoiseError(f"{whole.name} has no captions: put NAME.txt beside each image, or a metadata.jsonl "
-                                 "with file_name and text into the folder (docs/data.md)")  # fmt: skip
+        insist_on_captions(whole, found)
         if len(whole) % len(found):
             raise FromNoiseError(f"{whole.name} has {len(whole):,} examples and {len(found):,} captions: give one for "
                                  'each, "" where there is none')  # fmt: skip
-        numbers = {text: i for i, text in enumerate(dict.fromkeys(found))}
         self.captions = [found[i % len(found)] for i in range(len(whole))]
-        self._rows = torch.tensor([numbers[text] for text in self.captions])
-        self.encoder = encoder.fitted(found)
-        self._table = _encoded(self.encoder, list(numbers), progress)
+        self._kept = _kept(whole, found)
+        if self._kept is not None:
+            self._kept.insist_on(encoder)
+            self.encoder = self._kept.encoder
+        else:
+            numbers = {text: i for i, text in enumerate(dict.fromkeys(found))}
+            self._rows = torch.tensor([numbers[text] for text in self.captions])
+            self.encoder = encoder.fitted(found)
+            self._table = _encoded(self.encoder, list(numbers), progress)
         self.name, self.shape, self.classes, self.in_memory = whole.name, whole.shape, whole.classes, whole.in_memory
         missing = sum(not text for text in found)
         said = f"{missing:,} of {len(found):,} images have no caption"
@@ -67,6 +75,8 @@ class Worded(Examples):
 
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         x, conditions = self.whole.examples(indices)
+        if self._kept is not None:
+            return x, conditions | {"text": self._kept.rows(np.asarray(indices))}
         rows = self._table[self._rows[torch.as_tensor(np.asarray(indices))].numpy()]
         text = torch.from_numpy(np.array(rows))
         return x, conditions | {"text": text.long() if text.dtype == torch.int32 else text}
@@ -76,6 +86,30 @@ class Worded(Examples):
         if own is None:
             return None
         return hashlib.sha256("\n".join([own, self.encoder.identity(), *self.captions]).encode()).hexdigest()
+
+
+def insist_on_captions(examples: Examples, captions: Sequence[str]) -> None:
+    """That an example has a caption.
+
+    Raises:
+        FromNoiseError: none has.
+    """
+    if any(captions):
+        return
+    if unread := [note for note in examples.notes if note.startswith("captions:")]:
+        raise FromNoiseError(f"{examples.name} has no captions that can be read: {unread[0]}")
+    raise FromNoiseError(f"{examples.name} has no captions: put NAME.txt beside each image, or a metadata.jsonl "
+                         "with file_name and text into the folder (docs/data.md)")  # fmt: skip
+
+
+def _kept(whole: Examples, captions: Sequence[str]) -> "KeptText | None":
+    """What was encoded ahead, where it is of these captions."""
+    if whole.words is None or whole.words.is_of(captions):
+        return whole.words
+    warnings.warn(
+        f"{whole.name}: other captions than those that were encoded ahead: they are encoded now", stacklevel=3
+    )
+    return None
 
 
 def encoder_of(source: object) -> TextEncoder | None:

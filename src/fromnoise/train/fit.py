@@ -17,7 +17,6 @@ from fromnoise.data.augment import Augment
 from fromnoise.data.config import DataConfig
 from fromnoise.data.embedded import made_by
 from fromnoise.data.examples import Batches, Examples, examples_of
-from fromnoise.data.loading import load
 from fromnoise.data.worded import encoder_of, insist_on_encoder
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError, nearest, unknown
@@ -32,6 +31,7 @@ from fromnoise.train.conditions import Conditioning
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.diffusion import Diffusion
 from fromnoise.train.distributed import Processes
+from fromnoise.train.encoded import examples_for, keep_autoencoder, suit
 from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.task import Task
 from fromnoise.train.trainer import Trainer
@@ -96,8 +96,8 @@ def fit(
         model: a Denoiser around any network, or another Task.
         data: a tensor or array [N, ...], or a tuple of it and labels or {name: condition}; a map-style Dataset; a
             DataLoader or another iterable of batches (in its own order, so that resume is not exact); a data set's name
-            or a folder of images. An example is x, (x, label) or (x, {name: condition}); x is uint8 (0..255) or
-            floating point (images in [-1, 1]); conditions reach the network as keyword arguments.
+            or a folder, of images or encoded ahead. An example is x, (x, label) or (x, {name: condition}); x is uint8
+            (0..255) or floating point (images in [-1, 1]); conditions reach the network as keyword arguments.
         objective: an object, or a registered name; `distill.Progressive(teacher)` and its like make `model` a student.
         times: which levels are looked at: an object, or a registered name; by default uniform, or a distillation's own.
         coupling: which noise meets which example: independent, optimal-transport or given, as a name, {"name": ...,
@@ -166,6 +166,7 @@ def fit(
             {**(notes or {}), remembered.NOTE: remembered.about(source)} if folder else {},
         )  # fmt: skip
         compile_network(trainer.network, compile, inference=False)
+        keep_autoencoder(model, folder if processes.is_first else None)
         resumed = resume and trainer.resume()
         watcher.start(trainer, resumed)
         shown = watching(trainer, callbacks) if progress and processes.is_first else nullcontext(callbacks)
@@ -212,7 +213,9 @@ def _examples(data: Any, model: Denoiser | Task) -> Examples | Batches:
     else:
         shape = model.shape if isinstance(model, Denoiser) else None
         at: dict[str, Any] = {"channels": shape[0], "size": tuple(shape[1:])} if shape and len(shape) == 3 else {}
-        found = load(DataConfig(name=str(data), **at))
+        found = examples_for(model, str(data), DataConfig(name=str(data), **at))
+    if isinstance(model, Denoiser):
+        suit(model, found)
     shape = model.shape if isinstance(model, Denoiser) else None
     if shape and isinstance(found, Examples) and tuple(shape) != tuple(found.shape):
         raise FromNoiseError(f"data: examples of {_words(found.shape)}, and the denoiser's shape is {_words(shape)}")

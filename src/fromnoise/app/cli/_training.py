@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
-from fromnoise import data
 from fromnoise.app import tracking
 from fromnoise.app.cli._options import Compile, Folder, Number, Precision, Settings, option
-from fromnoise.app.cli._words import changes
+from fromnoise.app.cli._words import changes, placed
 from fromnoise.app.runs.config import flat, read
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
@@ -89,10 +88,7 @@ class Training:
         return [tracking.get(name) for name in self.track]
 
     def _changes(self) -> dict[str, Any]:
-        # Absolute, so that the run goes on from wherever one stands.
-        name = self.data
-        if name is not None and name.replace("_", "-") not in data.names() and files.expanded(name).is_dir():
-            name = str(files.expanded(name).resolve())
+        name = None if self.data is None else placed(self.data)
         root = str(files.expanded(self.data_root).resolve()) if self.data_root else None
         flags = {"data.name": name, "data.root": root,
                  "train.steps": self.steps, "train.minutes": self.minutes, "train.batch_size": self.batch_size,

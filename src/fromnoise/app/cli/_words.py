@@ -28,6 +28,14 @@ def changes(settings: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
+def placed(name: str) -> str:
+    """What --data names, a folder by its whole path, so that it is found from wherever one stands."""
+    from fromnoise import data
+
+    named = name.replace("_", "-") in data.names()
+    return name if named or not files.expanded(name).is_dir() else str(files.expanded(name).resolve())
+
+
 _MOST = 10**8
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "verify:Verify",
     "list": "list:List",
     "info": "info:Info",
+    "encode": "encode:Encode",
     "convert": "convert:Convert",
     "export": "export:Export",
     "studio": "studio:Studio",

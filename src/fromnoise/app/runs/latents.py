@@ -1,41 +1,98 @@
-"""The images of a latent model as latents, encoded once."""
+"""The images of a latent model as latents: encoded once, by all processes of the training together, or ahead of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from fromnoise.app.encoding.asked import describe
+from fromnoise.app.encoding.work import Work
 from fromnoise.compose.autoencoded import Autoencoded
-from fromnoise.data.hashing import content_hash
-from fromnoise.data.images import Images
-from fromnoise.data.latents import Latents, write
+from fromnoise.data import precomputed
+from fromnoise.data.images import Images, Progress
+from fromnoise.data.latents import Latents
+from fromnoise.data.loading import load
 from fromnoise.errors import FromNoiseError
+from fromnoise.recipes.config import RunConfig
 from fromnoise.system.disk import storage
 from fromnoise.system.hardware import Hardware
-from fromnoise.system.progress import Bar
+from fromnoise.system.progress import say
+from fromnoise.train.distributed import Processes
+from fromnoise.train.encoded import scaled
 from fromnoise.weights import native
 
+Encoded = tuple[Latents, Autoencoded]
 
-def latents_of(images: Images, run: Path, hardware: Hardware, flip: bool) -> tuple[Latents, Autoencoded]:
-    """From the cache where the same autoencoder met the same images; and the scaled codec.
+
+def examples_of(config: RunConfig, progress: Progress | None) -> Images:
+    """The images that a configuration names; for a latent model whose data is encoded already, the latents.
 
     Raises:
-        FromNoiseError: the run's autoencoder is of images with other channels.
+        FromNoiseError: the data is encoded, and the model learns images; or as `load`, or `Latents`.
     """
-    place = run / native.AUTOENCODER
-    network = native.load_autoencoder(place)
-    codec = Autoencoded(network)
-    if network.in_channels != images.shape[0]:
-        raise FromNoiseError(f"{place} is of images with {network.in_channels} channels, and {images.name} has "
-                             f"{images.shape[0]}")  # fmt: skip
-    hardware.prepare(network, inference=True)
-    with Bar("hashing the images", len(images)) as bar:
-        content = content_hash(images, bar.advance)
-    how = (content, tuple(images.classes), str(hardware.dtype), flip)
-    folder = storage.cache("latents") / f"{codec.sha256[:16]}-{storage.short_hash(how)}"
+    folder = precomputed.named(config.data.name)
+    if folder is None or precomputed.describe(folder).latent is None:
+        return load(config.data, progress)
+    if getattr(config, "latent", None) is None:
+        raise FromNoiseError(f"{folder} holds latents, and recipe {config.recipe} trains on images: name those, or "
+                             "take a recipe of a latent model, such as digits-latent")  # fmt: skip
+    found = Latents(folder, progress)
+    if found.description.flip != config.data.flip:
+        has = "holds mirror images, too" if found.description.flip else "holds no mirror images"
+        raise FromNoiseError(f"data.flip is {str(config.data.flip).lower()}, and {folder} {has}: set data.flip to "
+                             f"{str(found.description.flip).lower()}, or encode again")  # fmt: skip
+    return found
 
-    def make() -> None:
-        with Bar(f"encoding {images.name}", len(images) * (1 + flip)) as bar:
-            write(images, codec.encode, folder, network.latent_shape(images.shape), flip, bar.advance)
 
-    latents = storage.kept(folder, make, lambda place: Latents(images, place))
-    codec.scale = 1 / max(latents.std(), 1e-12)
-    latents.scale = codec.scale
-    return latents, codec
+def kept_autoencoder(config: RunConfig) -> Path | None:
+    """The autoencoder that the data of a latent model was encoded by, where it is encoded already."""
+    folder = precomputed.named(config.data.name) if getattr(config, "latent", None) is not None else None
+    return folder / native.AUTOENCODER if folder is not None and (folder / native.AUTOENCODER).is_dir() else None
+
+
+def encoding(images: Images, run: Path, hardware: Hardware, flip: bool, processes: Processes) -> Callable[[], Encoded]:
+    """What gives the latents and the scaled codec; all processes of the run are to call it, and each encodes a share.
+
+    Latents are kept in the cache, in parts, where the same autoencoder met the same images. The first process compares
+    those that are there with the images, all of them: it calls this function before the others do.
+
+    Raises:
+        FromNoiseError: the run's autoencoder is of images with other channels, or is not the one that encoded the data.
+    """
+    own = native.load_autoencoder(run / native.AUTOENCODER)
+    codec = Autoencoded(own)
+    if isinstance(images, Latents):
+        hardware.prepare(own, inference=True)
+        return lambda: (images, scaled(images, codec))
+    description = describe(images, codec, hardware, flip, precomputed.PART, precomputed.BATCH)
+    place = storage.cache("latents") / f"{codec.sha256[:16]}-{description.key}"
+    if processes.is_first:
+        _begin(place, description)
+    hardware.prepare(own, inference=True)
+    work = Work(place, description, images, codec.encode, None, processes.is_first, processes.rank / processes.world)
+    work.look(at_images=processes.is_first)
+
+    def finish() -> Encoded:
+        work.run()
+        latents = Latents(place, checked=True)
+        latents.name, latents.words, latents.notes = images.name, images.words, images.notes
+        return latents, scaled(latents, codec)
+
+    return finish
+
+
+def latents_of(images: Images, run: Path, hardware: Hardware, flip: bool) -> Encoded:
+    """Both at once, in a run of one process; raises as `encoding`."""
+    return encoding(images, run, hardware, flip, Processes())()
+
+
+def _begin(place: Path, description: precomputed.Description) -> None:
+    """The folder, with its description."""
+    try:
+        if precomputed.describe(place).key == description.key:
+            return
+    except FromNoiseError:  # there is none, or it is damaged
+        ...
+    for old in sorted(place.parent.glob(f"{place.name[:16]}-*/latents.npy"))[:1]:
+        say(f"{old.parent}: latents in one file, as they were kept before, are not read any more: the images are "
+            "encoded again, in parts")  # fmt: skip
+    place.mkdir(parents=True, exist_ok=True)
+    storage.write_folder(place / precomputed.DESCRIPTION, {}, {precomputed.STEM: description.model_dump(mode="json")})

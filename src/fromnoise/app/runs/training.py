@@ -7,9 +7,9 @@ from typing import Any
 
 from fromnoise.app.runs.before import TEACHER, before
 from fromnoise.app.runs.config import CONFIG, flat, write
+from fromnoise.app.runs.latents import encoding, examples_of, kept_autoencoder
 from fromnoise.app.runs.model import open_model
 from fromnoise.app.runs.passing import Passing
-from fromnoise.data.loading import load as load_images
 from fromnoise.data.paired import Paired, reflow_pairs
 from fromnoise.data.worded import Worded
 from fromnoise.denoise import Denoiser
@@ -74,7 +74,7 @@ def train(
         if image_text is not None:
             with processes.first_alone():  # the others look into the run, too
                 _keep(image_text, out / native.IMAGE_TEXT, guides.load_image_text)
-        parts = before(config, out, autoencoder is not None)
+        parts = before(config, out, autoencoder is not None or kept_autoencoder(config) is not None)
         if parts and processes.is_first:
             write(config, out)  # before them, so that --resume knows what was begun
         for name, part in parts:
@@ -106,15 +106,15 @@ def _train_one(
         if isinstance(config, Recipe) and config.distill is not None:
             taught["teacher"] = kept = _teacher(teacher, out)
             autoencoder = autoencoder or (out / TEACHER / native.AUTOENCODER if kept and kept.codec else None)
-        if autoencoder is not None:
+        if (autoencoder := autoencoder or kept_autoencoder(config)) is not None:
             _keep(autoencoder, out / native.AUTOENCODER, native.load_autoencoder)
-        images = load_images(config.data, counter if processes.is_first else None)
+        images = examples_of(config, counter if processes.is_first else None)
         config = config.for_images(images, talk)
-        source, codec = images, None
+        encode = None
         if isinstance(config, Recipe) and config.latent is not None:
-            from fromnoise.app.runs.latents import latents_of
-
-            source, codec = latents_of(images, out, choose(config.precision), config.data.flip)
+            encode = encoding(images, out, choose(config.precision), config.data.flip, processes)
+    source, codec = encode() if encode is not None else (images, None)  # every process takes part
+    with processes.first_alone():
         if isinstance(config, Recipe) and config.unclip is not None:
             from fromnoise.app.runs.embedded import embedded
 
