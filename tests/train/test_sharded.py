@@ -1,5 +1,7 @@
 """Weights in parts over several processes (FSDP2): the same training as in one, and checkpoints that any number reads."""
 
+import math
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -17,8 +19,8 @@ from torch import nn
 
 import fromnoise as fn
 from fromnoise import distill, objectives
-from fromnoise.errors import FromNoiseError
-from fromnoise.system.disk import storage
+from fromnoise.errors import FromNoiseError, TrainingError
+from fromnoise.system.disk import parts_writer, storage
 from fromnoise.system.hardware import choose
 from fromnoise.train import optimizers
 from fromnoise.train.autoencode import Autoencoding, Pair
@@ -258,3 +260,33 @@ def test_what_auto_means(monkeypatch):
     assert of(100, world=1, how="full") == "none"
     assert of(100, second_order=True) == "none"
     assert of(0.1, how="hybrid", device=cpu) == "hybrid"
+
+
+class Breaks(nn.Module):
+    """Whose third call gives nothing that is a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.calls = nn.Linear(2, 2), 0
+
+    def forward(self, x, time):
+        self.calls += 1
+        return self.body(x) * (math.nan if self.calls == 3 else 1)
+
+
+def breaks_while_a_checkpoint_is_written(out):
+    hashed = parts_writer.PartsWriter._hashed
+
+    def slow(self, name):
+        time.sleep(0.3)
+        return hashed(self, name)
+
+    parts_writer.PartsWriter._hashed = slow
+    model = fn.Denoiser(Breaks(), "cosine", "eps", shape=(2,))
+    with pytest.raises(TrainingError, match="step 3"):
+        fn.fit(model, POINTS, steps=9, batch_size=4, shard="full", checkpoint_every=2, out=out, progress=False)
+    assert Checkpoints(out / "checkpoints").newest_whole(pytest.fail).name == "step-00000002"
+
+
+def test_what_is_being_written_is_finished_before_a_run_that_failed_leaves(tmp_path):
+    together(2, breaks_while_a_checkpoint_is_written, tmp_path, tmp_path / "run")

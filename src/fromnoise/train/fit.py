@@ -45,7 +45,7 @@ class Fitted:
     """What training left.
 
     Attributes:
-        model: what was given, with its averaged weights, in evaluation mode.
+        model: what was given, with its averaged weights, in evaluation mode; on the CPU where they were sharded.
         progress: steps, examples, seconds, the losses.
         out: the folder, where one was named.
         stopped: the number of the signal (Ctrl-C is 2) that ended it early, else 0.
@@ -129,7 +129,8 @@ def fit(
         watcher: for applications, which talk and draw pictures in passing.
         notes: JSON values of yours that every checkpoint keeps, each as NAME.json; `examples` is taken, by what a
             resumed run knows its data.
-        options: other keys of `train.TrainConfig`: accumulate, betas, weight_decay, clip, checkpoint_every, keep, ...
+        options: other keys of `train.TrainConfig`: accumulate, shard, betas, weight_decay, clip, checkpoint_every,
+            keep, ...
 
     Raises:
         FromNoiseError: what was given does not fit together; in one line with the way out.

@@ -4,7 +4,7 @@ import errno
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 
 from fromnoise.data.examples import Batches, Examples
 from fromnoise.data.feed import Feed
-from fromnoise.errors import FromNoiseError
+from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.nn.recompute import recompute_blocks
 from fromnoise.system.hardware import Hardware
 from fromnoise.train import lr_schedules, suitable
@@ -170,6 +170,11 @@ class Trainer:
                             if self._takes_part:
                                 with self._averaged():
                                     self.watcher.sample(at)
+            except TrainingError:
+                if self.saving is not None:
+                    with suppress(OSError, RuntimeError):  # what is being written is whole or absent
+                        self.saving.finish()
+                raise
             except OSError as error:
                 if self.saving is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
                     raise
