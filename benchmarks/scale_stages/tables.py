@@ -1,0 +1,55 @@
+"""Tables of Markdown, numbers as people read them, and the section of a document that a command writes."""
+
+from pathlib import Path
+
+from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def gigabytes(size: float) -> str:
+    """Decimal, with three digits."""
+    for unit, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}" if size / unit < 1000 else f"{size / unit:,.0f} {name}"
+    return f"{size / 1e3:.3g} kB"
+
+
+def seconds(value: float) -> str:
+    if value >= 2 * 86400:
+        return f"{value / 86400:,.3g} days" if value < 1000 * 86400 else f"{value / 86400:,.0f} days"
+    if value >= 2 * 3600:
+        return f"{value / 3600:.3g} h"
+    if value >= 120:
+        return f"{value / 60:.3g} min"
+    return f"{value:.3g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
+
+
+def count(value: float) -> str:
+    """Three digits: 675 M, 8.2 B."""
+    for unit, name in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
+
+
+def ratio(predicted: float, known: float) -> str:
+    return f"**{predicted / known:.3g}**" if predicted != known else "**1**, exactly"
+
+
+def write(path: Path, section: str, text: str) -> None:
+    """Replace what stands in a document between <!-- section --> and <!-- /section -->.
+
+    Raises:
+        FromNoiseError: there is no such document, or no such section in it.
+    """
+    first, last = f"<!-- {section} -->", f"<!-- /{section} -->"
+    before, found, rest = files.read_text(path).partition(first)
+    _, ended, after = rest.partition(last)
+    if not found or not ended:
+        raise FromNoiseError(f"{path}: holds no section between {first} and {last}")
+    files.write_text(path, f"{before}{first}\n{text.strip()}\n{last}{after}")

@@ -1,0 +1,104 @@
+"""When a device does what: one stream that computes, one that moves bytes, and what waits for what.
+
+The order is that of the trace, which is PyTorch's own. FSDP2 gathers the next block while one is computed: in the
+forward pass a gathering starts when the block before the last has taken its own out of the buffer, in the backward pass
+when the last has. Scattering and reducing start when the gradients before them are computed; the device computes on, but
+not past a second scattering before the first is done, whose buffer FSDP2 keeps until then. What is copied between
+machines in hybrid sharding has links of its own.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from scale_stages.engine import Layout
+from scale_stages.tracing import COMPUTED, EXCHANGE, GATHER, SCATTER, Event, Trace
+
+
+class Clock(Protocol):
+    launch: float
+
+    def seconds(self, event: Event) -> float: ...
+
+
+class Links(Protocol):
+    def seconds(self, kind: str, size: float, per_node: int, nodes: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Seconds of a step.
+
+    Attributes:
+        step: from the first operation to the last.
+        computing: of all operations.
+        moving: of all collectives.
+    """
+
+    step: float
+    computing: float
+    moving: float
+
+    @property
+    def exposed(self) -> float:
+        """Seconds in which the device does not compute."""
+        return self.step - self.computing
+
+
+def place(event: Event, layout: Layout) -> tuple[int, int]:
+    """(devices of a machine, machines) over which a collective goes."""
+    inside = layout.inside
+    if layout.shard != "hybrid" or event.name == "agreement":
+        return inside, layout.nodes
+    return (inside, 1) if event.kind in (GATHER, SCATTER) or layout.nodes == 1 else (1, layout.nodes)
+
+
+def simulate(trace: Trace, layout: Layout, clock: Clock, links: Links | None, overlap: bool = True) -> Timeline:
+    """The timeline of a trace.
+
+    Args:
+        links: None where there is one device.
+        overlap: whether collectives run beside what is computed; with gloo on a full CPU they do not.
+    """
+    now = host = computing = moving = 0.0
+    free = {"inside": 0.0, "between": 0.0}
+    done: list[float] = []
+    kinds: list[str] = []
+    gathered: list[int] = []  # their numbers
+    taken: dict[int, float] = {}  # when a gathering's result was copied out
+    scattered = 0.0
+    for event in trace.events:
+        if event.kind in COMPUTED:
+            took = clock.seconds(event)
+            host += clock.launch if event.moved else 0.0
+            waits = [done[i] for i in event.waits if kinds[i] in (GATHER, EXCHANGE)]
+            now = max([now, host, *waits]) + took
+            computing += took
+            taken |= dict.fromkeys(event.waits, now)
+            continue
+        per_node, nodes = place(event, layout)
+        took = links.seconds(event.kind, event.size, per_node, nodes) if links else 0.0
+        moving += took
+        kinds.append(event.kind)
+        lane = "between" if per_node == 1 and layout.shard == "hybrid" else "inside"
+        if not overlap or event.name == "agreement":
+            now = max(now, *free.values()) + took
+            done.append(now)
+            continue
+        if event.kind == GATHER:
+            window = 2 if event.phase == "forward" else 1
+            before = gathered[-window] if len(gathered) >= window else None
+            ready = taken.get(before, 0.0) if before is not None else 0.0
+            gathered.append(len(done))
+        elif event.kind == SCATTER:
+            ready = now
+            now = max(now, scattered)
+        else:
+            ready = max(now, done[-1]) if lane == "between" and done else now
+        free[lane] = max(free[lane], ready) + took
+        done.append(free[lane])
+        if event.kind == SCATTER:
+            scattered = free[lane]
+        if event.phase == "update":
+            now = max(now, free[lane])  # an optimiser waits for what it sends
+    return Timeline(max(now, *free.values()), computing, moving)
+
