@@ -1,12 +1,18 @@
-"""Memory and time against the number of images in .tar shards: `python benchmarks/shards.py [N ...]`.
+"""Memory and time against the number of images in .tar shards: `python benchmarks/shards.py [--stream] [N ...]`.
 
 Small PNG files in ten folders, a thousand to a shard, are written into a temporary folder (1 KB each on the disk). For
 each N a process of its own opens them with `data.memory=0` and trains a tiny network for some steps with two loaders;
 what is shown of it is the time to open, what its index takes, and the most memory that it and a loader ever held.
+
+With --stream they are streamed (`data.stream=true`): the time to open without an index, once more, and with one; images
+a second through two loaders, while nothing else is done; and the memory of a loader after a tenth of that, and in the
+end. Then the time to open, and to find a step, of indices that list up to 100,000 shards, of which one is there.
 """
 
 import io
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
 import tarfile
@@ -67,24 +73,104 @@ def one(folder):
     print(json.dumps({"open": opened, "index": index / len(images), "after": after, "own": own, "loader": loader}))
 
 
-def measure(n):
-    with tempfile.TemporaryDirectory() as place:
+def of_stream(folder):
+    """The same of a stream."""
+    import fromnoise as fn
+    from fromnoise.data import streamed  # its libraries are loaded before any clock runs
+    from fromnoise.data.feed import Feed
+
+    opened = []
+    for indexed in (False, False, True):
+        if indexed:
+            fn.data.write_index(folder)
+        started = time.perf_counter()
+        stream = streamed.stream(folder, size=SIDE, channels=3)
+        opened.append(time.perf_counter() - started)
+    batch, steps = 256, max(20, min(400, 4 * len(stream) // 256))
+    feed = Feed(stream, 0, batch, range(batch), workers=WORKERS).from_step(1)
+    for _ in range(steps // 10):
+        next(feed)
+    early, started = _of_loaders(), time.perf_counter()
+    for _ in range(steps - steps // 10):
+        next(feed)
+    rate = batch * (steps - steps // 10) / (time.perf_counter() - started)
+    late = _of_loaders()
+    feed.close()
+    print(json.dumps({"open": opened, "rate": rate, "early": early, "late": late, "shown": batch * steps}))
+
+
+def _of_loaders():
+    """MB that the larger of the loader processes holds of its own, now."""
+    found = []
+    for child in multiprocessing.active_children():
+        rows = Path(f"/proc/{child.pid}/smaps_rollup").read_text().splitlines()
+        found.append(sum(int(row.split()[1]) for row in rows if row.startswith("Private_")) / 1024)
+    return max(found)
+
+
+def listed(folder, shards):
+    """Opening an index of so many shards, and finding the examples of a late step."""
+    import resource
+
+    from fromnoise.data import streamed  # its libraries are loaded before any clock runs
+
+    rows = [{"url": f"part-{k:05d}.tar", "nsamples": A_SHARD} for k in range(shards)]
+    content = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist": rows, "classes": ["0"]}
+    (folder / "list.json").write_text(json.dumps(content))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    started = time.perf_counter()
+    stream = streamed.stream(folder / "list.json", size=SIDE, channels=3, classes=0)
+    opened = time.perf_counter() - started
+    started = time.perf_counter()
+    stream.order(0, 1024).numbers(10**6, range(1024))
+    found = time.perf_counter() - started
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+    print(json.dumps({"open": opened, "step": found, "more": more}))
+
+
+def measure(n, how="--one"):
+    with tempfile.TemporaryDirectory() as place, tempfile.TemporaryDirectory() as cache:
         folder = Path(place)
-        write(folder, n)
-        done = subprocess.run([sys.executable, __file__, "--one", place], capture_output=True, text=True)
+        write(folder, A_SHARD if how == "--list" else n)
+        environment = os.environ | {"FROMNOISE_CACHE": cache}
+        words = [sys.executable, __file__, how, place, str(n)]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
         if done.returncode:
             raise SystemExit(done.stderr)
         return json.loads(done.stdout.splitlines()[-1])
 
 
-def main():
+def main(words):
+    if "--stream" in words:
+        main_of_streams([int(word) for word in words if word != "--stream"] or [1_000, 100_000, 1_000_000])
+        return
     print("| images | seconds to open | bytes of index for each | most MB, opened | training | of a loader |")
     print("|---|---|---|---|---|---|")
-    for n in [int(word) for word in sys.argv[1:]] or [1_000, 200_000]:
+    for n in [int(word) for word in words] or [1_000, 200_000]:
         m = measure(n)
         cells = [f"{n:,}", f"{m['open']:.1f}", *(f"{m[name]:.0f}" for name in ("index", "after", "own", "loader"))]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
+def main_of_streams(numbers):
+    print("| images | seconds to open | once more | with an index | images/s | MB of a loader | in the end |")
+    print("|---|---|---|---|---|---|---|")
+    for n in numbers:
+        m = measure(n, "--streamed")
+        cells = [*(f"{seconds:.2f}" for seconds in m["open"]), *(f"{m[k]:,.0f}" for k in ("rate", "early", "late"))]
+        print(f"| {n:,} | {' | '.join(cells)} |", flush=True)
+    print("\n| shards in the index | seconds to open | ms to find a step | MB more |\n|---|---|---|---|")
+    for shards in (10, 1_000, 100_000):
+        m = measure(shards, "--list")
+        print(f"| {shards:,} | {m['open']:.2f} | {1000 * m['step']:.0f} | {m['more']:.0f} |", flush=True)
+
+
 if __name__ == "__main__":
-    one(Path(sys.argv[2])) if sys.argv[1:2] == ["--one"] else main()
+    if sys.argv[1:2] == ["--one"]:
+        one(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["--streamed"]:
+        of_stream(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["--list"]:
+        listed(Path(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main(sys.argv[1:])

@@ -101,4 +101,3 @@ def simulate(trace: Trace, layout: Layout, clock: Clock, links: Links | None, ov
         if event.phase == "update":
             now = max(now, free[lane])  # an optimiser waits for what it sends
     return Timeline(max(now, *free.values()), computing, moving)
-

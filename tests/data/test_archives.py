@@ -242,8 +242,7 @@ def test_archives_that_cannot_be_read_by_the_image(tmp_path):
     refused(tar(tmp_path / "e.tar", [("0.wav", b"?")]), "no image in 1 archives")
     refused(tmp_path / "part-{0..3}.tar", "part-0.tar: no such file (4 of 4 are missing)")
     refused(tmp_path / "none.tar", "no such folder, and no such data set")
-    refused("https://example.org/part-000.tar", "fetch them first")
-    refused("s3://bucket/part-000.tar", "fetch them first")
+    refused("ftp://example.org/part-000.tar", "addresses of shards begin with")
     refused(path, "no test split", split="test")
 
 

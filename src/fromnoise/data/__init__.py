@@ -30,11 +30,14 @@ registry = Registry(
         "latents",
         "loading",
         "npz",
+        "order",
         "own",
         "paired",
         "pairs",
         "precomputed",
         "remembered",
+        "shard_index",
+        "streamed",
         "worded",
     ),
 )
@@ -58,6 +61,8 @@ if TYPE_CHECKING:
     from fromnoise.data.mnist import MNIST as MNIST
     from fromnoise.data.paired import Paired as Paired
     from fromnoise.data.paired import reflow_pairs as reflow_pairs
+    from fromnoise.data.shard_index import write_index as write_index
+    from fromnoise.data.streamed import stream as stream
     from fromnoise.data.worded import Worded as Worded
 else:
     __getattr__, __dir__ = lazy_registry(
@@ -75,5 +80,7 @@ else:
         load="loading",
         Paired="paired",
         reflow_pairs="paired",
+        stream="streamed",
         Worded="worded",
+        write_index="shard_index",
     )

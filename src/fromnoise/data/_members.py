@@ -162,7 +162,7 @@ def opened(path: Path, member: Member) -> Iterator[BinaryIO]:
             if len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
                 raise ValueError("damaged: no file begins there")
             start += _LOCAL_HEADER + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        window = io.BufferedReader(_Window(file.fileno(), start, member.stored), 2**16)
+        window = io.BufferedReader(Window(file.fileno(), start, member.stored), 2**16)
         if member.kind != DEFLATED:
             yield window
             return
@@ -172,7 +172,7 @@ def opened(path: Path, member: Member) -> Iterator[BinaryIO]:
         yield io.BytesIO(unpacked)
 
 
-class _Window(io.RawIOBase):
+class Window(io.RawIOBase):
     """A part of a file, as a file."""
 
     def __init__(self, descriptor: int, start: int, length: int):

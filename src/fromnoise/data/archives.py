@@ -25,7 +25,7 @@ from fromnoise.system.disk import files
 
 ENDINGS = (".tar", ".zip")
 _MOST_CLASSES, _MOST_SHARDS = 2**20, 10**6
-_COLUMNS = 7
+COLUMNS = 7
 """Numbers that are kept of an image: its archive, its name from and to, and what a Member has."""
 
 
@@ -51,7 +51,7 @@ class Archives(Encoded):
     def __init__(self, paths: Sequence[Path], name: str, progress: Progress | None = None):
         self.paths, self.name = list(paths), name
         broken: list[str] = []
-        index = _Index()
+        index = Index()
         tick = progress("reading archives", len(self.paths)) if progress else None
         for number, path in enumerate(self.paths):
             index.add(number, path, broken)
@@ -60,7 +60,7 @@ class Archives(Encoded):
         if not index.rows:
             first = f": {broken[0]}" if broken else ""
             raise FromNoiseError(f"{name}: no image in {len(self.paths)} archives{first}")
-        self._rows, self._names = np.frombuffer(index.rows, np.int64).reshape(-1, _COLUMNS), bytes(index.names)
+        self._rows, self._names = np.frombuffer(index.rows, np.int64).reshape(-1, COLUMNS), bytes(index.names)
         self.classes, labels = index.classes(name)
         self.labels = torch.tensor(labels)
         self.captions = index.captions if any(index.captions) else ()
@@ -84,7 +84,7 @@ class Archives(Encoded):
         return self.paths[number], Member(self._names[start:end].decode(), offset, stored, length, kind)
 
 
-class _Index:
+class Index:
     """What is kept of all archives: numbers and names in a row, since objects would take ten times the memory."""
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ def named(name: str) -> list[Path]:
     """
     if not name.lower().endswith(ENDINGS):
         return []
-    wanted = [files.expanded(one) for one in _expanded(name)]
+    wanted = [files.expanded(one) for one in expanded(name)]
     found = [Path(one) for path in wanted for one in (sorted(glob(str(path))) if has_magic(str(path)) else [str(path)])]
     missing = [path for path in found if not os.path.isfile(path)]
     if len(wanted) > 1 and missing:
@@ -199,7 +199,7 @@ def named(name: str) -> list[Path]:
     return [] if missing else found
 
 
-def _expanded(name: str) -> list[str]:
+def expanded(name: str) -> list[str]:
     """Braces as a shell has them: {00..12} and {a,b}."""
     parts = re.split(r"\{([^{}]*)\}", name)
     options: list[Sequence[str]] = []

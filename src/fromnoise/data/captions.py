@@ -1,5 +1,6 @@
 """What images show, in people's words: NAME.txt beside an image, or metadata.jsonl in its folder."""
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,23 @@ TABLE = "metadata.jsonl"
 _LARGEST = 2**16
 _LARGEST_TABLE = 2**30
 _NAMES, _WORDS = ("file_name", "image", "path"), ("text", "caption", "prompt")
+
+
+class Streamed(Sequence[str]):
+    """Captions that are read when they are asked for, each at the cost of opening what it is in."""
+
+    @abstractmethod
+    def of(self, indices: Sequence[int]) -> list[str]:
+        """Those of these examples."""
+
+    @abstractmethod
+    def few(self, most: int) -> list[str]:
+        """At most so many, which cost little to read."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.of(range(*index.indices(len(self))))
+        return self.of([range(len(self))[index]])[0]
 
 
 def captions_of(paths: Sequence[Path], beside: Iterable[Path]) -> tuple[list[str], list[str]]:

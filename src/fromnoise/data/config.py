@@ -17,6 +17,19 @@ class DataConfig(Section):
     columns: dict[str, str] = Field(
         {}, description="of a table: the names of its columns, where they are not the obvious ones"
     )
+    stream: bool = Field(
+        False, description="read .tar or .parquet shards one after the other, in a counted order, rather than look "
+        "into all of them first; addresses (https://, s3://, gs://) are always read so")  # fmt: skip
+    classes: int | tuple[str, ...] | None = Field(
+        None, description="of streamed shards: how many classes their labels count, or their names; 0 leaves labels "
+        "aside")  # fmt: skip
+    lanes: int = Field(
+        16, ge=1, le=4096, description="of streamed shards: how many are read side by side, over all processes: more "
+        "mix better, and serve more machines")  # fmt: skip
+    cache: Path | None = Field(
+        None, description="folder for shards that are fetched or unpacked; by default that of the library")  # fmt: skip
+    cache_gb: float = Field(
+        50.0, gt=0, description="GB up to which they are kept; then those go that were read longest ago")  # fmt: skip
     pairs: str | None = Field(
         None,
         description="a folder of images that the network is shown, each of the name of the image it belongs to; "
@@ -51,6 +64,15 @@ class DataConfig(Section):
         for key in value:
             if key not in ("image", "label", "caption"):
                 raise ValueError(f"{key} is none of image, label and caption")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _are_classes(cls, value: int | tuple[str, ...] | None) -> int | tuple[str, ...] | None:
+        if isinstance(value, int) and not 0 <= value <= 2**20:
+            raise ValueError("a number of classes lies in 0 to 2^20")
+        if isinstance(value, tuple) and len(set(value)) < len(value):
+            raise ValueError("two classes have one name")
         return value
 
     @field_validator("background")

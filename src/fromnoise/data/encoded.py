@@ -81,32 +81,21 @@ def load_encoded(
     Raises:
         FromNoiseError: none can be read, or sizes that differ while `data.size` is not given.
     """
-    looked = _Looked(source, config, progress)
+    looked = Looked(source, config, progress)
     broken = [*source.broken, *looked.broken]
     told = None
     if beside is not None:
-        told = _Looked(beside, config.model_copy(update={"channels": None}), progress)
+        told = Looked(beside, config.model_copy(update={"channels": None}), progress)
         looked.good, broken = np.intersect1d(looked.good, told.good), [*broken, *beside.broken, *told.broken]
     total = len(source) + len(source.broken)
     if not len(looked.good):
         first = broken[0] if broken else "nothing there"
         raise FromNoiseError(f"{source.name}: none of its {total} images can be read; the first: {first}")
-    if config.hw is None and len(looked.sizes) > 1:
-        (h, w), _ = looked.sizes.most_common(1)[0]
-        raise MixedSizes(f"{source.name}: images have {len(looked.sizes)} different sizes; give data.size, e.g. "
-                         f"data.size={max(h, w)}")  # fmt: skip
-    size = config.hw or next(iter(looked.sizes))
-    channels = config.channels or (1 if looked.gray else 3)
-    if (config.keep_depth and channels != 1) or channels not in (1, 3, 4):
-        raise FromNoiseError(f"{source.name}: images of {channels} channels; " + (
-            "data.keep_depth is for gray ones: colours of more than 8 bits come in arrays (.npy)"
-            if config.keep_depth else "files of images have 1, 3 or 4, and arrays (.npy) any number"))  # fmt: skip
-    images = Decoded(
-        source, looked.good, (channels, *size), config.fit, config.background, looked.floats, config.keep_depth
-    )
+    shape = shape_of(source.name, looked, config)
+    images = Decoded(source, looked.good, shape, config.fit, config.background, looked.floats, config.keep_depth)
     if beside is not None and told is not None:
-        shape = (1 if told.gray else 3, *size)
-        images.join(Decoded(beside, looked.good, shape, config.fit, config.background, told.floats))
+        other = (1 if told.gray else 3, *shape[1:])
+        images.join(Decoded(beside, looked.good, other, config.fit, config.background, told.floats))
     said = [*source.notes, *looked.floats.notes()]
     if looked.paged:
         said.append(f"took the first page of {looked.paged:,} TIFF files of several; in a folder each page is an image")
@@ -115,13 +104,37 @@ def load_encoded(
         found, more = images.read_all(progress)
         broken += more
     _note(found, broken, total, said)
-    return found if beside is None else Pairs(found, channels)
+    return found if beside is None else Pairs(found, shape[0])
 
 
-class _Looked:
-    """What the headers say: who can be read, sizes, whether all is gray, and the scale of floating point pixels."""
+def shape_of(name: str, looked: "Looked", config: DataConfig) -> tuple[int, int, int]:
+    """(channels, height, width) that images are brought to.
 
-    def __init__(self, source: Encoded, config: DataConfig, progress: Progress | None):
+    Raises:
+        FromNoiseError: their sizes differ while `data.size` is not given, or channels that they cannot have.
+    """
+    if config.hw is None and len(looked.sizes) > 1:
+        (h, w), _ = looked.sizes.most_common(1)[0]
+        raise MixedSizes(f"{name}: images have {len(looked.sizes)} different sizes; give data.size, e.g. "
+                         f"data.size={max(h, w)}")  # fmt: skip
+    size = config.hw or next(iter(looked.sizes))
+    channels = config.channels or (1 if looked.gray else 3)
+    if (config.keep_depth and channels != 1) or channels not in (1, 3, 4):
+        raise FromNoiseError(f"{name}: images of {channels} channels; " + (
+            "data.keep_depth is for gray ones: colours of more than 8 bits come in arrays (.npy)"
+            if config.keep_depth else "files of images have 1, 3 or 4, and arrays (.npy) any number"))  # fmt: skip
+    return channels, *size
+
+
+class Looked:
+    """What the headers say: who can be read, sizes, whether all is gray, and the scale of floating point pixels.
+
+    Args:
+        source, config, progress: see `load_encoded`.
+        sampled: whether a sample of `LOOKED_INTO` is enough in any case.
+    """
+
+    def __init__(self, source: Encoded, config: DataConfig, progress: Progress | None, sampled: bool = False):
         self.source, self.hw = source, config.hw
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.gray, self.floats = True, Floats()
@@ -130,6 +143,9 @@ class _Looked:
         n = len(source)
         self.good = np.arange(n)
         some = spread(n, LOOKED_INTO)
+        if sampled:
+            self._look(some, None)
+            return
         if not source.looked_into and config.hw is not None and config.channels is not None and len(some) < n:
             wrong = self._look(some, None)
             if not self.floats.seen and len(wrong) < len(some):
@@ -231,7 +247,7 @@ class Decoded(Images):
             except Exception as error:
                 if i not in self._warned:
                     self._warned.add(i)
-                    warnings.warn(f"{self._why(i, error)}; the next image stands in", stacklevel=2)
+                    warnings.warn(f"{self.why(i, error)}; the next image stands in", stacklevel=2)
         raise FromNoiseError(f"{self.name}: none of its {len(self)} images can be read any more")
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -248,7 +264,7 @@ class Decoded(Images):
                 pixels[len(kept)] = self.read(i)
                 kept.append(i)
             except Exception as error:
-                broken.append(self._why(i, error))
+                broken.append(self.why(i, error))
             if tick:
                 tick()
         if not kept:
@@ -258,5 +274,5 @@ class Decoded(Images):
         held = torch.from_numpy(pixels[: len(kept)])
         return InMemory(self.name, held, labels, self.classes, captions=captions), broken
 
-    def _why(self, index: int, error: Exception) -> str:
+    def why(self, index: int, error: Exception) -> str:
         return why(self.source.where(int(self.numbers[index])), error)

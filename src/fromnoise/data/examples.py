@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fromnoise.data.order import Order
 from fromnoise.errors import FromNoiseError
 from fromnoise.system import rng
 
@@ -53,6 +54,14 @@ class Examples(ABC):
         """A digest of some of the examples, the same wherever they lie; None where an item may differ every time."""
         return None
 
+    def order(self, seed: int, batch_size: int) -> Order | None:
+        """Their own order, for training; None for that of `Feed`, which shuffles all examples in every epoch."""
+        return None
+
+    def few(self, most: int) -> Sequence[int]:
+        """Numbers of at most so many examples that show what the set is like, and that cost little to read."""
+        return spread(len(self), most)
+
     def split(self, share: float, seed: int) -> "tuple[Examples, Examples]":
         """(the rest, a share of the examples chosen by the seed): always the same ones; raises as `split_numbers`."""
         rest, held = self.split_numbers(share, seed)
@@ -73,15 +82,18 @@ class Examples(ABC):
         return np.sort(order[held:]), np.sort(order[:held])
 
 
-_LOOKED_AT = 64
-"""Examples that a digest is of, spread over the set: decoding these is quick for any set."""
+_LOOKED_AT = 64  # of which a digest is
+
+
+def spread(n: int, most: int) -> list[int]:
+    """At most so many of n numbers, evenly: a set is often sorted by class."""
+    most = min(n, most)
+    return [i * n // most for i in range(most)]
 
 
 def digest(examples: Examples) -> str:
     """SHA-256 of a few examples and their conditions."""
-    n = len(examples)
-    looked_at = range(n) if n <= _LOOKED_AT else [i * n // _LOOKED_AT for i in range(_LOOKED_AT)]
-    x, conditions = examples.examples(looked_at)
+    x, conditions = examples.examples(examples.few(_LOOKED_AT))
     found = hashlib.sha256()
     for name, value in (("", x), *sorted(conditions.items())):
         found.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())

@@ -23,7 +23,8 @@ _Warning = tuple[str, type[Warning]]
 
 
 class Feed:
-    """Training batches. Step k takes positions (k - 1) B .. k B - 1 of an endless row of shuffled epochs.
+    """Training batches. Step k takes positions (k - 1) B .. k B - 1 of an endless row of shuffled epochs, or what the
+    source's own order says.
 
     Args:
         source: the data.
@@ -40,11 +41,14 @@ class Feed:
         self.source, self.seed, self.batch_size, self.part = source, seed, batch_size, part
         self.flip, self.workers = flip, workers
         self._epoch: tuple[int, np.ndarray] | None = None
+        self.order = source.order(seed, batch_size) if isinstance(source, Examples) else None
         self._warned: set[str] = set()
 
     def indices(self, step: int) -> list[int]:
         """Which examples step `step` (from 1) shows this process, in order."""
         assert isinstance(self.source, Examples)
+        if self.order is not None:
+            return list(self.order.numbers(step, self.part))
         n = len(self.source)
         chosen = []
         for place in self.part:
@@ -84,6 +88,9 @@ class Feed:
                 raise FromNoiseError(f"data gives batches of {size}, batch_size is {self.batch_size}: make them one")
 
     def _loaded(self, source: Examples, first: int) -> Iterator[tuple[Tensor, Conditions]]:
+        note = self.order.note(self.batch_size // len(self.part)) if self.order is not None else None
+        if note is not None and self.part.start == 0:
+            warnings.warn(note, stacklevel=3)
         loader = DataLoader(
             _Rows(source),  # pyrefly: ignore[bad-argument-type]
             sampler=_Order(self, first),  # pyrefly: ignore[bad-argument-type]
@@ -193,4 +200,7 @@ class _Order:
         self.feed, self.first = feed, first
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.feed.indices, count(self.first))
+        for step in count(self.first):
+            if self.feed.order is not None:
+                self.feed.order.ahead(step, self.feed.part)
+            yield self.feed.indices(step)

@@ -29,6 +29,10 @@ class Rows(Encoded):
     The columns are the first of images, the first of classes (or of whole numbers or words, called label), and the
     first of words that is called text, caption or prompt; `data.columns` names others.
 
+    Attributes:
+        columns: of images, labels and captions.
+        named: whether the table itself names its classes.
+
     Args:
         table: a `datasets.Dataset`.
         name: for messages.
@@ -44,26 +48,14 @@ class Rows(Encoded):
         import datasets
 
         self.name = name
-        for column in columns.values():
-            if column not in table.column_names:
-                raise unknown("column", column, map(files.one_line, table.column_names))
-        features = table.features
-        image = columns.get("image") or _first(features, datasets.Image)
-        if image is None:
-            raise FromNoiseError(f"{name}: no column of images ({', '.join(map(files.one_line, table.column_names))}); "
-                                 "name it with data.columns.image")  # fmt: skip
-        label = (
-            columns.get("label")
-            or _first(features, datasets.ClassLabel)
-            or _named(features, _LABELS, "int", "uint", "string")
-        )
-        caption = columns.get("caption") or _named(features, _CAPTIONS, "string", "list")
+        self.columns = image, label, caption = chosen_columns(table.features, name, columns)
         try:
             self._images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
         except Exception as error:  # of arrow
             raise FromNoiseError(f"{name}: the column {image!r} holds no images ({files.one_line(error)})") from None
         self._image = image
         self.labels = torch.full((len(table),), -1)
+        self.named = label is not None and getattr(table.features[label], "names", None) is not None
         if label is not None:
             self.classes, self.labels = _labels(table, label, name)
         self.captions = _Words(table.select_columns([caption]), caption) if caption is not None else ()
@@ -106,6 +98,27 @@ class _Words(Sequence[str]):
         if isinstance(cell, list):
             cell = cell[0] if cell else None
         return "" if cell is None else " ".join(str(cell).split())
+
+
+def chosen_columns(
+    features: Mapping[str, Any], name: str, columns: Mapping[str, str]
+) -> tuple[str, str | None, str | None]:
+    """The columns of images, labels and captions; see `Rows`, whose arguments and errors these are."""
+    import datasets
+
+    for column in columns.values():
+        if column not in features:
+            raise unknown("column", column, map(files.one_line, features))
+    image = columns.get("image") or _first(features, datasets.Image)
+    if image is None:
+        raise FromNoiseError(f"{name}: no column of images ({', '.join(map(files.one_line, features))}); "
+                             "name it with data.columns.image")  # fmt: skip
+    label = (
+        columns.get("label")
+        or _first(features, datasets.ClassLabel)
+        or _named(features, _LABELS, "int", "uint", "string")
+    )
+    return image, label, columns.get("caption") or _named(features, _CAPTIONS, "string", "list")
 
 
 def _first(features: Mapping[str, Any], kind: type) -> str | None:
@@ -156,16 +169,26 @@ def is_one(name: str) -> bool:
     return os.path.isdir(folder) and ((folder / "dataset_info.json").is_file() or bool(_parquet(name)))
 
 
+def library(name: str) -> Any:
+    """The module datasets.
+
+    Raises:
+        FromNoiseError: it is not installed; `name` is what needs it.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise FromNoiseError(f'{name} needs datasets ({error}): pip install "fromnoise[data]"') from None
+    return datasets
+
+
 def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
     """hf://owner/name[:configuration][@revision], a folder of `save_to_disk`, or parquet files by name or pattern.
 
     Raises:
         FromNoiseError: `datasets` is not installed, or what it says.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise FromNoiseError(f'{name} needs datasets ({error}): pip install "fromnoise[data]"') from None
+    datasets = library(name)
     before = datasets.logging.get_verbosity()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs of an error is in the error, too
     silent = not sys.stderr.isatty() and datasets.is_progress_bar_enabled()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fromnoise.data.examples import Conditions, Examples, digest
+from fromnoise.data.examples import spread as spread
 
 Progress = Callable[[str, int], Callable[[], None]]
 """progress("what", total) returns a function that is called once for every item."""
@@ -64,12 +65,6 @@ class InMemory(Images):
         chosen = torch.as_tensor(np.asarray(indices))
         labels = self.labels[chosen] if self.labels is not None else torch.full((len(chosen),), -1)
         return self.pixels[chosen], labels
-
-
-def spread(n: int, most: int) -> list[int]:
-    """At most so many of n numbers, evenly: a set is often sorted by class."""
-    most = min(n, most)
-    return [i * n // most for i in range(most)]
 
 
 def to_unit(pixels: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from fromnoise import data
 from fromnoise.data import precomputed
 from fromnoise.data._reduce import reduced
+from fromnoise.data._remote import is_url
 from fromnoise.data.computed import COMPUTED, Computed
 from fromnoise.data.config import DataConfig
 from fromnoise.data.fitted import fitted
@@ -28,13 +29,15 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
     Raises:
         FromNoiseError: there is nothing of that name, or what the source raises.
     """
+    if config.classes is not None and not (config.stream or is_url(config.name)):
+        raise FromNoiseError("data.classes is for streamed shards (data.stream=true): elsewhere the data say it")
     if (folder := precomputed.named(config.name)) is not None:
         return _encoded(folder, config, progress)
     computed = COMPUTED.get(config.pairs or "")
     if computed is not None:
         found = load(config.model_copy(update={"pairs": None}), progress)
         return Pairs(Computed(found, computed), found.shape[0])
-    if config.name.replace("_", "-") in data.names():
+    if config.name.replace("_", "-") in data.names() and not config.stream:
         found = fitted(data.get(config.name)().load(config.root, config.split), config)
     else:
         from fromnoise.data.own import load_own  # what reads archives and tables is seldom needed

@@ -1,13 +1,13 @@
 """What a person has: a folder of images, archives, an array, or a table of the hub."""
 
 import os
-import re
 from pathlib import Path
 
 import numpy as np
 
 from fromnoise import data
 from fromnoise.data import archives, huggingface
+from fromnoise.data._remote import is_url
 from fromnoise.data._scan import Found, scan
 from fromnoise.data.arrays import Array
 from fromnoise.data.config import DataConfig
@@ -16,6 +16,7 @@ from fromnoise.data.fitted import fitted
 from fromnoise.data.folder import Files, load_folder
 from fromnoise.data.images import Images, Progress
 from fromnoise.data.npz import load_npz
+from fromnoise.data.streamed import load_stream
 from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.system.disk import files
 
@@ -25,11 +26,11 @@ _WHAT = "a folder of images, .tar or .zip archives, a .npy, .npz or .parquet fil
 def load_own(config: DataConfig, progress: Progress | None = None) -> Images:
     """What `config.name` means on this machine, or on the hub; see `loading.load`."""
     name, path = config.name, files.expanded(config.name)
+    if config.stream or (is_url(name) and not name.startswith(huggingface.HUB)):
+        _insist_on_train(name, config)
+        return load_stream(config, progress)
     if name.startswith(huggingface.HUB):
         return _table(config, progress)
-    if re.match("[a-z0-9]+://", name):
-        raise FromNoiseError(f"{files.one_line(name)}: archives are read where they lie on a disk: fetch them first, "
-                             "or mount their bucket")  # fmt: skip
     if os.path.isdir(path):  # never raises, whatever the name is
         return _folder(path, config, progress)
     _insist_on_train(name, config)

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 
 from fromnoise.data.examples import Conditions
 from fromnoise.data.images import Images, to_unit
 from fromnoise.system import rng
+
+_FEW = 1024
 
 
 class Channels(Images):
@@ -15,7 +18,7 @@ class Channels(Images):
     def __init__(self, whole: Images, first: int, last: int):
         self.whole, self.first, self.last = whole, first, last
         self.name, self.classes, self.notes, self.in_memory = whole.name, whole.classes, whole.notes, whole.in_memory
-        self.captions = whole.captions
+        self.captions, self.order, self.few = whole.captions, whole.order, whole.few
         self.shape = (last - first, *whole.shape[1:])
 
     def __len__(self) -> int:
@@ -30,16 +33,18 @@ class Shuffled(Images):
     """The same images in an order that is drawn once: a few of a set that is sorted by class are of every class."""
 
     def __init__(self, whole: Images):
-        self.whole, self.order = whole, rng.permutation(0, 0, len(whole))
+        self.whole = whole
+        streamed = whole.order(0, 1) is not None  # of which a few are enough: each may cost a shard
+        self.places = np.asarray(whole.few(_FEW)) if streamed else rng.permutation(0, 0, len(whole))
         self.name, self.classes, self.notes, self.in_memory = whole.name, whole.classes, whole.notes, whole.in_memory
-        self.captions = [whole.captions[i] for i in self.order] if whole.captions else ()
+        self.captions = [whole.captions[i] for i in self.places] if whole.captions else ()
         self.shape = whole.shape
 
     def __len__(self) -> int:
-        return len(self.whole)
+        return len(self.places)
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return self.whole.batch([int(self.order[i]) for i in indices])
+        return self.whole.batch([int(self.places[i]) for i in indices])
 
 
 class Pairs(Channels):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fromnoise.data.captions import Streamed
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.text.base import TextEncoder, insist_on_texts, tidy
@@ -20,16 +21,19 @@ if TYPE_CHECKING:
     from fromnoise.data.kept_text import KeptText
 
 _TOGETHER = 256
+_FITTED = 10_000
+"""Captions of a stream from which an encoder learns."""
 
 
 class Worded(Examples):
     """Each example of another set with the condition "text" of its caption; one without a caption has no text.
 
-    Captions that were encoded ahead, as `fromnoise encode` does, are not encoded again.
+    Captions that were encoded ahead, as `fromnoise encode` does, are not encoded again; those that are streamed are
+    encoded when they are read, by the process that reads them.
 
     Args:
         whole: the examples.
-        encoder: is made ready by the captions; `encoder` then holds it.
+        encoder: is made ready by the captions, or by those of the first shard; `encoder` then holds it.
         captions: of the examples; None means their own. Where they are fewer they are taken over and over, as of
             images that are followed by their mirror images.
         progress: progress("what", total) returns a function that is called once for every caption that is encoded.
@@ -48,44 +52,60 @@ class Worded(Examples):
     ):
         checks.instance("whole", whole, Examples)
         checks.instance("encoder", encoder, TextEncoder)
-        given = insist_on_texts("captions", whole.captions if captions is None else captions)
+        given = whole.captions if captions is None else captions
+        self.streamed = given if isinstance(given, Streamed) else None
+        given = insist_on_texts("captions", self.streamed.few(_FITTED) if self.streamed is not None else given)
         self.whole, found = whole, [tidy(text) for text in given]
         insist_on_captions(whole, found)
-        if len(whole) % len(found):
-            raise FromNoiseError(f"{whole.name} has {len(whole):,} examples and {len(found):,} captions: give one for "
+        n = len(found if self.streamed is None else self.streamed)
+        if len(whole) % n:
+            raise FromNoiseError(f"{whole.name} has {len(whole):,} examples and {n:,} captions: give one for "
                                  'each, "" where there is none')  # fmt: skip
-        self.captions = [found[i % len(found)] for i in range(len(whole))]
-        self._kept = _kept(whole, found)
-        if self._kept is not None:
-            self._kept.insist_on(encoder)
-            self.encoder = self._kept.encoder
-        else:
-            numbers = {text: i for i, text in enumerate(dict.fromkeys(found))}
-            self._rows = torch.tensor([numbers[text] for text in self.captions])
-            self.encoder = encoder.fitted(found)
-            self._table = _encoded(self.encoder, list(numbers), progress)
+        self._ahead = _ahead(whole, found) if self.streamed is None else None
+        if self._ahead is not None:
+            self._ahead.insist_on(encoder)
+        self.encoder = encoder.fitted(found) if self._ahead is None else self._ahead.encoder
+        self.captions = self._kept(found, progress) if self.streamed is None else self.streamed
         self.name, self.shape, self.classes, self.in_memory = whole.name, whole.shape, whole.classes, whole.in_memory
+        self.order, self.few = whole.order, whole.few
         missing = sum(not text for text in found)
-        said = f"{missing:,} of {len(found):,} images have no caption"
+        of = "images" if self.streamed is None else "looked into in the first shard"
+        said = f"{missing:,} of {len(found):,} {of} have no caption"
         others = [note for note in whole.notes if note != said]  # images say so, too
         self.notes = [*others, *([f"{said}: they are learned without text"] if missing else [])]
+
+    def _kept(self, found: Sequence[str], progress: Callable[[str, int], Callable[[], None]] | None) -> list[str]:
+        """The caption of each example; each different one that was not encoded ahead is encoded, and kept."""
+        captions = [found[i % len(found)] for i in range(len(self.whole))]
+        if self._ahead is None:
+            numbers = {text: i for i, text in enumerate(dict.fromkeys(found))}
+            self._rows = torch.tensor([numbers[text] for text in captions])
+            self._table = _encoded(self.encoder, list(numbers), progress)
+        return captions
 
     def __len__(self) -> int:
         return len(self.whole)
 
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         x, conditions = self.whole.examples(indices)
-        if self._kept is not None:
-            return x, conditions | {"text": self._kept.rows(np.asarray(indices))}
+        return x, conditions | {"text": self._text(indices)}
+
+    def _text(self, indices: Sequence[int]) -> Tensor:
+        if self.streamed is not None:
+            texts = self.streamed.of([i % len(self.streamed) for i in indices])
+            return self.encoder.encoded([tidy(text) for text in texts])
+        if self._ahead is not None:
+            return self._ahead.rows(np.asarray(indices))
         rows = self._table[self._rows[torch.as_tensor(np.asarray(indices))].numpy()]
         text = torch.from_numpy(np.array(rows))
-        return x, conditions | {"text": text.long() if text.dtype == torch.int32 else text}
+        return text.long() if text.dtype == torch.int32 else text
 
     def content(self) -> str | None:
         own = self.whole.content()
         if own is None:
             return None
-        return hashlib.sha256("\n".join([own, self.encoder.identity(), *self.captions]).encode()).hexdigest()
+        texts = self.captions if self.streamed is None else ()
+        return hashlib.sha256("\n".join([own, self.encoder.identity(), *texts]).encode()).hexdigest()
 
 
 def insist_on_captions(examples: Examples, captions: Sequence[str]) -> None:
@@ -102,7 +122,7 @@ def insist_on_captions(examples: Examples, captions: Sequence[str]) -> None:
                          "with file_name and text into the folder (docs/data.md)")  # fmt: skip
 
 
-def _kept(whole: Examples, captions: Sequence[str]) -> "KeptText | None":
+def _ahead(whole: Examples, captions: Sequence[str]) -> "KeptText | None":
     """What was encoded ahead, where it is of these captions."""
     if whole.words is None or whole.words.is_of(captions):
         return whole.words

@@ -35,6 +35,8 @@ class Stream(IntEnum):
     HOLD_OUT = 14
     AUGMENT = 15
     DISTILL = 16
+    SHARDS = 17
+    LANE = 18
 
 
 class _Counted:

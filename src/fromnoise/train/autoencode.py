@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from fromnoise.data.examples import Conditions, Examples
 from fromnoise.data.feed import as_state
-from fromnoise.data.images import spread, to_uint8
+from fromnoise.data.images import to_uint8
 from fromnoise.nn.coder import Autoencoder
 from fromnoise.system import rng
 from fromnoise.train.distributed import raw
@@ -104,7 +104,7 @@ class Autoencoding(Task):
 
     def picture(self, source: Examples) -> tuple[Tensor, int | None] | None:
         """Images above, their reconstructions below."""
-        x = as_state(source.examples(spread(len(source), 8))[0], None)
+        x = as_state(source.examples(source.few(8))[0], None)
         weight = next(self.pair.parameters())
         with torch.no_grad():
             again = self.pair.autoencoder.decode(self.pair.autoencoder.encode(x.to(weight.device)))

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
                    "train.skip_nonfinite", "train.accumulate", "train.gradient_checkpointing",
                    "train.shard",
-                   "data.name", "data.root", "data.workers", "data.memory", "compile"}  # fmt: skip
+                   "data.name", "data.root", "data.workers", "data.memory", "data.cache", "data.cache_gb",
+                   "compile"}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

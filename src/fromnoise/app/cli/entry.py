@@ -30,6 +30,7 @@ COMMANDS = {
     "list": "list:List",
     "info": "info:Info",
     "encode": "encode:Encode",
+    "index": "index:Index",
     "convert": "convert:Convert",
     "export": "export:Export",
     "studio": "studio:Studio",

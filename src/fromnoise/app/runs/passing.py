@@ -7,7 +7,7 @@ from fromnoise import samplers
 from fromnoise.app.runs.plan import SamplingPlan, fitting
 from fromnoise.data.examples import Examples
 from fromnoise.data.feed import as_state
-from fromnoise.data.images import spread, to_uint8
+from fromnoise.data.images import to_uint8
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.recipes.diffusion import Recipe
 from fromnoise.system import rng
@@ -38,7 +38,7 @@ class Passing:
         if denoiser.low is not None:
             cond, n = self._enlarged(denoiser, source)
         elif denoiser.text is not None or any(getattr(denoiser.network, part, 0) for part in _SHOWN):
-            x, conditions = source.examples(spread(len(source), _N))
+            x, conditions = source.examples(source.few(_N))
             cond, n = known(denoiser, source, conditions), len(x)
         steps, seed = min(plan.steps, _STEPS), self.recipe.seed
         drawn = samplers.sample(steered, n, plan.sampler, steps, seed, cond, spacing=plan.spacing)
@@ -48,7 +48,7 @@ class Passing:
         """Small images of the training data."""
         low = denoiser.low
         assert low is not None
-        x, conditions = source.examples(spread(len(source), _N))
+        x, conditions = source.examples(source.few(_N))
         z = low.shrunk(as_state(x, None))
         strength = torch.full((len(z),), self.recipe.sample.strength, dtype=torch.float64)
         eps = rng.normal(self.recipe.seed, range(len(z)), 0, tuple(z.shape[1:]), rng.Stream.LOW_NOISE)
