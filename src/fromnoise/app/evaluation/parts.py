@@ -94,8 +94,8 @@ class Parts:
         Args:
             batch_size: samples that are denoised together.
             callback: called after every step of the sampler, with its moment.
-            reached: told, before a group is drawn, how many of the missing ones lie before it: they are drawn, or
-                others are at it.
+            reached: called before a group is drawn, with how many of the missing ones lie before it: they are drawn,
+                or others are at it.
             wait: until the groups of others are there.
         """
         groups = {f"{self._place(group[0]).name}": group for group in self.groups(batch_size)}
