@@ -149,6 +149,18 @@ def test_a_folder_in_the_place_of_a_claim_is_named(tmp_path):
         list(shared(tmp_path, ["a"], lambda name: False))
 
 
+def test_a_claim_that_was_taken_over_stays_with_its_taker(tmp_path):
+    path = tmp_path / "a.claim"
+    first = Claim.taken(path)
+    path.unlink()  # by somebody who saw no sign of life of it for too long
+    second = Claim.taken(path)
+    with second:
+        with first:
+            pass
+        assert path.exists()
+    assert not path.exists()
+
+
 def test_a_claim_is_waited_for(tmp_path):
     other = started(tmp_path, "a", ["piece-00"], seconds=0.3)
     until(lambda: begun(tmp_path))

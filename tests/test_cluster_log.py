@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fromnoise.app.studio.curves import READ, Curves
+from fromnoise.system.disk import files, lines
 from fromnoise.train import log as module
 from fromnoise.train.log import MetricsLog, newest
 
@@ -58,6 +59,20 @@ def test_a_log_with_another_name_or_that_may_not_be_written_is_made_anew(tmp_pat
     monkeypatch.setattr(module.lines, "continued", lambda *_: None)  # root may write everything
     opened(path, 7, mark_of(text(1, 7))).close()
     assert path.read_bytes() == text(1, 7)
+
+
+def test_a_log_that_is_another_file_by_now_is_not_cut(tmp_path):
+    path, other = tmp_path / "metrics.jsonl", tmp_path / "other"
+    path.write_bytes(text(1, 9))
+    other.write_bytes(text(1, 20))
+    with files.opened(path) as read:
+        other.replace(path)
+        assert lines.continued(path, read, 50) is None
+    assert path.read_bytes() == text(1, 20)
+    with files.opened(path) as read:
+        assert lines.continued(path, read, 10**6) is None  # nothing is made longer
+        lines.continued(path, read, 50).close()
+    assert path.read_bytes() == text(1, 20)[:50]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +160,7 @@ def test_of_a_very_long_log_a_share_of_the_lines_is_read_and_all_rare_ones(tmp_p
     n = 5 * READ // 2 + 1  # the last line is none that would be taken
     every = (f'{{"step": {i}, "loss": {i / n:.5f}' + (f', "validation": {i}}}\n' if i % 5000 == 7 else "}\n")
              for i in range(1, n + 1))  # fmt: skip
-    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    (tmp_path / "metrics.jsonl").write_text("".join(every))
     curves = Curves(tmp_path)
     found = curves.after(0)
     assert (found["lines"], found["last"]) == (n, n)
