@@ -23,7 +23,8 @@ from fromnoise.data.config import DataConfig
 from fromnoise.data.latents import Latents
 from fromnoise.data.loading import load
 from fromnoise.data.worded import Worded
-from fromnoise.system.disk import storage
+from fromnoise.system.disk import placing, storage
+from fromnoise.system.disk.claims import Claims
 from fromnoise.weights import native
 from fromnoise.weights.checkpoint import Checkpoints
 
@@ -295,6 +296,23 @@ def test_every_process_of_a_training_encodes(tmp_path, photos, coder):
     one = Latents(next((tmp_path / "cache" / "latents").iterdir()))
     truth = encode(DataConfig(name=str(photos)), tmp_path / "whole", coder, part=4, batch=4, precision="fp32")
     assert torch.equal(one.batch(range(N))[0], Latents(truth.folder).batch(range(N))[0])
+
+
+def test_whoever_cleans_up_disturbs_nobody_who_claims(tmp_path, monkeypatch):
+    """The last one removes what killed processes left, while another writes its claim under such a name."""
+    link, path = os.link, tmp_path / "part-000000.claim"
+
+    def cleaned_up(source, target):
+        placing.clean_up(tmp_path)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", cleaned_up)
+    with Claims().claimed(path) as own:
+        assert not own
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    with Claims().claimed(path) as own:
+        assert own
 
 
 def test_another_request_into_the_same_folder_is_refused(tmp_path, whole, photos, coder, capsys):

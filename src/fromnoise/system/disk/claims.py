@@ -154,7 +154,7 @@ class Claim:
             _named(written, path)
         except BaseException as error:
             os.close(descriptor)
-            if isinstance(error, FileExistsError):
+            if isinstance(error, FileExistsError | FileNotFoundError):  # the latter where somebody cleaned up
                 return None
             raise
         finally:
@@ -180,13 +180,20 @@ class Claim:
 
 
 def _named(written: Path, path: Path) -> None:
-    """Give a file its name, which nobody has; raises FileExistsError where somebody has."""
+    """Give a file its name, which nobody has.
+
+    Raises:
+        FileExistsError: somebody has.
+        FileNotFoundError: the file is gone.
+    """
     try:
         os.link(written, path)
     except FileExistsError:
         with suppress(FileNotFoundError):
             if os.path.samestat(written.lstat(), path.lstat()):  # a network did it, and lost the answer
                 return
+        raise
+    except FileNotFoundError:
         raise
     except OSError:  # a file system without links, where a name is reserved first
         os.close(os.open(path, _MADE, 0o666))
