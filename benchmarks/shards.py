@@ -5,8 +5,9 @@ each N a process of its own opens them with `data.memory=0` and trains a tiny ne
 what is shown of it is the time to open, what its index takes, and the most memory that it and a loader ever held.
 
 With --stream they are streamed (`data.stream=true`): the time to open without an index, once more, and with one; images
-a second through two loaders, while nothing else is done; and the memory of a loader after a tenth of that, and in the
-end. Then the time to open, and to find a step, of indices that list up to 100,000 shards, of which one is there.
+a second through two loaders, while nothing else is done; the processor time of an image, over all processes; and the
+memory of a loader after a tenth of that, and in the end. Then the time to open, and to find a step, of indices that
+list up to 100,000 shards, of which one is there.
 """
 
 import io
@@ -86,6 +87,7 @@ def of_stream(folder):
         started = time.perf_counter()
         stream = streamed.stream(folder, size=SIDE, channels=3)
         opened.append(time.perf_counter() - started)
+    began, others = time.process_time(), sum(os.times()[2:4])
     batch, steps = 256, max(20, min(400, 4 * len(stream) // 256))
     feed = Feed(stream, 0, batch, range(batch), workers=WORKERS).from_step(1)
     for _ in range(steps // 10):
@@ -96,7 +98,8 @@ def of_stream(folder):
     rate = batch * (steps - steps // 10) / (time.perf_counter() - started)
     late = _of_loaders()
     feed.close()
-    print(json.dumps({"open": opened, "rate": rate, "early": early, "late": late, "shown": batch * steps}))
+    used = time.process_time() - began + sum(os.times()[2:4]) - others  # the loaders have ended
+    print(json.dumps({"open": opened, "rate": rate, "cpu": 1e6 * used / (batch * steps), "early": early, "late": late}))
 
 
 def _of_loaders():
@@ -153,11 +156,14 @@ def main(words):
 
 
 def main_of_streams(numbers):
-    print("| images | seconds to open | once more | with an index | images/s | MB of a loader | in the end |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| images | seconds to open | once more | with an index | images/s | CPU us each | MB a loader | in the end |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for n in numbers:
         m = measure(n, "--streamed")
-        cells = [*(f"{seconds:.2f}" for seconds in m["open"]), *(f"{m[k]:,.0f}" for k in ("rate", "early", "late"))]
+        figures = (f"{m[name]:,.0f}" for name in ("rate", "cpu", "early", "late"))
+        cells = [*(f"{seconds:.2f}" for seconds in m["open"]), *figures]
         print(f"| {n:,} | {' | '.join(cells)} |", flush=True)
     print("\n| shards in the index | seconds to open | ms to find a step | MB more |\n|---|---|---|---|")
     for shards in (10, 1_000, 100_000):

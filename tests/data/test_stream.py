@@ -172,7 +172,8 @@ def test_a_wrong_index_is_named(shards, tmp_path):
                           ('{"shardlist": [{"url": "a.tar", "nsamples": -1}]}', "is no shard"),
                           ('{"shardlist": [3]}', "is no shard"),
                           ('{"shardlist": [{"url": "a.tar.gz", "nsamples": 1}]}', "shards are .tar or .parquet"),
-                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": 3}', "list of names")):  # fmt: skip
+                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": 3}', "list of names"),
+                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": ["a", "a"]}', "names that differ")):  # fmt: skip
         (folder / "index.json").write_text(content)
         refused(folder / "index.json", str(folder), word)
 

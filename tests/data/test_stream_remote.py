@@ -1,5 +1,6 @@
 """Shards that lie elsewhere: fetched once, whole or not at all, over servers that fail, and kept while there is room."""
 
+import gzip
 import io
 import json
 import multiprocessing
@@ -11,7 +12,7 @@ import time
 
 import numpy as np
 import pytest
-from small_shards import ENDS, PIXELS, parquets, serving, tars
+from small_shards import ENDS, PIXELS, index, parquets, serving, tars
 
 import fromnoise as fn
 from fromnoise.data import _remote
@@ -151,6 +152,25 @@ def test_an_index_is_needed_for_tar_and_can_be_written_from_here(shards, tmp_pat
         assert [row["nsamples"] for row in rows] == SIZES
         assert rows[0]["url"] == f"{server.url}/part-000.tar"
         assert np.array_equal(fn.data.stream(path).batch(range(64))[0], PIXELS)
+
+
+def test_what_is_wrong_with_a_shard_names_its_address(tmp_path):
+    """And not the file of the cache that it was fetched into."""
+    folder = tars(tmp_path / "shards", ENDS[:2])
+    index(folder, {"part-000.tar": 10, "part-001.tar": 10}, classes=["0", "1", "2"])
+    with serving(folder) as server:
+        stream = fn.data.stream(server.url)
+        for content, word in (
+            (gzip.compress(b"x" * 9999), "compressed as a whole"),
+            (b"<html>" * 999, "holds 0 images"),
+        ):
+            (folder / "part-001.tar").write_bytes(content)
+            with pytest.raises(fn.FromNoiseError, match=word) as caught:
+                stream.batch([11])
+            assert str(caught.value).startswith(f"{server.url}/part-001.tar: ")
+            assert str(tmp_path) not in str(caught.value)
+            for path in stream.shards.cache.folder.iterdir():
+                path.unlink()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

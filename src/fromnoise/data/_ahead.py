@@ -50,8 +50,8 @@ class StreamOrder(Order):
             return (f"{self.name} has {shards:,} shards for {processes:,} processes, so that several read parts of the "
                     "same one")  # fmt: skip
         if processes > lanes:
-            return (f"{lanes:,} lanes for {processes:,} processes, so that several read the same shards: give a batch "
-                    f"size that a multiple of {processes:,} divides, and data.lanes as many")  # fmt: skip
+            return (f"{lanes:,} lanes for {processes:,} processes, so that several read the same shards: give "
+                    f"data.lanes and a batch size that {processes:,} divides")  # fmt: skip
         return None
 
 

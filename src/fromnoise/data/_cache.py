@@ -2,16 +2,22 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files, storage
 
+_SLACK = 1024
+"""One part in so many of the limit is made before it is looked at again: a folder may hold many small files."""
 _ABANDONED = 24 * 3600
 """Seconds after which nobody writes a file any more."""
+
+
+class Vanished(Exception):
+    """A file of the cache was let go of while it was being opened; it is made again."""
 
 
 class ShardCache:
@@ -24,11 +30,7 @@ class ShardCache:
 
     def __init__(self, folder: Path | None, most: int):
         self.folder, self.most = folder or storage.cache("shards"), most
-
-    @contextmanager
-    def _alone(self, name: str) -> Iterator[None]:
-        with storage.locked(self.folder / f".{name}"):
-            yield
+        self._made = most  # bytes since it was looked whether there is room: so that it is looked at first
 
     def file(self, name: str, make: Callable[[BinaryIO], None], length: int = 0) -> Path:
         """The file of that name, which `make` writes where it is not there; the others wait meanwhile.
@@ -43,9 +45,10 @@ class ShardCache:
         """
         path = self.folder / name
         if not self._is_there(path):
-            with self._alone(name):
+            lock = storage.locked(self.folder / f".{name}")
+            with lock:
                 if not self._is_there(path):
-                    self.let_go(self.most - max(length, 0))
+                    self._make_room(max(length, 0))
                     try:
                         with files.replacing(path) as file:
                             make(file)
@@ -53,8 +56,16 @@ class ShardCache:
                         raise FromNoiseError(f"{self.folder}: {(error.strerror or str(error)).lower()}: name another "
                                              "place for shards with data.cache, or fewer GB with "
                                              "data.cache_gb") from None  # fmt: skip
-                    self.let_go(self.most, name)
+                    self._made += path.stat().st_size
+                    self._make_room(0, name)
+            files.remove(Path(lock.lock_file))  # who comes now finds the file
         return path
+
+    def _make_room(self, length: int, but: str = "") -> None:
+        slack = self.most // _SLACK
+        if self._made + length > slack:
+            self.let_go(self.most - max(length, slack), but)
+            self._made = 0
 
     def _is_there(self, path: Path) -> bool:
         with suppress(OSError):
@@ -79,5 +90,4 @@ class ShardCache:
                 break
             if name != but:
                 files.remove(self.folder / name)
-                files.remove(self.folder / f".{name}.lock")
                 total -= size

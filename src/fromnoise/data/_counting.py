@@ -110,7 +110,7 @@ def _count(place: str) -> tuple[int, list[str]]:
     """(images, what cannot be read) of a shard."""
     if ending_of(place) == PARQUET:
         return rows_of(Path(place), place), []
-    scan = Scan.of(Path(place))
+    scan = Scan.of(Path(place), files.one_line(place))
     return len(scan.rows), scan.broken
 
 
@@ -156,7 +156,7 @@ class Seen:
             self.named = names or self.named
             self.given |= found
             return rows_of(path, where), path.stat().st_size
-        scan = Scan.of(path)
+        scan = Scan.of(path, where)
         if scan.broken:
             raise FromNoiseError(f"{scan.broken[0]}: mend the shard or remove it, and write the index then")
         self.given |= {label for label in scan.given if label is not None}

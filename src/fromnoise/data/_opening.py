@@ -14,9 +14,9 @@ import torch
 
 from fromnoise.data import _remote as remote
 from fromnoise.data import _shard
-from fromnoise.data._cache import ShardCache
+from fromnoise.data._cache import ShardCache, Vanished
 from fromnoise.data._scanned import Scan
-from fromnoise.data._shard import PARQUET, Packed, Vanished
+from fromnoise.data._shard import PARQUET, Packed
 from fromnoise.data._shardlist import WRITE_ONE, ShardList
 from fromnoise.data.encoded import Decoded
 from fromnoise.data.huggingface import Rows
@@ -130,14 +130,11 @@ class Shards:
             raise FromNoiseError(f"{where}: was let go of {_TRIES} times before it could be read: raise data.cache_gb")
         counted = int(self.listed.sizes[number])
         if len(shard) != counted:
-            by = (
-                f"{self.listed.index} says {counted:,}"
-                if self.listed.index
-                else f"it held {counted:,} when they were counted"
-            )
             why = f" ({shard.broken[0]})" if shard.broken else ""
-            raise FromNoiseError(f"{where}: holds {len(shard):,} images{why}, and {by}: write the index anew by "
-                                 f"{WRITE_ONE}; shards must not change under a run")  # fmt: skip
+            index = self.listed.index
+            rest = (f"{index} says {counted:,}: write it anew by {WRITE_ONE}" if index else
+                    f"it held {counted:,} when they were counted: shards must not change under a run")  # fmt: skip
+            raise FromNoiseError(f"{where}: holds {len(shard):,} images{why}, and {rest}")
         return shard
 
     def ready(self, number: int) -> tuple[Path, Path | None]:
@@ -166,7 +163,7 @@ class Shards:
 
         if self.listed.ending != PARQUET:
             path = here()
-            return path, self.cache.file(f"{key}.scan", lambda out: Scan.of(path).write(out))
+            return path, self.cache.file(f"{key}.scan", lambda out: Scan.of(path, where).write(out))
 
         def unpack(out: BinaryIO) -> None:
             path = here()

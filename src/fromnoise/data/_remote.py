@@ -196,6 +196,8 @@ def _wait(url: str, error: Exception, failures: int, most: int | None = None) ->
     Raises:
         FromNoiseError: it may not, or there were enough.
     """
+    if is_ending():
+        raise Elsewhere("the program ends") from None
     if isinstance(error, FromNoiseError):
         raise error
     if isinstance(error, OSError) and error.filename and error.errno and not isinstance(error, FileNotFoundError):

@@ -1,13 +1,17 @@
 """What a .tar holds, in few numbers that are kept: reading the headers of thousands of files takes a while."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from fromnoise.data._cache import Vanished
 from fromnoise.data.archives import COLUMNS, Index
+from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,28 @@ class Scan:
     notes: list[str]
 
     @classmethod
-    def of(cls, path: Path) -> "Scan":
-        """By reading its headers, and what lies beside the images.
+    def of(cls, path: Path, where: str) -> "Scan":
+        """By reading its headers, and what lies beside the images; `where` is what it is called in messages.
 
         Raises:
+            Vanished: it was removed meanwhile.
             FromNoiseError: it is no archive, or is compressed as a whole.
         """
         index, broken = Index(), list[str]()
-        index.add(0, path, broken)
+        try:
+            before = path.stat()
+            index.add(0, path, broken)
+            if not os.path.samestat(path.stat(), before):
+                raise Vanished
+        except FileNotFoundError:
+            raise Vanished from None
+        except files.Unreadable:
+            if not path.exists():
+                raise Vanished from None
+            raise
+        except FromNoiseError as error:
+            raise FromNoiseError(str(error).replace(str(path), where)) from None
+        broken = [line.replace(str(path), where) for line in broken]
         places = list(index.folders)
         return cls(np.frombuffer(index.rows, np.int64).reshape(-1, COLUMNS), bytes(index.names), index.labels,
                    index.captions if any(index.captions) else [], [places[i] for i in index.tops], index.labelled,

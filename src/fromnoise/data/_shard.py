@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from fromnoise.data import huggingface
+from fromnoise.data._cache import Vanished
 from fromnoise.data._members import Window
 from fromnoise.data._remote import is_ending
 from fromnoise.data._scanned import Scan
@@ -24,10 +25,6 @@ from fromnoise.system.disk import files
 TAR, PARQUET = ".tar", ".parquet"
 _TOGETHER = 256
 """Rows of a table that are written together: few, since one of them is looked for at a time."""
-
-
-class Vanished(Exception):
-    """A shard of the cache was let go of while it was being opened; it is fetched again."""
 
 
 class Packed(Encoded):
@@ -49,9 +46,7 @@ class Packed(Encoded):
     looked_into = False
 
     def __init__(self, path: Path, where: str, scan: Scan):
-        if not os.path.exists(path):
-            raise Vanished
-        self.name, self.file = where, files.opened(path)
+        self.name, self.file = where, opened(path)
         self.bytes = self.length()
         self._rows, self._names = scan.rows, scan.names
         self.given, self.folders, self.tabled = scan.given, scan.folders, scan.tabled
@@ -79,6 +74,21 @@ class Packed(Encoded):
     def where(self, index: int) -> str:
         _, start, end, *_ = self._rows[index].tolist()
         return f"{self.name}: {self._names[start:end].decode()}"
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """As `files.opened`, of a file that may be let go of.
+
+    Raises:
+        Vanished: it is not there.
+        Unreadable: it cannot be read.
+    """
+    try:
+        return files.opened(path)
+    except files.Unreadable:
+        if not os.path.exists(path):
+            raise Vanished from None
+        raise
 
 
 def labelled(shard: Packed | Rows, names: Sequence[str]) -> Tensor:
@@ -181,6 +191,7 @@ def unpack(path: Path, where: str, columns: Mapping[str, str], out: BinaryIO) ->
     """The columns of a parquet file that are read, as Arrow writes them, of which any row is read by itself.
 
     Raises:
+        Vanished: it was removed.
         FromNoiseError: it is none, has no images, or pyarrow is not installed.
     """
     datasets = huggingface.library(where)
@@ -188,7 +199,7 @@ def unpack(path: Path, where: str, columns: Mapping[str, str], out: BinaryIO) ->
     import pyarrow.parquet
 
     try:
-        with files.opened(path) as source:
+        with opened(path) as source:
             parquet = pyarrow.parquet.ParquetFile(source)
             own = parquet.schema_arrow
             features = datasets.Features.from_arrow_schema(own)

@@ -148,9 +148,9 @@ def _classes(content: Mapping[str, Any], where: str) -> list[str] | None:
     names = content.get("classes")
     if names is None:
         return None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise FromNoiseError(f"{where}: classes is a list of names, or is left out")
-    return [files.one_line(name) for name in names]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise FromNoiseError(f"{where}: classes is a list of names that differ, or is left out")
+    return [files.one_line(name) for name in names] or None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
