@@ -115,11 +115,11 @@ def _draw(every: Sequence[Parts], batch_size: int, length: int, quiet: bool) -> 
              for parts, groups in zip(every, todo, strict=True)]  # fmt: skip
     with nullcontext() if quiet else Bar(f"sampling {short(every[0].n)}", sum(map(sum, costs))) as bar:
         before = 0
-        for parts, own in zip(every, costs, strict=True):
+        for parts, groups, own in zip(every, todo, costs, strict=True):
 
             def reached(group: int, start: int = before, own: list[int] = own) -> None:
                 if bar is not None:
                     bar.advance(max(0, start + sum(own[:group]) - bar.done))
 
-            parts.draw(batch_size, None if bar is None else lambda moment: bar.advance(), reached)
+            parts.draw(batch_size, None if bar is None else lambda moment: bar.advance(), reached, todo=groups)
             before += sum(own)

@@ -86,6 +86,7 @@ class Parts:
         callback: Callable[[Any], None] | None = None,
         reached: Callable[[int], None] = lambda group: None,
         wait: bool = True,
+        todo: Sequence[range] | None = None,
     ) -> None:
         """Draw what is missing, together with all other processes that draw it now.
 
@@ -97,8 +98,10 @@ class Parts:
             reached: called before a group is drawn, with how many of the missing ones lie before it: they are drawn,
                 or others are at it.
             wait: until the groups of others are there.
+            todo: `groups(batch_size)`, from who has just asked for them: to look whether all is whole takes its time.
         """
-        groups = {f"{self._place(group[0]).name}": group for group in self.groups(batch_size)}
+        todo = self.groups(batch_size) if todo is None else todo
+        groups = {self._place(group[0]).name: group for group in todo}
         order = list(groups)
 
         def done(name: str) -> bool:

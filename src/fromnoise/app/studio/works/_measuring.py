@@ -150,6 +150,6 @@ def sampled(folder: Path, model: Model, plan: SamplingPlan, n: int, seed: int, s
     def after(moment: Moment) -> None:
         stepping.advance()
 
-    parts.draw(BATCH, after)
+    parts.draw(BATCH, after, todo=groups)
     pixels = next(parts.read(range(1)))
     send({"kind": "samples", "stage": stage}, {"x0": smaller(pixels[:SHOWN].float() / 127.5 - 1)})
