@@ -108,10 +108,10 @@ def several(n: int, arguments: list[str], out: Path, on_node: int | None = None,
             one.wait()
 
 
-def run_several(n: int, arguments: list[str], out: Path, on_node: int | None = None, **environment: str) -> str:
-    """All to their end; what they said."""
-    with several(n, arguments, out, on_node, **environment) as every:
-        ends = [one.wait() for one in every]
+def run_several(n: int, arguments: list[str], out: Path, on_node: int | None = None, seconds: float = 120) -> str:
+    """All to their end, which comes within so many seconds; what they said."""
+    with several(n, arguments, out, on_node) as every:
+        ends = [one.wait(seconds) for one in every]
     assert {status for status, _ in ends} == {0}, ends
     return "".join(said for _, said in ends)
 

@@ -186,7 +186,7 @@ def killed_again_and_again(tmp_path, kills, steps):
     kills, bit for bit; and those of one alone, until its other order of summing has grown to something."""
     out, whole, alone, rng = tmp_path / "run", tmp_path / "whole", tmp_path / "alone", random.Random(7)
     assert forked(alone, steps=steps // 4, every=50)[0] == 0
-    run_several(4, command(whole, steps=steps, every=50, settings=("train.shard=full",)), whole)
+    run_several(4, command(whole, steps=steps, every=50, settings=("train.shard=full",)), whole, seconds=1200)
     words = command(out, "--resume", steps=steps, every=5, settings=("train.shard=full",))
     for k in range(kills):
         with several(4, words, out) as every:
@@ -196,7 +196,7 @@ def killed_again_and_again(tmp_path, kills, steps):
             ends = [one.wait(60) for one in every]
         assert all(status for status, _ in ends)
         assert not any("Traceback" in said for _, said in ends), ends
-    run_several(4, words, out)
+    run_several(4, words, out, seconds=1200)
     assert steps_logged(out) == list(range(1, steps + 1))
     one, four, killed = ([line["loss"] for line in lines(place)] for place in (alone, whole, out))
     assert killed == four
