@@ -344,6 +344,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ("data/_reduce.py", "x[:, :3] * x[:, 3:], factor) / opacity.clamp_min(1e-6)", "x[:, :3], factor)"),
     ("data/remembered.py", "if before != after:", "if False:"),
     ("data/remembered.py", "content != now[\"content\"]", "False"),
+    ("data/examples.py", "return [i * n // most for i in range(most)]", "return []"),
     ("nn/fused_norm.py", "shift * shift * (seen * count / (seen + count))", "shift * shift * (count / (seen + count))"),
     ("nn/fused_norm.py", "mean += shift * (count / (seen + count))", "mean += shift / 2"),
     ("nn/fused_norm.py", "(s * (1 + z * (1 - s)))", "(s * (1 + z * s))"),
