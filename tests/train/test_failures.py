@@ -23,6 +23,7 @@ from forked import (
 )
 
 import fromnoise as fn
+from fromnoise.errors import TrainingError
 from fromnoise.system.hardware import choose
 from fromnoise.train.distributed import Processes
 from fromnoise.train.stragglers import Stragglers
@@ -211,3 +212,100 @@ def test_processes_with_another_configuration_say_so(tmp_path):
     assert [status for status, _ in ends] == [2, 2]
     assert "the processes of this run are not alike: train.lr is 0.004 in process 0 and 0.5 in process 1" in ends[0][1]
     assert not (out / "metrics.jsonl").exists()
+
+
+class Single(torch.nn.Module):
+    """With a weight that is one number."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.gain = torch.nn.Linear(2, 2), torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x, time):
+        return self.gain * self.body(x)
+
+
+class Shared(torch.nn.Module):
+    """Whose blocks share a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.ModuleList([torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)])
+        self.body[1].weight = self.body[0].weight
+
+    def forward(self, x, time):
+        return self.body[1](self.body[0](x))
+
+
+class Tied(torch.nn.Module):
+    """Whose first and last layer, which are no blocks, share a weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+        self.last.weight = self.first.weight
+
+    def forward(self, x, time):
+        return self.last(self.first(x))
+
+
+def points(network, shard, **options):
+    torch.manual_seed(int(os.environ["RANK"]))  # a stranger's network differs from process to process
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.normal_()
+    denoiser = fn.Denoiser(network, "cosine", "eps", shape=(2,))
+    fn.fit(denoiser, torch.ones(16, 2), steps=2, batch_size=4, shard=shard, precision="fp32", progress=False, **options)
+    return network if shard == "none" else denoiser.network
+
+
+def what_cannot_be_cut():
+    with Processes().started(choose("fp32").device) as processes:
+        for network, why in ((Single(), "gain is a single number"), (Shared(), "two blocks share the weight")):
+            with pytest.raises(fn.FromNoiseError, match=why):
+                points(network, "full")
+        tied = points(Tied(), "full")
+        assert tied.first.weight is tied.last.weight
+        for shard in ("none", "full"):  # averages too begin as the first process' weights
+            weight = points(torch.nn.ModuleDict({"body": Tied()})["body"], shard, ema=0.999).first.weight.detach()
+            assert torch.equal(processes.sum(weight.double()) / 2, weight.double())
+
+
+def test_what_cannot_be_cut_is_said(tmp_path):
+    together(2, what_cannot_be_cut, tmp_path)
+
+
+def infinite_in_one():
+    """A weight of the second process' part, at the step of a checkpoint: all stop with the same line."""
+    optimizer = torch.optim.SGD
+
+    class Breaks(optimizer):
+        def step(self, closure=None):
+            super().step()
+            if os.environ["RANK"] == "1":
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        p.detach().to_local().fill_(float("inf"))
+
+    def sgd(parameters):
+        return Breaks(parameters, lr=0.1)
+
+    with Processes().started(choose("fp32").device):
+        network = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Linear(8, 2))
+
+        class Own(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = network
+
+            def forward(self, x, time):
+                return self.body(x)
+
+        denoiser = fn.Denoiser(Own(), "cosine", "eps", shape=(2,))
+        with pytest.raises(TrainingError, match="step 1: the update made"):
+            fn.fit(denoiser, torch.ones(16, 2), validation=torch.ones(8, 2), steps=3, batch_size=4, shard="full",
+                   checkpoint_every=1, optimizer=sgd, precision="fp32", progress=False)  # fmt: skip
+
+
+def test_what_is_infinite_in_one_stops_all_with_the_same_line(tmp_path):
+    together(2, infinite_in_one, tmp_path)

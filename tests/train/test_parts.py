@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import threading
+import time
 
 import pytest
 import torch
@@ -176,8 +177,12 @@ def test_a_full_disk_leaves_the_old_one(tmp_path):
 
 def is_killed(folder, rank):
     def dies(self, name):
+        dying = folder.parent / "dying"
         if os.environ["RANK"] == rank:
+            dying.touch()
             os.kill(os.getpid(), 9)
+        while not dying.exists():
+            time.sleep(0.01)
         raise OSError("another process is gone")
 
     parts_writer.PartsWriter._hashed = dies

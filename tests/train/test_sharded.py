@@ -250,7 +250,7 @@ def test_what_auto_means(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
 
     def of(billions, device=gpu, how="auto", world=16, second_order=False):
-        task = SimpleNamespace(weights=lambda: {"w": SimpleNamespace(numel=lambda: billions * 1e9)},
+        task = SimpleNamespace(network=nn.Linear(1, 1), weights=lambda: {"w": SimpleNamespace(numel=lambda: billions * 1e9)},
                                second_order=second_order)  # fmt: skip
         return chosen(how, task, device, world, 8)
 

@@ -37,6 +37,11 @@ def is_of_a_peer(error: BaseException) -> bool:
     )
 
 
+_running: "Processes | None" = None
+"""Those that are connected: a training inside another one's block has its signs of life, and its writers."""
+_starts = 0
+
+
 class Processes:
     """The processes of this run, as torchrun's environment tells; a run of one needs nothing."""
 
@@ -46,6 +51,7 @@ class Processes:
         self.on_node = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         self.device = torch.device("cpu")
         self.pulse: Pulse | None = None
+        self._outer: Processes | None = None
 
     @contextmanager
     def started(self, device: torch.device, config: Mapping[str, Any] | None = None) -> Iterator["Processes"]:
@@ -60,15 +66,21 @@ class Processes:
             FromNoiseError: the processes have different code or configurations.
             TrainingError: another process ended.
         """
+        global _running, _starts
         self.device = device
         if self.world == 1 or dist.is_initialized():
+            self._outer = _running
+            self.pulse = _running.pulse if _running is not None else None
             yield self
             return
         from fromnoise.train.alike import insist_on_alike
         from fromnoise.train.pulse import Pulse
 
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        store = dist.PrefixStore(f"start-{again}", next(dist.rendezvous("env://"))[0])  # torchrun's outlives a start
+        _starts += 1
+        store = dist.PrefixStore(
+            f"start-{again}-{_starts}", next(dist.rendezvous("env://"))[0]
+        )  # torchrun's outlives a start
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
@@ -79,11 +91,13 @@ class Processes:
             ended.callback(pulse.end)
             ended.callback(dist.destroy_process_group)
             pulse.start()
+            _running = self
+            ended.callback(_forget)
             insist_on_alike(device, config)
             try:
                 yield self
             except BaseException as error:
-                pulse.failed()
+                pulse.failed(error)
                 if not is_of_a_peer(error):
                     raise
                 raise TrainingError("another process of this run ended unexpectedly; the last checkpoint is intact: "
@@ -97,7 +111,14 @@ class Processes:
     @cached_property
     def writers(self) -> Any:
         """The same processes, for a thread that writes checkpoints; all ask for it at the same moment."""
-        return dist.new_group(backend="gloo", timeout=_PATIENCE)
+        return self._outer.writers if self._outer is not None else dist.new_group(backend="gloo", timeout=_PATIENCE)
+
+    def alike(self, network: nn.Module) -> None:
+        """The first process' weights, in all; they are on the device."""
+        for tensor in (*network.parameters(), *network.buffers()) if self.world > 1 else ():
+            value = tensor.detach().contiguous()
+            dist.broadcast(value, 0)
+            tensor.data.copy_(value)
 
     def wrap(self, network: nn.Module) -> nn.Module:
         """The network with its gradients averaged over the processes."""
@@ -162,6 +183,11 @@ class Processes:
             dist.all_reduce(grad)
             p.grad = (grad / self.world).to(p.device)
 
+    def step_began(self, longest: float | None) -> None:
+        """See `Pulse.began`."""
+        if self.pulse is not None:
+            self.pulse.began(longest)
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world > 1:
@@ -175,3 +201,8 @@ class Processes:
         yield
         if self.world > 1 and self.is_first:
             dist.barrier()
+
+
+def _forget() -> None:
+    global _running
+    _running = None

@@ -35,7 +35,8 @@ class Pulse:
         self.store, self.rank, self.world = store.clone(), rank, world
         self.limit = float(os.environ.get("FROMNOISE_HUNG_AFTER") or _HUNG_AFTER)
         self.step_limit, self.since = math.inf, time.monotonic()
-        self._ended, self._parting = threading.Event(), False
+        self._ended, self._parting, self._why = threading.Event(), False, ""
+        self.store.set(f"pulse/{rank}", "0")
         self.store.set(f"host/{rank}", socket.gethostname())
         self.answered, self.every = time.monotonic(), min(5.0, self.limit / 5)
         self._threads = [threading.Thread(target=one, name="fromnoise-pulse", daemon=True)
@@ -45,11 +46,13 @@ class Pulse:
         for thread in self._threads:
             thread.start()
 
-    def failed(self) -> None:
-        """This process leaves, and says why itself; where the connection does not let it go, it leaves all the same."""
+    def failed(self, error: BaseException) -> None:
+        """This process leaves for this reason, which the others hear; where the connection does not let it go, it says
+        so and leaves all the same."""
+        self._why = (str(error) or type(error).__name__).splitlines()[0]
         with suppress(Exception):
             if not self.store.check(["gone"]):
-                self.store.set("gone", f"process {self.rank} of this run ended unexpectedly")
+                self.store.set("gone", f"process {self.rank} of this run ended unexpectedly ({self._why})")
         self.since, self.step_limit, self._parting = time.monotonic(), _PARTING, True
 
     def end(self) -> None:
@@ -85,7 +88,7 @@ class Pulse:
                 return self._leave(gone, announce=False)
             if said != seen or said == "done":
                 seen, at = said, now
-            elif seen and now - at > self.limit:
+            elif now - at > self.limit:
                 return self._leave(f"process {watched} on {self.host(watched)} has given no sign of life for "
                                    f"{self.limit:.0f} seconds")  # fmt: skip
 
@@ -94,7 +97,7 @@ class Pulse:
         while not self._ended.wait(self.every):
             now = time.monotonic()
             if now - self.since > self.step_limit and self._parting:
-                os._exit(1)
+                return self._leave(self._why, announce=False)
             if now - self.since > self.step_limit:
                 return self._leave(f"no step within {self.step_limit:.0f} seconds: a process of this run hangs")
             if now - self.answered > self.limit:

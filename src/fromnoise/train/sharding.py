@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.blocks import blocks
+from fromnoise.train.distributed import Processes
 from fromnoise.train.task import Task
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 Shard = Literal["auto", "none", "full", "hybrid"]
+WAYS: tuple[Shard, ...] = ("none", "full", "hybrid")
+"""What `auto` may come to."""
 
 _BYTES = 20
 """Of each parameter, float32: itself, its gradient, AdamW's two moments, the average."""
@@ -47,8 +50,12 @@ def chosen(how: Shard, task: Task, device: torch.device, world: int, on_node: in
     Raises:
         FromNoiseError: the task needs all weights at once.
     """
-    if world == 1 or (how == "auto" and task.second_order):
+    single = next((name for name, p in task.network.named_parameters() if not p.dim()), None)
+    if world == 1 or (how == "auto" and (task.second_order or single)):
         return "none"
+    if how != "none" and single:
+        raise FromNoiseError(f"train.shard {how}: {single} is a single number, which cannot be cut: make it a vector "
+                             "of one, or leave train.shard at none")  # fmt: skip
     if how != "none" and task.second_order:
         raise FromNoiseError(f"train.shard {how}: this objective differentiates the network twice, and the second time "
                              "sharded weights are gone: leave it at none")  # fmt: skip
@@ -61,6 +68,12 @@ def chosen(how: Shard, task: Task, device: torch.device, world: int, on_node: in
     if need <= room:
         return "none"
     return "hybrid" if on_node < world and need / on_node <= room else "full"
+
+
+def agreed(how: Shard, task: Task, device: torch.device, processes: Processes) -> Shard:
+    """`chosen`, as the first process chooses: GPUs may differ in their memory."""
+    own = chosen(how, task, device, processes.world, processes.on_node)
+    return WAYS[processes.of_first(WAYS.index(own))]
 
 
 class Sharding:
@@ -79,7 +92,7 @@ class Sharding:
         dtype: in which the network computes.
 
     Raises:
-        FromNoiseError: machines have different numbers of processes.
+        FromNoiseError: machines have different numbers of processes; or blocks share a weight.
     """
 
     def __init__(self, network: nn.Module, how: Shard, device: torch.device, dtype: torch.dtype):
@@ -90,6 +103,7 @@ class Sharding:
         self.group = self.mesh.get_group(-1)
         self.blank = _blank(network)
         """The network as it was, without weights: its class is not FSDP2's, and it says of itself what it is."""
+        _insist_on_groups(network)
         precise = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
         low = MixedPrecisionPolicy(dtype, torch.float32, cast_forward_inputs=False)
         for block in (*blocks(network), network):
@@ -127,7 +141,14 @@ class Sharding:
     def gathered(self, state: Mapping[str, Tensor]) -> nn.Module:
         """The network as it was before, with these sharded tensors, whole and on the CPU. All processes take part."""
         whole = {name: whole_of(tensor).cpu() for name, tensor in state.items()}
+        names: dict[int, list[str]] = {}
+        for name, p in self.blank.named_parameters(remove_duplicate=False):
+            names.setdefault(id(p), []).append(name)
         self.blank.load_state_dict(whole, assign=True)
+        for first, *others in names.values():  # tied ones are one again
+            for name in others:
+                place, _, own = name.rpartition(".")
+                setattr(self.blank.get_submodule(place), own, self.blank.get_parameter(first))
         return self.blank
 
 
@@ -156,6 +177,26 @@ def _mesh(how: Shard, device: torch.device) -> "DeviceMesh":
         raise FromNoiseError(f"train.shard hybrid: {world} processes, {on_node} of them here: machines must have as "
                              "many processes each; use full")  # fmt: skip
     return init_device_mesh(device.type, (world // on_node, on_node), mesh_dim_names=("copy", "shard"))
+
+
+def _insist_on_groups(network: nn.Module) -> None:
+    """That each weight belongs to one block, or to none.
+
+    Raises:
+        FromNoiseError: two share one, and would be gathered apart.
+    """
+    of: dict[int, int] = {}
+    held = [dict(block.named_parameters()) for block in blocks(network)]
+    inner = {id(p) for named in held for p in named.values()}
+    rest = {name: p for name, p in network.named_parameters(remove_duplicate=False) if id(p) in inner}
+    count = sum(len(named) for named in held)
+    for number, named in enumerate(held):
+        for name, p in named.items():
+            if of.setdefault(id(p), number) != number:
+                raise FromNoiseError(f"train.shard: two blocks share the weight {name}: leave train.shard at none")
+    if len(rest) > count:
+        raise FromNoiseError("train.shard: a block shares a weight with the rest of the network: leave train.shard at "
+                             "none")  # fmt: skip
 
 
 def _blank(network: nn.Module) -> nn.Module:

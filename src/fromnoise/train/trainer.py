@@ -28,7 +28,7 @@ from fromnoise.train.optimizers.making import build as build_optimizer
 from fromnoise.train.pipeline import Pipeline, Ready
 from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.saving import Saving
-from fromnoise.train.sharding import Sharding, chosen
+from fromnoise.train.sharding import Sharding, agreed
 from fromnoise.train.signals import StopRequest
 from fromnoise.train.stragglers import Stragglers
 from fromnoise.train.task import Task
@@ -96,12 +96,13 @@ class Trainer:
         self.progress = Progress()
         self.network = self.task.network  # raw; the task calls it through DDP where there are many
         suitable.check_weights(self.task.weights())
-        shard = chosen(c.shard, self.task, self.hardware.device, world, self.processes.on_node)
+        shard = agreed(c.shard, self.task, self.hardware.device, self.processes)
         if c.gradient_checkpointing:
             recompute_blocks(self.network)
         self.sharding: Sharding | None = None
         if shard == "none":
             self.hardware.prepare(self.network, inference=False)
+            self.processes.alike(self.network)  # before it is averaged
         else:
             self.sharding = Sharding(self.network, shard, self.hardware.device, self.hardware.dtype)
         weights = self.task.weights()
@@ -115,8 +116,8 @@ class Trainer:
             checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
             self.saving = Saving(checkpoints, self.task, self.ema, self.optimizer, weights, self.notes,
                                  self.processes, self.sharding, self.watcher.say)  # fmt: skip
-        pulse, talks = self.processes.pulse, self.processes.is_first
-        self.stragglers = Stragglers(pulse.host, self.watcher.say) if pulse is not None and talks else None
+        pulse = self.processes.pulse if self.processes.is_first else None
+        self.stragglers = Stragglers(pulse.host, self.watcher.say) if pulse is not None else None
         self.longest, self.plain = 0.0, False  # seconds of a step; whether nothing else came since the last one
         self.places = range(*(rank * c.batch_size // world for rank in (self.processes.rank, self.processes.rank + 1)))
 
@@ -167,6 +168,7 @@ class Trainer:
                             return stop
                         if self.config.sample_every and at % self.config.sample_every == 0:
                             self.plain = False
+                            self._settle()
                             if self._takes_part:
                                 with self._averaged():
                                     self.watcher.sample(at)
@@ -190,19 +192,15 @@ class Trainer:
         """The number of a signal that asked to stop, and whether a watcher did."""
         started = time.perf_counter()
         c, p, step = self.config, self.progress, self.progress.step + 1
-        if self.processes.pulse is not None:
-            self.processes.pulse.began(self.longest if self.plain else None)
+        self.processes.step_began(self.longest if self.plain else None)
         ready = next(steps)
         waited = time.perf_counter() - started
         values = self.gradients.accumulate(ready, step)
         numbers = read([self.gradients.size(), self.ema.largest, *values.values()], self.task.seen())
         # The clock is shared too, or processes would stop at different steps.
-        means, flag, seconds, own = self.processes.agree(
-            numbers,
-            request.number + _ENOUGH * self.enough,
-            self.late + time.perf_counter() - started,
-            waited + self.gradients.seconds,
-        )
+        asked, took = request.number + _ENOUGH * self.enough, self.late + time.perf_counter() - started
+        means, flag, seconds, own = self.processes.agree(numbers, asked, took, waited + self.gradients.seconds)
+        self.processes.step_began(None)  # what comes until the next one may take any time
         stop, enough = flag % _ENOUGH, flag >= _ENOUGH
         shared = time.perf_counter()
         figures = gathered(values, means[2:])
@@ -241,6 +239,7 @@ class Trainer:
     def _validate(self) -> float:
         """The loss of the averaged weights on held-out examples, of which each process looks at its share."""
         if self.validation is not None:
+            self._settle()
             with self._averaged():
                 loss = held_out_loss(self.task, self.validation, self.hardware, self.config.batch_size, self.processes)
             self.progress.validation, self.plain = loss, False
@@ -258,8 +257,14 @@ class Trainer:
 
     def _save(self, log: MetricsLog | None, last: bool) -> None:
         if self.saving is not None:
+            self._settle()
             self.saving.save(self.progress, {} if log is None else log.mark(), last)
             self.plain = False
+
+    def _settle(self) -> None:
+        """Before several processes look at the average: what is not finite in one stops all, in the same place."""
+        if self.processes.world > 1:
+            self.ema.settle(self.processes.sum(self.ema.largest.double().reshape(1)).item())
 
     @property
     def _takes_part(self) -> bool:
@@ -280,6 +285,7 @@ class Trainer:
     def leave_averaged(self) -> None:
         """The model holds its averaged weights from now on, in evaluation mode; sharded ones whole, on the CPU. All
         processes take part."""
+        self._settle()
         self.ema.apply()
         if self.sharding is not None:
             self.task.network = self.sharding.gathered(self.network.state_dict())

@@ -26,7 +26,8 @@ class PartsWriter(HuggingFaceStorageWriter):
 
     def __init__(self, writing: Path, begin: Callable[[], None], end: Callable[[dict[str, dict[str, Any]]], None]):
         super().__init__(str(writing), save_distributed=True)
-        self.begin, self.end, self.first = begin, end, False
+        self.begin, self.end = begin, end
+        self.per_thread_copy_ahead = 0  # all is on the CPU already, and a thread of its own would work on the first GPU
 
     def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
         super().set_up_storage_writer(is_coordinator, *args, **kwargs)
