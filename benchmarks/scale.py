@@ -6,9 +6,9 @@
     python benchmarks/scale.py published       # beside DiT, ADM, DDPM, EDM and others
     python benchmarks/scale.py plan            # 10^9 images on 1, 8, 64 and 1,024 GPUs
 
-Each of the last three prints its tables; with --write docs/scale_plan.md it replaces its section there. A prediction is
-made from the training step itself: PyTorch's own FSDP2 and our trainer's parts run on tensors without memory, in a group of
-processes of which one is there; what they do is counted, operation by operation, and put on a timeline by a device's
+Each of the last three prints its tables; with --write docs/scale_plan.md it replaces its section there. A prediction
+is made from the training step itself: FSDP2 and the trainer's parts run on tensors without memory, in a group of
+processes of which one is there. What they do is counted, operation by operation, and put on a timeline by a device's
 rates and its links. docs/scale_plan.md says how well that holds.
 """
 

@@ -1,8 +1,8 @@
 """What this machine does in a second: each operation of a step at its shapes, memory, and collectives of gloo.
 
 All processes of a group measure at the same time, so that what they take from each other is in the figures. A round
-times each thing once, and is as short as a step or two: what else the machine does falls on a round and on the step that
-is measured beside it alike.
+times each thing once, and is as short as a few steps: what else the machine does falls on a round and on the step
+beside it alike.
 """
 
 import time
@@ -17,35 +17,34 @@ from scale_stages.tracing import COMPUTED, GATHER, REDUCE, SCATTER, Trace, rebui
 
 SIZES = (64, 8, 1)
 """Collectives are timed with a 64th, an eighth and the whole of the largest of their kind."""
+WORDS = 2**22
+"""Numbers of each of two tensors whose sum says how many bytes a second memory reads and writes."""
 
 
-def clocked(run: Callable[[], object], clock: Callable[[], float]) -> float:
-    """Seconds of one run, after one that does not count."""
+def clocked(run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of one run, after one that does not count; and those of the processor that this thread was given."""
     run()
-    started = clock()
+    started, given = time.perf_counter(), time.thread_time()
     run()
-    return clock() - started
+    return time.perf_counter() - started, time.thread_time() - given
 
 
 @torch.no_grad()
-def operations(trace: Trace, clock: Callable[[], float] = time.perf_counter) -> Timed:
-    """A round: a clock for the trace, whose events have keys."""
-    times: dict = {}
+def operations(trace: Trace) -> tuple[Timed, Timed]:
+    """A round: clocks for the trace, whose events have keys, in seconds and in those of the processor."""
+    wall: dict = {}
+    own: dict = {}
     for event in trace.events:
-        if event.kind not in COMPUTED or event.key is None or event.key in times:
+        if event.kind not in COMPUTED or event.key is None or event.key in wall:
             continue
         try:
             func, args, kwargs = rebuilt(event.key)
-            times[event.key] = clocked(lambda: func(*args, **kwargs), clock)
+            wall[event.key], own[event.key] = clocked(lambda: func(*args, **kwargs))
         except (RuntimeError, IndexError, TypeError, ValueError):
             continue  # one that needs more than numbers: by its bytes
-    return Timed(times, bandwidth(clock=clock))
-
-
-def bandwidth(size: int = 2**24, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Bytes a second of a sum of two tensors of so many bytes, into new memory."""
-    a, b = torch.ones(size // 4), torch.ones(size // 4)
-    return 3 * size / clocked(lambda: torch.add(a, b), clock)
+    a, b = torch.ones(WORDS), torch.ones(WORDS)
+    seconds, given = clocked(lambda: torch.add(a, b))
+    return Timed(wall, 12 * WORDS / seconds), Timed(own, 12 * WORDS / given)
 
 
 def collectives(trace: Trace) -> Measured:
@@ -64,7 +63,7 @@ def collectives(trace: Trace) -> Measured:
                 REDUCE: lambda whole=whole: dist.all_reduce(whole),
             }[kind]
             dist.barrier()
-            points.append((4.0 * n, clocked(run, time.perf_counter)))
+            points.append((4.0 * n, clocked(run)[0]))
         fits[kind] = line(points)
     return Measured(fits)
 
@@ -82,4 +81,4 @@ class Host:
     def seconds(self) -> float:
         """Of the processor, for a block."""
         x = torch.ones(2, 8)
-        return clocked(lambda: self.blocks(x).sum().backward(), time.thread_time) / (1 + len(self.blocks))
+        return clocked(lambda: self.blocks(x).sum().backward())[1] / (1 + len(self.blocks))

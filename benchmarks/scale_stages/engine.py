@@ -150,18 +150,18 @@ def traced(workload: Workload, layout: Layout, keys: bool = False) -> Trace:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     tracer = Tracer(keys)
-    with pretended(layout), as_on_cuda() if layout.device == "cuda" else nullcontext():
-        with FakeTensorMode(allow_non_fake_inputs=True):
-            workload.network.to_empty(device="cpu")
-            step = Step(workload, layout)
-            with tracer:
-                tracer.watch(step.held())
-                if layout.parts == 1:
-                    _tell_gradients(step, tracer)
-                step.prime()
-                tracer.start()
-                step.take(tracer)
-                trace = tracer.finish()
+    norms = as_on_cuda() if layout.device == "cuda" else nullcontext()
+    with pretended(layout), norms, FakeTensorMode(allow_non_fake_inputs=True):
+        workload.network.to_empty(device="cpu")
+        step = Step(workload, layout)
+        with tracer:
+            tracer.watch(step.held())
+            if layout.parts == 1:
+                _tell_gradients(step, tracer)
+            step.prime()
+            tracer.start()
+            step.take(tracer)
+            trace = tracer.finish()
     return with_others(trace, [4 * p.numel() for p in step.weights.values()], layout)
 
 
@@ -181,14 +181,21 @@ def pretended(layout: Layout) -> Iterator[None]:
         with unset_fake_temporarily():
             return make(*args, **options)
 
-    device_mesh.init_device_mesh = made
+    chunk = torch.chunk
+
+    def first(tensor, chunks, dim=0):
+        """The first process' part for all: FSDP2 cuts every weight for each of a thousand, and looks at its own."""
+        size = max(1, -(-tensor.shape[dim] // chunks))
+        return (tensor.narrow(dim, 0, min(size, tensor.shape[dim])),) * -(-tensor.shape[dim] // size)
+
+    device_mesh.init_device_mesh, torch.chunk = made, first
     os.environ["LOCAL_WORLD_SIZE"] = str(layout.inside)
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=layout.devices)
     try:
         yield
     finally:
         dist.destroy_process_group()
-        device_mesh.init_device_mesh = make
+        device_mesh.init_device_mesh, torch.chunk = make, chunk
         os.environ.pop("LOCAL_WORLD_SIZE")
         if before is not None:
             os.environ["LOCAL_WORLD_SIZE"] = before

@@ -47,8 +47,8 @@ HGX = Network(inside=360e9, between=47e9)
 """NVLink 4: 360 GB/s measured, 370 expected, of 450 (NVIDIA/nccl-tests issues 326 and 212). One NDR InfiniBand port of
 400 Gb/s for each GPU: 46 to 48 GB/s (issue 290)."""
 PRICE = 2.5
-"""Dollars an H100 and hour: the lower end of specialised clouds' offers in May 2026, $2.50 to $3.50 (mercatus-ai.com,
-"cloud GPU pricing"); large clouds ask for $3.50 to $5.00, and others say less. Yours will be another: it only scales."""
+"""Dollars an H100 and hour: the lower end of specialised clouds' offers of May 2026, $2.50 to $3.50 (mercatus-ai.com,
+"Cloud GPU pricing"); large clouds ask for $3.50 to $5.00. Yours will be another: it only scales."""
 
 DEVICES = {
     d.name: d

@@ -19,9 +19,12 @@ MODELS: dict[str, dict[str, Any]] = {"dit-xl-2": {}, "dit-8b": LARGE}
 BATCH = {"dit-xl-2": 32, "dit-8b": 16}
 """On each device."""
 
+GLOBAL, FIXED = 4096, (64, 256, 1024)
+"""A batch that one would train with, and on how many devices."""
+
 OF_DEVICE = 54 * 86400 * 16384 / 419
 """Seconds between unexpected interruptions of a GPU: 419 in 54 days on 16,384 H100s (Llama 3, arXiv 2407.21783,
-section 3.3.4), 5.9 years."""
+section 3.3.4), 5.8 years."""
 RESTART = 600.0
 """Seconds from a failure to the first step after it; assumed."""
 A_NODE, AT_MOST = 2e9, 100e9
@@ -57,10 +60,10 @@ def plain() -> Traces:
     return Traces(lambda model: workloads.load("dit-xl-2", MODELS[model]), {})
 
 
-def layouts(model: str, devices: Iterable[int] = SIZES) -> list[Layout]:
+def layouts(model: str, devices: Iterable[int] | None = None) -> list[Layout]:
     """Of a table: none, full and hybrid, each where it differs from those before it."""
     found = []
-    for n in devices:
+    for n in devices or SIZES:
         for shard in ("none", "full", "hybrid"):
             if (n == 1 and shard != "none") or (n <= 8 and shard == "hybrid"):
                 continue
@@ -137,15 +140,26 @@ def plan_table(traces: Traces, device: Device) -> str:
             apart = failures.mean_time(devices, OF_DEVICE)
             interval = failures.best(writing, apart)
             wasted = failures.wasted(interval, writing, apart, RESTART)
-            days = IMAGES / rate / (1 - wasted) / 86400
+            whole = IMAGES / rate / (1 - wasted)
             rows.append([model, f"{devices:,}", layout.shard + (", checkpointing" if layout.recompute else ""),
                          f"{layout.batch * devices:,}", tables.seconds(line.step), f"{rate:,.0f}",
-                         f"{days:,.3g}" if days < 1000 else f"{days:,.0f}",
-                         f"{5 * days:,.3g}" if days < 200 else f"{5 * days:,.0f}",
-                         f"{days * devices:,.0f}", f"{24 * days * devices * device.price:,.0f}",
-                         f"{wasted:.2%}"])  # fmt: skip
-    return tables.table(["network", "GPUs", "shard", "global batch", "step", "images/s", "days a pass", "days of 5",
+                         tables.seconds(whole), tables.seconds(5 * whole), f"{whole * devices / 86400:,.0f}",
+                         f"{whole * devices / 3600 * device.price:,.0f}", f"{wasted:.2%}"])  # fmt: skip
+    return tables.table(["network", "GPUs", "shard", "global batch", "step", "images/s", "a pass", "five",
                          "GPU days a pass", "dollars a pass", "lost to failures and saving"], rows)  # fmt: skip
+
+
+def fixed_table(traces: Traces, device: Device) -> str:
+    """One global batch on more and more devices: what each computes shrinks, what it sends does not."""
+    rows = []
+    for devices in FIXED:
+        one = Layout(devices=devices, batch=GLOBAL // devices)
+        for shard in ("none", "full", "hybrid"):
+            layout = replace(one, shard=shard)
+            line = step(traces, next(iter(MODELS)), layout, device)
+            rows.append([f"{devices:,}", shard, str(layout.batch), tables.seconds(line.step),
+                         f"{line.exposed / line.step:.0%}", f"{GLOBAL / line.step:,.0f}"])  # fmt: skip
+    return tables.table(["GPUs", "shard", "batch on each", "step", "of the step not computing", "images/s"], rows)
 
 
 def write_seconds(size: float, layout: Layout) -> float:
@@ -199,7 +213,7 @@ def data_table(traces: Traces, device: Device) -> str:
                 more.append([model, f"{devices:,}", f"{rate:,.0f}", tables.gigabytes(rate * 4 * prod(shape)) + "/s",
                              tables.gigabytes(rate * JPEG) + "/s"])  # fmt: skip
     second = tables.table(["network", "GPUs", "images/s", "read as float32 latents", "read as JPEG"], more)
-    said = (f"To encode all images once: {encoding / 1e9:.0f} GFLOP each, {days:,.0f} GPU days at the same utilisation, "
+    said = (f"To encode all images once: {encoding / 1e9:.0f} GFLOP each, {days:,.0f} GPU days at that utilisation, "
             f"{tables.count(24 * days * device.price)} dollars.")  # fmt: skip
     return f"{first}\n\n{said}\n\n{second}"
 
@@ -213,6 +227,7 @@ def plan(device_name: str = "h100", traces: Traces | None = None) -> str:
             f"backward passes; bf16, AdamW, averaged weights; parameters: {sizes}.")  # fmt: skip
     parts = [said, "**The plan: the fastest layout that fits.** A pass is 10^9 images.", plan_table(traces, device),
              "**Memory of a device.**", memory_table(traces, device), "**Time of a step.**",
-             time_table(traces, device), "**Checkpoints and failures**, of the layouts of the plan.",
+             time_table(traces, device), f"**A global batch of {GLOBAL:,}**, of the first network.",
+             fixed_table(traces, device), "**Checkpoints and failures**, of the layouts of the plan.",
              failure_table(traces, device), "**Data.**", data_table(traces, device)]  # fmt: skip
     return "\n\n".join(parts)

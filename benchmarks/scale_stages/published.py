@@ -1,7 +1,7 @@
 """What was published or measured elsewhere, and what is predicted of it.
 
 Device days are FLOPs over data-sheet rate times one assumed utilisation, that of our own step on an H200; nothing is
-fitted to these figures. Where each figure stands is in `source`; all were looked up, and what was found only second-hand
+fitted to these figures. Where each figure stands is in `source`; all were looked up, and what was found second-hand
 says so.
 """
 
@@ -47,11 +47,12 @@ def _adm(images_a_second: float) -> float:
 
 
 DIT, TABLE7 = "Peebles and Xie (arXiv 2212.09748)", "Dhariwal and Nichol (arXiv 2105.05233)"
+SIZES = f"{DIT}, section 5: 118.6; the rest second-hand"
 MODELS = {
     m.name: m
     for m in (
-        Model("DiT-XL/2, 256 px", "dit-xl-2", (4, 32, 32), 675, f"{DIT}; section 5 has 118.6, a reading card the rest", 118.64e9),
-        Model("DiT-XL/2, 512 px", "dit-xl-2", (4, 64, 64), 675, f"{DIT}, as a reading card gives it (second-hand)", 524.60e9),
+        Model("DiT-XL/2, 256 px", "dit-xl-2", (4, 32, 32), 675, SIZES, 118.64e9),
+        Model("DiT-XL/2, 512 px", "dit-xl-2", (4, 64, 64), 675, f"{DIT}, second-hand", 524.60e9),
         Model("ADM 64", "adm-imagenet-64", (3, 64, 64), 296, f"{TABLE7}, tables 7 and 11", _adm(182.3), True),
         Model("ADM 128", "adm-imagenet-64", (3, 128, 128), 422, f"{TABLE7}, tables 7 and 11", _adm(65.2), True,
               ADM | {"network.mult": [1, 1, 2, 3, 4], "network.attention": [4, 8, 16], "network.head_channels": None,

@@ -28,14 +28,15 @@ def show(recipe: str, changes: dict[str, Any], shape: tuple[int, ...] | None, de
     kept = trace.after_forward - trace.at_rest
     rows = [
         ("parameters", f"{parameters:,}, {workload.name}, examples {list(workload.shape)}"),
-        ("spread", f"{layout.devices:,} devices, {layout.shard}; weights in {layout.parts} parts; "
-         f"{layout.batch} examples on each in {layout.accumulate} parts, {images:,} together"),
+        ("spread", f"{layout.devices:,} devices, {layout.shard}; weights in {layout.parts} "
+         f"part{'s' * (layout.parts > 1)}; {layout.batch} examples on each"
+         + (f" in {layout.accumulate} parts" if layout.accumulate > 1 else "") + f", {images:,} together"),
         ("GFLOP an example", f"{passes / layout.batch / 1e9:,.4g} forward and backward"),
         ("memory of a device", f"{tables.gigabytes(trace.peak)} at most, of {tables.gigabytes(device.memory)}"),
         ("  between steps", f"{tables.gigabytes(trace.at_rest)}: weights {tables.gigabytes(owned)}, the average, "
          "the optimiser's state" + (", buckets" if layout.parts == 1 and layout.devices > 1 else "")),
-        ("  kept for the backward pass", f"{tables.gigabytes(kept)}, {tables.gigabytes(kept / layout.batch * layout.accumulate)} "
-         "an example"),
+        ("  kept for the backward pass", f"{tables.gigabytes(kept)}, "
+         f"{tables.gigabytes(kept / layout.batch * layout.accumulate)} an example"),
         ("  the rest at that moment", f"{tables.gigabytes(trace.peak - trace.after_forward)}: gradients, gathered "
          "blocks, what is computed again"),
         (f"a step on {device.name}", f"{tables.seconds(line.step)} at {machines.UTILISATION:.0%} of the data sheet, "

@@ -2,9 +2,9 @@
 
 The order is that of the trace, which is PyTorch's own. FSDP2 gathers the next block while one is computed: in the
 forward pass a gathering starts when the block before the last has taken its own out of the buffer, in the backward pass
-when the last has. Scattering and reducing start when the gradients before them are computed; the device computes on, but
-not past a second scattering before the first is done, whose buffer FSDP2 keeps until then. What is copied between
-machines in hybrid sharding has links of its own.
+when the last has. Scattering and reducing start when the gradients before them are computed. The device computes on,
+but not past a second scattering before the first is done, whose buffer FSDP2 keeps until then. What hybrid sharding
+reduces between machines has links of its own.
 """
 
 from dataclasses import dataclass

@@ -111,7 +111,7 @@ def _predicted(trace: Trace, layout: engine.Layout, host: calibrate.Host | None,
     links = calibrate.collectives(trace) if layout.devices > 1 else None
     if layout.devices > 1:
         dist.barrier()
-    clock, own = calibrate.operations(trace), calibrate.operations(trace, time.thread_time)
+    clock, own = calibrate.operations(trace)
     python = units * host.seconds() if host is not None else 0.0
     line = simulate(trace, layout, clock, links, overlap=False)
     return {"predicted": line.step + python, "moving": line.moving,
