@@ -48,7 +48,7 @@ def test_when_one_hangs_the_others_leave(tmp_path, hung):
         status, said = both[1 - hung].wait(60)
         took = time.monotonic() - stopped
     assert status == 1
-    assert took < 30
+    assert took < 60
     gone = "no sign of life for 3 seconds" if hung else "the first process of this run cannot be reached"
     assert said.splitlines()[-1].startswith("fromnoise: ")
     assert gone in said.splitlines()[-1]
@@ -114,7 +114,7 @@ def test_torchrun_goes_on_from_the_last_checkpoint_by_itself(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
                 "--max-restarts", "1", "--monitor-interval", "0.2", str(script)]  # fmt: skip
     words = command(out, steps=20, every=5, settings=("train.shard=full",))[2:]
-    done = subprocess.run([*torchrun, *words], env=ENV, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*torchrun, *words], env=ENV, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "going on after step 10" in done.stderr
     assert steps_logged(out) == list(range(1, 21))
@@ -147,7 +147,7 @@ class Slow:
         return 16
 
     def __getitem__(self, i):
-        time.sleep(0.02 * (os.environ["RANK"] == "1"))
+        time.sleep(0.05 * (os.environ["RANK"] == "1"))
         return torch.full((2,), i / 16)
 
 

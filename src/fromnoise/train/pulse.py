@@ -59,6 +59,12 @@ class Pulse:
         """No more signs are due."""
         with suppress(Exception):
             self.store.set(f"pulse/{self.rank}", "done")
+            until = time.monotonic() + self.limit
+            if self.rank == 0 and not self._parting:  # its store may end with it, and others may still need it
+                while not all(self._read(f"pulse/{r}") == "done" for r in range(self.world)):
+                    if self._read("gone") or time.monotonic() > until:
+                        break
+                    time.sleep(0.02)
         self._ended.set()
         for thread in self._threads:
             thread.join(self.limit)  # which may wait for a process that hangs
@@ -82,6 +88,8 @@ class Pulse:
                 self.store.set(f"pulse/{self.rank}", str(count))
                 said, gone = self._read(f"pulse/{watched}"), self._read("gone")
             except Exception:  # of a store whose process is gone
+                if self._ended.is_set() or self._parting:
+                    return None
                 return self._leave(_FIRST, announce=False)
             self.answered = time.monotonic()
             if gone and not self._parting:
