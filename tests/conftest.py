@@ -1,7 +1,9 @@
 """What all tests share."""
 
+import contextlib
 import os
 import random
+from collections.abc import Iterator
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; two threads each would fight
 
@@ -27,6 +29,27 @@ def seeded() -> None:
     torch.manual_seed(0)
     numpy.random.seed(0)  # noqa: NPY002  (the state that others' code draws from)
     random.seed(0)
+
+
+def _shared() -> dict[str, object]:
+    """What of this process all tests share, and the programs that they start inherit."""
+    limits = {}
+    with contextlib.suppress(ImportError):  # of systems that have none
+        import resource
+
+        limits = {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if "RLIMIT_" in name}
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return {"umask": umask, "folder": os.getcwd(), **limits}
+
+
+@pytest.fixture(autouse=True)
+def left_alone() -> Iterator[None]:
+    """A memory limit that one test leaves behind would end the browser of another one."""
+    before = _shared()
+    yield
+    after = _shared()
+    assert after == before, {name: (before[name], after[name]) for name in after if after[name] != before.get(name)}
 
 
 @pytest.fixture

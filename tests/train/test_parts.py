@@ -1,7 +1,9 @@
 """Folders that several processes write, each its part: whole or absent, copied at once, read by any number."""
 
 import errno
+import hashlib
 import json
+import math
 import os
 import shutil
 import threading
@@ -10,12 +12,16 @@ import time
 import pytest
 import torch
 import torch.distributed as dist
-from forked import together
+from forked import command, run_several, several, together
+from safetensors import safe_open
+from safetensors.torch import save_file
 
-from fromnoise.system.disk import files, in_parts, parts_writer, storage
+from fromnoise.errors import FromNoiseError
+from fromnoise.system.disk import files, in_parts, parts_writer, placing, storage
 from fromnoise.system.disk.storage import Damaged
 from fromnoise.system.hardware import choose
 from fromnoise.train.distributed import Processes
+from fromnoise.train.saving import insist_on_one_disk
 from fromnoise.weights.checkpoint import Checkpoints
 
 TEXTS = {"state": {"loss": 1.0}}
@@ -39,7 +45,7 @@ def tensors(k=0):
 
 def written(folder, world):
     with Processes().started(choose("fp32").device) as processes:
-        in_parts.finish(in_parts.write(folder, tensors(), TEXTS, processes.writers))
+        in_parts.write(folder, tensors(), TEXTS, processes.writers).finish()
         processes.wait()
         assert torch.equal(storage.read_tensors(folder, "model")["table"], torch.arange(15.0).view(5, 3))
         like = {"table": sharded(torch.zeros(5, 3)), "row": sharded(torch.zeros(1, 3))}
@@ -139,10 +145,10 @@ def goes_on_meanwhile(folder):
         total = torch.ones(1)
         dist.all_reduce(total)  # training talks while the thread does
         assert total.item() == 2
-        assert not writing.done()
+        assert not writing.future.done()
         assert not folder.exists()
         allowed.set()
-        in_parts.finish(writing)
+        writing.finish()
         processes.wait()
         found = storage.read_tensors(folder, "model")
         assert torch.equal(found["table"], torch.arange(15.0).view(5, 3))
@@ -156,7 +162,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path):
 def one_has_no_room(folder):
     """The second process' disk is full: all hear of it, and the old checkpoint stays."""
     with Processes().started(choose("fp32").device) as processes:
-        in_parts.finish(in_parts.write(folder, tensors(), TEXTS, processes.writers))
+        in_parts.write(folder, tensors(), TEXTS, processes.writers).finish()
         if processes.rank == 1:
 
             def full(self, name):
@@ -164,9 +170,10 @@ def one_has_no_room(folder):
 
             parts_writer.PartsWriter._hashed = full
         with pytest.raises(OSError, match="No space left") as failed:
-            in_parts.finish(in_parts.write(folder, tensors(1), TEXTS, processes.writers))
+            in_parts.write(folder, tensors(1), TEXTS, processes.writers).finish()
         assert failed.value.errno == errno.ENOSPC
         processes.wait()
+        assert not list(folder.parent.glob(f"{files.WRITING}*"))
         storage.verify_folder(folder)
         assert storage.read_tensors(folder, "model")["number"].item() == 7
 
@@ -187,7 +194,7 @@ def is_killed(folder, rank):
 
     parts_writer.PartsWriter._hashed = dies
     with Processes().started(choose("fp32").device) as processes:
-        in_parts.finish(in_parts.write(folder.parent / "step-00000002", tensors(1), TEXTS, processes.writers))
+        in_parts.write(folder.parent / "step-00000002", tensors(1), TEXTS, processes.writers).finish()
 
 
 @pytest.mark.parametrize("rank", ["0", "3"])
@@ -218,10 +225,77 @@ def test_each_process_checks_its_share_and_all_agree(folder, tmp_path):
     for step in (1, 2):
         shutil.copytree(folder, tmp_path / f"step-0000000{step}")
     heard = []
-    found = Checkpoints(tmp_path).newest_whole(heard.append, Told(0, ["the other's half is cut", ""]))
+    found = Checkpoints(tmp_path).newest_whole(heard.append, Told(0, ["", "the other's half is cut", "", ""]))
     assert found == tmp_path / "step-00000001"
     assert heard == ["damaged checkpoint left aside: the other's half is cut"]
     names = sorted(storage.manifest(folder))
     (tmp_path / "step-00000002" / names[1]).write_bytes(b"")
-    assert Checkpoints(tmp_path).newest_whole(pytest.fail, Told(0, [""])).name == "step-00000002"
-    assert Checkpoints(tmp_path).newest_whole(lambda line: None, Told(1, [""])).name == "step-00000001"
+    assert Checkpoints(tmp_path).newest_whole(pytest.fail, Told(0, ["", ""])).name == "step-00000002"
+    assert Checkpoints(tmp_path).newest_whole(lambda line: None, Told(1, ["", "", "", ""])).name == "step-00000001"
+
+
+def test_what_another_machine_wrote_is_in_the_manifest_though_it_is_not_listed_yet(tmp_path):
+    """As on NFS, whose listings may be a minute old."""
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "state.json").write_text("{}")
+    theirs = {"model-00002-of-00002.safetensors": {"bytes": 3, "sha256": "0" * 64}}
+    placing.complete(tmp_path / "new", tmp_path / "place", theirs)
+    assert storage.manifest(tmp_path / "place") == {"state.json", *theirs}
+    with pytest.raises(Damaged, match="model-00002-of-00002.safetensors"):
+        storage.verify_folder(tmp_path / "place")
+
+
+def test_a_process_that_does_not_see_the_checkpoint_says_so(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "step-00000001")
+    with pytest.raises(FromNoiseError, match="process 1 does not see it: its machine needs the same disk"):
+        Checkpoints(tmp_path).newest_whole(pytest.fail, Told(0, ["process 1 does not see it"]))
+
+    class Second(Told):
+        def of_first(self, number):
+            return 2
+
+        def said(self, text):
+            return text
+
+    with pytest.raises(FromNoiseError, match="process 1 does not see .*step-00000002: its machine"):
+        Checkpoints(tmp_path).newest_whole(pytest.fail, Second(1, []))
+
+
+def on_disks(folder, apart):
+    with Processes().started(choose("fp32").device) as processes:
+        own = folder / f"{processes.rank}" if apart else folder
+        own.mkdir(parents=True, exist_ok=True)
+        if not apart:
+            insist_on_one_disk(own, processes)
+        else:
+            with pytest.raises(
+                FromNoiseError, match="process 1 of this run does not see .* its machine needs the same"
+            ):
+                insist_on_one_disk(own, processes)
+        processes.wait()
+        assert not list(own.iterdir())
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_before_the_first_step_all_see_what_the_first_one_writes(tmp_path, apart):
+    together(2, on_disks, tmp_path, tmp_path / "run", apart)
+
+
+def test_a_part_that_is_no_number_is_said_by_all(tmp_path):
+    """Each process reads its own part; the line of the one that finds it is everybody's."""
+    out = tmp_path / "run"
+    run_several(2, command(out, steps=2, every=2, settings=("train.shard=full",)), out)
+    place = out / "checkpoints" / "step-00000002"
+    part = place / "ema-00002-of-00002.safetensors"
+    with safe_open(part, "pt") as file:
+        about, held = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    next(value for value in held.values() if value.numel()).fill_(math.nan)
+    save_file(held, part, about)
+    known = json.loads((place / "manifest.json").read_text())
+    known[part.name] = {"bytes": part.stat().st_size, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
+    (place / "manifest.json").write_text(json.dumps(known))
+    with several(2, command(out, "--resume", steps=4, settings=("train.shard=full",)), out) as both:
+        ends = [one.wait() for one in both]
+    assert {status for status, _ in ends} == {2}, ends
+    assert "is not finite: resume from another checkpoint" in ends[0][1].splitlines()[-1]
+    assert "unexpectedly" not in "".join(said for _, said in ends)

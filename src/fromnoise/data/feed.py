@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from fromnoise.system import rng
 from fromnoise.system.disk import files
 
 _Warning = tuple[str, type[Warning]]
+
+_GRACE = 30
+"""Seconds that a loader process which is asked to end has for what the current step waits for."""
 
 
 class Feed:
@@ -97,6 +101,7 @@ class Feed:
             batch_size=None,
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
+            worker_init_fn=_outlasting_signals if self.workers else None,
         )
         for batch, said in _survived(_without_handler(loader), self.workers > 0):
             for text, category in said:
@@ -146,6 +151,19 @@ def _without_handler(loader: DataLoader) -> Iterator[Any]:
     if before is not None:
         signal.signal(signal.SIGCHLD, before)
     return batches
+
+
+def _outlasting_signals(worker: int) -> None:
+    """In a loader process: Ctrl-C, and what a cluster's manager sends to every process of a job, is for the training,
+    which ends by itself after a step, and that step may need one more batch. A second SIGTERM is meant."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, _asked_to_end)
+
+
+def _asked_to_end(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.alarm(_GRACE)
 
 
 def _survived(batches: Iterator[Any], by_others: bool) -> Iterator[Any]:

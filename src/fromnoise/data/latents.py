@@ -1,4 +1,4 @@
-"""Latents in place of images: encoded once, and mapped into memory."""
+"""Latents of images: encoded once, and mapped into memory."""
 
 import math
 from collections.abc import Sequence

@@ -15,6 +15,9 @@ from fromnoise.times.base import TimeSampling
 from fromnoise.train.task import Drawn, Task
 from fromnoise.weights import native
 
+_COMPARED = 512
+"""Held-out examples that are compared with each other, at most, on whatever number of processes."""
+
 
 class Contrasting(Task):
     """The contrastive loss of x_t = alpha_t x_0 + sigma_t eps and the captions, among the examples of one part.
@@ -59,6 +62,9 @@ class Contrasting(Task):
         if size < 2:
             raise FromNoiseError("batch_size: an image-text model compares the examples of a part of the batch, and "
                                  f"here a part is {size}: take more")  # fmt: skip
+
+    def together(self, batch_size: int) -> int:
+        return min(batch_size, _COMPARED)
 
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
         if "text" not in conditions:

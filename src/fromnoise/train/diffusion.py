@@ -179,6 +179,9 @@ class Diffusion(Task):
                                  f"{size} (batch_size over processes and accumulate): make it a multiple, or give the "
                                  "coupling another group")  # fmt: skip
 
+    def together(self, batch_size: int) -> int:
+        return self.coupling.group
+
     def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:
         """Every process sees the losses of the whole batch, so that all draw from the same distribution."""
         if not self.times.watches:

@@ -31,10 +31,10 @@ def raw(network: nn.Module) -> nn.Module:
 
 
 def is_of_a_peer(error: BaseException) -> bool:
-    """Whether the connection to another process broke: Gloo's errors are plain ones, and only their words tell."""
-    return isinstance(error, dist.DistError) or any(
-        words in str(error) for words in ("closed by peer", "reset by peer", "gloo", "NCCL", "Broken pipe")
-    )
+    """Whether the connection to another process broke: Gloo's errors are plain ones, which begin with the place in its
+    source, [.../gloo/...]."""
+    place = str(error).partition("]")[0]
+    return isinstance(error, dist.DistError) or (type(error) is RuntimeError and place[:1] == "[" and "gloo" in place)
 
 
 _running: "Processes | None" = None
@@ -78,9 +78,8 @@ class Processes:
 
         again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         _starts += 1
-        store = dist.PrefixStore(
-            f"start-{again}-{_starts}", next(dist.rendezvous("env://"))[0]
-        )  # torchrun's outlives a start
+        whole = next(dist.rendezvous("env://"))[0]
+        store = dist.PrefixStore(f"start-{again}-{_starts}", whole)  # torchrun's outlives a start
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
@@ -126,9 +125,8 @@ class Processes:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
         renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
-        quiet: dict[str, Any] = {
-            "forward_sync_buffers" if renamed else "broadcast_buffers": False
-        }  # training changes no buffer
+        buffers = "forward_sync_buffers" if renamed else "broadcast_buffers"
+        quiet: dict[str, Any] = {buffers: False}  # training changes none
         return DistributedDataParallel(network, device_ids=ids, **quiet)
 
     def local_gradients(self, network: nn.Module) -> Any:

@@ -61,9 +61,11 @@ class Watcher:
         sample: when a sample grid is due, with the step, the weights being the averaged ones.
         say: a line for the person watching.
         lines: whether the bar is a line now and then where no bar can be drawn; else it is left out there.
+        wants_model: whether somebody uses the model afterwards: a sharded one is then made whole, in every process.
     """
 
     start: "Callable[[Trainer, bool], None]" = lambda trainer, resumed: None
     sample: Callable[[int], None] = lambda step: None
     say: Callable[[str], None] = lambda text: None
     lines: bool = False
+    wants_model: bool = True

@@ -81,9 +81,8 @@ class Pulse:
     def _beat(self) -> None:
         """Says that this process lives, and looks whether another one does."""
         watched, seen, at, count = (self.rank + 1) % self.world, "", time.monotonic(), 0
-        while not self._ended.wait(self.every):
-            count += 1
-            now = time.monotonic()
+        while (late := self._slept()) is not None:
+            count, now, at = count + 1, time.monotonic(), at + late
             try:
                 self.store.set(f"pulse/{self.rank}", str(count))
                 said, gone = self._read(f"pulse/{watched}"), self._read("gone")
@@ -102,7 +101,8 @@ class Pulse:
 
     def _watch(self) -> None:
         """Looks whether the store answers, and how long the step takes."""
-        while not self._ended.wait(self.every):
+        while (late := self._slept()) is not None:
+            self.since, self.answered = self.since + late, self.answered + late
             now = time.monotonic()
             if now - self.since > self.step_limit and self._parting:
                 return self._leave(self._why, announce=False)
@@ -110,6 +110,15 @@ class Pulse:
                 return self._leave(f"no step within {self.step_limit:.0f} seconds: a process of this run hangs")
             if now - self.answered > self.limit:
                 return self._leave(_FIRST, announce=False)
+
+    def _slept(self) -> float | None:
+        """Until the next look: seconds by which it comes late, as where this process itself was stopped, in which it
+        could hear of nobody; None at the end."""
+        began = time.monotonic()
+        if self._ended.wait(self.every):
+            return None
+        late = time.monotonic() - began - self.every
+        return late if late > self.every else 0.0
 
     def _read(self, key: str) -> str:
         return self.store.get(key).decode() if self.store.check([key]) else ""

@@ -1,7 +1,7 @@
 """What a checkpoint of a training holds, and going on from one: whole, or in parts where the weights are sharded."""
 
+import secrets
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
-from fromnoise.system.disk import in_parts, placing, storage
+from fromnoise.system.disk import files, in_parts, placing, storage
 from fromnoise.train import suitable
 from fromnoise.train.distributed import Processes
 from fromnoise.train.ema import EMA
@@ -43,7 +43,9 @@ class Saving:
         self.network = task.network if sharding is None else sharding.blank
         self.written = 0
         """The step of the last one that is whole."""
-        self._writing: tuple[int, Future[None]] | None = None
+        self._writing: tuple[int, in_parts.Writing] | None = None
+        if sharding is not None:
+            insist_on_one_disk(checkpoints.folder, processes)
 
     def resume(self, folder: Path | None) -> tuple[Progress, dict[str, Any] | None] | None:
         """Go on with the newest whole checkpoint: how far it is, and the mark of the log; None where there is none.
@@ -84,8 +86,14 @@ class Saving:
         else:
             state = in_parts.read_all(found, self._blank, self.processes.writers)
             state = {stem: state.get(stem, {}) for stem in stems}
-        for stem, named in state.items():
-            suitable.insist_on_finite(found, stem, named)
+        why = ""
+        try:
+            for stem, named in state.items():
+                suitable.insist_on_finite(found, stem, named)
+        except FromNoiseError as error:
+            why = str(error)
+        if why := self.processes.said(why):  # each has read its part alone
+            raise FromNoiseError(why)
         return state
 
     def _owner(self, name: str, shape: tuple[int, ...]) -> nn.Parameter | None:
@@ -138,7 +146,28 @@ class Saving:
         if self._writing is None:
             return
         (step, writing), self._writing = self._writing, None
-        in_parts.finish(writing)
+        writing.finish()
         self.written = step
         if self.processes.is_first:
             self.checkpoints.let_go()
+
+
+def insist_on_one_disk(folder: Path, processes: Processes) -> None:
+    """That all see what the first one writes, since each is to write its part: before the first step, and not at the
+    first checkpoint.
+
+    Raises:
+        FromNoiseError: one does not.
+    """
+    mark = processes.of_first(secrets.randbits(48))
+    if processes.is_first:
+        files.own_folder(folder)
+        (folder / f"{files.WRITING}{mark}").mkdir()
+    processes.wait()
+    seen = f"{files.WRITING}{mark}" in {path.name for path in folder.glob(f"{files.WRITING}*")}
+    why = "" if seen else f"process {processes.rank} of this run does not see what the first one writes into {folder}"
+    why = processes.said(why)
+    if processes.is_first:
+        (folder / f"{files.WRITING}{mark}").rmdir()
+    if why:
+        raise FromNoiseError(f"{why}: its machine needs the same disk, where each writes its part of the weights")

@@ -98,9 +98,8 @@ class Sharding:
     def __init__(self, network: nn.Module, how: Shard, device: torch.device, dtype: torch.dtype):
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
-        self.mesh = _mesh(how, device)
+        self.mesh, self.device = _mesh(how, device), device
         self.parts: int = self.mesh.size(-1)
-        self.group = self.mesh.get_group(-1)
         self.blank = _blank(network)
         """The network as it was, without weights: its class is not FSDP2's, and it says of itself what it is."""
         _insist_on_groups(network)
@@ -119,7 +118,7 @@ class Sharding:
 
     def square_norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """What, averaged over all processes, is the squared norm of all gradients: [] on their device."""
-        found = torch.zeros((), device=local(gradients[0]).device)
+        found = torch.zeros((), device=self.device)
         own = [g for g in gradients if hasattr(g, "to_local")]
         whole = [g for g in gradients if not hasattr(g, "to_local")]
         for tensors, times in ((parts(own), self.parts), (parts(whole), 1)):
@@ -185,18 +184,17 @@ def _insist_on_groups(network: nn.Module) -> None:
     Raises:
         FromNoiseError: two share one, and would be gathered apart.
     """
-    of: dict[int, int] = {}
-    held = [dict(block.named_parameters()) for block in blocks(network)]
-    inner = {id(p) for named in held for p in named.values()}
-    rest = {name: p for name, p in network.named_parameters(remove_duplicate=False) if id(p) in inner}
-    count = sum(len(named) for named in held)
-    for number, named in enumerate(held):
-        for name, p in named.items():
-            if of.setdefault(id(p), number) != number:
-                raise FromNoiseError(f"train.shard: two blocks share the weight {name}: leave train.shard at none")
-    if len(rest) > count:
-        raise FromNoiseError("train.shard: a block shares a weight with the rest of the network: leave train.shard at "
-                             "none")  # fmt: skip
+    block_of: dict[int, nn.Module] = {}
+    for block in blocks(network):  # inner ones first
+        for module in block.modules():
+            block_of.setdefault(id(module), block)
+    owner: dict[int, nn.Module] = {}
+    for place, module in network.named_modules():
+        block = block_of.get(id(module), network)
+        for name, p in module.named_parameters(recurse=False):
+            if owner.setdefault(id(p), block) is not block:
+                raise FromNoiseError(f"train.shard: a block shares its weight {place}.{name} with another part of the "
+                                     "network: leave train.shard at none")  # fmt: skip
 
 
 def _blank(network: nn.Module) -> nn.Module:

@@ -65,6 +65,10 @@ class Task(ABC):
             FromNoiseError: they cannot; with the way out.
         """
 
+    def together(self, batch_size: int) -> int:
+        """How many consecutive held-out examples share a loss; 1 where each has its own."""
+        return 1
+
     @abstractmethod
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
         """The draws of a share of step `step`: functions of (seed, step, place in the global batch) and of the

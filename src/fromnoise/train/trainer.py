@@ -167,11 +167,7 @@ class Trainer:
                         if stop or enough:
                             return stop
                         if self.config.sample_every and at % self.config.sample_every == 0:
-                            self.plain = False
-                            self._settle()
-                            if self._takes_part:
-                                with self._averaged():
-                                    self.watcher.sample(at)
+                            self._look(at)
             except TrainingError:
                 if self.saving is not None:
                     with suppress(OSError, RuntimeError):  # what is being written is whole or absent
@@ -259,6 +255,7 @@ class Trainer:
         if self.saving is not None:
             self._settle()
             self.saving.save(self.progress, {} if log is None else log.mark(), last)
+            self.processes.wait()  # or the others' next step would count what the first one writes
             self.plain = False
 
     def _settle(self) -> None:
@@ -266,10 +263,14 @@ class Trainer:
         if self.processes.world > 1:
             self.ema.settle(self.processes.sum(self.ema.largest.double().reshape(1)).item())
 
-    @property
-    def _takes_part(self) -> bool:
-        """Whether this process draws the picture in passing: with sharded weights none can alone."""
-        return self.processes.is_first or self.sharding is not None
+    def _look(self, at: int) -> None:
+        """The picture in passing: the first process draws it, or all together where weights are sharded."""
+        self._settle()
+        if self.processes.is_first or self.sharding is not None:
+            with self._averaged():
+                self.watcher.sample(at)
+        self.processes.wait()
+        self.plain = False
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -283,11 +284,11 @@ class Trainer:
             self.task.train()
 
     def leave_averaged(self) -> None:
-        """The model holds its averaged weights from now on, in evaluation mode; sharded ones whole, on the CPU. All
-        processes take part."""
+        """The model holds its averaged weights from now on, in evaluation mode; sharded ones whole, on the CPU, if the
+        watcher wants them. All processes take part."""
         self._settle()
         self.ema.apply()
-        if self.sharding is not None:
+        if self.sharding is not None and self.watcher.wants_model:
             self.task.network = self.sharding.gathered(self.network.state_dict())
         self.task.model.eval()
 

@@ -24,11 +24,12 @@ def held_out_loss(
     """
     n, total = len(examples), 0.0
     rank, world = (processes.rank, processes.world) if processes is not None else (0, 1)
+    group = task.together(batch_size)  # those that share a loss are never parted, however many processes there are
+    share = max(group, batch_size // world // group * group)
     task.network.eval()
-    for start in range(0, n, batch_size):
-        size = min(batch_size, n - start)
-        own = range(start + rank * size // world, start + (rank + 1) * size // world)
-        places = own or range(start, start + 1)  # fewer examples than processes
+    for start in range(0, n, share * world):
+        own = range(n)[start + rank * share : start + (rank + 1) * share]
+        places = own or range(min(group, n))  # nothing is left for this process, and the others wait for it
         x, conditions = examples.examples(places)
         drawn = task.draw(tuple(x.shape[1:]), conditions, places, 0, n)
         put = {name: value if name in task.on_cpu else hardware.put(value) for name, value in drawn.items()}

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files, in_parts, storage
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from torch import Tensor
 
 _PREFIX = "step-"
@@ -71,9 +70,9 @@ class Checkpoints:
 
     def begin(
         self, step: int, tensors: "Mapping[str, Mapping[str, Tensor]]", texts: Mapping[str, Any], group: Any
-    ) -> "Future[None]":
+    ) -> in_parts.Writing:
         """`save`, by all processes of a group, each its parts, while training goes on; see `in_parts.write`. The first
-        process lets go of older ones once its `result()` is there."""
+        process lets go of older ones once it is finished."""
         files.own_folder(self.folder)
         return in_parts.write(self.path(step), tensors, texts, group)
 
@@ -86,11 +85,14 @@ class Checkpoints:
                 files.remove(self.path(old))
 
     def newest_whole(self, warn: Callable[[str], None], peers: Peers | None = None) -> Path | None:
-        """The newest checkpoint whose files are as they were written; `warn` is told of those that are not.
+        """The newest checkpoint whose files are as they were written; `warn` gets a line for each that is not.
 
         Args:
             warn: gets a line.
             peers: processes that all ask at once: each checks its share of the files, and all get the same answer.
+
+        Raises:
+            FromNoiseError: a process does not see what the first one sees.
         """
         peers, named = peers or _Alone(), set[int]()
         while True:
@@ -98,6 +100,9 @@ class Checkpoints:
             if step < 0:
                 return None
             place, why = self.path(step), ""
+            unseen = "" if peers.world == 1 or step in self.steps() else f"process {peers.rank} does not see {place}"
+            if unseen := peers.said(unseen):
+                raise FromNoiseError(f"{unseen}: its machine needs the same disk as the first one's")
             try:
                 storage.verify_folder(place, slice(peers.rank, None, peers.world))
             except storage.Damaged as error:

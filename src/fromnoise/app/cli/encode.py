@@ -49,7 +49,7 @@ class Encode:
     part: Number = None
     """Examples in a part, which a kill loses at most: a multiple of --batch-size, 4096 by default."""
     batch_size: Number = None
-    """Images that are encoded together, 64 by default; the last bits of latents depend on it."""
+    """Images that are encoded together, 64 by default. The last bits of a latent depend on it."""
     data_root: Folder = None
     """Where named data sets lie; what is missing is downloaded there."""
     precision: Precision = "auto"

@@ -20,7 +20,7 @@ class Index:
     shards: Annotated[str, tyro.conf.Positional, option("SHARDS")]
     """A folder of shards, their names with {000..999} or *, or an address (https://, s3://, gs://)."""
     out: File = None
-    """The file to write; unless named, index.json beside the shards."""
+    """The file to write; by default index.json beside the shards."""
     cache: Folder = None
     """Where shards are kept that are fetched."""
 

@@ -123,7 +123,7 @@ class Table(ABC):
     def run(
         self, batch_size: int, processes: Processes, advance: Callable[[float], None] = lambda amount: None
     ) -> Iterator[list[Cell]]:
-        """Measure entry after entry; after each, all entries so far. `advance` is told of the share of `cost` done.
+        """Measure entry after entry; after each, all entries so far. `advance` gets the share of `cost` that is done.
 
         Of several processes, which may come and go as in `evaluate`, each goes on with the samples of the next entry
         where others still draw those of the last.

@@ -1,6 +1,7 @@
 """The images of a latent model as latents: encoded once, by all processes of the training together, or ahead of it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from fromnoise.app.encoding.asked import describe
@@ -86,11 +87,9 @@ def latents_of(images: Images, run: Path, hardware: Hardware, flip: bool) -> Enc
 
 def _begin(place: Path, description: precomputed.Description) -> None:
     """The folder, with its description."""
-    try:
+    with suppress(FromNoiseError):  # there is none, or it is damaged
         if precomputed.describe(place).key == description.key:
             return
-    except FromNoiseError:  # there is none, or it is damaged
-        ...
     for old in sorted(place.parent.glob(f"{place.name[:16]}-*/latents.npy"))[:1]:
         say(f"{old.parent}: latents in one file, as they were kept before, are not read any more: the images are "
             "encoded again, in parts")  # fmt: skip

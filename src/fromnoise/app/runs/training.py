@@ -151,7 +151,9 @@ def _train_one(
         workers=config.data.workers,
         validation=config.data.hold_out or None,
         callbacks=[make(out) for make in trackers] if processes.is_first else (),
-        watcher=Watcher(run.start, run.sample, lambda text: talk(f"fromnoise: warning: {text}"), lines=True),
+        watcher=Watcher(
+            run.start, run.sample, lambda text: talk(f"fromnoise: warning: {text}"), lines=True, wants_model=False
+        ),
         notes={CONFIG: config.model_dump(mode="json")},
         **config.train.model_dump(),
     )

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def write(
     tensors: "Mapping[str, Mapping[str, Tensor]]",
     texts: Mapping[str, Any],
     group: "dist.ProcessGroup",
-) -> "Future[None]":
+) -> "Writing":
     """Write `target`, replacing what is there, while the caller goes on; all processes of the group call this.
 
     Args:
@@ -40,8 +41,9 @@ def write(
         group: of processes on the CPU (gloo), for this alone: it talks in a thread.
 
     Returns:
-        For `finish`, which waits until the folder is in its place.
+        Its `finish` waits until the folder is in its place.
     """
+    import torch.distributed as dist
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint import DefaultSavePlanner
 
@@ -57,7 +59,7 @@ def write(
     writer = PartsWriter(writing, lambda: _fresh(writing), done)
     planner = DefaultSavePlanner(enable_plan_caching=False)
     saving: Any = dcp.async_save(state, storage_writer=writer, planner=planner, process_group=group)
-    return saving
+    return Writing(saving, writing if dist.get_rank(group) == 0 else None)
 
 
 def _fresh(writing: Path) -> None:
@@ -66,22 +68,36 @@ def _fresh(writing: Path) -> None:
     writing.mkdir()
 
 
-def finish(writing: "Future[None]") -> None:
-    """Wait for what `write` began.
+@dataclass(frozen=True)
+class Writing:
+    """A folder that is being written.
 
-    Raises:
-        OSError: the disk of any process is full or fails; what was there is whole.
-        RuntimeError: another process is gone.
+    Attributes:
+        future: of this process' share.
+        unfinished: the temporary folder, on the process that removes it where writing fails.
     """
-    from torch.distributed.checkpoint.api import CheckpointException  # no Exception, and so caught by nobody else
 
-    try:
-        writing.result()
-    except (Exception, CheckpointException) as error:
-        found = _system_error(error)
-        if found is None:
-            raise RuntimeError(f"a checkpoint could not be written: {error}") from None
-        raise OSError(found.errno, found.strerror, found.filename) from None
+    future: "Future[None]"
+    unfinished: Path | None
+
+    def finish(self) -> None:
+        """Wait for it.
+
+        Raises:
+            OSError: the disk of any process is full or fails; what was there is whole.
+            RuntimeError: another process is gone.
+        """
+        from torch.distributed.checkpoint.api import CheckpointException  # no Exception, and so caught by nobody else
+
+        try:
+            self.future.result()
+        except (Exception, CheckpointException) as error:
+            if self.unfinished is not None and isinstance(error, CheckpointException):  # of all: nobody writes any more
+                files.remove(self.unfinished)
+            found = _system_error(error)
+            if found is None:
+                raise RuntimeError(f"a checkpoint could not be written: {error}") from None
+            raise OSError(found.errno, found.strerror, found.filename) from None
 
 
 def _system_error(error: BaseException) -> OSError | None:

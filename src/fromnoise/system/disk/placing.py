@@ -29,7 +29,8 @@ def complete(
     """
     written = sorted(writing.rglob("*"))
     if listed:
-        entries = {f.name: known.get(f.name) or {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in written}
+        found = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in written if f.name not in known}
+        entries = {**found, **known}  # whether or not they are listed here yet: other machines may have written them
         (writing / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
         written.append(writing / MANIFEST)
     for name in kept:
