@@ -159,6 +159,35 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path):
     together(2, goes_on_meanwhile, tmp_path, tmp_path / "step-00000001")
 
 
+def made_while_it_is_cleared(folder):
+    """Every process makes the folder, and the first one clears what a killed writer left there: it must come last."""
+    left = folder.with_name(f"{files.WRITING}{folder.name}")
+    with Processes().started(choose("fp32").device) as processes:
+        plan, remove = parts_writer.PartsWriter.prepare_local_plan, files.remove
+
+        def late(self, own):
+            time.sleep(0.25 * processes.rank)
+            return plan(self, own)
+
+        def slow(path):
+            remove(path)
+            time.sleep(0.5)
+
+        parts_writer.PartsWriter.prepare_local_plan, files.remove = late, slow
+        if processes.is_first:
+            left.mkdir()
+            (left / "model-00001-of-00009.safetensors").write_bytes(b"")
+        processes.wait()
+        in_parts.write(folder, tensors(), TEXTS, processes.writers).finish()
+        processes.wait()
+        assert "model-00001-of-00009.safetensors" not in storage.manifest(folder)
+        assert torch.equal(storage.read_tensors(folder, "model")["table"], torch.arange(15.0).view(5, 3))
+
+
+def test_the_folder_is_cleared_when_all_have_made_it(tmp_path):
+    together(2, made_while_it_is_cleared, tmp_path, tmp_path / "step-00000001")
+
+
 def one_has_no_room(folder):
     """The second process' disk is full: all hear of it, and the old checkpoint stays."""
     with Processes().started(choose("fp32").device) as processes:

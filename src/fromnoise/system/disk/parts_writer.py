@@ -20,7 +20,7 @@ class PartsWriter(HuggingFaceStorageWriter):
 
     Args:
         writing: the folder, which all processes see.
-        begin: makes it; called on the first process, before any file is written.
+        begin: makes it anew; called on the first process, when all have made it and none has written a file.
         end: gets {file: {"bytes", "sha256"}} of all processes; called on the first, after every file is on the disk.
     """
 
@@ -29,13 +29,9 @@ class PartsWriter(HuggingFaceStorageWriter):
         self.begin, self.end = begin, end
         self.per_thread_copy_ahead = 0  # all is on the CPU already, and a thread of its own would work on the first GPU
 
-    def set_up_storage_writer(self, is_coordinator: bool, *args: Any, **kwargs: Any) -> None:
-        super().set_up_storage_writer(is_coordinator, *args, **kwargs)
-        if is_coordinator:
-            self.begin()
-
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
         """Stems are numbered, and every process learns them: one that holds nothing of a stem writes an empty file."""
+        self.begin()
         stems = sorted({_stem(item.index.fqn) for plan in plans for item in plan.items})
         number = {item.index.fqn: stems.index(_stem(item.index.fqn)) + 1 for plan in plans for item in plan.items}
         self.fqn_to_index_mapping = number
