@@ -1,6 +1,7 @@
 """How Sphinx builds the site: `make docs`."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,7 +20,8 @@ copyright = "2026, the fromnoise founders"
 version = release = fromnoise.__version__
 
 extensions = ["myst_nb", "sphinx_copybutton", "mathml"]
-source_suffix = {".md": "myst-nb"}
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+nb_execution_excludepatterns = ["notebooks/*"]
 exclude_patterns = ["_build", "_ext", "atlas", "images", "evidence"]
 html_math_renderer = "mathml"
 nitpicky = False
@@ -27,7 +29,7 @@ nitpicky = False
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
 myst_dmath_double_inline = True
-suppress_warnings = ["config.cache"]
+suppress_warnings = ["config.cache", "ref.python"]  # a class of one name in two modules: annotations name it alone
 
 nb_execution_mode = "cache"
 nb_execution_timeout = 300
@@ -51,10 +53,19 @@ linkcheck_ignore = [r"https?://"]  # those of the network: `make docs-links` che
 def _made(app: Sphinx, config: object) -> None:
     """What is made of the code, before Sphinx looks for pages."""
     rows = json.loads((HERE / "evidence" / "verify.json").read_text(encoding="utf-8"))
+    for notebook in (HERE.parent / "notebooks").glob("*.ipynb"):
+        (HERE / "notebooks").mkdir(exist_ok=True)
+        shutil.copyfile(notebook, HERE / "notebooks" / notebook.name)
     reference.write(HERE / "reference")
     theory.write(HERE / "theory", HERE / "_static" / "figures", {row["name"]: row for row in rows})
+
+
+def _moved(app: Sphinx, page: str, source: list[str]) -> None:
+    """Notebooks lie beside docs, where they are run; the site has copies inside."""
+    source[0] = source[0].replace("](../notebooks/", "](notebooks/").replace("](notebooks/", f"]({'../' * page.count('/')}notebooks/")
 
 
 def setup(app: Sphinx) -> None:
     """As Sphinx asks."""
     app.connect("config-inited", _made)
+    app.connect("source-read", _moved)

@@ -67,13 +67,14 @@ def _module(full: str, module: ModuleType, own: dict[str, Any]) -> str:
 
 def _entry(module: str, name: str, value: Any) -> list[str]:
     head = [f"## `{name}`", ""]
+    again = [":no-index:"] if module != "fromnoise" and any(value is one for one in names.top_level().values()) else []
     if inspect.isclass(value):
-        body = [f"{_FENCE}{{py:class}} {name}{_signature(value)}", f":module: {module}", "", _class_text(value)]
+        body = [f"{_FENCE}{{py:class}} {name}{_signature(value)}", f":module: {module}", *again, "", _class_text(value)]
         for own, member in _members(value):
             body += _member(own, member)
         return [*head, *body, _FENCE, ""]
     if callable(value) and hasattr(value, "__name__"):
-        return [*head, f"{_FENCE}{{py:function}} {name}{_signature(value)}", f":module: {module}", "",
+        return [*head, f"{_FENCE}{{py:function}} {name}{_signature(value)}", f":module: {module}", *again, "",
                 markdown(value.__doc__), _FENCE, ""]  # fmt: skip
     shown = " ".join(_short(value).split())
     return [*head, f"{_FENCE}{{py:data}} {name}", f":module: {module}", "", f"`{shown}`" if shown else "", _FENCE, ""]

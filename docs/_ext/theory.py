@@ -9,10 +9,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import names
 import numpy as np
 import torch
 
-from fromnoise import verify
 from fromnoise.app.studio import theory
 from fromnoise.app.studio.theory.base import Chapter, Equation
 from fromnoise.app.studio.theory.controls import Choice, Control, Figure
@@ -88,8 +88,8 @@ def _equation(one: Equation) -> list[str]:
 
 def _target(code: str) -> str:
     """The page of "fn.samplers.DDIM", or of "fn.sample"."""
-    parts = code.removeprefix("fn.").split(".")
-    return f"../reference/{parts[0] if len(parts) > 1 else 'fromnoise'}.md"
+    first = code.removeprefix("fn.").split(".")[0]
+    return f"../reference/{first if first in names.modules() else 'fromnoise'}.md"
 
 
 def _cell(text: str) -> str:
@@ -152,8 +152,3 @@ def _plain(text: str) -> str:
     for word, sign in greek.items():
         text = text.replace(f"\\{word}", sign)
     return text.replace("$", "").replace("{", "").replace("}", "").replace("\\", "")
-
-
-def measured() -> dict[str, dict[str, Any]]:
-    """The rows of `fromnoise verify`, computed now."""
-    return {row.name: {"error": row.error, "tolerance": row.tolerance} for row in verify.rows()}
