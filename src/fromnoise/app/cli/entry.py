@@ -34,6 +34,7 @@ COMMANDS = {
     "convert": "convert:Convert",
     "export": "export:Export",
     "studio": "studio:Studio",
+    "doctor": "doctor:Doctor",
 }
 """Where each command's class is; only the one that was asked for is imported."""
 
