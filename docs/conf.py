@@ -62,7 +62,11 @@ def _made(app: Sphinx, config: object) -> None:
 
 def _moved(app: Sphinx, page: str, source: list[str]) -> None:
     """Notebooks lie beside docs, where they are run; the site has copies inside."""
-    source[0] = source[0].replace("](../notebooks/", "](notebooks/").replace("](notebooks/", f"]({'../' * page.count('/')}notebooks/")
+    source[0] = (
+        source[0]
+        .replace("](../notebooks/", "](notebooks/")
+        .replace("](notebooks/", f"]({'../' * page.count('/')}notebooks/")
+    )
 
 
 def setup(app: Sphinx) -> None:

@@ -79,6 +79,16 @@ def test_what_differs_is_named_with_the_processes():
     assert "\n" not in many
 
 
+def test_long_values_are_shown_where_they_differ():
+    long = "/lustre/projects/somebody/data/sets/of/images/that/are/large/and/many"
+    said = alike.difference([{"data.name": f"{long}/first/shards"}, {"data.name": f"{long}/other/shards"}])
+    assert "/first/shards in process 0" in said
+    assert "/other/shards in process 1" in said
+    assert alike.difference([{"a": "b"}, {"a": "bc"}]).startswith(
+        "the processes of this run are not alike: a is b in process 0 and bc"
+    )
+
+
 def test_the_source_is_that_of_the_package(tmp_path, monkeypatch):
     package = tmp_path / "package"
     (package / "inner").mkdir(parents=True)

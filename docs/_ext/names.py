@@ -33,7 +33,7 @@ def of(module: ModuleType) -> dict[str, Any]:
 
 
 def every() -> Iterator[str]:
-    """"fromnoise.sample", "fromnoise.samplers.DDIM", ..."""
+    """ "fromnoise.sample", "fromnoise.samplers.DDIM", ..."""
     yield from (f"fromnoise.{name}" for name in top_level())
     for name, module in modules().items():
         yield from (f"fromnoise.{name}.{own}" for own in of(module))

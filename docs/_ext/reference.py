@@ -48,7 +48,18 @@ def _index(listed: dict[str, str]) -> str:
     lines = ["# Reference", "", "Every public name, every command and every recipe, from the installed code.", ""]
     lines += ["| module | what it holds |", "|---|---|"]
     lines += [f"| [`{full}`]({name}.md) | {summary(names.modules()[name].__doc__)} |" for name, full in listed.items()]
-    lines += ["", "```{toctree}", ":maxdepth: 1", "", "fromnoise", "commands", "Recipes <recipes-table>", *listed, "```", ""]
+    lines += [
+        "",
+        "```{toctree}",
+        ":maxdepth: 1",
+        "",
+        "fromnoise",
+        "commands",
+        "Recipes <recipes-table>",
+        *listed,
+        "```",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -174,11 +185,15 @@ def _help(name: str) -> str:
 
 
 def _recipes() -> str:
-    lines = ["# Recipes", "", "`fromnoise train NAME` trains one; its settings are the file's. What was published, and what of "
-             "it was reproduced, is said for each.", "", "| recipe | what it is | published | reproduced |", "|---|---|---|---|"]  # fmt: skip
+    about = "`fromnoise train NAME` trains one. The table has what was published, and what was reproduced here."
+    lines = ["# Recipes", "", about, "", "| recipe | what it is | published | reproduced |", "|---|---|---|---|"]
     for name in recipes.registry.names():
         found = recipes.load(name)
-        said = [escaped(recipes.registry.summary(name)), escaped(found.expected or "–"), escaped(found.reproduced or "–")]
+        said = [
+            escaped(recipes.registry.summary(name)),
+            escaped(found.expected or "–"),
+            escaped(found.reproduced or "–"),
+        ]
         lines.append(f"| [`{name}`](#recipe-{name}) | " + " | ".join(said) + " |")
     for name in recipes.registry.names():
         found = recipes.load(name)

@@ -22,6 +22,10 @@ _FRAMES = 48
 """Of a figure, at most."""
 _DIGITS = 4
 
+_ABOUT = """Every chapter has its equations with the papers they come from, the functions that compute them, a figure to
+play with, and the identities of `fromnoise verify` that hold the code to them. `fromnoise studio` has the same
+chapters, with figures that are computed as you move a slider."""
+
 
 def write(folder: Path, frames: Path, measured: dict[str, dict[str, Any]]) -> list[Path]:
     """The pages of all chapters, and the frames of their figures.
@@ -48,9 +52,7 @@ def write(folder: Path, frames: Path, measured: dict[str, dict[str, Any]]) -> li
 
 
 def _index() -> str:
-    lines = ["# Theory", "", "Every chapter has its equations with the papers they are from, the functions that compute them, a "
-             "figure to play with, and the identities of `fromnoise verify` that hold the code to them. `fromnoise studio` has "
-             "the same chapters, with figures computed as you move a slider.", ""]  # fmt: skip
+    lines = ["# Theory", "", _ABOUT, ""]
     for i, name in enumerate(theory.names(), start=1):
         chapter = theory.get(name)
         lines.append(f"{i}. [{chapter.title}]({name}.md): {chapter.summary}")

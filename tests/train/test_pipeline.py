@@ -1,5 +1,6 @@
 """What a step needs is made ready one step ahead: the same, in order, and errors come out where it is read."""
 
+import itertools
 import threading
 import time
 
@@ -7,6 +8,10 @@ import pytest
 import torch
 from train.test_trainer import assert_same, images, trainer
 
+from fromnoise.data.examples import examples_of
+from fromnoise.data.feed import Feed
+from fromnoise.errors import FromNoiseError
+from fromnoise.train import suitable
 from fromnoise.train.pipeline import Ahead, Pipeline
 
 
@@ -86,3 +91,21 @@ def test_images_are_normalised_and_mirrored_where_they_are():
     torch.testing.assert_close(as_state(pixels, torch.tensor([False, True]))[:, 0, 0], expected)
     ready = torch.tensor([[0.5, -0.25]])
     assert as_state(ready, None) is ready
+
+
+def test_processes_take_their_parts_of_the_same_batches():
+    """Of an iterable, which each reads for itself."""
+    x, label = torch.arange(24.0).view(24, 1), torch.arange(24)
+    batches = examples_of([(x[i : i + 8], label[i : i + 8]) for i in (0, 8, 16)] + [(x[:3], label[:3])])
+    parts = [itertools.islice(Feed(batches, 0, 8, part).from_step(1), 4) for part in (range(4), range(4, 8))]
+    for k, ((a, of_a), (b, of_b)) in enumerate(zip(*parts, strict=True)):
+        rows = [8 * (k % 3) + i for i in range(8)]
+        assert torch.cat([a, b]).flatten().tolist() == rows
+        assert torch.cat([of_a["label"], of_b["label"]]).tolist() == rows
+
+
+def test_a_batch_is_held_to_the_memory_of_its_machine(monkeypatch):
+    monkeypatch.setenv("FROMNOISE_MEMORY", "16")
+    with pytest.raises(FromNoiseError, match="batch_size 8,192"):
+        suitable.check_batch(8192, (3, 256, 256))
+    suitable.check_batch(8192, (3, 256, 256), 8 / 1024)

@@ -1,6 +1,7 @@
 """Weights in parts over several processes (FSDP2): the same training as in one, and checkpoints that any number reads."""
 
 import math
+import os
 import time
 from types import SimpleNamespace
 
@@ -22,7 +23,7 @@ from fromnoise import distill, objectives
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.system.disk import parts_writer, storage
 from fromnoise.system.hardware import choose
-from fromnoise.train import optimizers
+from fromnoise.train import optimizers, sharding
 from fromnoise.train.autoencode import Autoencoding, Pair
 from fromnoise.train.distributed import Processes
 from fromnoise.train.progress import Watcher
@@ -295,3 +296,67 @@ def breaks_while_a_checkpoint_is_written(out):
 
 def test_what_is_being_written_is_finished_before_a_run_that_failed_leaves(tmp_path):
     together(2, breaks_while_a_checkpoint_is_written, tmp_path, tmp_path / "run")
+
+
+def more_processes_than_rows():
+    """Of a network of few rows the last process holds nothing at all."""
+    for optimizer in optimizers.names():
+        losses = {}
+        for shard in ("none", "full"):
+            torch.manual_seed(0)
+            model, heard = fn.Denoiser(fn.nn.MLP(2, width=4, depth=1, time_features=4), "cosine", "eps", shape=(2,)), []
+            fn.fit(model, POINTS, steps=4, batch_size=6, shard=shard, optimizer=optimizer, progress=False, clip=0.01,
+                   precision="fp32", callbacks=heard.append)  # fmt: skip
+            losses[shard] = [line["loss"] for line in heard]
+        assert losses["full"] == pytest.approx(losses["none"], rel=1e-5)
+
+
+def test_a_process_that_holds_nothing_trains_along(tmp_path):
+    together(3, more_processes_than_rows, tmp_path)
+
+
+def uneven_machines():
+    """Two processes on one machine, one on the other."""
+    os.environ["LOCAL_WORLD_SIZE"] = "2" if os.environ["RANK"] != "2" else "1"
+    with pytest.raises(FromNoiseError, match="train.shard hybrid: machines must have as many processes each"):
+        fn.fit(points(), POINTS, steps=1, batch_size=6, shard="hybrid", progress=False)
+    sharding.chosen = lambda *about: "hybrid"
+    with Processes().started(choose("fp32").device) as processes:
+        assert sharding.agreed("auto", None, torch.device("cpu"), processes) == "full"
+
+
+def test_machines_with_different_numbers_of_processes(tmp_path):
+    together(3, uneven_machines, tmp_path)
+
+
+def other_starts():
+    """Each process makes other weights; the first one's are everybody's, sharded or not."""
+    ends = []
+    for shard in ("none", "full"):
+        torch.manual_seed(int(os.environ["RANK"]))
+        left = fn.fit(points(), POINTS, steps=2, batch_size=4, shard=shard, progress=False, precision="fp32").model
+        ends.append(torch.cat([p.detach().flatten() for p in left.network.parameters()]))
+    torch.manual_seed(0)
+    torch.testing.assert_close(ends[1], ends[0], rtol=1e-4, atol=1e-5)
+
+
+def test_all_start_from_the_first_ones_weights(tmp_path):
+    together(2, other_starts, tmp_path)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_rows_are_cut_as_fsdp_cuts_them(rows, world, monkeypatch):
+    monkeypatch.setattr(sharding.dist, "get_world_size", lambda group: world)
+    tensor = SimpleNamespace(device_mesh=SimpleNamespace(get_group=lambda axis: None), shape=(rows, 3))
+    expected = [len(part) for part in torch.zeros(rows, 3).chunk(world)]
+    assert sharding.rows_of(tensor)[1] == expected + [0] * (world - len(expected))
+
+
+def cannot_be_cut():
+    with pytest.raises(FromNoiseError, match="optimizer Adafactor cannot step weights that are sharded"):
+        fn.fit(points(), POINTS, steps=1, batch_size=4, shard="full", optimizer=torch.optim.Adafactor, progress=False)
+
+
+def test_an_optimizer_that_does_not_know_sharded_weights(tmp_path):
+    together(2, cannot_be_cut, tmp_path)

@@ -42,7 +42,8 @@ class _Reduced(Images):
         c, h, w = self.images.shape
         self.name, self.shape = self.images.name, (c, h // self.factor, w // self.factor)
         self.classes, self.notes, self.in_memory = self.images.classes, self.images.notes, self.images.in_memory
-        self.captions, self.order, self.few = self.images.captions, self.images.order, self.images.few
+        self.captions = self.images.captions
+        self.follow(self.images)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -24,10 +24,28 @@ class Streamed(Sequence[str]):
     def few(self, most: int) -> list[str]:
         """At most so many, which cost little to read."""
 
+    def some(self, numbers: Sequence[int]) -> "Streamed":
+        """Those of some of the examples, by their numbers."""
+        return _Some(self, numbers)
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self.of(range(*index.indices(len(self))))
         return self.of([range(len(self))[index]])[0]
+
+
+class _Some(Streamed):
+    def __init__(self, whole: Streamed, numbers: Sequence[int]):
+        self.whole, self.numbers = whole, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def of(self, indices: Sequence[int]) -> list[str]:
+        return self.whole.of([int(self.numbers[i]) for i in indices])
+
+    def few(self, most: int) -> list[str]:
+        return self.whole.few(most)
 
 
 def captions_of(paths: Sequence[Path], beside: Iterable[Path]) -> tuple[list[str], list[str]]:

@@ -55,7 +55,8 @@ class Computed(Images):
     def __init__(self, images: Images, of: Callable[[Tensor], Tensor], channels: int = 1):
         self.images, self.of = images, of
         self.name, self.classes, self.captions, self.notes = images.name, images.classes, images.captions, images.notes
-        self.in_memory, self.order, self.few = images.in_memory, images.order, images.few
+        self.in_memory = images.in_memory
+        self.follow(images)
         c, h, w = images.shape
         self.shape = (c + channels, h, w)
 

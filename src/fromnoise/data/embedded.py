@@ -62,7 +62,7 @@ class _Tabled(Examples):
                                  f"{list(table.shape)}: give one for each, [N, D]")  # fmt: skip
         self.whole, self.table, self.of = whole, table, of
         self.name, self.classes, self.captions, self.notes = whole.name, whole.classes, whole.captions, whole.notes
-        self.order, self.few = whole.order, whole.few
+        self.follow(whole)
 
     def __len__(self) -> int:
         return len(self.whole)

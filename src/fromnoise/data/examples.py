@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fromnoise.data.captions import Streamed
 from fromnoise.data.order import Order
 from fromnoise.errors import FromNoiseError
 from fromnoise.system import rng
@@ -42,6 +43,8 @@ class Examples(ABC):
     captions: Sequence[str] = ()
     words: "KeptText | None" = None
     in_memory: bool = False
+    followed: "Examples | None" = None
+    """See `follow`."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -64,8 +67,15 @@ class Examples(ABC):
 
     def split(self, share: float, seed: int) -> "tuple[Examples, Examples]":
         """(the rest, a share of the examples chosen by the seed): always the same ones; raises as `split_numbers`."""
-        rest, held = self.split_numbers(share, seed)
-        return Part(self, rest), Part(self, held)
+        rest, held = (Part(self, numbers) for numbers in self.split_numbers(share, seed))
+        if self.followed is not None:
+            for part, theirs in zip((rest, held), self.followed.split(share, seed), strict=True):
+                part.order, part.few = theirs.order, theirs.few
+        return rest, held
+
+    def follow(self, whole: "Examples") -> None:
+        """Be read and split as `whole` is: example i of this set is made of example i of that one."""
+        self.followed, self.order, self.few = whole, whole.order, whole.few
 
     def split_numbers(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Their numbers, int64, each sorted.
@@ -73,6 +83,8 @@ class Examples(ABC):
         Raises:
             FromNoiseError: the share leaves one of the two empty.
         """
+        if self.followed is not None:
+            return self.followed.split_numbers(share, seed)
         n = len(self)
         held = round(n * share)
         if not 0 < share < 1 or not 0 < held < n:
@@ -108,7 +120,8 @@ class Part(Examples):
         self.whole, self.numbers = whole, numbers
         self.name, self.shape, self.classes = whole.name, whole.shape, whole.classes
         self.notes, self.in_memory = whole.notes, whole.in_memory
-        self.captions = [whole.captions[i] for i in numbers] if whole.captions else ()
+        said = whole.captions
+        self.captions = said.some(numbers) if isinstance(said, Streamed) else [said[i] for i in numbers] if said else ()
 
     def __len__(self) -> int:
         return len(self.numbers)

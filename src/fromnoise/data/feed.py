@@ -81,13 +81,15 @@ class Feed:
         return rng.uniform(self.seed, self.part, step, rng.Stream.TRAIN_FLIP) < 0.5 if self.flip else None
 
     def _whole(self, source: Batches) -> Iterator[tuple[Tensor, Conditions]]:
-        """Whole batches only, over and over: the last of an epoch is often a rest."""
+        """Whole batches only, over and over: the last of an epoch is often a rest. Every process reads the same
+        batches, and takes its part of each."""
+        own = slice(self.part.start, self.part.stop)
         while True:
             full, size = False, 0
             for x, conditions in source:
-                full, size = full or len(x) == len(self.part), max(size, len(x))
-                if len(x) == len(self.part):
-                    yield x, conditions
+                full, size = full or len(x) == self.batch_size, max(size, len(x))
+                if len(x) == self.batch_size:
+                    yield x[own], {name: value[own] for name, value in conditions.items()}
             if not full:
                 raise FromNoiseError(f"data gives batches of {size}, batch_size is {self.batch_size}: make them one")
 

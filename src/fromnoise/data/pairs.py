@@ -18,7 +18,8 @@ class Channels(Images):
     def __init__(self, whole: Images, first: int, last: int):
         self.whole, self.first, self.last = whole, first, last
         self.name, self.classes, self.notes, self.in_memory = whole.name, whole.classes, whole.notes, whole.in_memory
-        self.captions, self.order, self.few = whole.captions, whole.order, whole.few
+        self.captions = whole.captions
+        self.follow(whole)
         self.shape = (last - first, *whole.shape[1:])
 
     def __len__(self) -> int:

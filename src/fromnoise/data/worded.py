@@ -67,7 +67,7 @@ class Worded(Examples):
         self.encoder = encoder.fitted(found) if self._ahead is None else self._ahead.encoder
         self.captions = self._kept(found, progress) if self.streamed is None else self.streamed
         self.name, self.shape, self.classes, self.in_memory = whole.name, whole.shape, whole.classes, whole.in_memory
-        self.order, self.few = whole.order, whole.few
+        self.follow(whole)
         missing = sum(not text for text in found)
         of = "images" if self.streamed is None else "looked into in the first shard"
         said = f"{missing:,} of {len(found):,} {of} have no caption"

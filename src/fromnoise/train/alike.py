@@ -14,6 +14,7 @@ import fromnoise
 from fromnoise.errors import FromNoiseError
 
 _NAMED = 6
+_LONGEST = 60
 
 
 def insist_on_alike(device: torch.device, config: Mapping[str, Any] | None = None) -> None:
@@ -60,11 +61,18 @@ def difference(every: Sequence[Mapping[str, Any]]) -> str | None:
         if others:
             value, ranks = next(iter(others.items()))
             shown = ", ".join(map(str, ranks[:_NAMED])) + (", ..." if len(ranks) > _NAMED else "")
-            here, there = (text[:60].strip('"') for text in (values[0], value))
+            here, there = _apart(values[0], value)
             return (f"the processes of this run are not alike: {name} is {here} in process 0 and {there} in "
                     f"{'process' if len(ranks) == 1 else 'processes'} {shown}; install the same code on every machine, "
                     "and start every process by the same command")  # fmt: skip
     return None
+
+
+def _apart(*texts: str) -> list[str]:
+    """Both around the first character in which they differ."""
+    at = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    start = max(0, at - _LONGEST // 2)
+    return ["..." * bool(start) + text[start : start + _LONGEST].strip('"') for text in texts]
 
 
 @cache

@@ -2,6 +2,8 @@
 
 import inspect
 import os
+import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
@@ -39,7 +41,6 @@ def is_of_a_peer(error: BaseException) -> bool:
 
 _running: "Processes | None" = None
 """Those that are connected: a training inside another one's block has its signs of life, and its writers."""
-_starts = 0
 
 
 class Processes:
@@ -66,7 +67,7 @@ class Processes:
             FromNoiseError: the processes have different code or configurations.
             TrainingError: another process ended.
         """
-        global _running, _starts
+        global _running
         self.device = device
         if self.world == 1 or dist.is_initialized():
             self._outer = _running
@@ -76,10 +77,8 @@ class Processes:
         from fromnoise.train.alike import insist_on_alike
         from fromnoise.train.pulse import Pulse
 
-        again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        _starts += 1
         whole = next(dist.rendezvous("env://"))[0]
-        store = dist.PrefixStore(f"start-{again}-{_starts}", whole)  # torchrun's outlives a start
+        store = dist.PrefixStore(_agreed_start(whole, self.rank, self.world), whole)  # torchrun's outlives a start
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
@@ -181,10 +180,10 @@ class Processes:
             dist.all_reduce(grad)
             p.grad = (grad / self.world).to(p.device)
 
-    def step_began(self, longest: float | None) -> None:
+    def step_began(self, longest: float | None, usual: bool = True) -> None:
         """See `Pulse.began`."""
         if self.pulse is not None:
-            self.pulse.began(longest)
+            self.pulse.began(longest, usual)
 
     def wait(self) -> None:
         """Until every process is here."""
@@ -199,6 +198,35 @@ class Processes:
         yield
         if self.world > 1 and self.is_first:
             dist.barrier()
+
+
+def _agreed_start(store: Any, rank: int, world: int) -> str:
+    """A name for this start, the same in all processes and new each time: what an earlier one left in the store, which
+    torchrun keeps over restarts, is not read.
+
+    Every other process asks with a number of its own, and the first one answers whoever asks until all have heard it.
+    torchrun's count of restarts will not do: each machine has its own.
+    """
+    if rank:
+        asked = secrets.token_hex(8)
+        store.set(f"asks/{rank}", asked)
+        store.wait([f"told/{asked}"], _PATIENCE)
+        start = store.get(f"told/{asked}").decode()
+        store.set(f"heard/{start}/{rank}", "")
+        return start
+    start, others = secrets.token_hex(8), range(1, world)
+    answered: set[str] = set()
+    until = time.monotonic() + _PATIENCE.total_seconds()
+    while not all(store.check([f"heard/{start}/{other}"]) for other in others):
+        for other in others:
+            asked = store.get(f"asks/{other}").decode() if store.check([f"asks/{other}"]) else ""
+            if asked and asked not in answered:
+                store.set(f"told/{asked}", start)
+                answered.add(asked)
+        if time.monotonic() > until:
+            raise TrainingError("not all processes of this run have started")
+        time.sleep(0.02)
+    return start
 
 
 def _forget() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.errors import TrainingError
-from fromnoise.train.sharding import local, parts
+from fromnoise.train.sharding import each, local, parts
 
 
 class EMA:
@@ -64,13 +64,13 @@ class EMA:
             raise TrainingError(f"step {self._moved}: the update made {bad} infinite or not a number; lower train.lr; "
                                 "the average and what was saved are as before")  # fmt: skip
         decay = min(self.decay, (1 + self._moved) / (10 + self._moved))
-        torch._foreach_lerp_(parts(self._average), parts(self.live), 1 - decay)
+        each(torch._foreach_lerp_, parts(self._average), parts(self.live), 1 - decay)
         self._moved = 0
 
     @torch.no_grad()
     def apply(self) -> None:
         """The network holds the averaged weights from now on."""
-        torch._foreach_copy_(parts(self.live), parts(self.average))
+        each(torch._foreach_copy_, parts(self.live), parts(self.average))
 
     @contextmanager
     @torch.no_grad()
@@ -82,7 +82,7 @@ class EMA:
         try:
             yield
         finally:
-            torch._foreach_copy_(parts(self.live), own)
+            each(torch._foreach_copy_, parts(self.live), own)
 
     def state(self) -> dict[str, Tensor]:
         """Averaged weights by the parameters' names, and the others as they are: a whole model."""
@@ -99,7 +99,8 @@ class EMA:
             if name not in state or state[name].shape != average.shape:
                 raise KeyError(f"the averaged {name}")
         given = [state[name] for name in self.names]
-        torch._foreach_copy_(
+        each(
+            torch._foreach_copy_,
             parts(self._average),
             [new.to(own.device) for new, own in zip(parts(given), parts(self._average), strict=True)],
         )

@@ -13,7 +13,7 @@ from fromnoise.system.hardware import Hardware
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
 from fromnoise.train.pipeline import Ready
-from fromnoise.train.sharding import Sharding, parts
+from fromnoise.train.sharding import Sharding, each, parts
 from fromnoise.train.task import Task
 
 
@@ -86,7 +86,7 @@ class Gradients:
         if self.sharding is None:
             torch.nn.utils.clip_grads_with_norm_(self.weights.values(), most, self._norm)
         else:
-            torch._foreach_mul_(parts(self._own()), most / (norm + 1e-6))
+            each(torch._foreach_mul_, parts(self._own()), most / (norm + 1e-6))
         return norm
 
     def _own(self) -> list[Tensor]:

@@ -9,12 +9,14 @@ import time
 from contextlib import suppress
 from typing import Any
 
-_HUNG_AFTER = 50.0
+_HUNG_AFTER = 45.0
 """Seconds without a sign of life after which a process counts as gone; $FROMNOISE_HUNG_AFTER."""
 _PARTING = 20.0
 """Seconds that a process which failed waits for its connection to end."""
 _STEP = 600.0
 """Seconds that a step may take, or twenty times the longest so far: some process hangs else."""
+_UNUSUAL = 3600.0
+"""The same of a step that may have to compile the network, or to wait for what came before it."""
 
 _FIRST = "the first process of this run cannot be reached"
 
@@ -69,10 +71,11 @@ class Pulse:
         for thread in self._threads:
             thread.join(self.limit)  # which may wait for a process that hangs
 
-    def began(self, seconds: float | None) -> None:
-        """A step began, after steps of at most so many seconds; None: what follows is no step and may take any time."""
+    def began(self, seconds: float | None, usual: bool = True) -> None:
+        """A step began, after steps of at most so many seconds; None: what follows is no step and may take any time.
+        `usual` is false of the first one, and of those after something else."""
         self.since = time.monotonic()
-        self.step_limit = math.inf if seconds is None else max(_STEP, 20 * seconds)
+        self.step_limit = math.inf if seconds is None else max(_STEP if usual else _UNUSUAL, 20 * seconds)
 
     def host(self, rank: int) -> str:
         """The name of the machine that a process runs on."""
@@ -128,5 +131,7 @@ class Pulse:
         if announce:
             with suppress(Exception):
                 self.store.set("gone", why)
+        if self.rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+            time.sleep(1.2 * self.every)  # the store ends with this process, and the others are to hear the reason
         print(f"fromnoise: {why}; the last checkpoint is intact: resume", file=sys.stderr, flush=True)
         os._exit(1)

@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -38,6 +38,12 @@ def parts(tensors: Iterable[Tensor]) -> list[Tensor]:
     return [part for tensor in tensors if (part := local(tensor)).numel()]
 
 
+def each(operation: Callable[..., Any], tensors: Sequence[Tensor], *others: Any, **options: Any) -> Any:
+    """One of torch's operations on lists of tensors, which refuse an empty list: of small weights over many processes
+    some hold nothing."""
+    return operation(tensors, *others, **options) if tensors else ()
+
+
 def chosen(how: Shard, task: Task, device: torch.device, world: int, on_node: int) -> Shard:
     """What `auto` means here, and what one process can do: none, full or hybrid.
 
@@ -71,9 +77,21 @@ def chosen(how: Shard, task: Task, device: torch.device, world: int, on_node: in
 
 
 def agreed(how: Shard, task: Task, device: torch.device, processes: Processes) -> Shard:
-    """`chosen`, as the first process chooses: GPUs may differ in their memory."""
+    """`chosen`, as the first process chooses, since GPUs may differ in their memory; and as all machines can.
+
+    Raises:
+        FromNoiseError: hybrid, on machines with different numbers of processes.
+    """
     own = chosen(how, task, device, processes.world, processes.on_node)
-    return WAYS[processes.of_first(WAYS.index(own))]
+    way = WAYS[processes.of_first(WAYS.index(own))]
+    if way == "hybrid":
+        first = processes.of_first(processes.on_node)
+        if processes.said("" if processes.on_node == first else "uneven"):
+            if how == "auto":
+                return "full"
+            raise FromNoiseError("train.shard hybrid: machines must have as many processes each, and these have not: "
+                                 "use full")  # fmt: skip
+    return way
 
 
 class Sharding:
@@ -172,9 +190,6 @@ def _mesh(how: Shard, device: torch.device) -> "DeviceMesh":
     world, on_node = dist.get_world_size(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if how != "hybrid":
         return init_device_mesh(device.type, (world,), mesh_dim_names=("shard",))
-    if world % on_node:
-        raise FromNoiseError(f"train.shard hybrid: {world} processes, {on_node} of them here: machines must have as "
-                             "many processes each; use full")  # fmt: skip
     return init_device_mesh(device.type, (world // on_node, on_node), mesh_dim_names=("copy", "shard"))
 
 

@@ -67,14 +67,19 @@ def insist_on_finite(checkpoint: Path, stem: str, tensors: Mapping[str, Tensor])
             raise storage.Damaged(f"{checkpoint}: {name} of {stem} is not finite: resume from another checkpoint")
 
 
-def check_batch(batch_size: int, shape: Sequence[int]) -> None:
+def check_batch(batch_size: int, shape: Sequence[int], share: float = 1.0) -> None:
     """That a batch fits into memory: its examples, their noise, and both together, as the network's first layer sees
     them.
+
+    Args:
+        batch_size: over all processes.
+        shape: of an example.
+        share: of the batch that this machine computes.
 
     Raises:
         FromNoiseError: it does not.
     """
-    insist_on_memory(3.0 * 4 * batch_size * math.prod(shape), f"train.batch_size {batch_size:,}")
+    insist_on_memory(3.0 * 4 * share * batch_size * math.prod(shape), f"train.batch_size {batch_size:,}")
 
 
 def insist_on_the_same(checkpoint: Path, described: Mapping[str, Any], notes: Mapping[str, Any]) -> None:

@@ -108,7 +108,7 @@ class Trainer:
         weights = self.task.weights()
         self.weights = {name: p for name, p in weights.items() if p.requires_grad}
         if isinstance(self.source, Examples):
-            suitable.check_batch(c.batch_size, self.source.shape)
+            suitable.check_batch(c.batch_size, self.source.shape, self.processes.on_node / world)
         self.ema = EMA(self.weights, c.ema, weights)
         self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
         self.saving: Saving | None = None
@@ -188,7 +188,7 @@ class Trainer:
         """The number of a signal that asked to stop, and whether a watcher did."""
         started = time.perf_counter()
         c, p, step = self.config, self.progress, self.progress.step + 1
-        self.processes.step_began(self.longest if self.plain else None)
+        self.processes.step_began(self.longest, self.plain)
         ready = next(steps)
         waited = time.perf_counter() - started
         values = self.gradients.accumulate(ready, step)

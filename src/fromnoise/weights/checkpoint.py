@@ -1,5 +1,6 @@
 """The checkpoints of a run: which are there, which are whole, which are kept."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,7 @@ class Checkpoints:
         try:
             state = storage.read_text(self.path(step), "state")
             held_out = state.get("validation")
-            return float(state["loss"] if held_out is None else held_out)
+            loss = float(state["loss"] if held_out is None else held_out)
+            return loss if loss == loss else math.inf  # NaN compares with nothing, and would stay the best for ever
         except (ValueError, KeyError, TypeError, AttributeError):
-            return float("inf")
+            return math.inf

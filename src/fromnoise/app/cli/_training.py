@@ -65,7 +65,7 @@ class Training:
                 steps, no key, or would make the run another one.
         """
         asked = self._changes()
-        if _holds_a_run(out) and not self.resume and not _started_again():
+        if _holds_a_run(out) and not self.resume and not _may_start_again():
             raise FromNoiseError(f"{out} holds a run already: go on with --resume, or name another folder with --out")
         if _holds_a_run(out, own=True):
             saved = read(out, type(base))
@@ -100,9 +100,10 @@ class Training:
         return given | changes(self.set)
 
 
-def _started_again() -> bool:
-    """Whether torchrun starts this run anew after a process of it failed: it goes on from the last checkpoint."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+def _may_start_again() -> bool:
+    """Whether torchrun starts this run anew where a process of it fails (--max-restarts): it then goes on from the last
+    checkpoint. How often it did is no sign, since each machine counts its own failures alone."""
+    return os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
 
 
 def _holds_a_run(out: Path, own: bool = False) -> bool:

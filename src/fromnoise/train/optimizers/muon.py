@@ -10,7 +10,7 @@ from fromnoise.train.config import TrainConfig
 from fromnoise.train.optimizers.adamw import AdamW
 from fromnoise.train.optimizers.base import Optimizer
 from fromnoise.train.optimizers.newton_schulz import orthogonal
-from fromnoise.train.sharding import local, parts, rows_of
+from fromnoise.train.sharding import each, local, parts, rows_of
 
 
 @register("muon")
@@ -57,11 +57,11 @@ class Muon(Optimizer):
                 self.average[name] = torch.zeros_like(p)
         weights, new = parts(own), parts(grads.values())
         averages = parts(self.average[name] for name in grads)
-        torch._foreach_mul_(averages, self.momentum)
-        torch._foreach_add_(averages, new)
-        ahead = dict(zip(_filled(grads), torch._foreach_add(new, averages, alpha=self.momentum), strict=True))
+        each(torch._foreach_mul_, averages, self.momentum)
+        each(torch._foreach_add_, averages, new)
+        ahead = dict(zip(_filled(grads), each(torch._foreach_add, new, averages, alpha=self.momentum), strict=True))
         if self.decay:
-            torch._foreach_mul_(weights, 1 - lr * self.decay)
+            each(torch._foreach_mul_, weights, 1 - lr * self.decay)
         by_shape: dict[tuple[int, int], list[str]] = {}
         for name, p in zip(grads, own, strict=True):
             by_shape.setdefault((p.shape[0], _width(p)), []).append(name)
@@ -71,7 +71,7 @@ class Muon(Optimizer):
             o = self._orthogonal(alike[0], matrices)
             filled = [(p, x) for (_, p), x in zip(held, o, strict=True) if p.numel()]
             if filled:
-                torch._foreach_add_([p for p, _ in filled], [_as_weight(x, p) for p, x in filled],
+                each(torch._foreach_add_, [p for p, _ in filled], [_as_weight(x, p) for p, x in filled],
                                     alpha=-lr * 0.2 * max(shape) ** 0.5)  # fmt: skip
 
     def _orthogonal(self, first: str, matrices: list[Tensor]) -> Sequence[Tensor]:

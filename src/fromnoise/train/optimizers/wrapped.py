@@ -60,10 +60,18 @@ class Wrapped(Optimizer):
                 group["lr"].fill_(now)
             else:
                 group["lr"] = now
-        self.torch.step()
-        if not self._checked:  # what cannot be saved stops a run at its first step, not at its first checkpoint
-            self.state()
-            self._checked = True
+        if self._checked:
+            self.torch.step()
+            return
+        try:
+            self.torch.step()
+        except (RuntimeError, NotImplementedError) as error:
+            if not any(hasattr(p, "to_local") for p in self.parameters.values()):
+                raise
+            raise FromNoiseError(f"{self._kind} cannot step weights that are sharded: leave train.shard at none, or "
+                                 "choose another optimizer") from error  # fmt: skip
+        self.state()  # what cannot be saved stops a run at its first step, not at its first checkpoint
+        self._checked = True
 
     def state(self) -> dict[str, Tensor]:
         """Raises: FromNoiseError for what is neither a tensor nor a number."""
