@@ -7,7 +7,7 @@ MINUTES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := digits
-.PHONY: digits test test-all mutants attack audit sbom atlas exports notebooks check format bench gpu clean
+.PHONY: digits test test-all mutants attack audit sbom atlas exports notebooks docs docs-serve docs-links evidence dist check format bench gpu clean
 
 digits: .venv/ready
 	$(BIN)/fromnoise train digits --out $(RUN) --resume $(if $(MINUTES),--minutes $(MINUTES))
@@ -31,6 +31,24 @@ exports: .venv/ready-dev
 notebooks: .venv/ready-dev
 	$(BIN)/jupytext --quiet --to ipynb notebooks/mnist.py notebooks/scores.py
 	cd notebooks && ../$(BIN)/jupyter execute --inplace mnist.ipynb scores.ipynb
+
+# The site, in docs/_build/html; every warning is an error.
+docs: .venv/ready-dev
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+docs-serve: docs
+	$(BIN)/python -m http.server --directory docs/_build/html 8000
+
+docs-links: .venv/ready-dev
+	$(BIN)/sphinx-build -W --keep-going -q -b linkcheck docs docs/_build/links
+
+evidence: .venv/ready-dev
+	$(BIN)/fromnoise verify --quiet --out docs/evidence/verify.json
+	$(BIN)/python docs/evidence/make.py
+
+dist:
+	$(PYTHON) benchmarks/release.py $(ARGS)
 
 check: .venv/ready-dev
 	$(BIN)/ruff format --check .

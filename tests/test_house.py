@@ -114,7 +114,7 @@ main()
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], capture_output=True, text=True)
     ways = [Path(line.removeprefix("WAY ")) for line in done.stdout.splitlines() if line.startswith("WAY ")]
     passed = list(dict.fromkeys(str(path.relative_to(SRC)) for path in ways if path.is_relative_to(SRC)))
-    readme = (SRC.parents[1] / "README.md").read_text()
+    readme = (SRC.parents[1] / "docs" / "architecture.md").read_text()
     said = readme[readme.index("From `fromnoise train digits` to the loss") :].split(";")[0].split("`")[3::2]
     assert said == [*passed, "objectives/simple.py"], done.stderr
 
