@@ -107,9 +107,9 @@ def _members(cls: type) -> list[tuple[str, Any]]:
     found = []
     for name, value in vars(cls).items():
         function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-        if isinstance(value, property | classmethod | staticmethod) or inspect.isfunction(value):
-            if not name.startswith("_") and getattr(function, "__doc__", None):
-                found.append((name, value))
+        is_member = isinstance(value, property | classmethod | staticmethod) or inspect.isfunction(value)
+        if is_member and not name.startswith("_") and getattr(function, "__doc__", None):
+            found.append((name, value))
     return found
 
 
