@@ -2,8 +2,8 @@
 
     python benchmarks/release.py [--tag v0.1.0] [--python PYTHON ...]
 
-dist/ has the files afterwards. With --tag the version must be the tag's. Each --python gets an environment of its own; the
-default is the Python that runs this. The last line says what was tried; the exit status is 1 if anything failed.
+dist/ has the files afterwards. With --tag the version must be the tag's. Each --python gets an environment of its own;
+the default is the Python that runs this. A line says what works; the exit status is 1 if anything fails.
 """
 
 import argparse

@@ -38,21 +38,18 @@ class Inception(Extractor):
     hash = SHA256
 
     def __init__(self, weights: Path | None = None):
+        _extractor()  # before a download of 95 MB
         path = weights or foreign.fetch(URL, storage.cache("features") / URL.rsplit("/", 1)[1], SHA256)
         self._prepare(foreign.tensors(path, SHA256))
 
     def _prepare(self, state: dict[str, Tensor]) -> None:
-        try:
-            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except ImportError as error:
-            raise FromNoiseError(f'inception needs torch-fidelity ({error}): pip install "fromnoise[fid]"') from None
         self.about: dict[str, Any] = {"source": URL, "resize": "bilinear as TensorFlow 1, to 299x299"}
         # The class reads its weights by an unrestricted unpickler: it is given bytes that were written here.
         trusted = io.BytesIO()
         torch.save(state, trusted)
         trusted.seek(0)
         try:
-            network = FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"], trusted)
+            network = _extractor()("inception", ["2048", "logits_unbiased"], trusted)
         except RuntimeError as error:
             kept = storage.cache("converted")
             raise FromNoiseError(f"inception: its weights do not fit ({files.one_line(error)}): remove {kept}, where "
@@ -68,3 +65,16 @@ class Inception(Extractor):
         pool, logits = self._network(rgb(pixels).to(self._device))
         spatial = self._spatial.pop()[:, :_SFID_CHANNELS].flatten(1)
         return Features(pool.cpu(), logits.softmax(1).cpu(), spatial.float().cpu())
+
+
+def _extractor() -> Any:
+    """torch-fidelity's class.
+
+    Raises:
+        FromNoiseError: it is not installed.
+    """
+    try:
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+    except ImportError as error:
+        raise FromNoiseError(f'inception needs torch-fidelity ({error}): pip install "fromnoise[fid]"') from None
+    return FeatureExtractorInceptionV3
