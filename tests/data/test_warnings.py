@@ -7,10 +7,12 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fromnoise.app.cli import main
 from fromnoise.data.config import DataConfig
+from fromnoise.data.examples import examples_of
 from fromnoise.data.feed import Feed
 from fromnoise.data.images import Images
 from fromnoise.data.loading import load
@@ -123,3 +125,21 @@ def test_any_warning_of_a_command_is_a_line(monkeypatch, capfd):
         assert main(["list"]) == 0
         assert capfd.readouterr().err == ""
     assert warnings.showwarning is shown
+
+
+class OwnWarning(UserWarning):
+    pass
+
+
+class Warns(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        warnings.warn("own words", OwnWarning, stacklevel=1)
+        return torch.zeros(2)
+
+
+def test_a_warning_of_ones_own_kind_keeps_it_in_ones_own_process():
+    with pytest.warns(OwnWarning, match="own words"):
+        next(Feed(examples_of(Warns()), 0, 2, range(2)).from_step(1))

@@ -601,7 +601,7 @@ MUTANTS: list[tuple[str, ...]] = [
     ('nn/control.py', '        self.of.requires_grad_(False)\n', ''),
     ('nn/control.py', 'super().train(mode)\n        self.of.eval()', 'super().train(mode)'),
     ('nn/control.py', 'self.copy.load_state_dict({name: weights[name] for name in self.copy.state_dict()})', 'pass'),
-    ('train/trainer.py', 'in weights.items() if p.requires_grad}', 'in weights.items()}'),
+    ('train/trainer.py', 'in weights.items() if p.requires_grad}', 'in weights.items()}', "it only costs: what has no gradient is averaged with itself and not stepped"),
     ('train/optimizers/wrapped.py', 'if id(p) not in name_of and p.requires_grad]', 'if id(p) not in name_of]'),
     ('app/runs/starting.py', 'for part in ("of", "copy")', 'for part in ("of",)'),
     ('recipes/controlled.py', 'if denoiser.null_label is not None else 0.0', 'if denoiser.null_label is None else 0.0'),

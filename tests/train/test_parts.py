@@ -16,6 +16,7 @@ from forked import command, run_several, several, together
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+import fromnoise as fn
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files, in_parts, parts_writer, placing, storage
 from fromnoise.system.disk.storage import Damaged
@@ -117,6 +118,56 @@ def test_parts_of_another_sharding_do_not_fit_together(folder, tmp_path):
         with pytest.raises(Damaged, match="cannot be read") as why:
             storage.read_tensors(copy, "ema")
         assert "\n" not in str(why.value)
+
+
+def test_parts_of_two_writings_are_not_one(folder, tmp_path):
+    """Each complete, and both in the list."""
+    copy = tmp_path / "two"
+    shutil.copytree(folder, copy)
+    known = json.loads((copy / "manifest.json").read_text())
+    for i in (1, 2):
+        shutil.copy(copy / f"ema-0000{i}-of-00003.safetensors", copy / f"ema-0000{i}-of-00002.safetensors")
+        known[f"ema-0000{i}-of-00002.safetensors"] = known[f"ema-0000{i}-of-00003.safetensors"]
+    (copy / "manifest.json").write_text(json.dumps(known))
+    with pytest.raises(Damaged, match="a part of ema is missing"):
+        storage.read_tensors(copy, "ema")
+
+
+def one_after_the_other(out):
+    """A checkpoint is due while the one before it is still being written."""
+    begun, write, hashed = [], in_parts.write, parts_writer.PartsWriter._hashed
+
+    def slow(self, name):
+        time.sleep(0.1)
+        return hashed(self, name)
+
+    def watched(*about):
+        assert all(one.future.done() for one in begun)
+        begun.append(write(*about))
+        return begun[-1]
+
+    parts_writer.PartsWriter._hashed, in_parts.write = slow, watched
+    model = fn.Denoiser(fn.nn.MLP(2, width=8, depth=1), "cosine", "eps", shape=(2,))
+    fn.fit(model, torch.randn(16, 2), steps=4, batch_size=4, shard="full", checkpoint_every=1, out=out, progress=False)
+    assert len(begun) == 4
+
+
+def test_one_checkpoint_is_written_after_the_other(tmp_path):
+    together(2, one_after_the_other, tmp_path, tmp_path / "run")
+
+
+def test_what_its_trainer_lets_go_of_meanwhile_is_no_damage(folder, tmp_path, monkeypatch):
+    for step in (1, 2):
+        shutil.copytree(folder, tmp_path / f"step-0000000{step}")
+    verify = storage.verify_folder
+
+    def late(place, *share):
+        if place.name.endswith("2"):
+            shutil.rmtree(place)
+        verify(place, *share)
+
+    monkeypatch.setattr(storage, "verify_folder", late)
+    assert Checkpoints(tmp_path).newest_whole(pytest.fail).name == "step-00000001"
 
 
 def test_what_was_put_there_later_is_not_read(folder, tmp_path):
