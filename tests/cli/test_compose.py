@@ -130,7 +130,7 @@ def test_latents(latent, tmp_path, capsys):
     image = tmp_path / "a.png"
     Image.new("RGB", (20, 20), "red").save(image)
     assert main(["edit", "image-to-image", str(latent), str(image), "--n", "2", "--out", str(out)]) == 0
-    fails(capsys, "a model of latents", "edit", "upscale", str(latent), str(image), "--out", str(out))
+    fails(capsys, "a latent model", "edit", "upscale", str(latent), str(image), "--out", str(out))
 
 
 def test_a_transformer_of_latents(latent, data, tmp_path):
