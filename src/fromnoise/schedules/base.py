@@ -20,7 +20,7 @@ MOST_ROWS = 1_000_000
 
 
 class Schedule(ABC):
-    """t -> (alpha_t, sigma_t): the signal-to-noise ratio falls as t grows; t = 0 is the data (Weng eq. 12)."""
+    """t -> (alpha_t, sigma_t): the signal-to-noise ratio falls with t; t = 0 is the data (Weng eq. 12)."""
 
     T: int
     """Number of steps of `chain`, that is, of its noisy rows."""
@@ -39,7 +39,7 @@ class Schedule(ABC):
 
     @abstractmethod
     def prior(self, t: Level | None = None) -> Gaussian:
-        """p(x_T), from which sampling starts, with scalar mean and log-variance; p(x_t) for a chain that starts at t."""
+        """p(x_T), where sampling starts, with scalar mean and log-variance; p(x_t) for a chain that starts at t."""
 
     @abstractmethod
     def steps(self, n: int, spacing: str | Spacing = "uniform") -> "Chain":
