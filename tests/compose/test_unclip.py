@@ -208,7 +208,7 @@ def test_stages_that_read_words_differently_are_refused():
     two = stages()
     other = fn.text.Learned(vocabulary=300, length=4).fitted(["left", "up"])
     two[1].denoiser.text = other
-    with pytest.raises(fn.FromNoiseError, match="they read words by two encoders"):
+    with pytest.raises(fn.FromNoiseError, match="they have different text encoders"):
         cascade.check(two)
     two[0].denoiser.text = other
     cascade.check(two)
@@ -239,10 +239,10 @@ def test_embeddings_of_two_image_text_models_are_not_mixed(tmp_path):
 
 def test_mistakes_are_one_line():
     for call, message in [
-        (lambda: unclip.variations(prior(), Seer(), MEANS[0]), "decoder: is shown no embedding"),
+        (lambda: unclip.variations(prior(), Seer(), MEANS[0]), "decoder: takes no embedding"),
         (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "a"), "are the same to the image-text model"),
         (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "b", most=1.5), r"most must lie in \(0, 1\]"),
-        (lambda: unclip.interpolate(decoder(), Seer(), MEANS[0], MEANS), "two of one shape"),
+        (lambda: unclip.interpolate(decoder(), Seer(), MEANS[0], MEANS), "must have one shape"),
         (lambda: unclip.variations(decoder(), Seer(), MEANS[0], eta=1.5), r"eta.* must lie in .0, 1., got 1.5"),
         (lambda: unclip.variations(decoder(), Seer(), MEANS[0], eta="a"), "eta.* must lie in .0, 1., got 'a'"),
         (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "b", most="a"), "most must lie in"),
