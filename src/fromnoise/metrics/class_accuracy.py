@@ -13,8 +13,8 @@ class ClassAccuracy(Metric):
     """Share of samples x of requested class y with argmax p(. | x) = y, by the extractor's own classifier.
 
     In [0, 1]; only for models with the same classes as the extractor. It does not use the reference and does not
-    measure variety: guidance raises it while lowering the recall. Source: the classification accuracy score of Ravuri and
-    Vinyals 2019 reversed, with a classifier of real images applied to samples.
+    measure variety: guidance raises it while lowering the recall. Source: the classification accuracy score of Ravuri
+    and Vinyals 2019 reversed, with a classifier of real images applied to samples.
     """
 
     def __call__(self, samples: Summary, reference: Summary) -> dict[str, float]:

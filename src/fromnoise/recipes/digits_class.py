@@ -1,7 +1,7 @@
-"""Digits class by class as they are in the data: the recipe digits, sampled without guidance.
+"""Digits as varied as the data, class by class: the recipe digits, sampled without guidance.
 
-Trained alike. Guidance makes digits surer and more alike; without it their variety is that of the data. The figures
-against the scale, for both kinds of guidance, are in docs/steering.md.
+The training is the same. Guidance makes digits clearer and more alike; without it they are as varied as the data.
+docs/steering.md has the figures for different scales and both kinds of guidance.
 """
 
 from fromnoise.recipes.digits import recipe as digits
