@@ -314,14 +314,14 @@ def test_teachers_and_students_that_do_not_fit():
          "teacher: its examples of shape: 2, and the student's: 3"),
         (teacher(fn.schedules.Linear()), way("progressive", plain), "teacher: its schedule: .*'cosine'.*linear"),
         (teacher(classes=2), way("consistency-distillation", plain), "teacher: its number of classes: 0, and .* 2"),
-        (teacher(kind="x0"), way("easy-consistency", plain), "parameterization x0: at the clean level its network decides"),
+        (teacher(kind="x0"), way("easy-consistency", plain), "parameterization x0: at the clean level x_0 depends on the network"),
         (teacher(numbers=("span",)), fn.distill.MeanFlow(), "turn its sinusoids by 1000 radians: make it with time_scale=0.01"),
         (teacher(), fn.distill.MeanFlow(), r"mean-flow: the network must take span, a number \[B\]: make it with numbers"),
     ]:  # fmt: skip
         with pytest.raises(fn.FromNoiseError, match=message):
             made.check(student)
     for made, message in [
-        (lambda: fn.distill.Guidance(plain), "guidance needs a model that was trained with its conditions hidden"),
+        (lambda: fn.distill.Guidance(plain), "guidance needs a model that was trained with its conditions dropped"),
         (lambda: fn.distill.Guidance(teacher(classes=2, null_label=True), 3.0, 1.0), "low must not exceed high"),
         (lambda: fn.distill.Progressive(consistency(), 2), "teacher: this is a consistency model.* cannot be halved"),
         (lambda: fn.distill.Progressive(plain, 3, of=8).student, "steps 3 must be 8 halved again and again"),

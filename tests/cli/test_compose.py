@@ -96,7 +96,7 @@ def test_stages_that_do_not_fit_are_one_line(cascade, data, tmp_path, capsys):
     shutil.rmtree(broken / "base")
     shutil.copytree(other, broken / "base")
     out = ["--out", str(tmp_path / "x.npz")]
-    fails(capsys, "one enlarges 3x8x8 and the one before it draws 3x16x16", "sample", str(broken), *out)
+    fails(capsys, "one enlarges 3x8x8, but the one before it draws 3x16x16", "sample", str(broken), *out)
     fails(capsys, "truncated needs an augmentation by noise", "sample", str(cascade), *out, "--truncated", "True",
           "--strength", "0")  # fmt: skip
     fails(capsys, "needs the smaller example: sample its cascade", "sample", str(cascade / "x2"), *out)

@@ -192,8 +192,8 @@ def test_the_text_is_for_the_stage_that_reads_it():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda two: [two[1], two[1]], "shown an embedding of 2 numbers and the one before it draws"),
-        (lambda two: [two[0], dataclasses.replace(two[1], strength=0.1)], "strength and truncated are of an image"),
+        (lambda two: [two[1], two[1]], "takes an embedding of 2 numbers, but the one before it draws"),
+        (lambda two: [two[0], dataclasses.replace(two[1], strength=0.1)], "strength and truncated apply to an image"),
         (lambda two: [two[0], two[0]], "must be a super-resolution model .low=., or a decoder of embeddings"),
     ],
 )
@@ -231,7 +231,7 @@ def test_embeddings_of_two_image_text_models_are_not_mixed(tmp_path):
         unclip.variations(fn.guidance.steer(model, 2.0), seer, MEANS[0].float(), 1, steps=2)
     two = stages()
     two[0].denoiser.embeddings, two[1].denoiser.embeddings = own, "other"
-    with pytest.raises(fn.FromNoiseError, match="their embeddings are of two image-text models"):
+    with pytest.raises(fn.FromNoiseError, match="their embeddings come from two image-text models"):
         cascade.check(two)
     two[0].denoiser.embeddings = None  # nobody said
     cascade.check(two)

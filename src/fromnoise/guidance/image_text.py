@@ -84,7 +84,7 @@ class ImageText(nn.Module):
             raise FromNoiseError(f"the image-text model knows the levels of {registry.spec(self.schedule)}, but the "
                                  f"model samples those of {registry.spec(denoiser.schedule)}: {way}")  # fmt: skip
         if denoiser.text is not None and not self.text.reads_as(denoiser.text):
-            raise FromNoiseError("the image-text model and the model have different text encoders: train both on the "
+            raise FromNoiseError("the image-text model and the denoiser have different text encoders: train both on the "
                                  "same captions and text.encoder")  # fmt: skip
 
     @property
