@@ -76,7 +76,7 @@ class ImageText(nn.Module):
         Raises:
             FromNoiseError: the two differ in shape, schedule or text encoder.
         """
-        way = "train one with fromnoise train emoji-image-text --set schedule=..."
+        way = "train one with recipe emoji-image-text and the same data and schedule"
         if self.shape != denoiser.shape:
             raise FromNoiseError(f"the image-text model takes states {list(self.shape)}, but the model draws "
                                  f"{list(denoiser.shape or ())}: {way}")  # fmt: skip
@@ -84,8 +84,8 @@ class ImageText(nn.Module):
             raise FromNoiseError(f"the image-text model knows the levels of {registry.spec(self.schedule)}, but the "
                                  f"model samples those of {registry.spec(denoiser.schedule)}: {way}")  # fmt: skip
         if denoiser.text is not None and not self.text.reads_as(denoiser.text):
-            raise FromNoiseError("the image-text model and the denoiser have different text encoders: train both on the "
-                                 "same captions and text.encoder")  # fmt: skip
+            raise FromNoiseError("the image-text model and the denoiser have different text encoders: train both on "
+                                 "the same captions and text.encoder")  # fmt: skip
 
     @property
     def _network(self) -> ImageTextNetwork:

@@ -78,7 +78,7 @@ class LatentConfig(Section):
     @field_validator("autoencoder")
     @classmethod
     def _known_autoencoder(cls, value: str) -> str:
-        recipes.registry.check(value)  # only a name: with a path, a run's config.yaml could execute code
+        recipes.registry.check(value)  # a name only: with a path, a run's config.yaml could execute code
         return value
 
 
@@ -105,7 +105,7 @@ class UnclipConfig(Section):
     @field_validator("image_text")
     @classmethod
     def _known_image_text(cls, value: str) -> str:
-        recipes.registry.check(value)  # only a name, as in LatentConfig
+        recipes.registry.check(value)  # only a name, see LatentConfig
         return value
 
 
