@@ -106,7 +106,7 @@ class Denoiser(nn.Module):
         if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
             raise FromNoiseError(
                 f"at the last level of {type(self.schedule).__name__} no signal is left, and "
-                f"{self.parameterization.name} says nothing of x_0 there: use parameterization v or x0"
+                f"{self.parameterization.name} does not determine x_0 there: use parameterization v or x0"
             )
 
     def __call__(self, x_t: Tensor, t: Level | float | Tensor, cond: Given | None = None) -> Prediction:

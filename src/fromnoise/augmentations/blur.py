@@ -29,7 +29,7 @@ class Blur(Augmentation):
 
     def __init__(self, share: float = 0.5, low: float = 0.4, high: float = 0.6):
         if not (0 < share <= 1 and 0 < low <= high <= 1):
-            raise FromNoiseError(f"0 < share <= 1 and 0 < low <= high <= 1, got {share}, {low} and {high}")
+            raise FromNoiseError(f"0 < share <= 1 and 0 < low <= high <= 1 are needed, got {share}, {low} and {high}")
         self.share, self.low, self.high = share, low, high
         self.most = high
 

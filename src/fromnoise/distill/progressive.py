@@ -49,7 +49,7 @@ class Progressive(Distillation):
         if not isinstance(before, halved.Progressive):
             raise FromNoiseError(f"teacher: {before.what}: it cannot be halved")
         if before.steps != 2 * self.steps:
-            raise FromNoiseError(f"teacher: it walks {before.steps} steps, and a student of it "
+            raise FromNoiseError(f"teacher: it takes {before.steps} steps, so its student takes "
                                  f"{before.steps // 2 or 'none'}, not {self.steps}")  # fmt: skip
 
     @cached_property

@@ -46,8 +46,8 @@ class Contrast(Wrapper):
         if not 0 <= rescale <= 1:
             raise FromNoiseError(f"guidance rescale must lie in [0, 1], got {rescale:g}")
         if rescale and denoiser.shape is not None and math.prod(denoiser.shape) < 2:
-            raise FromNoiseError("guidance rescale keeps the deviation of a state's numbers, and these states have one "
-                                 "number: leave it 0")  # fmt: skip
+            raise FromNoiseError("guidance rescale needs the standard deviation of a state, but these states have one "
+                                 "number: leave it at 0")  # fmt: skip
         self.scale, self.interval, self.rescale, self.channels = scale, interval, rescale, channels
 
     @abstractmethod

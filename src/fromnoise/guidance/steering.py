@@ -69,7 +69,7 @@ class Steering:
                 why = "was always given its label" if denoiser.classes else "knows no labels"
                 raise FromNoiseError(
                     f"guidance {self.scale:g} needs a model that was trained with some labels or other conditions "
-                    f"hidden (train.label_dropout, condition_dropout in Python), and this one {why}; 1 is no guidance"
+                    f"dropped (train.label_dropout, condition_dropout in Python), and this one {why}; 1 is no guidance"
                 )
             denoiser = ClassifierFree(denoiser, denoiser.null_cond | self._away(denoiser), self.scale, **options)
         if self.negative is not None and not isinstance(denoiser, ClassifierFree):

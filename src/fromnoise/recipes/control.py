@@ -10,7 +10,7 @@ from fromnoise.recipes.digits import recipe as digits
 recipe = digits.model_copy(
     update={
         "recipe": "control",
-        "expected": "samples whose edges are those that they were shown, as legible as the model's own (arXiv "
+        "expected": "samples whose edges match the given ones, as legible as the model's own samples (arXiv "
         "2302.05543, without a figure for digits)",
         "reproduced": "760 steps: held-out edges are followed with a correlation of 0.996 (without the branch 0.50)",
         "network": {

@@ -173,8 +173,8 @@ class Recipe(RunConfig):
         """Refuse augmented images before the image-text model is trained."""
         for key, changed in (("flip", self.data.flip), ("augment", self.data.augment)):
             if self.unclip is not None and changed:
-                raise FromNoiseError(f"data.{key}: an embedding is of the image as it is, and not of what it is "
-                                     "changed into: leave it off")  # fmt: skip
+                raise FromNoiseError(f"data.{key}: an embedding is of the image as it is, not of a changed copy: "
+                                     "leave it off")  # fmt: skip
         return self
 
     @field_validator("stages")

@@ -32,7 +32,7 @@ recipe = Recipe(
     recipe="digits",
     expected="every digit legible after 4 minutes on 2 cores without native bf16",
     reproduced="63 of 64 legible; FD-digits-1k 30.1, precision 0.87, recall 0.66 after 330 steps (guided by 2, which "
-    "narrows)",
+    "reduces variety)",
     network={
         "name": "unet",
         "channels": 48,

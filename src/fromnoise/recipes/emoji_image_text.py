@@ -13,7 +13,7 @@ assert emoji_text.text is not None
 
 recipe = ImageTextConfig(
     recipe="emoji-image-text",
-    expected="the captions of emoji that it saw, and some of those that it did not (not from a paper)",
+    expected="the right captions for emoji seen in training, and for some held-out ones (not from a paper)",
     reproduced="5 minutes on two cores with AVX-512 BF16: 24 % of held-out captions among 100, 99 % of those it saw",
     network={"name": "image-text", "channels": 48, "mult": [1, 2, 2], "patch": 2},
     schedule=emoji_text.schedule,

@@ -11,7 +11,7 @@ from fromnoise.recipes.emoji_text import recipe as emoji_text
 recipe = emoji_text.with_changes(
     {
         "recipe": "emoji-text-64",
-        "expected": "the pictures of emoji-text with sharper outlines",
+        "expected": "the images of emoji-text with sharper outlines",
         "reproduced": "by eye: 942 steps of the second stage (13 minutes on two cores with AVX-512 BF16) sharpen the "
         "outlines of the first and leave a grain (docs/text.md)",
         "data.size": 64,

@@ -71,7 +71,7 @@ class Consistency(Student):
         if self.n is not None:
             if not (1 <= steps <= self.n and own):
                 raise FromNoiseError(f"steps {steps}, spacing {spacing}: this model was distilled on {self.n} levels, "
-                                     "and walks at most so many of them, with its own spacing karras")  # fmt: skip
+                                     "and takes at most that many steps on them, with spacing karras")  # fmt: skip
             kept = [i * self.n // steps for i in range(steps)] + [self.n]
             return Chain(self.grid(schedule, self.n).levels[torch.tensor(kept)])
         if not own:

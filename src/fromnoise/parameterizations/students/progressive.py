@@ -50,9 +50,9 @@ class Progressive(Student):
             FromNoiseError: another number of steps, or a spacing that is neither the model's nor the sampler's default.
         """
         if steps != self.steps:
-            raise FromNoiseError(f"steps {steps}: this model was distilled for {self.steps}, and walks no others")
+            raise FromNoiseError(f"steps {steps}: this model was distilled for {self.steps}, and takes no other number")
         if Spacing.of(spacing) not in (Spacing.of(self.spacing), Spacing.of("uniform")):
-            raise FromNoiseError(f"spacing {spacing}: this model walks the levels that it was distilled on, with "
+            raise FromNoiseError(f"spacing {spacing}: this model uses the levels that it was distilled on, with "
                                  f"spacing {self.spacing}: leave it out")  # fmt: skip
         return every(schedule.steps(self.of, self.spacing), self.of // self.steps)
 
@@ -69,6 +69,6 @@ def every(chain: Chain, stride: int) -> Chain:
         FromNoiseError: the number of steps is not a multiple of `stride`, e.g. because the schedule has too few rows.
     """
     if chain.steps % stride:
-        raise FromNoiseError(f"a chain of {chain.steps} steps cannot be walked by {stride} steps at a time: the "
+        raise FromNoiseError(f"a chain of {chain.steps} steps cannot be cut into strides of {stride}: the "
                              "schedule has too few levels")  # fmt: skip
     return Chain(chain.levels[::stride])
