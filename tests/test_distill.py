@@ -155,7 +155,7 @@ def test_a_ladder_of_exact_halvings():
         [level.time.item() for level in s.student.chain(COSINE, s.student.steps, "uniform")] for s in (first, second)
     ]
     assert times[0][::2] == times[1]
-    with pytest.raises(fn.FromNoiseError, match="it walks 4 steps, and a student of it 2, not 1"):
+    with pytest.raises(fn.FromNoiseError, match="it takes 4 steps, so its student takes 2, not 1"):
         fn.distill.Progressive(walked, 1)
 
 
@@ -283,7 +283,7 @@ def test_what_a_student_is_not_asked_for():
             lambda: fn.sample(consistency(), 2, "unipc", 5),
             "sampler unipc: this is a consistency model, whose output is the",
         ),
-        (lambda: fn.sample(consistency(n=4), 2, steps=5), "distilled on 4 levels, and walks at most so many"),
+        (lambda: fn.sample(consistency(n=4), 2, steps=5), "distilled on 4 levels, and takes at most that many"),
         (lambda: fn.likelihood.vlb(consistency(), x0), "the bound: this is a consistency model.*use the teacher"),
         (lambda: fn.likelihood.ode(consistency(), x0), "the likelihood: this is a consistency model"),
         (lambda: fn.editing.encode(consistency(), x0), "the probability-flow ODE: this is a consistency model"),
@@ -297,7 +297,7 @@ def test_what_a_student_is_not_asked_for():
     walked = teacher()
     walked.student = fn.students.build({"name": "progressive", "steps": 4, "of": 8})
     for options, message in [
-        ({"steps": 8}, "steps 8: this model was distilled for 4, and walks no others"),
+        ({"steps": 8}, "steps 8: this model was distilled for 4, and takes no other number"),
         ({"steps": 2}, "steps 2: this model was distilled for 4"),
         ({"sampler": fn.samplers.DDIM(0.5)}, "sampler.eta 0.5: this distilled model's steps have no noise"),
         ({"sampler": "heun", "steps": 4}, "sampler heun: .*use sampler ddim"),
@@ -314,14 +314,14 @@ def test_teachers_and_students_that_do_not_fit():
          "teacher: its examples of shape: 2, and the student's: 3"),
         (teacher(fn.schedules.Linear()), way("progressive", plain), "teacher: its schedule: .*'cosine'.*linear"),
         (teacher(classes=2), way("consistency-distillation", plain), "teacher: its number of classes: 0, and .* 2"),
-        (teacher(kind="x0"), way("easy-consistency", plain), "parameterization x0: at the clean level its network decides"),
+        (teacher(kind="x0"), way("easy-consistency", plain), "parameterization x0: at the clean level x_0 depends on the network"),
         (teacher(numbers=("span",)), fn.distill.MeanFlow(), "turn its sinusoids by 1000 radians: make it with time_scale=0.01"),
         (teacher(), fn.distill.MeanFlow(), r"mean-flow: the network must take span, a number \[B\]: make it with numbers"),
     ]:  # fmt: skip
         with pytest.raises(fn.FromNoiseError, match=message):
             made.check(student)
     for made, message in [
-        (lambda: fn.distill.Guidance(plain), "guidance needs a model that was trained with its conditions hidden"),
+        (lambda: fn.distill.Guidance(plain), "guidance needs a model that was trained with its conditions dropped"),
         (lambda: fn.distill.Guidance(teacher(classes=2, null_label=True), 3.0, 1.0), "low must not exceed high"),
         (lambda: fn.distill.Progressive(consistency(), 2), "teacher: this is a consistency model.* cannot be halved"),
         (lambda: fn.distill.Progressive(plain, 3, of=8).student, "steps 3 must be 8 halved again and again"),

@@ -110,7 +110,7 @@ class Placed(torch.nn.Module):
 
 def test_guidance_moves_every_condition_that_training_hid():
     model = fn.Denoiser(Placed(), SCHEDULE, "x0", shape=(2,))
-    with pytest.raises(fn.FromNoiseError, match="trained with some labels or other conditions hidden"):
+    with pytest.raises(fn.FromNoiseError, match="trained with some labels or other conditions dropped"):
         steer(model, 3.0)
     model.null = {"place": torch.tensor([1.0, 0.0])}  # what training with condition_dropout leaves
     told = {"place": torch.tensor([[2.0, 5.0]])}

@@ -83,7 +83,7 @@ def test_spacings_of_students():
     walked = fn.students.build({"name": "progressive", "steps": 2, "of": 8, "spacing": "log-snr"})
     one, other = (walked.chain(COSINE, 2, spacing).levels.log_snr for spacing in ("uniform", "log-snr"))
     assert torch.equal(one, other)
-    with pytest.raises(fn.FromNoiseError, match="spacing karras: this model walks .*with spacing log-snr: leave it"):
+    with pytest.raises(fn.FromNoiseError, match="spacing karras: this model uses .*with spacing log-snr: leave it"):
         walked.chain(COSINE, 2, "karras")
     with pytest.raises(fn.FromNoiseError, match="unknown spacing 'karas'"):
         walked.chain(COSINE, 2, "karas")

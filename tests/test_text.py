@@ -634,15 +634,15 @@ def test_an_image_text_model_is_saved_and_steers_a_model_without_words(tmp_path)
 def test_what_an_image_text_model_cannot_steer():
     model = image_text()
     network = fn.nn.UNet(in_channels=1, channels=16, mult=(1, 2), blocks=1, groups=4)
-    with pytest.raises(fn.FromNoiseError, match=r"is of states \[1, 8, 8\], and the other draws \[1, 16, 16\]"):
+    with pytest.raises(fn.FromNoiseError, match=r"takes states \[1, 8, 8\], but the model draws \[1, 16, 16\]"):
         fn.guidance.steer(fn.Denoiser(network, "cosine", shape=(1, 16, 16)), classifier=model)
     with pytest.raises(fn.FromNoiseError, match="the image-text model knows the levels of"):
         fn.guidance.steer(fn.Denoiser(network, "linear", shape=(1, 8, 8)), classifier=model)
     other = fn.Denoiser(network, "cosine", shape=(1, 8, 8), text=learned(length=7))
-    with pytest.raises(fn.FromNoiseError, match="read words by two encoders"):
+    with pytest.raises(fn.FromNoiseError, match="have different text encoders"):
         fn.guidance.steer(other, classifier=model)
     steered = fn.guidance.steer(fn.Denoiser(network, "cosine", shape=(1, 8, 8)), classifier=model)
-    with pytest.raises(fn.FromNoiseError, match="steers towards words: give a text"):
+    with pytest.raises(fn.FromNoiseError, match="steers towards a text: give one"):
         fn.sample(steered, 2, steps=2)
     with pytest.raises(fn.FromNoiseError, match="network must be an ImageTextNetwork"):
         fn.guidance.ImageText(network, fn.schedules.Cosine(), (1, 8, 8), learned())
@@ -748,7 +748,7 @@ def test_a_model_learns_from_captions_as_it_reads_them():
     words, options = Worded(points, learned(), CAPTIONS), {"steps": 1, "batch_size": 2}
     with pytest.raises(fn.FromNoiseError, match="encoded by another encoder than the model's"):
         fn.fit(model(other), words, **options)
-    with pytest.raises(fn.FromNoiseError, match="these read words by two encoders"):
+    with pytest.raises(fn.FromNoiseError, match="these have different text encoders"):
         fn.guidance.steer(model(), 2.0, weaker=model(other))
     with pytest.raises(fn.FromNoiseError, match="teacher: reads words by another encoder"):
         fn.fit(model(), words, objective=fn.distill.ConsistencyDistillation(model(other)), **options)

@@ -1,6 +1,6 @@
-"""fromnoise: diffusion models, from the equations to the pictures.
+"""fromnoise: diffusion models, from the equations to the images.
 
-Everything is imported when it is first used, so that `import fromnoise` costs milliseconds.
+Every attribute is imported on first use, so `import fromnoise` takes milliseconds.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The terms of the variational bound, which training draws one of and the likelihood adds up."""
+"""The terms of the variational bound: training samples one of them, the likelihood sums them all."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from fromnoise.variances.optimal import Optimal
 from fromnoise.variances.reverse import reverse
 
 Decoder = Callable[[Gaussian, Tensor], Tensor]
-"""(p(x_0 | x_1), x_0) -> log of the mass of each element's bin."""
+"""(p(x_0 | x_1), x_0) -> log-probability of the bin that holds each element of x_0, in nats."""
 
 
 def prior_kl(denoiser: Denoiser, x0: Tensor, t: Level) -> Tensor:
@@ -27,7 +27,10 @@ def prior_kl(denoiser: Denoiser, x0: Tensor, t: Level) -> Tensor:
 
 
 def learned_prior(denoiser: Denoiser, x0: Tensor, chain: Chain) -> Tensor | float:
-    """L_T in bits/dim where the schedule is learned, or it would learn to leave no noise at T; else 0."""
+    """L_T in bits/dim if the schedule is learned, else 0.
+
+    Without this term, training would teach a learned schedule to leave no noise at T.
+    """
     if not isinstance(denoiser.schedule, nn.Module):
         return 0.0
     return prior_kl(denoiser, x0, chain[0]) / (x0[0].numel() * math.log(2))
@@ -42,20 +45,20 @@ def step_terms(
     chain: Chain,
     decoder: Decoder = Gaussian.log_bin,
 ) -> Tensor:
-    """L_t in nats, [B]: the KL of each step, and the decoder's -log p(x_0 | x_1) where s is clean.
+    """L_t in nats, [B]: the KL divergence of the step, or -log p(x_0 | x_1) of the decoder where s is clean.
 
     Source: Sedykh eq. 2.40-2.41 and 2.81-2.89; DDPM eq. 5 and 13; Friedman eq. 33 and 35; Weng eq. 25-26.
 
     Args:
-        denoiser: whose reverse variance is taken.
+        denoiser: the model, whose reverse variance is used.
         p: its prediction at x_t.
         x0: the data, [B, ...].
         t, s: levels of the step, [B].
-        chain: the one that they are neighbours in.
-        decoder: how the bins of the last step are weighed.
+        chain: the chain in which t and s are neighbours.
+        decoder: log-probability of the data's bins at the last step; default: the exact one.
     """
     model = reverse(p, t, s, denoiser.variance, chain)
-    # At s = 0 the true posterior is a point: its KL is not asked for, any variance that has a logarithm will do.
+    # At s = 0 the posterior is a point and its KL is not used: any variance with a finite logarithm will do.
     k = step(t, s)
     log_var = log_small(k, s)
     kl = Gaussian(like(k.from_x_t, x0) * p.x_t + like(k.from_x0, x0) * x0, like(log_var, x0)).kl(model)
@@ -69,14 +72,14 @@ def step_terms(
 def family_terms(p: Prediction, x0: Tensor, t: Level, s: Level, eta: float) -> Tensor:
     """KL(q_v(x_s | x_t, x_0) | q_v(x_s | x_t, x0hat)) in nats, [B], v = eta^2 beta-tilde: a term of J_sigma.
 
-    Theory: why DDIM needs no objective of its own. It is gamma |eps - epshat|^2 with a gamma that no model changes, so
-    that every member of the family is trained by the same loss (Sedykh eq. 4.15-4.18). At eta = 1 it is L_t with the
-    small variance.
+    This term is for theory only: it shows why DDIM needs no objective of its own. It equals gamma |eps - epshat|^2,
+    and gamma does not depend on the model, so the same loss trains every member of the family (Sedykh eq. 4.15-4.18).
+    At eta = 1 it is L_t with the small variance.
 
     Args:
         p: the prediction at x_t.
         x0: the data, [B, ...].
-        t, s: levels, [B], s cleaner and not clean.
+        t, s: levels, [B], s cleaner than t but not the clean level.
         eta: in (0, 1].
     """
     variance = eta**2 * step(t, s).variance
@@ -95,17 +98,18 @@ def path_terms(
 ) -> Tensor:
     """log q(x_s | x_r) - log p(x_s | x_t) in nats, [B], on a path x_r -> x_s -> x_t of neighbours r < s < t.
 
-    Where s is clean: -log p(x_0 | x_1). Its mean is that of `step_terms` less (D/2) log(b_s / beta-tilde_t), the
-    difference of two entropies that no model changes (Friedman eq. 15-18, in the form that holds).
+    Where s is clean, the term is -log p(x_0 | x_1). Its expectation is that of `step_terms` minus
+    (D/2) log(b_s / beta-tilde_t), a difference of two entropies that does not depend on the model (Friedman eq. 15-18,
+    corrected).
 
     Args:
         denoiser: the model.
         x0: the data, [B, ...].
         t: levels of the chain, [B].
         noise: three independent draws for each example, [B, 3, ...].
-        chain: the one that t belongs to.
-        cond: conditions.
-        decoder: how the bins of the last step are weighed.
+        chain: the chain that t belongs to.
+        cond: conditions, each [B, ...].
+        decoder: log-probability of the data's bins at the last step; default: the exact one.
     """
     s = chain.below(t)
     inner = s.sigma > 0
@@ -135,18 +139,18 @@ def optimal_variance(
     callback: Callable[[], None] | None = None,
     cond: Given | None = None,
 ) -> Optimal:
-    """The best isotropic variance of a model, from data: E |x_0 - x0hat|^2 / D at every level of the chain.
+    """The best isotropic variance of a model, measured on data: E |x_0 - x0hat|^2 / D at every level of the chain.
 
-    For an exact denoiser this is E tr Cov[x_0 | x_t] / D; for a trained one it pays for the errors of the mean too, so
-    that it is the minimum of every L_t over isotropic variances. Source: Analytic-DPM (Bao et al. 2022), theorem 1.
+    For an exact denoiser this is E tr Cov[x_0 | x_t] / D. For a trained one it also covers the errors of the predicted
+    mean, and therefore minimises every L_t over isotropic variances. Source: Analytic-DPM (Bao et al. 2022), theorem 1.
 
     Args:
-        denoiser: the model; put into evaluation mode for the time of the call.
-        x0: data, [B, ...]; training images, if the bound is then measured on others.
-        chain: whose levels; None means every one of the schedule's. Between them the spread is interpolated, so that
-            the same object serves every sub-sequence.
-        seed: of the noise, which is not that of the likelihood.
-        batch_size: examples that are looked at together.
+        denoiser: the model; it is in evaluation mode during the call.
+        x0: data, [B, ...]; use training images if you then measure the bound on held-out ones.
+        chain: the levels to measure at; default: all levels of the schedule. Between them the spread is interpolated,
+            so the result can be used with any sub-sequence.
+        seed: seed of the noise, which is independent of the noise that the likelihood uses.
+        batch_size: examples per network call.
         callback: called after every level of every batch.
         cond: conditions, each [B, ...].
     """

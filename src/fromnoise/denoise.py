@@ -1,4 +1,4 @@
-"""The denoiser: a network, the schedule it was trained on, and what its output means."""
+"""The denoiser: a network, the schedule it was trained on, and the meaning of its output."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from fromnoise.system import checks
 from fromnoise.variances.base import Variance
 
 Cond = dict[str, Tensor]
-"""What a network is given beside x_t, by the names of its arguments, each [B, ...]."""
+"""The conditions of a network: what it is given beside x_t and the time, by argument name, each [B, ...]."""
 
 Given = Mapping[str, Any]
-"""The same as a person may write it: a number or a tensor without axes stands for every example, lists are tensors."""
+"""Conditions as a user may pass them: a number or scalar tensor applies to every example, and lists become tensors."""
 
 
 class Codec(ABC):
-    """x -> z -> x, both batched: where a model's states are not the data but latents."""
+    """x -> z -> x, both batched: the autoencoder of a latent model, whose states are latents instead of data."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
@@ -40,36 +40,38 @@ class Codec(ABC):
 
     @abstractmethod
     def image_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Of x, without the batch, from that of z."""
+        """The shape of x, without the batch axis, given the shape of z."""
 
 
 class Denoiser(nn.Module):
     """x_t, t -> E[x_0 | x_t] (and eps, score, v: see `Prediction`): one network for all levels.
 
-    Source: Sedykh eq. 3.17-3.18 and 3.21, where the level is a noise; Sedykh eq. 2.12, where it is a step.
+    Source: Sedykh eq. 3.17-3.18 and 3.21, where the level is given as sigma; Sedykh eq. 2.12, where it is given as the
+    step number.
 
     Args:
-        network: F(x_t, time, **cond), torch's own types only; kept raw as `Denoiser.network`.
+        network: F(x_t, time, **cond), which takes and returns plain tensors; kept unwrapped as `Denoiser.network`.
         schedule: a Schedule, or a registered name.
-        parameterization: what F predicts: a Parameterization, or the name of one, "eps", "x0", "mean", "v", "score" or
-            "edm", or {"name": ..., option: value}.
-        variance: of the reverse step: a Variance, or the name of one, "fixed_small", "fixed_large", or "learned_range",
-            for which the network puts out twice the channels, or {"name": ..., option: value}.
-        shape: of one example: (D,) of a point, (C, L) of a signal, (C, H, W) of an image, (C, D, H, W) of a volume, or
-            any other; samplers need it when only a number is asked for.
-        class_names: of the labels, for people.
-        codec: for a latent model: `sample` decodes what it draws.
-        low: of a super-resolution model of signals, images or volumes: how it is conditioned on the smaller one.
-        text: encoder of a text-conditional model's prompts, so that cond={"text": "a red heart"} will do.
+        parameterization: what F predicts: a Parameterization, its name ("eps", "x0", "mean", "v", "flow", "score" or
+            "edm"), or {"name": ..., option: value}.
+        variance: of the reverse step: a Variance, its name ("fixed_small", "fixed_large" or "learned_range"), or
+            {"name": ..., option: value}. For "learned_range" the network outputs twice as many channels.
+        shape: shape of one example: (D,) for points, (C, L) for signals, (C, H, W) for images, (C, D, H, W) for
+            volumes, or any other. Sampling needs it if only the number of samples is given.
+        class_names: names of the labels, for display.
+        codec: for latent models: the autoencoder; `sample` decodes the latents that it draws.
+        low: for super-resolution models of signals, images or volumes: how the network is conditioned on the low
+            resolution.
+        text: for text-conditional models: the encoder of the prompts, so that cond={"text": "a red heart"} works.
 
     Raises:
-        FromNoiseError: an unknown name, a class in place of an object, or a parameterisation that a schedule without a
-            last signal cannot have; and whatever `__call__` says of its arguments.
+        FromNoiseError: an unknown name, a class instead of an object, or a parameterisation that does not determine
+            x_0 at the last level of a schedule that leaves no signal there.
     """
 
     state_dtype = torch.float32
 
-    if TYPE_CHECKING:  # nn.Module's answers to every name, so that a type checker would let a misspelt one pass
+    if TYPE_CHECKING:  # nn.Module's __getattr__ accepts every name: a type checker would let a misspelt one pass
         __getattr__: None = None  # pyrefly: ignore[bad-override-mutable-attribute]
 
     def __init__(
@@ -99,24 +101,24 @@ class Denoiser(nn.Module):
         self.class_names = tuple(class_names)
         self.codec, self.low, self.text = codec, low, text
         self.null: Cond = {}
-        self.student: Student | None = None  # what x0 means where the model is distilled
-        self.embeddings: str | None = None  # of unCLIP: the SHA-256 of whose embeddings it draws or is shown
+        self.student: Student | None = None  # what the output means if the model is distilled
+        self.embeddings: str | None = None  # unCLIP: SHA-256 of the encoder of its embeddings
         if not self.parameterization.solvable(self.schedule.chain[0], self.schedule):
             raise FromNoiseError(
                 f"at the last level of {type(self.schedule).__name__} no signal is left, and "
-                f"{self.parameterization.name} says nothing of x_0 there: use parameterization v or x0"
+                f"{self.parameterization.name} does not determine x_0 there: use parameterization v or x0"
             )
 
     def __call__(self, x_t: Tensor, t: Level | float | Tensor, cond: Given | None = None) -> Prediction:
-        """E[x_0 | x_t] and all that follows from it.
+        """E[x_0 | x_t], and what follows from it: eps, score and v.
 
         Args:
             x_t: [B, ...], floating-point, on the network's device.
-            t: a level or a time of the schedule, one or [B].
-            cond: conditions by name, each [B, ...]; a number stands for every example.
+            t: a level or a time of the schedule: one for all examples, or [B].
+            cond: conditions by name, each [B, ...]; a number applies to every example.
 
         Raises:
-            FromNoiseError: one of them is something else, in one line.
+            FromNoiseError: an argument of the wrong type, shape or device.
         """
         device = self._device
         checks.state("x_t", x_t, self.shape, device)
@@ -125,10 +127,10 @@ class Denoiser(nn.Module):
         return super().__call__(x_t, self.level(t, n), cond)
 
     def level(self, t: Level | float | Tensor, n: int | None = None) -> Level:
-        """A level itself, or a time's by the schedule; of n examples one or [n].
+        """Return the level `t` itself, or the schedule's level at time `t`: a scalar, or [n] for n examples.
 
         Raises:
-            FromNoiseError: neither, a time that the schedule does not have, or another number of them.
+            FromNoiseError: t is neither a level nor a time, is outside the schedule, or has a length other than n.
         """
         if not isinstance(t, Level):
             if not isinstance(t, float | int | Tensor):
@@ -139,7 +141,7 @@ class Denoiser(nn.Module):
         return t
 
     def given(self, cond: Given | None, n: int) -> Cond | None:
-        """Conditions of n examples as tensors [n, ...], labels that are on the CPU compared with the classes.
+        """Conditions of n examples as tensors [n, ...]; labels on the CPU are checked against the classes.
 
         Raises:
             FromNoiseError: a condition of another length, or a label that the network does not know.
@@ -150,10 +152,10 @@ class Denoiser(nn.Module):
         return found
 
     def _encoded_words(self, cond: Given | None, n: int) -> Given | None:
-        """The same with a text, or a list of n, as its encoding.
+        """The conditions with cond["text"], one text or a list of n, replaced by its encoding.
 
         Raises:
-            FromNoiseError: this model has no text conditioning, or another number of texts.
+            FromNoiseError: the model has no text encoder, or the number of texts is not n.
         """
         text = cond.get("text") if isinstance(cond, Mapping) else None
         if not isinstance(text, str | list | tuple):
@@ -169,7 +171,7 @@ class Denoiser(nn.Module):
         return {**(cond or {}), "text": encoded.expand(n, *encoded.shape[1:]).to(self.device)}
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
-        """F(x_t, t) in the network's type, as a Prediction of float32 state. t: scalar or [B]."""
+        """F(x_t, t), computed in the network's type and cast to that of x_t, as a Prediction. t: scalar or [B]."""
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(x_t.shape[0])
         weight = next(self.network.parameters(), None)
         dtype = weight.dtype if weight is not None else x_t.dtype
@@ -187,7 +189,7 @@ class Denoiser(nn.Module):
         if not isinstance(output, Tensor):
             raise FromNoiseError(f"network gives a {type(output).__name__}, and must give one tensor: wrap it so that "
                                  "forward returns the prediction alone")  # fmt: skip
-        # A copy when sampling: the next call of a network that is a CUDA graph writes where this one's output lies.
+        # Sampling needs a copy: a network replayed as a CUDA graph overwrites its last output at the next call.
         output = output.to(x_t.dtype, copy=not torch.is_grad_enabled())
         fraction = None
         if self.variance.outputs == 2:
@@ -200,9 +202,9 @@ class Denoiser(nn.Module):
         return Prediction(x_t, t, output, self.parameterization, self.schedule, fraction)
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """What can be trained, by name: the network's parameters, and a learned schedule's as "schedule.NAME".
+        """The parameters by name: the network's, and those of a learned schedule as "schedule.NAME".
 
-        Those that require no gradient stay as they are.
+        Parameters that require no gradient are included, and training leaves them unchanged.
         """
         found = dict(self.network.named_parameters())
         if isinstance(self.schedule, nn.Module):
@@ -211,50 +213,50 @@ class Denoiser(nn.Module):
 
     @property
     def classes(self) -> int:
-        """How many labels the network knows; 0 for one that is told none."""
+        """Number of labels the network knows; 0 if it is not class-conditional."""
         return getattr(self.network, "classes", None) or 0
 
     @property
     def null_label(self) -> int | None:
-        """The label that stands for none, which classifier-free guidance needs; None where there is no such label."""
+        """The label for "no class", which classifier-free guidance needs; None if the network has no such label."""
         return getattr(self.network, "null_label", None)
 
     @property
     def null_cond(self) -> Cond:
-        """What stands for no condition, by name, each without a batch: what classifier-free guidance moves away from.
+        """The null conditions by name, without a batch axis: the unconditional side of classifier-free guidance.
 
-        The null label of the network, its own attribute `null_cond` where it has one, and the zeros that training with
-        `condition_dropout` put in `null` for the others.
+        These are the network's null label, its own attribute `null_cond` if it has one, and for other conditions the
+        zeros that training with `condition_dropout` stored in `null`.
         """
         label = {} if self.null_label is None else {"label": torch.tensor(self.null_label)}
         own = {name: torch.as_tensor(value) for name, value in getattr(self.network, "null_cond", {}).items()}
         return self.null | label | own
 
     def default_cond(self, indices: Sequence[int]) -> Cond | None:
-        """What samples of these numbers are told unless one says otherwise: every class equally often, in turn."""
+        """Default conditions of the samples with these numbers: the classes in turn; None without classes."""
         return {"label": torch.tensor(indices) % self.classes} if self.classes else None
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
-        """Of what `sample` returns, without the batch."""
+        """Shape of what `sample` returns, without the batch axis."""
         return self.shape if self.codec is None or self.shape is None else self.codec.image_shape(self.shape)
 
     def encoded(self, x: Tensor) -> Tensor:
-        """The state of an example: itself, or its latent; on the model's device, in the state's type."""
+        """The state of an example: the example itself, or its latent; on the model's device, in the state's type."""
         x = x.to(self.device, self.state_dtype)
         return x if self.codec is None else self.codec.encode(x).to(self.state_dtype)
 
     def decoded(self, x: Tensor) -> Tensor:
-        """Examples from the last state: itself, or what the codec makes of it."""
+        """The example of a final state: the state itself, or what the codec decodes it to."""
         return x if self.codec is None else self.codec.decode(x)
 
     def placed(self, cond: Cond | None) -> Cond | None:
-        """Conditions on the model's device."""
+        """Return the conditions on the model's device."""
         return {k: v.to(self.device) for k, v in cond.items()} if cond else None
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """In evaluation mode, without dropout; afterwards as it was."""
+        """Evaluation mode, without dropout, inside the `with` block; the earlier mode is restored afterwards."""
         was_training = self.training
         self.eval()
         try:
@@ -264,18 +266,18 @@ class Denoiser(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The network's device; the CPU for a network without parameters."""
         return self._device or torch.device("cpu")
 
     @property
     def _device(self) -> torch.device | None:
-        """None for a network without parameters, which is everywhere."""
+        """None for a network without parameters, which runs on any device."""
         first: Any = next(self.network.parameters(), None)
         return first.device if first is not None else None
 
 
 def state(network: nn.Module, schedule: Schedule) -> dict[str, Tensor]:
-    """The tensors of a model, as files hold them: the network's, and a learned schedule's as "schedule.NAME"."""
+    """The tensors of a model, named as in files: the network's, and those of a learned schedule as "schedule.NAME"."""
     found = dict(network.state_dict())
     if isinstance(schedule, nn.Module):
         found |= {f"schedule.{name}": value for name, value in schedule.state_dict().items()}
@@ -283,10 +285,10 @@ def state(network: nn.Module, schedule: Schedule) -> dict[str, Tensor]:
 
 
 def load_state(network: nn.Module, schedule: Schedule, tensors: dict[str, Tensor], assign: bool = False) -> None:
-    """The inverse of `state`; with `assign` the tensors themselves become the network's.
+    """Load the tensors that `state` returns; with `assign`, the network keeps the given tensors without copying them.
 
     Raises:
-        RuntimeError: names or shapes do not fit.
+        RuntimeError: names or shapes do not match.
     """
     if isinstance(schedule, nn.Module):
         own = {k.removeprefix("schedule."): v for k, v in tensors.items() if k.startswith("schedule.")}

@@ -1,4 +1,4 @@
-"""Images, and states of any shape, changed by a model: there and back, between two, in part, from rough to fine."""
+"""Editing images, and states of any shape: encoding, interpolation, image to image, inpainting and upscaling."""
 
 import math
 from collections.abc import Iterator
@@ -28,15 +28,16 @@ from fromnoise.system import checks, rng
 def encode(
     denoiser: Denoiser, x0: Tensor, cond: Given | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> Tensor:
-    """x_0 -> x_T along the probability-flow ODE: the latent from which `decode` leads back.
+    """x_0 -> x_T along the probability-flow ODE: the latent that `decode` turns back into x_0.
 
-    It starts at the schedule's cleanest row, at alpha x_0. Source: Song et al. 2021, section 4.3; DDIM, section 5.4.
+    The path starts with alpha x_0 at the schedule's cleanest row. Source: Song et al. 2021, section 4.3; DDIM, section
+    5.4.
 
     Args:
-        denoiser: the model, with its guidance if any.
+        denoiser: the model, wrapped in guidance if any is wanted.
         x0: data in [-1, 1], [B, ...].
         cond: conditions, each [B, ...].
-        rtol, atol: of the adaptive solver.
+        rtol, atol: relative and absolute tolerance of the adaptive solver.
 
     Raises:
         FromNoiseError: torchdiffeq is not installed.
@@ -52,15 +53,16 @@ def encode(
 def decode(
     denoiser: Denoiser, latent: Tensor, cond: Given | None = None, *, rtol: float = 1e-5, atol: float = 1e-5
 ) -> Tensor:
-    """x_T -> x_0 along the probability-flow ODE, ending on x0hat at the cleanest row: the way back from `encode`.
+    """x_T -> x_0 along the probability-flow ODE, ending with x0hat at the cleanest row: the inverse of `encode`.
 
-    Back to the image but for the noise of that row, which no denoiser can tell from it. Source: as `encode`.
+    It recovers the image up to the noise of that row, which no denoiser can separate from the data. Source: Song et al.
+    2021, section 4.3; DDIM, section 5.4.
 
     Args:
-        denoiser: the model, with its guidance if any.
+        denoiser: the model, wrapped in guidance if any is wanted.
         latent: x_T, [B, ...].
         cond: conditions, each [B, ...].
-        rtol, atol: of the adaptive solver.
+        rtol, atol: relative and absolute tolerance of the adaptive solver.
 
     Raises:
         FromNoiseError: torchdiffeq is not installed.
@@ -75,13 +77,13 @@ def decode(
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-    """sin((1 - s) w)/sin w a + sin(s w)/sin w b, w the angle between them: between two latents, [n, ...].
+    """sin((1 - s) w)/sin w a + sin(s w)/sin w b, w the angle between a and b: spherical interpolation, [n, ...].
 
-    The straight line between two independent normal draws is shorter by sqrt(2) in the middle, where no latent lies.
-    Source: DDIM, appendix D.5.
+    A straight line would not do: its midpoint between two independent normal draws is shorter than either by a factor
+    sqrt(2), and no latents lie there. Source: DDIM, appendix D.5.
 
     Args:
-        a, b: of one shape, [...].
+        a, b: two latents of the same shape, [...].
         share: s in [0, 1], [n].
     """
     one, two = (x.flatten().cpu().double() for x in (a, b))
@@ -92,23 +94,23 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
 
 
 def interpolate(denoiser: Denoiser, a: Tensor, b: Tensor, n: int = 8, cond: Given | None = None) -> Tensor:
-    """x_0 = decode(slerp(encode(a), encode(b), s)) for n even s from 0 to 1: from one example to another, [n, ...].
+    """x_0 = decode(slerp(encode(a), encode(b), s)) for n evenly spaced s from 0 to 1: from a to b, [n, ...].
 
     Source: DDIM, section 5.3 and appendix D.5.
 
     Args:
-        denoiser: the model, with its guidance if any.
-        a, b: examples in [-1, 1] of one shape, [...].
-        n: how many, the two ends included.
-        cond: conditions of both ends, each [2, ...]; every one in between has those of the nearer end.
+        denoiser: the model, wrapped in guidance if any is wanted.
+        a, b: examples in [-1, 1] of the same shape, [...].
+        n: number of results, including both ends.
+        cond: conditions of the two ends, each [2, ...]; each result uses those of the nearer end.
 
     Raises:
-        FromNoiseError: n below 2, shapes that differ, or torchdiffeq is not installed.
+        FromNoiseError: n is below 2, the shapes differ, or torchdiffeq is not installed.
     """
     n = checks.whole("n", n, 2)
     checks.floats(a=a, b=b)
     if a.shape != b.shape:
-        raise FromNoiseError(f"an interpolation needs two of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise FromNoiseError(f"interpolation: a and b must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
     cond = denoiser.given(cond, 2)
     latents = encode(denoiser, torch.stack([a, b]), cond)
     share = torch.linspace(0, 1, n, dtype=torch.float64)
@@ -129,20 +131,22 @@ def image_to_image(
     spacing: str | Spacing | None = None,
     batch_size: int = 64,
 ) -> Tensor:
-    """x_t = alpha_t x_0 + sigma_t eps of the given x_0, then the sampler from t down: [B, ...].
+    """x_t = alpha_t x_0 + sigma_t eps of the given x_0, then the sampler from t down to 0: [B, ...].
 
-    What is larger than the noise stays; what is smaller is drawn anew. Source: SDEdit (Meng et al. 2022), algorithm 1.
+    Features of x_0 larger than the noise survive; smaller ones are drawn anew. Source: SDEdit (Meng et al. 2022),
+    algorithm 1.
 
     Args:
-        denoiser: the model, with its guidance if any.
-        x0: [B, ...] in [-1, 1].
-        strength: share of the steps that are walked, rounded down, in (0, 1]; 1 keeps hardly anything.
-        sampler, steps, seed, spacing, batch_size: as in `sample`, 50 steps or the whole shorter chain unless given; the
-            noise of example i is that of sample i.
-        cond: conditions, each [B, ...]; a model of classes is told none unless given.
+        denoiser: the model, wrapped in guidance if any is wanted.
+        x0: data in [-1, 1], [B, ...].
+        strength: fraction of the steps to take, in (0, 1], rounded down to whole steps; 1 keeps almost nothing of x_0.
+        sampler, steps, seed, spacing, batch_size: see `sample`; default: 50 steps, or the whole chain if it is shorter.
+            Example i uses the noise of sample i.
+        cond: conditions, each [B, ...]; default: none, even for a class-conditional model.
 
     Raises:
-        FromNoiseError: a strength out of range or of less than a step, or what `sample` raises.
+        FromNoiseError: the strength is out of range or amounts to less than one step, or an argument is refused as in
+            `sample`.
     """
     if not 0 < strength <= 1:
         raise FromNoiseError(f"strength must lie in (0, 1], got {strength}")
@@ -183,20 +187,22 @@ def image_to_image(
 
 @dataclass(frozen=True)
 class Inpaint(Sampler):
-    """x_s = m (alpha_s x_0 + sigma_s z) + (1 - m) x_s', x_s' the inner sampler's: what is known is put in at every s.
+    """x_s = m (alpha_s x_0 + sigma_s z) + (1 - m) x_s', x_s' from the inner sampler: inpainting of the unknown part.
 
-    The two parts do not know of each other yet; so the step is walked `repeats` times, with the forward step back to t
-    in between, until they agree. The inner sampler starts anew each time: a multistep one is of first order here, and
-    the ancestral one, which is the paper's, the natural choice. Source: RePaint (Lugmayr et al. 2022), algorithm 1.
+    The known part is put in at every level s. After one step the known and the drawn part do not yet match, so every
+    step is taken `repeats` times, with a forward step back to t in between. The inner sampler restarts each time: a
+    multistep sampler is only of first order here, and the paper's ancestral sampler is the natural choice. Source:
+    RePaint (Lugmayr et al. 2022), algorithm 1.
 
     Args:
         x0: the image, or an example of any shape, in [-1, 1].
-        known: m, 1 where it is kept and 0 where it is drawn, of the shape of x0 or broadcast to it ([1, H, W]).
-        inner: which sampler draws.
-        repeats: of every step, 10 in the paper.
+        known: the mask m, 1 where x0 is kept and 0 where it is drawn; of the shape of x0 or broadcastable to it
+            ([1, H, W]).
+        inner: the sampler that draws the unknown part.
+        repeats: how many times each step is taken; the paper uses 10.
 
     Raises:
-        FromNoiseError: no repeats.
+        FromNoiseError: repeats is below 1.
     """
 
     order: ClassVar[int | None] = None
@@ -215,7 +221,7 @@ class Inpaint(Sampler):
 
     def check(self, denoiser: Denoiser) -> None:
         if denoiser.codec is not None:
-            raise FromNoiseError("a mask keeps numbers of x_0, and this is a model of latents")
+            raise FromNoiseError("a mask keeps values of x_0, but this is a latent model")
         self.inner.check(denoiser)
 
     def step(
@@ -231,17 +237,17 @@ class Inpaint(Sampler):
 
 
 class Upscale(Wrapper):
-    """x0hat + U (y - A x0hat): the prediction whose means over squares are the given small image's.
+    """x0hat + U (y - A x0hat): the prediction, corrected so that its block averages equal a given small image.
 
-    A averages squares of pixels, U repeats a pixel over one, A U = 1: what the small image says is fixed, and the model
-    draws what it does not say; signals and volumes alike. Source: DDNM (Wang et al. 2023), eq. 13 and 17.
+    A averages blocks of pixels, U repeats a pixel over its block, and A U = 1: the small image fixes the averages, and
+    the model draws the detail. Signals and volumes work the same way. Source: DDNM (Wang et al. 2023), eq. 13 and 17.
 
     Args:
-        denoiser: the model, already clipped if it is to be.
-        small: y, [C, *size] in [-1, 1]; the model's sides are multiples of its sides by one factor.
+        denoiser: the model, already clipped if clipping is wanted.
+        small: y, [C, *size] in [-1, 1]; each side of the model's shape is the same multiple of the small side.
 
     Raises:
-        FromNoiseError: the sides do not fit, or the model draws points, which have none.
+        FromNoiseError: the sides do not fit, the model has no shape or draws points, or it is a latent model.
     """
 
     def __init__(self, denoiser: Denoiser, small: Tensor):
@@ -249,9 +255,9 @@ class Upscale(Wrapper):
         checks.floats(small=small)
         shape = denoiser.shape
         if denoiser.codec is not None:
-            raise FromNoiseError("a small image says something of pixels, and this is a model of latents")
+            raise FromNoiseError("a small image constrains pixels, but this is a latent model")
         if shape is None:
-            raise FromNoiseError("this denoiser has no shape of its own, to which an image could be enlarged")
+            raise FromNoiseError("this denoiser has no shape of its own: give fn.Denoiser(..., shape=(...))")
         if len(shape) < 2:
             raise FromNoiseError(f"the model draws points of {shape[0]} numbers, which have no sides to enlarge")
         self.factor = shape[-1] // small.shape[-1]
@@ -261,13 +267,13 @@ class Upscale(Wrapper):
         self.small = small
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
-        """The wrapped prediction with its x_0 made to agree with the small image."""
+        """The wrapped prediction, with x_0 corrected to agree with the small image."""
         p = self.inner(x_t, t, cond)
         missing = self.small.to(p.x0) - averaged(p.x0, self.factor)
         return p.with_x0(p.x0 + repeated(missing, self.factor))
 
 
 def _ends(denoiser: Denoiser) -> tuple[Level, Level]:
-    """The schedule's cleanest row and its noisiest."""
+    """The schedule's cleanest noisy row and its noisiest row."""
     chain = denoiser.schedule.chain
     return chain[-2], chain[0]

@@ -1,17 +1,17 @@
-"""Errors that a person can act on: one line each, with the way out."""
+"""Errors that a user can act on: one line each, with the way out."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class FromNoiseError(ValueError):
-    """What was asked for cannot be done; the message is one line for the person who asked. Exit status 2."""
+    """The request cannot be carried out; the message is one line that tells the user why. Exit status 2."""
 
     exit_code = 2
 
 
 class TrainingError(FromNoiseError):
-    """A run had to stop (not a number, disk full); what was saved is intact. Exit status 1."""
+    """A run had to stop, e.g. at a loss of NaN or a full disk; what it saved is intact. Exit status 1."""
 
     exit_code = 1
 
@@ -20,9 +20,9 @@ _LONGEST = 1000
 
 
 def printable(text: str) -> str:
-    """Text of strangers for a terminal: what would steer it is spelled out, and the middle of what is endless left out.
+    """Untrusted text made safe to print: control characters are escaped, and the middle of a long text is left out.
 
-    Names of files and classes may hold escape sequences that colour, move or answer.
+    Names of files and classes may hold escape sequences that colour the terminal, move its cursor or make it reply.
     """
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST - 200]} [...] {text[-200:]}"
@@ -30,7 +30,7 @@ def printable(text: str) -> str:
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """' (did you mean X?)' for the closest allowed name, or nothing."""
+    """Return ' (did you mean X?)' for the closest allowed name, or an empty string."""
     close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""
 

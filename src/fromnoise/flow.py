@@ -4,7 +4,7 @@ In the angle phi = atan(sigma / alpha) and the state u = x / sqrt(alpha^2 + sigm
 
     du / dphi = cos(phi) eps(x, t) - sin(phi) x0hat(x, t)
 
-for VP, sub-VP and VE alike: the schedule's speed drops out, and nothing grows without bound at either end.
+for VP, sub-VP and VE alike: the speed of the schedule drops out, and all terms stay bounded at both ends.
 """
 
 from collections.abc import Callable
@@ -37,17 +37,17 @@ def velocity(p: Prediction, phi: Tensor) -> Tensor:
 
 
 def level_at(denoiser: Denoiser, phi: Tensor, ends: tuple[Level, Level]) -> Level:
-    """The level with that angle; rounding never leaves the interval between the ends."""
+    """The level with the angle phi, clamped to the interval between the ends in case of rounding."""
     low, high = sorted((end.log_snr for end in ends), key=float)
     phi = phi.double().cpu().clamp(1e-300, torch.pi / 2)
     return denoiser.schedule.at((2 * torch.log(torch.cos(phi) / torch.sin(phi))).clamp(low, high))
 
 
 def solver() -> Callable[..., Any]:
-    """torchdiffeq's odeint.
+    """Return torchdiffeq's `odeint`.
 
     Raises:
-        FromNoiseError: it is not installed.
+        FromNoiseError: torchdiffeq is not installed.
     """
     try:
         from torchdiffeq import odeint
@@ -59,7 +59,7 @@ def solver() -> Callable[..., Any]:
 
 
 def integrate(slope: Callable[[Tensor, Any], Any], start: Any, times: Tensor, rtol: float, atol: float) -> Any:
-    """States of dy/dt = slope(t, y) at `times`, y(times[0]) = start: Dormand and Prince's pair of torchdiffeq.
+    """States of dy/dt = slope(t, y) at `times`, y(times[0]) = start, by torchdiffeq's Dormand-Prince 5(4) method.
 
     Raises:
         FromNoiseError: torchdiffeq is not installed, or the slope is not a number.
@@ -70,12 +70,12 @@ def integrate(slope: Callable[[Tensor, Any], Any], start: Any, times: Tensor, rt
     options: dict[str, Any] = {"dtype": exact}
     times = times.to(device, exact)
     if isinstance(start, Tensor):
-        options["norm"] = lambda error: error.square().flatten(1).mean(1).max().sqrt()  # the worst example's
+        options["norm"] = lambda error: error.square().flatten(1).mean(1).max().sqrt()  # of the worst example
     try:
         return odeint(slope, start, times, rtol=rtol, atol=atol, method="dopri5", options=options)
     except AssertionError as error:
         if "underflow in dt" not in str(error) and "non-finite" not in str(error):
-            raise  # not torchdiffeq's way to say that its step has shrunk to nothing
+            raise  # not torchdiffeq's report that its step size has shrunk to zero
         raise FromNoiseError(
             f"the ODE solver stopped ({error}): the network's output is not a number somewhere between angles "
             f"{times[0].item():.3f} and {times[-1].item():.3f} of atan(sigma / alpha), or rtol and atol are too small"
@@ -93,20 +93,21 @@ def solve(
     rtol: float = 1e-5,
     atol: float = 1e-5,
 ) -> Tensor:
-    """x_t -> x_s along the probability-flow ODE: to less noise, or to more.
+    """x_t -> x_s along the probability-flow ODE, towards less noise or more.
 
-    With s noisier than t it encodes: the latent of an image, from which the way back leads to it again.
-    Source: Song et al. 2021, eq. 13; DDIM eq. 14.
+    With s noisier than t it encodes an image to a latent; solving from s back to t recovers the image. Source: Song et
+    al. 2021, eq. 13; DDIM eq. 14.
 
     Args:
         denoiser: the model.
         x: state at t, [B, ...].
         t, s: scalar levels or times, neither of them clean.
         cond: conditions, each [B, ...].
-        rtol, atol: tolerances of a step, of the whole batch.
+        rtol, atol: relative and absolute tolerance of a step, which the worst example of the batch must meet.
 
     Raises:
-        FromNoiseError: torchdiffeq is not installed, or x is no state of the model.
+        FromNoiseError: torchdiffeq is not installed, x does not fit the model's shape, or the model is a student whose
+            output is not E[x_0 | x_t].
     """
     insist_on_denoiser(denoiser, "the probability-flow ODE")
     t, s = denoiser.level(t), denoiser.level(s)

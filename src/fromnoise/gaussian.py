@@ -1,4 +1,4 @@
-"""Noise levels, and the Gaussians that connect them.
+"""Noise levels, and the Gaussian distributions that connect them.
 
 q(x_t | x_0) = N(alpha_t x_0, sigma_t^2 I). For two levels s < t, with a = alpha_t / alpha_s and
 b = sigma_t^2 - a^2 sigma_s^2,
@@ -6,8 +6,8 @@ b = sigma_t^2 - a^2 sigma_s^2,
     q(x_t | x_s)      = N(a x_s, b I)
     q(x_s | x_t, x_0) = N((a sigma_s^2 / sigma_t^2) x_t + (alpha_s b / sigma_t^2) x_0, (b sigma_s^2 / sigma_t^2) I)
 
-which for s = t - 1 are DDPM's q(x_t | x_{t-1}) with b = beta_t, and its posterior with variance
-beta-tilde_t. Coefficients are float64 and are cast once, to the type of the state.
+For s = t - 1 these are DDPM's q(x_t | x_{t-1}) with b = beta_t, and its posterior with variance beta-tilde_t.
+Coefficients are float64 and are cast only once, to the type of the state.
 """
 
 import math
@@ -27,7 +27,7 @@ class Level:
     """One noise level or a batch of them: x_t = alpha x_0 + sigma eps.
 
     Attributes:
-        time: the schedule's own coordinate; only a Schedule interprets it.
+        time: the schedule's own time coordinate, which only the schedule can interpret.
         alpha, sigma: float64 tensors on the CPU, scalar or [B].
         log_snr: log(alpha^2 / sigma^2), +inf at the clean level.
     """
@@ -39,7 +39,7 @@ class Level:
     @property
     def log_snr(self) -> Tensor:
         """log(alpha^2 / sigma^2) (Notes eq. 20)."""
-        # A learned schedule's is not kept: asked for first where gradients are off, it would have none afterwards.
+        # Not cached for a learned schedule: a value first computed without gradients would never have any.
         return _log_snr(self) if self.alpha.requires_grad else self._kept_log_snr
 
     @cached_property
@@ -48,7 +48,7 @@ class Level:
 
     @property
     def is_clean(self) -> bool:
-        """Whether every level is sigma = 0, where the state is the data."""
+        """Whether sigma = 0 at every level, so that the state is the data."""
         return not bool(self.sigma.any())
 
     def __getitem__(self, index: int | slice | Tensor) -> "Level":
@@ -60,10 +60,10 @@ class Level:
 
 
 def check_levels(**levels: Level) -> None:
-    """That every argument is a Level, and not a time, which only a schedule can interpret.
+    """Check that every argument is a Level and not a time, which only a schedule can interpret.
 
     Raises:
-        FromNoiseError: one is not.
+        FromNoiseError: an argument is not a Level.
     """
     for name, level in levels.items():
         if not isinstance(level, Level):
@@ -92,16 +92,16 @@ class Gaussian:
         return -((x - self.mean) ** 2 * torch.exp(-self.log_var) + self.log_var + math.log(2 * math.pi)) / 2
 
     def log_bin(self, x: Tensor, half: float = 1 / 255) -> Tensor:
-        """log of the mass of [x - half, x + half], the first and the last bin open, in nats, element by element.
+        """log of the probability of [x - half, x + half], in nats, element by element; the end bins reach to infinity.
 
-        The decoder p(x_0 | x_1) of 8-bit images scaled to [-1, 1] (Sedykh eq. 2.95-2.97): 256 bins that cover
-        the line. Exact in the tails: differences of log Phi, taken on the side where they do not cancel.
+        This is the decoder p(x_0 | x_1) of 8-bit images scaled to [-1, 1] (Sedykh eq. 2.95-2.97): 256 bins that cover
+        the real line. It is accurate in the tails, because Phi is differenced on the side where nothing cancels.
         """
         scale = torch.exp(-self.log_var / 2)
         upper, lower = (x - self.mean + half) * scale, (x - self.mean - half) * scale
         upper = torch.where(x > 1 - half, torch.inf, upper)
         lower = torch.where(x < -1 + half, -torch.inf, lower)
-        flip = lower > 0  # the mass is symmetric: in the upper tail take it from the lower one
+        flip = lower > 0  # by symmetry, compute an upper tail as the lower one
         upper, lower = torch.where(flip, -lower, upper), torch.where(flip, -upper, lower)
         high, low = torch.special.log_ndtr(upper), torch.special.log_ndtr(lower)
         gap = low - high
@@ -111,8 +111,8 @@ class Gaussian:
     def log_bin_tanh(self, x: Tensor, half: float = 1 / 255) -> Tensor:
         """`log_bin` with Phi(z) ~ (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))/2 and masses of at least 1e-12.
 
-        What the reference code of DDPM and improved DDPM computes, for figures that are to be compared with theirs;
-        Phi is off by up to 2e-4 and far tails are cut.
+        This is what the reference code of DDPM and improved DDPM computes; use it to compare with their figures. The
+        approximation of Phi is off by up to 2e-4, and far tails are cut off.
         """
         scale = torch.exp(-self.log_var / 2)
         upper, lower = _tanh_phi((x - self.mean + half) * scale), _tanh_phi((x - self.mean - half) * scale)
@@ -131,10 +131,11 @@ def _tanh_phi(z: Tensor) -> Tensor:
 
 
 class Step(NamedTuple):
-    """The numbers of one step between levels s < t, float64.
+    """The coefficients of one step between levels s < t, float64.
 
-    a, b: q(x_t | x_s) = N(a x_s, b I).
-    from_x_t, from_x0, variance: q(x_s | x_t, x_0) = N(from_x_t x_t + from_x0 x_0, variance I).
+    Attributes:
+        a, b: q(x_t | x_s) = N(a x_s, b I).
+        from_x_t, from_x0, variance: q(x_s | x_t, x_0) = N(from_x_t x_t + from_x0 x_0, variance I).
     """
 
     a: Tensor
@@ -147,12 +148,13 @@ class Step(NamedTuple):
 def step(t: Level, s: Level) -> Step:
     """a = alpha_t / alpha_s, b = -sigma_t^2 expm1(log_snr_t - log_snr_s), and the posterior's coefficients.
 
-    This form of b = sigma_t^2 - a^2 sigma_s^2 has no cancellation. Two steps make one: a a', a'^2 b + b' (Sedykh eq.
-    2.6-2.8, Sedykh Appendix A, Weng eq. 9-11). The posterior's numbers are what completing the square gives: Sedykh eq.
-    2.46-2.67 and 2.68; Friedman eq. 24-25 and 28-30 (a_t, b_t and kappa_t^2, corrected); Weng eq. 18-19.
+    This form of b = sigma_t^2 - a^2 sigma_s^2 avoids cancellation. Two steps (a, b) and (a', b') compose to
+    (a a', a'^2 b + b') (Sedykh eq. 2.6-2.8, Sedykh Appendix A, Weng eq. 9-11). The posterior's coefficients follow from
+    completing the square: Sedykh eq. 2.46-2.67 and 2.68; Friedman eq. 24-25 and 28-30 (a_t, b_t and kappa_t^2,
+    corrected); Weng eq. 18-19.
 
     Raises:
-        FromNoiseError: s is not cleaner than t, or one of them is no Level.
+        FromNoiseError: s is not cleaner than t, or an argument is not a Level.
     """
     check_levels(t=t, s=s)
     if not checks.holds(s.log_snr > t.log_snr):
@@ -171,7 +173,7 @@ def marginal(x0: Tensor, t: Level) -> Gaussian:
 
 
 def forward(x_s: Tensor, s: Level, t: Level) -> Gaussian:
-    """q(x_t | x_s) = N(a x_s, b I), s < t, which for s = t - 1 is the texts' step with b = beta_t.
+    """q(x_t | x_s) = N(a x_s, b I), s < t; for s = t - 1 this is the usual forward step with b = beta_t.
 
     Source: Sedykh eq. 2.2-2.5; Friedman eq. 2, 8 and 14; Weng eq. 2 and 4; Notes eq. 1 and 8.
     """
@@ -183,7 +185,7 @@ def forward(x_s: Tensor, s: Level, t: Level) -> Gaussian:
 def posterior(x0: Tensor, x_t: Tensor, t: Level, s: Level) -> Gaussian:
     """q(x_s | x_t, x_0), s < t, by Bayes' rule; log_var is -inf at s = 0.
 
-    Source: Sedykh eq. 2.42-2.69 (2.53-2.67 with slips), DDPM eq. 6-7; Friedman eq. 19-20, 22-23, 26-27 and 31;
+    Source: Sedykh eq. 2.42-2.69 (with errors in 2.53-2.67), DDPM eq. 6-7; Friedman eq. 19-20, 22-23, 26-27 and 31;
     Weng eq. 16-17 and 19.
     """
     k = step(t, s)
@@ -194,11 +196,11 @@ def posterior(x0: Tensor, x_t: Tensor, t: Level, s: Level) -> Gaussian:
 def family(x0: Tensor, eps: Tensor, s: Level, variance: Tensor) -> Gaussian:
     """q_v(x_s | x_t, x_0) = N(alpha_s x_0 + sqrt(sigma_s^2 - v) eps, v I), eps = (x_t - alpha_t x_0) / sigma_t.
 
-    DDIM's family: for every v in [0, sigma_s^2] the marginals are DDPM's, and at v = beta-tilde it is the posterior.
-    Source: Sedykh eq. 4.7-4.9 (whose alpha is alpha_bar), DDIM eq. 7.
+    DDIM's family: for every v in [0, sigma_s^2] the marginals are those of DDPM, and at v = beta-tilde it is the
+    posterior. Source: Sedykh eq. 4.7-4.9 (whose alpha is alpha_bar), DDIM eq. 7.
 
     Args:
-        x0, eps: what x_t is made of, [B, ...].
+        x0, eps: the data and the noise in x_t, [B, ...].
         s: the cleaner level.
         variance: v, float64, scalar or [B].
     """
@@ -207,10 +209,10 @@ def family(x0: Tensor, eps: Tensor, s: Level, variance: Tensor) -> Gaussian:
 
 
 def family_forward(x0: Tensor, x_s: Tensor, s: Level, t: Level, variance: Tensor) -> Gaussian:
-    """q_v(x_t | x_s, x_0) by Bayes' rule from `family`: DDIM's forward step, which knows x_0 (Sedykh eq. 4.10).
+    """q_v(x_t | x_s, x_0) from `family` by Bayes' rule: DDIM's forward step, which depends on x_0 (Sedykh eq. 4.10).
 
-    Theory: no sampler walks forward. With k = sqrt(sigma_s^2 - v) / sigma_t it is the Gaussian of precision
-    k^2/v + 1/sigma_t^2. At v = beta-tilde x_0 falls out and it is q(x_t | x_s).
+    This is for theory only: no sampler steps forward. With k = sqrt(sigma_s^2 - v) / sigma_t, the precision is
+    k^2/v + 1/sigma_t^2. At v = beta-tilde, x_0 drops out and the result is q(x_t | x_s).
     """
     k = torch.sqrt(s.sigma**2 - variance) / t.sigma
     precision = k**2 / variance + 1 / t.sigma**2
@@ -220,7 +222,7 @@ def family_forward(x0: Tensor, x_s: Tensor, s: Level, t: Level, variance: Tensor
 
 
 def diffuse(x0: Tensor, noise: Tensor, t: Level) -> Tensor:
-    """x_t = alpha_t x_0 + sigma_t eps, coefficients broadcast over each example's axes.
+    """x_t = alpha_t x_0 + sigma_t eps, with the coefficients broadcast over the axes of each example.
 
     Source: Sedykh eq. 2.9; Friedman eq. 9; Weng eq. 7, 20 and 29; Notes eq. 2 and 9; Shorts eq. 1 (without the axes).
     """
@@ -230,9 +232,9 @@ def diffuse(x0: Tensor, noise: Tensor, t: Level) -> Tensor:
 
 
 def like(coefficient: Tensor, x: Tensor) -> Tensor:
-    """A float64 coefficient (scalar or [B]) in the type of x, to multiply it with: [B] on its device, [B, 1, ...].
+    """A float64 coefficient cast to the type of x and shaped to multiply it: [B] -> [B, 1, ...], on the device of x.
 
-    A scalar stays on the CPU, from where it goes to a GPU as an argument of the operation, not as a copy.
+    A scalar stays on the CPU: it reaches a GPU as an argument of the operation, without a copy.
     """
     if not coefficient.dim():
         return coefficient.to(x.dtype)

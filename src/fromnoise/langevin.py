@@ -1,4 +1,4 @@
-"""Langevin dynamics: sampling a density of which only the score is known."""
+"""Langevin dynamics: sampling from a density when only its score is known."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,18 +15,18 @@ Noise = Callable[[], Tensor]
 
 
 def langevin(score: Score, x: Tensor, step: float, n: int, noise: Noise) -> Tensor:
-    """x <- x + step/2 score(x) + sqrt(step) z, n times.
+    """x <- x + step/2 score(x) + sqrt(step) z, repeated n times.
 
-    On N(0, s^2) its stationary variance is s^2 / (1 - step/(4 s^2)), and it diverges from step = 4 s^2 on: the bias
-    vanishes with the step. Between modes that are far apart it does not move, and their weights stay those of the
-    start. Source: Sedykh eq. 3.14-3.15; Weng eq. 13.
+    On N(0, s^2) the stationary variance is s^2 / (1 - step/(4 s^2)): the bias vanishes with the step, and for
+    step >= 4 s^2 the iteration diverges. The chain does not cross between distant modes, so their weights stay those of
+    the starting points. Source: Sedykh eq. 3.14-3.15; Weng eq. 13.
 
     Args:
-        score: [B, ...] -> [B, ...].
-        x: where it starts, [B, ...].
-        step: its size, the epsilon of the texts.
-        n: how many.
-        noise: each call gives standard normal numbers of the shape of x.
+        score: the score, [B, ...] -> [B, ...].
+        x: the starting points, [B, ...].
+        step: the step size, called epsilon in the texts.
+        n: number of steps.
+        noise: each call returns standard normal noise of the shape of x.
     """
     for _ in range(n):
         x = x + step / 2 * score(x) + step**0.5 * noise()
@@ -42,22 +42,22 @@ def annealed(
     noise: Noise,
     convention: Literal["written", "code"] = "written",
 ) -> Tensor:
-    """Langevin dynamics level by level, sigma falling, with steps a_i = step sigma_i^2 / sigma_L^2.
+    """Langevin dynamics level by level, with falling sigma and step sizes a_i = step sigma_i^2 / sigma_L^2.
 
-    Source: Sedykh Algorithm 3, whose ladder must fall and not rise.
+    Source: Sedykh Algorithm 3, except that the ladder must fall, not rise.
 
     Args:
-        score: of q(x_t) at a level.
-        x: where it starts, [B, ...].
-        levels: from the noisiest to the last, alpha = 1 (a variance-exploding schedule's).
+        score: the score of q(x_t): (x_t, level) -> [B, ...].
+        x: the starting points, [B, ...].
+        levels: from the noisiest to the least noisy, all with alpha = 1 (a variance-exploding schedule).
         n: Langevin steps at each level.
-        step: at the last level.
-        noise: each call gives standard normal numbers of the shape of x.
-        convention: "written" is a/2 score + sqrt(a) z; "code" is what NCSN's code does, a score + sqrt(2 a) z:
-            twice the written step.
+        step: step size at the last level.
+        noise: each call returns standard normal noise of the shape of x.
+        convention: "written" is a/2 score + sqrt(a) z. "code" is what NCSN's code does, a score + sqrt(2 a) z, which is
+            twice the written step size.
 
     Raises:
-        FromNoiseError: the noise does not fall from level to level.
+        FromNoiseError: sigma does not fall from level to level.
     """
     sigmas = torch.stack([level.sigma for level in levels])
     if not bool((sigmas[1:] < sigmas[:-1]).all()):
@@ -70,12 +70,12 @@ def annealed(
 
 
 def largest_distance(x0: Tensor) -> float:
-    """max |x_i - x_j|: a good largest noise, at which Langevin dynamics gets from any datum to any other.
+    """max |x_i - x_j|: a good largest sigma, at which Langevin dynamics can move between any two examples.
 
     Source: Song and Ermon 2020, technique 1.
 
     Args:
-        x0: data, [N, ...]; some thousands are enough.
+        x0: data, [N, ...]; a few thousand examples are enough.
     """
     flat = x0.flatten(1).float()
     return max(torch.cdist(part, flat).max().item() for part in flat.split(1000))
@@ -84,14 +84,15 @@ def largest_distance(x0: Tensor) -> float:
 def ladder_ratio(dimensions: int, overlap: float = 0.5) -> float:
     """g with Phi(r (g - 1) + 3 g) - Phi(r (g - 1) - 3 g) = overlap, r = sqrt(2 D): sigma_{i-1} / sigma_i of a ladder.
 
-    That much of the shell in which noise of sigma_i lies is within three deviations of that of sigma_{i-1}, so that
-    where the chain of one level ends, the score of the next was learned. A ladder from sigma_max to sigma_min has
-    1 + log(sigma_max / sigma_min) / log(g) levels; 1.67 is the factor of the first version. In four dimensions or
-    fewer every ladder overlaps, and g is infinite. Source: Song and Ermon 2020, technique 2.
+    Noise of one sigma lies in a thin shell. The overlap is the fraction of the shell of sigma_i that lies within
+    three standard deviations of the shell of sigma_{i-1}, so that a chain ends one level where the score of the next
+    was learned. A ladder from sigma_max to sigma_min has 1 + log(sigma_max / sigma_min) / log(g) levels; the first
+    version of NCSN used a factor of 1.67. In four dimensions or fewer every ladder overlaps, and g is infinite. Source:
+    Song and Ermon 2020, technique 2.
 
     Args:
-        dimensions: D of a datum.
-        overlap: in (0, 1).
+        dimensions: D, the numbers in one example.
+        overlap: the fraction, in (0, 1).
     """
     root = (2 * dimensions) ** 0.5
 
@@ -109,14 +110,14 @@ def ladder_ratio(dimensions: int, overlap: float = 0.5) -> float:
 
 
 def best_size(ratio: float, n: int) -> float:
-    """The e that brings (1 - e)^(2n) (g^2 - c) + c, c = 2 e / (1 - (1 - e)^2), nearest to 1.
+    """The e in (0, 1) for which (1 - e)^(2n) (g^2 - c) + c, c = 2 e / (1 - (1 - e)^2), is closest to 1.
 
-    It is the variance after n steps x <- x + e sigma^2 score + sqrt(2 e) sigma z at a level sigma, of a chain that came
-    from g sigma, on one datum, in units of sigma^2: what is left of the last level's noise, and what the finite steps
-    add. Source: Song and Ermon 2020, technique 4.
+    The expression is the variance, in units of sigma^2, after n steps x <- x + e sigma^2 score + sqrt(2 e) sigma z at
+    the level sigma, for a chain that comes from the level g sigma and data of a single point. It consists of what is
+    left of the previous level's noise and of what the finite steps add. Source: Song and Ermon 2020, technique 4.
 
     Args:
-        ratio: g, of one level's noise to the next.
+        ratio: g, the ratio of one level's sigma to the next.
         n: steps at each level.
     """
     e = torch.linspace(0, 1, 100_001, dtype=torch.float64)[1:-1]

@@ -1,7 +1,7 @@
-"""Distributions whose diffusion is known exactly: the truth that everything else is tested against.
+"""Distributions whose diffusion is known exactly: the ground truth that everything else is tested against.
 
-For data from a Gaussian mixture every marginal q(x_t) is a mixture too, so that its density, its score
-and the posterior mean E[x_0 | x_t] have closed forms. `.denoiser(schedule)` is an ordinary Denoiser.
+For data from a Gaussian mixture every marginal q(x_t) is a mixture too, so its density, its score and the posterior
+mean E[x_0 | x_t] have closed forms. `.denoiser(schedule)` returns an ordinary Denoiser.
 """
 
 import math
@@ -19,7 +19,7 @@ from fromnoise.schedules.base import Schedule
 
 
 class GaussianMixture:
-    """p(x_0) = sum_k w_k N(m_k, S_k), with full covariances, of states of any shape, whose D numbers are one vector.
+    """p(x_0) = sum_k w_k N(m_k, S_k), with full covariances, over states of any shape, flattened to D numbers.
 
     With C = alpha^2 S + sigma^2 I, d = x - alpha m, r the softmax of log w - (d' C^-1 d + logdet C)/2:
 
@@ -28,8 +28,8 @@ class GaussianMixture:
 
     Args:
         weights: [K], positive; they are normalised.
-        means: [K, ...]: points [K, D], or states of any shape, with D numbers.
-        covariances: [K, D, D], symmetric, positive semi-definite; zero makes a component a point.
+        means: [K, ...]: points [K, D], or states of any other shape with D numbers each.
+        covariances: [K, D, D], symmetric, positive semi-definite; a zero matrix makes the component a point.
     """
 
     def __init__(self, weights: Tensor, means: Tensor, covariances: Tensor):
@@ -48,21 +48,21 @@ class GaussianMixture:
 
     @property
     def dim(self) -> int:
-        """D, how many numbers a state has."""
+        """D, the number of elements of a state."""
         return self.means.shape[1]
 
     def _parts(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """log joint [N, K], d in each component's eigenbasis [N, K, D], C's eigenvalues [N|1, K, D], alpha, sigma."""
+        """log joint [N, K], d in each component's eigenbasis [N, K, D], eigenvalues of C [N|1, K, D], alpha, sigma."""
         check_levels(level=level)
         x = x.double().cpu().flatten(1)
-        alpha, sigma = level.alpha.view(-1, 1, 1), level.sigma.view(-1, 1, 1)  # one level's c is computed once
+        alpha, sigma = level.alpha.view(-1, 1, 1), level.sigma.view(-1, 1, 1)  # for a single level c is computed once
         d = torch.einsum("nkd,kde->nke", x[:, None] - alpha * self.means, self.eigenvectors)
         c = alpha**2 * self.eigenvalues + sigma**2
         log_normal = -(d**2 / c + torch.log(c) + math.log(2 * math.pi)).sum(-1) / 2
         return self.log_weights + log_normal, d, c, alpha, sigma
 
     def log_prob(self, x: Tensor, level: Level) -> Tensor:
-        """log q(x_t) in nats, the data's density with noise added: [N, ...] -> [N] (Sedykh eq. 3.16)."""
+        """log q(x_t) in nats, the density of the noisy data: [N, ...] -> [N] (Sedykh eq. 3.16)."""
         return torch.logsumexp(self._parts(x, level)[0], 1)
 
     def score(self, x: Tensor, level: Level) -> Tensor:
@@ -92,14 +92,14 @@ class GaussianMixture:
         return _data_if_clean(torch.einsum("nk,nkd->nd", r, mu), x, level)
 
     def _components(self, x: Tensor, level: Level) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """p(component | x_t) [N, K], each one's E[x_0 | x_t] [N, K, D], C's eigenvalues [N or 1, K, D], sigma > 0."""
+        """p(component | x_t) [N, K], E[x_0 | x_t, component] [N, K, D], eigenvalues of C [N or 1, K, D], sigma > 0."""
         check_levels(level=level)
         joint, d, c, alpha, sigma = self._parts(x, _noisy(level))
         mu = self.means + torch.einsum("nke,kde->nkd", alpha * self.eigenvalues * d / c, self.eigenvectors)
         return joint.softmax(1), mu, c, sigma
 
     def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
-        """Of the data: [...], [D, D]."""
+        """Mean [...] and covariance [D, D] of the data."""
         w = self.log_weights.exp()
         mean = w @ self.means
         spread = self.means - mean
@@ -118,28 +118,31 @@ class GaussianMixture:
         return _Oracle(self, schedule, variance, self.shape)
 
     def given(self, components: Sequence[int]) -> "GaussianMixture":
-        """p(x_0 | y), y being "one of these components"."""
+        """p(x_0 | y), where y says that the component is one of `components`."""
         chosen = list(components)
         means = self.means[chosen].view(-1, *self.shape)
         return GaussianMixture(self.log_weights[chosen].exp(), means, self.covariances[chosen])
 
     def log_class(self, x: Tensor, level: Level, components: Sequence[int]) -> Tensor:
-        """log p(y | x_t) = log of the sum of the responsibilities: [N, ...] -> [N] (Sedykh eq. 4.21-4.24)."""
+        """log p(y | x_t), the log of the summed responsibilities of `components`: [N, ...] -> [N].
+
+        Source: Sedykh eq. 4.21-4.24.
+        """
         return torch.logsumexp(torch.log_softmax(self._parts(x, level)[0], 1)[:, list(components)], 1)
 
     def conditional_denoiser(self, schedule: Schedule, classes: Sequence[Sequence[int]]) -> Denoiser:
-        """The exact Denoiser of p(x_0 | label): cond["label"] in 0..len(classes) - 1, and -1 for no label."""
+        """The exact Denoiser of p(x_0 | label), with cond["label"] in 0..len(classes) - 1, or -1 for no label."""
         return _ConditionalOracle(self, schedule, [self.given(c) for c in classes])
 
 
 class FiniteData:
-    """p(x_0) uniform over a finite data set: the empirical denoiser, which a network trained for ever becomes.
+    """p(x_0) uniform over a finite data set; its denoiser is what a network trained forever on that data converges to.
 
-    E[x_0 | x_t] is the softmax of -|x - alpha x_i|^2 / (2 sigma^2) over the points: the mixture with S = 0,
-    without its [N, K, D] tensors, so that a whole data set of images fits.
+    E[x_0 | x_t] averages the points with the weights softmax(-|x - alpha x_i|^2 / (2 sigma^2)). This is the Gaussian
+    mixture with S = 0, computed without its [N, K, D] tensors, so that a whole data set of images fits into memory.
 
     Args:
-        points: [K, ...], of any shape; float64 inside.
+        points: the data, [K, ...], of any shape; stored as float64.
     """
 
     def __init__(self, points: Tensor):
@@ -171,12 +174,12 @@ class FiniteData:
         return ((alpha * self.mean(x, level).flatten(1) - flat) / sigma**2).view(x.shape)
 
     def mean(self, x: Tensor, level: Level) -> Tensor:
-        """E[x_0 | x_t], of the shape of x; at sigma = 0 x_0 itself."""
+        """E[x_0 | x_t], of the shape of x; at sigma = 0 it is x_0 itself."""
         check_levels(level=level)
         return _data_if_clean(self.responsibilities(x, _noisy(level)) @ self.points, x, level)
 
     def moments(self, x: Tensor, level: Level) -> tuple[Tensor, None]:
-        """E[x_0 | x_t]; the covariance is left out, a data set of images has no room for it."""
+        """E[x_0 | x_t] and None: the covariance of images would not fit into memory."""
         return self.mean(x, level), None
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -189,19 +192,19 @@ class FiniteData:
 
 
 def _noisy(level: Level) -> Level:
-    """The level, with sigma = 1 where it is 0 and the formulas would divide by it."""
+    """The level with sigma = 1 where it is 0, so that the formulas do not divide by 0."""
     return Level(level.time, level.alpha, torch.where(level.sigma == 0, 1.0, level.sigma))
 
 
 def _data_if_clean(x0: Tensor, x: Tensor, level: Level) -> Tensor:
-    """x0, [N, D], in the shape of x; at sigma = 0 x_0 itself, which is x / alpha."""
+    """x0, [N, D], in the shape of x; where sigma = 0 it is replaced by the exact x / alpha."""
     clean = (level.sigma == 0).expand(len(x))[:, None]
     x0 = torch.where(clean, x.double().cpu().flatten(1) / level.alpha.expand(len(x))[:, None], x0)
     return x0.view(x.shape)
 
 
 class _Oracle(Denoiser):
-    """E[x_0 | x_t] in closed form, in place of a network."""
+    """A Denoiser with E[x_0 | x_t] in closed form instead of a network."""
 
     state_dtype = torch.float64
 
@@ -214,7 +217,7 @@ class _Oracle(Denoiser):
 
 
 class _ConditionalOracle(_Oracle):
-    """One oracle for each label, and the whole distribution for label -1."""
+    """One exact denoiser for each label, and that of the whole distribution for label -1."""
 
     def __init__(self, whole: GaussianMixture, schedule: Schedule, parts: Sequence[GaussianMixture]):
         super().__init__(whole, schedule, "fixed_large", whole.shape)

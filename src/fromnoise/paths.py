@@ -1,10 +1,10 @@
 """The paths of the probability-flow ODE from noise to data, and how straight they are.
 
-In the straight coordinates tau = sigma / (alpha + sigma), y = x / (alpha + sigma), every schedule's flow reads
+In the straight coordinates tau = sigma / (alpha + sigma) and y = x / (alpha + sigma), the flow of every schedule reads
 
-    dy / dtau = v(y, tau) = eps - x0hat,    y_0 = x_0,
+    dy / dtau = v(y, tau) = eps - x0hat,    y_0 = x_0.
 
-which on the schedule "rectified" are x and t themselves.
+With the schedule "rectified" these coordinates are x and t themselves.
 """
 
 import math
@@ -31,14 +31,14 @@ class Straightness:
     """How straight a model's paths are.
 
     Attributes:
-        straightness: S = int E|(y_1 - y_0) / tau_1 - v(y_tau, tau)|^2 dtau / D over tau in [0, tau_1], tau_1 that of
-            the schedule's last level: 0 for straight paths (Liu et al. 2023, arXiv 2209.03003, eq. 5).
-        curvature: E(length of the path of y) / E|y_1 - y_0| - 1: 0 for straight paths that do not turn back.
-        taus: of the levels, the noisiest first, [steps].
-        deviation: the integrand of S at each of them, [steps].
-        paths: y of a few samples at those levels and at tau = 0, [steps + 1, few, ...].
-        n: samples.
-        calls: of the network for each sample.
+        straightness: S = int E|(y_1 - y_0) / tau_1 - v(y_tau, tau)|^2 dtau / D over tau in [0, tau_1], where tau_1
+            belongs to the schedule's last level; 0 for straight paths (Liu et al. 2023, arXiv 2209.03003, eq. 5).
+        curvature: E(length of the path of y) / E|y_1 - y_0| - 1; 0 for straight paths that do not turn back.
+        taus: tau at the levels, noisiest first, [steps].
+        deviation: the integrand of S at these levels, [steps].
+        paths: y of a few samples at these levels and at tau = 0, [steps + 1, few, ...].
+        n: number of samples.
+        calls: network calls per sample; None if the sampler decides while it runs.
     """
 
     straightness: float
@@ -56,7 +56,7 @@ def tau(level: Level) -> Tensor:
 
 
 def even(schedule: Schedule, steps: int) -> Chain:
-    """Levels even in tau from the schedule's last one down, none cleaner than its first, and the clean one."""
+    """Levels evenly spaced in tau, from the schedule's last row to no cleaner than its first, then the clean level."""
     rows = schedule.chain
     last = tau(rows[0])
     grid = last * torch.arange(checks.whole("steps", steps, 1), 0, -1, dtype=torch.float64, device="cpu") / steps
@@ -76,18 +76,18 @@ def follow(
     cond: Cond | None = None,
     each: Callable[[int, Tensor], None] = lambda i, x: None,
 ) -> tuple[Tensor, Tensor]:
-    """(eps, x_0): the counted noise of samples of these numbers, and where a sampler without noise takes it.
+    """(eps, x_0): the initial noise of the samples with these numbers, and where a deterministic sampler takes it.
 
-    The states are those of `samplers.sample` with the same seed; a latent model's are not decoded.
+    The states are those of `samplers.sample` with the same seed; the latents of a latent model are not decoded.
 
     Args:
-        denoiser: in evaluation mode, with a shape.
-        numbers: of the samples.
-        chain: of its schedule.
-        sampler: one that draws no noise on its way.
-        seed: of the noise.
+        denoiser: a model with a shape, in evaluation mode.
+        numbers: the numbers of the samples.
+        chain: levels of the model's schedule.
+        sampler: a sampler that draws no noise of its own.
+        seed: seed of the noise.
         cond: conditions, each [B, ...].
-        each: called with (0, x) at the start and (i, x) after each step.
+        each: called with (0, x) at the start and with (i, x) after step i.
 
     Raises:
         FromNoiseError: the sampler draws noise, or the model has no shape.
@@ -97,7 +97,7 @@ def follow(
     name = getattr(type(sampler), "registered_name", type(sampler).__name__)
 
     def refuse() -> Tensor:
-        raise FromNoiseError(f"sampler {name} draws noise on its way, so that a sample is no function of its first "
+        raise FromNoiseError(f"sampler {name} draws noise on its way, so a sample is not a function of its initial "
                              "noise: take ddim with eta=0, heun with churn=0, unipc or ode")  # fmt: skip
 
     eps = rng.normal(seed, numbers, 0, denoiser.shape, dtype=denoiser.state_dtype)
@@ -108,7 +108,7 @@ def follow(
 
 
 def conditions(denoiser: Denoiser, cond: Given | None, n: int) -> Cond:
-    """What samples 0 to n - 1 are told: what is given, and else every class in turn; each [n, ...], on the CPU."""
+    """Conditions of samples 0 to n - 1: `cond`, and by default every class in turn; each [n, ...], on the CPU."""
     given = (denoiser.default_cond(range(n)) or {}) | (denoiser.given(cond, n) or {})
     return {name: value.cpu() for name, value in given.items()}
 
@@ -126,21 +126,21 @@ def measure(
     shown: int = 8,
     advance: Callable[[int], Any] = lambda n: None,
 ) -> Straightness:
-    """The straightness and curvature of a model's paths, on a grid of `steps` levels that are even in tau.
+    """Measure the straightness and curvature of a model's paths on a grid of `steps` levels evenly spaced in tau.
 
-    For N(m, s^2 I) on the straight path S = s (2 - pi / 2). Source: Liu et al. 2023 (arXiv 2209.03003), eq. 5, there
-    along the exact paths; here along those of the sampler.
+    For data N(m, s^2 I) on the straight path, S = s (2 - pi / 2). Source: Liu et al. 2023 (arXiv 2209.03003), eq. 5,
+    which integrates along the exact paths; this function integrates along those of the sampler.
 
     Args:
-        denoiser: the model, with a shape; of a latent model the paths of the latents.
-        n: samples, 0 to n - 1 of the seed.
-        sampler: without noise: an object, or a registered name.
+        denoiser: the model, with a shape; for a latent model the paths are those of the latents.
+        n: number of samples; they are samples 0 to n - 1 of the seed.
+        sampler: a sampler without noise: an object, or a registered name.
         steps: levels of the grid; those cleaner than the schedule's first row are left out.
-        seed: of the noise.
-        cond: conditions, each [n, ...]; a model of K classes draws them in turn where none are given.
-        batch_size: samples that are followed together.
-        shown: samples whose paths are returned.
-        advance: called with how many more samples are done.
+        seed: seed of the noise.
+        cond: conditions, each [n, ...]; default: every class in turn for a class-conditional model.
+        batch_size: samples that are followed at a time.
+        shown: number of samples whose paths are returned.
+        advance: called after each batch with the number of samples in it.
 
     Raises:
         FromNoiseError: the sampler draws noise, the model has no shape or is a student whose output is not

@@ -96,7 +96,7 @@ def test_stages_that_do_not_fit_are_one_line(cascade, data, tmp_path, capsys):
     shutil.rmtree(broken / "base")
     shutil.copytree(other, broken / "base")
     out = ["--out", str(tmp_path / "x.npz")]
-    fails(capsys, "one enlarges 3x8x8 and the one before it draws 3x16x16", "sample", str(broken), *out)
+    fails(capsys, "one enlarges 3x8x8, but the one before it draws 3x16x16", "sample", str(broken), *out)
     fails(capsys, "truncated needs an augmentation by noise", "sample", str(cascade), *out, "--truncated", "True",
           "--strength", "0")  # fmt: skip
     fails(capsys, "needs the smaller example: sample its cascade", "sample", str(cascade / "x2"), *out)
@@ -130,7 +130,7 @@ def test_latents(latent, tmp_path, capsys):
     image = tmp_path / "a.png"
     Image.new("RGB", (20, 20), "red").save(image)
     assert main(["edit", "image-to-image", str(latent), str(image), "--n", "2", "--out", str(out)]) == 0
-    fails(capsys, "a model of latents", "edit", "upscale", str(latent), str(image), "--out", str(out))
+    fails(capsys, "a latent model", "edit", "upscale", str(latent), str(image), "--out", str(out))
 
 
 def test_a_transformer_of_latents(latent, data, tmp_path):

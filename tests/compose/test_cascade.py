@@ -161,7 +161,7 @@ def test_mismatched_stages_are_one_line():
     cases = [
         ([up], "the first stage of a cascade cannot be a super-resolution model, which needs the smaller example"),
         ([base, base], "a later stage of a cascade must be a super-resolution model"),
-        (changed(denoiser=wide), "one enlarges 1x4x4 and the one before it draws 1x2x2"),
+        (changed(denoiser=wide), "one enlarges 1x4x4, but the one before it draws 1x2x2"),
         (changed(denoiser=names), "different classes"),
         (changed(strength=1.5), "strengths from 0 to 1, got 1.5"),
         (changed(strength=0.0, truncated=True), "truncated needs an augmentation by noise"),

@@ -185,7 +185,7 @@ def test_editing_goes_through_the_codec():
         lambda: fn.editing.Upscale(denoiser, x[0, :, ::2, ::2]),
         lambda: fn.editing.Inpaint(x[0], torch.ones(1, 8, 8), fn.samplers.DDIM()).check(denoiser),
     ):
-        with pytest.raises(fn.FromNoiseError, match="a model of latents"):
+        with pytest.raises(fn.FromNoiseError, match="a latent model"):
             refused()
 
 

@@ -192,8 +192,8 @@ def test_the_text_is_for_the_stage_that_reads_it():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda two: [two[1], two[1]], "shown an embedding of 2 numbers and the one before it draws"),
-        (lambda two: [two[0], dataclasses.replace(two[1], strength=0.1)], "strength and truncated are of an image"),
+        (lambda two: [two[1], two[1]], "takes an embedding of 2 numbers, but the one before it draws"),
+        (lambda two: [two[0], dataclasses.replace(two[1], strength=0.1)], "strength and truncated apply to an image"),
         (lambda two: [two[0], two[0]], "must be a super-resolution model .low=., or a decoder of embeddings"),
     ],
 )
@@ -208,7 +208,7 @@ def test_stages_that_read_words_differently_are_refused():
     two = stages()
     other = fn.text.Learned(vocabulary=300, length=4).fitted(["left", "up"])
     two[1].denoiser.text = other
-    with pytest.raises(fn.FromNoiseError, match="they read words by two encoders"):
+    with pytest.raises(fn.FromNoiseError, match="they have different text encoders"):
         cascade.check(two)
     two[0].denoiser.text = other
     cascade.check(two)
@@ -231,7 +231,7 @@ def test_embeddings_of_two_image_text_models_are_not_mixed(tmp_path):
         unclip.variations(fn.guidance.steer(model, 2.0), seer, MEANS[0].float(), 1, steps=2)
     two = stages()
     two[0].denoiser.embeddings, two[1].denoiser.embeddings = own, "other"
-    with pytest.raises(fn.FromNoiseError, match="their embeddings are of two image-text models"):
+    with pytest.raises(fn.FromNoiseError, match="their embeddings come from two image-text models"):
         cascade.check(two)
     two[0].denoiser.embeddings = None  # nobody said
     cascade.check(two)
@@ -239,10 +239,10 @@ def test_embeddings_of_two_image_text_models_are_not_mixed(tmp_path):
 
 def test_mistakes_are_one_line():
     for call, message in [
-        (lambda: unclip.variations(prior(), Seer(), MEANS[0]), "decoder: is shown no embedding"),
+        (lambda: unclip.variations(prior(), Seer(), MEANS[0]), "decoder: takes no embedding"),
         (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "a"), "are the same to the image-text model"),
         (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "b", most=1.5), r"most must lie in \(0, 1\]"),
-        (lambda: unclip.interpolate(decoder(), Seer(), MEANS[0], MEANS), "two of one shape"),
+        (lambda: unclip.interpolate(decoder(), Seer(), MEANS[0], MEANS), "must have one shape"),
         (lambda: unclip.variations(decoder(), Seer(), MEANS[0], eta=1.5), r"eta.* must lie in .0, 1., got 1.5"),
         (lambda: unclip.variations(decoder(), Seer(), MEANS[0], eta="a"), "eta.* must lie in .0, 1., got 'a'"),
         (lambda: unclip.text_difference(decoder(), Seer(), MEANS[0], "a", "b", most="a"), "most must lie in"),

@@ -156,7 +156,7 @@ def test_given_noise_reaches_the_loss_and_not_the_network():
     (told,) = denoiser.network.told
     assert set(told) == {"tone"}
     fitted((x, {"noise": noise}), "independent")  # without the coupling it is a condition as any other
-    with pytest.raises(fn.FromNoiseError, match="the examples bring no noise"):
+    with pytest.raises(fn.FromNoiseError, match="the examples have no noise"):
         fitted(x, "given")
     with pytest.raises(fn.FromNoiseError, match=r"noise of 3 for examples of 1x3x2"):
         fitted((x, {"noise": noise[:, 0, :, 0]}), "given")

@@ -143,7 +143,7 @@ def test_wrong_chains_are_refused(schedule):
         if n > schedule.T and not rows_only:
             assert schedule.steps(n).steps == (n if schedule.T > 1 else 1)
             continue
-        with pytest.raises(fn.FromNoiseError, match=f"between 1 and {schedule.T}" if rows_only else "at least at 1"):
+        with pytest.raises(fn.FromNoiseError, match=f"between 1 and {schedule.T}" if rows_only else "at least 1"):
             schedule.steps(n)
     with pytest.raises(fn.FromNoiseError, match="did you mean uniform"):
         schedule.steps(1, "unifrom")

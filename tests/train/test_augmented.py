@@ -238,10 +238,12 @@ def test_the_recipe_makes_a_network_that_can_be_told():
     )
     assert type(recipe).checked(augmented.model_dump(mode="json")) == augmented
     assert for_model(augmented).data == recipe.data  # a classifier is not told
-    with pytest.raises(fn.FromNoiseError, match=r"data\.augment: network mlp cannot be told .*: take unet or dit"):
+    with pytest.raises(
+        fn.FromNoiseError, match=r"data\.augment: network mlp does not take the parameters .*: take unet or dit"
+    ):
         augmented.with_changes({"network": {"name": "mlp"}, "train.label_dropout": 0.0}).build((1, 28, 28))
     with pytest.raises(
-        fn.FromNoiseError, match=r"data\.augment: is for .* and this is a model of latents: leave it at 0"
+        fn.FromNoiseError, match=r"data\.augment: is for .* and this is a model trained on latents: leave it at 0"
     ):
         fn.recipes.load("digits-latent").with_changes({"data.augment": 0.12})
     with pytest.raises(fn.FromNoiseError, match=r"data\.augment: is for .* and this is an autoencoder: leave it at 0"):

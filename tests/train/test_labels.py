@@ -108,7 +108,7 @@ def test_steering_wraps_in_the_order_of_the_references_and_only_where_asked():
     assert isinstance(both.inner, ClassifierFree)
     assert both.inner.scale == 2.0
     assert both.classes == 2
-    with pytest.raises(fn.FromNoiseError, match="guidance 2 needs a model .* always told its label"):
+    with pytest.raises(fn.FromNoiseError, match="guidance 2 needs a model .* always given its label"):
         steer(denoiser(null_label=False), 2.0)
     with pytest.raises(fn.FromNoiseError, match="this one knows no labels"):
         steer(denoiser(classes=None, null_label=False), 0.5)

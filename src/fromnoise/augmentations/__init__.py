@@ -1,4 +1,4 @@
-"""What is done to the small image that a super-resolution model is told, so that it trusts it less."""
+"""Conditioning augmentations: degrade the small image so that a super-resolution model relies on it less."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a conditioning augmentation is."""
+"""Base class of conditioning augmentations."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -7,22 +7,22 @@ from torch import Tensor
 
 
 class Augmentation(ABC):
-    """z, strength -> z': in training with a random strength, in sampling with the one that serves best.
+    """z, strength -> z': with a random strength in training, and the best one in sampling.
 
-    The images that a cascade's model is trained with are real, and those that it is given are another model's: made
-    worse on purpose, they are alike. Source: Ho et al. 2021 (cascaded diffusion), section 4; Sedykh 5.1.
+    A super-resolution model is trained on real small images, but in a cascade it gets those drawn by another model.
+    Degrading both makes them more alike. Source: Ho et al. 2021 (cascaded diffusion), section 4; Sedykh 5.1.
     """
 
     is_noise: ClassVar[bool] = False
-    """Whether z' is a state of a diffusion, so that the stage before may stop there ("truncated")."""
+    """Whether z' is a noisy state of a diffusion, at which the previous stage may stop ("truncated")."""
 
     most: float
-    """The largest strength that training shows."""
+    """The largest strength in training."""
 
     @abstractmethod
     def strength(self, u: Tensor) -> Tensor:
-        """u, uniform in [0, 1) -> a strength in [0, 1], [B]; 0 leaves the image as it is."""
+        """u, uniform in [0, 1) -> a strength in [0, 1], [B]; strength 0 leaves the image unchanged."""
 
     @abstractmethod
     def apply(self, z: Tensor, strength: Tensor, noise: Tensor) -> Tensor:
-        """z' from images (signals, volumes) [B, C, *size], a strength [B], and normal numbers of the shape of z."""
+        """z' from images (signals, volumes) [B, C, *size], strengths [B], and normal noise of the shape of z."""

@@ -1,4 +1,4 @@
-"""Gaussian blur."""
+"""Gaussian blur of the small image."""
 
 import torch
 import torch.nn.functional as F
@@ -9,27 +9,27 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.nn.spatial import CONVOLVED
 from fromnoise.registry import register
 
-_REACH = 3  # pixels to each side: three deviations of the widest blur
+_REACH = 3  # pixels to each side: three standard deviations of the widest blur
 
 
 @register("blur")
 class Blur(Augmentation):
-    """z' = z * N(0, s^2), s the strength in pixels of z; of the examples of a batch only a share is blurred.
+    """z' = z * N(0, s^2), a convolution, with the strength s in pixels of z; only a share of the examples is blurred.
 
-    Source: Ho et al. 2021, section 4.1, for stages above 128 pixels: half of the examples, s between 0.4 and 0.6. The
-    border is repeated outwards, so that a flat image stays as it is.
+    Borders are padded with their own values, so a flat image is not changed. Source: Ho et al. 2021, section 4.1, for
+    stages above 128 pixels: half of the examples, s between 0.4 and 0.6.
 
     Args:
-        share: of examples, in (0, 1].
-        low, high: the range of s in training, 0 < low <= high <= 1.
+        share: fraction of the examples that are blurred, in (0, 1].
+        low, high: range of s in training, 0 < low <= high <= 1.
 
     Raises:
-        FromNoiseError: a value out of range.
+        FromNoiseError: a value is out of range.
     """
 
     def __init__(self, share: float = 0.5, low: float = 0.4, high: float = 0.6):
         if not (0 < share <= 1 and 0 < low <= high <= 1):
-            raise FromNoiseError(f"0 < share <= 1 and 0 < low <= high <= 1, got {share}, {low} and {high}")
+            raise FromNoiseError(f"0 < share <= 1 and 0 < low <= high <= 1 are needed, got {share}, {low} and {high}")
         self.share, self.low, self.high = share, low, high
         self.most = high
 
@@ -44,7 +44,7 @@ class Blur(Augmentation):
         kernel = torch.softmax(-(offset**2) / (2 * width**2), 1).to(z)  # [n, 2 reach + 1], one for each example
         kernel = kernel.repeat_interleave(c, 0)
         x = F.pad(z, (_REACH,) * 2 * len(size), mode="replicate").flatten(0, 1)[None]
-        for axis in range(len(size)):  # along one after the other: the kernel is a product
+        for axis in range(len(size)):  # one axis after the other: the kernel is separable
             shape = [-1 if i == axis else 1 for i in range(len(size))]
             x = CONVOLVED[len(size)](x, kernel.view(n * c, 1, *shape), groups=n * c)
         return x.view(z.shape)

@@ -1,4 +1,4 @@
-"""Gaussian noise, as at a level of a diffusion."""
+"""Gaussian noise added to the small image, as at a level of a diffusion."""
 
 import math
 from typing import ClassVar
@@ -13,15 +13,15 @@ from fromnoise.registry import register
 
 @register("noise")
 class Noise(Augmentation):
-    """z' = cos(pi s/2) z + sin(pi s/2) eps, s the strength: a state of the cosine path, as far as s on its way.
+    """z' = cos(pi s/2) z + sin(pi s/2) eps, with the strength s: a state on the cosine path.
 
-    Source: Ho et al. 2021, section 4.2, with the level given as an angle, which no schedule is needed to understand.
+    Source: Ho et al. 2021, section 4.2, except that the level is given as an angle, independent of any schedule.
 
     Args:
-        most: the largest strength in training, in (0, 1]; all up to it are equally likely.
+        most: the largest strength in training, in (0, 1]; strengths from 0 to `most` are equally likely.
 
     Raises:
-        FromNoiseError: `most` out of range.
+        FromNoiseError: `most` is out of range.
     """
 
     is_noise: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""The image as it is."""
+"""No augmentation: the small image is not changed."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from fromnoise.registry import register
 
 @register("none")
 class NoAugmentation(Augmentation):
-    """z' = z: what a cascade is compared with."""
+    """z' = z, the baseline for other augmentations."""
 
     most = 0.0
 

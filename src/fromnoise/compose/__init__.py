@@ -1,4 +1,4 @@
-"""Models made of models: latents, cascades, unCLIP, and branches that images steer."""
+"""Models composed of several networks: latent models, cascades, unCLIP and control branches."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The codec that was learned: latents of an autoencoder, scaled, and decoded in tiles where they are large."""
+"""The codec of a trained autoencoder: scaled latents, decoded in tiles if they are large."""
 
 from collections.abc import Callable
 
@@ -13,13 +13,15 @@ from fromnoise.system.disk import storage
 class Autoencoded(Codec):
     """z = c E(x), x = D(z / c), with c = 1 / std of E(x) over the data.
 
-    The scale is missing in Sedykh eq. 5.3; without it the schedule's levels mean other signal-to-noise ratios than
-    they say. Stable Diffusion's 0.18215 is one. Source: Rombach et al. 2022, appendix G.
+    The scale is missing in Sedykh eq. 5.3. Without it, the levels of the schedule would have other signal-to-noise
+    ratios than intended. An example is Stable Diffusion's 0.18215. Source: Rombach et al. 2022, appendix G.
 
     Args:
-        network: of an autoencoder, in float32 (from which its hash is made); used in evaluation mode.
+        network: the network of an autoencoder, in float32, from which its hash is computed; it is put into evaluation
+            mode.
         scale: c.
-        tile: sides of latents up to which they are decoded at once; larger ones in tiles that overlap by a quarter.
+        tile: largest side of latents that are decoded at once; larger ones are decoded in tiles of this size that
+            overlap by a quarter.
     """
 
     def __init__(self, network: Autoencoder, scale: float = 1.0, tile: int = 64):
@@ -46,17 +48,17 @@ class Autoencoded(Codec):
 
 
 def tiled(decode: Callable[[Tensor], Tensor], z: Tensor, tile: int, overlap: int, factor: int) -> Tensor:
-    """decode(z) put together from tiles: each is weighted by its distance to its border, so that no seam is seen.
+    """decode(z) assembled from overlapping tiles, with weights that fall towards their borders to hide the seams.
 
-    Memory is that of one tile. What a tile does not see of the others (normalisation, attention) is lost; a decoder
-    that looks no further than `overlap` is exact away from the seams.
+    The decoder needs memory for one tile only. Its normalisation and attention do not reach beyond a tile; a decoder
+    whose receptive field is no wider than `overlap` is exact away from the seams.
 
     Args:
         decode: [B, c, h, w] -> [B, C, factor h, factor w].
-        z: [B, c, H, W].
+        z: latents, [B, c, H, W].
         tile: side of a tile.
-        overlap: of two tiles, below `tile`.
-        factor: by which images are larger.
+        overlap: overlap of neighbouring tiles, less than `tile`.
+        factor: side of an image divided by that of its latent.
     """
     total = weights = None
     for top in _starts(z.shape[2], tile, overlap):
@@ -77,14 +79,14 @@ def tiled(decode: Callable[[Tensor], Tensor], z: Tensor, tile: int, overlap: int
 
 
 def _starts(side: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin, so that the last ends with the side."""
+    """The offsets of the tiles; the last tile ends where the side ends."""
     if side <= tile:
         return [0]
     return [*range(0, side - tile, tile - overlap), side - tile]
 
 
 def _ramp(n: int, overlap: int, rises: bool, falls: bool) -> Tensor:
-    """1, but from 0 over `overlap` elements where another tile comes before, and down to 0 where one follows: [n]."""
+    """Weights of 1 that rise over `overlap` elements after a preceding tile and fall before a following one: [n]."""
     place, weight = torch.arange(n, dtype=torch.float64), torch.ones(n, dtype=torch.float64)
     if rises:
         weight = torch.minimum(weight, (place + 1) / (overlap + 1))

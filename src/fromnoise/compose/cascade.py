@@ -1,4 +1,4 @@
-"""A cascade: models of which each is shown what the one before drew: a small image to enlarge, or an embedding."""
+"""Cascades: each model is conditioned on the sample of the one before, a small image to enlarge or an embedding."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,14 +19,14 @@ from fromnoise.system import rng
 
 @dataclass(frozen=True)
 class Stage:
-    """One model of a cascade and how it is sampled.
+    """One model of a cascade, and how it is sampled.
 
     Attributes:
-        denoiser: with its guidance; all but the first are shown what the one before drew.
-        sampler, steps, spacing: as in `sample`.
-        strength: of the augmentation of the small image, in [0, 1].
-        truncated: for noise: the stage before stops at that level, in place of being finished and noised anew. That
-            saves its last steps (Ho et al. 2021, section 4.2).
+        denoiser: the model, wrapped in its guidance; all stages but the first are conditioned on the previous sample.
+        sampler, steps, spacing: see `sample`.
+        strength: strength of the augmentation of the small image, in [0, 1].
+        truncated: for augmentation by noise: the previous stage stops at the level of `strength`, instead of being
+            finished and noised again, which saves its last steps (Ho et al. 2021, section 4.2).
     """
 
     denoiser: Denoiser
@@ -38,10 +38,10 @@ class Stage:
 
 
 def check(stages: Sequence[Stage]) -> None:
-    """Whether each stage can be shown what the one before it draws.
+    """Check that each stage can be conditioned on the samples of the one before it.
 
     Raises:
-        FromNoiseError: shapes or classes do not follow on each other, or a strength that the augmentation has not.
+        FromNoiseError: shapes, classes or encoders of two stages do not fit, or the augmentation lacks the strength.
     """
     if not stages:
         raise FromNoiseError("stages: none given; a cascade has one or more")
@@ -55,17 +55,17 @@ def check(stages: Sequence[Stage]) -> None:
                                  f"{before.denoiser.class_names} and {stage.denoiser.class_names}")  # fmt: skip
         words, earlier = stage.denoiser.text, before.denoiser.text
         if words is not None and earlier is not None and not words.reads_as(earlier):
-            raise FromNoiseError("mismatched stages: they read words by two encoders: train both on the same captions "
-                                 "and text.encoder")  # fmt: skip
+            raise FromNoiseError("mismatched stages: they have different text encoders: train both on the same "
+                                 "captions and text.encoder")  # fmt: skip
         if low is None and (size := unclip.embedding_size(stage.denoiser)) is not None:
             if given != (size,):
-                raise FromNoiseError(f"mismatched stages: one is shown an embedding of {size} numbers and the one "
+                raise FromNoiseError(f"mismatched stages: one takes an embedding of {size} numbers, but the one "
                                      f"before it draws {list(given or ())}")  # fmt: skip
             if None not in (kinds := {before.denoiser.embeddings, stage.denoiser.embeddings}) and len(kinds) > 1:
-                raise FromNoiseError("mismatched stages: their embeddings are of two image-text models: take a prior "
-                                     "and a decoder that were trained with one")  # fmt: skip
+                raise FromNoiseError("mismatched stages: their embeddings come from two image-text models: take a "
+                                     "prior and a decoder that were trained with one")  # fmt: skip
             if stage.truncated or stage.strength:
-                raise FromNoiseError("strength and truncated are of an image that is enlarged, and a decoder is shown "
+                raise FromNoiseError("strength and truncated apply to an image that is enlarged, but a decoder takes "
                                      "an embedding")  # fmt: skip
             continue
         if low is None or own is None:
@@ -73,12 +73,12 @@ def check(stages: Sequence[Stage]) -> None:
                                  "embeddings (image_embedding=)")  # fmt: skip
         if low.shape(own) != given:
             wanted, there = ("x".join(map(str, s or ())) for s in (low.shape(own), given))
-            raise FromNoiseError(f"mismatched stages: one enlarges {wanted} and the one before it draws {there}")
+            raise FromNoiseError(f"mismatched stages: one enlarges {wanted}, but the one before it draws {there}")
         if stage.truncated and not (low.augmentation.is_noise and stage.strength):
             raise FromNoiseError("truncated needs an augmentation by noise, of a strength above 0: the stage before "
                                  "stops at its level")  # fmt: skip
         if not 0 <= stage.strength <= low.augmentation.most:
-            raise FromNoiseError(f"the model was shown augmentations of strengths from 0 to {low.augmentation.most:g}, "
+            raise FromNoiseError(f"strength: the model was trained with strengths from 0 to {low.augmentation.most:g}, "
                                  f"got {stage.strength:g}")  # fmt: skip
         if stage.truncated and _log_snr(stage.strength) <= before.denoiser.schedule.chain[0].log_snr:
             raise FromNoiseError(f"truncated at strength {stage.strength:g}: the stage before starts below that level")
@@ -95,17 +95,17 @@ def draw(
     first: int = 0,
     callback: Callable[[Moment], None] | None = None,
 ) -> Tensor:
-    """x_0 of the last stage, [n, C, *size]: every stage is shown what the one before it drew.
+    """Sample a cascade: x_0 of the last stage, [n, C, *size], each stage conditioned on the one before it.
 
     Source: Ho et al. 2021 (cascaded diffusion), algorithm 3; Ramesh et al. 2022 (arXiv 2204.06125), section 2; Sedykh
     5.1.
 
     Args:
-        stages: the smallest images first, or the prior and the decoder of unCLIP.
-        n, seed, cond, batch_size, first, callback: as in `sample`; each stage has noise of its own.
+        stages: the stages, smallest images first, or the prior and the decoder of unCLIP.
+        n, seed, cond, batch_size, first, callback: see `sample`; each stage has noise of its own.
 
     Raises:
-        FromNoiseError: see `check`; and what `sample` raises.
+        FromNoiseError: the stages do not fit (see `check`), or an argument is refused as in `sample`.
     """
     check(stages)
     x = torch.empty(0)
@@ -125,13 +125,13 @@ def draw(
             first=first,
             until=until,
         )
-        if after is not None:  # as the next stage was trained
+        if after is not None:  # in the form that the next stage was trained with
             x = _as_learned(x, stage, after)
     return x
 
 
 def steps(stages: Sequence[Stage]) -> int:
-    """Of all samplers together, for one batch."""
+    """Total number of steps of all stages, for one batch."""
     found = 0
     for stage, after in zip(stages, [*stages[1:], None], strict=True):
         chain = stage.denoiser.schedule.steps(stage.steps, stage.spacing or stage.sampler.default_spacing)
@@ -142,12 +142,12 @@ def steps(stages: Sequence[Stage]) -> int:
 
 
 def reader(stages: Sequence[Stage]) -> Denoiser:
-    """Whose text encoder reads the prompts: the last stage's that has one; of stages without, the last."""
+    """The denoiser whose text encoder reads the prompts: the last one with an encoder, or else the last stage."""
     return next((s.denoiser for s in reversed(stages) if s.denoiser.text is not None), stages[-1].denoiser)
 
 
 def _own(denoiser: Denoiser, cond: Cond | None) -> Cond:
-    """The conditions of a stage: a decoder of embeddings knows of the text what the embedding says."""
+    """The conditions of a stage; an unCLIP decoder without a text encoder does not get the text."""
     given = dict(cond or {})
     if unclip.embedding_size(denoiser) is not None and denoiser.text is None:
         given.pop("text", None)
@@ -155,7 +155,7 @@ def _own(denoiser: Denoiser, cond: Cond | None) -> Cond:
 
 
 def _as_learned(x: Tensor, stage: Stage, after: Stage) -> Tensor:
-    """What a stage drew, as the next one was shown it in training."""
+    """The sample of a stage, in the form in which the next stage saw it in training."""
     if after.denoiser.low is None:
         return unclip.on_sphere(x)
     return _on_the_path(x, stage.denoiser, after.strength) if after.truncated else rounded(x)
@@ -173,16 +173,16 @@ def _conditions(stage: Stage, x: Tensor, seed: int, first: int) -> Cond:
 
 
 def _log_snr(strength: float) -> float:
-    """log(cos^2/sin^2) of the augmentation's angle."""
+    """log(cos^2/sin^2) for the angle of the augmentation."""
     return -2 * math.log(math.tan(strength * math.pi / 2))
 
 
 def _on_the_path(x: Tensor, denoiser: Denoiser, strength: float) -> Tensor:
-    """A state of the schedule as one of the same signal-to-noise ratio on the augmentation's path."""
+    """A state of the schedule, rescaled to the augmentation's state with the same signal-to-noise ratio."""
     alpha = denoiser.schedule.at(_log_snr(strength)).alpha.item()
     return x * (math.cos(strength * math.pi / 2) / alpha)
 
 
 def _seed(seed: int, stage: int) -> int:
-    """The first stage's is the seed itself; the others' are independent of it."""
+    """The seed of a stage: `seed` itself for the first, and independent seeds for the others."""
     return seed if stage == 0 else rng.integer(seed, stage, 0, rng.Stream.STAGE)

@@ -1,4 +1,4 @@
-"""A model that an image steers: a branch beside a denoiser that stays as it is."""
+"""Control branches: condition a trained denoiser on an image, without changing its weights."""
 
 import torch
 from torch import nn
@@ -14,18 +14,18 @@ from fromnoise.system import checks
 
 
 def controlled(denoiser: Denoiser, image_channels: int = 1) -> Denoiser:
-    """The same E[x_0 | x_t] from a network that takes an image too, as the condition `image`, and does not heed it yet.
+    """A copy of the denoiser that also takes a condition `image`, which has no effect before training.
 
-    `fn.fit` trains the branch alone. The weights are copied; the given denoiser is left as it is. Source: Zhang, Rao
-    and Agrawala 2023 (arXiv 2302.05543); the network is `nn.Control`.
+    `fn.fit` trains only the new branch. The weights are copied, and the given denoiser is not changed. Source: Zhang,
+    Rao and Agrawala 2023 (arXiv 2302.05543); the network is `nn.Control`.
 
     Args:
-        denoiser: of a `nn.UNet`; its guidance is left out.
-        image_channels: of the image, which has the sides of x.
+        denoiser: a model with a `nn.UNet`; guidance around it is removed.
+        image_channels: channels of the image, whose sides are those of x.
 
     Raises:
-        FromNoiseError: its network is none, or is shown an image or has a branch already; a super-resolution model, a
-            student, or a learned schedule.
+        FromNoiseError: the network is not a UNet or already has a branch or a condition `image`, or the model is a
+            super-resolution model, is a student, or has a learned schedule.
     """
     checks.instance("denoiser", denoiser, Denoiser, "fn.load(folder)")
     checks.whole("image_channels", image_channels, 1)
@@ -33,7 +33,7 @@ def controlled(denoiser: Denoiser, image_channels: int = 1) -> Denoiser:
         denoiser = denoiser.inner
     insist_on_one_to_control(denoiser)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # every branch of a model starts alike
+        torch.manual_seed(0)  # all branches of a model start with the same weights
         network = networks.build({"name": "control", "of": registry.spec(denoiser.network)},
                                  image_channels=image_channels)  # fmt: skip
     network.start(denoiser.network.state_dict())
@@ -45,11 +45,11 @@ def controlled(denoiser: Denoiser, image_channels: int = 1) -> Denoiser:
 
 
 def insist_on_one_to_control(denoiser: Denoiser, where: object = "denoiser") -> None:
-    """That a branch can stand beside a model.
+    """Check that a model can get a control branch.
 
     Args:
         denoiser: the model.
-        where: it is from, for the message.
+        where: name or path of the model, for the message.
 
     Raises:
         FromNoiseError: it cannot.
@@ -57,17 +57,17 @@ def insist_on_one_to_control(denoiser: Denoiser, where: object = "denoiser") -> 
     network = denoiser.network
     why = None
     if isinstance(network, Control):
-        why = "has a branch already: take the model that it stands beside"
+        why = "has a branch already: take the model without it"
     elif type(network) is not UNet:
-        why = f"its network is of class {type(network).__name__}, and a branch copies the way down of a unet"
+        why = f"its network is of class {type(network).__name__}, but a branch copies the encoder of a unet"
     elif denoiser.low is not None or network.image_channels:
-        why = "is shown an image beside x already, and a branch is for a model that is shown none"
+        why = "is shown an image beside x already, but a branch is for a model without one"
     elif network.image_embedding is not None or network.numbers:
         more = "an embedding of an image" if network.image_embedding is not None else ", ".join(network.numbers)
-        why = f"takes {more} beside x, and a branch leaves that out: choose a model without"
+        why = f"takes {more} beside x, which a branch does not support: choose a model without"
     elif denoiser.student is not None:
         why = "is a distilled model, whose branch has nothing to learn from data: take its teacher"
     elif isinstance(denoiser.schedule, nn.Module):
-        why = "has a learned schedule, which would not stay as it is"
+        why = "has a learned schedule, which training would change"
     if why:
         raise FromNoiseError(f"{where}: {why}")

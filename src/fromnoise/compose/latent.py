@@ -1,4 +1,4 @@
-"""Codecs: diffusion on latents is diffusion on encode(x), decoded at the end."""
+"""Codecs for latent diffusion: a model of encode(x), whose samples are decoded at the end."""
 
 import torch
 from torch import Tensor
@@ -10,12 +10,12 @@ from fromnoise.errors import FromNoiseError
 class Scaled(Codec):
     """z = c E(x) with c = 1 / std of E(x) over `sample`: latents of unit variance, which every schedule assumes.
 
-    The factor that is missing in Sedykh eq. 5.3; latent diffusion's 0.18215 is one. Training then is any objective on
-    `encode(x)`.
+    The factor c is missing in Sedykh eq. 5.3; latent diffusion's 0.18215 is an example. Any objective can then be
+    trained on `encode(x)`.
 
     Args:
-        codec: whose latents are scaled.
-        sample: data that the standard deviation is measured on, [B, ...].
+        codec: the codec whose latents are scaled.
+        sample: data to measure the standard deviation on, [B, ...].
     """
 
     def __init__(self, codec: Codec, sample: Tensor):
@@ -35,12 +35,12 @@ class Scaled(Codec):
 class PCA(Codec):
     """z = V'(x - mean), V the k leading eigenvectors of the covariance: the best linear codec.
 
-    Its mean squared error, summed over the elements, is the sum of the dropped eigenvalues, and so is the Frechet
-    distance between data and reconstructions.
+    Its squared error, summed over the elements and averaged over the data, is the sum of the dropped eigenvalues. So is
+    the Frechet distance between data and reconstructions.
 
     Args:
-        sample: data, [N, ...], N above k.
-        k: size of the latent.
+        sample: data, [N, ...], with N above k.
+        k: number of elements of the latent.
     """
 
     def __init__(self, sample: Tensor, k: int):

@@ -1,8 +1,8 @@
-"""unCLIP: a prior draws the embedding of an image from a text, and a decoder the image from its embedding.
+"""unCLIP: a prior draws the embedding of an image from a text, and a decoder draws the image from the embedding.
 
-Both are denoisers, and together a cascade: the prior's states are embeddings, sqrt(D) times unit vectors of an
-image-text model, so that each number has variance 1 as every schedule assumes; what it draws is brought back to that
-length before the decoder is shown it. Source: Ramesh et al. 2022 (arXiv 2204.06125).
+Both are denoisers, and together they form a cascade. The states of the prior are embeddings: unit vectors of an
+image-text model times sqrt(D), so that each element has variance 1, as every schedule assumes. A drawn embedding is
+rescaled to that length before it goes to the decoder. Source: Ramesh et al. 2022 (arXiv 2204.06125).
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ CONDITION = "image_embedding"
 
 
 def on_sphere(z: Tensor) -> Tensor:
-    """sqrt(D) z / |z|: [N, D], the length that embeddings are learned and shown at."""
+    """sqrt(D) z / |z|: [N, D], embeddings rescaled to the length that they have in training."""
     return z.shape[1] ** 0.5 * F.normalize(z, dim=1)
 
 
@@ -32,16 +32,16 @@ def embed(image_text: ImageText, x: Tensor) -> Tensor:
     """z = sqrt(D) u(x) at the cleanest level that the model was trained on: [N, D], float32.
 
     Args:
-        image_text: whose vectors of images these are.
+        image_text: the image-text model.
         x: images in [-1, 1], [N, ...].
 
     Raises:
-        FromNoiseError: no such model, or images of another shape or not in floating point.
+        FromNoiseError: `image_text` is not an ImageText, or the images have another shape or are not floating-point.
     """
     checks.instance("image_text", image_text, ImageText)
     checks.state("x", x, image_text.shape)
     if tuple(x.shape[1:]) != image_text.shape:
-        raise FromNoiseError(f"x must be {['N', *image_text.shape]}, as the image-text model learned, got "
+        raise FromNoiseError(f"x must be {['N', *image_text.shape]}, the shape of the image-text model, got "
                              f"{list(x.shape)}".replace("'", ""))  # fmt: skip
     t = image_text.schedule.chain[-2]
     device = next(image_text.parameters()).device
@@ -49,7 +49,10 @@ def embed(image_text: ImageText, x: Tensor) -> Tensor:
 
 
 def embedding_size(denoiser: Denoiser) -> int | None:
-    """D of a decoder, None of a model that is shown no embedding; a network of your own says D in `image_embedding`."""
+    """D of an unCLIP decoder, None for other models.
+
+    It is read from the attribute `image_embedding` of the network, which may also be a network of your own.
+    """
     found = getattr(denoiser.network, CONDITION, None)
     return getattr(found, "in_features", found)
 
@@ -58,27 +61,27 @@ def embedding_size(denoiser: Denoiser) -> int | None:
 def variations(
     decoder: Denoiser, image_text: ImageText, x: Tensor, n: int = 8, eta: float = 1.0, steps: int = 50, seed: int = 0
 ) -> Tensor:
-    """DDIM from (z, x_T) of an image, with noise eta: what its embedding says stays, everything else varies, [n, ...].
+    """DDIM with noise eta from (z, x_T) of an image: keeps what the embedding z holds and varies the rest, [n, ...].
 
-    x_T is where the probability-flow ODE leads the image; eta 0 walks back to it, as far as the steps go. Source:
-    Ramesh et al. 2022, section 3.1.
+    x_T is the end of the probability-flow ODE that starts at the image. eta = 0 returns the image itself, up to the
+    error of the steps. Source: Ramesh et al. 2022, section 3.1.
 
     Args:
-        decoder: with its guidance if any.
-        image_text: that the decoder was trained with.
-        x: an image in [-1, 1], without a batch.
-        n: how many.
-        eta: DDIM's, in [0, 1].
-        steps: of DDIM.
-        seed: of the noise.
+        decoder: the decoder, wrapped in guidance if any is wanted.
+        image_text: the image-text model that the decoder was trained with.
+        x: an image in [-1, 1], without a batch axis.
+        n: number of variations.
+        eta: eta of DDIM, in [0, 1].
+        steps: number of DDIM steps.
+        seed: seed of the noise.
 
     Raises:
-        FromNoiseError: the model is no decoder of such embeddings, or torchdiffeq is not installed.
+        FromNoiseError: the model is not a decoder of these embeddings, or torchdiffeq is not installed.
     """
     n, steps = checks.whole("n", n, 1), checks.whole("steps", steps, 1)
     if not isinstance(eta, int | float) or not 0 <= eta <= 1:
         raise FromNoiseError(f"eta, the share of DDIM's noise, must lie in [0, 1], got {checks.shown(eta)}")
-    sampler = DDIM(eta=eta)  # a wrong eta is known before anything is walked
+    sampler = DDIM(eta=eta)  # refuses a wrong eta before the expensive part
     z, latent = _read(decoder, image_text, x[None])
     chain = decoder.schedule.steps(min(steps, decoder.schedule.chain.steps), "uniform")
     calls: Iterator[int] = iter(range(2**62))
@@ -92,22 +95,23 @@ def variations(
 
 
 def interpolate(decoder: Denoiser, image_text: ImageText, a: Tensor, b: Tensor, n: int = 8) -> Tensor:
-    """decode(slerp(z_a, z_b, s), slerp(x_Ta, x_Tb, s)) for n even s from 0 to 1, [n, ...]: content and rest together.
+    """decode(slerp(z_a, z_b, s), slerp(x_Ta, x_Tb, s)) for n evenly spaced s from 0 to 1: from image a to b, [n, ...].
 
     Source: Ramesh et al. 2022, section 3.2.
 
     Args:
-        decoder, image_text: as in `variations`.
-        a, b: images in [-1, 1], without a batch.
-        n: how many, the two ends included.
+        decoder, image_text: see `variations`.
+        a, b: images in [-1, 1], without a batch axis.
+        n: number of results, including both ends.
 
     Raises:
-        FromNoiseError: as `variations`; n below 2, or shapes that differ.
+        FromNoiseError: n is below 2, the shapes differ, the model is not a decoder of these embeddings, or torchdiffeq
+            is not installed.
     """
     n = checks.whole("n", n, 2)
     checks.floats(a=a, b=b)
     if a.shape != b.shape:
-        raise FromNoiseError(f"an interpolation needs two of one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+        raise FromNoiseError(f"interpolation: a and b must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}")
     share = torch.linspace(0, 1, n, dtype=torch.float64)
     z, latents = _read(decoder, image_text, torch.stack([a, b]))
     return decode(decoder, slerp(latents[0], latents[1], share), _shown(decoder, slerp(z[0], z[1], share)))
@@ -116,20 +120,21 @@ def interpolate(decoder: Denoiser, image_text: ImageText, a: Tensor, b: Tensor, 
 def text_difference(
     decoder: Denoiser, image_text: ImageText, x: Tensor, new: str, old: str, n: int = 8, most: float = 0.5
 ) -> Tensor:
-    """decode(slerp(z, d, s), x_T), d = the direction of w(new) - w(old), for n even s from 0 to `most`: [n, ...].
+    """decode(slerp(z, d, s), x_T), d the direction of w(new) - w(old), for n even s from 0 to `most`, [n, ...].
 
-    The first is the image itself; then it moves towards the new text and away from the old one. Source: Ramesh et al.
-    2022, section 3.3, where `most` is between 0.25 and 0.5.
+    The first result is the image itself; the others move towards the new text and away from the old one. Source: Ramesh
+    et al. 2022, section 3.3, where `most` is between 0.25 and 0.5.
 
     Args:
-        decoder, image_text: as in `variations`.
-        x: an image in [-1, 1], without a batch.
+        decoder, image_text: see `variations`.
+        x: an image in [-1, 1], without a batch axis.
         new, old: texts, such as "blue heart" and "red heart".
-        n: how many.
-        most: in (0, 1].
+        n: number of results.
+        most: the largest s, in (0, 1].
 
     Raises:
-        FromNoiseError: as `variations`; texts that the model takes for the same, or `most` out of range.
+        FromNoiseError: `most` is out of range, the model encodes both texts alike, the model is not a decoder of these
+            embeddings, or torchdiffeq is not installed.
     """
     n = checks.whole("n", n, 1)
     if not isinstance(most, int | float) or not 0 < most <= 1:
@@ -148,12 +153,12 @@ def _read(decoder: Denoiser, image_text: ImageText, x: Tensor) -> tuple[Tensor, 
     """(z, x_T) of images.
 
     Raises:
-        FromNoiseError: the model is no decoder of such embeddings.
+        FromNoiseError: the model is not a decoder of these embeddings.
     """
     checks.instance("decoder", decoder, Denoiser, "fn.load(folder)")
     size = embedding_size(decoder)
     if size is None:
-        raise FromNoiseError("decoder: is shown no embedding of an image: train one with recipe emoji-unclip, or make "
+        raise FromNoiseError("decoder: takes no embedding of an image: train one with recipe emoji-unclip, or make "
                              "its network with image_embedding=SIZE")  # fmt: skip
     z = embed(image_text, x)
     if z.shape[1] != size:

@@ -1,4 +1,4 @@
-"""Couplings: which noise meets which example in training."""
+"""Couplings: how noise is paired with examples in training."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a coupling is."""
+"""Base class of couplings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,28 +8,31 @@ from torch import Tensor
 
 
 class Coupling(ABC):
-    """(x_0, eps) ~ pi, whose marginals are the data's and N(0, I): which noise each example of a batch is mixed with.
+    """(x_0, eps) ~ pi, with the data distribution and N(0, I) as marginals: pairs each example with its noise.
 
-    The noise of a place is counted; the rest is a function of the group of places that it stands in, so that neither
-    the number of processes nor `accumulate` changes it.
+    The noise of each position in the global batch depends only on the seed and the position. The pairing is a function
+    of the group of positions, so neither the number of processes nor `accumulate` changes it.
     """
 
     takes: ClassVar[tuple[str, ...]] = ()
-    """Conditions of the examples that are for the pairing, and not for the network."""
+    """Conditions of the examples that the coupling uses and the network does not get."""
 
     many_draws: ClassVar[bool] = False
-    """Whether an example may have several noises, [B, draws, ...], as some objectives need."""
+    """Whether an example may have several noise draws, [B, draws, ...], as some objectives need."""
 
     @property
     def group(self) -> int:
-        """How many consecutive places of the global batch are paired together; parts of a batch are multiples of it."""
+        """Number of consecutive positions of the global batch that are paired together.
+
+        Every part of a batch is a multiple of it.
+        """
         return 1
 
     def check(self) -> None:  # noqa: B027  most need nothing
-        """Before training: whether what the coupling computes with is installed.
+        """Check, before training, that the packages that the coupling needs are installed.
 
         Raises:
-            FromNoiseError: it is not; with the way out.
+            FromNoiseError: one is missing; the message says how to install it.
         """
 
     @abstractmethod
@@ -37,8 +40,8 @@ class Coupling(ABC):
         """The noise of each example, of the shape of `eps`.
 
         Args:
-            x0: examples as the loss sees them, mirrored and augmented, [B, ...]; whole groups, but for the last of
-                held-out examples.
-            eps: their counted noise, [B, ...].
-            given: their conditions, each [B, ...]: those that the network gets, and those of `takes`.
+            x0: examples as they enter the loss, mirrored and augmented, [B, ...]; whole groups, except for the last
+                group of held-out examples.
+            eps: the noise of their positions, [B, ...].
+            given: their conditions, each [B, ...]: those of the network, and those named in `takes`.
         """

@@ -1,4 +1,4 @@
-"""The noise comes with the example, as its condition `noise`: pairs that a model drew, for reflow."""
+"""The noise comes with each example, as its condition `noise`: pairs drawn by a model, for reflow."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from fromnoise.registry import register
 @register("given")
 @dataclass(frozen=True)
 class Given(Coupling):
-    """pi(x_0, eps) is that of the data: an example is (x_0, {"noise": eps}), eps of the shape of x_0.
+    """pi(x_0, eps) is given by the data: an example is (x_0, {"noise": eps}), with eps of the shape of x_0.
 
-    The network does not receive the noise. `data.reflow_pairs` draws such examples by a model (Liu et al. 2023, arXiv
-    2209.03003); any others do as well, if their noise is N(0, I) all together.
+    The network does not get the noise. `data.reflow_pairs` draws such examples with a model (Liu et al. 2023, arXiv
+    2209.03003). Other pairs can be used too, as long as the noise of the whole data set is distributed as N(0, I).
 
     Raises:
-        FromNoiseError: `pair` is given no noise, or one of another shape.
+        FromNoiseError: in `pair`, if the examples have no noise, or noise of another shape.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("noise",)
 
     def pair(self, x0: Tensor, eps: Tensor, given: Mapping[str, Tensor]) -> Tensor:
         if "noise" not in given:
-            raise FromNoiseError("coupling given: the examples bring no noise: give (x, {'noise': eps}), such as "
+            raise FromNoiseError("coupling given: the examples have no noise: give (x, {'noise': eps}), such as "
                                  "data.reflow_pairs, or take another coupling")  # fmt: skip
         noise = given["noise"]
         if noise.shape != x0.shape:

@@ -1,4 +1,4 @@
-"""Noise goes to the example that it is closest to, within a group: straighter paths to learn."""
+"""Optimal transport within a group: noise is paired with nearby examples, for straighter paths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,20 +17,21 @@ from fromnoise.registry import register
 class OptimalTransport(Coupling):
     """eps_i <- eps_p(i), p = argmin over permutations of a group of sum_i |x_i - eps_p(i)|^2.
 
-    Exact assignment, in float64 on the CPU, within each `group` consecutive places of the global batch. Noise is only
-    exchanged, so that both marginals stay as they are; paths cross less, and the floor of the flow loss sinks. In
-    one dimension it is the sorted pairing. Source: Tong et al. 2024 (arXiv 2302.00482); Pooladian et al. 2023 (arXiv
+    The assignment is exact, computed in float64 on the CPU within every `group` consecutive positions of the global
+    batch. Noise is only permuted, so both marginals stay the same; paths cross less, and the flow loss can get lower.
+    In one dimension the pairing is by rank. Source: Tong et al. 2024 (arXiv 2302.00482); Pooladian et al. 2023 (arXiv
     2304.14772).
 
-    A class-conditional model needs noise that is independent of the label, since its samples start from N(0, I).
-    Exchanged between all examples, noise would resemble the class that it goes to, so it stays within a label.
+    A class-conditional model needs noise that is independent of the label, because its samples start from N(0, I).
+    Permuted among all examples, the noise would come to resemble the class it is paired with, so by default it is only
+    permuted among examples with the same label.
 
     Args:
-        group: places that are paired together, at least 2; the cost grows with its cube.
-        per_label: whether noise is exchanged only between examples with the same label.
+        group: number of positions that are paired together, at least 2; the cost grows with its cube.
+        per_label: whether noise is permuted only among examples with the same label.
 
     Raises:
-        FromNoiseError: group below 2, or (`check`) scipy is not installed.
+        FromNoiseError: group is below 2, or, in `check`, scipy is not installed.
     """
 
     group: int = 64
@@ -59,13 +60,15 @@ class OptimalTransport(Coupling):
 
 
 def _told(label: Tensor) -> list[Any]:
-    """The label of each example, as something that can be compared."""
+    """The label of each example, as a value that can be compared."""
     return [tuple(row) for row in label.detach().cpu().flatten(1).tolist()] if label.dim() > 1 else label.tolist()
 
 
 def _assigned(examples: Tensor, noise: Tensor) -> Tensor:
-    """Which noise each example gets: |x - e|^2 = |x|^2 + |e|^2 - 2 x.e, of which only the product depends on who meets
-    whom."""
+    """The index of the noise for each example.
+
+    The cost is |x - e|^2 = |x|^2 + |e|^2 - 2 x.e, of which only the product depends on the pairing.
+    """
     _, columns = _assignment()((examples @ noise.T).numpy(), maximize=True)
     return torch.from_numpy(columns)
 

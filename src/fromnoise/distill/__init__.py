@@ -1,4 +1,4 @@
-"""Ways to make a model that needs few network calls, or one: from a teacher, or from data alone."""
+"""Distillation: training models that need few network calls, or only one, from a teacher or from data alone."""
 
 from typing import TYPE_CHECKING
 

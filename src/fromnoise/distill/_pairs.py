@@ -1,4 +1,4 @@
-"""What the consistency losses share."""
+"""Base class of the consistency losses."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ from fromnoise.parameterizations.students.consistency import Consistency
 
 @dataclass(frozen=True, eq=False)
 class Pairs(Distillation):
-    """L = w d(f(x_t, t), stop-gradient f(x_s, s)), s the neighbour of t: f is the same all along a path.
+    """L = w d(f(x_t, t), stop-gradient f(x_s, s)), s next to t: it makes f constant along every path.
 
-    The target is that of the weights as they are, as improved consistency training has it (arXiv 2310.14189, section
-    3.2), with the same dropout. At s = 0 f is the state itself, whatever the network says.
+    The target uses the current weights, not averaged ones, and the same dropout, as in improved consistency training
+    (arXiv 2310.14189, section 3.2). At s = 0 the target is the state itself and not the network's output.
     """
 
     huber: float = field(default=0.00054, kw_only=True)
@@ -31,7 +31,7 @@ class Pairs(Distillation):
         super().__post_init__()
         if self.huber < 0:
             raise FromNoiseError(f"huber must be at least 0, got {self.huber:g}")
-        self.student  # noqa: B018  its levels are checked
+        self.student  # noqa: B018  this checks its levels
 
     @cached_property
     def student(self) -> Consistency:  # pyrefly: ignore[bad-override]
@@ -45,10 +45,10 @@ class Pairs(Distillation):
 
     @abstractmethod
     def pair(self, denoiser: Denoiser, t: Level, step: int) -> tuple[Level, Level, Tensor]:
-        """The two levels, the noisier first, and the weight, [B] each."""
+        """The two levels, noisier first, and the weight, each [B]."""
 
     def neighbour(self, x0: Tensor, noise: Tensor, x_t: Tensor, t: Level, s: Level, cond: Cond | None) -> Tensor:
-        """x_s = alpha_s x_0 + sigma_s eps with the eps of x_t: its mean given x_t is Euler's step along the path."""
+        """x_s = alpha_s x_0 + sigma_s eps with the eps of x_t; its mean given x_t is an Euler step along the path."""
         return diffuse(x0, noise, s)
 
     def loss(
@@ -59,7 +59,7 @@ class Pairs(Distillation):
         with torch.no_grad():
             x_s = self.neighbour(x0, noise, x_t, t, s, cond)
             devices = [x_t.device] if x_t.is_cuda else []
-            with torch.random.fork_rng(devices=devices):  # afterwards dropout falls as it did here
+            with torch.random.fork_rng(devices=devices):  # so that the student's dropout below is the same
                 ahead = denoiser(x_s, s, cond).x0
             clean = (s.sigma == 0).view(-1, *[1] * (x0.dim() - 1)).to(x_s.device)
             target = torch.where(clean, x_s / like(s.alpha, x_s), ahead)
@@ -73,15 +73,17 @@ def gap(t: Level, s: Level) -> Tensor:
 
 
 def insist_on_boundary(denoiser: Denoiser) -> None:
-    """That x0hat(x, 0) = x / alpha whatever the network says: (fe x - sigma k F) / (alpha fe - sigma f0) at sigma = 0.
+    """Check that x0hat(x, 0) = x / alpha for any network output.
+
+    x0hat = (fe x - sigma k F) / (alpha fe - sigma f0) must not depend on F at sigma = 0.
 
     Raises:
-        FromNoiseError: a parameterization for which the network's output decides there, as x0.
+        FromNoiseError: it does depend on F, as with the parameterisation "x0".
     """
     kind, clean = denoiser.parameterization, denoiser.schedule.chain[-1]
     k, f0, fe = kind.equation(clean, denoiser.schedule)
     determinant = clean.alpha * fe - clean.sigma * f0
     of_x, of_output = fe / determinant * clean.alpha, clean.sigma * k / determinant
     if not (bool((of_x - 1).abs() <= 1e-12) and bool(of_output.abs() <= 1e-12)):
-        raise FromNoiseError(f"parameterization {kind.name}: at the clean level its network decides what x_0 is, and a "
-                             "consistency model must give back the state: use eps, v, flow or edm")  # fmt: skip
+        raise FromNoiseError(f"parameterization {kind.name}: at the clean level x_0 depends on the network, but a "
+                             "consistency model must return the state: use eps, v, flow or edm")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a distillation is: an objective whose target a teacher gives, or the model itself at a cleaner level."""
+"""Base class of distillations: objectives with a target from a teacher or from the model at a cleaner level."""
 
 import copy
 import math
@@ -27,30 +27,30 @@ from fromnoise.times.base import TimeSampling
 
 @dataclass(frozen=True, eq=False)
 class Distillation(Objective):
-    """(student, x_0, t, eps) -> the loss of each example, as every objective; `fit` takes it as one.
+    """(student, x_0, t, eps) -> the loss of each example. A distillation is an Objective, and `fit` takes it as one.
 
     Attributes:
-        teacher: a Denoiser, guided or not, that stays as it is; None where data alone teach.
+        teacher: a Denoiser, guided or not, which is not changed; None to train from data alone.
 
     Raises:
-        FromNoiseError: an option is no number, the teacher no Denoiser, or its output is not E[x_0 | x_t], for which it
-            is asked.
+        FromNoiseError: an option is not a number, the teacher is not a Denoiser, or its output is not the E[x_0 | x_t]
+            that this distillation needs.
     """
 
     needs_teacher: ClassVar[bool] = True
-    """Whether it can do nothing without one."""
+    """Whether a teacher is required."""
 
     draws_pairs: ClassVar[bool] = False
-    """Whether it learns from pairs that the teacher draws beforehand, `pairs` by `sampler` in `steps`."""
+    """Whether it trains on `pairs` pairs that the teacher draws beforehand, with `sampler` in `steps` steps."""
 
     uniforms: ClassVar[int] = 0
-    """Further uniform numbers that one example needs."""
+    """Additional uniform random numbers needed for each example."""
 
     numbers: ClassVar[tuple[str, ...]] = ()
-    """Conditions, one number each, that the student's network must take: see `nn.conditioning`."""
+    """Conditions of one number each that the student's network must take; see `nn.conditioning`."""
 
     asks: ClassVar[bool] = True
-    """Whether its teacher is asked for E[x_0 | x_t], and not only where the student starts."""
+    """Whether it needs E[x_0 | x_t] from the teacher, and not only its weights to start from."""
 
     teacher: Denoiser | None
 
@@ -71,23 +71,23 @@ class Distillation(Objective):
     @property
     @abstractmethod
     def student(self) -> Student | None:
-        """What the output of the model means that is trained; None where it stays E[x_0 | x_t]."""
+        """The meaning of the trained model's output; None if it is E[x_0 | x_t]."""
 
     @property
     def times(self) -> TimeSampling:
-        """Which levels training looks at by default."""
+        """The default time sampling of training."""
         return times.build("uniform")
 
     def student_of(self, teacher: Denoiser) -> Denoiser:
-        """A model that starts as the teacher: its weights, and fresh ones where it takes further numbers.
+        """A student that starts with the teacher's weights, plus new ones for additional conditions.
 
-        Those of a teacher in half precision are float32, in which it can be trained.
+        The weights of a teacher in half precision become float32, in which they can be trained.
 
         Args:
-            teacher: its guidance, which this way may teach, is left out.
+            teacher: the teacher; guidance around it is removed.
 
         Raises:
-            FromNoiseError: the network is of your own class and takes no such number.
+            FromNoiseError: the network is of a class of your own and does not take the additional conditions.
         """
         while isinstance(teacher, Wrapper):
             teacher = teacher.inner
@@ -100,11 +100,11 @@ class Distillation(Objective):
         return made
 
     def check(self, denoiser: Denoiser) -> None:
-        """Before training: that the model can be such a student of this teacher.
+        """Check, before training, that the model can be a student of this teacher.
 
         Raises:
-            FromNoiseError: another shape, schedule, number of classes or autoencoder than the teacher's; a network that
-                does not take the numbers of this way; or a learned schedule.
+            FromNoiseError: shape, schedule, number of classes or autoencoder differ from the teacher's, the network
+                does not take the conditions in `numbers`, or the schedule is learned.
         """
         name = getattr(type(self), "registered_name", type(self).__name__)
         if isinstance(denoiser.schedule, nn.Module):
@@ -138,11 +138,17 @@ class Distillation(Objective):
         step: int = 1,
         u: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """As every objective's, and:
+        """The loss of each example, [B], as "loss".
 
         Args:
-            step: of training, from 1; 0 is validation.
-            u: the further uniform numbers, [B, uniforms]; halves where none are given.
+            denoiser: the student.
+            x0: clean data, [B, ...].
+            t: levels, [B].
+            noise: standard normal, of the shape of x0.
+            cond: conditions, each [B, ...].
+            chain: not used.
+            step: number of the training step, from 1; 0 in validation.
+            u: the additional uniform numbers, [B, uniforms]; default: 0.5.
         """
         halves = torch.full((len(x0), self.uniforms), 0.5, dtype=torch.float64)
         return {"loss": self.loss(denoiser, x0, t, noise, cond, step, halves if u is None else u.double())}
@@ -151,7 +157,7 @@ class Distillation(Objective):
     def loss(
         self, denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None, step: int, u: Tensor
     ) -> Tensor:
-        """Of each example, [B]; the arguments as in `__call__`, u float64."""
+        """The loss of each example, [B]; see `__call__` for the arguments. u is float64."""
 
     def taught(self, x_t: Tensor, t: Level, cond: Cond | None) -> Prediction:
         """The teacher's prediction, without gradients."""
@@ -164,7 +170,7 @@ class Distillation(Objective):
 
     @classmethod
     def options(cls, spec: Mapping[str, Any], schedule: Schedule) -> dict[str, Any]:
-        """Those in which a student's network differs from its teacher's, of that description and on these levels."""
+        """Network options that change from a teacher's network, described by `spec`, to the student's."""
         own = [*spec.get("numbers", ())]
         missing = [number for number in cls.numbers if number not in own]
         return {"numbers": [*own, *missing]} if missing else {}
@@ -181,7 +187,7 @@ class Distillation(Objective):
         if not changes:
             return copy.deepcopy(network)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # every student of a teacher starts alike
+            torch.manual_seed(0)  # all students of a teacher start with the same weights
             made = networks.build(spec | changes)
         own = made.state_dict()
         made.load_state_dict(own | network.state_dict())
@@ -194,11 +200,11 @@ def squared(error: Tensor) -> Tensor:
 
 
 def pseudo_huber(error: Tensor, c: float) -> Tensor:
-    """sqrt(|e|^2 + c^2) - c, [B, ...] -> [B]; |e|^2 / D where c is 0 (arXiv 2310.14189, eq. 7)."""
+    """sqrt(|e|^2 + c^2) - c, [B, ...] -> [B]; |e|^2 / D if c is 0 (arXiv 2310.14189, eq. 7)."""
     if c == 0:
         return squared(error)
     square = error.square().flatten(1).sum(1)
-    return square / (torch.sqrt(square + c**2) + c)  # the same, without the difference
+    return square / (torch.sqrt(square + c**2) + c)  # equal, but without cancellation
 
 
 def _spec(schedule: Any) -> Any:

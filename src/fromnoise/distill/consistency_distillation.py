@@ -1,4 +1,4 @@
-"""Consistency distillation: neighbours on the teacher's path have one end."""
+"""Consistency distillation: neighbouring states on a path of the teacher have the same end point."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,18 +23,19 @@ from fromnoise.times.base import TimeSampling
 class ConsistencyDistillation(Pairs):
     """L = max(SNR_t, 1) d(f(x_t, t), f(x_s, s)), x_s one step of the teacher's path from x_t, on a grid of n levels.
 
-    Its fixed point is the solver's own map of n steps. Source: Song et al. 2023 (arXiv 2303.01469), algorithm 2,
-    without the averaged weights of its target, which improved consistency training found to do harm.
+    Its fixed point is the solver's map of n steps. Source: Song et al. 2023 (arXiv 2303.01469), algorithm 2, but
+    without averaged weights for the target, which improved consistency training found to be harmful.
 
     Args:
         teacher: the denoiser whose paths are learned.
-        n: levels of the grid; 18 are CIFAR-10's.
-        order: of the solver's step: 1 is Euler's, 2 Heun's, in y = x / alpha over r = sigma / alpha.
-        huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c; 0 is the squared error: the targets have no noise.
-        top, bottom: r of the grid's ends.
+        n: number of levels of the grid; the paper uses 18 for CIFAR-10.
+        order: order of the solver's step: 1 is Euler, 2 is Heun, in y = x / alpha as a function of r = sigma / alpha.
+        huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c. The default 0 is the squared error, which suits
+            targets without noise.
+        top, bottom: r at the two ends of the grid.
 
     Raises:
-        FromNoiseError: n below 2, or an order other than 1 and 2.
+        FromNoiseError: n is below 2, or order is neither 1 nor 2.
     """
 
     teacher: Denoiser
@@ -53,11 +54,11 @@ class ConsistencyDistillation(Pairs):
 
     @property
     def times(self) -> TimeSampling:
-        """Every level of the grid equally often."""
+        """Every noisy level of the grid, equally likely."""
         return OnGrid(self.grid)
 
     def grid(self, schedule: Schedule) -> Chain:
-        """n noisy levels and the clean one."""
+        """n noisy levels and the clean level."""
         return self.student.grid(schedule, self.n)
 
     def pair(self, denoiser: Denoiser, t: Level, step: int) -> tuple[Level, Level, Tensor]:

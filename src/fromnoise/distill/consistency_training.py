@@ -20,20 +20,20 @@ from fromnoise.times.lognormal import LogNormal
 @register("consistency-training")
 @dataclass(frozen=True, eq=False)
 class ConsistencyTraining(Pairs):
-    """L = d(f(x_t, t), f(x_s, s)) / (r_t - r_s), both states of one x_0 and one eps, on a grid of n levels.
+    """L = d(f(x_t, t), f(x_s, s)) / (r_t - r_s), both states of the same x_0 and eps, on a grid of n levels.
 
-    n = min(first 2^floor((step - 1) / double_every), last). For Gaussian data its fixed point is Euler's map of n
+    n = min(first 2^floor((step - 1) / double_every), last). For Gaussian data its fixed point is the Euler map of n
     steps. Source: Song and Dhariwal 2023 (arXiv 2310.14189), table 1; Song et al. 2023 (arXiv 2303.01469), algorithm 3.
 
     Args:
-        teacher: none is needed; one that is given is where the student starts.
-        first, last: levels of the grid at first, and at most.
-        double_every: steps.
+        teacher: optional; the student starts from its weights.
+        first, last: number of levels of the grid at the start, and at most.
+        double_every: number of training steps after which the number of levels doubles.
         huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c; 0 is the squared error.
-        top, bottom: r of the grid's ends.
+        top, bottom: r at the two ends of the grid.
 
     Raises:
-        FromNoiseError: first below 2, last below first or above 10,000, or double_every below 1.
+        FromNoiseError: first is below 2, last is below first or above 10,000, or double_every is below 1.
     """
 
     needs_teacher: ClassVar[bool] = False
@@ -51,16 +51,16 @@ class ConsistencyTraining(Pairs):
 
     @property
     def times(self) -> TimeSampling:
-        """ln r normal, as the paper draws it."""
+        """ln r is normal, as in the paper."""
         return LogNormal(-1.1, 2.0)
 
     def levels(self, step: int) -> int:
-        """n of a step."""
+        """n, the number of levels at a training step."""
         doublings = max(step - 1, 0) // self.double_every
         return min(self.first << min(doublings, 60), self.last)
 
     def grid(self, schedule: Schedule, step: int) -> Chain:
-        """n noisy levels and the clean one."""
+        """n noisy levels and the clean level."""
         return self.student.grid(schedule, self.levels(step))
 
     def pair(self, denoiser: Denoiser, t: Level, step: int) -> tuple[Level, Level, Tensor]:

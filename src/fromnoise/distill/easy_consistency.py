@@ -1,4 +1,4 @@
-"""Easy consistency tuning: a trained model becomes a consistency model as its pairs of levels close up."""
+"""Easy consistency tuning: turns a trained model into a consistency model by closing the gap between levels."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from fromnoise.times.base import TimeSampling
 from fromnoise.times.lognormal import LogNormal
 
 _CLOSEST = math.log(2.0**20)
-"""Of q^a: beyond it x_s is x_t in float32, and 1 / (r_t - r_s) times their rounding is what a loss would learn."""
+"""Largest log(q^a): beyond it x_s = x_t in float32, and the loss would learn rounding errors times 1 / (r_t - r_s)."""
 
 
 @register("easy-consistency")
@@ -25,19 +25,19 @@ _CLOSEST = math.log(2.0**20)
 class EasyConsistency(Pairs):
     """L = d(f(x_t, t), f(x_s, s)) / (r_t - r_s), r_s = r_t max(0, 1 - n(r_t) / q^a), n(r) = 1 + k sigmoid(-b r).
 
-    a = 1 + floor((step - 1) / double_every). At r_s = 0 it is training a denoiser; from there the pairs close up, so
-    that a trained one is where it starts. Source: Geng et al. 2024 (arXiv 2406.14548), section 3.
+    a = 1 + floor((step - 1) / double_every). With r_s = 0 this is the training of a denoiser, so a trained denoiser is
+    a good start; from there the gap closes. Source: Geng et al. 2024 (arXiv 2406.14548), section 3.
 
     Args:
-        teacher: where the student starts, and nothing else; None trains from nothing.
-        q: by which the gap shrinks.
-        double_every: steps between two such.
-        k, b: of n(r).
+        teacher: the model whose weights the student starts from, and not used otherwise; None starts from scratch.
+        q: factor by which the gap shrinks.
+        double_every: number of training steps between two shrinkings.
+        k, b: parameters of n(r).
         huber: c / sqrt(D) of the distance sqrt(|e|^2 + c^2) - c; 0 is the squared error.
-        top, bottom: r of the highest level, and of the lowest of a grid.
+        top, bottom: r at the noisiest level, and at the cleanest noisy level of a sampling grid.
 
     Raises:
-        FromNoiseError: q not above 1, or double_every below 1.
+        FromNoiseError: q is not above 1, double_every is below 1, or k is negative.
     """
 
     needs_teacher: ClassVar[bool] = False
@@ -56,7 +56,7 @@ class EasyConsistency(Pairs):
 
     @property
     def times(self) -> TimeSampling:
-        """ln r normal, as the paper draws it."""
+        """ln r is normal, as in the paper."""
         return LogNormal(-1.1, 2.0)
 
     def pair(self, denoiser: Denoiser, t: Level, step: int) -> tuple[Level, Level, Tensor]:

@@ -1,4 +1,4 @@
-"""Guidance distillation: the two calls of classifier-free guidance become one, with the scale as a condition."""
+"""Guidance distillation: one call replaces the two of classifier-free guidance, with the scale as a condition."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,15 +20,15 @@ from fromnoise.registry import register
 class Guidance(Distillation):
     """L = max(SNR_t, 1) |x0_null + g (x0_c - x0_null) - x0hat(x_t, c, g)|^2 / D, g uniform in [low, high].
 
-    x0_c and x0_null are the teacher's predictions with and without the condition.
-    Source: Meng et al. 2023 (arXiv 2210.03142), section 3.1, whose w is g - 1.
+    x0_c and x0_null are the teacher's predictions with and without the condition. Source: Meng et al. 2023 (arXiv
+    2210.03142), section 3.1, whose w is g - 1.
 
     Args:
-        teacher: a model that was trained with its conditions hidden now and then.
-        low, high: guidance scales.
+        teacher: a model trained with its conditions dropped now and then, and without guidance around it.
+        low, high: range of the guidance scales.
 
     Raises:
-        FromNoiseError: the teacher is guided already, or nothing stands for no condition.
+        FromNoiseError: the teacher is already guided, or has no null condition.
     """
 
     uniforms: ClassVar[int] = 1
@@ -41,10 +41,10 @@ class Guidance(Distillation):
         super().__post_init__()
         Guided(self.low, self.high)
         if is_guided(self.teacher):
-            raise FromNoiseError("teacher: it is guided already, and the student is to learn every scale: give it "
+            raise FromNoiseError("teacher: it is guided already, but the student must learn every scale: give it "
                                  "without guidance (distill.guidance=1)")  # fmt: skip
         if not self.teacher.null_cond:
-            raise FromNoiseError("teacher: guidance needs a model that was trained with its conditions hidden now and "
+            raise FromNoiseError("teacher: guidance needs a model that was trained with its conditions dropped now and "
                                  "then (train.label_dropout, condition_dropout in Python)")  # fmt: skip
 
     @property
@@ -55,7 +55,7 @@ class Guidance(Distillation):
         self, denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None, step: int, u: Tensor
     ) -> Tensor:
         if cond is None:
-            raise FromNoiseError("data: guidance is towards a condition, and the examples have none")
+            raise FromNoiseError("data: guidance needs a condition, and the examples have none")
         scale = self.low + (self.high - self.low) * u[:, 0]
         x_t = diffuse(x0, noise, t)
         plain = self.taught(x_t, t, cond).x0

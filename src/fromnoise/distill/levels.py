@@ -1,4 +1,4 @@
-"""Pairs of levels, and steps between them, a batch at a time."""
+"""Pairs of levels and steps between them, for whole batches."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ _ROUNDING = 1e-9
 
 
 def above(t: Level, chain: Chain) -> Tensor:
-    """The place in the chain of the cleanest of its levels that is no cleaner than t: [B], never the clean end's.
+    """The index of the cleanest noisy level of the chain that is not cleaner than t: [B].
 
-    Of times that are uniform every level of an even chain is drawn as often; of a density p of the noise a level has
-    the mass between the level below it and itself.
+    If t is drawn from a density, a level is found with the probability of the interval from the next cleaner level to
+    itself; for uniform times and an evenly spaced chain all levels are equally likely.
     """
     rising = chain.levels.log_snr
     wanted = t.log_snr + _ROUNDING * t.log_snr.abs().clamp(1, 1e3)
@@ -25,10 +25,10 @@ def above(t: Level, chain: Chain) -> Tensor:
 
 
 class OnGrid(TimeSampling):
-    """Every noisy level of a grid equally often, weight 1.
+    """Every noisy level of a grid with the same probability, and weight 1.
 
     Args:
-        grid: of a schedule.
+        grid: schedule -> the chain of the grid.
     """
 
     on_rows = False
@@ -47,7 +47,7 @@ def ratio(t: Level) -> Tensor:
 
 
 def truncated_snr(t: Level) -> Tensor:
-    """max(alpha^2 / sigma^2, 1): errors of x0hat count where noise rules, those of eps where it does not.
+    """max(alpha^2 / sigma^2, 1): weights errors of x0hat at high noise, and errors of eps at low noise.
 
     Source: Salimans and Ho 2022 (arXiv 2202.00512), section 4.
     """
@@ -55,21 +55,22 @@ def truncated_snr(t: Level) -> Tensor:
 
 
 def at_ratio(schedule: Schedule, r: Tensor) -> Level:
-    """The levels with these r; r = 0 is the clean one."""
+    """The levels with the given r = sigma / alpha; r = 0 is the clean level."""
     return schedule.at(-2 * torch.log(r))
 
 
 def euler(p: Prediction, s: Level) -> Tensor:
-    """x_s = alpha_s x0hat + sigma_s eps: one Euler step of dy/dr = eps, y = x / alpha; also DDIM's step."""
+    """x_s = alpha_s x0hat + sigma_s eps: an Euler step of dy/dr = eps, y = x / alpha, and a step of DDIM."""
     return like(s.alpha, p.x_t) * p.x0 + like(s.sigma, p.x_t) * p.eps
 
 
 def two_steps(first: Prediction, second: Prediction, t: Level, middle: Level, s: Level) -> Tensor:
-    """The x0 from which one DDIM step t -> s leads where two do, t -> middle -> s: [B, ...].
+    """The x0 with which one DDIM step t -> s ends at the same state as two, t -> middle -> s: [B, ...].
 
-    With k = alpha / sigma, in which DDIM's step x_s / sigma_s = x_t / sigma_t + (k_s - k_t) x0hat is Euler's, it is the
-    mean (k_m - k_t) / (k_s - k_t) x0hat_t + (k_s - k_m) / (k_s - k_t) x0hat_m: Salimans and Ho 2022 (arXiv 2202.00512),
-    algorithm 2's (z'' - (sigma'' / sigma) z) / (alpha'' - (sigma'' / sigma) alpha), without its differences.
+    In k = alpha / sigma the DDIM step x_s / sigma_s = x_t / sigma_t + (k_s - k_t) x0hat is an Euler step. The result is
+    therefore the weighted mean (k_m - k_t) / (k_s - k_t) x0hat_t + (k_s - k_m) / (k_s - k_t) x0hat_m. This equals
+    (z'' - (sigma'' / sigma) z) / (alpha'' - (sigma'' / sigma) alpha) of Salimans and Ho 2022 (arXiv 2202.00512),
+    algorithm 2, but has less cancellation.
     """
     start, mid = t.alpha / t.sigma, middle.alpha / middle.sigma
     share = torch.where(s.sigma > 0, (mid - start) / (s.alpha / s.sigma - start), 0.0)

@@ -1,4 +1,4 @@
-"""Mean flow: the average velocity between two levels, so that one call goes any distance."""
+"""Mean flow: learns the average velocity between two levels, so that one call can cover any distance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +21,9 @@ from fromnoise.schedules.base import Schedule
 
 _STEP = 1e-5
 _TURNS = 10.0
-"""Radians that the fastest sinusoid of the time may turn between data and noise: beyond, the derivative of a network by
-the time is noise, which the loss feeds back."""
+"""Largest phase, in radians, of the fastest sinusoid of the time embedding between data and noise.
+
+Beyond it the time derivative of a network is mostly noise, which the loss feeds back."""
 
 
 @register("mean-flow")
@@ -30,18 +31,18 @@ the time is noise, which the loss feeds back."""
 class MeanFlow(Distillation):
     """L = w |u - stop-gradient (v - (tau_t - tau_s) du/dtau)|^2, the identity of u = (y_t - y_s) / (tau_t - tau_s).
 
-    y = x / (alpha + sigma) and tau = sigma / (alpha + sigma), so that every schedule's path is the straight one;
-    v = eps - x_0 of the example, or the teacher's; du/dtau = v du/dy + the derivative by tau_t is one Jacobian-vector
-    product. w = 1 / (|.|^2 + 1e-3)^power keeps rare large errors from ruling, and moves the minimum where v is noisy.
+    In y = x / (alpha + sigma) and tau = sigma / (alpha + sigma) the path of every schedule is straight. v is eps - x_0
+    of the example, or the teacher's velocity. du/dtau = v du/dy + du/dtau_t is one Jacobian-vector product.
+    w = 1 / (|.|^2 + 1e-3)^power keeps rare large errors from dominating, but shifts the minimum where v is noisy.
     Source: Geng et al. 2025 (arXiv 2505.13447), eq. 6-11 and 22, with s uniform below t.
 
     Args:
-        teacher: whose velocity is followed, guided where it is; None takes the examples' own.
-        share: of the examples with s < t; the others have s = t, where u is the velocity.
-        power: of w; 0 is the plain squared error.
+        teacher: the model, guided or not, whose velocity is followed; None for the velocity of the examples.
+        share: fraction of the examples with s < t; the others have s = t, where u is the velocity.
+        power: exponent in w; 0 is the plain squared error.
 
     Raises:
-        FromNoiseError: share outside [0, 1], or power negative.
+        FromNoiseError: share is outside [0, 1], or power is negative.
     """
 
     uniforms: ClassVar[int] = 2
@@ -97,7 +98,7 @@ class MeanFlow(Distillation):
 
 
 def _range(schedule: Schedule) -> float:
-    """Of the times that a network is given."""
+    """The range of the network's time argument over the schedule."""
     told = schedule.network_time(schedule.chain.levels)
     return (told.max() - told.min()).item()
 
@@ -113,13 +114,14 @@ def velocity(p: Prediction) -> Tensor:
 
 
 def slope(denoiser: Denoiser, x_t: Tensor, t: Level, v: Tensor, given: Cond) -> Tensor:
-    """d velocity / dtau along dy = v dtau at a fixed s, of which span = tau - tau_s rises with tau: [B, ...].
+    """d velocity / dtau along dy = v dtau at a fixed s, so that span = tau - tau_s grows with tau: [B, ...].
 
-    The level's own derivative is a central difference in float64, which every schedule has; the network's is exact.
+    The derivative of the level is a central difference in float64, which works for every schedule; that of the network
+    is exact.
     """
     total = t.alpha + t.sigma
     by_tau = _derivative(denoiser.schedule, t)
-    with forward_ad.dual_level(), twice_differentiable():  # the kernels that have no second have no forward derivative
+    with forward_ad.dual_level(), twice_differentiable():  # kernels that lack second derivatives lack forward ones
         growth = like((by_tau.alpha + by_tau.sigma) / total, x_t)
         x = forward_ad.make_dual(x_t, growth * x_t + like(total, v) * v)
         level = Level(*(forward_ad.make_dual(own.contiguous(), d) for own, d in zip(_of(t), _of(by_tau), strict=True)))

@@ -1,4 +1,4 @@
-"""Progressive distillation: a student whose one step is two steps of its teacher, again and again."""
+"""Progressive distillation: one step of the student replaces two of its teacher, repeatedly."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,22 +20,22 @@ from fromnoise.schedules.base import Chain, Schedule
 @register("progressive")
 @dataclass(frozen=True, eq=False)
 class Progressive(Distillation):
-    """L = max(SNR_t, 1) |x~ - x0hat(x_t)|^2 / D, x~ the x_0 from which one DDIM step leads where the teacher's two do.
+    """L = max(SNR_t, 1) |x~ - x0hat(x_t)|^2 / D, one DDIM step with x~ replacing two of the teacher.
 
-    t is a level of the student's chain, which is every second of its teacher's. A ladder halves again and again: each
-    student is the next one's teacher. Source: Salimans and Ho 2022 (arXiv 2202.00512), algorithm 2 and section 4.
+    t is a level of the student's chain, which has every second level of its teacher's. To halve the steps again, the
+    student becomes the next teacher. Source: Salimans and Ho 2022 (arXiv 2202.00512), algorithm 2 and section 4.
 
     Args:
-        teacher: a denoiser, or the student of the halving before.
-        steps: of the student's chain; half the teacher's where that is a student.
-        of: steps that the first teacher walks; twice `steps` by default, or as the teacher says.
-        spacing: of those steps; as the teacher says where it is a student.
+        teacher: a denoiser, or the student of the previous halving.
+        steps: number of steps of the student; half of the teacher's if the teacher is a student.
+        of: number of steps of the first teacher. Default: twice `steps`; if the teacher is a student, its own `of`.
+        spacing: spacing of the first teacher's steps; if the teacher is a student, its own is used.
 
     Raises:
-        FromNoiseError: the teacher is a student of another kind, or walks other than twice as many steps.
+        FromNoiseError: the teacher is a student of another kind, or does not take twice as many steps.
     """
 
-    asks: ClassVar[bool] = False  # or else of what it walks
+    asks: ClassVar[bool] = False  # a teacher that is a progressive student is used too
     teacher: Denoiser
     steps: int = 4
     of: int | None = None
@@ -49,7 +49,7 @@ class Progressive(Distillation):
         if not isinstance(before, halved.Progressive):
             raise FromNoiseError(f"teacher: {before.what}: it cannot be halved")
         if before.steps != 2 * self.steps:
-            raise FromNoiseError(f"teacher: it walks {before.steps} steps, and a student of it "
+            raise FromNoiseError(f"teacher: it takes {before.steps} steps, so its student takes "
                                  f"{before.steps // 2 or 'none'}, not {self.steps}")  # fmt: skip
 
     @cached_property
@@ -65,7 +65,7 @@ class Progressive(Distillation):
         self.chain(denoiser.schedule)
 
     def chain(self, schedule: Schedule) -> Chain:
-        """The teacher's, of twice as many steps.
+        """The teacher's chain, with twice as many steps as the student's.
 
         Raises:
             FromNoiseError: the schedule has too few levels.

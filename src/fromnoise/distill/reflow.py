@@ -1,4 +1,4 @@
-"""Reflow: a model is trained anew on its own pairs of noise and sample, whose paths are nearly straight."""
+"""Reflow: trains a model again on its own pairs of noise and sample, for nearly straight paths."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,16 +16,16 @@ from fromnoise.system import checks
 @register("reflow")
 @dataclass(frozen=True, eq=False)
 class Reflow(Distillation):
-    """L = E |F(x_t, t) - target|^2 as L_simple, x_0 being what the teacher makes of eps: pairs (eps, x_0 = ODE(eps)).
+    """L = E |F(x_t, t) - target|^2, which is L_simple on the teacher's pairs (eps, x_0 = ODE(eps)).
 
-    The student is a denoiser of those pairs, which do not cross, so that few steps of any solver do, and more change
-    little. Source: Liu et al. 2023 (arXiv 2209.03003), algorithm 1.
+    The student is a denoiser trained on those pairs. Their paths do not cross, so a few steps of any solver are enough.
+    Source: Liu et al. 2023 (arXiv 2209.03003), algorithm 1.
 
     Args:
-        teacher: whose pairs: `fromnoise train` draws them first and keeps them in the run; in Python `data` is
-            `data.reflow_pairs(teacher, n)`, with coupling "given".
-        pairs: how many.
-        sampler, steps: that draw them.
+        teacher: the model that draws the pairs. `fromnoise train` draws them first and stores them in the run folder;
+            in Python, pass `data.reflow_pairs(teacher, n)` as the data, with coupling "given".
+        pairs: number of pairs.
+        sampler, steps: sampler and number of steps that draw them.
 
     Raises:
         FromNoiseError: fewer than one pair or step, or the teacher's output is not E[x_0 | x_t].

@@ -1,4 +1,4 @@
-"""Denoisers that wrap a denoiser, with the same signature."""
+"""Guidance: denoisers that wrap another denoiser and change its prediction."""
 
 from typing import TYPE_CHECKING
 

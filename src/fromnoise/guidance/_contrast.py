@@ -1,4 +1,4 @@
-"""What guidance without a classifier shares: away from a lesser prediction, towards a better one."""
+"""Base class of guidance without a classifier: away from a weaker prediction, towards a better one."""
 
 import math
 from abc import abstractmethod
@@ -15,20 +15,21 @@ from fromnoise.parameterizations.prediction import Prediction
 
 
 class Contrast(Wrapper):
-    """F <- F_lesser + scale (F - F_lesser), within an interval of noise levels, rescaled if asked for.
+    """F <- F_weak + scale (F - F_weak), optionally within an interval of noise levels, and rescaled.
 
     Args:
-        denoiser: the better one.
-        scale: 1 is off.
-        interval: (low, high): guided only where low < sigma/alpha <= high; outside as with scale 1. Early guidance
-            costs variety, late guidance calls and nothing else (Kynkaanniemi et al. 2024, whose sigma is sigma/alpha).
-        rescale: share, in [0, 1], to which the guided x_0 of each sample gets back the standard deviation that it has
-            unguided, against images that guidance overexposes (Lin et al. 2024, eq. 15-16, there of the output; here
-            of x_0, so that it does not depend on what the network predicts); not for states of a single number.
-        channels: only the first so many are guided (DiT's published samples: 3 of 4); None is all.
+        denoiser: the better model.
+        scale: guidance scale; 1 is off.
+        interval: (low, high): guide only where low < sigma/alpha <= high. Guidance at high noise costs variety, and at
+            low noise it only costs network calls (Kynkaanniemi et al. 2024, whose sigma is sigma/alpha). Default: all
+            levels.
+        rescale: in [0, 1]: how far the standard deviation of each guided x_0 is moved back to that of the unguided one,
+            against overexposed images (Lin et al. 2024, eq. 15-16, who rescale the output; x_0 does not depend on the
+            parameterisation). States of a single number cannot be rescaled.
+        channels: guide only this many leading channels (3 of 4 in DiT's published samples); default: all.
 
     Raises:
-        FromNoiseError: an interval that is none, a share outside [0, 1], or a deviation asked of a single number.
+        FromNoiseError: the interval is empty, `rescale` is outside [0, 1], or the states have a single number.
     """
 
     def __init__(
@@ -45,13 +46,13 @@ class Contrast(Wrapper):
         if not 0 <= rescale <= 1:
             raise FromNoiseError(f"guidance rescale must lie in [0, 1], got {rescale:g}")
         if rescale and denoiser.shape is not None and math.prod(denoiser.shape) < 2:
-            raise FromNoiseError("guidance rescale keeps the deviation of a state's numbers, and these states have one "
-                                 "number: leave it 0")  # fmt: skip
+            raise FromNoiseError("guidance rescale needs the standard deviation of a state, but these states have one "
+                                 "number: leave it at 0")  # fmt: skip
         self.scale, self.interval, self.rescale, self.channels = scale, interval, rescale, channels
 
     @abstractmethod
     def pair(self, x_t: Tensor, t: Level, cond: Cond | None) -> tuple[Prediction, Tensor] | None:
-        """The better prediction and the lesser output; None where they are one."""
+        """The better prediction and the weaker output; None if they are the same."""
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:
         scale = self._scale(t)
@@ -66,7 +67,7 @@ class Contrast(Wrapper):
         return self._rescaled(guided, p) if self.rescale else guided
 
     def _scale(self, t: Level) -> Tensor:
-        """The scale at a level, [] or [B]."""
+        """The scale at level t, scalar or [B]."""
         whole = torch.full_like(t.alpha, self.scale)
         if self.interval is None:
             return whole
@@ -74,7 +75,7 @@ class Contrast(Wrapper):
         return torch.where((t.sigma > low * t.alpha) & (t.sigma <= high * t.alpha), whole, 1.0)
 
     def _guides(self, scale: Tensor) -> bool:
-        """Whether any example is guided; those of a graph that is being written, whose levels are its input, may be."""
+        """Whether any example is guided. In an exported graph the levels are inputs, so with an interval any may be."""
         if self.interval is None or (scale.dim() and torch.compiler.is_exporting()):
             return self.scale != 1
         return bool((scale != 1).any())

@@ -1,4 +1,4 @@
-"""Autoguidance: away from a weaker model's prediction."""
+"""Autoguidance: away from the prediction of a weaker model."""
 
 from torch import Tensor
 
@@ -11,19 +11,19 @@ from fromnoise.parameterizations.prediction import Prediction
 
 
 class Auto(Contrast):
-    """F <- F_weak + scale (F - F_weak): what a longer trained or larger network has learned, carried on.
+    """F <- F_weak + scale (F - F_weak): extrapolates from a weaker model to a better one, and beyond.
 
     Unlike classifier-free guidance it needs no labels and costs little variety. Source: Karras et al. 2024, eq. 3.
 
     Args:
         denoiser: the better model.
-        weaker: the same model less well trained: an earlier checkpoint, or a smaller network.
-        scale: 1 is off.
-        options: interval, rescale and channels, as in `Contrast`.
+        weaker: a less well trained version of it: an earlier checkpoint, or a smaller network.
+        scale: guidance scale; 1 is off.
+        options: `interval`, `rescale` and `channels`: see `ClassifierFree`.
 
     Raises:
-        FromNoiseError: the two differ in shape, schedule, parameterisation, classes or text encoder, so that their
-            outputs cannot be compared.
+        FromNoiseError: the two models differ in shape, schedule, parameterisation, classes, autoencoder or text
+            encoder, so that their outputs cannot be compared.
     """
 
     def __init__(self, denoiser: Denoiser, weaker: Denoiser, scale: float = 1.0, **options):
@@ -39,8 +39,8 @@ class Auto(Contrast):
                 raise FromNoiseError(f"autoguidance compares two trainings of one model; these differ in {what}: "
                                      f"{one} and {other}")  # fmt: skip
         if denoiser.text is not None and not denoiser.text.reads_as(weaker.text):
-            raise FromNoiseError("autoguidance compares two trainings of one model; these read words by two encoders: "
-                                 "train both on the same captions and text.encoder")  # fmt: skip
+            raise FromNoiseError("autoguidance compares two trainings of one model; these have different text "
+                                 "encoders: train both on the same captions and text.encoder")  # fmt: skip
         self.weaker = weaker
 
     def pair(self, x_t: Tensor, t: Level, cond: Cond | None) -> tuple[Prediction, Tensor]:

@@ -1,4 +1,4 @@
-"""What every wrapper shares: everything but `forward` is the wrapped denoiser's."""
+"""Base class of wrappers: everything except `forward` is taken from the wrapped denoiser."""
 
 from typing import ClassVar
 
@@ -7,10 +7,10 @@ from fromnoise.system import checks
 
 
 class Wrapper(Denoiser):
-    """A Denoiser around a Denoiser: subclasses override `forward` and change the prediction."""
+    """A Denoiser around another Denoiser; subclasses override `forward` to change the prediction."""
 
     guides: ClassVar[bool] = True
-    """Whether it leads somewhere else than to the data: clipping, for one, does not."""
+    """Whether it changes the distribution of the samples; clipping, for example, is not meant to."""
 
     def __init__(self, denoiser: Denoiser):
         checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
@@ -32,7 +32,7 @@ class Wrapper(Denoiser):
 
 
 def is_guided(denoiser: Denoiser) -> bool:
-    """Whether a wrapper around it, or around what it wraps, guides."""
+    """Whether any of the wrappers around a model is guidance."""
     while isinstance(denoiser, Wrapper):
         if denoiser.guides:
             return True

@@ -1,4 +1,4 @@
-"""Classifier guidance: the gradient of log p(y | x_t) steers the sampler."""
+"""Classifier guidance: the gradient of log p(y | x_t) steers sampling."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,16 +19,17 @@ LogProb = Callable[[Tensor, Level, Cond | None], Tensor]
 class Classifier(Wrapper):
     """score <- score + scale grad log p(y | x_t), the score of q(x_t) p(y | x_t)^scale; scale 1 is Bayes' rule.
 
-    Samplers that use eps see eps - scale sigma_t grad log p (Sedykh Algorithm 4, with the logarithm and the scale that
-    are missing there); the ancestral step shifts its mean by the variance times the gradient (Sedykh eq. 4.20-4.25).
+    For samplers that use eps, this is eps - scale sigma_t grad log p (Sedykh Algorithm 4, with the logarithm and the
+    scale that are missing there). The ancestral step shifts its mean by the variance times the gradient (Sedykh eq.
+    4.20-4.25).
 
     Args:
-        denoiser: unconditional, or whatever is to be steered.
-        log_prob: a classifier of noisy states.
-        scale: 0 leaves the denoiser as it is.
-        class_names: the classifier's, for a denoiser that knows none: it is then not told the label, which is only the
-            classifier's.
-        text: the text encoder of a log_prob that takes words, for a denoiser that has none.
+        denoiser: the model to steer, unconditional or not.
+        log_prob: log p(y | x_t) of noisy states, e.g. `NoisyClassifier.log_prob`.
+        scale: factor of the gradient; 0 is off.
+        class_names: for a denoiser without classes: those of the classifier. The label then goes only to the
+            classifier.
+        text: for a denoiser without text conditioning: the text encoder of `log_prob`.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Classifier(Wrapper):
 
     @property
     def classes(self) -> int:
-        """The denoiser's, or those that the classifier lends it."""
+        """Number of classes of the denoiser, or of the classifier if the denoiser has none."""
         return len(self.class_names) if self.lends else self.inner.classes
 
     def forward(self, x_t: Tensor, t: Level, cond: Cond | None = None) -> Prediction:

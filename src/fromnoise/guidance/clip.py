@@ -11,10 +11,10 @@ from fromnoise.parameterizations.prediction import Prediction
 
 
 class Clip(Wrapper):
-    """x0hat -> clamp(x0hat, -1, 1) at every step, as the reference code samples; eps follows from it.
+    """x0hat -> clamp(x0hat, -1, 1) at every step, as in the reference code; eps follows from the clipped x0hat.
 
-    Source: DDPM's evaluation (FID 3.17 is measured with it). For data in [-1, 1]; never for oracles or
-    latents, whose values are not bounded.
+    For data in [-1, 1]; never for oracles or latents, whose values are not bounded. Source: DDPM's evaluation (FID 3.17
+    is measured with it).
     """
 
     guides: ClassVar[bool] = False

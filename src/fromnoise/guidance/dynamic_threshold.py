@@ -11,17 +11,17 @@ from fromnoise.parameterizations.prediction import Prediction
 
 
 class DynamicThreshold(Wrapper):
-    """x0hat -> clamp(x0hat, -s, s) / s at every step, s = max(1, the percentile of |x0hat|) of each example.
+    """x0hat -> clamp(x0hat, -s, s) / s at every step, s = max(1, percentile of |x0hat|) for each example.
 
-    Where clipping pushes all that guidance drives out of [-1, 1] onto its borders, this brings it back inside. For data
-    in [-1, 1]. Source: Saharia et al. 2022 (Imagen, arXiv 2205.11487), section 2.3.
+    Strong guidance drives values out of [-1, 1]. Clipping saturates them, while this scales them back into the range.
+    For data in [-1, 1]. Source: Saharia et al. 2022 (Imagen, arXiv 2205.11487), section 2.3.
 
     Args:
-        denoiser: with its guidance.
-        percentile: from 0 to 100, of all numbers of an example; between two of them it is on the line through both.
+        denoiser: the model, wrapped in its guidance.
+        percentile: percentile over all elements of an example, from 0 to 100, interpolated linearly.
 
     Raises:
-        FromNoiseError: a percentile outside of 0 to 100.
+        FromNoiseError: the percentile is outside [0, 100].
     """
 
     def __init__(self, denoiser: Denoiser, percentile: float = 99.5):

@@ -14,15 +14,15 @@ from fromnoise.system import checks
 
 
 class NoisyClassifier(nn.Module):
-    """x_t, t -> log p(y | x_t) for all classes, [B, K]: what classifier guidance takes the gradient of.
+    """x_t, t -> log p(y | x_t) for all classes, [B, K]; classifier guidance uses its gradient.
 
     Source: Sedykh 4.3.1 (eq. 4.20-4.25); Dhariwal and Nichol 2021, section 4.
 
     Args:
         network: x, time -> logits [B, K].
-        schedule: of the levels, the one of the model that is steered.
-        shape: of one state.
-        class_names: of the K classes.
+        schedule: the schedule of the model to steer.
+        shape: shape of one state.
+        class_names: names of the K classes.
     """
 
     def __init__(
@@ -38,24 +38,24 @@ class NoisyClassifier(nn.Module):
         checks.state("x_t", x_t, self.shape)
         time = self.schedule.network_time(t).to(x_t.device, non_blocking=True).expand(len(x_t))
         weight = next(self.network.parameters())
-        seen = like((t.alpha**2 + t.sigma**2).rsqrt(), x_t) * x_t  # of one size where noise only grows, too
+        seen = like((t.alpha**2 + t.sigma**2).rsqrt(), x_t) * x_t  # bounded for variance-exploding schedules too
         return torch.log_softmax(self.network(seen.to(weight.dtype), time).float(), 1)
 
     def log_prob(self, x_t: Tensor, t: Level, cond: Cond | None) -> Tensor:
-        """log p(y | x_t) of each sample's own class, [B], differentiable in x_t.
+        """log p(y | x_t) of each sample's own class, [B], differentiable with respect to x_t.
 
         Raises:
-            FromNoiseError: no class was asked for.
+            FromNoiseError: `cond` has no label.
         """
         if cond is None or "label" not in cond:
             raise FromNoiseError("classifier guidance steers towards a class: name it")
         return self(x_t, t).gather(1, cond["label"][:, None])[:, 0]
 
     def check(self, denoiser: Denoiser) -> None:
-        """Before the first network call: whether this classifier has seen what the model denoises.
+        """Check, before the first network call, that the classifier fits the denoiser that it steers.
 
         Raises:
-            FromNoiseError: another shape, other levels, or other classes.
+            FromNoiseError: the two differ in shape, schedule or classes.
         """
         for what, own, other in (
             ("states of", self.shape, denoiser.shape),

@@ -1,4 +1,4 @@
-"""A guided student at one scale."""
+"""A model distilled from guided predictions, at one guidance scale."""
 
 from torch import Tensor
 
@@ -9,11 +9,11 @@ from fromnoise.parameterizations.prediction import Prediction
 
 
 class ScaleTold(Wrapper):
-    """x0hat(x_t, t, c) -> x0hat(x_t, t, c, g): one call, where classifier-free guidance needs two.
+    """x0hat(x_t, t, c) -> x0hat(x_t, t, c, g): one network call instead of the two of classifier-free guidance.
 
     Args:
-        denoiser: whose student is `students.Guided`, or any that takes the condition `guidance`.
-        scale: g; 1 is no guidance.
+        denoiser: a model whose student is `students.Guided`, or any that takes the condition `guidance`.
+        scale: g, the guidance scale; 1 is off.
     """
 
     def __init__(self, denoiser: Denoiser, scale: float):

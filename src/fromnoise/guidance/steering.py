@@ -1,4 +1,4 @@
-"""The wrappers that a person asks for by number, in the references' order."""
+"""All guidance options in one object, whose wrappers are applied in the order of the reference codes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,20 +19,20 @@ from fromnoise.parameterizations.students.guided import Guided
 
 @dataclass(frozen=True)
 class Steering:
-    """classifier(clip(guided(denoiser))): each wrapper only where it does something; the defaults are none.
+    """classifier(clip(guided(denoiser))), with only the wrappers that have an effect; by default there are none.
 
     Attributes:
-        scale: guidance scale, 1 is off. The prediction moves away from the unconditional one, in which every condition
-            that training sometimes dropped is dropped, or away from the prediction of `weaker`.
-        clip: the predicted image to [-1, 1] at every step.
+        scale: guidance scale, 1 is off. The prediction moves away from the unconditional one, without the conditions
+            that training dropped now and then, or away from that of `weaker`.
+        clip: whether to clip the predicted x_0 to [-1, 1] at every step.
         threshold: percentile of dynamic thresholding, which then replaces clipping; Imagen uses 99.5.
-        interval: of sigma/alpha in which the scale holds.
-        rescale: share of the standard deviation of x_0 that is given back.
-        channels: only the first so many are guided.
-        weaker: for autoguidance, in place of the model without labels.
-        classifier: of noisy states, for classifier guidance; or an image-text model.
-        classifier_scale: of its gradient, 0 is off and 1 Bayes' rule.
-        negative: words to move away from; the unconditional prediction by default.
+        interval: (low, high), the range of sigma/alpha with guidance; default: all levels.
+        rescale: in [0, 1], how far the standard deviation of the guided x_0 is moved back to the unguided one.
+        channels: number of leading channels to guide; default: all.
+        weaker: for autoguidance: a weaker model, used instead of the unconditional prediction.
+        classifier: for classifier guidance: a classifier of noisy states, or an image-text model.
+        classifier_scale: factor of the classifier's gradient; 0 is off and 1 is Bayes' rule.
+        negative: text to move away from; default: the unconditional prediction.
     """
 
     scale: float = 1.0
@@ -47,11 +47,11 @@ class Steering:
     threshold: float | None = None
 
     def around(self, denoiser: Denoiser) -> Denoiser:
-        """The model with its guidance.
+        """The denoiser, wrapped in this guidance.
 
         Raises:
-            FromNoiseError: a scale other than 1 for a model that was always told its label, or never; or a classifier
-                or weaker model that does not belong to it.
+            FromNoiseError: the scale is not 1 but the model has no unconditional prediction, the classifier or the
+                weaker model does not fit, or an option cannot be used with this model.
         """
         options: dict[str, Any] = {"interval": self.interval, "rescale": self.rescale, "channels": self.channels}
         if self.weaker is not None:
@@ -66,14 +66,14 @@ class Steering:
         elif self.scale != 1:
             insist_on_denoiser(denoiser, f"guidance {self.scale:g}")
             if not denoiser.null_cond:
-                why = "was always told its label" if denoiser.classes else "knows no labels"
+                why = "was always given its label" if denoiser.classes else "knows no labels"
                 raise FromNoiseError(
                     f"guidance {self.scale:g} needs a model that was trained with some labels or other conditions "
-                    f"hidden (train.label_dropout, condition_dropout in Python), and this one {why}; 1 is no guidance"
+                    f"dropped (train.label_dropout, condition_dropout in Python), and this one {why}; 1 is no guidance"
                 )
             denoiser = ClassifierFree(denoiser, denoiser.null_cond | self._away(denoiser), self.scale, **options)
         if self.negative is not None and not isinstance(denoiser, ClassifierFree):
-            raise FromNoiseError("negative: is what guidance moves away from, so give guidance a scale other than 1, "
+            raise FromNoiseError("negative: guidance moves away from this text, so give guidance a scale other than 1, "
                                  "and no weaker model")  # fmt: skip
         if self.clip or self.threshold is not None:
             if denoiser.codec is not None:
@@ -86,10 +86,10 @@ class Steering:
         return denoiser
 
     def _away(self, denoiser: Denoiser) -> Cond:
-        """The encoded negative words, by the name of their condition.
+        """The null condition for a negative text: its encoding, under the name "text".
 
         Raises:
-            FromNoiseError: a negative text for a model that is given none.
+            FromNoiseError: the model has no text conditioning.
         """
         if self.negative is None:
             return {}

@@ -1,4 +1,4 @@
-"""The same model with another reverse variance."""
+"""A model with another reverse variance."""
 
 from typing import ClassVar
 
@@ -12,9 +12,9 @@ from fromnoise.variances.base import Variance
 
 
 class WithVariance(Wrapper):
-    """p(x_s | x_t) with the mean of `denoiser` and the variance `variance`: for comparing variances of one checkpoint.
+    """p(x_s | x_t) with the mean of `denoiser` and another variance, to compare variances on one checkpoint.
 
-    A learned range stays in the prediction, unused by a fixed variance.
+    A learned variance stays in the prediction, but a fixed variance does not use it.
     """
 
     guides: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Likelihood: how many bits a model needs for an example."""
+"""Likelihood: the number of bits that a model needs for an example."""
 
 from typing import TYPE_CHECKING
 

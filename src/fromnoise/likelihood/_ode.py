@@ -1,4 +1,4 @@
-"""The density of a model by its probability-flow ODE: exact but for the solver, where the bound is a bound."""
+"""The density of a model by its probability-flow ODE: exact up to the solver's error, unlike the bound."""
 
 import math
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from fromnoise.system import checks, rng
 
 @dataclass(frozen=True)
 class FlowLikelihood:
-    """log p(x) of each example, and what it is made of.
+    """log p(x) of each example, and its parts.
 
     Attributes:
-        log_prob: log-density at the level where the ODE starts, in nats, [B]; of x_t / alpha for dequantised data.
+        log_prob: log-density at the level where the ODE starts, in nats, [B]; for dequantised data that of x_t / alpha.
         prior: log-density of the latent, [B].
-        volume: what the flow's change of volume adds, [B].
+        volume: contribution of the flow's change of volume, [B].
         latent: x_T, [B, ...].
-        dimensions: of an example.
-        calls: network calls.
-        noise: -log q(u | x) of the noise that filled the bins, [B]; None stands for uniform noise.
+        dimensions: number of dimensions of an example.
+        calls: number of network calls.
+        noise: -log q(u | x) of the noise that dequantised the data, [B]; None for uniform noise.
     """
 
     log_prob: Tensor
@@ -39,9 +39,9 @@ class FlowLikelihood:
 
     @property
     def total(self) -> Tensor:
-        """-(log p(x + u) - log q(u | x)) in bits per dimension: a bound on 8-bit data x / 127.5 - 1, [B].
+        """-(log p(x + u) - log q(u | x)) in bits per dimension: a bound for 8-bit data x / 127.5 - 1, [B].
 
-        Uniform u in bins of 1/127.5 has log q = D log 127.5. Source: Ho et al. 2019 (Flow++), eq. 12.
+        Uniform u in bins of width 1/127.5 has log q = D log 127.5. Source: Ho et al. 2019 (Flow++), eq. 12.
         """
         uniform = torch.full_like(self.log_prob, -self.dimensions * math.log(127.5))
         filled = uniform if self.noise is None else self.noise
@@ -49,7 +49,7 @@ class FlowLikelihood:
 
 
 def flow_summary(flows: Sequence[FlowLikelihood]) -> dict[str, Any]:
-    """{bits_per_dim, standard_error, n, calls}: the means over all examples, as `summary` has them of a bound."""
+    """{bits_per_dim, standard_error, n, calls}: means over all examples; the counterpart of `summary` for bounds."""
     bits = torch.cat([flow.total for flow in flows])
     n = len(bits)
     calls = sum(flow.calls * len(flow.total) for flow in flows) / n
@@ -73,28 +73,30 @@ def ode(
 ) -> FlowLikelihood:
     """log p(x) = log p(x_T) + int tr(d velocity / d u) dphi + D log(scale_T / scale), along du/dphi = velocity.
 
-    The flow is that of `fromnoise.flow`. The trace is estimated by e' J e with random signs e (Hutchinson), without
-    bias and the same for every call of a solve, or summed over all D coordinates. Source: Song et al. 2021, section 4.3
-    and appendix D.2; the row "cont flow" of Sedykh fig 4.1.
+    The flow is that of `fromnoise.flow`. The trace is either the unbiased Hutchinson estimate e' J e, with random signs
+    e that stay the same throughout a solve, or the exact sum over all D coordinates. Source: Song et al. 2021, section
+    4.3 and appendix D.2; the row "cont flow" of Sedykh fig 4.1.
 
     Args:
-        denoiser: the model; put into evaluation mode for the time of the call.
+        denoiser: the model; it is in evaluation mode during the call.
         x0: data, [B, ...].
-        start: at which level the data are taken to lie; None is the schedule's cleanest row, since a network knows
-            nothing of cleaner ones.
+        start: the level at which the ODE starts from the data. Default: the schedule's cleanest row, because the
+            network was trained on no cleaner level.
         cond: conditions, each [B, ...], or a number for all.
         divergence: "hutchinson" for many dimensions, "exact" for few.
-        probes: random vectors of Hutchinson's estimate.
-        dequantise: fill the bins of 8-bit data with noise u, which makes `total` a bound on discrete data, and take
-            x_t / alpha for x0 + u. "uniform": u is even in the bin. "variational": q(u | x) is the normal distribution
-            of the level's own deviation, sigma / alpha, cut to the bin: where that is well below half a bin, it is the
-            noise that the network was trained on, and tighter for it (Zheng et al. 2023, section 4.1); where it is
-            above, it is uniform. "none": x0 lies at `start` as it is.
-        seed, first: of the noise; number of the first example.
-        rtol, atol: tolerances of the solver, of the whole batch.
+        probes: number of random vectors in Hutchinson's estimate.
+        dequantise: add noise u that fills the bins of 8-bit data, so that `total` is a bound for discrete data, and
+            start from x_t / alpha = x0 + u. "uniform": u is uniform in the bin. "variational": q(u | x) is a normal
+            distribution with the level's own standard deviation sigma / alpha, truncated to the bin. If that is well
+            below half a bin, u is the noise that the network was trained on, and the bound is tighter (Zheng et al.
+            2023, section 4.1); if it is above, u is nearly uniform. "none": start from x0 unchanged.
+        seed: seed of the noise.
+        first: number of the first example, on which its noise depends.
+        rtol, atol: relative and absolute tolerance of the solver, for the whole batch.
 
     Raises:
-        FromNoiseError: torchdiffeq is not installed, or data that are no states of the model.
+        FromNoiseError: torchdiffeq is not installed, x0 does not fit the model's shape, or the model is a student whose
+            output is not E[x_0 | x_t].
     """
     checks.instance("denoiser", denoiser, Denoiser)
     insist_on_denoiser(denoiser, "the likelihood")
@@ -136,9 +138,9 @@ def ode(
 
 
 def bin_noise(even: Tensor, level: Level | None) -> tuple[Tensor, Tensor]:
-    """(u, -log q(u) [B]) from uniform numbers [B, D]: what dequantisation adds to 8-bit values, u in (-1/255, 1/255).
+    """(u, -log q(u) [B]) from uniform numbers [B, D]: dequantisation noise for 8-bit values, u in (-1/255, 1/255).
 
-    Uniform; where a level is given, a truncated normal of that level's own noise.
+    u is uniform or, if a level is given, a truncated normal with the level's standard deviation sigma / alpha.
     """
     half = torch.tensor(0.5 / 127.5, dtype=torch.float64)
     if level is None:
@@ -152,7 +154,7 @@ def bin_noise(even: Tensor, level: Level | None) -> tuple[Tensor, Tensor]:
 
 
 def _exact(speed: Tensor, u: Tensor) -> Tensor:
-    """tr(d speed / d u) of each example: one backward pass a coordinate."""
+    """tr(d speed / d u) of each example, with one backward pass per coordinate."""
     flat = speed.flatten(1)
     total = torch.zeros(len(u), dtype=u.dtype, device=u.device)
     for i in range(flat.shape[1]):

@@ -4,7 +4,7 @@
 
     L_T = KL(q(x_T | x_0) | p(x_T)),   L_t = KL(q(x_s | x_t, x_0) | p(x_s | x_t)),   L_0 = -log p(x_0 | x_1)
 
-over the steps t -> s of a chain, the last of them, to the clean level, being the discretised decoder.
+The sum is over the steps t -> s of a chain. The last step, to the clean level, is the discretised decoder, L_0.
 """
 
 import math
@@ -32,9 +32,9 @@ class Bound:
 
     Attributes:
         prior: L_T, [B].
-        steps: L_t of every step but the last, the noisiest first, [B, steps - 1].
+        steps: L_t of all steps except the last, noisiest first, [B, steps - 1].
         decoder: L_0, [B].
-        times: of the terms in `steps`, [steps - 1].
+        times: times t of the terms in `steps`, [steps - 1].
     """
 
     prior: Tensor
@@ -60,26 +60,26 @@ def vlb(
     decoder: Literal["exact", "tanh"] = "exact",
     callback: Callable[[], None] | None = None,
 ) -> Bound:
-    """The bound for every example, one draw of x_t for each term.
+    """The variational bound for each example, with one draw of x_t for each term.
 
     Source: Sedykh eq. 2.13-2.41 (the bound, its gap, its factors and its terms) and 2.95-2.97; Friedman eq. 5-6, 13-14,
     19-21 and 36-37; Weng eq. 22-26; Notes eq. 5.
 
-    The noise of example i is a function of (seed, first + i, step), whatever the batch is.
+    The noise of example i is a function of (seed, first + i, step), so it does not depend on the batch.
 
     Args:
-        denoiser: the model; put into evaluation mode for the time of the call.
+        denoiser: the model; it is in evaluation mode during the call.
         x0: 8-bit data as x / 127.5 - 1, [B, ...].
-        chain: which steps; None means every one of the schedule's.
+        chain: the steps to sum over; default: all steps of the schedule.
         cond: conditions, each [B, ...], or a number for all.
-        seed: of the noise.
+        seed: seed of the noise.
         first: number of the first example.
-        decoder: "exact" normal distribution, or the reference code's "tanh" approximation of it.
+        decoder: "exact" for the normal distribution, "tanh" for the approximation of the reference code.
         callback: called after every step.
 
     Raises:
-        FromNoiseError: data that are no states of the model, or not 8-bit values, for which the decoder's bins mean
-            nothing.
+        FromNoiseError: x0 does not fit the model's shape or is not 8-bit data, which the bins of the decoder need, or
+            the model is a student whose output is not E[x_0 | x_t].
     """
     if decoder not in DECODERS:
         raise unknown("decoder", decoder, DECODERS)
@@ -121,8 +121,8 @@ def _check_8_bit(x0: Tensor) -> None:
 def summary(bounds: list[Bound]) -> dict[str, Any]:
     """Means over all examples, as JSON values: the whole bound, its terms, and its standard error.
 
-    "steps" has the term of every step, the noisiest first; the standard error (of the mean over examples,
-    the draws of x_t included) is None for one example.
+    "steps" lists the term of every step, noisiest first. The standard error is that of the mean over examples, and
+    includes the noise of the draws of x_t; it is None for a single example.
     """
     total = torch.cat([b.total for b in bounds]).double().cpu()
     n = len(total)

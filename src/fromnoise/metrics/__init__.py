@@ -1,4 +1,4 @@
-"""How good samples are: figures that compare two sets of images by their features."""
+"""Metrics: compare two sets of images by their features."""
 
 from typing import TYPE_CHECKING
 

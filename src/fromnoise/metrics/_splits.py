@@ -1,4 +1,4 @@
-"""The sums of which the inception score is made, so that probabilities need not be kept."""
+"""The running sums of the inception score, so that probabilities need not be stored."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,13 @@ from fromnoise.system import rng
 
 
 class Splits:
-    """Of each split of n samples: how many, sum of p, sum of p log p.
+    """For each split of n samples: their number, the sum of p and the sum of p log p.
 
     Args:
-        n: samples in all, dealt to the splits at random, always the same way: files are often sorted by class.
-        classes: K.
-        splits: parts that are scored one by one, at most n.
+        n: total number of samples. They are assigned to splits by a fixed random permutation, because files are often
+            sorted by class.
+        classes: K, the number of classes.
+        splits: number of splits, at most n; each has a score of its own.
     """
 
     def __init__(self, n: int, classes: int, splits: int = 10):
@@ -23,7 +24,7 @@ class Splits:
         self.negentropy = torch.zeros(self.splits, dtype=torch.float64)
 
     def add(self, first: int, probabilities: Tensor) -> None:
-        """p(y | x) of samples first, first + 1, ..., [N, K]."""
+        """Add p(y | x) of the samples first, first + 1, ..., [N, K]."""
         p = probabilities.double()
         where = self.where[first : first + len(p)]
         self.count.index_add_(0, where, torch.ones(len(p), dtype=torch.float64))
@@ -43,5 +44,5 @@ class Splits:
         return {"count": self.count, "total": self.total, "negentropy": self.negentropy}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """The inverse of `tensors`."""
+        """Restore the sums that `tensors` returned."""
         self.count, self.total, self.negentropy = (tensors[k] for k in ("count", "total", "negentropy"))

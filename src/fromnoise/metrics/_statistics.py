@@ -7,11 +7,11 @@ from torch import Tensor
 class Statistics:
     """n, mean and sum of (x - mean)(x - mean)' of all vectors added so far, in float64.
 
-    Batches are joined by Chan's formula, which loses no digits where a plain sum of squares would. Two streams may be
-    joined too: processes count apart.
+    Batches are combined by Chan's formula, which avoids the cancellation of a plain sum of squares. Two streams, e.g.
+    of two processes, can be combined too.
 
     Args:
-        dimensions: D.
+        dimensions: D, the length of a vector.
     """
 
     def __init__(self, dimensions: int):
@@ -20,13 +20,13 @@ class Statistics:
         self.scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64)
 
     def add(self, x: Tensor) -> None:
-        """Vectors [N, D]."""
+        """Add vectors, [N, D]."""
         x = x.double()
         mean = x.mean(0)
         self._join(len(x), mean, (x - mean).T @ (x - mean))
 
     def merge(self, other: "Statistics") -> None:
-        """All that the other has seen."""
+        """Add all vectors that `other` has seen."""
         if other.n:
             self._join(other.n, other.mean, other.scatter)
 
@@ -38,5 +38,5 @@ class Statistics:
 
     @property
     def covariance(self) -> Tensor:
-        """[D, D], divided by n - 1, as in every published FID."""
+        """The covariance, [D, D], with divisor n - 1, as in every published FID."""
         return self.scatter / (self.n - 1)

@@ -1,4 +1,4 @@
-"""What a metric is."""
+"""Base class of metrics."""
 
 from abc import ABC, abstractmethod
 
@@ -6,12 +6,12 @@ from fromnoise.metrics.figures import Summary
 
 
 class Metric(ABC):
-    """(what is known of the samples, of the reference) -> figures by name.
+    """(summary of the samples, summary of the reference) -> figures by name.
 
-    Subclasses are frozen dataclasses, one in a file, whose first lines are the equation. Names are those that an
-    extractor's `title` completes: "FD" becomes FID for Inception.
+    Subclasses are frozen dataclasses, one per file, whose docstrings start with the equation. The `title` of a feature
+    extractor completes the names: "FD" becomes FID for Inception.
     """
 
     @abstractmethod
     def __call__(self, samples: Summary, reference: Summary) -> dict[str, float]:
-        """The figures; none where the extractor lacks what they need."""
+        """The figures by name; empty if the extractor does not provide what they need."""

@@ -1,4 +1,4 @@
-"""Class accuracy: whether samples are of the class that was asked for."""
+"""Class accuracy: the share of samples that belong to the requested class."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from fromnoise.registry import register
 @register("class-accuracy")
 @dataclass(frozen=True)
 class ClassAccuracy(Metric):
-    """Share of samples x, asked for as class y, with argmax p(. | x) = y by the extractor's own classifier.
+    """Share of samples x of requested class y with argmax p(. | x) = y, by the extractor's own classifier.
 
-    In [0, 1]; only for models whose classes are those of the extractor. It never looks at the reference, and says
-    nothing of variety: guidance raises it and lowers the recall. Source: the classification accuracy of Ravuri and
-    Vinyals 2019, the other way round: a classifier of real images, asked about samples.
+    In [0, 1]; only for models with the same classes as the extractor. It does not use the reference and does not
+    measure variety: guidance raises it while lowering the recall. Source: the classification accuracy score of Ravuri
+    and Vinyals 2019 reversed, with a classifier of real images applied to samples.
     """
 
     def __call__(self, samples: Summary, reference: Summary) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Two sets of images, compared."""
+"""Comparing two sets of images."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -20,15 +20,15 @@ def compare(
     extractor: str | Extractor = "inception",
     which: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """The figures of samples against a reference: FD, KID, precision and recall, ..., under their proper names.
+    """The figures of samples against a reference (FD, KID, precision, recall, ...) by their proper names.
 
     Args:
-        samples, reference: uint8 [N, C, H, W], or images of `fromnoise.data`.
+        samples, reference: uint8 tensors [N, C, H, W], or images of `fromnoise.data`.
         extractor: a name from `features.names()`, or an object.
-        which: metrics of `metrics.names()`; None means all.
+        which: names from `metrics.names()`; default: all metrics.
 
     Raises:
-        FromNoiseError: sizes differ, an unknown name, features that are not numbers, or what the extractor raises.
+        FromNoiseError: the image sizes differ, a name is unknown, a feature is not finite, or the extractor fails.
     """
     if isinstance(extractor, str):
         extractor = features.build(extractor)
@@ -39,7 +39,11 @@ def compare(
 
 
 def check_shapes(samples: Images, reference: Images) -> None:
-    """Raises: FromNoiseError where samples and reference have not the same height and width."""
+    """Check that samples and reference have the same height and width.
+
+    Raises:
+        FromNoiseError: they differ.
+    """
     if samples.shape[1:] != reference.shape[1:]:
         one, other = ("x".join(map(str, x.shape[1:])) for x in (samples, reference))
         raise FromNoiseError(f"the samples are {one} and the images of {reference.name} {other}: bring them to one "
@@ -53,9 +57,14 @@ def summarise(
     callback: Callable[[int], None] | None = None,
     labels: Callable[[int, int], Tensor | None] = lambda first, count: None,
 ) -> Summary:
-    """What is kept of n images that come in numbered batches; callback(images) after each.
+    """Summarise n images that come in numbered batches.
 
-    `labels(first, count)` are the classes that images first, first + 1, ... were to be.
+    Args:
+        parts: (number of the first image, uint8 [N, C, H, W]) of each batch.
+        n: total number of images.
+        extractor: the feature extractor.
+        callback: called after each batch with its number of images.
+        labels: (first, count) -> the requested classes of the images first, first + 1, ..., or None.
     """
     summary = Summary(n)
     for first, pixels in parts:
@@ -69,7 +78,7 @@ def summarise(
 def figures(
     samples: Summary, reference: Summary, extractor: Extractor, which: Sequence[str] | None = None
 ) -> dict[str, float]:
-    """Every metric's figures, under the names that the extractor's features give them."""
+    """The figures of the chosen metrics (default: all), named after the extractor's features."""
     found: dict[str, float] = {}
     for name in which or metrics.names():
         for kind, value in metrics.build(name)(samples, reference).items():

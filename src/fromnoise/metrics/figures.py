@@ -1,4 +1,4 @@
-"""What is kept of a set of images: enough for every metric, in memory that does not grow with the set."""
+"""The summary of a set of images: all that the metrics need, in memory that does not grow with the set."""
 
 import torch
 from torch import Tensor
@@ -14,10 +14,10 @@ KEEP = 10_000
 class Summary:
     """Moments of all features, class probabilities by split, and the feature vectors of the first `KEEP` images.
 
-    Images are numbered, so that parts may come in any order and from several processes.
+    Images are numbered, so batches may come in any order and from several processes.
 
     Args:
-        n: how many images there will be, which decides the splits of the inception score.
+        n: total number of images, which determines the splits of the inception score.
     """
 
     def __init__(self, n: int):
@@ -29,10 +29,10 @@ class Summary:
         self._kept: list[tuple[int, Tensor]] = []
 
     def add(self, first: int, features: Features, labels: Tensor | None = None) -> None:
-        """The features of images `first`, `first` + 1, ..., and the classes that they were to be, where one knows.
+        """Add the features of the images `first`, `first` + 1, ..., and their requested classes if known.
 
         Raises:
-            FromNoiseError: a feature is not a number; with the image's.
+            FromNoiseError: a feature is not finite; the message has the number of the image.
         """
         bad = ~features.pool.isfinite().all(1)
         if bool(bad.any()):
@@ -50,7 +50,7 @@ class Summary:
             self._kept.append((first, features.pool[: KEEP - first].float()))
 
     def merge(self, other: "Summary") -> None:
-        """All that another process has seen of the same set."""
+        """Add the summary that another process made of other images of the same set."""
         self.pool, self.spatial = _merged(self.pool, other.pool), _merged(self.spatial, other.spatial)
         if self.splits is not None and other.splits is not None:
             self.splits.merge(other.splits)
@@ -66,11 +66,11 @@ class Summary:
 
     @property
     def count(self) -> int:
-        """Images seen."""
+        """Number of images added so far."""
         return self.pool.n if self.pool else 0
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it, for a file."""
+        """The whole summary as tensors, for a file."""
         found = {"n": torch.tensor(self.n), "first": torch.tensor([first for first, _ in self._kept])}
         found["labels"] = torch.tensor([self.right, self.labelled])
         found["lengths"] = torch.tensor([len(x) for _, x in self._kept])
@@ -85,7 +85,7 @@ class Summary:
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> "Summary":
-        """The inverse of `tensors`."""
+        """The summary from the tensors that `tensors` returned."""
         made = cls(int(tensors["n"]))
         parts = tensors["kept"].split(tensors["lengths"].tolist()) if "kept" in tensors else ()
         if "labels" in tensors:

@@ -14,7 +14,9 @@ from fromnoise.registry import register
 @register("frechet")
 @dataclass(frozen=True)
 class Frechet(Metric):
-    """FD = |m - n|^2 + tr(S + R - 2 (S R)^(1/2)) of the features' means and covariances; sFD of an earlier map's.
+    """FD = |m - n|^2 + tr(S + R - 2 (S R)^(1/2)) of the features' means m, n and covariances S, R.
+
+    sFD is the same for the features of an earlier, spatial map.
 
     Source: Heusel et al. 2017 (FID); Nash et al. 2021 (sFID).
     """
@@ -33,9 +35,10 @@ def _between(one: Statistics | None, other: Statistics | None) -> Tensor:
 def distance(mean: Tensor, cov: Tensor, other_mean: Tensor, other_cov: Tensor) -> Tensor:
     """|m - n|^2 + tr(S + R - 2 (S R)^(1/2)), the squared Wasserstein-2 distance: a scalar, float64.
 
-    FID is this of 2,048 Inception features of samples and data (Heusel et al. 2017); of other features it must not be
-    called so. tr (S R)^(1/2) is the sum of the singular values of S^(1/2) R^(1/2): real whatever rounding does, and
-    exact for singular matrices, those of fewer samples than dimensions. Source: the FID columns of Shorts' table.
+    For the 2,048 Inception features of samples and data this is FID (Heusel et al. 2017); for other features it must
+    not be called FID. tr (S R)^(1/2) is computed as the sum of the singular values of S^(1/2) R^(1/2), which rounding
+    cannot make complex and which is exact for singular matrices too, as with fewer samples than dimensions. Source: the
+    FID columns of Shorts' table.
 
     Args:
         mean, other_mean: [D].
@@ -47,7 +50,7 @@ def distance(mean: Tensor, cov: Tensor, other_mean: Tensor, other_cov: Tensor) -
 
 
 def _root(cov: Tensor) -> Tensor:
-    """S^(1/2); eigenvalues that rounding alone keeps from 0 are 0, or their roots would be 1e-8."""
+    """S^(1/2), with eigenvalues of the size of rounding errors set to 0: their roots would be about 1e-8."""
     values, vectors = torch.linalg.eigh(cov)
     values = torch.where(values < 1e-14 * len(values) * values.max(), 0.0, values)
     return vectors * values.sqrt() @ vectors.T

@@ -1,4 +1,4 @@
-"""The inception score: classes that are sure for each sample and varied over all."""
+"""The inception score: high if each sample has a clear class and the classes are varied."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,9 @@ from fromnoise.registry import register
 @register("inception-score")
 @dataclass(frozen=True)
 class InceptionScore(Metric):
-    """IS = exp(E_x KL(p(y | x) | p(y))) over 10 random parts: mean and deviation. It never looks at the reference.
+    """IS = exp(E_x KL(p(y | x) | p(y))): mean and standard deviation over 10 random splits.
+
+    It does not use the reference.
 
     Source: Salimans et al. 2016; the IS column of Shorts' table.
     """
@@ -27,16 +29,16 @@ class InceptionScore(Metric):
 
 
 def score(probabilities: Tensor, splits: int = 10) -> tuple[Tensor, Tensor]:
-    """exp(E_x KL(p(y | x) | p(y))), between 1 and the number of classes: mean and deviation over `splits` parts.
+    """exp(E_x KL(p(y | x) | p(y))), from 1 to the number of classes: mean and standard deviation over `splits` parts.
 
-    IS is this with Inception's 1,000 classes (Salimans et al. 2016). Source: the IS column of Shorts' table.
+    With Inception's 1,000 classes this is IS (Salimans et al. 2016). Source: the IS column of Shorts' table.
 
     Args:
-        probabilities: p(y | x) of each sample, [N, K], rows that add up to 1.
-        splits: parts, dealt at random, that are scored one by one, as published figures are; at most N.
+        probabilities: p(y | x) of each sample, [N, K], whose rows sum to 1.
+        splits: number of random parts with a score each, as in published figures; at most N.
 
     Raises:
-        FromNoiseError: fewer samples than parts.
+        FromNoiseError: there are fewer samples than splits.
     """
     if len(probabilities) < splits:
         raise FromNoiseError(f"{splits} splits need as many samples, got {len(probabilities)}")

@@ -1,4 +1,4 @@
-"""The kernel distance: KID with Inception's features, an estimate without bias."""
+"""The kernel distance: KID with Inception's features; its estimate is unbiased."""
 
 from dataclasses import dataclass
 
@@ -14,13 +14,13 @@ from fromnoise.system import rng
 @register("kernel")
 @dataclass(frozen=True)
 class Kernel(Metric):
-    """KID = MMD^2 with k(a, b) = (a'b / D + 1)^3: mean and deviation over random subsets.
+    """KID = MMD^2 with k(a, b) = (a'b / D + 1)^3: mean and standard deviation over random subsets.
 
     Unlike FID it has no bias that depends on the number of samples. Source: Binkowski et al. 2018.
 
     Args:
-        subsets: how many, drawn without repeats within each.
-        size: images in a subset; all of them, where there are fewer.
+        subsets: number of subsets, each drawn without repeats.
+        size: images per subset; all images if there are fewer.
     """
 
     subsets: int = 100
@@ -31,7 +31,7 @@ class Kernel(Metric):
         size = min(self.size, len(one), len(other))
         if size < 2:
             return {}
-        # One subset says it all where both sets are used whole.
+        # If a subset is the whole of both sets, one is enough.
         count = 1 if size == len(one) == len(other) else self.subsets
         values = []
         for i in range(count):

@@ -1,4 +1,4 @@
-"""The training examples that a sample is closest to, and whether it is a copy of one."""
+"""The training examples closest to a sample, and whether the sample copies one of them."""
 
 from collections.abc import Iterable
 
@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 
 RATIO = 1 / 3
-"""Below which the nearest training example is so much nearer than the next that the sample copies it."""
+"""A sample counts as a copy if its nearest training example is nearer than the next by this factor."""
 _SAME = 0.01
-"""Two training examples are one and the same if they differ by less than this share of their own size."""
+"""Two training examples count as the same if they differ by less than this share of their norm."""
 
 
 def nearest(x: Tensor, parts: Iterable[tuple[Tensor, Tensor]], k: int = 5, mirrored: bool = False) -> Tensor:
-    """argmin_i |x - y_i|: the numbers of the k nearest, the nearest first, int64 [N, min(k, M)].
+    """argmin_i |x - y_i|: the numbers of the k nearest examples, nearest first, int64 [N, min(k, M)].
 
     Args:
-        x: [N, ...].
-        parts: (numbers [m], examples y [m, ...]) of all M examples; memory does not grow with M.
-        k: how many.
-        mirrored: a y counts as near as it or its mirror image along the last axis, whichever is nearer.
+        x: samples, [N, ...].
+        parts: batches (numbers [m], examples y [m, ...]) of all M examples; memory does not grow with M.
+        k: number of neighbours.
+        mirrored: use the distance to y or to its mirror image along the last axis, whichever is smaller.
 
     Raises:
-        ValueError: no example.
+        ValueError: there are no examples.
     """
     rows = x.flatten(1).float()
     best, numbers = torch.empty(len(x), 0), torch.empty(len(x), 0, dtype=torch.int64)
@@ -39,7 +39,7 @@ def nearest(x: Tensor, parts: Iterable[tuple[Tensor, Tensor]], k: int = 5, mirro
 
 
 def _squares(rows: Tensor, y: Tensor) -> Tensor:
-    """|x - y|^2, [N, M], by products of matrices: exact to about 1e-6 of the squares of x and y."""
+    """|x - y|^2, [N, M], by a matrix product: exact to about 1e-6 of |x|^2 and |y|^2."""
     y = y.flatten(1).float()
     return rows.square().sum(1, keepdim=True) - 2 * rows @ y.T + y.square().sum(1)
 
@@ -47,14 +47,15 @@ def _squares(rows: Tensor, y: Tensor) -> Tensor:
 def near_copies(x: Tensor, neighbours: Tensor, ratio: float = RATIO) -> Tensor:
     """|x - y_1| < ratio |x - y_2|, y_1 the nearest training example and y_2 the nearest that differs from it, [N] bool.
 
-    Training sets hold duplicates, and a sample as near to both of a pair is a copy all the same. Where all neighbours
-    are one example, a copy is what differs from it as little as they do.
+    Duplicates of y_1 are skipped for y_2: a copy of a duplicated example is equally near to both, and would otherwise
+    not be found. If all neighbours are duplicates of one example, x is a copy if it differs from it as little as they
+    do.
 
     Source: Yoon et al. 2023, and Gu et al. 2023 (arXiv 2310.02664), section 2, with the ratio 1/3.
 
     Args:
-        x: [N, ...].
-        neighbours: of each, the nearest first, [N, k, ...].
+        x: samples, [N, ...].
+        neighbours: the nearest training examples of each sample, nearest first, [N, k, ...].
         ratio: in (0, 1).
     """
     x, y = x.flatten(1).double()[:, None], neighbours.flatten(2).double()
@@ -66,5 +67,5 @@ def near_copies(x: Tensor, neighbours: Tensor, ratio: float = RATIO) -> Tensor:
 
 
 def distances(x: Tensor, neighbours: Tensor) -> Tensor:
-    """Root mean square difference of each x from its neighbours, [N, k]."""
+    """Root mean square difference between each x and its neighbours, [N, k]."""
     return (x.flatten(1).double()[:, None] - neighbours.flatten(2).double()).square().mean(2).sqrt()

@@ -1,4 +1,4 @@
-"""Precision and recall by nearest neighbours, and their robust forms density and coverage."""
+"""Precision and recall by nearest neighbours, and their robust variants density and coverage."""
 
 from dataclasses import dataclass
 
@@ -15,27 +15,28 @@ _ROWS = 1000
 @register("precision-recall")
 @dataclass(frozen=True)
 class PrecisionRecall(Metric):
-    """Each image owns a ball that reaches to its k-th neighbour in its own set.
+    """Precision, recall, density and coverage, from a ball around each image up to its k-th neighbour in its own set.
 
-    precision: share of samples in some real image's ball; recall: share of real images in some sample's ball
-    (Kynkaanniemi et al. 2019). density: in how many real balls a sample lies, over k; coverage: share of real images
-    whose ball holds a sample (Naeem et al. 2020). Both sets are cut to the same number.
+    precision: share of samples that lie in the ball of some real image; recall: share of real images that lie in the
+    ball of some sample (Kynkaanniemi et al. 2019). density: mean number of real balls that a sample lies in, divided by
+    k; coverage: share of real images whose ball contains a sample (Naeem et al. 2020). The larger set is cut to the
+    size of the smaller.
 
     Args:
-        k: of precision and recall.
-        robust_k: of density and coverage.
+        k: the neighbour for precision and recall.
+        robust_k: the neighbour for density and coverage.
     """
 
     k: int = 3
     robust_k: int = 5
 
     def __call__(self, samples: Summary, reference: Summary) -> dict[str, float]:
-        n = min(len(samples.kept), len(reference.kept))  # coverage of many images by few samples is low by itself
+        n = min(len(samples.kept), len(reference.kept))  # few samples cannot cover many images
         return neighbours(samples.kept[:n], reference.kept[:n], self.k, self.robust_k)
 
 
 def neighbours(samples: Tensor, real: Tensor, k: int = 3, robust_k: int = 5) -> dict[str, float]:
-    """precision, recall, density and coverage of feature vectors [N, D] and [M, D]; none for sets of k or fewer."""
+    """precision, recall, density and coverage of feature vectors [N, D] and [M, D]; empty for sets of k or fewer."""
     if min(len(samples), len(real)) <= max(k, robust_k):
         return {}
     samples, real = samples.double(), real.double()
@@ -60,7 +61,7 @@ def neighbours(samples: Tensor, real: Tensor, k: int = 3, robust_k: int = 5) -> 
 
 
 def _radii(x: Tensor, ks: tuple[int, ...]) -> list[Tensor]:
-    """The distance of every point to its k-th neighbour, itself not counted, for each k."""
+    """For each k, the distance of every point to its k-th neighbour, not counting itself."""
     found: list[list[Tensor]] = [[] for _ in ks]
     for part in x.split(_ROWS):
         d = torch.cdist(part, x)

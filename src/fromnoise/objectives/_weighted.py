@@ -1,4 +1,4 @@
-"""What objectives share that weight the squared error of x0hat level by level."""
+"""Base class of objectives that weight the squared error of x0hat by a function of the level."""
 
 from abc import abstractmethod
 
@@ -12,15 +12,15 @@ from fromnoise.schedules.base import Chain
 
 
 class Weighted(Objective):
-    """L = w(t) |x_0 - x0hat|^2 / D, D elements: any weights have the same minimiser (Sedykh eq. 4.17).
+    """L = w(t) |x_0 - x0hat|^2 / D, D elements; the minimiser does not depend on the weights (Sedykh eq. 4.17).
 
-    The error of x0hat is that of the network's output times a number of the level; both factors are multiplied in
-    float64, so that no parameterisation cancels at any level.
+    The error of x0hat is the error of the network's output times a factor that depends on the level. This factor and w
+    are multiplied in float64, so that no precision is lost for any parameterisation and level.
     """
 
     @abstractmethod
     def weight(self, p: Prediction, t: Level, denoiser: Denoiser, chain: Chain) -> Tensor:
-        """w of each example's level: [B], float64."""
+        """w(t) for the level of each example: [B], float64."""
 
     def __call__(
         self,

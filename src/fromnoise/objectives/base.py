@@ -1,4 +1,4 @@
-"""What an objective is."""
+"""Base class of objectives."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -12,28 +12,28 @@ from fromnoise.schedules.base import Chain
 
 
 class Objective(ABC):
-    """(denoiser, x_0, t, eps) -> the loss of each example, and whatever else is worth a curve."""
+    """(denoiser, x_0, t, eps) -> the loss of each example, and other values worth plotting."""
 
     bound: ClassVar[bool] = False
-    """Whether the loss is the whole variational bound, which alone can train a learned schedule."""
+    """Whether the loss is the whole variational bound, which is required to train a learned schedule."""
 
     teaches_variance: ClassVar[bool] = False
-    """Whether the loss depends on the reverse variance, so that a learned one learns."""
+    """Whether the loss depends on the reverse variance, and so can train a learned one."""
 
     needs_chain: ClassVar[bool] = False
-    """Whether levels must be rows of the schedule's chain."""
+    """Whether the levels must be rows of the schedule's chain."""
 
     draws: ClassVar[int] = 1
-    """Independent normal draws that one example needs: with more than one `noise` is [B, draws, ...]."""
+    """Independent noise draws per example; with more than one, `noise` is [B, draws, ...]."""
 
     second_order: ClassVar[bool] = False
-    """Whether the loss is made of the network's own gradient, so that training differentiates twice."""
+    """Whether the loss contains gradients of the network, so that training differentiates twice."""
 
     def check(self, denoiser: Denoiser) -> None:
-        """Before training: whether this objective can train all that the model learns.
+        """Check, before training, that this objective can train everything that the model learns.
 
         Raises:
-            FromNoiseError: it cannot; with the way out.
+            FromNoiseError: it cannot; the message names objectives that can.
         """
         name = getattr(type(self), "registered_name", type(self).__name__)
         if denoiser.variance.outputs > 1 and not self.teaches_variance:
@@ -53,7 +53,7 @@ class Objective(ABC):
         cond: Cond | None = None,
         chain: Chain | None = None,
     ) -> dict[str, Tensor]:
-        """Per-example values, each [B]; "loss" is what the trainer averages and descends.
+        """Values for each example, each [B]; the trainer averages and minimises "loss".
 
         Args:
             denoiser: the model.
@@ -61,5 +61,5 @@ class Objective(ABC):
             t: levels, [B].
             noise: standard normal, of the shape of x0, or [B, draws, ...].
             cond: conditions, each [B, ...].
-            chain: the chain that a term of the bound belongs to, for objectives that are one.
+            chain: for objectives that are terms of the bound: the chain that they belong to.
         """

@@ -1,4 +1,4 @@
-"""Denoising score matching: NCSN's objective."""
+"""Denoising score matching, the objective of NCSN."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ from fromnoise.schedules.base import Chain
 class Denoising(Objective):
     """L = sigma_t^2 |s(x_t) - grad log q(x_t | x_0)|^2 / 2 = |sigma_t s(x_t) + eps|^2 / 2.
 
-    grad over x_t of log q(x_t | x_0) is -(x_t - alpha_t x_0) / sigma_t^2 = -eps / sigma_t, and the weight sigma^2 is
-    NCSN's. For a network that predicts eps it is D/2 times L_simple, term by term.
-    Source: Vincent 2011; Sedykh eq. 3.11 (whose gradient is over the noisy x) and Sedykh eq. 3.16-3.20.
+    The gradient of log q(x_t | x_0) with respect to x_t is -(x_t - alpha_t x_0) / sigma_t^2 = -eps / sigma_t, and the
+    weight sigma^2 is NCSN's. For a network that predicts eps, the loss is D/2 times L_simple at every level. Source:
+    Vincent 2011; Sedykh eq. 3.11 (whose gradient is over the noisy x) and Sedykh eq. 3.16-3.20.
     """
 
     def __call__(

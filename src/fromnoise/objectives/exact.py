@@ -1,4 +1,4 @@
-"""Score matching with the exact trace: no true score needed, one backward pass for every dimension."""
+"""Score matching with the exact trace: needs no true score, but one backward pass per dimension."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,9 +19,9 @@ from fromnoise.schedules.base import Chain
 class Exact(Objective):
     """L = sigma_t^2 (tr(grad_x s(x_t)) + |s(x_t)|^2 / 2).
 
-    In expectation it is the Fisher divergence E|s - grad log q(x_t)|^2 / 2 less a constant of the data (Hyvarinen
-    2005; Sedykh eq. 3.8-3.10), at the level t; sigma_t^2 makes the levels comparable. Its cost grows with the number of
-    dimensions D: for images use "denoising".
+    Without the factor sigma_t^2, which makes the levels comparable, its expectation is the Fisher divergence
+    E|s - grad log q(x_t)|^2 / 2 at the level t minus a constant of the data (Hyvarinen 2005; Sedykh eq. 3.8-3.10). The
+    cost grows with the number of dimensions D: for images use "denoising".
     """
 
     second_order: ClassVar[bool] = True

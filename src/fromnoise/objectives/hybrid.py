@@ -1,4 +1,4 @@
-"""L_hybrid: L_simple for the mean, a little of L_vlb for the variance."""
+"""L_hybrid: L_simple to train the mean, plus a small multiple of L_vlb to train the variance."""
 
 import math
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ from fromnoise.schedules.base import Chain
 class Hybrid(Objective):
     """L = L_simple + weight sum_t L_t in bits/dim, with a stop-gradient on the mean inside L_t.
 
-    Source: Sedykh eq. 4.2 (lambda = 0.001; the stop-gradient, unstated there, is improved DDPM's section 3.1):
-    the bound teaches the variance only.
+    Because of the stop-gradient the bound trains only the variance. Source: Sedykh eq. 4.2 (lambda = 0.001; the
+    stop-gradient, not mentioned there, is from improved DDPM, section 3.1).
 
     Args:
-        weight: lambda.
+        weight: lambda, the weight of the bound.
     """
 
     teaches_variance: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Min-SNR weights: L_simple that does not let the clean levels dominate."""
+"""Min-SNR weighting: the squared error of x_0, with a capped weight so that clean levels do not dominate."""
 
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ from fromnoise.schedules.base import Chain
 class MinSNR(Weighted):
     """L = min(SNR, gamma) |x_0 - x0hat|^2 / D, SNR = alpha^2 / sigma^2.
 
-    For eps this is the weight min(SNR, gamma)/SNR, for v min(SNR, gamma)/(SNR + 1) of their own squared errors
-    (Hang et al. 2023).
+    For a network that predicts eps, this weights the squared error of eps by min(SNR, gamma)/SNR; for one that predicts
+    v, that of v by min(SNR, gamma)/(SNR + 1) (Hang et al. 2023).
 
     Args:
-        gamma: where the weight stops growing.
+        gamma: largest weight.
     """
 
     gamma: float = 5.0

@@ -1,4 +1,4 @@
-"""What score matching objectives share: the score network at a noisy state, and derivatives of it."""
+"""Shared by the score matching objectives: the score at a noisy state, and its derivatives."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from fromnoise.nn.twice import twice_differentiable
 
 
 def energy_score(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """-grad f(x), the score of p(x) = exp(-f(x)) / Z: the constant Z falls out (Sedykh eq. 3.1-3.7).
+    """-grad f(x), the score of p(x) = exp(-f(x)) / Z, in which the constant Z drops out (Sedykh eq. 3.1-3.7).
 
-    For energies that one has: Langevin dynamics samples them by it.
+    With it, Langevin dynamics can sample from a known energy.
 
     Args:
         energy: f, [B, ...] -> [B].
-        x: [B, ...].
+        x: points, [B, ...].
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
@@ -25,12 +25,12 @@ def energy_score(energy: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def score_at(denoiser: Denoiser, x0: Tensor, t: Level, noise: Tensor, cond: Cond | None) -> tuple[Tensor, Tensor]:
-    """(x_t, s(x_t)), both [B, D], x_t being what the score can be differentiated by."""
+    """(x_t, s(x_t)): x_t of the shape of x0, and the score, [B, D], which is differentiable with respect to x_t."""
     x = diffuse(x0, noise, t).detach().requires_grad_()
     with twice_differentiable():
         return x, denoiser(x, t, cond).score.flatten(1)
 
 
 def gradient(value: Tensor, x: Tensor) -> Tensor:
-    """d sum(value) / d x, itself differentiable: [B, D]."""
+    """d sum(value) / d x, which can be differentiated again: [B, D]."""
     return torch.autograd.grad(value.sum(), x, create_graph=True)[0].flatten(1)

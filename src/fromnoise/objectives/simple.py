@@ -18,7 +18,7 @@ class Simple(Objective):
 
     With parameterization "eps" the target is the noise: Sedykh eq. 2.94, 2.98 and Sedykh Algorithm 1 (alpha_bar under
     the roots), DDPM eq. 14, Weng eq. 31-32, Notes eq. 6 and 14, Shorts eq. 2; on latents Sedykh eq. 5.3. With another
-    parameterisation it is that one's target, which weights the levels differently but has the same minimiser, the exact
+    parameterisation the target is different; this weights the levels differently, but the minimiser is always the exact
     denoiser.
     """
 

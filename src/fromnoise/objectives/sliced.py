@@ -1,4 +1,4 @@
-"""Sliced score matching: the trace along one random direction."""
+"""Sliced score matching: the trace is estimated along one random direction."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,12 +17,12 @@ from fromnoise.schedules.base import Chain
 @register("sliced")
 @dataclass(frozen=True)
 class Sliced(Objective):
-    """L = sigma_t^2 (v' grad_x(v' s(x_t)) + |s(x_t)|^2 / 2), v ~ N(0, I): one backward pass whatever D is.
+    """L = sigma_t^2 (v' grad_x(v' s(x_t)) + |s(x_t)|^2 / 2), v ~ N(0, I): one backward pass for any D.
 
     Source: Song et al. 2019; Sedykh eq. 3.12-3.13.
 
     Args:
-        reduced: |s|^2 as written, whose variance is the smaller; without it (v' s)^2 stands in its place.
+        reduced: use |s|^2 as written, which has the smaller variance; otherwise (v' s)^2.
     """
 
     second_order: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Friedman's simple variant of the bound, on three draws of one path."""
+"""Friedman's simple variant of the bound, estimated from three states of one noisy path."""
 
 import math
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ from fromnoise.schedules.base import Chain
 class TwoDraw(Objective):
     """L = T (log q(x_s | x_r) - log p(x_s | x_t)) in bits/dim, r < s < t neighbours, on one path x_r -> x_s -> x_t.
 
-    At the first step, s clean, it is the decoder's -log p(x_0 | x_1), as in L_vlb. Its mean over uniform t is that of
-    L_vlb but for a constant, its variance larger: nothing is averaged in closed form.
-    Source: Friedman eq. 15-18, whose KL treats x_s and x_t as independent given x_r; they are not, and the minimiser
-    of the printed form is a wrong chain.
+    Where s is clean it is the decoder's -log p(x_0 | x_1), as in L_vlb. Its mean over uniform t equals that of L_vlb up
+    to a constant, but its variance is larger, because no expectation is taken in closed form. Source: Friedman eq.
+    15-18, whose KL treats x_s and x_t as independent given x_r; they are not, and minimising the printed form leads to
+    a wrong chain.
     """
 
     bound: ClassVar[bool] = True

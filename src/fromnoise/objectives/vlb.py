@@ -1,4 +1,4 @@
-"""L_vlb: one term of the variational bound, drawn at random."""
+"""L_vlb: one randomly drawn term of the variational bound."""
 
 import math
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from fromnoise.schedules.base import Chain
 @register("vlb")
 @dataclass(frozen=True)
 class Vlb(Objective):
-    """L = T L_t in bits/dim, whose mean over uniform t is the bound less L_T; with a learned schedule L_T is added.
+    """L = T L_t in bits/dim. Its mean over uniform t is the bound without L_T; a learned schedule adds L_T.
 
-    Source: Sedykh eq. 2.38 and 4.3 with p_t = 1/T; improved DDPM section 3.3. It trains the mean and, with
-    "learned_range", the variance; its gradient is noisy, which is why importance sampling of t exists.
+    It trains the mean and, with "learned_range", the variance. Its gradient is noisy: use it with importance sampling
+    of t (times "importance"). Source: Sedykh eq. 2.38 and 4.3 with p_t = 1/T; improved DDPM section 3.3.
     """
 
     bound: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Parameterisations: what a network's output means."""
+"""Parameterisations: what a network predicts, and how x_0 and eps follow from it."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""EDM: input and target have variance 1 at every level."""
+"""EDM's preconditioning: input and target have variance 1 at every level."""
 
 from dataclasses import dataclass
 
@@ -17,9 +17,9 @@ from fromnoise.schedules.base import Schedule
 class EDM(Parameterization):
     """x0 = c_skip y + c_out F(c_in y), y = x_t / alpha = x_0 + (sigma / alpha) eps, for data of variance data_std^2.
 
-    With r = sigma / alpha: c_skip = d^2 / (r^2 + d^2), c_out = r d / sqrt(r^2 + d^2), c_in = 1 / sqrt(r^2 + d^2), so
-    that input and target have variance 1 at every level (Karras et al. 2022, table 1). Divided by r the equation is
-    regular at the clean level too.
+    With r = sigma / alpha: c_skip = d^2 / (r^2 + d^2), c_out = r d / sqrt(r^2 + d^2), c_in = 1 / sqrt(r^2 + d^2).
+    Input and target then have variance 1 at every level (Karras et al. 2022, table 1). The equation is divided by r, so
+    that it is regular at the clean level too.
 
     Args:
         data_std: d, the standard deviation of the data.

@@ -1,4 +1,4 @@
-"""The noise."""
+"""eps, the noise in x_t."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from fromnoise.schedules.base import Schedule
 @register("eps")
 @dataclass(frozen=True)
 class Eps(Parameterization):
-    """F = eps, the noise relative to x_0 and not that of step t (Sedykh eq. 2.80, 2.98; Notes eq. 15)."""
+    """F = eps, the noise of x_t relative to x_0, not that of a single step (Sedykh eq. 2.80, 2.98; Notes eq. 15)."""
 
     def equation(self, t: Level, schedule: Schedule) -> Equation:
         one = torch.ones_like(t.alpha)

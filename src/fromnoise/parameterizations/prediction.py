@@ -1,4 +1,4 @@
-"""A network's output, seen as x_0, eps, score or v."""
+"""A network's output, converted to x_0, eps, score or v."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,17 +15,18 @@ from fromnoise.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class Prediction:
-    """A network's output at x_t, seen as x_0, eps, score or v: each solved from the output when asked for.
+    """A network's output at x_t, available as x_0, eps, score or v, each computed on first use.
 
     Attributes:
         x_t: the noisy state, [B, ...].
         t: its level.
         output: F(x_t, t), of the shape of x_t.
-        kind: the parameterisation that says what the output means.
+        kind: the parameterisation that defines the meaning of the output.
         schedule: the schedule that t belongs to.
-        variance: learned fraction of the log-variance between beta-tilde (0) and b (1), of the shape of x_t.
-        guide: scale * grad log p(y | x_t), of the shape of x_t: x0, eps, score and v are those of the guided density
-            q(x_t) p(y | x_t)^scale; the reverse step shifts its mean by the variance times it (see `reverse`).
+        variance: learned position of the log-variance between beta-tilde (0) and b (1), of the shape of x_t.
+        guide: scale * grad log p(y | x_t), of the shape of x_t. If given, x0, eps, score and v are those of the guided
+            density q(x_t) p(y | x_t)^scale, and the reverse step adds the variance times the guide to its mean (see
+            `reverse`).
     """
 
     x_t: Tensor
@@ -55,7 +56,7 @@ class Prediction:
         """E[x_0 | x_t] as predicted: (fe x_t - sigma k F) / (alpha fe - sigma f0).
 
         For eps it is (x_t - sqrt(1 - abar) eps) / sqrt(abar): Sedykh eq. 2.70-2.71 and 4.11, Weng eq. 20, Shorts eq. 3
-        (whose x0_hat is another number).
+        (whose x0_hat is a different quantity).
         """
         return self._shift(self.plain_x0, lambda t: torch.where(t.alpha > 0, t.sigma**2 / t.alpha, 0.0))
 
@@ -64,7 +65,7 @@ class Prediction:
 
     @property
     def x0_per_output(self) -> Tensor:
-        """d x0 / d output, a number of the level: float64, scalar or [B]."""
+        """d x0 / d output, which depends only on the level: float64, scalar or [B]."""
         k, f0, fe = self._equation
         return -self.t.sigma * k / (self.t.alpha * fe - self.t.sigma * f0)
 
@@ -87,5 +88,5 @@ class Prediction:
         return like(self.t.alpha, self.x_t) * self.eps - like(self.t.sigma, self.x_t) * self.x0
 
     def with_x0(self, x0: Tensor) -> "Prediction":
-        """The prediction of another x_0 at the same x_t; eps, score and v follow from it."""
+        """A prediction with the given x_0 at the same x_t, from which eps, score and v follow."""
         return replace(self, output=x0, kind=X0(), guide=None)

@@ -1,4 +1,4 @@
-"""The velocity, between noise and data."""
+"""v = alpha eps - sigma x_0, the velocity of Salimans and Ho."""
 
 from dataclasses import dataclass
 

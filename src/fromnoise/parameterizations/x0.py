@@ -1,4 +1,4 @@
-"""The clean data."""
+"""x_0, the clean data."""
 
 from dataclasses import dataclass
 

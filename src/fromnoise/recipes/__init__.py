@@ -1,4 +1,4 @@
-"""Recipes: complete configurations, one file for each, from which runs start."""
+"""Recipes: complete configurations from which runs start, one file per recipe."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,12 +41,14 @@ else:
 
 
 def load(name: str | Path) -> Any:
-    """The configuration of that name, of a YAML file, or of a Python file that holds a `recipe`.
+    """Load a recipe by name, from a YAML file, or from a Python file that defines `recipe`.
 
-    Most are a `Recipe`, of a denoiser; some an `AutoencoderRecipe` or a `ClassifierConfig`.
+    Most recipes are a `Recipe`, for a denoiser; others are an `AutoencoderRecipe`, a `ClassifierConfig` or an
+    `ImageTextConfig`.
 
     Raises:
-        FromNoiseError: an unknown name, with the nearest one; no such file, or no recipe in it.
+        FromNoiseError: the name is unknown (the message has the nearest one), the file does not exist, or it holds no
+            recipe.
     """
     path = files.expanded(name)
     if path.suffix in (".yaml", ".yml", ".py"):

@@ -2,7 +2,7 @@
 
 Hyperparameters: Dhariwal and Nichol 2021, appendix I, and their code (channels 192, depth 3, mult 1, 2, 3, 4, heads of
 64 channels, attention at 32, 16 and 8, residual resampling, dropout 0.1, learning rate 3e-4, batch 2048, 540,000
-steps). Name the folder of the 1,000 classes with --data. Weeks on many GPUs.
+steps). Name the folder with the 1,000 classes by --data. Training takes weeks on many GPUs.
 """
 
 from fromnoise.data.config import DataConfig

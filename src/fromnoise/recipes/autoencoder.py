@@ -1,4 +1,4 @@
-"""What a recipe of an autoencoder is."""
+"""The configuration of an autoencoder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class LossConfig(Section):
-    """Mean absolute error + LPIPS + penalty of the latents + adversary of the patches; see `train.Autoencoding`."""
+    """Mean absolute error + LPIPS + a penalty on the latents + a patch discriminator; see `train.Autoencoding`."""
 
-    penalty: float = Field(1e-6, ge=0, description="weight of KL's divergence, or of VQ's codebook and commitment")
-    perceptual: float = Field(0.0, ge=0, description="weight of LPIPS, for which VGG is downloaded")
-    discriminator: Spec | None = Field(None, description="a discriminator's name and options; none for no adversary")
-    adversarial: float = Field(0.1, ge=0, description="weight of fooling it")
-    after: int = Field(0, ge=0, description="steps before it counts")
+    penalty: float = Field(1e-6, ge=0, description="weight of the KL divergence, or of VQ's codebook and commitment")
+    perceptual: float = Field(0.0, ge=0, description="weight of LPIPS, which downloads VGG")
+    discriminator: Spec | None = Field(None, description="name and options of a discriminator; default: none")
+    adversarial: float = Field(0.1, ge=0, description="weight of the adversarial loss")
+    after: int = Field(0, ge=0, description="training steps before the adversarial loss sets in")
 
 
 class AutoencoderRecipe(RunConfig):
-    """An autoencoder's whole configuration."""
+    """The complete configuration of an autoencoder."""
 
     what: ClassVar[str] = "an autoencoder"
     holds: ClassVar[str] = "autoencoder"
@@ -58,7 +58,7 @@ class AutoencoderRecipe(RunConfig):
         """The untrained network, with weights drawn from `seed`.
 
         Args:
-            channels: of the images; None means what `data` says.
+            channels: channels of the images; default: from `data`.
         """
         import torch
 
@@ -74,10 +74,10 @@ class AutoencoderRecipe(RunConfig):
         return network
 
     def latent_shape(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """(c, h, w) of the latents of images (C, H, W).
+        """The shape (c, h, w) of the latents of images of shape (C, H, W).
 
         Raises:
-            FromNoiseError: a side does not fit.
+            FromNoiseError: a side is not divisible as the network needs it.
         """
         import torch
 

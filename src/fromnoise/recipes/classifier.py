@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ClassifierConfig(RunConfig):
-    """A classifier on the levels, images and classes of a model."""
+    """The complete configuration of a classifier of noisy images, on the levels, images and classes of a model."""
 
     what: ClassVar[str] = "a classifier of noisy images"
     holds: ClassVar[str] = "classifier"
@@ -59,13 +59,13 @@ _SHARED = ("channels", "mult", "blocks", "attention", "heads", "head_channels", 
 
 
 def for_model(recipe: Recipe) -> ClassifierConfig:
-    """Half the U-Net of a model, on its levels and data: what `fromnoise train-classifier` trains unless told else.
+    """The default of `fromnoise train-classifier`: half the U-Net of a model, on the model's levels and data.
 
-    AdamW with weight decay 0.05, as Dhariwal and Nichol 2021 train theirs; half as long as the model. A model with
-    another network gets the half U-Net's own defaults, narrow.
+    It is trained by AdamW with weight decay 0.05, as in Dhariwal and Nichol 2021, for half as long as the model. For a
+    model with another network it is a narrow half U-Net.
     """
     own = recipe.network
-    # Two levels fit every side that is even, which whatever is folded or patched has.
+    # Two levels fit every even side, and images that are folded or cut into patches have even sides.
     narrow = {"channels": 32, "groups": 8, "mult": [1, 2], "patch": 2 if (own.get("patch") or 1) > 1 else 1}
     like = {k: own[k] for k in _SHARED if k in own} if own["name"] == "unet" else narrow
     t = recipe.train

@@ -1,4 +1,4 @@
-"""What every run's configuration has, and how it is changed by dotted keys."""
+"""The base of all configurations, and how dotted keys change them."""
 
 import functools
 from abc import abstractmethod
@@ -23,21 +23,21 @@ Spec = dict[str, Any]
 
 
 class RunConfig(Section):
-    """Everything that decides a run; `config.yaml` in its folder. Subclasses say what is trained.
+    """Everything that determines a run, stored as `config.yaml` in its folder. Subclasses say what is trained.
 
     Attributes:
-        kind: of what is trained.
-        recipe: the name it started from.
-        expected: the published figure and its source, for `fromnoise list`.
-        reproduced: whether it was, and by what, for `fromnoise list`.
+        kind: the kind of model that is trained.
+        recipe: name of the recipe that the run started from.
+        expected: the published figure and its source, shown by `fromnoise list`.
+        reproduced: the figure reached so far, shown by `fromnoise list`.
     """
 
     what: ClassVar[str]
-    """In words."""
+    """What is trained, in words, for messages."""
     holds: ClassVar[str]
-    """The file of a checkpoint that describes it."""
+    """Name of the checkpoint file that describes the model."""
     examples_are: ClassVar[str] = "images"
-    """What it is trained on, in words."""
+    """What the model is trained on, in words, for messages."""
 
     kind: str
     recipe: str
@@ -53,37 +53,38 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _augments_what_it_tells(self) -> Self:
         if self.data.augment and (self.holds != "denoiser" or self.examples_are != "images"):
-            of = self.what if self.holds != "denoiser" else f"a model of {self.examples_are}"
+            of = self.what if self.holds != "denoiser" else f"a model trained on {self.examples_are}"
             raise FromNoiseError(f"data.augment: is for a diffusion model of images, and this is {of}: leave it at 0")
         return self
 
     def for_images(self, images: "Images", talk: Callable[[str], None]) -> Self:
-        """The same for these images, where they decide some of it; `talk` is told what a person should know."""
+        """The configuration adapted to these images; `talk` is called with notes for the user."""
         return self
 
     @abstractmethod
     def task(self, source: "Examples", codec: "Codec | None" = None, sampled: Any = None) -> "Task":
-        """What is trained, made from the configuration.
+        """The training task of this configuration.
 
         Args:
             source: the examples: images, or the latents of `codec`.
-            codec: of a latent model.
-            sampled: draws the pictures of a denoiser in passing, as `train.Diffusion` takes it.
+            codec: for latent models: the autoencoder.
+            sampled: for denoisers: draws the sample images during training; see `train.Diffusion`.
 
         Raises:
-            FromNoiseError: the examples, the network and the rest do not fit together.
+            FromNoiseError: the examples, the network and other options do not fit together.
         """
 
     @abstractmethod
     def next_command(self, out: Path) -> str:
-        """What a person does with it."""
+        """The next command to run, as advice for the user."""
 
     @classmethod
     def checked(cls, values: Any) -> Self:
-        """From plain values (a run's config.yaml).
+        """The configuration from plain values, as in a run's config.yaml.
 
         Raises:
-            FromNoiseError: in one line: the key, what is wrong, and the nearest key where one is unknown.
+            FromNoiseError: a value is wrong or a key unknown; the message has the key, and for an unknown one the
+                nearest known key.
         """
         try:
             return cls.model_validate(values)
@@ -93,7 +94,7 @@ class RunConfig(Section):
             if first["type"] == "extra_forbidden":
                 raise cls._unknown_key(key, values) from None
             own = first.get("ctx", {}).get("error")
-            if isinstance(own, FromNoiseError):  # of a validator: a line that needs no other words
+            if isinstance(own, FromNoiseError):  # raised by a validator: already a complete message
                 raise FromNoiseError(f"{key}: {own}" if key else str(own)) from None
             said = f"{first['msg'][0].lower()}{first['msg'][1:]}"
             raise FromNoiseError(f"{key}: {said}, got {first['input']!r}") from None
@@ -101,10 +102,10 @@ class RunConfig(Section):
     def with_changes(self, changes: Mapping[str, Any]) -> Self:
         """A configuration with dotted keys replaced, e.g. {"train.lr": 1e-3, "network.channels": 64}.
 
-        A limit of steps alone lifts the recipe's limit of minutes, and the other way round.
+        Setting only `train.steps` removes the recipe's `train.minutes`, and vice versa.
 
         Raises:
-            FromNoiseError: an unknown key or a wrong value, in one line with the nearest key.
+            FromNoiseError: a key is unknown or a value is wrong; see `checked`.
         """
         values = self.model_dump(mode="json")
         limits = {"train.steps", "train.minutes"}
@@ -118,7 +119,7 @@ class RunConfig(Section):
                     f"{key}: the stages of a cascade are set key by key, e.g. stages.NAME.train.lr=1e-3"
                 )
             for stage in stages.values():
-                _drop(stage, key)  # what is asked for holds in every stage
+                _drop(stage, key)  # a change applies to every stage
         return self.checked(values)
 
     @classmethod
@@ -130,7 +131,7 @@ class RunConfig(Section):
         place: Any = values
         for depth, part in enumerate(parents):
             if isinstance(place, dict) and place.get(part) is None and (is_field or (of_stage and depth > 1)):
-                place[part] = {}  # a section that was left out
+                place[part] = {}  # a section without a value so far
             if not isinstance(place, dict) or part not in place:
                 raise cls._unknown_key(key, values)
             place = place[part]
@@ -144,7 +145,7 @@ class RunConfig(Section):
             place[last] = value
 
     @classmethod
-    @functools.cache  # pydantic builds a schema for 50 ms, and every setting asks for it
+    @functools.cache  # pydantic takes 50 ms to build the schema, which every setting needs
     def _fields(cls) -> frozenset[str]:
         return frozenset(_keys(cls.model_json_schema()))
 
@@ -159,11 +160,11 @@ class RunConfig(Section):
 
 _FREE = ("network", "schedule", "objective", "times", "coupling", "sampler", "augmentation", "discriminator",
          "lr_schedule", "columns", "way", "encoder")  # fmt: skip
-"""Their keys are checked when the thing is built, or as values."""
+"""Sections with free keys, which are checked when their object is built, or as values."""
 
 
 def merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested dictionary with nested changes; one that names another thing replaces the whole description."""
+    """A nested dictionary with nested changes; a change with the key "name" replaces the whole inner dictionary."""
     out = dict(values)
     for key, value in changes.items():
         old = out.get(key)
@@ -175,7 +176,7 @@ def merged(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _drop(values: dict[str, Any], key: str) -> None:
-    """Remove a dotted key, where it is there."""
+    """Remove a dotted key, if it exists."""
     *parents, last = key.split(".")
     for part in parents:
         if not isinstance(values := values.get(part, {}), dict):
@@ -191,7 +192,7 @@ def _dotted(values: Mapping[str, Any], before: str = "") -> set[str]:
 
 
 def _keys(schema: dict[str, Any]) -> set[str]:
-    """The dotted keys of the sections with fixed fields."""
+    """The dotted keys of all sections with fixed fields."""
     found = set()
     for key, field in schema["properties"].items():
         options = (*field.get("allOf", ()), *field.get("anyOf", ()))

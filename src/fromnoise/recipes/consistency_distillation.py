@@ -1,6 +1,6 @@
 """Consistency distillation: one call from noise to the data, learned from the paths of a teacher.
 
-`--teacher` names it; the student starts as its copy.
+`--teacher` names the teacher; the student starts as a copy of it.
 """
 
 from fromnoise.recipes.digits import recipe as digits

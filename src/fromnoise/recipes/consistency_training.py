@@ -1,7 +1,7 @@
 """Consistency training: one call from noise to the data, learned from data alone.
 
-Improved consistency training's losses and levels. `--teacher` names a model to start from; without it the network of
-the recipe digits starts from nothing.
+The losses and levels are those of improved consistency training. `--teacher` names a model to start from; without it,
+the network of the recipe digits is trained from scratch.
 """
 
 from fromnoise.recipes.digits import recipe as digits

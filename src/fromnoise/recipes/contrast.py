@@ -1,4 +1,4 @@
-"""The configuration of a model of noisy images and their captions."""
+"""The configuration of an image-text model of noisy images and captions."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,7 +21,7 @@ _OUTPUTS = 128
 
 
 class ImageTextConfig(RunConfig):
-    """A model that says how well words fit a noisy image."""
+    """The complete configuration of an image-text model, which measures how well a text matches a noisy image."""
 
     what: ClassVar[str] = "an image-text model"
     holds: ClassVar[str] = "image-text"
@@ -42,14 +42,14 @@ class ImageTextConfig(RunConfig):
 
     @property
     def outputs(self) -> int:
-        """Numbers of a vector."""
+        """Length of the vectors of images and texts."""
         return self.network.get("outputs", _OUTPUTS)
 
     def next_command(self, out: Path) -> str:
         return f"fromnoise eval RUN --agreement {out}, or fromnoise sample RUN --classifier {out} --text ..."
 
     def build(self, shape: tuple[int, ...], encoder: "TextEncoder | None" = None) -> "ImageText":
-        """The untrained model of images (C, H, W), weights drawn from `seed`; the encoder is `text`'s by default."""
+        """The untrained model of images (C, H, W), with weights drawn from `seed`; default encoder: that of `text`."""
         import torch
 
         from fromnoise import nn, schedules

@@ -1,8 +1,8 @@
-"""A branch beside a trained model, by which an image steers it (ControlNet): edges, or any images beside the data.
+"""ControlNet: a branch that conditions a trained model on an image, such as edges or an image paired with the data.
 
-`fromnoise train control --model RUN` takes network, levels, data, classes, words and sampling of RUN, whose weights
-stay as they are; the run holds the whole model. `data.pairs` says what it is shown: `edges`, computed from each
-image, or a folder of images.
+`fromnoise train control --model RUN` takes network, levels, data, classes, text and sampling options from RUN, whose
+weights are not changed; the new run holds the whole model. `data.pairs` selects the condition image: `edges`, computed
+from each image, or a folder of images.
 """
 
 from fromnoise.recipes.digits import recipe as digits
@@ -10,7 +10,7 @@ from fromnoise.recipes.digits import recipe as digits
 recipe = digits.model_copy(
     update={
         "recipe": "control",
-        "expected": "samples whose edges are those that they were shown, as legible as the model's own (arXiv "
+        "expected": "samples whose edges match the given ones, as legible as the model's own samples (arXiv "
         "2302.05543, without a figure for digits)",
         "reproduced": "760 steps: held-out edges are followed with a correlation of 0.996 (without the branch 0.50)",
         "network": {

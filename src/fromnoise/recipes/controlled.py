@@ -1,4 +1,4 @@
-"""The configuration of a branch, made from that of the model that it steers."""
+"""The configuration of a control branch, derived from that of the model that it steers."""
 
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,17 @@ from fromnoise.weights import describing
 
 
 def for_controlled(recipe: Recipe, denoiser: Denoiser, own: Recipe | None, where: Path) -> Recipe:
-    """A recipe of a branch with the network, levels, data, classes, words and sampling of a model.
+    """The recipe of a branch, with the network, levels, data, classes, text and sampling options of a model.
 
     Args:
-        recipe: says how long it is trained, and what it is shown.
+        recipe: the branch's own recipe, with the training options and the kind of condition image.
         denoiser: the model.
-        own: its run's configuration; None for a model that was saved, whose data must then be named.
-        where: it is from.
+        own: the configuration of the model's run; None for a saved model, whose data must then be named.
+        where: path of the model, for messages.
 
     Raises:
-        FromNoiseError: it is a latent model, or another that takes no branch; or a part of it is an object of your own
-            class, which a configuration cannot name.
+        FromNoiseError: the model is a latent model or another that cannot have a branch, or a part of it is of a class
+            of your own, which a configuration cannot name.
     """
     insist_on_one_to_control(denoiser, where)
     if denoiser.codec is not None:
@@ -45,7 +45,7 @@ def for_controlled(recipe: Recipe, denoiser: Denoiser, own: Recipe | None, where
     else:
         values |= {"data": unnamed_data(recipe, denoiser), "text": {} if denoiser.text else None}
         values |= {key: section.model_dump(mode="json") for key, section in _USUAL.items()}
-    if denoiser.text is not None:  # reads as it does, whatever the captions are by now
+    if denoiser.text is not None:  # the model's encoder, even if the data has other captions now
         values["text"] = (values["text"] or {}) | {"encoder": registry.spec(denoiser.text)}
     values["train"] = recipe.train.model_dump(mode="json")
     values["train"]["label_dropout"] = dropout if denoiser.null_label is not None else 0.0
@@ -53,4 +53,4 @@ def for_controlled(recipe: Recipe, denoiser: Denoiser, own: Recipe | None, where
 
 
 _USUAL = {"sample": SampleConfig(), "evaluate": EvalConfig()}
-"""Of a model that was saved without them."""
+"""Defaults for a saved model, which has no such sections."""

@@ -1,7 +1,7 @@
 """DDIM on CelebA at 64x64: DDPM's training with five resolutions, sampled in 50 uniform steps at eta 0.
 
 Hyperparameters: DDIM appendix D and its code (mult 1, 2, 2, 2, 4, attention at 16x16, dropout 0.1). Name the folder of
-aligned images with --data, cut to their middle 140x140 beforehand, as the reference does.
+aligned images by --data; crop them to the central 140x140 beforehand, as the reference does.
 """
 
 from fromnoise.recipes.ddpm_cifar10 import recipe as ddpm

@@ -1,6 +1,6 @@
 """DDIM on CIFAR-10: the training of `ddpm-cifar10`, sampled in 50 steps of the quadratic sub-sequence at eta 0.
 
-The other entries of Sedykh fig 4.2: `fromnoise table steps RUN`. As the reference code, x_0 is not clipped.
+`fromnoise table steps RUN` computes the other entries of Sedykh fig 4.2. As in the reference code, x_0 is not clipped.
 """
 
 from fromnoise.recipes.ddpm_cifar10 import recipe as ddpm

@@ -1,7 +1,7 @@
 """DDPM on CelebA-HQ at 256x256, as published: 113,673,219 parameters, from a folder of images.
 
 Hyperparameters: DDPM appendix B and its code (mult 1, 1, 2, 2, 4, 4, attention at 16x16, no dropout,
-learning rate 2e-5, batch 64). Name the folder with --data; the images are cut to the middle square.
+learning rate 2e-5, batch 64). Name the folder by --data; the images are cropped to the central square.
 """
 
 from fromnoise.data.config import DataConfig

@@ -1,8 +1,8 @@
 """DDPM on CIFAR-10, as published: 35.7 M parameters, L_simple, linear schedule.
 
-Hyperparameters: DDPM section 4 and appendix B, and its code. FID 3.17 and IS 9.46 are of the averaged
-weights, x0 clipped at every step, 1000 ancestral steps with the large variance, 50,000 samples against
-the training set. 800,000 steps of 128 images: days on one GPU.
+Hyperparameters: DDPM section 4 and appendix B, and its code. FID 3.17 and IS 9.46 hold for the averaged
+weights, x0 clipped at every step, 1000 ancestral steps with the large variance, and 50,000 samples against
+the training set. The 800,000 steps of 128 images take days on one GPU.
 """
 
 from fromnoise.data.config import DataConfig

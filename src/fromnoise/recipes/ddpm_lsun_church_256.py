@@ -1,6 +1,6 @@
 """DDPM on LSUN churches at 256x256, as published: the network of CelebA-HQ, 1.2 million steps.
 
-Hyperparameters: DDPM appendix B. Name the folder of images with --data; they are cut to the middle square.
+Hyperparameters: DDPM appendix B. Name the folder of images by --data; they are cropped to the central square.
 """
 
 from fromnoise.recipes.ddpm_celebahq_256 import recipe as celebahq

@@ -1,4 +1,4 @@
-"""What a recipe is: everything that decides how a denoiser is trained, sampled and measured."""
+"""The configuration of a denoiser: how it is trained, sampled and evaluated."""
 
 import inspect
 from collections.abc import Callable
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 
 _WIDTH = 128
-"""Of the rows that a network reads words in, where neither it nor their encoder says."""
+"""Default width of text tokens, if neither the network nor the encoder sets it."""
 
 
 class Recipe(RunConfig):
-    """A denoiser's whole configuration.
+    """The complete configuration of a denoiser.
 
     Attributes:
-        times: None is uniform, or as the distillation has it.
-        distill: of a student: how it learns from its teacher.
-        stages: of a cascade, in order: what each changes of the rest, as nested values. Its models stand in folders of
-            these names, and the rest is what they share.
+        times: time sampling; None for the default of the distillation, or uniform times.
+        distill: for students: how the model learns from its teacher.
+        stages: for cascades: the changes of each stage to the shared configuration, in order, as nested values. Each
+            model is stored in a folder with the name of its stage.
     """
 
     what: ClassVar[str] = "a diffusion model"
@@ -71,7 +71,7 @@ class Recipe(RunConfig):
         return "images" if self.latent is None else "latents"
 
     def for_images(self, images: "Images", talk: Callable[[str], None]) -> "Recipe":
-        """With as many classes as the images have; a model of images without classes is trained without labels."""
+        """The recipe for the classes and condition images of a data set; without classes, no labels are used."""
         if (beside := getattr(images, "beside", None)) is not None:
             return self.shown(beside.shape[0]).for_classes(images, talk)
         if self.is_branch:
@@ -79,10 +79,10 @@ class Recipe(RunConfig):
         return self.for_classes(images, talk)
 
     def shown(self, channels: int) -> "Recipe":
-        """The same for a network that is shown an image of so many channels beside x.
+        """The recipe for a network with a condition image of this many channels.
 
         Raises:
-            FromNoiseError: it is one of latents, or is shown the image that it enlarges.
+            FromNoiseError: it is a latent, super-resolution or unCLIP model.
         """
         if self.latent is not None or self.low is not None or self.unclip is not None:
             raise FromNoiseError("data.pairs: a latent, a super-resolution or an unCLIP model is shown no other "
@@ -94,11 +94,11 @@ class Recipe(RunConfig):
 
     @property
     def is_branch(self) -> bool:
-        """Whether it trains a branch beside another model, from which it must then start."""
+        """Whether it trains a control branch, which must start from another model."""
         return self.network["name"] == "control" and self.distill is None
 
     def for_classes(self, images: "Images", talk: Callable[[str], None]) -> "Recipe":
-        """The same for the classes of the images."""
+        """The recipe for the classes of the images."""
         asked, there = self.network.get("classes"), len(images.classes)
         if not asked or asked == there:
             return self
@@ -114,7 +114,7 @@ class Recipe(RunConfig):
         sampled: Any = None,
         teacher: "Denoiser | None" = None,
     ) -> "Task":
-        """As every configuration's; a student's starts as its teacher, whose weights it takes where they fit."""
+        """The training task; see `RunConfig.task`. A student starts with the teacher's weights where they fit."""
         from fromnoise import couplings, objectives, times
         from fromnoise.compose.unclip import CONDITION
         from fromnoise.data.augment import Augment
@@ -146,10 +146,10 @@ class Recipe(RunConfig):
         return Diffusion(denoiser, objective, conditioning, self.seed, time, sampled, augment, coupling)
 
     def distilling(self, teacher: "Denoiser | None") -> "Distillation":
-        """What trains a student, of a guided teacher where it is to be guided.
+        """The distillation that trains a student; its teacher is wrapped in guidance if `distill.guidance` is not 1.
 
         Raises:
-            FromNoiseError: this way needs a teacher, and there is none; or it cannot be guided.
+            FromNoiseError: the distillation needs a teacher and has none, or the teacher cannot be guided.
         """
         from fromnoise.guidance import steer
 
@@ -170,11 +170,11 @@ class Recipe(RunConfig):
 
     @model_validator(mode="after")
     def _embeds_images_as_they_are(self) -> Self:
-        """Known before the image-text model is trained."""
+        """Refuse augmented images before the image-text model is trained."""
         for key, changed in (("flip", self.data.flip), ("augment", self.data.augment)):
             if self.unclip is not None and changed:
-                raise FromNoiseError(f"data.{key}: an embedding is of the image as it is, and not of what it is "
-                                     "changed into: leave it off")  # fmt: skip
+                raise FromNoiseError(f"data.{key}: an embedding is of the image as it is, not of a changed copy: "
+                                     "leave it off")  # fmt: skip
         return self
 
     @field_validator("stages")
@@ -192,7 +192,7 @@ class Recipe(RunConfig):
     @field_validator("variance")
     @classmethod
     def _known_variance(cls, value: str | Spec) -> str | Spec:
-        """Files spell it with underscores."""
+        """The name with underscores, as in files."""
         variances.registry.check(value)
         return value.replace("-", "_") if isinstance(value, str) else value
 
@@ -200,21 +200,21 @@ class Recipe(RunConfig):
         """The configuration of one stage of a cascade.
 
         Raises:
-            FromNoiseError: it changes a key that there is not.
+            FromNoiseError: the stage changes a key that does not exist, or its sampling strength is out of range.
         """
         made = self.checked(merged(self.model_dump(mode="json"), self.stages[name]) | {"stages": {}})
-        made._low_res()  # before the first stage is trained, not after
+        made._low_res()  # refuses a wrong strength before the first stage is trained
         return made
 
     def build(self, shape: tuple[int, ...] | None = None, embedding: int | None = None) -> "Denoiser":
         """The untrained denoiser, with weights drawn from `seed`.
 
         Args:
-            shape: of an example, (C, H, W) of images or latents, (D,) of embeddings; None means what `data` says.
-            embedding: size of the embedding that it is shown; None means what the recipe says, of a decoder.
+            shape: shape of an example: (C, H, W) of images or latents, (D,) of embeddings; default: from `data`.
+            embedding: for unCLIP decoders: size of the embedding; default: from the recipe.
 
         Raises:
-            FromNoiseError: no shape is known, the size does not fit the network, or an option is wrong.
+            FromNoiseError: the shape is unknown or does not fit the network, or an option is wrong.
         """
         import torch
 
@@ -247,19 +247,19 @@ class Recipe(RunConfig):
         if encoder is not None and not getattr(network, "text", None):
             raise FromNoiseError(f"text: network {self.network['name']} reads no words: take unet, dit or mlp")
         if self.low and not getattr(network, "image_channels", 0):
-            raise FromNoiseError(f"network {self.network['name']} cannot be shown an image to enlarge: take unet")
+            raise FromNoiseError(f"network {self.network['name']} takes no image to enlarge: take unet")
         if self.data.augment and not getattr(network, "augment", None):
-            raise FromNoiseError(f"data.augment: network {self.network['name']} cannot be told how images were "
-                                 "transformed: take unet or dit")  # fmt: skip
+            raise FromNoiseError(f"data.augment: network {self.network['name']} does not take the parameters "
+                                 "of the augmentation: take unet or dit")  # fmt: skip
         schedule = schedules.build(self.schedule)
         return Denoiser(network, schedule, self.parameterization, self.variance, shape, low=self._low_res(),
                         text=encoder)  # fmt: skip
 
     def _low_res(self) -> "LowResolution | None":
-        """How a model that enlarges is told of the small image.
+        """How a super-resolution model is conditioned on the small image; None for other models.
 
         Raises:
-            FromNoiseError: it is to be sampled with a strength of the augmentation that training does not show.
+            FromNoiseError: `sample.strength` is above the largest strength in training.
         """
         if self.low is None:
             return None
@@ -273,13 +273,15 @@ class Recipe(RunConfig):
         return LowResolution(self.low.factor, augmentation)
 
     def _embedding_size(self) -> int:
-        """As the recipe of the image-text model says."""
+        """Size of the embeddings, from the recipe of the image-text model."""
         assert self.unclip is not None
         return recipes.load(self.unclip.image_text).outputs
 
     def _state_shape(self) -> tuple[int, ...]:
-        """(C, H, W) of what is denoised, from `data` alone: images, or latents of the autoencoder's recipe; (D,) of
-        embeddings."""
+        """The shape of a state, from the configuration alone.
+
+        (C, H, W) of images or of the latents of the autoencoder's recipe; (D,) of embeddings.
+        """
         if self.unclip is not None and self.unclip.role == "prior":
             return (self._embedding_size(),)
         if self.data.reduced is None or self.data.channels is None:

@@ -1,10 +1,10 @@
-"""Digits in two stages: 14x14 drawn from noise, and enlarged to 28x28; 4 minutes of training a stage.
+"""Digits in two stages: 14x14 from noise, then enlarged to 28x28; 4 minutes of training per stage.
 
-- *base*: the network of the recipe digits without its folding, at a quarter of the pixels; the cosine schedule is not
-  lowered, since a smaller picture of the same digit needs less noise to be unreadable.
-- *x2*: the same network with its folding, shown the small digit. Noise up to 0.5 in training, 0.2 in sampling: without
-  it the distance of the composite is a third higher (docs/steering.md). It is not guided: the small digit says what to
-  draw.
+- *base*: the network of the recipe digits without folding, at a quarter of the pixels. The cosine schedule is not
+  shifted, because a smaller image of the same digit needs less noise to become unreadable.
+- *x2*: the same network with folding, conditioned on the small digit, with augmentation by noise of strength up to 0.5
+  in training and 0.2 in sampling; without it the FD of the cascade is a third higher (docs/steering.md). It is not
+  guided: the small digit already determines what to draw.
 """
 
 from fromnoise.recipes.digits import recipe as digits

@@ -1,7 +1,8 @@
-"""Digits drawn in the 7x7 latents of an autoencoder, which is trained first: 2 + 4 minutes.
+"""Latent diffusion of digits in the 7x7 latents of an autoencoder, which is trained first: 2 + 4 minutes.
 
-A U-Net of one level, since 7 is odd, with attention in it; the plain cosine schedule, since latents have no redundancy
-that noise would leave legible. Width 64 and 3 blocks train twice as fast as 96 and 4, and the samples look alike.
+The network is a U-Net of one level, because 7 is odd, with attention. The cosine schedule is not shifted, because
+latents have little redundancy that would stay legible under noise. Width 64 and 3 blocks train twice as fast as 96 and
+4, and the samples look alike.
 """
 
 from fromnoise.recipes.digits import recipe as digits

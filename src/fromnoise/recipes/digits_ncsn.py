@@ -1,13 +1,14 @@
-"""NCSN on handwritten digits: score matching on a ladder of noises, sampled by annealed Langevin dynamics.
+"""NCSN on handwritten digits: score matching on a ladder of noise levels, sampled by annealed Langevin dynamics.
 
-The network, the data and the four minutes are those of the recipe `digits`; what differs is the family. The data stay
-unscaled under noise that falls geometrically (schedule ve), the loss is denoising score matching with NCSN's weight,
-sigma^2, and every level is sampled by Langevin dynamics. The choices are the second version's (Song and Ermon 2020):
+The network, the data and the four minutes are those of the recipe `digits`; the family of models is different. The data
+are not scaled, and the noise falls geometrically (schedule ve). The loss is denoising score matching with NCSN's
+weight, sigma^2, and every level is sampled by Langevin dynamics. The choices follow the second version (Song and Ermon
+2020):
 
 - *largest noise* 32: the largest distance between two digits is 31.7 (technique 1, `langevin.largest_distance`).
 - *ladder* of 95 levels: a factor of 1.082 for 784 dimensions (technique 2, `langevin.ladder_ratio`).
 - *step size* 0.11 of the level's variance for 5 steps at each (technique 4, `langevin.best_size`), and x0hat last.
-- *parameterisation* edm in place of a bare score: x_t is scaled to variance 1 before the network sees it.
+- *parameterisation* edm instead of a bare score: x_t is scaled to variance 1 before it enters the network.
 """
 
 from fromnoise.data.config import DataConfig

@@ -1,4 +1,4 @@
-"""28x28 digits as 7x7 latents of four channels, quantised by 512 codes when they are decoded."""
+"""A VQ autoencoder: 28x28 digits as 7x7 latents of four channels, quantised to 512 codes before decoding."""
 
 from fromnoise.recipes.autoencoder import LossConfig
 from fromnoise.recipes.digits_kl import recipe as kl

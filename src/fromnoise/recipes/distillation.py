@@ -1,4 +1,4 @@
-"""The configuration of a student, made from its teacher's."""
+"""The configuration of a student, derived from that of its teacher."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,17 +19,17 @@ from fromnoise.weights import describing
 
 
 def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Path) -> Recipe:
-    """A recipe of a distillation with the network, levels, data and classes of a teacher.
+    """The recipe of a distillation, with the network, levels, data and classes of a teacher.
 
     Args:
-        recipe: with `distill`.
+        recipe: a recipe with `distill`.
         teacher: the denoiser.
-        own: its run's configuration; None for a model that was saved, whose data must then be named.
-        where: it is from.
+        own: the configuration of the teacher's run; None for a saved model, whose data must then be named.
+        where: path of the teacher, for messages.
 
     Raises:
-        FromNoiseError: a class of the teacher's is yours, and no file can name it; or a saved model does not say what
-            its states are made of; or it has a branch.
+        FromNoiseError: the teacher has a part of a class of your own, which a configuration cannot name, is a saved
+            latent or super-resolution model, has a control branch, or is a stage of unCLIP.
     """
     assert recipe.distill is not None
     if isinstance(teacher.network, Control):
@@ -49,10 +49,10 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
     values: dict[str, Any] = {key: about[key] for key in ("schedule", "parameterization", "variance")}
     values["network"] = network
     changed: dict[str, Any] = {}
-    if not teacher.null_cond:  # it cannot be guided, as the recipes would have it
+    if not teacher.null_cond:  # it cannot be guided, although the recipe asks for it
         changed["guidance"] = 1.0
     if issubclass(way, Halving) and isinstance(teacher.student, Progressive):
-        changed["way"] = recipe.distill.way | {"of": teacher.student.steps}  # a ladder goes on where it ended
+        changed["way"] = recipe.distill.way | {"of": teacher.student.steps}  # halving goes on from the teacher
     values["distill"] = recipe.distill.model_copy(update=changed).model_dump(mode="json")
     if own is None and (teacher.codec is not None or teacher.low is not None):
         what = "latents" if teacher.codec is not None else "a smaller image beside x"
@@ -69,10 +69,10 @@ def for_teacher(recipe: Recipe, teacher: Denoiser, own: Recipe | None, where: Pa
 
 
 def insist_on_names(about: Mapping[str, Any], where: Path, otherwise: str) -> None:
-    """That a recipe can name the parts of a model that is so described.
+    """Check that a recipe can name all parts of a model with the description `about`.
 
     Raises:
-        FromNoiseError: a class is yours; `otherwise` is the way out.
+        FromNoiseError: a part is of a class of your own; `otherwise` says what to do instead.
     """
     for part in ("network", "schedule", "parameterization"):
         if isinstance(about[part], dict) and "name" not in about[part]:
@@ -80,7 +80,7 @@ def insist_on_names(about: Mapping[str, Any], where: Path, otherwise: str) -> No
 
 
 def unnamed_data(recipe: Recipe, model: Denoiser) -> dict[str, Any]:
-    """Of a saved model, which does not say what it learned from: its size and channels, and a name that is none."""
+    """The data section for a saved model, which does not record its data: size and channels, and a placeholder name."""
     values = recipe.data.model_dump(mode="json")
     if len(model.shape or ()) == 3:
         channels, *size = model.shape or ()
@@ -89,10 +89,11 @@ def unnamed_data(recipe: Recipe, model: Denoiser) -> dict[str, Any]:
 
 
 def rungs(recipe: Recipe) -> dict[int, Recipe]:
-    """Of a ladder of halvings, the configuration of each student before the last, by its steps; none of other ways.
+    """For progressive distillation: the configurations of all students before the last, by number of steps; else empty.
 
     Raises:
-        FromNoiseError: halving does not lead to the last, or the levels are too few: before the first is trained.
+        FromNoiseError: repeated halving does not lead to the last number of steps, or the schedule has too few levels.
+            This is raised before the first student is trained.
     """
     found: dict[int, Recipe] = {}
     way = recipe.distill.way if recipe.distill is not None else {}
@@ -105,12 +106,12 @@ def rungs(recipe: Recipe) -> dict[int, Recipe]:
     steps, own = end.of // 2, way
     while steps > end.steps:
         found[steps] = recipe.with_changes({"distill.way": own | {"steps": steps}})
-        steps, own = steps // 2, {"name": "progressive"}  # the rest as its teacher says
+        steps, own = steps // 2, {"name": "progressive"}  # other options come from its teacher
     return found
 
 
 def sampling(student: Student, usual: SampleConfig) -> SampleConfig:
-    """How a student is sampled: by its own sampler, as often as it can walk, its guidance being its teacher's."""
+    """The sampling options of a student: its own sampler and steps; guidance is off unless it is a denoiser."""
     if student.sampler == usual.sampler["name"]:
         own: dict[str, Any] = {"steps": student.walks(usual.steps)}
     else:

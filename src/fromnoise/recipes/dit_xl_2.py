@@ -1,8 +1,8 @@
-"""DiT-XL/2 on the latents of 256x256 ImageNet: 675,129,632 parameters as its code counts (Peebles and Xie 2023).
+"""DiT-XL/2 on latents of 256x256 ImageNet: 675,129,632 parameters as counted by its code (Peebles and Xie 2023).
 
-AdamW at 1e-4 without decay or warm-up, batches of 256, labels hidden from one in ten, images mirrored; a learned range
-of the variance trained by L_hybrid. Sampled in 250 steps, guided by 1.5 in three of the four channels, as the paper's
-code does. 400,000 steps are the paper's comparisons, 7,000,000 its best model.
+AdamW at 1e-4 without weight decay or warm-up, batches of 256, one label in ten dropped, images mirrored, and a learned
+range of the variance, trained by L_hybrid. It is sampled in 250 steps, guided by 1.5 in three of the four channels, as
+in the paper's code. The paper's comparisons use 400,000 steps, its best model 7,000,000.
 """
 
 from fromnoise.data.config import DataConfig

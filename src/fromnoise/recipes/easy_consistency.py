@@ -1,6 +1,6 @@
-"""Easy consistency tuning: a trained model becomes one that needs a call or two.
+"""Easy consistency tuning: turns a trained model into one that needs one or two network calls.
 
-`--teacher` names the model that it starts from, which is not asked again.
+`--teacher` names the model whose weights it starts from; the teacher is not used otherwise.
 """
 
 from fromnoise.recipes.digits import recipe as digits

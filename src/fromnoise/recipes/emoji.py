@@ -1,14 +1,14 @@
-"""Emoji in colour, 32x32: what ten minutes on two cores can do with 1,898 pictures, without a download of their own.
+"""Emoji in colour at 32x32: ten minutes of training on two cores with 1,898 images, without a separate download.
 
-The choices of `digits`, where they hold for colour too; what differs:
+The choices are those of `digits` as far as they apply to colour images. The differences:
 
-- *data*: Twemoji on white (CC BY 4.0, Twitter and other contributors), told their Unicode group.
-- *network*: one level more, since 32x32 folded into 2x2 patches is 16x16, and 64 channels: colours and outlines are
-  more than strokes.
+- *data*: Twemoji on white (CC BY 4.0, Twitter and other contributors), with their Unicode groups as classes.
+- *network*: one more level, because 32x32 folded into 2x2 patches is 16x16, and 64 channels, because colours and
+  outlines are more complex than strokes.
 - *averaging* 0.995, and less guidance.
-- *measure*: ImageNet's EfficientNet-Lite0 (extra `colour`), since it sees colours and comes without a hub. It has 1,280
-  features, and a covariance of 1,500 samples is not singular. They are 100 network calls each, of 15 ms on one core in
-  float32: some 40 minutes, nearly all of it sampling.
+- *evaluation*: ImageNet's EfficientNet-Lite0 (extra `colour`), which sees colours and needs no hub. It has 1,280
+  features, for which the covariance of 1,500 samples is not singular. Each sample takes 100 network calls of 15 ms on
+  one core in float32: some 40 minutes in total, nearly all of it sampling.
 """
 
 from fromnoise.recipes.digits import recipe as digits

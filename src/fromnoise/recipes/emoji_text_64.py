@@ -1,8 +1,9 @@
-"""Emoji from words at 64x64, in two stages as Imagen draws: 32x32 from noise, and enlarged; both read the caption.
+"""Emoji from text at 64x64 in two stages, as in Imagen: 32x32 from noise, then enlarged, both given the caption.
 
 - *base*: the model of `emoji-text`.
-- *x2*: the same network on patches of 4, shown the small picture with noise up to 0.5 in training and 0.2 in sampling
-  (Saharia et al. 2022, arXiv 2205.11487, section 2.4). It is not guided: the small picture says what to draw.
+- *x2*: the same network on 4x4 patches, conditioned on the small image, with noise of strength up to 0.5 in training
+  and 0.2 in sampling (Saharia et al. 2022, arXiv 2205.11487, section 2.4). It is not guided: the small image already
+  determines what to draw.
 """
 
 from fromnoise.recipes.emoji_text import recipe as emoji_text
@@ -10,7 +11,7 @@ from fromnoise.recipes.emoji_text import recipe as emoji_text
 recipe = emoji_text.with_changes(
     {
         "recipe": "emoji-text-64",
-        "expected": "the pictures of emoji-text with sharper outlines",
+        "expected": "the images of emoji-text with sharper outlines",
         "reproduced": "by eye: 942 steps of the second stage (13 minutes on two cores with AVX-512 BF16) sharpen the "
         "outlines of the first and leave a grain (docs/text.md)",
         "data.size": 64,

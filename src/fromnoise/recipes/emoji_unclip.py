@@ -1,10 +1,10 @@
-"""Emoji from words in two stages as unCLIP draws: the embedding of an image from its caption, and the image from it.
+"""Emoji from text in two stages, as in unCLIP: caption to image embedding, then embedding to image.
 
-- *image-text*: the model of `emoji-image-text`, trained first on all emoji; its vectors of images are the embeddings.
-- *prior*: a perceptron that predicts the embedding itself (x0), as in the paper, from the caption.
-- *decoder*: the network of `emoji-text`, shown the embedding and no words.
+- *image-text*: the model of `emoji-image-text`, trained first, on all emoji; its image vectors are the embeddings.
+- *prior*: a multi-layer perceptron that predicts the embedding itself (x0), as in the paper, given the caption.
+- *decoder*: the network of `emoji-text`, conditioned on the embedding and not on text.
 
-Variations of an image, what lies between two, and a change by words need the decoder alone: `fromnoise edit`.
+Variations of an image, interpolations of two and changes by text need only the decoder: see `fromnoise edit`.
 """
 
 from fromnoise.recipes.emoji_text import recipe as emoji_text

@@ -1,7 +1,7 @@
-"""Guidance distillation: the two calls of classifier-free guidance as one, with the scale as a condition.
+"""Guidance distillation: one call instead of the two of classifier-free guidance, with the scale as a condition.
 
-`--teacher` names a model that was trained with some labels hidden. `--guidance` of `fromnoise sample` is then the scale
-that the student is given.
+`--teacher` names a model that was trained with label dropout. The student is conditioned on the scale given by
+`--guidance` of `fromnoise sample`.
 """
 
 from fromnoise.recipes.digits import recipe as digits

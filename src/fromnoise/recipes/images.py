@@ -1,8 +1,9 @@
-"""Anyone's folder of images, in colour, 32x32: `fromnoise train images --data PHOTOS`.
+"""Your own folder of colour images, at 32x32: `fromnoise train images --data PHOTOS`.
 
-The network of `emoji` and half an hour, which on a CPU is a first look and on a GPU a model. Larger images: `--set
-data.size=64 network.mult=[1,2,2,4]`, and hours or a GPU. Half of the images are mirrored; letters and digits need
-`data.flip=false`. Few images: `data.augment=0.12`. Sub-folders are classes; a folder without any trains as well.
+The network of `emoji`, trained for half an hour, which gives a first impression on a CPU and a usable model on a GPU.
+For larger images use `--set data.size=64 network.mult=[1,2,2,4]` and train for hours, or on a GPU. Half of the images
+are mirrored; for letters and digits set `data.flip=false`. With few images set `data.augment=0.12`. Sub-folders are
+classes; a folder without sub-folders can be used as well.
 """
 
 from fromnoise.recipes.emoji import recipe as emoji

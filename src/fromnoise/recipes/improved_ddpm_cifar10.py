@@ -1,8 +1,9 @@
 """Improved DDPM on CIFAR-10: L_hybrid, learned variance, cosine schedule, 4,000 steps.
 
-Hyperparameters: Nichol and Dhariwal 2021, appendix A, and their code. NLL 3.17 and FID 3.19 are of the averaged
-weights and all 4,000 steps; the learned variance keeps the samples good with far fewer (`--steps 100`). lambda is 0.001
-with the bound as a sum over the 4,000 steps in bits/dim. Class labels are not used. Days on one GPU.
+Hyperparameters: Nichol and Dhariwal 2021, appendix A, and their code. NLL 3.17 and FID 3.19 hold for the averaged
+weights and all 4,000 steps; with the learned variance, samples stay good with far fewer steps (`--steps 100`). lambda
+is 0.001 with the bound as a sum over the 4,000 steps in bits/dim. Class labels are not used. Training takes days on one
+GPU.
 """
 
 from fromnoise.data.config import DataConfig

@@ -1,7 +1,8 @@
 """Improved DDPM on CIFAR-10 for likelihood: L_vlb with importance sampling of t.
 
-As `improved-ddpm-cifar10`, but the whole objective is the bound; t is drawn in proportion to the root of the loss's
-second moment over its last 10 values, mixed with 0.001 of uniform (Nichol and Dhariwal 2021, section 3.3).
+As in `improved-ddpm-cifar10`, but the objective is the bound alone. The probability of t is proportional to the root of
+the mean square of its last 10 losses, mixed with 0.001 of the uniform distribution (Nichol and Dhariwal 2021, section
+3.3).
 """
 
 from fromnoise.recipes.improved_ddpm_cifar10 import recipe as hybrid

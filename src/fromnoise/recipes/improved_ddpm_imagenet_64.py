@@ -1,7 +1,7 @@
 """Improved DDPM on ImageNet at 64x64: the whole bound with importance sampling, 1.5 million steps.
 
 Hyperparameters: Nichol and Dhariwal 2021, appendix A, and their code (depth 3, mult 1, 2, 3, 4, attention at 16 and 8,
-no dropout). Class labels are not used. Name the folder with --data.
+no dropout). Class labels are not used. Name the folder by --data.
 """
 
 from fromnoise.recipes.improved_ddpm_cifar10_vlb import recipe as cifar10

@@ -1,7 +1,8 @@
 """Stable Diffusion's autoencoder: 256x256 colour images as 32x32 latents of four channels; 83,653,863 parameters.
 
-The absolute error with LPIPS, and an adversary that counts after 50,000 steps, as Rombach et al. 2022 train it but for
-the weight of the adversary, which is fixed here. The published weights fit (`fromnoise.weights.autoencoder_kl`).
+The loss is the absolute error with LPIPS, and an adversarial loss that sets in after 50,000 steps, as in Rombach et al.
+2022, except that the weight of the adversarial loss is fixed. The published weights can be loaded
+(`fromnoise.weights.autoencoder_kl`).
 """
 
 from fromnoise.data.config import DataConfig

@@ -1,7 +1,7 @@
-"""Mean flow: one call over any stretch of the path, learned by a derivative along it.
+"""Mean flow: one call covers any part of the path, learned from a derivative along it.
 
-`--teacher` names a model whose velocity is followed, and which it starts as; without it the network of the recipe
-digits starts from nothing and follows the data.
+`--teacher` names a model whose velocity is followed and whose weights the student starts from. Without it, the network
+of the recipe digits is trained from scratch on the velocity of the data.
 """
 
 from fromnoise.recipes.digits import recipe as digits

@@ -1,12 +1,12 @@
 """All of MNIST in 10 minutes on two cores, and 1,000 digits in half a minute.
 
-The network, schedule, objective and optimiser of `digits`, which were chosen for the most in a few hundred steps; what
-differs:
+The network, schedule, objective and optimiser are those of `digits`, which were chosen for the best result in a few
+hundred steps. The differences:
 
-- *data*: 60,000 digits, of which 10 minutes see each once or twice.
-- *averaging* 0.995: the last 200 of some 1,500 steps.
-- *sampler*: UniPC in 12 steps and without guidance, 12 network calls an image. Guided by 2 the digits are surer and
-  more alike (FD-digits-1k 28.5 against 6.9, precision 0.93 against 0.83, of one run), at twice the calls.
+- *data*: 60,000 digits, each of which is seen once or twice in 10 minutes.
+- *averaging* 0.995, over the last 200 of some 1,500 steps.
+- *sampler*: UniPC in 12 steps without guidance, 12 network calls per image. Guided by 2, the digits are clearer and
+  more alike (FD-digits-1k 28.5 instead of 6.9, precision 0.93 instead of 0.83, in one run), at twice the calls.
 """
 
 from fromnoise.recipes.digits import recipe as digits

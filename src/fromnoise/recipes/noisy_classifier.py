@@ -1,4 +1,4 @@
-"""A classifier of noisy images, for classifier guidance: of the digits, or of the model that --model names."""
+"""A classifier of noisy images, for classifier guidance of the recipe digits or of the model named by --model."""
 
 from fromnoise.recipes.classifier import for_model
 from fromnoise.recipes.digits import recipe as digits

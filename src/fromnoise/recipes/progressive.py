@@ -1,7 +1,8 @@
-"""Progressive distillation: a student of half the steps, and of half of those, down to one.
+"""Progressive distillation: students with half the steps of their teachers, down to a single step.
 
-From one teacher, which `--teacher` names, a ladder: 16, 8, 4, 2 and 1 steps, each student the next one's teacher, each
-in a folder steps-N of the run; the last is the run itself. `--set distill.way.steps=4` ends earlier.
+Starting from the teacher that `--teacher` names, students with 16, 8, 4, 2 and 1 steps are trained, each the teacher of
+the next. Each is stored in a folder steps-N of the run, and the last is the run itself. `--set distill.way.steps=4`
+ends earlier.
 """
 
 from fromnoise.recipes.digits import recipe as digits

@@ -1,4 +1,4 @@
-"""Recipes from anywhere: a name, a YAML file such as a run's config.yaml, or a Python file named by the user."""
+"""Reading recipes from YAML files, such as a run's config.yaml, or from Python files named by the user."""
 
 import importlib.util
 import os
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 
 _LIMIT = 2**20
-"""Bytes of a configuration."""
+"""Largest size of a configuration file, in bytes."""
 
 
 def from_file(path: Path) -> "RunConfig":
-    """A recipe from NAME.yaml, or from the `recipe` of NAME.py, which is executed.
+    """A recipe from NAME.yaml, or from the variable `recipe` of NAME.py, which is executed.
 
-    A YAML file with the key `base` holds what differs from the recipe of that name.
+    A YAML file with the key `base` only holds the differences from the recipe with that name.
 
     Raises:
-        FromNoiseError: no such file, no recipe in it, or a Python file inside a run's folder, which is never executed.
+        FromNoiseError: the file does not exist or holds no recipe, or is a Python file inside a run's folder, which is
+            never executed.
     """
     if not os.path.lexists(path):
         raise FromNoiseError(f"{path}: no such file; name one, or a recipe: see fromnoise list recipes")
@@ -35,7 +36,7 @@ def from_values(values: Mapping[str, Any], where: Path) -> "RunConfig":
     """A configuration of any kind from plain values.
 
     Raises:
-        FromNoiseError: an unknown kind or key, or a wrong value.
+        FromNoiseError: a kind or key is unknown, or a value is wrong.
     """
     from fromnoise import recipes
     from fromnoise.recipes.config import merged
@@ -48,7 +49,7 @@ def from_values(values: Mapping[str, Any], where: Path) -> "RunConfig":
         base = recipes.load(name)
         return type(base).checked(merged(base.model_dump(mode="json"), values))
     kinds = {cls.model_fields["kind"].default: cls for cls in _kinds()}
-    kind = values.get("kind", "diffusion")  # runs of before have none
+    kind = values.get("kind", "diffusion")  # older runs have no kind
     if not isinstance(kind, str) or kind not in kinds:
         raise FromNoiseError(f"{where}: kind {kind!r}; it is one of {', '.join(kinds)}")
     return kinds[kind].checked(values)
@@ -64,7 +65,7 @@ def _kinds() -> "tuple[type[RunConfig], ...]":
 
 
 def parsed(text: str, path: Path) -> "RunConfig":
-    """A configuration from the text of a YAML file; raises as `from_values`."""
+    """A configuration from the text of a YAML file; see `from_values` for the errors."""
     values = files.parse_yaml(text, path)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise FromNoiseError(f"{path}: not a configuration, which has keys such as network, data and train")

@@ -1,6 +1,6 @@
-"""Reflow: a model trained on its own pairs of noise and sample, so that few steps walk its paths.
+"""Reflow: a model trained on its own pairs of noise and sample, which straightens its paths for few steps.
 
-`--teacher` names it; 5,000 pairs are drawn first, 10 steps of UniPC each, and kept in the run.
+`--teacher` names the model. 5,000 pairs are drawn first, with 10 steps of UniPC each, and stored in the run folder.
 """
 
 from fromnoise.recipes.digits import recipe as digits

@@ -24,14 +24,14 @@ _TAKEN = (
     "samples",
     "wandb",
 )
-"""The folders that a run has besides those of its stages."""
+"""Folders of a run that a stage must not be named after."""
 
 
 def insist_on_folders(stages: Mapping[str, Any]) -> None:
-    """That the names of stages are those of folders that a run has not already.
+    """Check that the names of stages can be folder names and are not used by a run already.
 
     Raises:
-        FromNoiseError: one is not.
+        FromNoiseError: a name cannot be used.
     """
     for name in stages:
         if not re.fullmatch("[a-z0-9_-]{1,64}", name) or name in _TAKEN:
@@ -40,53 +40,53 @@ def insist_on_folders(stages: Mapping[str, Any]) -> None:
 
 
 class SampleConfig(Section):
-    """How this model is best sampled: the defaults of `fromnoise sample`."""
+    """How the model is sampled by default by `fromnoise sample`."""
 
-    sampler: Spec = Field({"name": "unipc"}, description="a sampler's name and its options")
+    sampler: Spec = Field({"name": "unipc"}, description="name and options of a sampler")
     steps: int = Field(20, ge=1)
-    spacing: str | None = Field(None, description="which levels; the sampler's own by default")
+    spacing: str | None = Field(None, description="spacing of the levels; default: that of the sampler")
     clip: bool = Field(True, description="clip the predicted image to [-1, 1] at every step")
-    threshold: float | None = Field(None, ge=0, le=100, description="percentile of dynamic thresholding, for clipping")
+    threshold: float | None = Field(None, ge=0, le=100, description="percentile of dynamic thresholding, replaces clip")
     guidance: float = Field(1.0, description="scale of classifier-free guidance, 1 = off")
-    guidance_interval: tuple[float, float] | None = Field(None, description="of sigma/alpha in which it holds")
-    guidance_rescale: float = Field(0.0, ge=0, le=1, description="share of the unguided deviation that is given back")
-    guidance_channels: int | None = Field(None, ge=1, description="only the first so many are guided")
-    strength: float = Field(0.0, ge=0, le=1, description="of the augmentation of the image that is enlarged")
-    truncated: bool = Field(False, description="whether the stage before stops at that strength of noise")
+    guidance_interval: tuple[float, float] | None = Field(None, description="range of sigma/alpha with guidance")
+    guidance_rescale: float = Field(0.0, ge=0, le=1, description="how far x0 regains its unguided deviation")
+    guidance_channels: int | None = Field(None, ge=1, description="guide only this many leading channels")
+    strength: float = Field(0.0, ge=0, le=1, description="strength of the augmentation of the small image")
+    truncated: bool = Field(False, description="whether the previous stage stops at that noise")
 
 
 class EvalConfig(Section):
-    """How this model is best measured: the defaults of `fromnoise eval`."""
+    """How the model is evaluated by default by `fromnoise eval`."""
 
-    features: str = Field("inception", description="a feature extractor's name")
-    n: int = Field(50_000, ge=2, le=10**8, description="samples")
-    split: Literal["train", "test"] = Field("train", description="of the data: what the samples are compared with")
+    features: str = Field("inception", description="name of a feature extractor")
+    n: int = Field(50_000, ge=2, le=10**8, description="number of samples")
+    split: Literal["train", "test"] = Field("train", description="part of the data to compare the samples with")
 
 
 class LowConfig(Section):
-    """For a super-resolution model: how it is conditioned on the low-resolution image."""
+    """For super-resolution models: how they are conditioned on the small image."""
 
-    factor: int = Field(2, ge=2, description="by which the sides grow")
-    augmentation: Spec = Field({"name": "none"}, description="of the small image: a name and its options")
+    factor: int = Field(2, ge=2, description="factor by which each side grows")
+    augmentation: Spec = Field({"name": "none"}, description="name and options of the augmentation of the small image")
 
 
 class LatentConfig(Section):
-    """For a model of latents: whose."""
+    """For latent models: the autoencoder."""
 
-    autoencoder: str = Field(description="recipe of the autoencoder, which is trained first unless one is given")
+    autoencoder: str = Field(description="recipe of the autoencoder, which is trained first if none is given")
 
     @field_validator("autoencoder")
     @classmethod
     def _known_autoencoder(cls, value: str) -> str:
-        recipes.registry.check(value)  # a name: a path would let a run's config.yaml have code executed
+        recipes.registry.check(value)  # a name only: with a path, a run's config.yaml could execute code
         return value
 
 
 class TextConfig(Section):
-    """For a text-conditional model: the captions of its data."""
+    """For text-conditional models: how captions are encoded."""
 
-    encoder: Spec = Field({"name": "learned"}, description="of texts: a name and its options")
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of the captions that training hides, for guidance")
+    encoder: Spec = Field({"name": "learned"}, description="name and options of a text encoder")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of captions dropped in training, for guidance")
 
     @field_validator("encoder")
     @classmethod
@@ -96,24 +96,24 @@ class TextConfig(Section):
 
 
 class UnclipConfig(Section):
-    """For a stage of unCLIP: what it is, and whose vectors of images are the embeddings."""
+    """For stages of unCLIP: the role of the stage, and the image-text model of the embeddings."""
 
-    image_text: str = Field(description="recipe of the image-text model, which is trained first unless one is given")
+    image_text: str = Field(description="recipe of the image-text model, which is trained first if none is given")
     role: Literal["prior", "decoder"] = Field(description="prior: text to embedding; decoder: embedding to image")
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of the embeddings that a decoder's training hides")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of embeddings dropped in a decoder's training")
 
     @field_validator("image_text")
     @classmethod
     def _known_image_text(cls, value: str) -> str:
-        recipes.registry.check(value)  # as of an autoencoder
+        recipes.registry.check(value)  # only a name, see LatentConfig
         return value
 
 
 class DistillConfig(Section):
-    """For a student: how it learns from its teacher, or from data alone."""
+    """For students: how they learn from a teacher, or from data alone."""
 
-    way: Spec = Field(description="of distilling: a name and its options")
-    guidance: float = Field(1.0, description="scale at which the teacher is guided, 1 = off; what a student learns")
+    way: Spec = Field(description="name and options of the distillation")
+    guidance: float = Field(1.0, description="guidance scale of the teacher, 1 = off")
 
     @field_validator("way")
     @classmethod

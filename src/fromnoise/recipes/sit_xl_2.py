@@ -1,9 +1,10 @@
-"""SiT-XL/2 on the latents of 256x256 ImageNet: DiT-XL/2's network on the straight path (Ma et al. 2024).
+"""SiT-XL/2 on latents of 256x256 ImageNet: the network of DiT-XL/2 on the straight path (Ma et al. 2024).
 
-The network of `dit-xl-2`, 675 million parameters, learns the velocity of x_t = (1 - t) x_0 + t eps at times that are
-uniform; the rest of its training is DiT's: AdamW at 1e-4 without decay or warm-up, batches of 256, labels hidden from
-one in ten, images mirrored, 7,000,000 steps. Theirs puts out four channels more, which are thrown away. Sampled by
-Heun's method in 125 steps, some 250 network calls, guided by 1.5; the published best is that of an SDE of 250 steps.
+The network of `dit-xl-2`, 675 million parameters, learns the velocity of x_t = (1 - t) x_0 + t eps at uniform times.
+Otherwise it is trained like DiT: AdamW at 1e-4 without weight decay or warm-up, batches of 256, one label in ten
+dropped, images mirrored, 7,000,000 steps. The published network outputs four more channels, which are not used. It is
+sampled by Heun's method in 125 steps, some 250 network calls, guided by 1.5; the best published figure is for an SDE
+with 250 steps.
 """
 
 from fromnoise.recipes.dit_xl_2 import recipe as dit

@@ -1,9 +1,9 @@
-"""The thesis' model of MNIST: 7,339,297 parameters, no attention, linear schedule (Sedykh 6).
+"""The MNIST model of Sedykh's thesis: 7,339,297 parameters, no attention, linear schedule (Sedykh 6).
 
-As Sedykh's notebook: channels 32, 64, 128, 256 with one residual block a level, strided 4x4 convolutions
+As in Sedykh's notebook: channels 32, 64, 128, 256 with one residual block per level, strided 4x4 convolutions
 down and transposed ones up, GroupNorm 8, dropout 0.1, time features of width 128, learning rate 1e-4,
-batch 64, 20 epochs of 60,000 digits. Differences, each on purpose: the 28x28 digits are padded to 32x32
-in place of being resampled, so that no pixel changes; the weights are averaged; the gradient is clipped.
+batch 64, 20 epochs of 60,000 digits. There are three deliberate differences: the 28x28 digits are padded to 32x32
+instead of being resampled, so that no pixel changes; the weights are averaged; the gradient is clipped.
 """
 
 from fromnoise.data.config import DataConfig

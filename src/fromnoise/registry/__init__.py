@@ -1,4 +1,4 @@
-"""Names for what can be chosen, exports that are imported when they are used, and the sections of configurations."""
+"""Registries of named classes, lazily imported attributes, and the base of configuration sections."""
 
 from fromnoise.registry.registering import Registry, insist_on_numbers, is_entry, register, short_spec, spec
 

@@ -1,4 +1,4 @@
-"""Attributes that are imported when they are first used, so that `import fromnoise` costs nothing."""
+"""Attributes that are imported on first use, so that `import fromnoise` is fast."""
 
 import importlib
 from collections.abc import Callable
@@ -8,7 +8,12 @@ from fromnoise.registry import Registry
 
 
 def lazy_attributes(package: str, **places: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """A package's `__getattr__` and `__dir__`. places: attribute = "module" or "module:name", within the package."""
+    """`__getattr__` and `__dir__` of a package whose attributes are imported on first use.
+
+    Args:
+        package: import name of the package.
+        places: attribute = "module", "module:name", or "module:*" for the module itself, relative to the package.
+    """
 
     def find(attribute: str) -> Any:
         if attribute not in places:
@@ -21,7 +26,7 @@ def lazy_attributes(package: str, **places: str) -> tuple[Callable[[str], Any], 
 
 
 def lazy_registry(registry: Registry, **places: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The same for a registry's package: every registered class is an attribute, e.g. `samplers.DDIM`."""
+    """`__getattr__` and `__dir__` of a registry's package, with all registered classes, e.g. `samplers.DDIM`."""
     find, _ = lazy_attributes(registry.package, **places)
 
     def attribute(name: str) -> Any:

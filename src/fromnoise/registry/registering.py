@@ -1,10 +1,9 @@
-"""Names for what can be chosen, so that adding a thing is adding one file.
+"""Registries of named classes: to add an entry, add one file.
 
-A registry is a package: every module in it is one entry, but for those whose name has a leading underscore and the few
-that the package names as shared. A package inside it is no entry: it is a part, often with a registry of its own. The
-module registers the class that does the work under the module's name. The names are therefore known without importing
-anything heavy (`fromnoise --help` never imports torch), and an entry is imported when it is asked for. In names, `-`
-and `_` are the same.
+A registry is a package in which every module is one entry, except for modules with a leading underscore and a few that
+the package lists as shared. A sub-package is not an entry; it often has a registry of its own. Each module registers
+its class under the module's name. Names are therefore known without importing anything heavy (`fromnoise --help` never
+imports torch), and an entry is only imported when it is used. In names, `-` and `_` are equivalent.
 """
 
 import functools
@@ -25,7 +24,7 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def register(name: str) -> Callable[[_Class], _Class]:
-    """Give a class its public name and remember the arguments that each object is made with."""
+    """Class decorator: give a class its registered name, and record the arguments of each object."""
 
     def mark(cls: _Class) -> _Class:
         signature = inspect.signature(cls)
@@ -52,29 +51,29 @@ class Registry:
     Args:
         package: the package's import name, e.g. "fromnoise.samplers".
         kind: what an entry is called in messages, e.g. "sampler".
-        shared: modules of the package that are no entries, and that others import: its base class and its helpers.
+        shared: modules of the package that are not entries: its base class and helpers that entries import.
     """
 
     def __init__(self, package: str, kind: str, shared: tuple[str, ...] = ()):
         self.package, self.kind, self.shared = package, kind, shared
 
     def names(self) -> list[str]:
-        """Every name, sorted; imports nothing but the package itself."""
+        """All names, sorted; imports only the package itself."""
         path = importlib.import_module(self.package).__path__
         found = (m.name for m in pkgutil.iter_modules(path) if not m.ispkg and m.name not in self.shared)
         return sorted(name.replace("_", "-") for name in found if not name.startswith("_"))
 
     def summary(self, name: str) -> str:
-        """The first line of the entry's module, without importing it."""
+        """The first line of the entry's module docstring, read without importing the module."""
         path = importlib.import_module(self.package).__path__
         source = Path(path[0], self._module(name) + ".py").read_text(encoding="utf-8")
         return source.lstrip().removeprefix('"""').split("\n", 1)[0].removesuffix('"""').strip()
 
     def get(self, name: str) -> type:
-        """The class of that name.
+        """The class with this name.
 
         Raises:
-            FromNoiseError: no such name; the message has the nearest one.
+            FromNoiseError: the name is unknown; the message has the nearest one.
         """
         module = importlib.import_module(f"{self.package}.{self._module(name)}")
         for value in vars(module).values():
@@ -83,12 +82,14 @@ class Registry:
         raise FromNoiseError(f"{module.__name__} registers no {self.kind} named {_public(name)!r}")
 
     def build(self, spec: str | Mapping[str, Any], **defaults: Any) -> Any:
-        """An object from its name, or from {"name": ..., option: value}.
+        """Build an object from its name, or from {"name": ..., option: value}.
 
-        `defaults` are options that hold where `spec` leaves them out, objects among them, which no file holds.
+        Args:
+            spec: the name or the description.
+            defaults: values of options that `spec` leaves out; they may be objects, which no file can hold.
 
         Raises:
-            FromNoiseError: unknown name, unknown option, or a value of the wrong type.
+            FromNoiseError: the name or an option is unknown, or a value has the wrong type.
         """
         name, options = self._split(spec)
         cls = self.get(name)
@@ -112,10 +113,10 @@ class Registry:
             raise FromNoiseError(f"{self.kind} {name} cannot be made of {_words(checked)}: {error}") from None
 
     def resolve(self, thing: Any, base: type) -> Any:
-        """`thing` itself where it is a `base`, registered or not; else what `build` makes of it.
+        """Return `thing` itself if it is an instance of `base`, registered or not; else build it by `build`.
 
         Raises:
-            FromNoiseError: as `build`, or `thing` is neither a `base` nor a description of one.
+            FromNoiseError: `thing` is neither a `base` nor the name or description of one, or `build` fails.
         """
         if isinstance(thing, base):
             return thing
@@ -125,18 +126,18 @@ class Registry:
                              f"{base.__name__}; got {thing!r}")  # fmt: skip
 
     def check(self, spec: str | Mapping[str, Any]) -> None:
-        """That the name is one of `names`; options are checked when the thing is built. Imports no entry.
+        """Check that the name is one of `names`, without importing the entry; `build` checks the options.
 
         Raises:
-            FromNoiseError: no such name, or none at all.
+            FromNoiseError: the name is missing or unknown.
         """
         self._module(self._split(spec)[0])
 
     def load(self, name: str) -> Any:
-        """The ready object `recipe` of that entry, in packages whose modules hold one in place of a class.
+        """The object `recipe` of an entry, for packages whose modules define one instead of a class.
 
         Raises:
-            FromNoiseError: no such name; the message has the nearest one.
+            FromNoiseError: the name is unknown; the message has the nearest one.
         """
         return importlib.import_module(f"{self.package}.{self._module(name)}").recipe
 
@@ -153,16 +154,16 @@ class Registry:
 
 
 def is_entry(cls: type) -> bool:
-    """Whether a class is an entry of ours: registered, in the module of its name. Another's @register is not enough."""
+    """Whether a class is a built-in entry: registered, and in the fromnoise module of its name."""
     name, (_, _, module) = cls.__dict__.get("registered_name"), cls.__module__.rpartition(".")
     return name is not None and cls.__module__.startswith("fromnoise.") and module == name.replace("-", "_")
 
 
 def spec(thing: Any) -> dict[str, Any]:
-    """The description from which `Registry.build` makes the same object again: plain JSON values.
+    """The description of an object, in plain JSON values, from which `Registry.build` makes an equal object.
 
     Raises:
-        FromNoiseError: the object's class was not registered, so that its name means nothing elsewhere.
+        FromNoiseError: the object's class is not registered.
     """
     name = type(thing).__dict__.get("registered_name")
     if name is None:
@@ -172,16 +173,20 @@ def spec(thing: Any) -> dict[str, Any]:
 
 
 def short_spec(thing: Any) -> str | dict[str, Any]:
-    """As `spec`, but the name alone where there are no options."""
+    """The description of an object like `spec`, but only its name if it has no options."""
     found = spec(thing)
     return found if len(found) > 1 else found["name"]
 
 
 def insist_on_numbers(value: Any, where: str = "") -> None:
-    """That every number in nested dictionaries and lists is finite, and that a whole one has at most 64 bits.
+    """Check that all numbers in nested dictionaries and lists are finite, and that integers fit into 64 bits.
+
+    Args:
+        value: a number, or nested dictionaries and lists.
+        where: the dotted key of `value`, for messages.
 
     Raises:
-        FromNoiseError: one is not; `where` is its key.
+        FromNoiseError: a number is not finite or too large.
     """
     if isinstance(value, dict):
         for key, inner in value.items():
@@ -204,7 +209,7 @@ def _words(options: Mapping[str, Any]) -> str:
 
 
 def _checked(key: str, value: Any, annotation: Any) -> Any:
-    from pydantic import TypeAdapter, ValidationError  # the one heavy import of this module, so not at its top
+    from pydantic import TypeAdapter, ValidationError  # a heavy import, so not at the top of the module
 
     try:
         return TypeAdapter(annotation).validate_python(value)

@@ -1,4 +1,4 @@
-"""What every section of a configuration has: no unknown keys, no change afterwards, and finite numbers."""
+"""Base class of configuration sections: no unknown keys, immutable, and only finite numbers."""
 
 from typing import Any, Self
 
@@ -8,10 +8,10 @@ from fromnoise.registry import insist_on_numbers
 
 
 class Section(BaseModel):
-    """A part of config.yaml.
+    """A section of config.yaml.
 
-    Infinity and NaN are no options: they would reach the weights without an error on the way. Nor are whole numbers
-    that no machine counts to.
+    Infinity and NaN are refused: they would reach the weights without an error on the way. So are integers of more than
+    64 bits.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,6 +23,6 @@ class Section(BaseModel):
         return values
 
     def model_copy(self, **options: Any) -> Self:
-        """As pydantic's, and checked: it does not look at what it is given."""
+        """A changed copy. Unlike pydantic's, it checks that the numbers in `update` are finite."""
         insist_on_numbers(options.get("update"))
         return super().model_copy(**options)

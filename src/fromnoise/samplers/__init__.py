@@ -1,4 +1,4 @@
-"""Samplers: ways to walk a chain of levels from noise to data."""
+"""Samplers: methods that step along a chain of levels from noise to data."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How many samples of which shape are asked for, and whether there is room for them."""
+"""The number and shape of the requested samples, and a check that they fit into memory."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def whole_shape(denoiser: Denoiser, n_or_shape: int | Sequence[int]) -> tuple[in
 
 
 def insist_on_room(n: int, shape: Sequence[int], batch_size: int) -> None:
-    """The samples, and what the network needs for a batch, which is more than its states alone."""
+    """Check that the samples fit into memory, and a batch too, for which the network needs more than its states."""
     one = 4.0 * math.prod(shape)
     insist_on_memory(n * one, f"{n:,} samples of {'x'.join(map(str, shape))}")
     insist_on_memory(3 * min(n, batch_size) * one, f"a batch_size of {min(n, batch_size):,}")

@@ -1,4 +1,4 @@
-"""Annealed Langevin dynamics: NCSN's sampler, on any schedule's levels."""
+"""Annealed Langevin dynamics: NCSN's sampler, for the levels of any schedule."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -19,17 +19,17 @@ from fromnoise.samplers.base import Noise, Sampler
 class AnnealedLangevin(Sampler):
     """y <- y + e score(y) + sqrt(2 e) z, n times at every level, e = size v^2; y = x / alpha, v = sigma / alpha.
 
-    In y a variance-preserving model is NCSN's: a ladder of noises v on unscaled data, so that one checkpoint is sampled
-    both ways (Sedykh 3.4). `size` is NCSN's step size over its last sigma squared: 2e-5 / 0.01^2 = 0.2 for the first
-    version (n = 100, 10 levels), 6.2e-6 / 0.01^2 = 0.062 for the second (n = 5, 232 levels of CIFAR-10); for other
-    ladders `langevin.best_size`. The step to the clean level is x0hat, the second version's denoising; NCSN's geometric
-    ladder is `spacing="log-snr"`.
+    In terms of y, a variance-preserving model becomes NCSN's, a ladder of noise levels v on unscaled data, so the same
+    checkpoint can be sampled in both ways (Sedykh 3.4). `size` is NCSN's step size divided by its last sigma squared:
+    2e-5 / 0.01^2 = 0.2 for the first version (n = 100, 10 levels), 6.2e-6 / 0.01^2 = 0.062 for the second (n = 5, 232
+    levels of CIFAR-10). For other ladders use `langevin.best_size`. NCSN's geometric ladder is `spacing="log-snr"`. The
+    step to the clean level returns x0hat, the final denoising of the second version.
 
     Args:
-        size: of a step relative to the level's variance, in (0, 1).
+        size: step size relative to the variance v^2 of the level, in (0, 1).
         n: Langevin steps at each level.
-        convention: "code" is what NCSN's code does, and the equation above; "written" is Sedykh Algorithm 3's,
-            y + e/2 score + sqrt(e) z: half the step.
+        convention: "code" is the equation above, as in NCSN's code; "written" is Sedykh Algorithm 3,
+            y + e/2 score + sqrt(e) z, which is half the step size.
     """
 
     order: ClassVar[int | None] = None
@@ -58,6 +58,6 @@ class AnnealedLangevin(Sampler):
         alpha, spread = like(s.alpha, x), s.sigma / s.alpha
         factor = 2 if self.convention == "code" else 1
         size = factor * self.size * spread.item() ** 2
-        y = like(torch.where(t.alpha > 0, 1 / t.alpha, spread), x) * x  # without a signal y has no size: take the next
+        y = like(torch.where(t.alpha > 0, 1 / t.alpha, spread), x) * x  # y is unbounded at alpha = 0: take v_s
         y = langevin(lambda y: alpha * denoiser(alpha * y, s, cond).score, y, size, self.n, noise)
         return alpha * y, state

@@ -1,4 +1,4 @@
-"""What a sampler is, and the one loop that runs them all."""
+"""Base class of samplers, and the loop that runs them all."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,40 +22,40 @@ from fromnoise.system.progress import Bar
 Noise = Callable[[], Tensor]
 
 DEFAULT, FEW = "unipc", 20
-"""What samples are drawn by unless one says otherwise."""
+"""The default sampler and its default number of steps."""
 
 
 class Sampler(ABC):
-    """One way to step from level t to the cleaner level s.
+    """A rule for stepping from level t to a cleaner level s.
 
-    Subclasses are frozen dataclasses, one in a file, with the update equation in the docstring.
+    Subclasses are frozen dataclasses, one per file, whose docstrings start with the update equation.
     """
 
     order: ClassVar[int | None]
-    """Of convergence in the number of steps, or None; declared, and therefore measured by a test."""
+    """Order of convergence in the number of steps, or None; a test measures every declared order."""
 
     default_spacing: ClassVar[str] = "uniform"
-    """Which levels it walks unless told: what its papers use, or what serves it best in few steps."""
+    """Default spacing of the levels: that of the sampler's papers, or the best one for few steps."""
 
     needs: ClassVar[str] = ""
-    """What it asks for besides a model, for `fromnoise list samplers`."""
+    """What the sampler needs beside an ordinary model, shown by `fromnoise list samplers`."""
 
     student: ClassVar[str] = ""
-    """Which kind of distilled model it draws, and no other; none for most."""
+    """The only kind of distilled model that it can sample; empty for most samplers."""
 
     def nfe(self, steps: int) -> int | None:
-        """Network calls of a walk of so many steps, the last of them to the clean level; None if a solver decides."""
+        """Network calls in `steps` steps, the last of them to the clean level; None if a solver decides."""
         return steps
 
     def check(self, denoiser: Denoiser) -> None:  # noqa: B027 (empty: most need nothing)
-        """Before the first network call: whether this model has what the sampler needs.
+        """Check, before the first network call, that the model has what the sampler needs.
 
         Raises:
-            FromNoiseError: it has not; with the way out.
+            FromNoiseError: it has not; the message says what to do.
         """
 
     def init(self, x: Tensor) -> Any:
-        """The state that `step` carries from step to step (multistep methods); None where there is none."""
+        """The initial state that a multistep method carries from step to step; None for other methods."""
         return None
 
     @abstractmethod
@@ -68,19 +68,19 @@ class Sampler(ABC):
             denoiser: called once or more as denoiser(x, t, cond).
             x: [B, ...] at level t.
             t, s: scalar levels, s cleaner than t; s may be clean.
-            state: from `init` or the step before.
-            noise: each call gives fresh standard normal numbers of the shape of x.
-            cond: handed to the denoiser.
+            state: from `init` or the previous step.
+            noise: each call returns fresh standard normal noise of the shape of x.
+            cond: conditions, passed on to the denoiser.
         """
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What a callback sees after each step.
+    """The state of sampling after a step, passed to the callback.
 
     Attributes:
-        index, total: steps done in this batch, and of how many.
-        t: the level that x is at now.
+        index, total: number of steps done in this batch, and their total number.
+        t: the current level of x.
         x: the state, [B, ...].
         first: the number of the batch's first sample.
     """
@@ -112,35 +112,35 @@ def sample(
 
     Source: Sedykh eq. 2.11 and 4.12-4.13; Friedman eq. 4 (t = T..1) and 13; Weng eq. 14; Notes eq. 7.
 
-    The noise of sample i of seed s is the same bit for bit whatever `batch_size` is, on every device; the
-    samples then agree as far as the network's kernels do (1e-4 in float32).
+    The noise of sample i depends only on the seed and on i: bit for bit the same for every `batch_size` and on every
+    device. The samples then agree to the accuracy of the network's kernels (1e-4 in float32).
 
     Args:
-        denoiser: the model; put into evaluation mode for the time of the call.
-        n_or_shape: how many of `denoiser.shape`, or the whole shape [N, ...].
-        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name; by default UniPC (docs/samplers.md
-            says why), and a distilled model's own.
-        steps: of the sampler, at most the length of a discrete chain; by default 20 of UniPC, and 50 of a sampler that
-            was named, or the whole chain where that is shorter; of a distilled model as many as it was made for.
+        denoiser: the model; it is in evaluation mode during the call.
+        n_or_shape: number of samples of shape `denoiser.shape`, or the whole shape [N, ...].
+        sampler: an object such as `samplers.DDIM(eta=0.5)`, or a registered name. Default: UniPC (docs/samplers.md says
+            why), or the sampler that a distilled model was made for.
+        steps: number of steps, at most the length of a discrete chain. Default: 20 if no sampler is given, else 50, or
+            the whole chain if it is shorter; a distilled model takes the steps that it was made for.
         seed: any integer.
-        cond: conditions, each [N, ...], or a number for all N; a model of K classes draws them in turn where
-            none are given, i mod K.
+        cond: conditions, each [N, ...], or a number for all N. Default for a model with K classes: sample i has class
+            i mod K.
         callback: called after every step of every batch.
-        spacing: which levels: a Spacing, or the name of one: "uniform", "ddim" or "quadratic" in time, "log-snr" or
-            "karras" in noise; default: the sampler's own.
-        batch_size: samples that are denoised together.
-        first: number of the first sample: samples `first` to `first + n - 1` of the seed.
-        until: log-SNR of a level to stop at, noisy, for what comes after (a truncated cascade).
-        progress: show a bar with the time left.
+        spacing: the choice of levels: a Spacing, or a name: "uniform", "ddim" or "quadratic" in time, "log-snr" or
+            "karras" in noise. Default: that of the sampler.
+        batch_size: samples per network call.
+        first: number of the first sample: samples `first` to `first + n - 1` of the seed are drawn.
+        until: log-SNR of a noisy level to stop at, from which something else continues (a truncated cascade).
+        progress: show a progress bar with the time left.
 
     Returns:
-        float32 (float64 for oracles), [N, ...], in the data's range though not clipped to it; a latent model's are
-        decoded.
+        Samples, [N, ...], float32 (float64 for oracles), in the data's range but not clipped to it. The latents of a
+        latent model are decoded.
 
     Raises:
-        FromNoiseError: unknown sampler or spacing, `steps` out of range, an argument of the wrong kind, or a model that
-            lacks what the sampler needs, before any network call; or a state that is not finite, with the step that
-            made it so.
+        FromNoiseError: before any network call, if the sampler or spacing is unknown, `steps` is out of range, an
+            argument is of the wrong kind, or the model lacks what the sampler needs; later, if a state is not finite,
+            with the step at which it happened.
     """
     checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
     sampler, length = _chosen(denoiser, sampler, spacing)
@@ -192,10 +192,10 @@ def plan(
     steps: int | None = None,
     spacing: str | Spacing | None = None,
 ) -> tuple[Sampler, Chain]:
-    """What `sample` makes of the same arguments: the sampler, and the levels that it walks.
+    """The sampler and the chain of levels that `sample` would use for the same arguments.
 
     Raises:
-        FromNoiseError: as `sample`.
+        FromNoiseError: an argument is refused as in `sample`.
     """
     found, length = _chosen(denoiser, sampler, spacing)
     chain = _levels(denoiser, found, length, steps, spacing)
@@ -204,7 +204,7 @@ def plan(
 
 
 def _chosen(denoiser: Denoiser, sampler: Sampler | str | None, spacing: str | Spacing | None) -> tuple[Sampler, int]:
-    """The sampler, and its steps unless they are given: a distilled model's own, or the default."""
+    """The sampler and its default number of steps: those of a distilled model, or the general default."""
     own = denoiser.student
     if sampler is None and own is not None:
         return samplers.build(own.sampler), FEW if own.sampler == DEFAULT else own.calls
@@ -215,10 +215,10 @@ def _chosen(denoiser: Denoiser, sampler: Sampler | str | None, spacing: str | Sp
 
 
 def insist_on_match(denoiser: Denoiser, sampler: Sampler) -> None:
-    """That a distilled model meets its own sampler.
+    """Check that the sampler and a distilled model fit each other.
 
     Raises:
-        FromNoiseError: the sampler is for a kind of distilled model that this is not, or the model for another sampler.
+        FromNoiseError: the sampler needs another kind of distilled model, or the model needs another sampler.
     """
     student = denoiser.student
     if sampler.student and (student is None or student.sampler != sampler.student):
@@ -249,19 +249,19 @@ def walk(
     cond: Cond | None = None,
     each: Callable[[int, Tensor], None] = lambda i, x: None,
 ) -> Tensor:
-    """x at chain[0] -> x at the chain's clean end, one batch: what `sample` does from pure noise.
+    """x at chain[0] -> x at the end of the chain, for one batch. `sample` calls it with pure noise.
 
     Args:
-        denoiser: in evaluation mode, under no_grad.
-        x: [B, ...].
-        chain: of the denoiser's schedule.
-        sampler: the steps.
-        noise: each call gives standard normal numbers of the shape of x.
+        denoiser: the model, in evaluation mode, under `torch.no_grad`.
+        x: the states at chain[0], [B, ...].
+        chain: levels of the denoiser's schedule.
+        sampler: the sampler.
+        noise: each call returns standard normal noise of the shape of x.
         cond: conditions, each [B, ...], on x's device.
-        each: called after every step with its number, from 1, and the state.
+        each: called after every step with its number, counted from 1, and the state.
 
     Raises:
-        FromNoiseError: a state that is not finite, with the step that made it so.
+        FromNoiseError: a state is not finite; the message names the step at which it happened.
     """
     state, finite = sampler.init(x), []
     for i, (t, s) in enumerate(chain.pairs()):
@@ -273,7 +273,7 @@ def walk(
 
 
 def _insist(finite: list[Tensor], chain: Chain) -> None:
-    """That every state was finite. SampleOptions once a batch: a question at every step would make a GPU wait."""
+    """Check that every state was finite. Done once per batch: a check at every step would make a GPU wait."""
     good = torch.stack(finite)
     if bool(good.all()):
         return

@@ -1,4 +1,4 @@
-"""Consistency sampling: one call to the data, and from there, noised again, another."""
+"""Consistency sampling: one call leads to the data; further steps add noise and call again."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from fromnoise.samplers.base import Noise, Sampler
 class Consistency(Sampler):
     """x_s = alpha_s f(x_t, t) + sigma_s z; the step to the clean level is f(x_t, t) itself.
 
-    With more than one step errors of f are noised away, which costs a call each. Source: Song et al. 2023 (arXiv
+    Each further step costs one call, and its noise removes some of the errors of f. Source: Song et al. 2023 (arXiv
     2303.01469), algorithm 1.
     """
 

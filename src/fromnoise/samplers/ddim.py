@@ -1,4 +1,4 @@
-"""DDIM: the family of samplers with DDPM's marginals, deterministic at eta = 0."""
+"""DDIM: a family of samplers with the marginals of DDPM; deterministic at eta = 0."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,16 +17,15 @@ from fromnoise.samplers.base import Noise, Sampler
 class DDIM(Sampler):
     """x_s = alpha_s x0hat + sqrt(sigma_s^2 - v) eps + sqrt(v) z,  v = eta^2 beta-tilde.
 
-    beta-tilde = b sigma_s^2 / sigma_t^2 is the posterior's variance, so that eta = 1 is the ancestral
-    sampler with "fixed_small", and eta = 0 a first-order solver of the probability-flow ODE.
-    Source: Sedykh eq. 4.13-4.14 and 4.19 (whose alpha is alpha_bar), DDIM eq. 12 and 16. DDPM's mean without noise is
-    not this step (Notes eq. 17).
+    beta-tilde = b sigma_s^2 / sigma_t^2 is the variance of the posterior: eta = 1 is the ancestral sampler with
+    "fixed_small", and eta = 0 a first-order solver of the probability-flow ODE. The latter is not DDPM's step with the
+    noise left out (Notes eq. 17). Source: Sedykh eq. 4.13-4.14 and 4.19 (whose alpha is alpha_bar), DDIM eq. 12 and 16.
 
     Args:
-        eta: scale of the noise's standard deviation, in [0, 1].
+        eta: factor of the noise's standard deviation, in [0, 1].
 
     Raises:
-        FromNoiseError: eta outside [0, 1], where sigma_s^2 - v may be negative.
+        FromNoiseError: eta is outside [0, 1], where sigma_s^2 - v could be negative.
     """
 
     order: ClassVar[int | None] = 1

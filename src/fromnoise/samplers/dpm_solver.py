@@ -1,4 +1,4 @@
-"""DPM-Solver++(2M): second order with one network call a step."""
+"""DPM-Solver++(2M): second order with one network call per step."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ class DPMSolver(Sampler):
 
         D = x0hat_t + (x0hat_t - x0hat_before) h / (2 h_before)
 
-    extrapolating x0hat with that of the step before. The first step, and the one to the clean level, take D = x0hat_t.
+    D extrapolates x0hat from the previous step. The first step and the step to the clean level use D = x0hat_t.
     Source: Lu et al. 2022 (DPM-Solver++), algorithm 2.
     """
 
@@ -39,7 +39,7 @@ class DPMSolver(Sampler):
 
 
 def extrapolated(x0: Tensor, h: Tensor, state: Any) -> Tensor:
-    """D: x0hat half a step ahead, by the line through that of the step before; x0hat itself where there was none."""
+    """D: x0hat extrapolated linearly to half a step ahead from the previous step; x0hat itself in the first step."""
     if state is None:
         return x0
     before, h_before = state

@@ -1,4 +1,4 @@
-"""SDE-DPM-Solver++(2M): the reverse SDE with x0hat extrapolated from the step before."""
+"""SDE-DPM-Solver++(2M): the reverse SDE with x0hat extrapolated from the previous step."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,8 +19,8 @@ class DPMSolverSDE(Sampler):
     """x_s = (sigma_s / sigma_t) e^(-h) x_t + alpha_s (1 - e^(-2h)) D + sigma_s sqrt(1 - e^(-2h)) z.
 
     D and h are those of `dpm-solver`. With D = x0hat_t this is the ancestral step with the small variance; the
-    extrapolation makes few steps better. No order is declared: a path has memory, and the noise is part of it.
-    Source: Lu et al. 2022 (DPM-Solver++), appendix D.
+    extrapolation improves samples with few steps. No order is declared, because the extrapolation depends on the noise
+    of earlier steps. Source: Lu et al. 2022 (DPM-Solver++), appendix D.
     """
 
     order: ClassVar[int | None] = None

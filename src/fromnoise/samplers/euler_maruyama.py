@@ -1,4 +1,4 @@
-"""The reverse SDE by Euler and Maruyama: Song's reverse-diffusion sampler."""
+"""The reverse SDE by the Euler-Maruyama method: the reverse-diffusion sampler of Song et al."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,10 +16,10 @@ from fromnoise.samplers.base import Noise, Sampler
 class EulerMaruyama(Sampler):
     """x_s = (2 - a) x_t + b score(x_t) + sqrt(b) z, where q(x_t | x_s) = N(a x_s, b I).
 
-    The forward step turned round: dx = (f x - g^2 score) dt + g dw, with a - 1 for f dt and b for g^2 dt. On a
-    variance-preserving chain it is (2 - sqrt(1 - beta)) x + beta score + sqrt(beta) z, on an exploding one
-    x + (sigma_t^2 - sigma_s^2) score + sqrt(sigma_t^2 - sigma_s^2) z. The step to the clean level is x0hat.
-    Source: Song et al. 2021, eq. 6 and appendix E; it wants many steps.
+    This discretises the reverse SDE dx = (f x - g^2 score) dt + g dw with a - 1 for f dt and b for g^2 dt, and needs
+    many steps. On a variance-preserving chain it is (2 - sqrt(1 - beta)) x + beta score + sqrt(beta) z, on a
+    variance-exploding one x + (sigma_t^2 - sigma_s^2) score + sqrt(sigma_t^2 - sigma_s^2) z. The step to the clean
+    level returns x0hat. Source: Song et al. 2021, eq. 6 and appendix E.
     """
 
     order: ClassVar[int | None] = 1

@@ -1,4 +1,4 @@
-"""Heun's method on the probability-flow ODE: second order, two network calls a step."""
+"""Heun's method on the probability-flow ODE: second order with two network calls per step."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,22 +16,22 @@ from fromnoise.samplers.base import Noise, Sampler
 @register("heun")
 @dataclass(frozen=True)
 class Heun(Sampler):
-    """x' = alpha_s x0hat_t + sigma_s eps_t, DDIM's step, and then the mean of the slopes at both ends:
+    """x' = alpha_s x0hat_t + sigma_s eps_t, DDIM's step, then a correction with the mean of the slopes at both ends:
 
-        x_s = x' + (sigma_s - sigma_t) (eps_s' - eps_t) / 2      where the schedule keeps the signal, alpha = 1,
-        x_s = x' + alpha_s (1 - e^(-h)) (x0hat_s' - x0hat_t) / 2  where it fades, h = lambda_s - lambda_t,
+        x_s = x' + (sigma_s - sigma_t) (eps_s' - eps_t) / 2      if the signal is kept, alpha = 1,
+        x_s = x' + alpha_s (1 - e^(-h)) (x0hat_s' - x0hat_t) / 2  if it fades, h = lambda_s - lambda_t.
 
-    with what the network says at x' and s, lambda = log(alpha / sigma). The first is Karras et al. 2022, algorithm 1;
-    in x / alpha it would hold for any schedule, but sigma / alpha grows without bound where the signal vanishes. The
-    second is the same rule in lambda, past the part that is linear in x, and its factor is at most 1. The step to the
-    clean level is DDIM's, one call less than two a step.
+    Primed predictions are those at x' and s, and lambda = log(alpha / sigma). The first form is Karras et al. 2022,
+    algorithm 1. Written in x / alpha it would hold for any schedule, but sigma / alpha is unbounded where the signal
+    vanishes. The second form is the same rule in lambda, with the part that is linear in x solved exactly; its factor
+    is at most 1. The step to the clean level is DDIM's and saves one call.
 
     Args:
-        churn: noise added before each step and removed by it, as a share of r: r_t is raised to (1 + churn) r_t
-            where the schedule reaches that far (algorithm 2's gamma); 0 is deterministic.
+        churn: noise added before each step, and removed by it, relative to r = sigma / alpha: r_t is raised to
+            (1 + churn) r_t, but not above the schedule's last level (gamma in algorithm 2); 0 is deterministic.
 
     Raises:
-        FromNoiseError: churn negative.
+        FromNoiseError: churn is negative.
     """
 
     order: ClassVar[int | None] = 2
@@ -60,7 +60,7 @@ class Heun(Sampler):
         return ahead + like(gap / 2, x) * (q.x0 - p.x0), state
 
     def _raised(self, denoiser: Denoiser, x: Tensor, t: Level, noise: Noise) -> tuple[Tensor, Level]:
-        """x at a level with more noise, within the schedule: the forward step to it."""
+        """x after a forward step to a noisier level within the schedule, and that level."""
         top = denoiser.schedule.chain[0].log_snr
         wanted = (t.log_snr - 2 * torch.log1p(torch.tensor(self.churn, dtype=torch.float64))).clamp_min(top)
         if bool(wanted >= t.log_snr):

@@ -1,4 +1,4 @@
-"""Mean-flow sampling: steps of any length, by the average velocity over each."""
+"""Mean-flow sampling: steps of any length, along the average velocity over the step."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar

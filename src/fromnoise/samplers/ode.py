@@ -1,4 +1,4 @@
-"""The probability-flow ODE by an adaptive solver: as exact as it is asked to be."""
+"""The probability-flow ODE by an adaptive solver, to a given tolerance."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,20 +18,20 @@ from fromnoise.samplers.base import Noise, Sampler
 class ODE(Sampler):
     """du/dphi = cos(phi) eps - sin(phi) x0hat, tan(phi) = sigma / alpha, u = x / sqrt(alpha^2 + sigma^2), adaptively.
 
-    By Dormand and Prince's pair of orders 5 and 4 (torchdiffeq). The steps asked for only say where the solver stops on
-    the way; between them it takes as many network calls as the tolerances need.
-    The step to the clean level is x0hat. Samples depend on their batch within the tolerance, since its error is
-    measured over the batch. Source: Song et al. 2021, eq. 13; Song et al. 2021 (DDIM), eq. 14.
+    The solver is torchdiffeq's Dormand-Prince 5(4) pair. `steps` only sets the levels at which it stops; between them
+    it makes as many network calls as the tolerances need. The step to the clean level returns x0hat. A sample may
+    depend on the rest of its batch, within the tolerance, because all examples of a batch share the step size. Source:
+    Song et al. 2021, eq. 13; Song et al. 2021 (DDIM), eq. 14.
 
     Args:
         rtol, atol: relative and absolute tolerance of a step, positive.
 
     Raises:
-        FromNoiseError: torchdiffeq is not installed (when it is first used), or a tolerance is not positive.
+        FromNoiseError: a tolerance is not positive, or, on first use, torchdiffeq is not installed.
     """
 
     order: ClassVar[int | None] = None
-    needs: ClassVar[str] = "the extra ode"
+    needs: ClassVar[str] = "torchdiffeq, which the extra ode installs"
     rtol: float = 1e-5
     atol: float = 1e-5
 

@@ -1,4 +1,4 @@
-"""Predictor-corrector: a step of the reverse SDE, then Langevin dynamics at the level it led to."""
+"""Predictor-corrector: an ancestral step, then Langevin dynamics at the level it leads to."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,15 +19,15 @@ from fromnoise.samplers.base import Noise, Sampler
 class PredictorCorrector(Sampler):
     """x <- x + e score(x) + sqrt(2 e) z at level s, e = 2 (snr sigma_s)^2, after an ancestral step to s.
 
-    The corrector repairs what the predictor did to the distribution of x_s. The reference's e is
-    2 (snr |z| / |score|)^2 with norms over the batch; a noisy state of many dimensions has |score| = |z| / sigma_s.
-    Taken as that, e depends neither on the batch nor on x, whose law Langevin dynamics would else not keep. The last
-    step is the predictor's alone. Source: Song et al. 2021, algorithms 2 to 5.
+    The corrector reduces the errors that the predictor made in the distribution of x_s. The reference code uses
+    e = 2 (snr |z| / |score|)^2 with norms over the batch. In many dimensions |score| is close to |z| / sigma_s; with
+    this value e depends neither on the batch nor on x, as Langevin dynamics requires to keep the distribution of x. The
+    last step has no correction. Source: Song et al. 2021, algorithms 2 to 5.
 
     Args:
         snr: signal-to-noise ratio of a correction, in (0, 0.5).
-        corrections: Langevin steps at each level; every one costs a network call.
-        variance: of the ancestral predictor.
+        corrections: Langevin steps at each level, each of which costs one network call.
+        variance: variance of the ancestral predictor: "fixed_small" or "fixed_large".
     """
 
     order: ClassVar[int | None] = None

@@ -1,4 +1,4 @@
-"""UniPC: DPM-Solver++(2M) whose every step is corrected by the network's next call, at no cost."""
+"""UniPC: DPM-Solver++(2M), with each step corrected by the next network call at no extra cost."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from fromnoise.samplers.base import Noise, Sampler
 
 @dataclass(frozen=True)
 class _Before:
-    """The step that led here: from where, with which predictions."""
+    """The previous step: where it started, and its predictions."""
 
     x: Tensor
     t: Level
@@ -27,11 +27,12 @@ class _Before:
 class UniPC(Sampler):
     """x_s = (sigma_s / sigma_t) x_t - alpha_s (e^(-h) - 1) (x0hat_t + sum_k w_k D_k / r_k), predictor and corrector.
 
-    h = lambda_s - lambda_t with lambda = log(alpha / sigma), and D_k = x0hat_k - x0hat_t over earlier levels at
-    lambda_t + r_k h. The predictor has the level before, w = 1/2; the corrector, once x0hat_s is known, repeats the
-    step with it too, w solving sum_k w_k r_k^(n-1) = n! phi_(n+1)(-h) / phi_1(-h). The call at the predicted x_s serves
-    both, so that a step costs one. The first corrector has w = 1/2; the step to the clean level is x0hat_t.
-    Source: Zhao et al. 2023 (UniPC), algorithms 7 and 8 with B(h) = e^h - 1 and two points.
+    h = lambda_s - lambda_t with lambda = log(alpha / sigma), and D_k = x0hat_k - x0hat_t for other levels, which lie at
+    lambda_t + r_k h. The predictor uses the previous level, with w = 1/2. The corrector repeats the step once x0hat_s
+    is known and uses both levels, with w from sum_k w_k r_k^(n-1) = n! phi_(n+1)(-h) / phi_1(-h). The network call at
+    the predicted x_s serves the corrector and the next step, so a step costs one call. In the first step the corrector
+    has w = 1/2. The step to the clean level returns x0hat_t. Source: Zhao et al. 2023 (UniPC), algorithms 7 and 8 with
+    B(h) = e^h - 1 and two points.
     """
 
     order: ClassVar[int | None] = 3
@@ -53,7 +54,7 @@ class UniPC(Sampler):
         return _moved(x, x0 + slope, t, s), _Before(x, t, x0, older)
 
     def _corrected(self, last: _Before, t: Level, x0: Tensor) -> Tensor:
-        """The step from `last.t` to t again, now that x0hat at t is known."""
+        """The step from `last.t` to t, repeated now that x0hat at t is known."""
         if last.older is None:
             return _moved(last.x, (last.x0 + x0) / 2, last.t, t)
         r = _ratio(last.older[0], last.t, t)
@@ -71,12 +72,12 @@ def _width(t: Level, s: Level) -> Tensor:
 
 
 def _ratio(before: Level, t: Level, s: Level) -> Tensor:
-    """Where `before` lies on the way from t (0) to s (1)."""
+    """The position of `before` on the axis where t is 0 and s is 1."""
     return (before.log_snr - t.log_snr) / (s.log_snr - t.log_snr)
 
 
 def _weights(h: Tensor) -> tuple[Tensor, Tensor]:
-    """n! phi_(n+1)(-h) / phi_1(-h) for n = 1, 2, phi_(n+1)(z) = (phi_n(z) - 1/n!) / z; a series where h is small."""
+    """n! phi_(n+1)(-h) / phi_1(-h) for n = 1, 2, phi_(n+1)(z) = (phi_n(z) - 1/n!) / z; a series for small h."""
     z = -h
     if bool(z.abs() < 1e-2):
         one = 1 + z / 2 + z**2 / 6 + z**3 / 24 + z**4 / 120

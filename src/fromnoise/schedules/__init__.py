@@ -1,4 +1,4 @@
-"""Noise schedules: the only code that knows what a time means."""
+"""Noise schedules: they map a time to a noise level, and are the only code that interprets times."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a schedule is, and the descending chain of levels that every sampler walks."""
+"""Base classes of noise schedules, and the descending chain of levels that every sampler follows."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,41 +16,41 @@ from fromnoise.schedules.spacings.base import ByNoise, ByTime, Spacing, check_st
 from fromnoise.system import checks
 
 MOST_ROWS = 1_000_000
-"""Of a chain: more would only take memory, since samplers take any number of steps between."""
+"""Largest allowed T. More rows would only take memory: samplers may step between rows."""
 
 
 class Schedule(ABC):
-    """t -> (alpha_t, sigma_t), the signal-to-noise ratio falling as t grows, t = 0 the clean data (Weng eq. 12)."""
+    """t -> (alpha_t, sigma_t): the signal-to-noise ratio falls with t; t = 0 is the data (Weng eq. 12)."""
 
     T: int
-    """Rows of `chain`, its steps."""
+    """Number of steps of `chain`, that is, of its noisy rows."""
 
     @abstractmethod
     def level(self, t: float | Tensor) -> Level:
-        """The level at time t, fractional or not, scalar or [B].
+        """The level at time t, which may be fractional; scalar or [B].
 
         Raises:
-            FromNoiseError: t outside the schedule's range.
+            FromNoiseError: t is outside the schedule's range.
         """
 
     @abstractmethod
     def at(self, log_snr: float | Tensor) -> Level:
-        """The level with that log(alpha^2 / sigma^2): the inverse of `level`."""
+        """The level with the given log(alpha^2 / sigma^2): the inverse of `level`."""
 
     @abstractmethod
     def prior(self, t: Level | None = None) -> Gaussian:
-        """p(x_T), scalar mean and log-variance: what sampling starts from; p(x_t) for a chain that starts at t."""
+        """p(x_T), where sampling starts, with scalar mean and log-variance; p(x_t) for a chain that starts at t."""
 
     @abstractmethod
     def steps(self, n: int, spacing: str | Spacing = "uniform") -> "Chain":
-        """At most n + 1 descending levels that end clean.
+        """A chain of at most n steps: at most n + 1 descending levels, the last one clean.
 
         Args:
-            n: steps, at least 1.
-            spacing: which levels, a name or an object.
+            n: number of steps, at least 1.
+            spacing: how the levels are chosen: a registered name or a Spacing.
 
         Raises:
-            FromNoiseError: n below 1 or more than the schedule has, or an unknown spacing.
+            FromNoiseError: n is below 1 or above the number of rows, or the spacing is unknown.
         """
 
     @property
@@ -60,11 +60,11 @@ class Schedule(ABC):
 
     @abstractmethod
     def draw(self, u: Tensor) -> Level:
-        """Training levels from u in [0, 1): [B], every time of the schedule equally likely."""
+        """Training levels for uniform u in [0, 1): [B], with every time of the schedule equally likely."""
 
     @abstractmethod
     def network_time(self, t: Level) -> Tensor:
-        """What a network is told of the level, float32: [B] or scalar."""
+        """The time argument that a network gets for level t, float32: [B] or scalar."""
 
 
 def centred(log_var: Tensor) -> Gaussian:
@@ -73,11 +73,17 @@ def centred(log_var: Tensor) -> Gaussian:
 
 
 class Discrete(Schedule):
-    """A chain of T steps, held as T + 1 float64 rows on the CPU (under `torch.device("meta")` too); row 0
-    is clean, so that t means what it does in the papers.
+    """A chain of T steps, stored as T + 1 rows: t = 0 is clean, and t = 1..T count the steps as in the papers.
 
-    Subclasses pass alpha_t and sigma_t for t = 1..T. Between two rows the log-SNR is linear in t and the
-    scale alpha^2 + sigma^2 is log-linear; below row 1 the SNR is SNR_1 / t.
+    Subclasses pass alpha_t and sigma_t for t = 1..T. Between two rows the log-SNR is linear in t, and
+    alpha^2 + sigma^2 is log-linear; below row 1 the SNR is SNR_1 / t. The rows are float64 and stay on the CPU, even
+    under `torch.device("meta")`.
+
+    Args:
+        alpha, sigma: alpha_t and sigma_t for t = 1..T, [T].
+
+    Raises:
+        FromNoiseError: the signal-to-noise ratio does not fall strictly.
     """
 
     def __init__(self, alpha: Tensor, sigma: Tensor):
@@ -91,7 +97,7 @@ class Discrete(Schedule):
 
     @cached_property
     def chain(self) -> "Chain":
-        """Every row, from T down."""
+        """The chain of all rows, from T down to 0."""
         return self.steps(self.T)
 
     @classmethod
@@ -131,10 +137,10 @@ class Discrete(Schedule):
         return Level(time, torch.where(exact, alpha, between[0]), torch.where(exact, sigma, between[1]))
 
     def at(self, log_snr: float | Tensor) -> Level:
-        """The inverse of `level`.
+        """The level with the given log-SNR: the inverse of `level`.
 
         Raises:
-            FromNoiseError: a log-SNR below that of t = T, which the chain never reaches.
+            FromNoiseError: the log-SNR is below that of t = T.
         """
         wanted = torch.as_tensor(log_snr, dtype=torch.float64, device="cpu")
         lowest = self.log_snr[-1]
@@ -154,11 +160,11 @@ class Discrete(Schedule):
         return scale * torch.sigmoid(log_snr).sqrt(), scale * torch.sigmoid(-log_snr).sqrt()
 
     def prior(self, t: Level | None = None) -> Gaussian:
-        """N(0, I), which x_T is close to if sum beta is large (Sedykh eq. 4.8 and 4.12; Weng eq. 5; Friedman eq. 7)."""
+        """N(0, I), close to q(x_T) if sum beta is large (Sedykh eq. 4.8 and 4.12; Weng eq. 5; Friedman eq. 7)."""
         return centred(torch.zeros((), dtype=torch.float64, device="cpu"))
 
     whole: ClassVar[bool] = True
-    """Whether only its rows exist, so that a spacing by time gives whole numbers, at most T of them."""
+    """Whether only the rows can be used, so that a spacing by time returns at most T whole numbers."""
 
     def steps(self, n: int, spacing: str | Spacing = "uniform") -> "Chain":
         chosen = Spacing.of(spacing)
@@ -166,11 +172,11 @@ class Discrete(Schedule):
         return self._ladder(n, chosen) if isinstance(chosen, ByNoise) else chain_of_times(self, n, chosen, self.whole)
 
     def _ladder(self, n: int, spacing: ByNoise) -> "Chain":
-        """Between rows too."""
+        """A chain by log-SNR, whose levels may lie between rows."""
         high, low = self.log_snr[1].item(), self.log_snr[-1].item()
         if math.isfinite(low):
             grid = spacing.log_snrs(n, high, low)
-        else:  # no signal is left at T: that level, and the ladder from the one below it
+        else:  # no signal at T: that level first, then the ladder from the next row
             grid = [low, *spacing.log_snrs(n - 1, high, self.log_snr[-2].item())]
         return Chain(self.at(torch.tensor([*grid, torch.inf], dtype=torch.float64, device="cpu")))
 
@@ -178,27 +184,27 @@ class Discrete(Schedule):
         return self.level(1 + torch.floor(u.double() * self.T).clamp_max(self.T - 1))
 
     def network_time(self, t: Level) -> Tensor:
-        """(t - 1) 1000 / T: DDPM's t - 1 where T = 1000, improved DDPM's rescaled time elsewhere."""
+        """(t - 1) 1000 / T: DDPM's t - 1 for T = 1000, and improved DDPM's rescaled time for other T."""
         return ((t.time - 1) * (1000 / self.T)).float()
 
 
 def chain_of_times(schedule: Schedule, n: int, spacing: ByTime, whole: bool) -> "Chain":
-    """The levels of a spacing by time, and the clean one."""
+    """The chain of the levels that a spacing by time selects, and the clean level."""
     times = sorted(set(spacing.times(n, schedule.T, whole)), reverse=True)
     return Chain(schedule.level(torch.tensor([*times, 0], dtype=torch.float64, device="cpu")))
 
 
 class Chain(Sequence[Level]):
-    """Strictly descending levels, clean last: what a sampler walks and what the bound is summed over (Friedman eq. 1).
+    """Strictly descending levels, the last one clean: the steps of a sampler and of the bound (Friedman eq. 1).
 
-    A sequence of scalar levels, the noisiest first; `levels` is the same as one batch.
+    A chain is a sequence of scalar levels, noisiest first; its attribute `levels` holds them as one batch.
 
     Args:
-        levels: [n + 1].
-        clean: whether the last must be sigma = 0; only a chain that was cut by `until` ends before.
+        levels: the levels as a batch, [n + 1].
+        clean: whether the last level must have sigma = 0; False only for chains cut short by `until`.
 
     Raises:
-        FromNoiseError: they do not descend strictly, or do not end clean.
+        FromNoiseError: the levels do not descend strictly, or do not end clean.
     """
 
     def __init__(self, levels: Level, clean: bool = True):
@@ -211,23 +217,23 @@ class Chain(Sequence[Level]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, int) and not -len(self) <= index < len(self):
-            raise IndexError(index)  # which is how iteration learns of the end
+            raise IndexError(index)  # ends iteration
         return self.levels[index]
 
     @property
     def steps(self) -> int:
-        """One less than the number of levels."""
+        """Number of steps, one less than the number of levels."""
         return len(self) - 1
 
     def pairs(self) -> Iterator[tuple[Level, Level]]:
-        """(t, s) for every step, the noisiest first."""
+        """Yield (t, s) for every step, noisiest first."""
         return pairwise(self)
 
     def until(self, t: Level) -> "Chain":
-        """The levels above t, and t: what is walked to stop there.
+        """The part of the chain that ends at t: the levels noisier than t, then t itself.
 
         Raises:
-            FromNoiseError: the chain starts below t.
+            FromNoiseError: the chain has no level noisier than t.
         """
         check_levels(t=t)
         n = int((self.levels.log_snr < t.log_snr).sum())
@@ -240,7 +246,7 @@ class Chain(Sequence[Level]):
         return Chain(Level(*joined), clean=t.is_clean)
 
     def below(self, t: Level) -> Level:
-        """The next cleaner level of the chain for each t.
+        """For each t, the next cleaner level of the chain.
 
         Raises:
             FromNoiseError: t is not a level of the chain, or is its clean end.
@@ -248,10 +254,10 @@ class Chain(Sequence[Level]):
         return self._neighbour(t, 1)
 
     def above(self, t: Level) -> Level:
-        """The next noisier level of the chain for each t.
+        """For each t, the next noisier level of the chain.
 
         Raises:
-            FromNoiseError: t is not a level of the chain, or is its noisiest.
+            FromNoiseError: t is not a level of the chain, or is its noisiest level.
         """
         return self._neighbour(t, -1)
 
@@ -268,10 +274,10 @@ class Chain(Sequence[Level]):
 
     @cached_property
     def first_log_var(self) -> Tensor:
-        """log beta-tilde of the chain's second step, which stands in for log beta-tilde_1 = -inf: a float64 scalar.
+        """log beta-tilde_2, used instead of log beta-tilde_1 = -inf: a float64 scalar.
 
-        The reference code's rule, for fixed small, fixed large and learned variances alike (Sedykh eq. 4.1). A chain
-        of one step has no second, and uses its beta.
+        The reference code does the same for fixed small, fixed large and learned variances (Sedykh eq. 4.1). A chain
+        of one step has no beta-tilde_2 and uses log beta_1.
         """
         if self.steps == 1:
             return torch.log(step(self[0], self[1]).b)

@@ -1,4 +1,4 @@
-"""The general chain: any scale gamma_t and noise sigma_t at every step."""
+"""The general chain: an arbitrary scale gamma_t and noise sigma_t at every step."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ class GeneralChain(Discrete):
     gammabar_t = prod gamma_i and sigmabar_t^2 = gamma_t^2 sigmabar_{t-1}^2 + sigma_t^2.
 
     Source: Friedman eq. 2 and 8-10 (with the product over gamma_i). The prior is N(0, sigmabar_T^2 I), the covariance
-    that Friedman eq. 7 and 11-12 ask of p_T.
+    that Friedman eq. 7 and 11-12 require of p_T.
 
     Args:
-        gamma: T positive numbers.
-        sigma: T numbers, not negative, the first positive: standard deviations of the added noise.
+        gamma: scales of the T steps, positive.
+        sigma: standard deviations of the noise added in the T steps, not negative; the first must be positive.
     """
 
     def __init__(self, gamma: Sequence[float], sigma: Sequence[float]):

@@ -1,4 +1,4 @@
-"""Schedules with a formula for every time, not for whole rows only."""
+"""Schedules given by a formula for every time, not only for whole rows."""
 
 from abc import abstractmethod
 
@@ -11,13 +11,13 @@ from fromnoise.system import checks
 
 
 class Continuous(Discrete):
-    """A path (alpha, sigma)(t) for t in [first, T]; its rows t = 1..T are the chain that the bound is summed over.
+    """A path (alpha, sigma)(t) for t in [first, T]; its rows t = 1..T are the chain that the bound sums over.
 
-    T only says how finely that chain cuts the path: samplers may take any number of steps, between rows too.
-    Below `first` the SNR is that of `first` times first / t, so that t = 0 is clean.
+    T only sets how finely that chain divides the path: samplers may take any number of steps, also between rows. Below
+    `first` the SNR is that of `first` times first / t, so t = 0 is clean.
 
     Args:
-        T: rows, at least 1.
+        T: number of rows, at least 1.
     """
 
     first = 1.0
@@ -33,7 +33,7 @@ class Continuous(Discrete):
 
     @abstractmethod
     def time(self, log_snr: Tensor) -> Tensor:
-        """The time in [first, T] that has this log-SNR."""
+        """The time in [first, T] with the given log-SNR."""
 
     def level(self, t: float | Tensor) -> Level:
         near = super().level(t)

@@ -13,14 +13,14 @@ from fromnoise.system import checks
 class Cosine(Discrete):
     """f(t) = cos((t/T + s)/(1 + s) pi/2)^2, beta_t = min(1 - f(t)/f(t - 1), max_beta).
 
-    Source: Sedykh eq. 4.4-4.6, where the clip at 0.999 is missing.
+    Source: Sedykh eq. 4.4-4.6, which omits the clipping at 0.999.
 
     Args:
         T: number of steps.
         s: offset that keeps beta from vanishing near t = 0.
-        max_beta: where beta is clipped.
-        shift: added to every row's log-SNR; negative spends more of the steps at high noise, where the global
-            shape is decided ("simple diffusion", Hoogeboom et al. 2023).
+        max_beta: upper bound to which beta is clipped.
+        shift: added to the log-SNR of every row; a negative shift spends more steps at high noise, where the global
+            structure is decided ("simple diffusion", Hoogeboom et al. 2023).
     """
 
     def __init__(self, T: int = 1000, s: float = 0.008, max_beta: float = 0.999, shift: float = 0.0):

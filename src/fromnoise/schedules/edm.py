@@ -1,4 +1,4 @@
-"""EDM's schedule: noise on top of the data, sigma^(1/7) linear."""
+"""EDM's schedule: noise added to unscaled data, with sigma^(1/7) linear in time."""
 
 import math
 
@@ -16,13 +16,14 @@ from fromnoise.schedules.continuous import Continuous
 class EDM(Continuous):
     """alpha = 1, sigma_t = (m + (t - 1)/(T - 1) (M - m))^rho, m = sigma_min^(1/rho), M = sigma_max^(1/rho).
 
-    n uniform steps are the grid of Karras et al. 2022, eq. 5, whatever T is; the prior is N(0, sigma_max^2 I), and
-    the network is told ln(sigma)/4. Training draws ln sigma from a normal distribution: times "lognormal".
+    n uniform steps give the grid of Karras et al. 2022, eq. 5, for any T. The prior is N(0, sigma_max^2 I), and the
+    network's time argument is ln(sigma)/4. EDM draws ln sigma from a normal distribution in training: times
+    "lognormal".
 
     Args:
-        T: rows of the chain that the bound is summed over.
-        sigma_min, sigma_max: noise of the first and of the last row.
-        rho: 7; larger spends more steps at low noise.
+        T: number of rows of the chain that the bound sums over.
+        sigma_min, sigma_max: sigma of the first and the last row.
+        rho: exponent; larger values spend more steps at low noise.
     """
 
     def __init__(self, T: int = 1000, sigma_min: float = 0.002, sigma_max: float = 80.0, rho: float = 7.0):
@@ -46,5 +47,5 @@ class EDM(Continuous):
         return centred(2 * torch.log(self.sigma[-1] if t is None else t.sigma))
 
     def network_time(self, t: Level) -> Tensor:
-        """ln(sigma) / 4; that of sigma_min at the clean level."""
+        """ln(sigma) / 4; at the clean level ln(sigma_min) / 4."""
         return (torch.log(t.sigma.clamp_min(math.exp(self.rho * math.log(self._low)))) / 4).float()

@@ -1,4 +1,4 @@
-"""A schedule that is learned: a monotone network gives the log-SNR (VDM)."""
+"""A learned schedule: a monotone network computes the log-SNR (VDM)."""
 
 import math
 from typing import Any
@@ -20,15 +20,16 @@ class Learned(nn.Module, Schedule):
     """log_snr(t) = top - (top - bottom) (g(u) - g(0)) / (g(1) - g(0)),  u = (t - 1)/(T - 1),
 
     alpha^2 = sigmoid(log_snr), sigma^2 = sigmoid(-log_snr), and
-    g(u) = l_1(u) + l_3(sigmoid(l_2(l_1(u)))) with positive weights, so that the SNR falls whatever is learned. Both
-    ends are learned too. Source: Kingma et al. 2021 (VDM), appendix H. The levels are differentiable, and the whole
-    bound trains them, its prior term included: objectives "vlb" and "two-draw". Any other would only make its own task
-    easier, and refuses.
+    g(u) = l_1(u) + l_3(sigmoid(l_2(l_1(u)))) with positive weights, so that the SNR always falls. Both ends are learned
+    too. Source: Kingma et al. 2021 (VDM), appendix H.
+
+    The levels are differentiable. Only objectives that estimate the whole bound, including its prior term, train them:
+    "vlb" and "two-draw". All others refuse a learned schedule, which could lower their loss by making the task easier.
 
     Args:
-        T: rows of the chain.
-        top, bottom: log-SNR of the first and the last row to begin with.
-        width: of the hidden layer.
+        T: number of rows of the chain.
+        top, bottom: initial log-SNR of the first and the last row.
+        width: width of the hidden layer.
     """
 
     def __init__(self, T: int = 1000, top: float = 13.3, bottom: float = -5.0, width: int = 1024):
@@ -40,7 +41,7 @@ class Learned(nn.Module, Schedule):
         super().__init__()
         self.T = T
         like = {"dtype": torch.float64, "device": "cpu"}
-        # softplus of these are the weights: l_1 begins as u, l_3 small, so that the log-SNR begins nearly linear
+        # The weights are the softplus of these. l_1 starts as u and l_3 small, so the log-SNR starts nearly linear.
         self.slope = nn.Parameter(torch.tensor(_inverse_softplus(1.0), **like))
         self.inner = nn.Parameter(torch.linspace(0.0, 4.0, width, **like))
         self.bias = nn.Parameter(torch.linspace(-4.0, 0.0, width, **like))
@@ -49,7 +50,7 @@ class Learned(nn.Module, Schedule):
         self.height = nn.Parameter(torch.tensor(_inverse_softplus(top - bottom), **like))
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Learned":  # pyrefly: ignore[bad-override]
-        """Levels are float64 on the CPU wherever the denoiser that holds them is moved or cast to."""
+        """Do nothing: levels stay float64 on the CPU wherever the denoiser is moved or cast."""
         return self
 
     def _g(self, u: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class Learned(nn.Module, Schedule):
         return first + hidden @ F.softplus(self.outer)
 
     def log_snr(self, time: Tensor) -> Tensor:
-        """At times in [1, T], differentiable: [...] -> [...]."""
+        """The log-SNR at times in [1, T], differentiable: [...] -> [...]."""
         ends = self._g(torch.tensor([0.0, 1.0], dtype=torch.float64, device="cpu"))
         share = (self._g((time - 1) / (self.T - 1)) - ends[0]) / (ends[1] - ends[0])
         return self.bottom + F.softplus(self.height) * (1 - share)
@@ -67,7 +68,7 @@ class Learned(nn.Module, Schedule):
         time = torch.as_tensor(t, dtype=torch.float64, device="cpu")
         if not checks.holds((time >= 0) & (time <= self.T)):
             raise FromNoiseError(f"t must lie in [0, {self.T}], got {t}")
-        # Below the first row the SNR is SNR_1 / t, as in every chain; log of 0 must not reach the gradient.
+        # Below the first row the SNR is SNR_1 / t, as in every chain; log(0) must not reach the gradient.
         near = -torch.log(torch.where(time > 0, time, 1.0).clamp_max(1.0))
         snr = self.log_snr(time.clamp_min(1.0)) + near
         clean = time == 0
@@ -79,10 +80,10 @@ class Learned(nn.Module, Schedule):
 
     @torch.no_grad()
     def at(self, log_snr: float | Tensor) -> Level:
-        """The inverse of `level`, by bisection; without a gradient.
+        """The level with the given log-SNR, found by bisection and without gradients: the inverse of `level`.
 
         Raises:
-            FromNoiseError: a log-SNR below that of t = T.
+            FromNoiseError: the log-SNR is below that of t = T.
         """
         wanted = torch.as_tensor(log_snr, dtype=torch.float64, device="cpu")
         top, bottom = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu"))
@@ -110,14 +111,14 @@ class Learned(nn.Module, Schedule):
 
     @property
     def chain(self) -> Chain:
-        """Every row, from T down, as the parameters are now."""
+        """The chain of all rows, from T down to 0, for the current parameters."""
         return self.steps(self.T)
 
     def draw(self, u: Tensor) -> Level:
         return self.level(1 + torch.floor(u.double() * self.T).clamp_max(self.T - 1))
 
     def network_time(self, t: Level) -> Tensor:
-        """1000 (top - log_snr) / (top - bottom): what the network is told follows the level, not the row."""
+        """1000 (top - log_snr) / (top - bottom): the network is conditioned on the level, not on the row."""
         top, bottom = self.log_snr(torch.tensor([1.0, self.T], dtype=torch.float64, device="cpu"))
         snr = torch.where(t.sigma > 0, t.log_snr, top)
         return (1000 * (top - snr) / (top - bottom)).float()

@@ -20,7 +20,7 @@ class Linear(Discrete):
 
     def __init__(self, T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02):
         T = checks.whole("T", T, 1, MOST_ROWS)
-        # Built from both ends as numpy.linspace is, so that the float64 rows round as the reference's do.
+        # Set both ends as numpy.linspace does, so that the float64 rows round as in the reference code.
         beta = beta_start + torch.arange(T, dtype=torch.float64, device="cpu") * (
             (beta_end - beta_start) / max(T - 1, 1)
         )

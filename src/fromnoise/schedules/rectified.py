@@ -1,4 +1,4 @@
-"""The straight path of flow matching: data and noise mixed in proportion to the time."""
+"""The straight path of flow matching: a mixture of data and noise that is linear in time."""
 
 import torch
 from torch import Tensor
@@ -13,15 +13,15 @@ from fromnoise.schedules.continuous import Continuous
 class Rectified(Continuous):
     """alpha = 1 - s, sigma = s, s = m u / (1 + (m - 1) u), u = t/T in [0, 1].
 
-    Nothing of the data is left at t = T, so that the network predicts "flow", "v" or "x0"; it is told 1000 s.
+    No data is left at t = T, so the network must predict "flow", "v" or "x0". Its time argument is 1000 s.
 
     Source: Liu et al. 2023 (arXiv 2209.03003); the shift m for large images: Esser et al. 2024 (arXiv 2403.03206),
     section 5.3.2.
 
     Args:
-        T: rows of the chain that the bound is summed over.
-        shift: m, the square root of the ratio of pixels to those of the model that m = 1 is right for; larger spends
-            more of the steps at high noise. Positive.
+        T: number of rows of the chain that the bound sums over.
+        shift: m, positive: the square root of the ratio of this model's pixels to those of the model for which m = 1 is
+            right. Larger values spend more steps at high noise.
     """
 
     first = 0.0

@@ -13,8 +13,7 @@ from fromnoise.system import checks
 class ScaledLinear(Discrete):
     """beta_t = (sqrt(beta_start) + (sqrt(beta_end) - sqrt(beta_start)) (t - 1) / (T - 1))^2, t = 1..T.
 
-    Source: latent diffusion (Rombach et al. 2022), whose code calls it "linear"; the schedule of the models of
-    Sedykh 5.2.
+    Source: latent diffusion (Rombach et al. 2022), whose code calls it "linear". The models of Sedykh 5.2 use it.
 
     Args:
         T: number of steps.

@@ -14,14 +14,14 @@ from fromnoise.system import checks
 class Sigmoid(Discrete):
     """alpha_bar(u) = (g(1) - g(u)) / (g(1) - g(0)), g(u) = sigmoid((start + u (end - start)) / tau), u = t/T.
 
-    beta_t = min(1 - alpha_bar(t/T) / alpha_bar((t - 1)/T), max_beta). Source: Jabri et al. 2022; Chen 2023, whose
-    defaults these are.
+    beta_t = min(1 - alpha_bar(t/T) / alpha_bar((t - 1)/T), max_beta). Source: Jabri et al. 2022; Chen 2023, from which
+    the defaults are taken.
 
     Args:
         T: number of steps.
-        start, end: of the logistic curve, start < end.
-        tau: its width; smaller makes the middle steeper.
-        max_beta: where beta is clipped, as in the cosine schedule: alpha_bar(1) is 0.
+        start, end: ends of the logistic curve, start < end.
+        tau: its width; smaller values make the middle steeper.
+        max_beta: upper bound to which beta is clipped, needed because alpha_bar(1) = 0, as in the cosine schedule.
     """
 
     def __init__(self, T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1.0, max_beta: float = 0.999):
@@ -36,5 +36,5 @@ class Sigmoid(Discrete):
 
 
 def _difference(u: float, v: float) -> float:
-    """sigmoid(u) - sigmoid(v) without the cancellation."""
+    """sigmoid(u) - sigmoid(v) without cancellation."""
     return math.sinh((u - v) / 2) / (2 * math.cosh(u / 2) * math.cosh(v / 2))

@@ -1,4 +1,4 @@
-"""The sub-variance-preserving SDE's schedule: VP's signal with less noise."""
+"""The schedule of the sub-VP SDE: the signal of VP with less noise."""
 
 import torch
 from torch import Tensor
@@ -11,11 +11,11 @@ from fromnoise.schedules.vp import VP
 class SubVP(VP):
     """log alpha = -(beta_max - beta_min) u^2 / 4 - beta_min u / 2, sigma = 1 - alpha^2, u = t/T in [0, 1].
 
-    The standard deviation where VP has the variance, so that it is never above VP's; made for likelihoods
-    (Song et al. 2021, eq. 29).
+    1 - alpha^2 is the standard deviation of the noise here and its variance in VP, so there is never more noise than in
+    VP. Made for good likelihoods (Song et al. 2021, eq. 29).
 
     Args:
-        T: rows of the chain that the bound is summed over.
+        T: number of rows of the chain that the bound sums over.
         beta_min, beta_max: rates at u = 0 and u = 1, positive.
     """
 

@@ -1,4 +1,4 @@
-"""The variance-exploding schedule: noise grows geometrically, the signal stays."""
+"""The schedule of the variance-exploding SDE: noise grows geometrically, the signal stays."""
 
 import math
 
@@ -16,12 +16,12 @@ from fromnoise.schedules.continuous import Continuous
 class VE(Continuous):
     """alpha = 1, sigma_t = sigma_min (sigma_max / sigma_min)^((t - 1)/(T - 1)), t in [1, T]; prior N(0, sigma_max^2 I).
 
-    NCSN's geometric ladder (Sedykh eq. 3.16-3.18) and the variance-exploding SDE (Song et al. 2021, eq. 30-31). For
-    data in [-1, 1], twice the papers' figures for [0, 1].
+    This is NCSN's geometric ladder (Sedykh eq. 3.16-3.18) and the variance-exploding SDE (Song et al. 2021,
+    eq. 30-31). The defaults are for data in [-1, 1], twice the values that the papers use for [0, 1].
 
     Args:
-        T: rows of the chain.
-        sigma_min, sigma_max: noise of the first and of the last row.
+        T: number of rows of the chain.
+        sigma_min, sigma_max: sigma of the first and the last row.
     """
 
     def __init__(self, T: int = 1000, sigma_min: float = 0.02, sigma_max: float = 100.0):

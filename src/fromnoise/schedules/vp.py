@@ -1,4 +1,4 @@
-"""The variance-preserving SDE's schedule: beta(t) linear in continuous time."""
+"""The schedule of the variance-preserving SDE: beta(t) is linear in continuous time."""
 
 import torch
 from torch import Tensor
@@ -12,11 +12,11 @@ from fromnoise.schedules.continuous import Continuous
 class VP(Continuous):
     """log alpha = -(beta_max - beta_min) u^2 / 4 - beta_min u / 2, sigma^2 = 1 - alpha^2, u = t/T in [0, 1].
 
-    The limit of DDPM's linear schedule for many steps, with beta_min = T beta_1 and beta_max = T beta_T
+    This is the limit of DDPM's linear schedule for many steps, with beta_min = T beta_1 and beta_max = T beta_T
     (Song et al. 2021, eq. 32-33; Weng: the sum of beta must diverge for x_T to become N(0, I)).
 
     Args:
-        T: rows of the chain that the bound is summed over.
+        T: number of rows of the chain that the bound sums over.
         beta_min, beta_max: rates at u = 0 and u = 1, positive.
     """
 
@@ -33,7 +33,7 @@ class VP(Continuous):
         return -(self.beta_max - self.beta_min) * u**2 / 4 - self.beta_min * u / 2
 
     def time_of(self, log_alpha: Tensor) -> Tensor:
-        """The inverse of `log_alpha`: the positive root of a quadratic, in the form that does not cancel."""
+        """The inverse of `log_alpha`: the positive root of a quadratic, in a form without cancellation."""
         root = torch.sqrt(self.beta_min**2 - 4 * (self.beta_max - self.beta_min) * log_alpha)
         return self.T * -4 * log_alpha / (self.beta_min + root)
 

@@ -1,4 +1,4 @@
-"""Another schedule, rescaled so that nothing of the image is left at t = T."""
+"""Another schedule, rescaled so that no signal is left at t = T."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from fromnoise.schedules.base import Discrete
 class ZeroTerminal(Discrete):
     """alpha_t <- alpha_1 (alpha_t - alpha_T) / (alpha_1 - alpha_T), sigma_t^2 = 1 - alpha_t^2: alpha_T = 0, L_T = 0.
 
-    Source: Lin et al. 2023, algorithm 1. The usual schedules leave some signal at T, which training sees and
-    sampling does not; with none left eps says nothing of x_0 there, so the network must predict v or x0.
+    Source: Lin et al. 2023, algorithm 1. Common schedules leave some signal at T, which is there in training but
+    not in sampling. Without signal at T, eps does not determine x_0, so the network must predict v or x0.
 
     Args:
-        base: the schedule that is rescaled, a name or {"name": ..., option: value}; variance-preserving, with at
-            least two rows.
+        base: the schedule to rescale: a name or {"name": ..., option: value}; variance-preserving, with at least two
+            rows.
     """
 
     def __init__(self, base: str | dict[str, Any] = "linear"):
@@ -31,14 +31,14 @@ class ZeroTerminal(Discrete):
         if not torch.allclose(rows.alpha**2 + rows.sigma**2, torch.ones_like(rows.alpha)):
             raise FromNoiseError("the base must be variance-preserving")
         alpha = rows.alpha[1:]
-        # sigma_1 stays; below, 1 - alpha^2 would cancel only where alpha is that of the first rows.
+        # sigma_1 is kept exactly: 1 - alpha^2 would cancel there, where alpha is close to 1.
         alpha = alpha[0] * (alpha - alpha[-1]) / (alpha[0] - alpha[-1])
         rest = (1 - alpha) * (1 + alpha)
         rest[0] = rows.sigma[1] ** 2
         super().__init__(alpha, rest.sqrt())
 
     def level(self, t: float | Tensor) -> Level:
-        """Between the last two rows alpha is linear: the log-SNR falls to -inf there."""
+        """The level at time t; between the last two rows alpha is linear in t, because the log-SNR falls to -inf."""
         usual = super().level(t)
         last = usual.time > self.T - 1
         alpha = torch.where(last, self.alpha[-2] * (self.T - usual.time), usual.alpha)

@@ -1,4 +1,4 @@
-"""Time samplings: which noise levels training looks at, and how often."""
+"""Time samplings: which noise levels training uses, and how often."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a time sampling is."""
+"""Base class of time samplings."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -10,20 +10,20 @@ from fromnoise.schedules.base import Schedule
 
 
 class TimeSampling(ABC):
-    """u, uniform in [0, 1) -> a level, and the weight that its loss is given.
+    """u, uniform in [0, 1) -> a level, and the weight of its loss.
 
-    The u of an example is counted; the rest is a function of u and of the state, which a checkpoint holds and which is
-    the same in every process.
+    The u of an example depends only on the seed and the example's number. All else is a function of u and of the state,
+    which is stored in checkpoints and is the same in every process.
     """
 
     watches: ClassVar[bool] = False
-    """Whether `observe` wants to be told of the losses."""
+    """Whether `observe` must be called with the losses."""
 
     on_rows: ClassVar[bool] = True
-    """Whether every level that is drawn is a row of the schedule's chain."""
+    """Whether every drawn level is a row of the schedule's chain."""
 
     def arrange(self, u: Tensor, places: range, size: int) -> Tensor:
-        """u of the examples `places` of a batch of `size`, as `draw` shall see them; independent unless overridden."""
+        """The u that `draw` gets for the examples at `places` of a batch of `size`; default: u itself, independent."""
         return u
 
     @abstractmethod
@@ -31,11 +31,11 @@ class TimeSampling(ABC):
         """Levels and weights, each [B]; weights are float64 on the CPU."""
 
     def observe(self, t: Level, losses: Tensor, schedule: Schedule) -> None:  # noqa: B027  most samplings do not watch
-        """The losses, before their weights, of the whole batch in its global order: [B] each."""
+        """Receive the unweighted losses of the whole batch in its global order: [B] each."""
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that the next draw depends on."""
+        """All tensors that later draws depend on, for checkpoints."""
         return {}
 
     def load(self, state: dict[str, Tensor]) -> None:  # noqa: B027  nor have a state
-        """The inverse of `state`."""
+        """Restore the tensors that `state` returned."""

@@ -1,4 +1,4 @@
-"""Importance sampling of t: levels whose loss is large are drawn more often."""
+"""Importance sampling of t: levels with a large loss are drawn more often."""
 
 import torch
 from torch import Tensor
@@ -12,15 +12,15 @@ from fromnoise.times.base import TimeSampling
 
 @register("importance")
 class Importance(TimeSampling):
-    """t ~ p_t proportional to sqrt(E L_t^2), weight 1 / (T p_t), so that the loss keeps its mean and loses variance.
+    """t ~ p_t proportional to sqrt(E L_t^2), weight 1 / (T p_t): the same mean loss with less variance.
 
-    E L_t^2 is the mean square of the last `history` losses of row t; until every row has as many, t is uniform.
-    p is mixed with the uniform distribution, so that no row is forgotten.
-    Source: Sedykh eq. 4.3; improved DDPM section 3.3 and its code.
+    E L_t^2 is the mean square of the last `history` losses of row t; until every row has that many, t is uniform. p is
+    mixed with the uniform distribution, so that every row continues to be drawn. Source: Sedykh eq. 4.3; improved DDPM
+    section 3.3 and its code.
 
     Args:
-        history: losses remembered of each row.
-        uniform: share of the uniform distribution, in [0, 1].
+        history: number of recent losses kept for each row.
+        uniform: share of the uniform distribution in the mixture, in [0, 1].
     """
 
     watches = True
@@ -32,7 +32,7 @@ class Importance(TimeSampling):
         self.losses, self.counts = torch.zeros(0, history, dtype=torch.float64), torch.zeros(0, dtype=torch.int64)
 
     def probabilities(self, rows: int) -> Tensor:
-        """p_t of rows t = 1..rows: [rows], float64."""
+        """p_t of the rows t = 1..rows: [rows], float64."""
         self._grow(rows)
         if bool((self.counts < self.history).any()):
             return torch.full((rows,), 1 / rows, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""EDM's training levels: the logarithm of the noise is normal."""
+"""EDM's training levels: log(sigma / alpha) is normally distributed."""
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ from fromnoise.times.base import TimeSampling
 
 @register("lognormal")
 class LogNormal(TimeSampling):
-    """ln(sigma / alpha) ~ N(mean, std^2), weight 1 (Karras et al. 2022, table 1); kept within the schedule's levels.
+    """ln(sigma / alpha) ~ N(mean, std^2), weight 1 (Karras et al. 2022, table 1); clamped to the schedule's levels.
 
-    On the straight path, where alpha = 1 - sigma, that is logit(sigma) ~ N(mean, std^2): the logit-normal times of
-    Esser et al. 2024 (arXiv 2403.03206), eq. 19, which are mean 0 and std 1 there.
+    On the straight path, where alpha = 1 - sigma, this is logit(sigma) ~ N(mean, std^2): the logit-normal times of
+    Esser et al. 2024 (arXiv 2403.03206), eq. 19, who use mean 0 and std 1.
 
     Args:
-        mean, std: of ln(sigma / alpha).
+        mean, std: mean and standard deviation of ln(sigma / alpha).
     """
 
     on_rows = False

@@ -1,4 +1,4 @@
-"""SD3's times that prefer the middle of the path, or its ends, and still reach all of it."""
+"""SD3's mode sampling: favours the middle of the path or its ends, and still covers all of it."""
 
 import math
 
@@ -18,14 +18,13 @@ _MOST = 2 / (math.pi - 2)
 class Mode(TimeSampling):
     """tau = 1 - u - s (cos^2(pi u / 2) - 1 + u), u uniform in [0, 1), tau = sigma / (alpha + sigma), weight 1.
 
-    tau is the time of the straight path, where alpha = 1 - tau and sigma = tau, and the share of noise at a level of
-    any other schedule: log-SNR = 2 log((1 - tau) / tau), kept within the schedule's levels. With s > 0 the middle is
-    looked at more often, with s < 0 the ends, with s = 0 all of the path equally.
-    Source: Esser et al. 2024 (arXiv 2403.03206), eq. 20, where 1.29 was among the best. The logit-normal times of their
-    eq. 19 are `lognormal`.
+    On the straight path, where alpha = 1 - tau and sigma = tau, tau is the time. For other schedules it sets the level
+    with log-SNR = 2 log((1 - tau) / tau), clamped to the schedule's levels. s > 0 favours the middle of the path, s < 0
+    the ends, and s = 0 neither. Source: Esser et al. 2024 (arXiv 2403.03206), eq. 20, where s = 1.29 was among the best
+    values. The logit-normal times of their eq. 19 are `lognormal`.
 
     Args:
-        scale: s, in [-1, 2 / (pi - 2)], about 1.75, outside of which tau would not fall with u.
+        scale: s, in [-1, 2 / (pi - 2)], where the upper end is about 1.75; outside, tau would not fall with u.
     """
 
     on_rows = False

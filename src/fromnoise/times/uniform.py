@@ -1,4 +1,4 @@
-"""Every time of the schedule equally often."""
+"""Uniform times: every time of the schedule is equally likely."""
 
 import torch
 from torch import Tensor

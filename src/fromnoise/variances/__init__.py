@@ -6,7 +6,7 @@ from fromnoise.registry import Registry
 from fromnoise.registry.lazy import lazy_registry
 
 registry = Registry(__name__, "variance", shared=("base", "reverse", "optimal"))
-"""`Optimal` is made from a function, which no name and no file could hold: it is used as an object only."""
+"""`Optimal` is made from a function, which a file cannot store: it has no name and is used as an object only."""
 names, get, build = registry.names, registry.get, registry.build
 if TYPE_CHECKING:
     from fromnoise.variances.base import Variance as Variance

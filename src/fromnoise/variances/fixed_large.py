@@ -1,4 +1,4 @@
-"""The variance of the forward step: beta."""
+"""beta, the variance of the forward step."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from fromnoise.variances.base import Variance
 @register("fixed-large")
 @dataclass(frozen=True)
 class FixedLarge(Variance):
-    """b, which is beta_t when s = t - 1 and sigma-hat squared on a sub-sequence; at the first step as FixedSmall.
+    """b: beta_t if s = t - 1, and sigma-hat^2 on a sub-sequence; the step to s = 0 has the variance of FixedSmall.
 
     Source: Sedykh eq. 2.12 and 4.19; Notes eq. 12 and 17.
     """

@@ -1,4 +1,4 @@
-"""The best isotropic variance, from what x_0 is known to vary by."""
+"""The best isotropic variance, from the average posterior covariance of x_0."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from fromnoise.variances.base import Variance
 class Optimal(Variance):
     """v* = beta-tilde + c^2 E tr Cov[x_0 | x_t] / D, c the posterior's weight of x_0: the best isotropic variance.
 
-    Source: Analytic-DPM (Bao et al. 2022), theorem 1; it minimises every L_t, the decoder's first step included, and
-    with it the bound of Gaussian data is tight up to its prior term (Friedman eq. 37).
+    It minimises every L_t, including the decoder's, and makes the bound on Gaussian data tight up to its prior term
+    (Friedman eq. 37). Source: Analytic-DPM (Bao et al. 2022), theorem 1.
 
     Args:
-        spread: t -> E tr Cov[x_0 | x_t] / D at that level, float64, like its alpha; exact for an oracle,
-            or the mean squared error of x0hat on data.
+        spread: t -> E tr Cov[x_0 | x_t] / D at level t, float64, of the shape of t.alpha: exact for an oracle, or the
+            mean squared error of x0hat on data (see `bound.optimal_variance`).
     """
 
     spread: Callable[[Level], Tensor]
 
     @property
     def spec(self) -> str | dict[str, Any]:
-        """It has none.
+        """Not available: the variance cannot be saved.
 
         Raises:
             FromNoiseError: always.

@@ -1,4 +1,4 @@
-"""Feature extractors: what images are turned into before sets of them are compared."""
+"""Feature extractors: networks that turn images into the feature vectors that metrics compare."""
 
 from typing import TYPE_CHECKING
 

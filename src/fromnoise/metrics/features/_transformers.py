@@ -1,4 +1,4 @@
-"""Vision transformers of the hub, at a pinned commit and from safetensors alone."""
+"""Vision transformers from the Hugging Face hub, at a pinned commit and from safetensors files only."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -14,13 +14,13 @@ from fromnoise.system.hardware import choose, exact_float32
 
 
 class HubTransformer(Extractor):
-    """One vector an image; subclasses name the model and take the vector from its output.
+    """One vector per image; subclasses name the model and take the vector from its output.
 
     Args:
-        weights: a folder with config.json and model.safetensors; None downloads it into the hub's cache.
+        weights: a folder with config.json and model.safetensors; default: downloaded into the hub's cache.
 
     Raises:
-        FromNoiseError: transformers is not installed, or the weights cannot be had.
+        FromNoiseError: transformers is not installed, or the weights cannot be loaded.
     """
 
     repository: ClassVar[str]
@@ -44,7 +44,7 @@ class HubTransformer(Extractor):
             self._device = choose("fp32").device
             self._network = network.eval().to(self._device)
             self.dimensions = self.vector(self._call(torch.zeros(1, 3, self._side, self._side))).shape[1]
-        except Exception as error:  # the hub raises a dozen kinds, all of which mean that the weights cannot be had
+        except Exception as error:  # the hub raises many kinds of errors, which all mean that there are no weights
             reason = files.one_line(" ".join(str(error).split())[:200])
             raise FromNoiseError(f"{self.repository} could not be loaded ({type(error).__name__}: {reason}): fetch "
                                  f"{' and '.join(names)} of commit {self.commit[:12]} elsewhere and name their folder "
@@ -53,7 +53,7 @@ class HubTransformer(Extractor):
 
     @abstractmethod
     def vector(self, output: Any) -> Tensor:
-        """[N, D] from the network's output."""
+        """The feature vectors, [N, D], from the network's output."""
 
     def _call(self, x: Tensor) -> Any:
         return self._network(pixel_values=x.to(self._device))

@@ -1,4 +1,4 @@
-"""CLIP's image embedding: FD-clip, and with KID's kernel the like of CMMD."""
+"""The image embedding of CLIP: FD-clip, and with the kernel of KID a metric similar to CMMD."""
 
 from typing import Any, ClassVar
 

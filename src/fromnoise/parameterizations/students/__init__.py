@@ -1,4 +1,4 @@
-"""What a distilled model's output means, where it is not E[x_0 | x_t]: how it is sampled, and by what it is refused."""
+"""Students: what the output of a distilled model means, and which samplers can use it."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a student is."""
+"""Base class of students: what the output of a distilled model means."""
 
 from abc import ABC
 from typing import Any, ClassVar
@@ -9,44 +9,45 @@ from fromnoise.schedules.spacings.base import Spacing
 
 
 class Student(ABC):
-    """What a distilled denoiser's output means; a Denoiser holds it, and files name it.
+    """The meaning of a distilled model's output, and how to sample from it.
 
-    Registered ones are frozen dataclasses, one in a file.
+    It is the `student` attribute of a Denoiser, and model files store it. Registered students are frozen dataclasses,
+    one per file.
     """
 
     sampler: ClassVar[str]
-    """The name of the sampler that draws it."""
+    """Name of the sampler that the model was distilled for."""
 
     is_denoiser: ClassVar[bool] = False
-    """Whether its x0 still is E[x_0 | x_t], so that every sampler, likelihood and edit holds for it too."""
+    """Whether x0 is still E[x_0 | x_t], so that all samplers, likelihoods and edits apply."""
 
     @property
     def calls(self) -> int:
-        """Steps by default."""
+        """Default number of steps, each with one network call."""
         return 1
 
     @property
     def cond(self) -> dict[str, Any]:
-        """Numbers that its network is given where nobody says otherwise, by name."""
+        """Default values of the conditions that distillation added to the network, by name."""
         return {}
 
     def chain(self, schedule: Schedule, steps: int, spacing: str | Spacing) -> Chain:
-        """The levels of a walk of so many steps.
+        """The levels to sample with `steps` steps.
 
         Raises:
-            FromNoiseError: it cannot walk so many.
+            FromNoiseError: the model cannot be sampled with this number of steps.
         """
         return schedule.steps(steps, spacing)
 
     def walks(self, usual: int) -> int:
-        """The steps that it walks where its recipe says `usual`."""
+        """The number of steps to take if the recipe says `usual`."""
         return usual
 
     def check(self, sampler: Any) -> None:
-        """That this sampler can draw it.
+        """Check that this sampler can sample the model.
 
         Raises:
-            FromNoiseError: it cannot; with the one that can.
+            FromNoiseError: it cannot; the message names the sampler that can.
         """
         name = getattr(type(sampler), "registered_name", type(sampler).__name__)
         if not self.is_denoiser and name != self.sampler:
@@ -54,19 +55,19 @@ class Student(ABC):
 
     @property
     def what(self) -> str:
-        """Said where something is refused."""
+        """The reason given in messages that refuse the model."""
         return "the output of this distilled model is not E[x_0 | x_t], which other samplers need"
 
 
 def insist_on_denoiser(denoiser: Any, what: str) -> None:
-    """That a model's x0 is E[x_0 | x_t].
+    """Check that a model's x0 is E[x_0 | x_t].
 
     Args:
         denoiser: a Denoiser.
-        what: needs it.
+        what: what needs it, the beginning of the message.
 
     Raises:
-        FromNoiseError: it is a student whose output is something else.
+        FromNoiseError: the model is a student whose output is something else.
     """
     student = denoiser.student
     if student is not None and not student.is_denoiser:

@@ -1,4 +1,4 @@
-"""A model with the guidance scale as a condition."""
+"""A model distilled from guided predictions, with the guidance scale as a condition."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,12 @@ from fromnoise.registry import register
 @register("guided")
 @dataclass(frozen=True)
 class Guided(Student):
-    """x0hat(x_t, t, c, g) = what the teacher's two calls make with the guidance scale g, in one call.
+    """x0hat(x_t, t, c, g) = the guided prediction of the teacher with guidance scale g, in one call instead of two.
 
     Source: Meng et al. 2023 (arXiv 2210.03142), section 3.1.
 
     Args:
-        low, high: scales that it was trained with.
+        low, high: range of the guidance scales in training.
     """
 
     sampler = "unipc"
@@ -30,14 +30,14 @@ class Guided(Student):
 
     @property
     def cond(self) -> dict[str, Any]:
-        """Without guidance, or as little as it knows."""
+        """Guidance off (scale 1), or the nearest scale in the trained range."""
         return {"guidance": max(self.low, min(1.0, self.high))}
 
     def checked(self, scale: float) -> float:
-        """The scale itself.
+        """Return `scale` if the model was trained with it.
 
         Raises:
-            FromNoiseError: it was not trained with that one.
+            FromNoiseError: the scale is outside the trained range.
         """
         if not self.low <= scale <= self.high:
             raise FromNoiseError(f"guidance {scale:g}: this model was distilled for scales from {self.low:g} to "

@@ -1,4 +1,4 @@
-"""A student of progressive distillation: one step of it is two of its teacher's."""
+"""A student of progressive distillation: one of its steps replaces two steps of its teacher."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +13,14 @@ from fromnoise.schedules.spacings.base import Spacing
 @register("progressive")
 @dataclass(frozen=True)
 class Progressive(Student):
-    """x_s = DDIM's step with x0hat(x_t), on its own `steps` levels only: every (of / steps)-th of a chain of `of`.
+    """x_s = DDIM's step with x0hat(x_t), between fixed levels: every (of / steps)-th level of a chain of `of` steps.
 
     Source: Salimans and Ho 2022 (arXiv 2202.00512), algorithm 2.
 
     Args:
-        steps: of its chain, of / 2^j.
-        of: steps of the chain that the first teacher walked.
-        spacing: of that chain.
+        steps: number of steps that it takes, of / 2^j.
+        of: number of steps of the first teacher.
+        spacing: spacing of the first teacher's chain.
 
     Raises:
         FromNoiseError: `of` is not `steps` times a power of two.
@@ -44,15 +44,15 @@ class Progressive(Student):
         return self.steps
 
     def chain(self, schedule: Schedule, steps: int, spacing: str | Spacing) -> Chain:
-        """Its own levels.
+        """The levels that the model was distilled on.
 
         Raises:
-            FromNoiseError: another number of steps, or a spacing that is neither its own nor the sampler's usual one.
+            FromNoiseError: another number of steps, or a spacing that is neither the model's nor the sampler's default.
         """
         if steps != self.steps:
-            raise FromNoiseError(f"steps {steps}: this model was distilled for {self.steps}, and walks no others")
+            raise FromNoiseError(f"steps {steps}: this model was distilled for {self.steps}, and takes no other number")
         if Spacing.of(spacing) not in (Spacing.of(self.spacing), Spacing.of("uniform")):
-            raise FromNoiseError(f"spacing {spacing}: this model walks the levels that it was distilled on, with "
+            raise FromNoiseError(f"spacing {spacing}: this model uses the levels that it was distilled on, with "
                                  f"spacing {self.spacing}: leave it out")  # fmt: skip
         return every(schedule.steps(self.of, self.spacing), self.of // self.steps)
 
@@ -63,12 +63,12 @@ class Progressive(Student):
 
 
 def every(chain: Chain, stride: int) -> Chain:
-    """Every `stride`-th level of a chain, the noisiest and the clean one among them.
+    """Every `stride`-th level of a chain, including the noisiest and the clean one.
 
     Raises:
-        FromNoiseError: the chain has other than a multiple of `stride` steps, as where a schedule has too few rows.
+        FromNoiseError: the number of steps is not a multiple of `stride`, e.g. because the schedule has too few rows.
     """
     if chain.steps % stride:
-        raise FromNoiseError(f"a chain of {chain.steps} steps cannot be walked by {stride} steps at a time: the "
+        raise FromNoiseError(f"a chain of {chain.steps} steps cannot be cut into strides of {stride}: the "
                              "schedule has too few levels")  # fmt: skip
     return Chain(chain.levels[::stride])

@@ -1,4 +1,4 @@
-"""What a spacing is."""
+"""Base classes of spacings."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ class Spacing:
 
     @staticmethod
     def of(spacing: "str | Spacing") -> "ByTime | ByNoise":
-        """The object of that name, or the object itself.
+        """Return the spacing with the given name, or the given spacing itself.
 
         Raises:
-            FromNoiseError: an unknown name, or what is neither.
+            FromNoiseError: the name is unknown, or the object is not a spacing.
         """
         found = spacings.registry.resolve(spacing, Spacing)
         if not isinstance(found, ByTime | ByNoise):
@@ -25,35 +25,39 @@ class Spacing:
 
 
 class ByTime(Spacing, ABC):
-    """Times in [1, T], evenly or not: a sub-sequence of the chain."""
+    """Selects levels by their times in [1, T]: a sub-sequence of the chain."""
 
     @abstractmethod
     def times(self, n: int, T: int, whole: bool) -> Sequence[float]:
         """At most n times in [1, T], in any order; repeats are dropped.
 
         Args:
-            n: at least 1.
+            n: number of steps, at least 1.
             T: length of the chain.
-            whole: only its rows exist, so that times are whole numbers.
+            whole: whether only rows can be used, so that times must be whole numbers.
         """
 
 
 class ByNoise(Spacing, ABC):
-    """Log-SNRs between those of the first and of the last row, whatever their times: between rows too."""
+    """Selects levels by their log-SNRs, from that of the first row to that of the last; they may lie between rows."""
 
     @abstractmethod
     def log_snrs(self, n: int, high: float, low: float) -> Sequence[float]:
-        """n log-SNRs, rising from `low`, that of t = T, to `high`, that of t = 1; for n = 1 that of t = T.
+        """n log-SNRs, rising from `low` to `high`; only `low` for n = 1.
 
         Args:
-            n: at least 0 (a schedule that ends without any signal adds that level itself).
-            high, low: finite.
+            n: number of levels, at least 0: a schedule without signal at T adds that level itself.
+            high, low: log-SNR at t = 1 and at t = T, both finite.
         """
 
 
 def check_steps(n: int, T: int, whole: bool) -> None:
-    """Raises: FromNoiseError for an n that is no whole number, below 1 or, for whole rows, above T."""
+    """Check the number of steps.
+
+    Raises:
+        FromNoiseError: n is not a whole number, is below 1 or, if only whole rows can be used, above T.
+    """
     checks.whole("steps", n)
     if n < 1 or (whole and n > T):
-        most = f"between 1 and {T}, the length of the model's chain" if whole else "at least at 1"
-        raise FromNoiseError(f"steps must lie {most}, got {n}")
+        most = f"lie between 1 and {T}, the length of the model's chain" if whole else "be at least 1"
+        raise FromNoiseError(f"steps must {most}, got {n}")

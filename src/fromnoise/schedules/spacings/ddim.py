@@ -1,4 +1,4 @@
-"""DDIM's: even in time from 1, not up to T."""
+"""DDIM's uniform spacing: even in time, from t = 1 but not up to T."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,9 @@ from fromnoise.schedules.spacings.base import ByTime
 @register("ddim")
 @dataclass(frozen=True)
 class DDIM(ByTime):
-    """1 + i floor(T / S), i = 0..S - 1: DDIM's uniform sub-sequence, which starts sampling below T: at 981 for S = 50.
+    """1 + i floor(T / S), i = 0..S - 1: DDIM's uniform sub-sequence.
+
+    Sampling starts below T: at t = 981 for T = 1000 and S = 50 steps.
 
     Source: Song et al. 2021 (arXiv 2010.02502), appendix D.2.
     """

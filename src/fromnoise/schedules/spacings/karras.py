@@ -1,4 +1,4 @@
-"""EDM's: finest near the data."""
+"""EDM's spacing: even in (sigma / alpha)^(1/7), finest near the data."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fromnoise.schedules.spacings.base import ByNoise
 @register("karras")
 @dataclass(frozen=True)
 class Karras(ByNoise):
-    """v^(1/7) even, v = sigma / alpha = exp(-log_snr / 2): finest at the image.
+    """v^(1/7) is evenly spaced, v = sigma / alpha = exp(-log_snr / 2): finest near the data.
 
     Source: Karras et al. 2022 (arXiv 2206.00364), eq. 5.
     """

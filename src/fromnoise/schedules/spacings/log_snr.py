@@ -1,4 +1,4 @@
-"""Even in log-SNR: NCSN's geometric ladder, DPM-Solver's grid."""
+"""Even in log-SNR: the geometric ladder of NCSN and the grid of DPM-Solver."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from fromnoise.schedules.spacings.base import ByNoise
 @register("log-snr")
 @dataclass(frozen=True)
 class LogSNR(ByNoise):
-    """low + i (high - low) / (S - 1), i = 0..S - 1: even in log-SNR.
+    """low + i (high - low) / (S - 1), i = 0..S - 1: evenly spaced in log-SNR.
 
     Source: NCSN's geometric ladder (Song and Ermon 2019, arXiv 1907.05600); DPM-Solver's grid (Lu et al. 2022, arXiv
     2206.00927).

@@ -1,4 +1,4 @@
-"""DDIM's quadratic one: finer near the data."""
+"""DDIM's quadratic spacing: finer near the data."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from fromnoise.schedules.spacings.base import ByTime
 @register("quadratic")
 @dataclass(frozen=True)
 class Quadratic(ByTime):
-    """1 + floor((i sqrt(0.8 T) / (S - 1))^2), i = 0..S - 1: DDIM's quadratic sub-sequence, repeats dropped.
+    """1 + floor((i sqrt(0.8 T) / (S - 1))^2), i = 0..S - 1: DDIM's quadratic sub-sequence, without repeats.
 
     Source: Song et al. 2021 (arXiv 2010.02502), appendix D.2.
     """
