@@ -265,7 +265,7 @@ def test_a_zip_that_lies_about_a_length(tmp_path):
     content = path.read_bytes()
     central = content.rindex(b"PK\x01\x02")
     path.write_bytes(content[: central + 24] + (length - 5).to_bytes(4, "little") + content[central + 28 :])
-    assert "another length than is said" in opened(path).notes[0]
+    assert "its unpacked length is not the one" in opened(path).notes[0]
     path.write_bytes(content[: central + 24] + (2**31 - 1).to_bytes(4, "little") + content[central + 28 :])
     assert "an image at most" in opened(path).notes[0]
 

@@ -166,7 +166,7 @@ def test_a_wrong_index_is_named(shards, tmp_path):
         index(folder, sizes | {"part-003.tar": wrong})
         refused(folder, "part-003.tar: holds 23 images", f"index.json says {wrong}", "fromnoise index", classes=3)
     index(folder, {"part-000.tar": 10})
-    refused(folder, "does not list", "part-001.tar", "write it anew", classes=3)
+    refused(folder, "does not list", "part-001.tar", "write it again", classes=3)
     for content, word in (("{", "not readable"), ("[]", "no index"), ('{"shardlist": []}', "no index"),
                           ('{"shardlist": [{"url": "a.tar"}]}', "is no shard"),
                           ('{"shardlist": [{"url": "a.tar", "nsamples": -1}]}', "is no shard"),
@@ -363,18 +363,18 @@ def test_mixed_shards_are_named(tmp_path):
     tar(folder / "part-001.tar", samples(range(10, 20), label=None))
     refused(folder, "part-001.tar: none of its images has a label", "data.classes=0", classes=3)
     tar(folder / "part-001.tar", samples(range(10, 20), caption=None))
-    refused(folder, "part-001.tar: its images have no captions, and those of the first shard have some", classes=3)
+    refused(folder, "part-001.tar: its images have no captions, but those of the first shard have some", classes=3)
     tar(folder / "part-000.tar", samples(range(10), label=None))
     tar(folder / "part-001.tar", samples(range(10, 20)))
-    refused(folder, "part-001.tar: its images have labels, and those of the first shard have none")
+    refused(folder, "part-001.tar: its images have labels, but those of the first shard have none")
     (folder / "part-002.zip").write_bytes(b"PK")
-    refused(folder, "part-002.zip: the first shard is a .tar", "name the shards by a pattern")
+    refused(folder, "part-002.zip: the first shard is a .tar", "name the shards with a pattern")
     tar(folder / "part-001.tar", samples(range(10, 20), label=None))
     assert len(fn.data.stream(folder / "part-*.tar")) == 20
     tables = parquets(tmp_path / "b", (0, 10, 20))
     other = parquets(tmp_path / "c", (0, 10), caption="caption")
     (tables / "part-001.parquet").write_bytes((other / "part-000.parquet").read_bytes())
-    refused(tables, "part-001.parquet: has the columns image, label, caption, and the first shard image, label, text")
+    refused(tables, "part-001.parquet: has the columns image, label, caption, but the first shard has image, label, text")
     other = parquets(tmp_path / "d", (0, 10), classes=("a", "b", "z"))
     (tables / "part-001.parquet").write_bytes((other / "part-000.parquet").read_bytes())
     refused(tables, "part-001.parquet: has the label z, and the 3 classes are a, b, c")
@@ -382,7 +382,7 @@ def test_mixed_shards_are_named(tmp_path):
 
 def test_what_is_no_shard_is_refused(tmp_path, shards):
     (tmp_path / "photos").mkdir()
-    refused(tmp_path / "photos", "no .tar and no .parquet is there")
+    refused(tmp_path / "photos", "no .tar and no .parquet shard found")
     refused("digits", "digits: data.stream reads shards")
     refused(tmp_path / "part-000.tar", "no such file")
     refused(shards / "part-{000..007}.tar", "part-005.tar: no such file (3 of 8 are missing)")
@@ -435,10 +435,10 @@ def test_a_cut_shard_is_named(tmp_path):
     whole = path.read_bytes()
     fn.data.write_index(folder)
     path.write_bytes(whole[: len(whole) // 2])
-    refused(folder, "part-001.tar: has", "bytes, and had", "when its images were counted")
+    refused(folder, "part-001.tar: has", "bytes, but had", "when its images were counted")
     index(folder, {"part-000.tar": 30, "part-001.tar": 30}, classes=["0", "1", "2"])
     refused(folder, "part-001.tar: holds", "cut off?", "index.json says 30")
-    with pytest.raises(fn.FromNoiseError, match="mend the shard or remove it"):
+    with pytest.raises(fn.FromNoiseError, match="repair or remove the shard"):
         fn.data.write_index(folder)
     (folder / "index.json").unlink()
     stream = fn.data.stream(folder, classes=3)
@@ -452,7 +452,7 @@ def test_a_shard_that_changes_under_a_run_is_named(tmp_path):
     stream.batch([31])
     with open(folder / "part-001.tar", "r+b") as file:
         file.truncate(10_000)
-    with pytest.raises(fn.FromNoiseError, match=r"part-001\.tar: has 10,000 bytes, and had [\d,]+ when it was opened"):
+    with pytest.raises(fn.FromNoiseError, match=r"part-001\.tar: has 10,000 bytes, but had [\d,]+ when it was opened"):
         stream.batch([55])
     stream = fn.data.stream(tars(folder, (0, 30, 60)), classes=3)
     with tarfile.open(folder / "part-001.tar", "a") as archive:
