@@ -599,7 +599,7 @@ def test_words_alone_are_for_models_of_images(tmp_path, photos, monkeypatch, cap
     out = tmp_path / "words"
     assert main(["encode", str(photos), "--out", str(out), "--text", "learned", "--set", "text.length=9", "text.vocabulary=270",
                  "--part", "16", "--batch-size", "8"]) == 0  # fmt: skip
-    with pytest.raises(fn.FromNoiseError, match="holds encoded captions, and no latents"):
+    with pytest.raises(fn.FromNoiseError, match="holds encoded captions but no latents"):
         Latents(out)
     own = train(tmp_path / "own", photos, "--set", *WORDS, recipe="digits")
     monkeypatch.setattr("fromnoise.data.worded._encoded", None)

@@ -51,7 +51,7 @@ def test_a_file_that_breaks_is_one_line_of_the_command(photos, tmp_path, workers
     about = [line for line in said if "3.png" in line]
     assert len(about) == 1, done.stderr
     assert about[0].startswith(f"fromnoise: warning: {photos / '3.png'} (")
-    assert about[0].endswith("; the next image stands in")
+    assert about[0].endswith("; the next image replaces it")
     assert all(line.startswith("fromnoise: warning: ") for line in said), done.stderr
     for word in ("UserWarning", "EXIF", "encoded.py", "warnings.warn"):
         assert word not in done.stderr

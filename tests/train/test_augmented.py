@@ -203,7 +203,7 @@ def test_what_is_no_image_is_refused(shape):
     model = fn.Denoiser(Own(), fn.schedules.Cosine(T=50), "v")
     batches = [torch.zeros(2, *shape)] * 2
     for data in (torch.zeros(4, *shape), DataOnce(batches)):
-        with pytest.raises(fn.FromNoiseError, match=r"augment: transforms images \(C, H, W\), and these examples are"):
+        with pytest.raises(fn.FromNoiseError, match=r"augment: transforms images \(C, H, W\), but these examples are"):
             fn.fit(model, data, steps=1, batch_size=2, augment=0.1, **QUIET)
         model.shape = None
 

@@ -400,7 +400,7 @@ MISTAKES = {
     "resume where": (lambda m: fn.fit(m, points(), steps=1, resume=True), "name it with out"),
     "precision": (lambda m: fn.fit(m, points(), steps=1, precision="fp16"), "unknown precision 'fp16'"),
     "compile": (lambda m: fn.fit(m, points(), steps=1, compile="yes"), "unknown compile 'yes'"),
-    "one number": (lambda m: fn.fit(m, torch.zeros(4), steps=1), r"it is \[N, \.\.\.\]"),
+    "one number": (lambda m: fn.fit(m, torch.zeros(4), steps=1), r"it must be \[N, \.\.\.\]"),
     "no end": (lambda m: fn.fit(m, points()), "give steps or minutes"),
     "a typo": (lambda m: fn.fit(m, points(), steps=1, batchsize=3), r"no argument 'batchsize' \(did you mean batch_size"),
     "a value": (lambda m: fn.fit(m, points(), steps=0), "steps: input should be greater than or equal to 1, got 0"),

@@ -41,8 +41,8 @@ class DataConfig(Section):
                                                "number or two; default: the data set's own")  # fmt: skip
     channels: int | None = Field(None, ge=1, le=4096, description="1: gray, 3: colour, 4: colour and opacity; "
                                  "default: 1 or 3, as the images are; arrays may have any number")  # fmt: skip
-    background: str = Field("white", description="colour behind transparent images, by name or #rrggbb; with 4 channels "
-                            "images stay transparent")  # fmt: skip
+    background: str = Field("white", description="colour behind transparent images, by name or #rrggbb; with 4 "
+                            "channels images stay transparent")  # fmt: skip
     fit: Literal["crop", "pad", "stretch"] = Field(
         "crop", description="how images are brought to size; crop: scale the shorter side and cut out the middle; pad: "
         "shrink if necessary and add a border in the corner's colour; stretch: ignore the proportions")  # fmt: skip

@@ -74,7 +74,7 @@ class Latents(Images):
             total, square = (math.fsum(float(pair[i]) for pair in sums) for i in range(2))
         except (KeyError, TypeError, ValueError, IndexError):
             raise FromNoiseError(
-                f"{self.folder}: its parts lack the sums of their latents: encode it again"
+                f"{self.folder}: its parts do not hold the sums of their latents: encode it again"
             ) from None
         count = len(self) * math.prod(self.shape)
         return math.sqrt(max(square / count - (total / count) ** 2, 0.0))
