@@ -147,7 +147,7 @@ def test_what_is_damaged_is_made_again(tmp_path, whole, photos, coder, capsys, n
     content[-20] ^= 1
     (out / name).write_bytes(bytes(content))
     if name.startswith("part"):
-        with pytest.raises(fn.FromNoiseError, match=r"part-00000\d.*: encode it again, by the same command"):
+        with pytest.raises(fn.FromNoiseError, match=r"part-00000\d.*: encode it again with the same command"):
             Latents(out)
     capsys.readouterr()
     encoded(out, photos, coder)
@@ -577,7 +577,7 @@ def test_mirror_images_have_the_words_of_their_images(tmp_path, photos, coder):
 
 def test_other_captions_are_encoded_now(worded):
     latents, other = Latents(worded), ["red"] * N
-    with pytest.warns(UserWarning, match="other captions than those that were encoded ahead"):
+    with pytest.warns(UserWarning, match="captions are not those that were encoded ahead"):
         kept = Worded(latents, fn.text.Learned(length=9, vocabulary=270), other)
     assert kept.encoder.merges != latents.words.encoder.merges
     assert kept.examples([3])[1]["text"].shape == (1, 9)

@@ -219,7 +219,7 @@ def test_of_many_images_in_archives_a_sample_is_looked_into(tmp_path, monkeypatc
     images = opened(tmp_path / "a.tar", memory=0, size=8, channels=3)
     assert len(images) == 12
     assert not images.notes
-    with pytest.warns(UserWarning, match=r"a\.tar: 05\.png .*stands in"):
+    with pytest.warns(UserWarning, match=r"a\.tar: 05\.png .*replaces it"):
         assert np.array_equal(images.batch([5])[0][0], PIXELS[6])
     assert len(opened(tmp_path / "a.tar", memory=0, channels=3)) == 11
     float_one = io.BytesIO()

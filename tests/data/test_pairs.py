@@ -70,7 +70,7 @@ def test_a_broken_half_takes_its_partner_with_it(folders, memory, which):
     assert torch.allclose(told["image"], gray_of(x / 127.5 - 1), rtol=0, atol=0.01)
     if memory == 0:
         sorted(folders[which].rglob("*.*"))[7].write_bytes(b"no image")
-        with pytest.warns(UserWarning, match="stands in"):
+        with pytest.warns(UserWarning, match="replaces it"):
             x, told = pairs.examples(range(11))
         assert torch.allclose(told["image"], gray_of(x / 127.5 - 1), rtol=0, atol=0.01)
 

@@ -39,12 +39,12 @@ def test_a_moved_folder_goes_on(folder, tmp_path):
 
 def renamed(folder):
     (folder / "cat").rename(folder / "zebra")
-    return r"learned from the classes cat, dog, and the data now has dog, zebra, so that labels would change places"
+    return r"learned from the classes cat, dog, but the data now has dog, zebra, so labels would change their meaning"
 
 
 def one_more(folder):
     shutil.copy(folder / "cat" / "0.png", folder / "cat" / "9.png")
-    return "learned from 8 examples, and the data now has 9"
+    return "learned from 8 examples, but the data now has 9"
 
 
 def one_class_more(folder):
@@ -73,7 +73,7 @@ def test_tensors_labels_and_held_out_shares_count(tmp_path):
     trained((x.clone(), labels.clone()), tmp_path / "run", 2)
     with pytest.raises(FromNoiseError, match="other examples"):
         trained((x, 1 - labels), tmp_path / "run", 3)
-    with pytest.raises(FromNoiseError, match="learned from 8 examples, and the data now has 6"):
+    with pytest.raises(FromNoiseError, match="learned from 8 examples, but the data now has 6"):
         trained((x, labels), tmp_path / "run", 3, validation=0.25)
 
 
@@ -126,7 +126,7 @@ def test_the_command_goes_on_where_the_folder_lies_now(folder, tmp_path, capsys)
     assert main([*run, "train.steps=3", "--resume"]) == 0  # it is remembered
     (tmp_path / "elsewhere" / "cat" / "0.png").unlink()
     assert main([*run, "train.steps=4", "--resume"]) == 2
-    assert "learned from 8 examples, and the data now has 7" in capsys.readouterr().err
+    assert "learned from 8 examples, but the data now has 7" in capsys.readouterr().err
 
 
 def test_of_many_examples_some_from_everywhere_are_looked_at():

@@ -104,10 +104,10 @@ def test_labels_are_numbers_words_or_folders(tmp_path):
 
 def test_what_labels_mean_must_be_said(shards, tmp_path):
     refused(shards, "part-000.tar: its images have labels", "data.classes=N", "fromnoise index SHARDS")
-    refused(shards, "part-000.tar: 000002.png: has the label 2, and the 2 classes are 0 to 1", classes=2)
+    refused(shards, "part-000.tar: 000002.png: has the label 2, but the 2 classes are 0 to 1", classes=2)
     assert everything(fn.data.stream(shards, classes=0))[1] == [-1] * 64
     words = tars(tmp_path / "words", label=lambda i: "abc"[i % 3])
-    refused(words, "has the label a, and the 3 classes are 0, 1, 2", classes=3)
+    refused(words, "has the label a, but the 3 classes are 0, 1, 2", classes=3)
     refused(words, "two classes have one name", classes=["a", "a"])
     plain = tars(tmp_path / "plain", label=None)
     refused(plain, "none of its images has a label", classes=3)
@@ -156,7 +156,7 @@ def test_with_an_index_only_the_first_shard_is_opened(tmp_path):
     assert np.array_equal(stream.batch(stream.few(10))[0], PIXELS[:10])
     with pytest.raises(fn.FromNoiseError, match=r"part-057\.tar: no such file"):
         stream.batch([570])
-    refused(tmp_path, "index.json: lists", "part-001.tar, which is not there")
+    refused(tmp_path, "index.json: lists", "part-001.tar, which does not exist")
 
 
 def test_a_wrong_index_is_named(shards, tmp_path):
@@ -168,12 +168,12 @@ def test_a_wrong_index_is_named(shards, tmp_path):
     index(folder, {"part-000.tar": 10})
     refused(folder, "does not list", "part-001.tar", "write it again", classes=3)
     for content, word in (("{", "not readable"), ("[]", "no index"), ('{"shardlist": []}', "no index"),
-                          ('{"shardlist": [{"url": "a.tar"}]}', "is no shard"),
-                          ('{"shardlist": [{"url": "a.tar", "nsamples": -1}]}', "is no shard"),
-                          ('{"shardlist": [3]}', "is no shard"),
+                          ('{"shardlist": [{"url": "a.tar"}]}', "is not a shard"),
+                          ('{"shardlist": [{"url": "a.tar", "nsamples": -1}]}', "is not a shard"),
+                          ('{"shardlist": [3]}', "is not a shard"),
                           ('{"shardlist": [{"url": "a.tar.gz", "nsamples": 1}]}', "shards are .tar or .parquet"),
-                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": 3}', "list of names"),
-                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": ["a", "a"]}', "names that differ")):  # fmt: skip
+                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": 3}', "list of different names"),
+                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": ["a", "a"]}', "list of different names")):  # fmt: skip
         (folder / "index.json").write_text(content)
         refused(folder / "index.json", str(folder), word)
 
@@ -282,7 +282,7 @@ def test_a_run_trains_on_them(tmp_path, capsys):
     assert main(["info", str(tmp_path / "run")]) == 0
     tar(folder / "part-001.tar", samples(range(20, 39)))
     assert main([*words, "--steps", "6", "--resume"]) == 2
-    assert "learned from 44 examples, and the data now has 43" in capsys.readouterr().err
+    assert "learned from 44 examples, but the data now has 43" in capsys.readouterr().err
 
 
 def test_whole_shards_are_held_out(shards):
@@ -297,7 +297,7 @@ def test_whole_shards_are_held_out(shards):
     assert len(held) in np.diff(ENDS)
     assert not np.array_equal(numbers[1], stream.split_numbers(0.3, 2)[1])
     one = fn.data.stream(shards / "part-000.tar", classes=3)
-    with pytest.raises(fn.FromNoiseError, match="whole ones are held out, and a share of 0.5 of 1 leaves nothing"):
+    with pytest.raises(fn.FromNoiseError, match="whole shards are held out, but a share of 0.5 of 1 leaves one part empty"):
         one.split(0.5, 0)
 
 
@@ -377,7 +377,7 @@ def test_mixed_shards_are_named(tmp_path):
     refused(tables, "part-001.parquet: has the columns image, label, caption, but the first shard has image")
     other = parquets(tmp_path / "d", (0, 10), classes=("a", "b", "z"))
     (tables / "part-001.parquet").write_bytes((other / "part-000.parquet").read_bytes())
-    refused(tables, "part-001.parquet: has the label z, and the 3 classes are a, b, c")
+    refused(tables, "part-001.parquet: has the label z, but the 3 classes are a, b, c")
 
 
 def test_what_is_no_shard_is_refused(tmp_path, shards):
@@ -418,7 +418,7 @@ def test_a_broken_image_is_named_and_the_next_one_stands_in(tmp_path):
     tar(tmp_path / "b.tar", samples(range(30, 40)))
     stream = fn.data.stream(tmp_path, classes=3)
     assert "20 of 30 images of the first shard cannot be read" in stream.notes[0]
-    with pytest.warns(UserWarning, match="stands in") as said:
+    with pytest.warns(UserWarning, match="replaces it") as said:
         x, labels = stream.batch([4, 5, 24, 39])
     assert np.array_equal(x, PIXELS[[4, 25, 25, 39]])
     assert labels.tolist() == [1, 1, 1, 0]

@@ -89,7 +89,7 @@ def test_what_does_not_come_is_said_in_a_line(shards):
             assert "secret" not in str(caught.value)
             assert "\n" not in str(caught.value)
         server.plan.clear()
-        with pytest.raises(fn.FromNoiseError, match=r"has 40,960 bytes, and 5 when its examples were counted"):
+        with pytest.raises(fn.FromNoiseError, match=r"has 40,960 bytes, but had 5 when its examples were counted"):
             fetched(url, 5)
     with socket.socket() as free:  # bound, and nobody listens
         free.bind(("127.0.0.1", 0))

@@ -66,7 +66,7 @@ def test_a_program_hears_of_it_in_its_own_process(photos, capfd, workers):
         for _ in range(6):
             next(batches)
     batches.close()
-    ours = [str(one.message) for one in said if "stands in" in str(one.message)]
+    ours = [str(one.message) for one in said if "replaces it" in str(one.message)]
     assert len(ours) == 1
     assert "3.png" in ours[0]
     if workers:  # those of decoders stay in the loaders

@@ -189,7 +189,7 @@ def _survived(batches: Iterator[Any], by_others: bool) -> Iterator[Any]:
         if not (handing or text.startswith("DataLoader worker")):
             raise  # an error of the data set itself
         raise TrainingError(f"a loader process was killed, perhaps because memory ran out ({text}); lower "
-                            "data.workers (0 for none), then resume") from None  # fmt: skip
+                            "the number of them (data.workers=0 for none), then resume") from None  # fmt: skip
 
 
 class _Rows:
