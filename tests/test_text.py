@@ -750,7 +750,7 @@ def test_a_model_learns_from_captions_as_it_reads_them():
         fn.fit(model(other), words, **options)
     with pytest.raises(fn.FromNoiseError, match="these read words by two encoders"):
         fn.guidance.steer(model(), 2.0, weaker=model(other))
-    with pytest.raises(fn.FromNoiseError, match="teacher: reads words by another encoder"):
+    with pytest.raises(fn.FromNoiseError, match="teacher: has another text encoder"):
         fn.fit(model(), words, objective=fn.distill.ConsistencyDistillation(model(other)), **options)
     without = model()
     without.text = None

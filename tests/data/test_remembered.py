@@ -49,7 +49,7 @@ def one_more(folder):
 
 def one_class_more(folder):
     shutil.copytree(folder / "cat", folder / "bear")
-    return "the network knows 2 classes, and pets has 3 classes"
+    return "the network has 2 classes, but pets has 3 classes"
 
 
 def one_changed(folder):

@@ -216,7 +216,7 @@ def test_resume_is_exact(tmp_path):
 
     whole = go("whole", 9)
     go("part", 4)
-    with pytest.raises(fn.FromNoiseError, match="holds a run already: resume=True"):
+    with pytest.raises(fn.FromNoiseError, match="holds a run already: continue it with resume=True"):
         go("part", 9)
     part = go("part", 9, resume=True)
     for a, b in zip(whole.model.parameters(), part.model.parameters(), strict=True):
@@ -397,7 +397,7 @@ MISTAKES = {
     "held out without": (lambda m: fn.fit(m, (points(), torch.zeros(256)), validation=points(), steps=1),
                          "validation has the conditions none, and data label"),
     "no batch is whole": (lambda m: fn.fit(m, iter_of([points(3), points(5)]), steps=1, batch_size=8), "batches of 5"),
-    "resume where": (lambda m: fn.fit(m, points(), steps=1, resume=True), "name it with out"),
+    "resume where": (lambda m: fn.fit(m, points(), steps=1, resume=True), "name the folder with out"),
     "precision": (lambda m: fn.fit(m, points(), steps=1, precision="fp16"), "unknown precision 'fp16'"),
     "compile": (lambda m: fn.fit(m, points(), steps=1, compile="yes"), "unknown compile 'yes'"),
     "one number": (lambda m: fn.fit(m, torch.zeros(4), steps=1), r"it must be \[N, \.\.\.\]"),
@@ -414,7 +414,7 @@ MISTAKES = {
     "nan": (lambda m: fn.fit(m, torch.full((4, 2), float("nan")), steps=1), "not finite"),
     "a shape": (lambda m: fn.fit(denoiser(shape=(3,)), points(), steps=1), "examples of 2, and the denoiser's shape is 3"),
     "unknown condition": (lambda m: fn.fit(m, Points(lambda i: {"tild": 1.0}), steps=1, batch_size=4),
-                          r"condition 'tild' \(did you mean tilt\?\), and the network takes label, tilt"),
+                          r"condition 'tild' \(did you mean tilt\?\), but the network takes label, tilt"),
     "share": (lambda m: fn.fit(m, points(), steps=1, validation=1.5), "between 0 and 1"),
     "ragged": (lambda m: fn.fit(m, [np.zeros(2), np.zeros(3)], steps=1, batch_size=2), r"data\[1\]: of shape 3"),
     "empty": (lambda m: fn.fit(m, [], steps=1), "no example in it"),

@@ -236,7 +236,7 @@ def in_bf16():
         assert {value.dtype for value in own[1].values()} == {torch.float32}
         model = points()
         made = torch.optim.SGD(model.network.parameters(), lr=0.1)
-        with pytest.raises(FromNoiseError, match="not trained here: make it of the parameters"):
+        with pytest.raises(FromNoiseError, match="not trained here: make it from the parameters"):
             fn.fit(model, POINTS, steps=1, batch_size=4, shard="full", optimizer=made, progress=False)
         for wanted in (True, False):  # a command reads the checkpoint, and needs no whole model in every process
             left = fn.fit(points(), POINTS, steps=1, batch_size=4, shard="full", progress=False,

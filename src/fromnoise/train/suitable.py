@@ -95,7 +95,7 @@ def insist_on_the_same(checkpoint: Path, described: Mapping[str, Any], notes: Ma
         stored, own = storage.read_text(checkpoint, stem), json.loads(json.dumps(about))
         for key in _MEANING:
             if key in own and stored.get(key) != own[key] and stored.get(key) != _of_before(own[key], stored.get(key)):
-                raise FromNoiseError(f"{checkpoint} has another {key}, {stored.get(key)}; this run's is {own[key]}: "
+                raise FromNoiseError(f"{checkpoint} is of another {key}, {stored.get(key)}; this run's is {own[key]}: "
                                      "name another folder")  # fmt: skip
 
 
