@@ -173,8 +173,8 @@ def _start(folder: Path, about: dict[str, Any]) -> None:
     there = sorted(one.name for one in folder.iterdir() if one.name != _ABOUT and not one.name.startswith("."))
     strangers = [name for name in there if not name.startswith("block-")]
     if strangers or (there and not path.exists()):
-        raise FromNoiseError(f"{folder}: holds {files.one_line((strangers or there)[0])}, which is not a pair file: "
-                             "name another folder, or delete it")  # fmt: skip
+        raise FromNoiseError(f"{folder}: holds {files.one_line((strangers or there)[0])}, so it is not a folder of "
+                             "pairs: name another folder, or delete it")  # fmt: skip
     if path.exists():
         try:
             before = files.read_json(path)

@@ -29,7 +29,7 @@ class TrainConfig(Section):
                                         "constant, cosine or inverse-sqrt, with options")  # fmt: skip
     warmup: int = Field(0, ge=0, description="steps over which the learning rate rises linearly")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay rates of the two moments")
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of the optimiser")
     clip: float = Field(1.0, gt=0, description="norm to which larger gradients are scaled down")
     label_dropout: float = Field(0.0, ge=0, lt=1, description="share of examples whose label is dropped, for "
                                  "classifier-free guidance")  # fmt: skip

@@ -88,10 +88,9 @@ def fit(
     notes: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Fitted:
-    """Train a model: theta <- theta - lr grad E loss(theta), with t and noise drawn for every example (Sedykh Algorithm
-    1).
+    """theta <- theta - lr grad E loss(theta), with t and noise drawn for every example: Sedykh Algorithm 1.
 
-    The model is trained in place and holds its averaged weights afterwards. `fromnoise train` calls this function.
+    Train a model in place; it holds its averaged weights afterwards. `fromnoise train` calls this function.
 
     Args:
         model: a Denoiser around any network, or another Task.
