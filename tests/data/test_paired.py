@@ -194,7 +194,9 @@ def test_what_cannot_be_paired_is_one_line(tmp_path):
     with pytest.raises(fn.FromNoiseError, match="sampler ancestral draws noise on its way"):
         pairs(truth, 4, sampler="ancestral")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(fn.FromNoiseError, match=r"holds notes.txt, so it is not a folder of pairs: name another folder"):
+    with pytest.raises(
+        fn.FromNoiseError, match=r"holds notes.txt, so it is not a folder of pairs: name another folder"
+    ):
         pairs(truth, 4, folder=tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     with pytest.raises(fn.FromNoiseError, match=r"folder: .*notes.txt cannot be written \(File exists\)"):

@@ -167,7 +167,7 @@ def test_a_wrong_index_is_named(shards, tmp_path):
         refused(folder, "part-003.tar: holds 23 images", f"index.json says {wrong}", "fromnoise index", classes=3)
     index(folder, {"part-000.tar": 10})
     refused(folder, "does not list", "part-001.tar", "write it again", classes=3)
-    for content, word in (("{", "not readable"), ("[]", "no index"), ('{"shardlist": []}', "no index"),
+    for content, word in (("{", "not readable"), ("[]", "not an index"), ('{"shardlist": []}', "not an index"),
                           ('{"shardlist": [{"url": "a.tar"}]}', "is not a shard"),
                           ('{"shardlist": [{"url": "a.tar", "nsamples": -1}]}', "is not a shard"),
                           ('{"shardlist": [3]}', "is not a shard"),

@@ -218,4 +218,4 @@ def learn_times(network: Conditioned, other: Conditioned, times: Tensor, steps: 
         optimizer.zero_grad()
         (network.time[:3](features) - wanted).square().mean().backward()
         optimizer.step()
-    optimizer.zero_grad()  # otherwise the first step of training would add these gradients
+    optimizer.zero_grad()  # or the first training step would add these gradients
