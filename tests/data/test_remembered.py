@@ -100,7 +100,7 @@ def test_an_iterable_is_not_known(tmp_path):
 
 
 def test_the_name_in_a_checkpoint_is_taken(tmp_path):
-    with pytest.raises(FromNoiseError, match="the name examples is taken"):
+    with pytest.raises(FromNoiseError, match="the name examples is reserved"):
         trained(torch.rand(8, 3, 8, 8), tmp_path / "run", 1, notes={"examples": 1})
 
 
