@@ -127,7 +127,7 @@ def test_a_loader_and_an_iterable_of_batches_train():
     assert fn.fit(denoiser(), loader, steps=20, batch_size=32, **QUIET).progress.step == 20
     batches = [points(16, seed) for seed in range(3)]
     assert fn.fit(denoiser(), batches[:0] or iter_of(batches), steps=7, batch_size=16, **QUIET).progress.step == 7
-    with pytest.raises(fn.FromNoiseError, match="batches of 32, batch_size is 16"):
+    with pytest.raises(fn.FromNoiseError, match="batches of 32, but batch_size is 16"):
         fn.fit(denoiser(), loader, steps=2, batch_size=16, **QUIET)
     with pytest.raises(fn.FromNoiseError, match="an iterator can be read once"):
         fn.fit(denoiser(), iter(batches), steps=9, batch_size=16, **QUIET)
@@ -395,7 +395,7 @@ MISTAKES = {
     "held out of another shape": (lambda m: fn.fit(denoiser(), points(), validation=torch.zeros(4, 3), steps=1),
                                   "examples of 3, and data of 2"),
     "held out without": (lambda m: fn.fit(m, (points(), torch.zeros(256)), validation=points(), steps=1),
-                         "validation has the conditions none, and data label"),
+                         "validation has the conditions none, but data has label"),
     "no batch is whole": (lambda m: fn.fit(m, iter_of([points(3), points(5)]), steps=1, batch_size=8), "batches of 5"),
     "resume where": (lambda m: fn.fit(m, points(), steps=1, resume=True), "name the folder with out"),
     "precision": (lambda m: fn.fit(m, points(), steps=1, precision="fp16"), "unknown precision 'fp16'"),
@@ -416,9 +416,9 @@ MISTAKES = {
     "unknown condition": (lambda m: fn.fit(m, Points(lambda i: {"tild": 1.0}), steps=1, batch_size=4),
                           r"condition 'tild' \(did you mean tilt\?\), but the network takes label, tilt"),
     "share": (lambda m: fn.fit(m, points(), steps=1, validation=1.5), "between 0 and 1"),
-    "ragged": (lambda m: fn.fit(m, [np.zeros(2), np.zeros(3)], steps=1, batch_size=2), r"data\[1\]: of shape 3"),
+    "ragged": (lambda m: fn.fit(m, [np.zeros(2), np.zeros(3)], steps=1, batch_size=2), r"data\[1\]: has shape 3"),
     "empty": (lambda m: fn.fit(m, [], steps=1), "no example in it"),
-    "lengths": (lambda m: fn.fit(m, (points(), torch.zeros(3)), steps=1), "256 examples, and 3 values"),
+    "lengths": (lambda m: fn.fit(m, (points(), torch.zeros(3)), steps=1), "256 examples, but 3 values"),
     "objective": (lambda m: fn.fit(m, points(), objective="simpel", steps=1), "did you mean simple"),
     "null": (lambda m: fn.fit(denoiser(Net(classes=4)), (points(), torch.arange(256) % 4), steps=1, condition_dropout=0.5),
              "null_label"),
