@@ -328,8 +328,8 @@ def test_another_request_into_the_same_folder_is_refused(tmp_path, whole, photos
     shutil.copytree(photos, told)
     next(told.rglob("*.txt")).write_text("something else")
     for said, data, model, more in (
-        ("with the number of examples 26, and 25 is asked for", fewer, coder, []),
-        ("with the classes left, right, and a, right is asked for", renamed, coder, []),
+        ("with the number of examples 26, but 25 is asked for", fewer, coder, []),
+        ("with the classes left, right, but a, right is asked for", renamed, coder, []),
         ("with captions of the digest", told, coder, []),
         ("with the autoencoder", photos, tmp_path / "other", []),
         ("with images of the shape 3, 16, 16, and 3, 8, 8", photos, coder, ["--size", "8"]),
@@ -560,7 +560,7 @@ def test_words_are_those_of_the_encoder_and_it_is_not_run_again(worded, photos, 
     assert kept.encoder == truth.encoder
     assert kept.content() == truth.content()
     with pytest.raises(
-        fn.FromNoiseError, match=r"encoded by Learned\(vocabulary=270, length=9.*, and Learned\(vocabulary=300"
+        fn.FromNoiseError, match=r"encoded by Learned\(vocabulary=270, length=9.*, but Learned\(vocabulary=300"
     ):
         Worded(Latents(worded), fn.text.Learned(length=9, vocabulary=300))
 
