@@ -332,13 +332,13 @@ def test_another_request_into_the_same_folder_is_refused(tmp_path, whole, photos
         ("with the classes left, right, but a, right is asked for", renamed, coder, []),
         ("with captions of the digest", told, coder, []),
         ("with the autoencoder", photos, tmp_path / "other", []),
-        ("with images of the shape 3, 16, 16, and 3, 8, 8", photos, coder, ["--size", "8"]),
+        ("with images of the shape 3, 16, 16, but 3, 8, 8", photos, coder, ["--size", "8"]),
         ("with images of the digest", photos, coder, ["--set", "data.background=black", "data.fit=pad", "data.split=train"]),
-        ("with mirror images False, and True", photos, coder, ["--flip"]),
-        ("with the text encoder none, and", photos, coder, ["--text", "learned"]),
-        ("with the part size 8, and 16", photos, coder, ["--part", "16"]),
-        ("with the batch size 4, and 8", photos, coder, ["--batch-size", "8"]),
-        ("with the precision float32, and bfloat16", photos, coder, ["--precision", "bf16"]),
+        ("with mirror images False, but True", photos, coder, ["--flip"]),
+        ("with the text encoder none, but", photos, coder, ["--text", "learned"]),
+        ("with the part size 8, but 16", photos, coder, ["--part", "16"]),
+        ("with the batch size 4, but 8", photos, coder, ["--batch-size", "8"]),
+        ("with the precision float32, but bfloat16", photos, coder, ["--precision", "bf16"]),
     ):  # fmt: skip
         if "images of the digest" in said:  # other pixels, as many and of the same shape
             data = tmp_path / "changed"
