@@ -387,7 +387,7 @@ def test_a_student_network_of_two_numbers():
     assert not torch.allclose(given, both(x, t, span=one, guidance=one))
     with pytest.raises(fn.FromNoiseError, match="this network takes no span: leave it out, or make it with numbers"):
         plain(x, t, span=one)
-    with pytest.raises(fn.FromNoiseError, match="numbers: speed; there are guidance, span"):
+    with pytest.raises(fn.FromNoiseError, match="numbers: unknown speed; choose from guidance, span"):
         fn.nn.MLP(2, numbers=("speed",))
 
 

@@ -97,7 +97,7 @@ def test_a_text_that_is_too_long_is_cut_after_a_word_with_a_warning():
     [
         ({"vocabulary": 100}, "vocabulary must be from 257"),
         ({"length": 0}, "length from 1 to"),
-        ({"merges": ((1, 257),)}, "joins two tokens that were there before it"),
+        ({"merges": ((1, 257),)}, "must join two tokens that come before it"),
         ({"vocabulary": 257, "merges": ((1, 2),)}, "do not fit into a vocabulary of 257"),
     ],
 )
@@ -238,9 +238,9 @@ def test_code_of_others_is_refused(folders, tmp_path):
 
 
 def test_texts_that_are_none():
-    with pytest.raises(fn.FromNoiseError, match="texts must be a list of words"):
+    with pytest.raises(fn.FromNoiseError, match="texts must be a list of strings"):
         learned()("a red heart")
-    with pytest.raises(fn.FromNoiseError, match="texts must be a list of words"):
+    with pytest.raises(fn.FromNoiseError, match="texts must be a list of strings"):
         learned()([3])
 
 
@@ -696,15 +696,15 @@ def test_options_of_another_kind(options, words):
 @pytest.mark.parametrize("texts", [None, "a", (text for text in CAPTIONS), [b"a"], ["a", None]])
 def test_texts_are_a_list_of_words(texts):
     """Of a generator nothing was left after the first look, and no text was encoded."""
-    with pytest.raises(fn.FromNoiseError, match="texts must be a list of words"):
+    with pytest.raises(fn.FromNoiseError, match="texts must be a list of strings"):
         learned()(texts)
 
 
 @pytest.mark.parametrize(
     ("captions", "encoder", "words"),
     [
-        (["a", None, "b"], learned(), r"captions must be a list of words, .*\[1\] is None"),
-        ("abc", learned(), "captions must be a list of words"),
+        (["a", None, "b"], learned(), r"captions must be a list of strings, .*\[1\] is None"),
+        ("abc", learned(), "captions must be a list of strings"),
         (["a", "b", "c", "d"], learned(), "6 examples and 4 captions"),
         (CAPTIONS, "learned", "encoder must be a TextEncoder"),
     ],
@@ -750,7 +750,7 @@ def test_a_model_learns_from_captions_as_it_reads_them():
         fn.fit(model(other), words, **options)
     with pytest.raises(fn.FromNoiseError, match="these have different text encoders"):
         fn.guidance.steer(model(), 2.0, weaker=model(other))
-    with pytest.raises(fn.FromNoiseError, match="teacher: reads words by another encoder"):
+    with pytest.raises(fn.FromNoiseError, match="teacher: has another text encoder"):
         fn.fit(model(), words, objective=fn.distill.ConsistencyDistillation(model(other)), **options)
     without = model()
     without.text = None

@@ -291,7 +291,7 @@ def test_nll(run, tmp_path, capfd, refused):
         (["list", "recipe"], "did you mean recipes?"),
         (
             ["train", "digits", "--set", "times=lognormal", "objective=vlb"],
-            "needs the rows of its chain: use times uniform",
+            "needs the discrete times of its chain: use times uniform",
         ),
         (["train", "digits", "--set", "schedule=learned"], "only the bound can"),
         (["train", "digits", "--set", "times=unifrom"], "did you mean uniform"),

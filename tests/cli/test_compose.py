@@ -314,5 +314,5 @@ def test_a_network_that_is_no_denoiser_is_one_line(capsys, tmp_path, data):
           "--data", str(data), "--set", "data.size=16", "network={name: kl-autoencoder}", "train.label_dropout=0")  # fmt: skip
     fails(capsys, "is no autoencoder: take kl-autoencoder", "train-autoencoder", "digits-kl", "--steps", "1", "--out",
           str(tmp_path / "b"), "--data", str(data), "--set", "data.size=16", "network={name: unet}")  # fmt: skip
-    fails(capsys, "data.reduce 3: images of 16x16 are no multiple", "train", "digits", "--steps", "1", "--out",
+    fails(capsys, "data.reduce 3: images of 16x16 are not divisible by it", "train", "digits", "--steps", "1", "--out",
           str(tmp_path / "c"), "--data", str(data), "--set", "data.size=16", "data.reduce=3")  # fmt: skip

@@ -147,7 +147,7 @@ def test_what_is_damaged_is_made_again(tmp_path, whole, photos, coder, capsys, n
     content[-20] ^= 1
     (out / name).write_bytes(bytes(content))
     if name.startswith("part"):
-        with pytest.raises(fn.FromNoiseError, match=r"part-00000\d.*: encode it again, by the same command"):
+        with pytest.raises(fn.FromNoiseError, match=r"part-00000\d.*: encode it again with the same command"):
             Latents(out)
     capsys.readouterr()
     encoded(out, photos, coder)
@@ -328,17 +328,17 @@ def test_another_request_into_the_same_folder_is_refused(tmp_path, whole, photos
     shutil.copytree(photos, told)
     next(told.rglob("*.txt")).write_text("something else")
     for said, data, model, more in (
-        ("with the number of examples 26, and 25 is asked for", fewer, coder, []),
-        ("with the classes left, right, and a, right is asked for", renamed, coder, []),
+        ("with the number of examples 26, but 25 is asked for", fewer, coder, []),
+        ("with the classes left, right, but a, right is asked for", renamed, coder, []),
         ("with captions of the digest", told, coder, []),
         ("with the autoencoder", photos, tmp_path / "other", []),
-        ("with images of the shape 3, 16, 16, and 3, 8, 8", photos, coder, ["--size", "8"]),
+        ("with images of the shape 3, 16, 16, but 3, 8, 8", photos, coder, ["--size", "8"]),
         ("with images of the digest", photos, coder, ["--set", "data.background=black", "data.fit=pad", "data.split=train"]),
-        ("with mirror images False, and True", photos, coder, ["--flip"]),
-        ("with the text encoder none, and", photos, coder, ["--text", "learned"]),
-        ("with the part size 8, and 16", photos, coder, ["--part", "16"]),
-        ("with the batch size 4, and 8", photos, coder, ["--batch-size", "8"]),
-        ("with the precision float32, and bfloat16", photos, coder, ["--precision", "bf16"]),
+        ("with mirror images False, but True", photos, coder, ["--flip"]),
+        ("with the text encoder none, but", photos, coder, ["--text", "learned"]),
+        ("with the part size 8, but 16", photos, coder, ["--part", "16"]),
+        ("with the batch size 4, but 8", photos, coder, ["--batch-size", "8"]),
+        ("with the precision float32, but bfloat16", photos, coder, ["--precision", "bf16"]),
     ):  # fmt: skip
         if "images of the digest" in said:  # other pixels, as many and of the same shape
             data = tmp_path / "changed"
@@ -560,7 +560,7 @@ def test_words_are_those_of_the_encoder_and_it_is_not_run_again(worded, photos, 
     assert kept.encoder == truth.encoder
     assert kept.content() == truth.content()
     with pytest.raises(
-        fn.FromNoiseError, match=r"encoded by Learned\(vocabulary=270, length=9.*, and Learned\(vocabulary=300"
+        fn.FromNoiseError, match=r"encoded by Learned\(vocabulary=270, length=9.*, but Learned\(vocabulary=300"
     ):
         Worded(Latents(worded), fn.text.Learned(length=9, vocabulary=300))
 
@@ -577,7 +577,7 @@ def test_mirror_images_have_the_words_of_their_images(tmp_path, photos, coder):
 
 def test_other_captions_are_encoded_now(worded):
     latents, other = Latents(worded), ["red"] * N
-    with pytest.warns(UserWarning, match="other captions than those that were encoded ahead"):
+    with pytest.warns(UserWarning, match="captions are not those that were encoded ahead"):
         kept = Worded(latents, fn.text.Learned(length=9, vocabulary=270), other)
     assert kept.encoder.merges != latents.words.encoder.merges
     assert kept.examples([3])[1]["text"].shape == (1, 9)
@@ -599,7 +599,7 @@ def test_words_alone_are_for_models_of_images(tmp_path, photos, monkeypatch, cap
     out = tmp_path / "words"
     assert main(["encode", str(photos), "--out", str(out), "--text", "learned", "--set", "text.length=9", "text.vocabulary=270",
                  "--part", "16", "--batch-size", "8"]) == 0  # fmt: skip
-    with pytest.raises(fn.FromNoiseError, match="holds encoded captions, and no latents"):
+    with pytest.raises(fn.FromNoiseError, match="holds encoded captions but no latents"):
         Latents(out)
     own = train(tmp_path / "own", photos, "--set", *WORDS, recipe="digits")
     monkeypatch.setattr("fromnoise.data.worded._encoded", None)

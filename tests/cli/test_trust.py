@@ -246,7 +246,7 @@ def test_weights_that_are_no_numbers_are_neither_averaged_nor_saved(tmp_path):
 
     torch.manual_seed(0)
     model = fn.Denoiser(fn.nn.MLP(2), fn.schedules.Cosine(), shape=(2,))
-    with pytest.raises(fn.errors.TrainingError, match=r"step 1: the update made \S+ infinite or not a number"):
+    with pytest.raises(fn.errors.TrainingError, match=r"step 1: the update made \S+ infinite or NaN"):
         fn.fit(model, torch.randn(16, 2), steps=3, batch_size=8, optimizer=Poison, out=tmp_path / "r", progress=False)
     assert not (tmp_path / "r" / "checkpoints").exists()
 

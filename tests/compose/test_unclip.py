@@ -306,7 +306,7 @@ def test_examples_carry_their_embeddings():
     torch.testing.assert_close(states, PLACES[[1]])
     assert (alone.shape, conditions, list(alone.captions), len(alone)) == ((2,), {}, ["a", "b", "c"], 3)
     assert shown.content() == alone.content() == whole.content()
-    with pytest.raises(fn.FromNoiseError, match="has 3 examples, and the embeddings are"):
+    with pytest.raises(fn.FromNoiseError, match="has 3 examples, but the embeddings are"):
         Embedded(whole, table[:2])
-    with pytest.raises(fn.FromNoiseError, match="is of images"):
+    with pytest.raises(fn.FromNoiseError, match="is for images"):
         embeddings(Tensors(torch.zeros(2, 3)), Seer())

@@ -177,7 +177,7 @@ def test_mirrored_examples_bring_mirrored_noise():
 def test_groups_must_fill_the_parts_of_a_batch():
     data = torch.randn(64, *SHAPE)
     for more in ({"batch_size": 32}, {"batch_size": 64, "accumulate": 2}, {"batch_size": 96}):
-        with pytest.raises(fn.FromNoiseError, match="groups of 64 places, and a part of a batch has"):
+        with pytest.raises(fn.FromNoiseError, match="groups of 64 examples, but a part of a batch has"):
             fitted(data, "optimal-transport", **more)
 
 

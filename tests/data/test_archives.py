@@ -111,7 +111,7 @@ def test_one_example_for_each_sample(tmp_path):
     entries = [("0.png", png(PIXELS[0])), ("0.mask.png", png(PIXELS[1])), ("0.cls", b"0"), ("0.wav", b"?")]
     images = opened(tar(tmp_path / "a.tar", entries))
     assert np.array_equal(everything(images)[0], PIXELS[:1])
-    assert images.notes == ["left out 1 files in the archives that are no images",
+    assert images.notes == ["left out 1 files in the archives that are not images",
                             "left out 1 further images of samples that have several"]  # fmt: skip
     assert len(opened(tar(tmp_path / "b.tar", [("v.1.png", png(PIXELS[0])), ("v.2.png", png(PIXELS[1]))]))) == 2
 
@@ -219,7 +219,7 @@ def test_of_many_images_in_archives_a_sample_is_looked_into(tmp_path, monkeypatc
     images = opened(tmp_path / "a.tar", memory=0, size=8, channels=3)
     assert len(images) == 12
     assert not images.notes
-    with pytest.warns(UserWarning, match=r"a\.tar: 05\.png .*stands in"):
+    with pytest.warns(UserWarning, match=r"a\.tar: 05\.png .*replaces it"):
         assert np.array_equal(images.batch([5])[0][0], PIXELS[6])
     assert len(opened(tmp_path / "a.tar", memory=0, channels=3)) == 11
     float_one = io.BytesIO()
@@ -265,9 +265,9 @@ def test_a_zip_that_lies_about_a_length(tmp_path):
     content = path.read_bytes()
     central = content.rindex(b"PK\x01\x02")
     path.write_bytes(content[: central + 24] + (length - 5).to_bytes(4, "little") + content[central + 28 :])
-    assert "another length than is said" in opened(path).notes[0]
+    assert "its unpacked length is not the one" in opened(path).notes[0]
     path.write_bytes(content[: central + 24] + (2**31 - 1).to_bytes(4, "little") + content[central + 28 :])
-    assert "an image at most" in opened(path).notes[0]
+    assert "an image may have at most" in opened(path).notes[0]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -350,14 +350,14 @@ def test_arrays_keep_their_digits(tmp_path):
     images = opened(tmp_path / "b.npy")
     assert np.allclose(everything(images)[0], 2 * part.transpose(0, 3, 1, 2) - 1, rtol=0, atol=1e-6)
     assert any("0 is black and 1 is white" in note for note in images.notes)
-    refused(tmp_path / "b.npy", "taken as they are", size=4)
+    refused(tmp_path / "b.npy", "cannot be resized or converted", size=4)
     part[3, 1, 1, 0] = np.nan
     np.save(tmp_path / "b.npy", part)
     refused(tmp_path / "b.npy", "NaN")
     np.save(tmp_path / "c.npy", np.zeros((3, 40, 40, 40), np.uint8))
-    refused(tmp_path / "c.npy", "no axis is that of at most 16 channels")
+    refused(tmp_path / "c.npy", "axis 1 or 3 must be at most 16 channels")
     np.save(tmp_path / "d.npy", np.array([{}], object), allow_pickle=True)
-    refused(tmp_path / "d.npy", "no .npy of a plain array")
+    refused(tmp_path / "d.npy", "not a .npy of a plain array")
     np.save(tmp_path / "e.npy", np.zeros((3, 8, 8), np.int64))
     refused(tmp_path / "e.npy", "int64")
 

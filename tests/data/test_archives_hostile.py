@@ -176,7 +176,7 @@ def test_a_table_of_labels_is_of_its_own_folder(tmp_path):
     labels = ("set/dataset.json", table(["0/a.1.png", 1], ["0/a.2.png", 0], ["0/9.png", 3]))
     images = opened(zipped(tmp_path / "a.zip", [*entries, labels]))
     assert everything(images)[1] == [1, 0, -1]
-    assert images.notes == ["1 images that tables in the archives name are not there"]
+    assert images.notes == ["1 images that tables in the archives name are missing"]
     other = [("cat/0.png", X[0]), ("dog/1.png", X[1]), ("dataset.json", b'{"info": 1}')]  # of somebody else
     assert opened(zipped(tmp_path / "b.zip", other)).classes == ["cat", "dog"]
 
@@ -296,8 +296,8 @@ def test_a_batch_of_an_array_has_a_label_for_each(tmp_path):
 
 def test_channels_that_no_image_can_have(tmp_path):
     np.save(tmp_path / "a.npy", PIXELS)
-    refused(tmp_path / "a.npy", "a.npy: images of 3 channels, and data.channels is 2", channels=2)
-    with pytest.raises(fn.FromNoiseError, match="images of 1 channels, and data.channels is 5"):
+    refused(tmp_path / "a.npy", "a.npy: images of 3 channels, but data.channels is 2", channels=2)
+    with pytest.raises(fn.FromNoiseError, match="images of 1 channels, but data.channels is 5"):
         load(DataConfig(name="digits", channels=5))
 
 

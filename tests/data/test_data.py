@@ -141,7 +141,7 @@ def test_streaming_gives_the_same_images(zoo):
 def test_a_file_that_breaks_later_is_replaced(zoo):
     stream = load(config(name=str(zoo), size=16, memory=0))
     stream.source.paths[0].write_bytes(b"gone")
-    with pytest.warns(UserWarning, match="the next image stands in"):
+    with pytest.warns(UserWarning, match="the next image replaces it"):
         pixels, _ = stream.batch([0])
     assert torch.equal(pixels, stream.batch([1])[0])
 

@@ -119,5 +119,5 @@ def test_a_folder_of_that_name_is_a_folder(folder, tmp_path, monkeypatch):
     assert torch.equal(told["image"], to_unit(torch.full((1, 1, 8, 8), 30, dtype=torch.uint8)))
     told = load(DataConfig(name=str(folder), pairs="edges")).examples([3])[1]
     assert torch.equal(told["image"], to_unit(fn.data.edges(torch.from_numpy(PIXELS[3:4]).permute(0, 3, 1, 2))))
-    with pytest.raises(fn.FromNoiseError, match="beside any images stand their own edges"):
+    with pytest.raises(fn.FromNoiseError, match="for other images use data.pairs=edges"):
         load(DataConfig(name="digits", pairs="edgs"))

@@ -174,12 +174,12 @@ def test_large_jpegs_are_read_at_reduced_size(tmp_path, monkeypatch):
     images = folder(tmp_path, size=28)
     assert (images.pixels.shape, notes(images)) == ((1, 1, 28, 28), "")
     assert (images.pixels.float() - 90).abs().max() <= 1
-    with pytest.raises(fn.FromNoiseError, match=r"0\.12 megapixels; give data\.size, to which it is reduced"):
+    with pytest.raises(fn.FromNoiseError, match=r"0\.12 megapixels; give data\.size to shrink it"):
         folder(tmp_path)
     with pytest.raises(fn.FromNoiseError, match=r"too large for a data\.size of 120"):
         folder(tmp_path, size=120)
     monkeypatch.setattr(decode, "_LARGEST_JPEG", 100_000)
-    with pytest.raises(fn.FromNoiseError, match=r"0\.12 megapixels, and a JPEG has at most 0\.1"):
+    with pytest.raises(fn.FromNoiseError, match=r"0\.12 megapixels, but a JPEG may have at most 0\.1"):
         folder(tmp_path, size=28)
 
 
@@ -257,9 +257,9 @@ def test_without_a_word_there_are_no_captions(tmp_path):
 
 @pytest.mark.parametrize(("name", "content", "said"), [
     ("a.txt", b"\xff\xfe", "a.txt: is not text"), ("a.txt", b"x" * 70_000, "a.txt: is larger than"),
-    ("metadata.jsonl", b'{"file_name": "a.png"}', "line 1: is no object with file_name and text"),
-    ("metadata.jsonl", b"\n[1]", "line 2: is no object with file_name and text"),
-    ("metadata.jsonl", b'{"file_name": 3, "text": {}}', "line 1: is no object"),
+    ("metadata.jsonl", b'{"file_name": "a.png"}', "line 1: is not an object with file_name and text"),
+    ("metadata.jsonl", b"\n[1]", "line 2: is not an object with file_name and text"),
+    ("metadata.jsonl", b'{"file_name": 3, "text": {}}', "line 1: is not an object"),
     ("metadata.jsonl", b"[" * 100_000, "line 1: is nested too deeply"), ("metadata.jsonl", b"{", "line 1: not readable as JSON"),
 ])  # fmt: skip
 def test_captions_that_cannot_be_read_are_named(tmp_path, name, content, said):

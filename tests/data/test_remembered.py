@@ -39,17 +39,17 @@ def test_a_moved_folder_goes_on(folder, tmp_path):
 
 def renamed(folder):
     (folder / "cat").rename(folder / "zebra")
-    return r"learned from the classes cat, dog, and the data now has dog, zebra, so that labels would change places"
+    return r"learned from the classes cat, dog, but the data now has dog, zebra, so labels would change their meaning"
 
 
 def one_more(folder):
     shutil.copy(folder / "cat" / "0.png", folder / "cat" / "9.png")
-    return "learned from 8 examples, and the data now has 9"
+    return "learned from 8 examples, but the data now has 9"
 
 
 def one_class_more(folder):
     shutil.copytree(folder / "cat", folder / "bear")
-    return "the network knows 2 classes, and pets has 3 classes"
+    return "the network has 2 classes, but pets has 3 classes"
 
 
 def one_changed(folder):
@@ -73,7 +73,7 @@ def test_tensors_labels_and_held_out_shares_count(tmp_path):
     trained((x.clone(), labels.clone()), tmp_path / "run", 2)
     with pytest.raises(FromNoiseError, match="other examples"):
         trained((x, 1 - labels), tmp_path / "run", 3)
-    with pytest.raises(FromNoiseError, match="learned from 8 examples, and the data now has 6"):
+    with pytest.raises(FromNoiseError, match="learned from 8 examples, but the data now has 6"):
         trained((x, labels), tmp_path / "run", 3, validation=0.25)
 
 
@@ -100,7 +100,7 @@ def test_an_iterable_is_not_known(tmp_path):
 
 
 def test_the_name_in_a_checkpoint_is_taken(tmp_path):
-    with pytest.raises(FromNoiseError, match="the name examples is taken"):
+    with pytest.raises(FromNoiseError, match="the name examples is reserved"):
         trained(torch.rand(8, 3, 8, 8), tmp_path / "run", 1, notes={"examples": 1})
 
 
@@ -126,7 +126,7 @@ def test_the_command_goes_on_where_the_folder_lies_now(folder, tmp_path, capsys)
     assert main([*run, "train.steps=3", "--resume"]) == 0  # it is remembered
     (tmp_path / "elsewhere" / "cat" / "0.png").unlink()
     assert main([*run, "train.steps=4", "--resume"]) == 2
-    assert "learned from 8 examples, and the data now has 7" in capsys.readouterr().err
+    assert "learned from 8 examples, but the data now has 7" in capsys.readouterr().err
 
 
 def test_of_many_examples_some_from_everywhere_are_looked_at():

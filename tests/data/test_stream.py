@@ -107,10 +107,10 @@ def test_labels_are_numbers_words_or_folders(tmp_path):
 
 def test_what_labels_mean_must_be_said(shards, tmp_path):
     refused(shards, "part-000.tar: its images have labels", "data.classes=N", "fromnoise index SHARDS")
-    refused(shards, "part-000.tar: 000002.png: has the label 2, and the 2 classes are 0 to 1", classes=2)
+    refused(shards, "part-000.tar: 000002.png: has the label 2, but the 2 classes are 0 to 1", classes=2)
     assert everything(fn.data.stream(shards, classes=0))[1] == [-1] * 64
     words = tars(tmp_path / "words", label=lambda i: "abc"[i % 3])
-    refused(words, "has the label a, and the 3 classes are 0, 1, 2", classes=3)
+    refused(words, "has the label a, but the 3 classes are 0, 1, 2", classes=3)
     refused(words, "two classes have one name", classes=["a", "a"])
     plain = tars(tmp_path / "plain", label=None)
     refused(plain, "none of its images has a label", classes=3)
@@ -159,7 +159,7 @@ def test_with_an_index_only_the_first_shard_is_opened(tmp_path):
     assert np.array_equal(stream.batch(stream.few(10))[0], PIXELS[:10])
     with pytest.raises(fn.FromNoiseError, match=r"part-057\.tar: no such file"):
         stream.batch([570])
-    refused(tmp_path, "index.json: lists", "part-001.tar, which is not there")
+    refused(tmp_path, "index.json: lists", "part-001.tar, which does not exist")
 
 
 def test_a_wrong_index_is_named(shards, tmp_path):
@@ -169,14 +169,14 @@ def test_a_wrong_index_is_named(shards, tmp_path):
         index(folder, sizes | {"part-003.tar": wrong})
         refused(folder, "part-003.tar: holds 23 images", f"index.json says {wrong}", "fromnoise index", classes=3)
     index(folder, {"part-000.tar": 10})
-    refused(folder, "does not list", "part-001.tar", "write it anew", classes=3)
-    for content, word in (("{", "not readable"), ("[]", "no index"), ('{"shardlist": []}', "no index"),
-                          ('{"shardlist": [{"url": "a.tar"}]}', "is no shard"),
-                          ('{"shardlist": [{"url": "a.tar", "nsamples": -1}]}', "is no shard"),
-                          ('{"shardlist": [3]}', "is no shard"),
+    refused(folder, "does not list", "part-001.tar", "write it again", classes=3)
+    for content, word in (("{", "not readable"), ("[]", "not an index"), ('{"shardlist": []}', "not an index"),
+                          ('{"shardlist": [{"url": "a.tar"}]}', "is not a shard"),
+                          ('{"shardlist": [{"url": "a.tar", "nsamples": -1}]}', "is not a shard"),
+                          ('{"shardlist": [3]}', "is not a shard"),
                           ('{"shardlist": [{"url": "a.tar.gz", "nsamples": 1}]}', "shards are .tar or .parquet"),
-                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": 3}', "list of names"),
-                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": ["a", "a"]}', "names that differ")):  # fmt: skip
+                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": 3}', "list of different names"),
+                          ('{"shardlist": [{"url": "a.tar", "nsamples": 1}], "classes": ["a", "a"]}', "list of different names")):  # fmt: skip
         (folder / "index.json").write_text(content)
         refused(folder / "index.json", str(folder), word)
 
@@ -285,7 +285,7 @@ def test_a_run_trains_on_them(tmp_path, capsys):
     assert main(["info", str(tmp_path / "run")]) == 0
     tar(folder / "part-001.tar", samples(range(20, 39)))
     assert main([*words, "--steps", "6", "--resume"]) == 2
-    assert "learned from 44 examples, and the data now has 43" in capsys.readouterr().err
+    assert "learned from 44 examples, but the data now has 43" in capsys.readouterr().err
 
 
 def test_whole_shards_are_held_out(shards):
@@ -300,7 +300,7 @@ def test_whole_shards_are_held_out(shards):
     assert len(held) in np.diff(ENDS)
     assert not np.array_equal(numbers[1], stream.split_numbers(0.3, 2)[1])
     one = fn.data.stream(shards / "part-000.tar", classes=3)
-    with pytest.raises(fn.FromNoiseError, match="whole ones are held out, and a share of 0.5 of 1 leaves nothing"):
+    with pytest.raises(fn.FromNoiseError, match="a share of 0.5 of 1 leaves one part empty"):
         one.split(0.5, 0)
 
 
@@ -392,26 +392,26 @@ def test_mixed_shards_are_named(tmp_path):
     tar(folder / "part-001.tar", samples(range(10, 20), label=None))
     refused(folder, "part-001.tar: none of its images has a label", "data.classes=0", classes=3)
     tar(folder / "part-001.tar", samples(range(10, 20), caption=None))
-    refused(folder, "part-001.tar: its images have no captions, and those of the first shard have some", classes=3)
+    refused(folder, "part-001.tar: its images have no captions, but those of the first shard have some", classes=3)
     tar(folder / "part-000.tar", samples(range(10), label=None))
     tar(folder / "part-001.tar", samples(range(10, 20)))
-    refused(folder, "part-001.tar: its images have labels, and those of the first shard have none")
+    refused(folder, "part-001.tar: its images have labels, but those of the first shard have none")
     (folder / "part-002.zip").write_bytes(b"PK")
-    refused(folder, "part-002.zip: the first shard is a .tar", "name the shards by a pattern")
+    refused(folder, "part-002.zip: the first shard is a .tar", "name the shards with a pattern")
     tar(folder / "part-001.tar", samples(range(10, 20), label=None))
     assert len(fn.data.stream(folder / "part-*.tar")) == 20
     tables = parquets(tmp_path / "b", (0, 10, 20))
     other = parquets(tmp_path / "c", (0, 10), caption="caption")
     (tables / "part-001.parquet").write_bytes((other / "part-000.parquet").read_bytes())
-    refused(tables, "part-001.parquet: has the columns image, label, caption, and the first shard image, label, text")
+    refused(tables, "part-001.parquet: has the columns image, label, caption, but the first shard has image")
     other = parquets(tmp_path / "d", (0, 10), classes=("a", "b", "z"))
     (tables / "part-001.parquet").write_bytes((other / "part-000.parquet").read_bytes())
-    refused(tables, "part-001.parquet: has the label z, and the 3 classes are a, b, c")
+    refused(tables, "part-001.parquet: has the label z, but the 3 classes are a, b, c")
 
 
 def test_what_is_no_shard_is_refused(tmp_path, shards):
     (tmp_path / "photos").mkdir()
-    refused(tmp_path / "photos", "no .tar and no .parquet is there")
+    refused(tmp_path / "photos", "no .tar and no .parquet shard found")
     refused("digits", "digits: data.stream reads shards")
     refused(tmp_path / "part-000.tar", "no such file")
     refused(shards / "part-{000..007}.tar", "part-005.tar: no such file (3 of 8 are missing)")
@@ -447,7 +447,7 @@ def test_a_broken_image_is_named_and_the_next_one_stands_in(tmp_path):
     tar(tmp_path / "b.tar", samples(range(30, 40)))
     stream = fn.data.stream(tmp_path, classes=3)
     assert "20 of 30 images of the first shard cannot be read" in stream.notes[0]
-    with pytest.warns(UserWarning, match="stands in") as said:
+    with pytest.warns(UserWarning, match="replaces it") as said:
         x, labels = stream.batch([4, 5, 24, 39])
     assert np.array_equal(x, PIXELS[[4, 25, 25, 39]])
     assert labels.tolist() == [1, 1, 1, 0]
@@ -464,10 +464,10 @@ def test_a_cut_shard_is_named(tmp_path):
     whole = path.read_bytes()
     fn.data.write_index(folder)
     path.write_bytes(whole[: len(whole) // 2])
-    refused(folder, "part-001.tar: has", "bytes, and had", "when its images were counted")
+    refused(folder, "part-001.tar: has", "bytes, but had", "when its images were counted")
     index(folder, {"part-000.tar": 30, "part-001.tar": 30}, classes=["0", "1", "2"])
     refused(folder, "part-001.tar: holds", "cut off?", "index.json says 30")
-    with pytest.raises(fn.FromNoiseError, match="mend the shard or remove it"):
+    with pytest.raises(fn.FromNoiseError, match="repair or remove the shard"):
         fn.data.write_index(folder)
     (folder / "index.json").unlink()
     stream = fn.data.stream(folder, classes=3)
@@ -481,7 +481,7 @@ def test_a_shard_that_changes_under_a_run_is_named(tmp_path):
     stream.batch([31])
     with open(folder / "part-001.tar", "r+b") as file:
         file.truncate(10_000)
-    with pytest.raises(fn.FromNoiseError, match=r"part-001\.tar: has 10,000 bytes, and had [\d,]+ when it was opened"):
+    with pytest.raises(fn.FromNoiseError, match=r"part-001\.tar: has 10,000 bytes, but had [\d,]+ when it was opened"):
         stream.batch([55])
     stream = fn.data.stream(tars(folder, (0, 30, 60)), classes=3)
     with tarfile.open(folder / "part-001.tar", "a") as archive:

@@ -47,7 +47,7 @@ def fetched(url, length=-1):
     return file.getvalue()
 
 
-@pytest.mark.filterwarnings("ignore:.*trying on")
+@pytest.mark.filterwarnings("ignore:.*still trying")
 @pytest.mark.parametrize("ranges", [True, False])
 @pytest.mark.parametrize("plan", [["cut"], ["short"], [500, 503, 429], ["cut", 500, "short", None, "cut"]], ids=str)
 def test_what_breaks_off_goes_on(shards, plan, ranges):
@@ -76,12 +76,12 @@ def test_who_says_nothing_or_too_little_is_asked_again(shards, fault, monkeypatc
         assert any(isinstance(error, TimeoutError) for error in met)
 
 
-@pytest.mark.filterwarnings("ignore:.*trying on")
+@pytest.mark.filterwarnings("ignore:.*still trying")
 def test_what_does_not_come_is_said_in_a_line(shards):
     with serving(shards) as server:
         url = f"http://me:secret@{server.url.partition('//')[2]}/part-000.tar?signature=secret"
-        for plan, words in (([404] * 4, "no such file"), ([403] * 4, "may not be read (403 Forbidden)"),
-                            ([500] * 99, "cannot be fetched (500 Internal Server Error; tried 5 times)")):  # fmt: skip
+        for plan, words in (([404] * 4, "no such file"), ([403] * 4, "access denied (403 Forbidden)"),
+                            ([500] * 99, "cannot be downloaded (500 Internal Server Error; tried 5 times)")):  # fmt: skip
             server.plan["part-000.tar"] = list(plan)
             with pytest.raises(fn.FromNoiseError) as caught:
                 fetched(url)
@@ -89,12 +89,12 @@ def test_what_does_not_come_is_said_in_a_line(shards):
             assert "secret" not in str(caught.value)
             assert "\n" not in str(caught.value)
         server.plan.clear()
-        with pytest.raises(fn.FromNoiseError, match=r"has 40,960 bytes, and 5 when its examples were counted"):
+        with pytest.raises(fn.FromNoiseError, match=r"has 40,960 bytes, but had 5 when its examples were counted"):
             fetched(url, 5)
     with socket.socket() as free:  # bound, and nobody listens
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(fn.FromNoiseError, match=r"cannot be fetched \(.*tried 5 times\): look at the network"):
+    with pytest.raises(fn.FromNoiseError, match=r"cannot be downloaded \(.*tried 5 times\): check the network"):
         fetched(f"{address}/part-000.tar")
 
 
@@ -102,7 +102,7 @@ def test_a_length_that_is_wrong_in_the_end_is_no_shard(shards):
     with serving(shards, ranges=False) as server:
         server.plan["part-000.tar"] = [None, *["short"] * 9]
         with (
-            pytest.warns(UserWarning, match="trying on"),
+            pytest.warns(UserWarning, match="still trying"),
             pytest.raises(fn.FromNoiseError, match="it ended after 20,480 of"),
         ):
             fetched(f"{server.url}/part-000.tar")
@@ -142,7 +142,7 @@ def test_an_index_is_needed_for_tar_and_can_be_written_from_here(shards, tmp_pat
     with serving(bare) as server:
         url = f"{server.url}/part-{{000..004}}.tar"
         with pytest.raises(
-            fn.FromNoiseError, match=r"index\.json beside them, and none is there: write it by fromnoise index"
+            fn.FromNoiseError, match=r"index\.json beside them, but there is none: write it with fromnoise index"
         ):
             fn.data.stream(url)
         with pytest.raises(fn.FromNoiseError, match="out: name the file to write"):
@@ -174,7 +174,7 @@ def test_what_is_wrong_with_a_shard_names_its_address(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.filterwarnings("ignore:.*trying on")
+@pytest.mark.filterwarnings("ignore:.*still trying")
 def test_training_reads_each_shard_once_whatever_fails(shards, workers):
     with serving(shards) as server:
         stream = fn.data.stream(server.url, lanes=2)
@@ -294,7 +294,7 @@ def test_any_file_system_of_fsspec_is_read(shards):
         ):
             assert np.array_equal(fn.data.stream(name).batch(range(64))[0], PIXELS)
         fs.rm("/bucket/shards/index.json")
-        with pytest.raises(fn.FromNoiseError, match="none is there"):
+        with pytest.raises(fn.FromNoiseError, match="there is none"):
             fn.data.stream("memory://bucket/shards")
     finally:
         fs.rm("/bucket", recursive=True)

@@ -53,7 +53,7 @@ def test_a_file_that_breaks_is_one_line_of_the_command(photos, tmp_path, workers
     about = [line for line in said if "3.png" in line]
     assert len(about) == 1, done.stderr
     assert about[0].startswith(f"fromnoise: warning: {photos / '3.png'} (")
-    assert about[0].endswith("; the next image stands in")
+    assert about[0].endswith("; the next image replaces it")
     assert all(line.startswith("fromnoise: warning: ") for line in said), done.stderr
     for word in ("UserWarning", "EXIF", "encoded.py", "warnings.warn"):
         assert word not in done.stderr
@@ -68,7 +68,7 @@ def test_a_program_hears_of_it_in_its_own_process(photos, capfd, workers):
         for _ in range(6):
             next(batches)
     batches.close()
-    ours = [str(one.message) for one in said if "stands in" in str(one.message)]
+    ours = [str(one.message) for one in said if "replaces it" in str(one.message)]
     assert len(ours) == 1
     assert "3.png" in ours[0]
     if workers:  # those of decoders stay in the loaders

@@ -269,8 +269,8 @@ def test_what_cannot_be_steered_is_one_line():
     refused(fn.Denoiser(fn.nn.UNet(**SMALL), fn.schedules.build("learned")), "has a learned schedule")
     with pytest.raises(fn.FromNoiseError, match="denoiser must be a Denoiser"):
         fn.compose.controlled(plain.network)
-    for of, says in (({"name": "mlp"}, "this is 'mlp'"), ({"name": "unet", "image_channels": 1}, "shown one already"),
-                     ({}, "this is None"), ({"name": "control", "of": {}}, "this is 'control'")):  # fmt: skip
+    for of, says in (({"name": "mlp"}, "got 'mlp'"), ({"name": "unet", "image_channels": 1}, "without an image as condition"),
+                     ({}, "got None"), ({"name": "control", "of": {}}, "got 'control'")):  # fmt: skip
         with pytest.raises(fn.FromNoiseError, match=says):
             fn.nn.build({"name": "control", "of": of})
     with pytest.raises(fn.FromNoiseError, match="image_channels must be a whole number from 1 to 4,096"):

@@ -128,7 +128,7 @@ def test_labels_matter_and_none_is_the_null_label():
     assert torch.equal(network(x, t), network(x, t, torch.tensor([3, 3])))
     with pytest.raises(fn.FromNoiseError, match="needs a label"):
         fn.nn.DiT(**SMALL, classes=3)(x, t)
-    with pytest.raises(fn.FromNoiseError, match="knows no labels"):
+    with pytest.raises(fn.FromNoiseError, match="takes no label"):
         fn.nn.DiT(**SMALL)(x, t, torch.tensor([0, 2]))
 
 

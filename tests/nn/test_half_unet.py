@@ -67,5 +67,5 @@ def test_the_image_that_a_u_net_is_shown():
     ):
         with pytest.raises(fn.FromNoiseError, match=said):
             network(x, t, **given)
-    with pytest.raises(fn.FromNoiseError, match="is shown no image"):
+    with pytest.raises(fn.FromNoiseError, match="takes no image beside x"):
         fn.nn.UNet(in_channels=1, channels=8, mult=(1, 2), blocks=1, groups=4)(x, t, image=image)

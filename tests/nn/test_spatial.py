@@ -202,7 +202,7 @@ def test_what_is_to_be_enlarged_is_named_as_what_it_is():
     x, t = torch.zeros(1, 3, 8), torch.zeros(1)
     with pytest.raises(fn.FromNoiseError, match="needs a signal beside x: give image="):
         fn.nn.UNet(**OPTIONS, dims=1, image_channels=1)(x, t)
-    with pytest.raises(fn.FromNoiseError, match="is shown no signal beside x: leave image= out"):
+    with pytest.raises(fn.FromNoiseError, match="takes no signal beside x: leave image= out"):
         fn.nn.UNet(**OPTIONS, dims=1)(x, t, image=x)
 
 

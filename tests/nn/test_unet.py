@@ -159,7 +159,7 @@ def test_labels_matter_and_are_asked_for():
     assert not torch.allclose(first, second)
     with pytest.raises(fn.FromNoiseError, match="needs a label"):
         network(x, t)
-    with pytest.raises(fn.FromNoiseError, match="knows no labels"):
+    with pytest.raises(fn.FromNoiseError, match="takes no label"):
         fn.nn.UNet(**SMALL)(x, t, torch.tensor([0, 2]))
 
 
@@ -187,7 +187,7 @@ def test_a_transform_is_added_to_the_times_features_and_zeros_are_nothing(name):
     state = {k: v for k, v in network.state_dict().items() if k != "augment.weight"}
     without.load_state_dict(state)  # all else has the same names and shapes
     torch.testing.assert_close(without(x, t), plain)
-    with pytest.raises(fn.FromNoiseError, match="is not told how images were transformed: .*augment=True"):
+    with pytest.raises(fn.FromNoiseError, match="takes no augment: .*augment=True"):
         without(x, t, augment=told)
 
 

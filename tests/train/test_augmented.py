@@ -182,11 +182,11 @@ class Codec(fn.denoise.Codec):
 MISTAKES = {
     "a word": (denoiser, "often", r"augment must be a probability in \[0, 1\], 0 for none, got 'often'"),
     "too much": (denoiser, 1.5, r"augment must be a probability in \[0, 1\], 0 for none, got 1\.5"),
-    "unet without": (lambda: denoiser(fn.nn.UNet(**SMALL)), 0.1, r"augment: the network is not told .* augment=True"),
-    "deaf": (lambda: denoiser(Deaf()), 0.1, r"augment: the network is not told .* an argument augment=None, \[B, 9\]"),
-    "needing": (lambda: denoiser(Needing()), 0.1, r"augment: nothing is transformed when the model samples: .*augment=None"),
-    "latents": (lambda: denoiser(codec=Codec()), 0.1, "augment: transforms images, and this model learns latents"),
-    "a task": (lambda: Diffusion(denoiser(), fn.objectives.Simple()), 0.1, "augment: is for a Denoiser, and model is a Task"),
+    "unet without": (lambda: denoiser(fn.nn.UNet(**SMALL)), 0.1, r"augment: the network is not conditioned .* augment=True"),
+    "deaf": (lambda: denoiser(Deaf()), 0.1, r"augment: the network is not conditioned .* an argument augment=None, \[B, 9\]"),
+    "needing": (lambda: denoiser(Needing()), 0.1, r"augment: sampling uses no augmentation: .*augment=None"),
+    "latents": (lambda: denoiser(codec=Codec()), 0.1, "augment: transforms images, but this is a latent model"),
+    "a task": (lambda: Diffusion(denoiser(), fn.objectives.Simple()), 0.1, "augment: is for a Denoiser, but model is a Task"),
 }  # fmt: skip
 
 
@@ -203,7 +203,7 @@ def test_what_is_no_image_is_refused(shape):
     model = fn.Denoiser(Own(), fn.schedules.Cosine(T=50), "v")
     batches = [torch.zeros(2, *shape)] * 2
     for data in (torch.zeros(4, *shape), DataOnce(batches)):
-        with pytest.raises(fn.FromNoiseError, match=r"augment: transforms images \(C, H, W\), and these examples are"):
+        with pytest.raises(fn.FromNoiseError, match=r"augment: transforms images \(C, H, W\), but these examples are"):
             fn.fit(model, data, steps=1, batch_size=2, augment=0.1, **QUIET)
         model.shape = None
 
@@ -220,7 +220,7 @@ def test_a_condition_of_that_name_is_refused_only_where_both_are_asked_for():
     data = (torch.zeros(4, 1, 4, 4), {"augment": torch.zeros(4, 9)})
     model = fn.Denoiser(Own(), fn.schedules.Cosine(T=50), "v", shape=(1, 4, 4))
     fn.fit(model, data, steps=1, batch_size=2, **QUIET)
-    with pytest.raises(fn.FromNoiseError, match="augment: data has a condition of that name"):
+    with pytest.raises(fn.FromNoiseError, match="augment: data has a condition of the same name"):
         fn.fit(model, data, steps=1, batch_size=2, augment=0.1, **QUIET)
 
 

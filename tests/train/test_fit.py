@@ -127,7 +127,7 @@ def test_a_loader_and_an_iterable_of_batches_train():
     assert fn.fit(denoiser(), loader, steps=20, batch_size=32, **QUIET).progress.step == 20
     batches = [points(16, seed) for seed in range(3)]
     assert fn.fit(denoiser(), batches[:0] or iter_of(batches), steps=7, batch_size=16, **QUIET).progress.step == 7
-    with pytest.raises(fn.FromNoiseError, match="batches of 32, batch_size is 16"):
+    with pytest.raises(fn.FromNoiseError, match="batches of 32, but batch_size is 16"):
         fn.fit(denoiser(), loader, steps=2, batch_size=16, **QUIET)
     with pytest.raises(fn.FromNoiseError, match="an iterator can be read once"):
         fn.fit(denoiser(), iter(batches), steps=9, batch_size=16, **QUIET)
@@ -216,7 +216,7 @@ def test_resume_is_exact(tmp_path):
 
     whole = go("whole", 9)
     go("part", 4)
-    with pytest.raises(fn.FromNoiseError, match="holds a run already: resume=True"):
+    with pytest.raises(fn.FromNoiseError, match="holds a run already: continue it with resume=True"):
         go("part", 9)
     part = go("part", 9, resume=True)
     for a, b in zip(whole.model.parameters(), part.model.parameters(), strict=True):
@@ -395,12 +395,12 @@ MISTAKES = {
     "held out of another shape": (lambda m: fn.fit(denoiser(), points(), validation=torch.zeros(4, 3), steps=1),
                                   "examples of 3, and data of 2"),
     "held out without": (lambda m: fn.fit(m, (points(), torch.zeros(256)), validation=points(), steps=1),
-                         "validation has the conditions none, and data label"),
+                         "validation has the conditions none, but data has label"),
     "no batch is whole": (lambda m: fn.fit(m, iter_of([points(3), points(5)]), steps=1, batch_size=8), "batches of 5"),
-    "resume where": (lambda m: fn.fit(m, points(), steps=1, resume=True), "name it with out"),
+    "resume where": (lambda m: fn.fit(m, points(), steps=1, resume=True), "name the folder with out"),
     "precision": (lambda m: fn.fit(m, points(), steps=1, precision="fp16"), "unknown precision 'fp16'"),
     "compile": (lambda m: fn.fit(m, points(), steps=1, compile="yes"), "unknown compile 'yes'"),
-    "one number": (lambda m: fn.fit(m, torch.zeros(4), steps=1), r"it is \[N, \.\.\.\]"),
+    "one number": (lambda m: fn.fit(m, torch.zeros(4), steps=1), r"it must be \[N, \.\.\.\]"),
     "no end": (lambda m: fn.fit(m, points()), "give steps or minutes"),
     "a typo": (lambda m: fn.fit(m, points(), steps=1, batchsize=3), r"no argument 'batchsize' \(did you mean batch_size"),
     "a value": (lambda m: fn.fit(m, points(), steps=0), "steps: input should be greater than or equal to 1, got 0"),
@@ -414,11 +414,11 @@ MISTAKES = {
     "nan": (lambda m: fn.fit(m, torch.full((4, 2), float("nan")), steps=1), "not finite"),
     "a shape": (lambda m: fn.fit(denoiser(shape=(3,)), points(), steps=1), "examples of 2, and the denoiser's shape is 3"),
     "unknown condition": (lambda m: fn.fit(m, Points(lambda i: {"tild": 1.0}), steps=1, batch_size=4),
-                          r"condition 'tild' \(did you mean tilt\?\), and the network takes label, tilt"),
+                          r"condition 'tild' \(did you mean tilt\?\), but the network takes label, tilt"),
     "share": (lambda m: fn.fit(m, points(), steps=1, validation=1.5), "between 0 and 1"),
-    "ragged": (lambda m: fn.fit(m, [np.zeros(2), np.zeros(3)], steps=1, batch_size=2), r"data\[1\]: of shape 3"),
+    "ragged": (lambda m: fn.fit(m, [np.zeros(2), np.zeros(3)], steps=1, batch_size=2), r"data\[1\]: has shape 3"),
     "empty": (lambda m: fn.fit(m, [], steps=1), "no example in it"),
-    "lengths": (lambda m: fn.fit(m, (points(), torch.zeros(3)), steps=1), "256 examples, and 3 values"),
+    "lengths": (lambda m: fn.fit(m, (points(), torch.zeros(3)), steps=1), "256 examples, but 3 values"),
     "objective": (lambda m: fn.fit(m, points(), objective="simpel", steps=1), "did you mean simple"),
     "null": (lambda m: fn.fit(denoiser(Net(classes=4)), (points(), torch.arange(256) % 4), steps=1, condition_dropout=0.5),
              "null_label"),

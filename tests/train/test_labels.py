@@ -55,10 +55,10 @@ def test_an_image_without_a_class_has_the_null_label_or_is_refused():
 @pytest.mark.parametrize(
     ("model", "classes", "dropout", "says"),
     [
-        (denoiser(classes=3), ["a", "b"], 0.0, "knows 3 classes, and toy has 2 classes"),
-        (denoiser(classes=3), [], 0.0, "toy has no classes: put each into a sub-folder"),
+        (denoiser(classes=3), ["a", "b"], 0.0, "has 3 classes, but toy has 2 classes"),
+        (denoiser(classes=3), [], 0.0, "toy has no classes: put each class into its own subfolder"),
         (denoiser(null_label=False), ["a", "b"], 0.1, "has no null label"),
-        (denoiser(classes=None, null_label=False), ["a", "b"], 0.1, "knows none"),
+        (denoiser(classes=None, null_label=False), ["a", "b"], 0.1, "takes none"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused(model, classes, dropout, says):

@@ -212,8 +212,8 @@ class Grouped(torch.optim.SGD):
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        (Listing, "Listing keeps 'history' of one.weight, a list; a checkpoint holds tensors and numbers"),
-        (Beside, "Beside keeps 'all' beside its parameters"),
+        (Listing, "Listing keeps 'history' of one.weight, a list; a checkpoint can only hold tensors and numbers"),
+        (Beside, "Beside keeps state for 'all'"),
         (Grouped, "Grouped keeps 'seen' of #0, a list"),
     ],
 )
@@ -229,10 +229,10 @@ def test_what_is_no_optimizer_is_one_line():
     weights = dict(network().named_parameters())
     for wrong, says in [
         ("adam", r"unknown optimizer 'adam' \(did you mean adamw\?\); choose from adamw, muon"),
-        (3, "an optimizer is a name, adamw, muon, a class or object of torch.optim, or a function.*got 3"),
-        (lambda p: None, "gave a NoneType, which is no torch.optim.Optimizer"),
+        (3, "optimizer must be a name .adamw, muon., a class or object of torch.optim, or a function.*got 3"),
+        (lambda p: None, "returned a NoneType, not a torch.optim.Optimizer"),
         (torch.optim.Muon, "optimizer Muon cannot be made of these parameters: Muon only supports 2D"),
-        (torch.optim.LBFGS, "LBFGS computes the loss again within a step.*choose another"),
+        (torch.optim.LBFGS, "LBFGS needs a closure .*choose another"),
         (
             torch.optim.SGD([torch.nn.Parameter(torch.ones(7))], 0.1),
             r"SGD holds a tensor of shape \(7,\) that is not trained",

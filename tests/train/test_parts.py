@@ -349,7 +349,7 @@ def on_disks(folder, apart):
             insist_on_one_disk(own, processes)
         else:
             with pytest.raises(
-                FromNoiseError, match="process 1 of this run does not see .* its machine needs the same"
+                FromNoiseError, match="process 1 of this run does not see .* a disk that all machines share"
             ):
                 insist_on_one_disk(own, processes)
         processes.wait()

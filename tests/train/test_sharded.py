@@ -237,7 +237,7 @@ def in_bf16():
         assert {value.dtype for value in own[1].values()} == {torch.float32}
         model = points()
         made = torch.optim.SGD(model.network.parameters(), lr=0.1)
-        with pytest.raises(FromNoiseError, match="not trained here: make it of the parameters"):
+        with pytest.raises(FromNoiseError, match="not trained here: make it from the parameters"):
             fn.fit(model, POINTS, steps=1, batch_size=4, shard="full", optimizer=made, progress=False)
         for wanted in (True, False):  # a command reads the checkpoint, and needs no whole model in every process
             left = fn.fit(points(), POINTS, steps=1, batch_size=4, shard="full", progress=False,
@@ -318,7 +318,7 @@ def test_a_process_that_holds_nothing_trains_along(tmp_path):
 def uneven_machines():
     """Two processes on one machine, one on the other."""
     os.environ["LOCAL_WORLD_SIZE"] = "2" if os.environ["RANK"] != "2" else "1"
-    with pytest.raises(FromNoiseError, match="train.shard hybrid: machines must have as many processes each"):
+    with pytest.raises(FromNoiseError, match="train.shard hybrid: all machines must have the same number of processes"):
         fn.fit(points(), POINTS, steps=1, batch_size=6, shard="hybrid", progress=False)
     sharding.chosen = lambda *about: "hybrid"
     with Processes().started(choose("fp32").device) as processes:

@@ -414,7 +414,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch, number
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
-    with pytest.raises(fn.errors.TrainingError, match=r"needs [\d,]+ bytes .* the one of step 3 is whole") as error:
+    with pytest.raises(fn.errors.TrainingError, match=r"needs [\d,]+ bytes .* the one of step 3 is intact") as error:
         again.run()
     assert error.value.exit_code == 1
     monkeypatch.undo()

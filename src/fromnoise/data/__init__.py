@@ -1,4 +1,4 @@
-"""Images to learn from: named data sets and folders, as uint8 in memory or streamed from disk."""
+"""Training data: named data sets, folders, archives and arrays of images, held in memory or read while training."""
 
 from typing import TYPE_CHECKING
 

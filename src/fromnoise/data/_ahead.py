@@ -1,4 +1,4 @@
-"""What training reads next of a stream, made ready while it reads what came before."""
+"""Prefetch the shards that a stream needs next, while training reads the current ones."""
 
 import queue
 import threading
@@ -13,13 +13,13 @@ from fromnoise.data._opening import Shards
 from fromnoise.data.order import Order
 
 _LOOKS_UP = 0.5
-"""Seconds after which a thread that has nothing to do sees whether the program ends."""
+"""Seconds after which an idle thread checks whether the program is ending."""
 _FETCHING = 4
-"""Shards that a process fetches or unpacks at a time."""
+"""Shards that a process downloads or unpacks at a time."""
 
 
 class StreamOrder(Order):
-    """The order of `Lanes`; threads fetch and unpack the shards of this round and of the next one."""
+    """The order of `Lanes`; threads download and unpack the shards of the current and the next round."""
 
     def __init__(self, shards: Shards, name: str, lanes: Lanes):
         self.shards, self.name, self.lanes = shards, name, lanes
@@ -56,7 +56,10 @@ class StreamOrder(Order):
 
 
 def _prepare(shards: Shards, wanted: "queue.SimpleQueue[int | None]") -> None:
-    """Until None is wanted, or the program ends: no daemon, which would be cut off in the middle of some library."""
+    """Prepare shards until None is requested or the program ends.
+
+    The thread is not a daemon, because a daemon could be killed in the middle of library code.
+    """
     while not remote.is_ending():
         try:
             number = wanted.get(timeout=_LOOKS_UP)
@@ -66,7 +69,7 @@ def _prepare(shards: Shards, wanted: "queue.SimpleQueue[int | None]") -> None:
         except queue.Empty:
             continue
         except Exception:
-            continue  # who reads it meets the same, and says so
+            continue  # reading the shard raises the same error, which is then reported
 
 
 def _end(wanted: "queue.SimpleQueue[int | None]") -> None:

@@ -1,4 +1,4 @@
-"""What files in an archive say of the images beside them: classes and captions."""
+"""Classes and captions of the images in an archive, from the files beside them."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,52 +12,52 @@ from fromnoise.data._members import Member, opened
 from fromnoise.system.disk import files
 
 LABELS = "dataset.json"
-"""EDM's."""
+"""EDM's table of labels."""
 TABLES = (LABELS, captions.TABLE)
 ENDINGS = (".cls", ".txt", ".json")
-"""Of what is said of one image."""
+"""Endings of files that describe one image."""
 _KEYS = ("label", "class", "cls", "class_name")
 _LARGEST_JSON, _LARGEST_WORDS, _LARGEST_ROW = 2**20, 2**16, 2**12
-"""Bytes of a .json, of a .txt or .cls, and of a table for each image: a small .zip may unpack to any number of them."""
+"""Most bytes of a .json, of a .txt or .cls, and of a table per image: a small .zip may unpack to any size."""
 
 
 @dataclass
 class Said:
-    """Of one image."""
+    """The label and the caption of one image."""
 
     label: int | str | None = None
     caption: str = ""
-    met: bool = True  # whether the image is there
+    met: bool = True  # whether the image exists
 
     def take(self, other: "Said") -> None:
-        """What only the other says."""
+        """Fill in the label and the caption from `other` where they are missing."""
         self.label = other.label if self.label is None else self.label
         self.caption = self.caption or other.caption
         other.met = True
 
 
 class Beside:
-    """What one archive's files say of its images.
+    """The labels and captions of the images in one archive.
 
     Attributes:
-        labelled: whether a table of labels was there, which then decides: no folder is a class.
-        others: tables of another kind.
+        labelled: whether there is a table of labels. If so, folders do not count as classes.
+        others: number of tables of another kind.
 
     Args:
-        path: of the archive.
-        broken: where a line is added for what cannot be read.
+        path: path of the archive.
+        broken: a list that gets a line for every file that cannot be read.
     """
 
     def __init__(self, path: Path, broken: list[str]):
         self.path, self.broken = path, broken
         self.labelled, self.others = False, 0
-        self._of_names: dict[str, Said] = {}  # by tables: whole names
-        self._of_stems: dict[str, Said] = {}  # by files: names without their last ending
-        self._of_keys: dict[str, Said] = {}  # and what is said of a whole sample
+        self._of_names: dict[str, Said] = {}  # from tables: by full name
+        self._of_stems: dict[str, Said] = {}  # from files: by name without its last ending
+        self._of_keys: dict[str, Said] = {}  # from files: by sample
         self._taken: set[str] = set()
 
     def read(self, member: Member) -> None:
-        """A file of one of the `ENDINGS`."""
+        """Read a file with one of the `ENDINGS`."""
         ending = PurePosixPath(member.name).suffix.lower()
         with self._named(member) as where:
             text = self._text(member, _LARGEST_JSON if ending == ".json" else _LARGEST_WORDS)
@@ -72,7 +72,7 @@ class Beside:
                 own.caption = " ".join(text.split())
 
     def read_tables(self, tables: Sequence[Member], images: Sequence[Member]) -> None:
-        """Those of the archive, once all of its images are known."""
+        """Read the archive's tables, once all of its images are known."""
         for member in tables:
             folder = PurePosixPath(member.name).parent
             with self._named(member) as where:
@@ -90,11 +90,11 @@ class Beside:
                     self._of_names.setdefault(str(folder / image), Said(met=False)).label = label
         stems = {_stem(member.name) for member in images}
         for stem, said in self._of_stems.items():
-            if stem not in stems or stem == key_of(stem):  # 0.more.json is of the sample 0, a.1.txt of a.1.png alone
+            if stem not in stems or stem == key_of(stem):  # 0.more.json describes sample 0; a.1.txt only a.1.png
                 self._of_keys.setdefault(key_of(stem), Said()).take(said)
 
     def of(self, name: str) -> Said | None:
-        """Of an image; None for another picture of a sample that has one: a mask, a depth map."""
+        """The label and caption of an image; None for further images of a sample, such as a mask or a depth map."""
         stem, key = _stem(name), key_of(name)
         own = stem in self._of_stems and stem not in self._taken
         if key in self._of_keys and key in self._taken and not own:
@@ -108,12 +108,12 @@ class Beside:
         return found
 
     def unmet(self) -> int:
-        """Images that tables name and nobody asked for."""
+        """Number of images that tables name but the archive does not contain."""
         return sum(not said.met for said in self._of_names.values())
 
     @contextmanager
     def _named(self, member: Member) -> Iterator[str]:
-        """The member's place; what goes wrong in the block, of zlib, of the disk, of the words themselves, is named."""
+        """Yield the member's location; any error in the block becomes a line in `broken`."""
         where = f"{self.path}: {member.name}"
         try:
             yield where
@@ -130,7 +130,7 @@ class Beside:
 
 
 def key_of(name: str) -> str:
-    """What the files of one sample share, as WebDataset has it: all before the first dot of the last part."""
+    """The key of a file's sample, as in WebDataset: its path up to the first dot of the file name."""
     folder, _, last = name.rpartition("/")
     stem = last.split(".", 1)[0]
     return f"{folder}/{stem}" if folder else stem
@@ -141,7 +141,7 @@ def _stem(name: str) -> str:
 
 
 def _class(word: Any) -> int | str | None:
-    """A number or a word; none where it is empty, -1, or something else."""
+    """A label, which is a number or a word; None if it is empty, -1, or of another type."""
     if isinstance(word, str) and re.fullmatch(r"-?\d{1,18}", word):
         word = int(word)
     return word if isinstance(word, int | str) and not isinstance(word, bool) and word not in ("", -1) else None
@@ -152,7 +152,7 @@ def _label(row: dict[str, Any]) -> int | str | None:
 
 
 def _rows(rows: Any) -> Iterator[tuple[str, int | None]]:
-    """(image, label) of EDM's table."""
+    """The pairs (image, label) of EDM's table."""
     for row in rows or []:
         if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)):
             raise ValueError('is not {"labels": [[image, class], ...]}')

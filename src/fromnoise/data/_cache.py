@@ -1,4 +1,4 @@
-"""Files that the processes of a machine share: fetched or made once, and let go of when there is no room."""
+"""A cache of shards that the processes of a machine share: each file is made once, and old ones are removed."""
 
 import os
 import time
@@ -11,37 +11,38 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files, storage
 
 _SLACK = 1024
-"""One part in so many of the limit is made before it is looked at again: a folder may hold many small files."""
+"""The folder, which may hold many small files, is scanned again after 1/1024 of the limit has been written."""
 _ABANDONED = 24 * 3600
-"""Seconds after which nobody writes a file any more."""
+"""Seconds after which an unfinished file counts as abandoned."""
 
 
 class Vanished(Exception):
-    """A file of the cache was let go of while it was being opened; it is made again."""
+    """A file was removed from the cache while it was being opened; it has to be made again."""
 
 
 class ShardCache:
-    """Files that several processes of a machine share: made once, and let go of when there is no room.
+    """A folder of files that the processes of a machine share: each is made once.
 
     Args:
-        folder: where they are; None means the cache of this library.
-        most: bytes that they may have together. The least recently used are removed; a single one may be larger.
+        folder: the folder; default: the library's cache.
+        most: limit on the total size, in bytes. Beyond it, the least recently used files are removed; a single file may
+            be larger.
     """
 
     def __init__(self, folder: Path | None, most: int):
         self.folder, self.most = folder or storage.cache("shards"), most
-        self._made = most  # bytes since it was looked whether there is room: so that it is looked at first
+        self._made = most  # bytes written since the last scan; the initial value forces a scan
 
     def file(self, name: str, make: Callable[[BinaryIO], None], length: int = 0) -> Path:
-        """The file of that name, which `make` writes where it is not there; the others wait meanwhile.
+        """The path of a file, which `make` writes if it does not exist; other processes wait meanwhile.
 
         Args:
-            name: of the file.
-            make: writes it.
-            length: bytes for which room is made first, as far as it is known.
+            name: name of the file.
+            make: writes the content into an open file.
+            length: bytes to make room for, if known.
 
         Raises:
-            FromNoiseError: what `make` raises, or no room on the disk.
+            FromNoiseError: `make` raised it, or the disk is full or not writable.
         """
         path = self.folder / name
         if not self._is_there(path):
@@ -53,12 +54,12 @@ class ShardCache:
                         with files.replacing(path) as file:
                             make(file)
                     except OSError as error:
-                        raise FromNoiseError(f"{self.folder}: {(error.strerror or str(error)).lower()}: name another "
-                                             "place for shards with data.cache, or fewer GB with "
+                        raise FromNoiseError(f"{self.folder}: {(error.strerror or str(error)).lower()}: choose another "
+                                             "folder for shards with data.cache, or fewer GB with "
                                              "data.cache_gb") from None  # fmt: skip
                     self._made += path.stat().st_size
                     self._make_room(0, name)
-            files.remove(Path(lock.lock_file))  # who comes now finds the file
+            files.remove(Path(lock.lock_file))  # later processes find the file itself
         return path
 
     def _make_room(self, length: int, but: str = "") -> None:
@@ -74,7 +75,7 @@ class ShardCache:
         return False
 
     def let_go(self, most: int, but: str = "") -> None:
-        """Of the least recently used, until the others have no more than so many bytes together."""
+        """Remove the least recently used files, except `but`, until the total size is at most `most` bytes."""
         found = []
         for entry in os.scandir(self.folder):
             with suppress(OSError):

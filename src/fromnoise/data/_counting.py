@@ -1,4 +1,4 @@
-"""How many images shards hold: by their footers, or counted once and remembered."""
+"""The number of images in each shard: from parquet footers, or counted once and cached."""
 
 import json
 import os
@@ -26,15 +26,15 @@ _TOGETHER, _AT_ONCE, _NAMED = 16, 1000, 100
 
 
 def counted(places: Sequence[str], progress: Progress | None = None) -> ShardList:
-    """Their sizes: parquet's by the footers, those of .tar by reading all headers; remembered for the next time.
+    """The shards with their sizes: .parquet by their footers, .tar by reading all headers; the counts are cached.
 
     Raises:
-        FromNoiseError: one cannot be read, or a .tar lies elsewhere, which must be fetched to be counted.
+        FromNoiseError: a shard cannot be read, or is a .tar at an address, which would have to be downloaded.
     """
     urls = [one for one in places if remote.is_url(one)]
     if urls and ending_of(urls[0]) == TAR:
-        raise FromNoiseError(f"{remote.shown(urls[0])}: how many images .tar shards hold is in an {INDEX} beside them, "
-                             f"and none is there: write it by {WRITE_ONE}, which fetches each shard once")  # fmt: skip
+        raise FromNoiseError(f"{remote.shown(urls[0])}: .tar shards at an address need an {INDEX} beside them, but "
+                             f"there is none: write it with {WRITE_ONE}, which downloads each shard once")  # fmt: skip
     tick = progress("counting the images of shards", len(places)) if progress else None
     found: dict[str, tuple[int, int, list[str]]] = {}
     with ThreadPoolExecutor(_TOGETHER if urls else 1) as pool:
@@ -65,7 +65,10 @@ def _by_parent(places: Iterable[str]) -> dict[str, list[str]]:
 
 
 class _Remembered:
-    """Sizes of the shards of one folder, by name, bytes and the time of their last change; one process counts."""
+    """A cache of the sizes of the shards in one folder, by name, bytes and modification time.
+
+    It is locked, so that only one process counts.
+    """
 
     def __init__(self, parent: str):
         self.path = storage.cache("shard-sizes") / f"{storage.short_hash(os.path.abspath(parent))}.json"
@@ -87,13 +90,13 @@ class _Remembered:
             self.lock.release()
 
     def save(self) -> None:
-        """What was counted since the last time."""
+        """Write the cache if anything has been counted since the last time."""
         if self.changed:
             files.write_text(self.path, json.dumps(self.rows))
             self.changed = False
 
     def row(self, place: str) -> tuple[int, int, list[str]]:
-        """(images, bytes, what cannot be read) of a shard."""
+        """(images, bytes, a line for each file that cannot be read) of a shard."""
         if remote.is_url(place):
             return _of_footer(place)
         about = os.stat(place)
@@ -107,7 +110,7 @@ class _Remembered:
 
 
 def _count(place: str) -> tuple[int, list[str]]:
-    """(images, what cannot be read) of a shard."""
+    """(images, a line for each file that cannot be read) of a shard."""
     if ending_of(place) == PARQUET:
         return rows_of(Path(place), place), []
     scan = Scan.of(Path(place), files.one_line(place))
@@ -115,7 +118,7 @@ def _count(place: str) -> tuple[int, list[str]]:
 
 
 def _is_row(row: Any) -> bool:
-    """Whether it is [bytes, time, images, lines]: others may have written there, too."""
+    """Whether a row of the cache is [bytes, time, images, lines]: other programs may have written to it."""
     return (isinstance(row, list) and len(row) == 4 and isinstance(row[3], list)
             and all(type(value) is int and value >= 0 for value in row[:3])
             and all(isinstance(line, str) for line in row[3]))  # fmt: skip
@@ -131,7 +134,7 @@ def _of_footer(url: str) -> tuple[int, int, list[str]]:
 
 
 class Seen:
-    """What the labels of many shards are, without keeping them all."""
+    """Collects the classes of many shards, without keeping every label."""
 
     def __init__(self) -> None:
         self.index = Index()
@@ -139,10 +142,10 @@ class Seen:
         self.named: list[str] | None = None
 
     def look(self, place: str, cache: ShardCache, columns: Mapping[str, str]) -> tuple[int, int]:
-        """(images, bytes) of a shard, whose labels are taken note of; one that lies elsewhere is fetched.
+        """(images, bytes) of a shard, whose labels are recorded; a shard at an address is downloaded.
 
         Raises:
-            FromNoiseError: it cannot be read, or names other classes than those before it.
+            FromNoiseError: the shard cannot be read, or names other classes than earlier shards.
         """
         where, path = remote.shown(place), Path(place)
         if remote.is_url(place):
@@ -152,23 +155,23 @@ class Seen:
         if ending_of(place) == PARQUET:
             found, names = label_column(path, where, columns)
             if names is not None and self.named not in (None, names):
-                raise FromNoiseError(f"{where}: names other classes than the shards before it: make them one kind")
+                raise FromNoiseError(f"{where}: names other classes than earlier shards: all must name the same ones")
             self.named = names or self.named
             self.given |= found
             return rows_of(path, where), path.stat().st_size
         scan = Scan.of(path, where)
         if scan.broken:
-            raise FromNoiseError(f"{scan.broken[0]}: mend the shard or remove it, and write the index then")
+            raise FromNoiseError(f"{scan.broken[0]}: repair or remove the shard, then write the index again")
         self.given |= {label for label in scan.given if label is not None}
         self.index.labelled |= scan.tabled
         self.index.folders |= dict.fromkeys(scan.folders, 0)
         return len(scan.rows), path.stat().st_size
 
     def classes(self, name: str) -> list[str]:
-        """Their names in the order of their labels; none where nobody says any.
+        """The names of the classes, in the order of their labels; empty if there are no labels.
 
         Raises:
-            FromNoiseError: some labels are numbers and others words, or a number is no class.
+            FromNoiseError: some labels are numbers and others words, or a number is not a class.
         """
         if self.named is not None:
             return self.named

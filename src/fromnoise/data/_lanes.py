@@ -1,4 +1,4 @@
-"""The order of streamed shards: which example stands at which place of which step, by counting alone."""
+"""The order of streamed examples: which example a step shows at which position of its batch, computed directly."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -10,26 +10,26 @@ import numpy as np
 from fromnoise.system import rng
 
 _MOST = 2**20
-"""Examples of a block, so that their order is small in memory."""
+"""Most examples in a block, so that their order takes little memory."""
 _EPOCHS = 4
 
 
 @dataclass(frozen=True)
 class _Epoch:
-    """The shards in their order, and where each ends in the row of the epoch's examples."""
+    """The order of the shards in one epoch, and where each ends in the sequence of the epoch's examples."""
 
     shards: np.ndarray
     ends: np.ndarray
 
 
 class _Block(NamedTuple):
-    """What a lane reads in one round: `length` consecutive positions of the row, in an order of their own.
+    """The part of the sequence that a lane reads in one round, in a random order.
 
     Attributes:
-        number: counted over all rounds and lanes.
-        start: its first position.
-        length: of it.
-        first: how many examples the lane showed before it.
+        number: index of the block over all rounds and lanes.
+        start: first position in the sequence.
+        length: number of positions.
+        first: number of examples that the lane has shown before this block.
     """
 
     number: int
@@ -39,22 +39,22 @@ class _Block(NamedTuple):
 
 
 class Lanes:
-    """Step and place -> example, a function of (seed, step, place, batch size, lanes, shard sizes) alone.
+    """(step, position in the batch) -> example, a function of only the seed, batch size, lanes and shard sizes.
 
-    The row is all epochs one after the other, each the shards in an order of its own, their n examples in a row. Round
-    m is the part of it from L floor(m n / (R L)) to the beginning of round m + 1: R rounds an epoch, each of L blocks,
-    one for each lane. A lane shows its block's examples in a random order. A batch of B places is L groups of B / L,
-    and group l is shown by lane l. So
+    All epochs form one sequence; each epoch lists its n examples shard by shard, in a random order of the shards. Round
+    m is the part of the sequence from L floor(m n / (R L)) to the beginning of round m + 1. There are R rounds per
+    epoch, and each consists of L blocks, one for each lane. A lane shows the examples of its block in a random order. A
+    batch of B positions is divided into L groups of B / L, and lane l fills group l. Therefore
 
-    - each example is shown once an epoch, but for fewer than L at its end, which the next epoch's first round shows;
-    - whoever takes neighbouring places reads few lanes, and so few shards;
-    - any step is found at once: nothing is replayed.
+    - every epoch shows each example once, except for fewer than L at its end, which the next epoch's first round shows;
+    - a process that takes neighbouring positions reads few lanes, and so few shards;
+    - any step is found directly, without replaying earlier ones.
 
     Args:
-        sizes: examples of each shard, n in all.
-        seed: of the order.
+        sizes: number of examples in each shard, n in total.
+        seed: seed of the random order.
         batch_size: B.
-        lanes: the most of them; L is the largest divisor of B up to it.
+        lanes: largest number of lanes; L is the largest divisor of B up to it.
     """
 
     def __init__(self, sizes: np.ndarray, seed: int, batch_size: int, lanes: int):
@@ -63,13 +63,13 @@ class Lanes:
         self.n = int(self.sizes.sum())
         self.lanes = next(d for d in range(min(lanes, batch_size), 0, -1) if batch_size % d == 0)
         self.group = batch_size // self.lanes
-        mean = -(-self.n // int(np.count_nonzero(self.sizes)))  # so that a block is about a shard
+        mean = -(-self.n // int(np.count_nonzero(self.sizes)))  # so that a block is about one shard
         self.rounds = -(-self.n // (self.lanes * min(mean, _MOST)))
         self._epochs: OrderedDict[int, _Epoch] = OrderedDict()
         self._orders: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def numbers(self, step: int, places: Sequence[int]) -> np.ndarray:
-        """Which examples step `step` (from 1) shows at these places of its batch, int64, shard after shard numbered."""
+        """The examples that step `step` (from 1) shows at these positions of its batch: int64, numbered by shard."""
         chosen = np.asarray(places, np.int64)
         lanes, shown = chosen // self.group, (step - 1) * self.group + chosen % self.group
         positions = np.empty(len(chosen), np.int64)
@@ -91,7 +91,7 @@ class Lanes:
         return found
 
     def shards(self, step: int, places: Sequence[int], ahead: int = 0) -> list[int]:
-        """Those that the lanes of these places read in the round of step `step`, or `ahead` rounds after it."""
+        """The shards that the lanes of these positions read in the round of step `step`, or `ahead` rounds later."""
         found: dict[int, None] = {}
         for lane in dict.fromkeys(place // self.group for place in places):
             block = self._block(self._round((step - 1) * self.group) + ahead, lane)
@@ -106,15 +106,15 @@ class Lanes:
         return list(found)
 
     def round_of(self, step: int) -> int:
-        """The round in which a step begins, for all lanes alike."""
+        """The round in which a step begins; it is the same for all lanes."""
         return self._round((step - 1) * self.group)
 
     def _round(self, shown: int) -> int:
-        """Of the example that a lane shows after so many: the last round that begins no later."""
+        """The round of the example that a lane shows after `shown` others."""
         return ((shown + 1) * self.rounds * self.lanes - 1) // self.n
 
     def _begin(self, number: int) -> int:
-        """How many examples each lane showed before a round."""
+        """The number of examples that each lane has shown before a round."""
         return number * self.n // (self.rounds * self.lanes)
 
     def _block(self, number: int, lane: int) -> _Block:

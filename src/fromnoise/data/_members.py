@@ -1,4 +1,4 @@
-"""The files in an archive, and one of them alone: nothing is unpacked, and nothing else is read."""
+"""List the files in an archive, and read a single one of them without unpacking the archive."""
 
 import io
 import os
@@ -16,15 +16,15 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 PLAIN, STORED, DEFLATED = range(3)
-"""In a .tar; in a .zip as it is; in a .zip, deflated."""
+"""In a .tar; in a .zip, uncompressed; in a .zip, deflated."""
 
 _COMPRESSED = {rb"\x1f\x8b": "gunzip", rb"BZh[1-9](1AY|\x17rE)": "bunzip2", rb"\xfd7zXZ": "unxz",
                rb"\x28\xb5\x2f\xfd": "unzstd"}  # fmt: skip
-_ZIP = re.compile(rb"PK(\x03\x04|\x05\x06|\x07\x08)")  # the first file of a .tar may be called PK, too
+_ZIP = re.compile(rb"PK(\x03\x04|\x05\x06|\x07\x08)")  # the name of a .tar's first file may begin with PK
 _LARGEST_NAME = 2**20
 _MOST_DIGITS = 300
 _LARGEST = 2**62
-"""Bytes, and a place: what is more is nonsense, and no int64 either."""
+"""Limit on lengths and offsets: larger ones mean a damaged archive, and do not fit into int64."""
 _LOCAL_HEADER = 30
 
 
@@ -32,9 +32,9 @@ class Member(NamedTuple):
     """A regular file in an archive.
 
     Attributes:
-        name: its path in the archive.
-        offset: of its content in the archive; of its local header in a .zip, which the content follows.
-        stored: bytes there.
+        name: path in the archive.
+        offset: where the content begins; in a .zip, where the local header begins, which the content follows.
+        stored: bytes in the archive.
         length: bytes of the content.
         kind: PLAIN, STORED or DEFLATED.
     """
@@ -47,17 +47,17 @@ class Member(NamedTuple):
 
 
 def members(path: Path, broken: list[str]) -> Iterator[Member]:
-    """Of a .tar or .zip, in order; a line is added to `broken` for what cannot be read.
+    """The files of a .tar or .zip, in order; `broken` gets a line for each one that cannot be read.
 
     Raises:
-        FromNoiseError: it is no archive, or is compressed as a whole.
+        FromNoiseError: the file is not an archive, or is compressed as a whole.
     """
     with files.opened(path) as file:
         head = file.read(6)
         file.seek(0)
         for start, program in _COMPRESSED.items():
             if re.match(start, head):
-                raise FromNoiseError(f"{path}: compressed as a whole, so that no image in it can be read by itself: "
+                raise FromNoiseError(f"{path}: compressed as a whole, so its images cannot be read one by one: "
                                      f"{program} it first")  # fmt: skip
         found = _of_zip(file, path, broken) if _ZIP.match(head) else _of_tar(file, path, broken)
         try:
@@ -65,28 +65,30 @@ def members(path: Path, broken: list[str]) -> Iterator[Member]:
                 if 0 <= min(member[1:4]) <= max(member[1:4]) < _LARGEST:
                     yield member
                 else:
-                    broken.append(files.one_line(f"{path}: {member.name} (damaged: of no possible length or place)"))
+                    broken.append(files.one_line(f"{path}: {member.name} (damaged: impossible length or offset)"))
         except FromNoiseError:
             raise
         except Exception as error:  # tarfile, zipfile and the disk raise a dozen kinds
-            broken.append(files.one_line(f"{path} ({files.one_line(error)}); what comes after in it is left out"))
+            broken.append(files.one_line(f"{path} ({files.one_line(error)}); the rest of it is skipped"))
 
 
 class _Careful(tarfile.TarInfo):
-    """A header that asks for no more memory, and no more time, than a name can need."""
+    """A .tar header that refuses to spend more memory or time than a name can need."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:  # pyrefly: ignore[bad-override]
         found = super().frombuf(buf, encoding, errors)
         if found.type in (b"x", b"g", b"L", b"K", b"X") and found.size > _LARGEST_NAME:
             raise tarfile.ReadError(f"a name of {found.size:,} bytes")
-        if found.size < 0:  # back to a header that was read before, without end
+        if found.size < 0:  # would lead back to an earlier header: an endless loop
             raise tarfile.ReadError("damaged: a length below 0")
         return found
 
     def _proc_pax(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        """Checked first: Python before 3.12.6 needs minutes for a row of digits, and any memory for records that lie
-        in one another."""
+        """Check the records first.
+
+        Before version 3.12.6, Python needs minutes for a long row of digits, and unlimited memory for nested records.
+        """
         file = archive.fileobj
         assert file is not None
         start = file.tell()
@@ -96,7 +98,7 @@ class _Careful(tarfile.TarInfo):
 
 
 def _insist_on_records(header: bytes) -> None:
-    """That a pax header is "LENGTH KEY=VALUE\\n", one after the other."""
+    """Check that a pax header is a sequence of records "LENGTH KEY=VALUE\\n"."""
     place = 0
     while place < len(header) and header[place]:
         length = re.compile(rb"\d{1,9} ").match(header, place)
@@ -111,15 +113,15 @@ def _insist_on_records(header: bytes) -> None:
 def _of_tar(file: BinaryIO, path: Path, broken: list[str]) -> Iterator[Member]:
     with tarfile.open(fileobj=file, mode="r:", tarinfo=_Careful) as archive:
         while (info := archive.next()) is not None:
-            if info.size < 0:  # by a pax header, as above
+            if info.size < 0:  # from a pax header; see `_Careful`
                 raise tarfile.ReadError("damaged: a length below 0")
-            archive.members.clear()  # pyrefly: ignore[missing-attribute]  # which keeps every one
+            archive.members.clear()  # pyrefly: ignore[missing-attribute]  # it would grow without end
             name = info.name.removeprefix("./")
             if info.isreg() and not info.issparse():
                 yield Member(name, info.offset_data, info.size, info.size, PLAIN)
             elif not info.isdir() and PurePosixPath(name).suffix.lower() in endings():
                 broken.append(files.one_line(f"{path}: {name} ({_kind(info)})"))
-        file.seek(archive.offset)  # tarfile stops at a damaged header as at the end
+        file.seek(archive.offset)  # tarfile treats a damaged header like the end of the archive
         block = file.read(tarfile.BLOCKSIZE)
         if block.strip(b"\0") or not block:
             what = "damaged" if block else "ends without its end mark: cut off?"
@@ -127,7 +129,7 @@ def _of_tar(file: BinaryIO, path: Path, broken: list[str]) -> Iterator[Member]:
 
 
 def _kind(info: tarfile.TarInfo) -> str:
-    """Of what has an image's name and is not read."""
+    """Why a member with an image's name is not read."""
     if info.issym() or info.islnk():
         return "a link: pack with tar --dereference --hard-dereference"
     return "a file with holes: pack without --sparse" if info.issparse() else "no file"
@@ -148,11 +150,11 @@ def _of_zip(file: BinaryIO, path: Path, broken: list[str]) -> Iterator[Member]:
 
 @contextmanager
 def opened(path: Path, member: Member) -> Iterator[BinaryIO]:
-    """One member's content, of which only as much is read as is asked for.
+    """The content of one member as a file; only the requested parts are read.
 
     Raises:
-        Unreadable: the archive is not there, or the member is too large for an image.
-        ValueError: it is not what the archive's table says.
+        Unreadable: the archive does not exist, or the member is too large for an image.
+        ValueError: the member does not match the archive's table.
     """
     insist_on_size(max(member.stored, member.length), f"{path}: {member.name}")
     with files.opened(path) as file:
@@ -168,12 +170,12 @@ def opened(path: Path, member: Member) -> Iterator[BinaryIO]:
             return
         unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(window.read(), member.length + 1)
         if len(unpacked) != member.length:
-            raise ValueError("damaged: it unpacks to another length than is said")
+            raise ValueError("damaged: its unpacked length is not the one in the archive's table")
         yield io.BytesIO(unpacked)
 
 
 class Window(io.RawIOBase):
-    """A part of a file, as a file."""
+    """A read-only file that shows a part of another one."""
 
     def __init__(self, descriptor: int, start: int, length: int):
         self.descriptor, self.start, self.length, self.at = descriptor, start, length, 0

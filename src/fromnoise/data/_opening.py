@@ -1,4 +1,4 @@
-"""Shards of a stream, made ready and opened when an image of theirs is asked for; few are open at a time."""
+"""Open the shards of a stream when one of their images is needed; only a few are open at a time."""
 
 import os
 import threading
@@ -28,13 +28,13 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Kind:
-    """What all shards of a stream have alike.
+    """The properties that all shards of a stream must share.
 
     Attributes:
-        names: of the classes, by the number of their label; none where labels are left aside.
-        labels: whether images have labels; None where it does not matter.
-        captions: whether they have captions.
-        columns: of a table: its columns of images, labels and captions.
+        names: names of the classes, in the order of their labels; empty if labels are ignored.
+        labels: whether images have labels; None if labels are ignored.
+        captions: whether images have captions.
+        columns: for tables: the columns of images, labels and captions.
     """
 
     names: tuple[str, ...]
@@ -44,19 +44,19 @@ class Kind:
 
     @classmethod
     def of(cls, shard: Packed | Rows, names: Sequence[str], aside: bool) -> "Kind":
-        """That of the first shard; `aside` says that labels are."""
+        """The kind of the first shard; `aside` means that labels are ignored."""
         columns = shard.columns if isinstance(shard, Rows) else ()
         return cls(tuple(names), None if aside else bool(names), bool(shard.captions), columns)
 
 
 class Shards:
-    """Those of a list, opened.
+    """The shards of a list, opened on demand.
 
     Args:
-        listed: which, and how many images each has.
-        columns: of a table, see `DataConfig`.
-        cache: where shards are that were fetched or unpacked.
-        most: how many are open at a time.
+        listed: the shards, and how many images each has.
+        columns: for tables: see `DataConfig`.
+        cache: the cache of downloaded and unpacked shards.
+        most: the largest number of open shards.
     """
 
     def __init__(self, listed: ShardList, columns: Mapping[str, str], cache: ShardCache, most: int):
@@ -75,20 +75,20 @@ class Shards:
         self._lock = threading.Lock()
 
     def some(self, numbers: np.ndarray) -> "Shards":
-        """A part of them, opened likewise."""
+        """A subset of the shards, with the same kind and options."""
         part = Shards(self.listed.some(numbers), self.columns, self.cache, self.most)
         part.kind, part.brought = self.kind, self.brought
         return part
 
     def where(self, number: int) -> str:
-        """What a shard is called in messages."""
+        """The name of a shard in messages."""
         return remote.shown(self.listed.places[number])
 
     def opened(self, number: int) -> Decoded:
         """The images of a shard, with labels and captions.
 
         Raises:
-            FromNoiseError: it is not there, is not what the others are, or has changed.
+            FromNoiseError: the shard is missing, is not of the same kind as the first one, or has changed.
         """
         with self._lock:
             if number in self._open:
@@ -101,10 +101,10 @@ class Shards:
         if shard.broken:
             more = f" (and {len(shard.broken) - 1:,} more like it)" if len(shard.broken) > 1 else ""
             warnings.warn(f"left out {shard.broken[0]}{more}", stacklevel=2)
-        shard.classes = self.kind.names  # only now: till then they are its own
+        shard.classes = self.kind.names  # until now, its own
         if self.kind.names and bool((shard.labels < 0).all()):
-            raise FromNoiseError(f"{shard.name}: none of its images has a label, and those of the first shard have: "
-                                 "all shards are of one kind, and data.classes=0 leaves labels aside")  # fmt: skip
+            raise FromNoiseError(f"{shard.name}: none of its images has a label, but those of the first shard have: "
+                                 "all shards must be of one kind; data.classes=0 ignores labels")  # fmt: skip
         images = Decoded(shard, np.arange(len(shard)), *self.brought)
         with self._lock:
             self._open[number] = images
@@ -113,10 +113,10 @@ class Shards:
         return images
 
     def raw(self, number: int) -> Packed | Rows:
-        """The same as it is, of whatever kind.
+        """The images of a shard before its kind is checked.
 
         Raises:
-            FromNoiseError: it is not there, or holds another number of images than was counted.
+            FromNoiseError: the shard is missing, or does not hold as many images as were counted.
         """
         where = self.where(number)
         for _ in range(_TRIES):
@@ -127,21 +127,24 @@ class Shards:
             except Vanished:
                 continue
         else:
-            raise FromNoiseError(f"{where}: was let go of {_TRIES} times before it could be read: raise data.cache_gb")
+            raise FromNoiseError(f"{where}: was removed from the cache {_TRIES} times before it could be read: raise "
+                                 "data.cache_gb")  # fmt: skip
         counted = int(self.listed.sizes[number])
         if len(shard) != counted:
             why = f" ({shard.broken[0]})" if shard.broken else ""
             index = self.listed.index
-            rest = (f"{index} says {counted:,}: write it anew by {WRITE_ONE}" if index else
-                    f"it held {counted:,} when they were counted: shards must not change under a run")  # fmt: skip
-            raise FromNoiseError(f"{where}: holds {len(shard):,} images{why}, and {rest}")
+            rest = (f"{index} says {counted:,}: write it again with {WRITE_ONE}" if index else
+                    f"it held {counted:,} when they were counted: shards must not change during a run")  # fmt: skip
+            raise FromNoiseError(f"{where}: holds {len(shard):,} images{why}, but {rest}")
         return shard
 
     def ready(self, number: int) -> tuple[Path, Path | None]:
-        """Where its file is, once it was fetched or unpacked as far as that is needed, and of a .tar what it holds.
+        """(the path of a shard's file, that of its scan or None), after downloading and unpacking it if necessary.
+
+        A .parquet shard is unpacked to Arrow and has no scan; the headers of a .tar are kept in a scan.
 
         Raises:
-            FromNoiseError: it is not there, or not of the length that it had.
+            FromNoiseError: the shard is missing, or its length has changed.
         """
         place, length, where = self.listed.places[number], int(self.lengths[number]), self.where(number)
         if remote.is_url(place):
@@ -153,8 +156,8 @@ class Shards:
         else:
             about = _stat(place)
             if length not in (-1, about.st_size):
-                raise FromNoiseError(f"{where}: has {about.st_size:,} bytes, and had {length:,} when its images were "
-                                     "counted: shards must not change under a run")  # fmt: skip
+                raise FromNoiseError(f"{where}: has {about.st_size:,} bytes, but had {length:,} when its images were "
+                                     "counted: shards must not change during a run")  # fmt: skip
             length = self.lengths[number] = about.st_size
             key = storage.short_hash((os.path.abspath(place), about.st_size, about.st_mtime_ns))
 
@@ -169,46 +172,46 @@ class Shards:
             path = here()
             _shard.unpack(path, where, self.columns, out)
             if remote.is_url(place):
-                files.remove(path)  # what was unpacked is enough
+                files.remove(path)  # only the unpacked file is needed
 
         key = storage.short_hash((key, sorted(self.columns.items())))
         return self.cache.file(f"{key}.arrow", unpack, max(0, int(length))), None
 
     def insist_on_same(self, number: int, images: Decoded) -> None:
-        """That a shard that is open is as long as it was when it was opened.
+        """Check that an open shard still has the length that it had when it was opened.
 
         Raises:
-            FromNoiseError: it is not.
+            FromNoiseError: it does not.
         """
         if isinstance(images.source, Packed) and (now := images.source.length()) != images.source.bytes:
-            raise FromNoiseError(f"{self.where(number)}: has {now:,} bytes, and had {images.source.bytes:,} when it "
-                                 "was opened: shards must not change under a run")  # fmt: skip
+            raise FromNoiseError(f"{self.where(number)}: has {now:,} bytes, but had {images.source.bytes:,} when it "
+                                 "was opened: shards must not change during a run")  # fmt: skip
 
     def _insist_on_kind(self, shard: Packed | Rows) -> None:
         kind = self.kind
         assert kind is not None
         if isinstance(shard, Rows) and shard.columns != kind.columns:
             own, first = (", ".join(str(column) for column in of if column) for of in (shard.columns, kind.columns))
-            raise FromNoiseError(f"{shard.name}: has the columns {files.one_line(own)}, and the first shard "
+            raise FromNoiseError(f"{shard.name}: has the columns {files.one_line(own)}, but the first shard has "
                                  f"{files.one_line(first)}: name them with data.columns")  # fmt: skip
         if kind.labels is False and _shard.has_labels(shard):
-            raise FromNoiseError(f"{shard.name}: its images have labels, and those of the first shard have none: all "
-                                 "shards are of one kind, and data.classes=0 leaves labels aside")  # fmt: skip
+            raise FromNoiseError(f"{shard.name}: its images have labels, but those of the first shard have none: all "
+                                 "shards must be of one kind; data.classes=0 ignores labels")  # fmt: skip
         if bool(shard.captions) != kind.captions:
             own, first = ("have captions", "none") if shard.captions else ("have no captions", "some")
-            raise FromNoiseError(f"{shard.name}: its images {own}, and those of the first shard have {first}: all "
-                                 "shards are of one kind")  # fmt: skip
+            raise FromNoiseError(f"{shard.name}: its images {own}, but those of the first shard have {first}: all "
+                                 "shards must be of one kind")  # fmt: skip
 
 
 def _packed(path: Path, where: str, scan: Path) -> Packed:
-    """With what was kept of its headers.
+    """A .tar shard, opened with its saved scan.
 
     Raises:
-        Vanished: it, or that, was removed, or that is no such thing.
+        Vanished: the shard or the scan was removed, or the scan cannot be read.
     """
     try:
         found = Scan.read(scan)
-    except Exception:  # of a cache that others may write into
+    except Exception:  # other programs may have written to the cache
         files.remove(scan)
         raise Vanished from None
     return Packed(path, where, found)

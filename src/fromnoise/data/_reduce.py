@@ -1,4 +1,4 @@
-"""Smaller images: means over squares of pixels."""
+"""Shrink images to the means over squares of pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,19 @@ from fromnoise.errors import FromNoiseError
 
 
 def reduced(images: Images, factor: int) -> Images:
-    """Every image as the means over squares of `factor` pixels, rounded: what a cascade's larger model is told.
+    """The images, each shrunk to the rounded means over squares of side `factor`.
+
+    In a cascade, the super-resolution model is conditioned on such images.
 
     Raises:
-        FromNoiseError: a side is no multiple of the factor.
+        FromNoiseError: a side is not a multiple of the factor.
     """
     if factor == 1:
         return images
     if any(side % factor for side in images.shape[1:]):
         given = "x".join(map(str, images.shape[1:]))
         raise FromNoiseError(
-            f"data.reduce {factor}: images of {given} are no multiple of it; give data.size one that is"
+            f"data.reduce {factor}: images of {given} are not divisible by it; give a data.size that is"
         )
     if isinstance(images, InMemory):
         pixels = _shrunk(images.pixels, factor)
@@ -33,7 +35,7 @@ def reduced(images: Images, factor: int) -> Images:
 
 @dataclass
 class _Reduced(Images):
-    """Shrunk when they are asked for."""
+    """Images that are shrunk when they are read."""
 
     images: Images
     factor: int
@@ -61,7 +63,7 @@ def _shrunk(pixels: Tensor, factor: int) -> Tensor:
     if pixels.is_floating_point():
         return F.avg_pool2d(pixels, factor)
     x = pixels.float()
-    if x.shape[1] == 4:  # colours count as much as they are seen, or what is transparent darkens every edge
+    if x.shape[1] == 4:  # weighted by opacity; otherwise transparent pixels would darken every edge
         opacity = F.avg_pool2d(x[:, 3:], factor)
         colours = F.avg_pool2d(x[:, :3] * x[:, 3:], factor) / opacity.clamp_min(1e-6)
         return torch.cat([colours, opacity], 1).round().to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Shards that lie elsewhere: each is fetched once for a machine, whole or not at all, and kept while there is room."""
+"""Shards at addresses: each is downloaded once per machine, completely or not at all, and cached."""
 
 import re
 import threading
@@ -13,32 +13,32 @@ from fromnoise.system.disk import files
 T = TypeVar("T")
 
 SCHEMES = {"https": "", "http": "", "s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "memory": ""}
-"""What is read, and the package that reads it beside those of the extra `remote`."""
+"""The supported schemes, and the package that each needs besides those of the extra `remote`."""
 
 WAITS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds after one failure, after two in a row, ...; what came before it is kept."""
+"""Seconds to wait after one failure, after two in a row, ...; a download then continues where it broke off."""
 PATIENCE = 60.0
-"""Seconds in which an answer, or `_PIECE` bytes, must come."""
+"""Seconds within which an answer, or `_PIECE` bytes, must arrive."""
 _PIECE = 4 * 2**20
 _TRIES = 2
-"""After the first, of what is asked for before training begins."""
+"""Further attempts, after the first, of requests that precede training."""
 _LOOKS_UP = 0.5
 _WORRYING = 3
-"""Failures in a row after which a person hears of it."""
+"""Failures in a row after which a warning is shown."""
 _FOR_NOW = {408, 425, 429}
 
 
 class Elsewhere(FromNoiseError):
-    """What is not there, or may not be read; trying again would not help."""
+    """A file that does not exist or may not be read: trying again would not help."""
 
 
 def is_url(name: str) -> bool:
-    """Whether a word is an address rather than a path."""
+    """Whether a name is an address (scheme://...) rather than a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", name) is not None
 
 
 def shown(url: str) -> str:
-    """A path or an address without passwords and signatures, in one line."""
+    """A path or an address in one line, without passwords and signatures."""
     if not is_url(url):
         return files.one_line(url)
     return files.one_line(re.sub(r"//[^/@]*@", "//", url.partition("?")[0]))
@@ -48,7 +48,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     """(fsspec's file system, the path in it) of an address.
 
     Raises:
-        FromNoiseError: of a kind that is not read, or its package is not installed.
+        FromNoiseError: the scheme is not supported, or its package is not installed.
     """
     scheme = url.partition("://")[0].lower()
     if scheme not in SCHEMES or "::" in url:
@@ -61,7 +61,7 @@ def filesystem(url: str) -> tuple[Any, str]:
             import aiohttp
 
             patience = aiohttp.ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=PATIENCE)
-            options["client_kwargs"] = {"timeout": patience, "trust_env": True}  # by HTTPS_PROXY, as others
+            options["client_kwargs"] = {"timeout": patience, "trust_env": True}  # respect HTTPS_PROXY
         return fsspec.core.url_to_fs(url, **options)
     except ImportError:
         package = SCHEMES[scheme] or '"fromnoise[remote]"'
@@ -69,7 +69,7 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 def listed(url: str) -> list[str]:
-    """The addresses that a pattern with * means, or those in a folder, sorted.
+    """The addresses that match a pattern with *, or those in a folder, sorted.
 
     Raises:
         FromNoiseError: they cannot be listed.
@@ -84,10 +84,10 @@ def listed(url: str) -> list[str]:
 
 
 def length_of(url: str) -> int:
-    """Bytes; -1 where the server does not say.
+    """The length of a file in bytes; -1 if the server does not say.
 
     Raises:
-        FromNoiseError: it is not there, or cannot be asked.
+        FromNoiseError: the file does not exist, or the server does not answer.
     """
 
     def look() -> int:
@@ -99,10 +99,10 @@ def length_of(url: str) -> int:
 
 
 def read(url: str, limit: int) -> bytes:
-    """A whole small file of at most `limit` bytes.
+    """The content of a small file of at most `limit` bytes.
 
     Raises:
-        FromNoiseError: it is not there, larger, or cannot be fetched.
+        FromNoiseError: the file does not exist, is larger, or cannot be downloaded.
     """
 
     def look() -> bytes:
@@ -120,17 +120,17 @@ def read(url: str, limit: int) -> bytes:
 
 
 def fetch(url: str, file: BinaryIO, length: int = -1) -> None:
-    """The whole of it into an empty file; what breaks off goes on where it was.
+    """Download a file into an empty one; after a failure, continue where it broke off.
 
     Args:
         url: the address.
-        file: open for writing.
-        length: bytes that it must have; -1 where nobody knows.
+        file: the empty file, open for writing.
+        length: the length that it must have, in bytes; -1 if unknown.
 
     Raises:
-        FromNoiseError: it is not there, has another length, or does not come however often it is asked for.
+        FromNoiseError: the file does not exist, has another length, or cannot be downloaded after several attempts.
     """
-    at_once = False  # from a server that gives no parts
+    at_once = False  # whether the server does not support range requests
     most = failures = 0
     while True:
         try:
@@ -146,12 +146,12 @@ def fetch(url: str, file: BinaryIO, length: int = -1) -> None:
 
 
 def _read_on(url: str, file: BinaryIO, length: int, at_once: bool) -> None:
-    """From where the file ends to the end."""
+    """Download the rest, from the current end of `file`."""
     fs, path = filesystem(url)
     size = in_time(lambda: fs.info(path)).get("size")
     if size is not None and length >= 0 and size != length:
-        raise Elsewhere(f"{shown(url)}: has {size:,} bytes, and {length:,} when its examples were counted: shards must "
-                        "not change under a run")  # fmt: skip
+        raise Elsewhere(f"{shown(url)}: has {size:,} bytes, but had {length:,} when its examples were counted: shards "
+                        "must not change during a run")  # fmt: skip
     if at_once or size is None:
         file.seek(0)
         file.truncate()
@@ -167,7 +167,7 @@ def _read_on(url: str, file: BinaryIO, length: int, at_once: bool) -> None:
 
 
 def _piece(source: Any) -> bytes:
-    """The next `_PIECE` bytes, in however many parts they come; fewer at the end."""
+    """The next `_PIECE` bytes, collected from as many reads as necessary; fewer at the end."""
     parts, wanted = [], _PIECE
     while wanted and (part := source.read(wanted)):
         parts.append(part)
@@ -176,10 +176,10 @@ def _piece(source: Any) -> bytes:
 
 
 def patiently(url: str, look: Callable[[], T]) -> T:
-    """What `look` gives, tried a few times.
+    """The result of `look`, which is tried a few times.
 
     Raises:
-        FromNoiseError: what it asks for is not there, or does not come however often it is asked for.
+        FromNoiseError: the file does not exist, or all attempts failed.
     """
     failures = 0
     while True:
@@ -191,38 +191,38 @@ def patiently(url: str, look: Callable[[], T]) -> T:
 
 
 def _wait(url: str, error: Exception, failures: int, most: int | None = None) -> None:
-    """After a failure that another try may mend.
+    """Wait after a failure, if another attempt may succeed.
 
     Raises:
-        FromNoiseError: it may not, or there were enough.
+        FromNoiseError: another attempt would not help, or there were too many.
     """
     if is_ending():
-        raise Elsewhere("the program ends") from None
+        raise Elsewhere("the program is ending") from None
     if isinstance(error, FromNoiseError):
         raise error
     if isinstance(error, OSError) and error.filename and error.errno and not isinstance(error, FileNotFoundError):
-        raise error  # of our own disk
+        raise error  # from the local disk
     answer = next((one for one in _chain(error) if isinstance(getattr(one, "status", None), int)), None)
     status = getattr(answer, "status", 0)
     if status in (401, 403) or isinstance(error, PermissionError) or "Credential" in type(error).__name__:
-        raise Elsewhere(f"{shown(url)}: may not be read ({_said(answer or error)}): look at the address and at the "
+        raise Elsewhere(f"{shown(url)}: access denied ({_said(answer or error)}): check the address and the "
                         "credentials of its service") from None  # fmt: skip
     gone = isinstance(error, FileNotFoundError) and error.__cause__ is None
     if gone or (400 <= status < 500 and status not in _FOR_NOW):
         raise Elsewhere(f"{shown(url)}: no such file") from None
     why = _said(answer or error.__cause__ or error)
     if failures > (len(WAITS) if most is None else most):
-        raise FromNoiseError(f"{shown(url)}: cannot be fetched ({why}; tried {failures} times): look at the network, "
-                             "and resume") from None  # fmt: skip
+        raise FromNoiseError(f"{shown(url)}: cannot be downloaded ({why}; tried {failures} times): check the network, "
+                             "then resume") from None  # fmt: skip
     if failures == _WORRYING:
-        warnings.warn(f"{shown(url)}: {why}; trying on", stacklevel=2)
+        warnings.warn(f"{shown(url)}: {why}; still trying", stacklevel=2)
     until = time.monotonic() + WAITS[failures - 1]
     while (left := until - time.monotonic()) > 0 and not is_ending():
         time.sleep(min(left, _LOOKS_UP))
 
 
 def _said(error: BaseException) -> str:
-    """By a server or a library, without the address, which may hold passwords."""
+    """The message of a server or a library, without passwords in addresses."""
     if (status := getattr(error, "status", None)) is not None:
         return f"{status} {files.one_line(getattr(error, 'message', ''))}".strip()
     text = files.one_line(error) or type(error).__name__
@@ -237,12 +237,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def is_ending() -> bool:
-    """Whether the program waits only for its threads to end."""
+    """Whether the main thread has ended, and the program only waits for other threads."""
     return not threading.main_thread().is_alive()
 
 
 def in_time(work: Callable[[], T]) -> T:
-    """What `work` gives; raises TimeoutError where it takes longer than anybody waits, and leaves it behind."""
+    """The result of `work`, run in a thread; if it takes longer than PATIENCE, raise TimeoutError and abandon it."""
     given: list[T] = []
     raised: list[BaseException] = []
 
@@ -258,9 +258,9 @@ def in_time(work: Callable[[], T]) -> T:
     while thread.is_alive() and (left := until - time.monotonic()) > 0:
         thread.join(min(left, _LOOKS_UP))
         if is_ending():
-            raise Elsewhere("the program ends")
+            raise Elsewhere("the program is ending")
     if raised:
         raise raised[0]
     if not given:
-        raise TimeoutError(f"nothing came for {PATIENCE:g} seconds")
+        raise TimeoutError(f"no data for {PATIENCE:g} seconds")
     return given[0]

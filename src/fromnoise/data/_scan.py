@@ -1,4 +1,4 @@
-"""What lies in a folder: the images, and what is left out, so that nothing is missing without a word."""
+"""Scan a folder for images, and report every file that is left out."""
 
 import os
 from collections import Counter
@@ -10,13 +10,13 @@ from fromnoise.data.decode import HEIF_WAY, NeedsHEIF, endings, problem
 from fromnoise.system.disk import files
 
 Broken = list[tuple[Path, Exception]]
-"""Files that cannot be read, and why."""
+"""Files that cannot be read, each with the error."""
 
-# What systems and programs put into folders of people. Names that begin with a dot are passed over too.
+# Files that operating systems and programs create. Names that begin with a dot are skipped as well.
 _SYSTEM = {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "thumbs.db",
            "desktop.ini"}  # fmt: skip
 _BESIDE = {".txt", ".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".md", ".html", ".log", ".caption"}
-"""Captions, labels and notes, which are no missing images."""
+"""Endings of captions, labels and notes, which are not reported as left out."""
 _WAYS = {
     HEIF_WAY: (".heic", ".heif", ".hif"),
     "raw photographs, to be developed into JPEG or TIFF": (
@@ -33,13 +33,13 @@ _OTHERS = "no images"
 
 @dataclass
 class Found:
-    """Of a folder and those below it.
+    """The files in a folder and its subfolders.
 
     Attributes:
         paths: files that are images by their ending or their content, sorted.
-        broken: what has an image's name and is no file, and folders that cannot be listed.
-        beside: captions and tables of captions that may be of them.
-        left_out: {what it is and the way out: {ending: how many}}.
+        broken: entries that have an image's name but are not files, and folders that cannot be listed.
+        beside: files that may hold captions of the images.
+        left_out: {what the files are and how to convert them: {ending: count}}.
     """
 
     paths: list[Path] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Found:
     left_out: dict[str, Counter] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
-        """A line for all that was left out; none if nothing was."""
+        """A list with one line about the files that were left out; empty if there are none."""
         parts = []
         for way, counts in self.left_out.items():
             named = ", ".join(f"{n:,} {files.one_line(ending)}" for ending, n in counts.most_common(5))
@@ -60,7 +60,7 @@ class Found:
 
 
 def scan(root: Path) -> Found:
-    """All files below a folder. Hidden folders and those of systems are passed over, links are followed once."""
+    """Scan a folder recursively: hidden and system files and folders are skipped, links are followed once."""
     found, seen = Found(), set()  # links may lead back up
 
     def unlisted(error: OSError) -> None:
@@ -96,7 +96,7 @@ def _sort(path: Path, found: Found) -> None:
             found.beside.append(path)
     elif ending in _OF:
         found.leave_out(path, _OF[ending])
-    else:  # without an ending, or with one that nobody knows: the content decides
+    else:  # no ending, or an unknown one: the content decides
         wrong = problem(path)
         if wrong is None:
             found.paths.append(path)

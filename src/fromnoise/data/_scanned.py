@@ -1,4 +1,4 @@
-"""What a .tar holds, in few numbers that are kept: reading the headers of thousands of files takes a while."""
+"""A saved summary of a .tar: reading the headers of thousands of files takes a while."""
 
 import json
 import os
@@ -16,16 +16,17 @@ from fromnoise.system.disk import files
 
 @dataclass(frozen=True)
 class Scan:
-    """Of one .tar.
+    """The summary of one .tar.
 
     Attributes:
-        rows: int64 [N, 7], where each image lies; see `archives.Index`.
-        names: of all images, one after the other, UTF-8.
-        given: the label of each image, a number or a word; None where there is none.
-        captions: of each image, or none at all.
+        rows: int64 [N, 7], the location of each image; see `archives.Index`.
+        names: the concatenated names of all images, UTF-8.
+        given: the label of each image, a number or a word; None if there is none.
+        captions: the caption of each image; empty if no image has one.
         folders: the folder of each image in the archive.
-        tabled: whether a table of labels was there, which then decides: no folder is a class.
-        broken, notes: what cannot be read, and what was left out, a line each.
+        tabled: whether there is a table of labels. If so, folders do not count as classes.
+        broken: a line for each file that cannot be read.
+        notes: lines about files that were left out.
     """
 
     rows: np.ndarray
@@ -39,11 +40,11 @@ class Scan:
 
     @classmethod
     def of(cls, path: Path, where: str) -> "Scan":
-        """By reading its headers, and what lies beside the images; `where` is what it is called in messages.
+        """Scan a .tar: read its headers and the files beside its images; `where` names it in messages.
 
         Raises:
-            Vanished: it was removed meanwhile.
-            FromNoiseError: it is no archive, or is compressed as a whole.
+            Vanished: the file was removed meanwhile.
+            FromNoiseError: the file is not an archive, or is compressed as a whole.
         """
         index, broken = Index(), list[str]()
         try:
@@ -66,14 +67,14 @@ class Scan:
                    broken, index.notes())  # fmt: skip
 
     def write(self, out: BinaryIO) -> None:
-        """For `read`."""
+        """Write the summary to a file, for `read`."""
         said = {name: value for name, value in vars(self).items() if name not in ("rows", "names")}
         np.savez(out, rows=self.rows, names=np.frombuffer(self.names, np.uint8),
                  said=np.frombuffer(json.dumps(said).encode(), np.uint8))  # fmt: skip
 
     @classmethod
     def read(cls, path: Path) -> "Scan":
-        """What `write` wrote; raises anything where it is something else."""
+        """Read a summary that `write` wrote; raises any exception if the file is something else."""
         with np.load(path) as kept:
             rows, names = kept["rows"], kept["names"].tobytes()
             found = cls(rows, names, **json.loads(kept["said"].tobytes()))

@@ -1,4 +1,4 @@
-"""One shard, opened: where its images lie, and what is said of them."""
+"""One open shard: its images, labels and captions."""
 
 import io
 import os
@@ -24,23 +24,23 @@ from fromnoise.system.disk import files
 
 TAR, PARQUET = ".tar", ".parquet"
 _TOGETHER = 256
-"""Rows of a table that are written together: few, since one of them is looked for at a time."""
+"""Rows of a table that are written together: few, because rows are read one at a time."""
 
 
 class Packed(Encoded):
-    """The images of one .tar, which stays open, so that its file may be removed meanwhile.
+    """The images of one .tar. It stays open, so that it can be read even if its file is removed from the cache.
 
     Attributes:
-        bytes: of the file, when it was opened.
+        bytes: length of the file when it was opened.
         given, folders, tabled: see `Scan`.
 
     Args:
-        path: where it lies.
-        where: what it is called in messages.
-        scan: what it holds.
+        path: path of the file.
+        where: its name in messages.
+        scan: its summary.
 
     Raises:
-        Vanished: it was removed.
+        Vanished: the file was removed.
     """
 
     looked_into = False
@@ -57,7 +57,7 @@ class Packed(Encoded):
         return len(self._rows)
 
     def length(self) -> int:
-        """Bytes of the file, now."""
+        """The current length of the file in bytes."""
         return os.fstat(self.file.fileno()).st_size
 
     def __del__(self) -> None:
@@ -77,11 +77,11 @@ class Packed(Encoded):
 
 
 def opened(path: Path) -> io.BufferedReader:
-    """As `files.opened`, of a file that may be let go of.
+    """Open a file that may be removed from the cache; see `files.opened`.
 
     Raises:
-        Vanished: it is not there.
-        Unreadable: it cannot be read.
+        Vanished: the file does not exist.
+        Unreadable: the file cannot be read.
     """
     try:
         return files.opened(path)
@@ -92,13 +92,13 @@ def opened(path: Path) -> io.BufferedReader:
 
 
 def labelled(shard: Packed | Rows, names: Sequence[str]) -> Tensor:
-    """The label of each image as a number of one of `names`, -1 where there is none: int64 [N].
+    """The label of each image as an index into `names`, -1 for none: int64 [N].
 
-    Numbers count the names, words are looked up, and where nothing is said the outermost folder that is called like a
-    class is the class.
+    A number is used as the index, and a word is looked up. If the shard has no labels, the class of an image is the
+    outermost of its folders that has the name of a class.
 
     Raises:
-        FromNoiseError: a label that is none of them; in one line with the image.
+        FromNoiseError: a label is not among the classes; the message names the image.
     """
     number = {name: i for i, name in enumerate(names)}
     if isinstance(shard, Rows):
@@ -114,7 +114,7 @@ def _of_table(shard: Rows, number: Mapping[str, int]) -> Tensor:
     counted = list(shard.classes) == [str(i) for i in range(len(shard.classes))]
     own = range(len(shard.classes)) if counted else shard.classes
     row = torch.tensor([*(_number(label, number, shard, None) for label in own), -1])
-    return row[shard.labels]  # the last one is that of -1
+    return row[shard.labels]  # label -1 picks the last entry
 
 
 def _number(label: int | str | None, number: Mapping[str, int], shard: Encoded, index: int | None) -> int:
@@ -125,31 +125,31 @@ def _number(label: int | str | None, number: Mapping[str, int], shard: Encoded, 
         return found
     where, count = shard.name if index is None else shard.where(index), len(number)
     known = f"0 to {count - 1}" if isinstance(label, int) else ", ".join([*number][:8]) + (", ..." if count > 8 else "")
-    raise FromNoiseError(f"{files.one_line(where)}: has the label {files.one_line(label)[:80]}, and the {count} "
-                         f"classes are {known}: data.classes says how many there are, or names them")  # fmt: skip
+    raise FromNoiseError(f"{files.one_line(where)}: has the label {files.one_line(label)[:80]}, but the {count} "
+                         f"classes are {known}: set data.classes to their number or their names")  # fmt: skip
 
 
 def kinds_of_labels(shard: Packed | Rows) -> list[str]:
-    """Names of the classes, where the shard itself names them; else nothing."""
+    """The names of the classes, if the shard itself names them; otherwise an empty list."""
     return [files.one_line(name) for name in shard.classes] if isinstance(shard, Rows) and shard.named else []
 
 
 def has_labels(shard: Packed | Rows) -> bool:
-    """Whether any image has one."""
+    """Whether any image of the shard has a label."""
     return bool(shard.classes) if isinstance(shard, Rows) else any(label is not None for label in shard.given)
 
 
 def rows_of(path: Path, where: str) -> int:
-    """How many a parquet file has, by its footer; see `footer`."""
+    """The number of rows of a parquet file; see `footer`."""
     with files.opened(path) as file:
         return footer(file, where)
 
 
 def footer(file: BinaryIO, where: str) -> int:
-    """Rows of a parquet file, of which only the end is read.
+    """The number of rows of a parquet file, from its footer; the rest is not read.
 
     Raises:
-        FromNoiseError: it is none, or pyarrow is not installed.
+        FromNoiseError: the file is not a parquet file, or pyarrow is not installed.
     """
     huggingface.library(where)
     import pyarrow.parquet
@@ -161,10 +161,10 @@ def footer(file: BinaryIO, where: str) -> int:
 
 
 def label_column(path: Path, where: str, columns: Mapping[str, str]) -> tuple[set[int | str], list[str] | None]:
-    """(the labels that a parquet file has, the names of its classes where it says them), of which only that is read.
+    """(the set of labels of a parquet file, the names of its classes or None); only the label column is read.
 
     Raises:
-        FromNoiseError: it is no parquet file, has no images, or no such labels.
+        FromNoiseError: the file is not a parquet file, has no images, or its label column holds no classes.
     """
     datasets = huggingface.library(where)
     import pyarrow
@@ -188,11 +188,11 @@ def label_column(path: Path, where: str, columns: Mapping[str, str]) -> tuple[se
 
 
 def unpack(path: Path, where: str, columns: Mapping[str, str], out: BinaryIO) -> None:
-    """The columns of a parquet file that are read, as Arrow writes them, of which any row is read by itself.
+    """Write the needed columns of a parquet file in Arrow's format, in which rows can be read one by one.
 
     Raises:
-        Vanished: it was removed.
-        FromNoiseError: it is none, has no images, or pyarrow is not installed.
+        Vanished: the file was removed.
+        FromNoiseError: the file is not a parquet file, has no images, or pyarrow is not installed.
     """
     datasets = huggingface.library(where)
     import pyarrow
@@ -210,7 +210,7 @@ def unpack(path: Path, where: str, columns: Mapping[str, str], out: BinaryIO) ->
             with pyarrow.ipc.new_stream(out, schema) as writer:
                 for batch in parquet.iter_batches(_TOGETHER, columns=names):
                     if is_ending():
-                        raise FromNoiseError("the program ends")
+                        raise FromNoiseError("the program is ending")
                     writer.write_batch(pyarrow.record_batch(batch.columns, schema=schema))
     except (pyarrow.ArrowException, ValueError) as error:
         if isinstance(error, FromNoiseError):
@@ -219,11 +219,11 @@ def unpack(path: Path, where: str, columns: Mapping[str, str], out: BinaryIO) ->
 
 
 def unpacked(path: Path, where: str, columns: Mapping[str, str]) -> Rows:
-    """What `unpack` wrote, mapped into memory.
+    """The rows that `unpack` wrote, mapped into memory.
 
     Raises:
-        Vanished: it was removed meanwhile.
-        FromNoiseError: it holds no images or no labels; see `Rows`.
+        Vanished: the file was removed meanwhile.
+        FromNoiseError: the images or labels cannot be used; see `Rows`.
     """
     datasets = huggingface.library(where)
     try:

@@ -1,4 +1,4 @@
-"""A list of shards, and the shards that a word means."""
+"""Lists of shards, and the shards that a path, pattern or address stands for."""
 
 import os
 from collections.abc import Sequence
@@ -18,21 +18,21 @@ from fromnoise.system.disk import files
 INDEX = "index.json"
 WRITE_ONE = "fromnoise index SHARDS (fn.data.write_index in Python)"
 _ENDINGS = (TAR, PARQUET, ".zip")
-"""Of what is listed; .zip, so that it is said that such are no shards of a stream."""
+"""Endings that are listed; .zip is among them only to report that it cannot be streamed."""
 
 
 @dataclass
 class ShardList:
-    """Shards in their order, which are opened when they are asked for.
+    """An ordered list of shards, which are opened on demand.
 
     Attributes:
-        name: of the whole, for messages.
-        places: a path or an address each.
-        sizes: images of each.
-        lengths: bytes of each; -1 where nobody said.
-        classes: names of the classes, where the index says them.
-        index: where the sizes are from; "" where they were counted here.
-        notes: what a person should know, a line each.
+        name: name of the data set in messages.
+        places: the path or address of each shard.
+        sizes: number of images in each shard.
+        lengths: bytes of each shard; -1 if unknown.
+        classes: names of the classes, if the index has them.
+        index: path or address of the index that the sizes are from; "" if they were counted.
+        notes: lines for the user.
     """
 
     name: str
@@ -45,22 +45,22 @@ class ShardList:
 
     @property
     def ending(self) -> str:
-        """Of all of them."""
+        """The ending of all shards: .tar or .parquet."""
         return ending_of(self.places[0])
 
     def some(self, numbers: np.ndarray) -> "ShardList":
-        """A part of them."""
+        """A subset of the shards."""
         places = [self.places[i] for i in numbers.tolist()]
         return ShardList(self.name, places, self.sizes[numbers], self.lengths[numbers], self.classes, self.index)
 
 
 def ending_of(place: str) -> str:
-    """.tar, .parquet or what else it is, of a path or an address."""
+    """The ending of a path or an address, in lower case: .tar, .parquet, ..."""
     return os.path.splitext(place.partition("?")[0] if remote.is_url(place) else place)[1].lower()
 
 
 def of_address(name: str) -> tuple[str, list[str] | None]:
-    """(the folder's address, with a / at its end; those of the shards, None for all that are in the folder)."""
+    """(the address of the folder, ending in /; the addresses of the shards, or None for all shards in the folder)."""
     if ending_of(name) not in _ENDINGS:
         return name.rstrip("/") + "/", None
     places = [url for one in expanded(name) for url in (remote.listed(one) if "*" in one else [one])]
@@ -70,15 +70,15 @@ def of_address(name: str) -> tuple[str, list[str] | None]:
 
 
 def in_address(folder: str) -> list[str]:
-    """The shards in a folder, by its address."""
+    """The shards in a folder at an address."""
     return [one for one in remote.listed(folder) if ending_of(one) in _ENDINGS]
 
 
 def of_path(name: str) -> tuple[str, list[str] | None]:
-    """The same of a path.
+    """(the path of the folder; the paths of the shards, or None for all shards in the folder).
 
     Raises:
-        FromNoiseError: there are no such shards, or not all.
+        FromNoiseError: the name is not one of shards, or some of them do not exist.
     """
     path = files.expanded(name)
     if os.path.isdir(path):
@@ -96,29 +96,29 @@ def of_path(name: str) -> tuple[str, list[str] | None]:
 
 
 def in_folder(folder: str) -> list[str]:
-    """The shards in a folder and below it."""
+    """The shards in a folder and its subfolders."""
     found = (one for one in Path(folder).rglob("*") if one.suffix.lower() in _ENDINGS)
     return sorted(str(one) for one in found if not one.name.startswith("."))
 
 
 def insist_on_one_kind(places: Sequence[str], where: str) -> None:
-    """That shards are all .tar or all .parquet.
+    """Check that the shards are all .tar or all .parquet.
 
     Raises:
-        FromNoiseError: they are not, or there are none; with the first that is another.
+        FromNoiseError: they are not, or there are none; the message names the first that differs.
     """
     if not places:
-        raise FromNoiseError(f"{remote.shown(where)}: no .tar and no .parquet is there: data.stream reads shards")
+        raise FromNoiseError(f"{remote.shown(where)}: no .tar and no .parquet shard found: data.stream needs shards")
     first = ending_of(places[0])
     other = next((one for one in places if ending_of(one) != first or first not in (TAR, PARQUET)), None)
     if other is not None:
         kinds = "shards are .tar or .parquet" if first not in (TAR, PARQUET) else f"the first shard is a {first}"
-        raise FromNoiseError(f"{remote.shown(other)}: {kinds}, and all are of one kind: name the shards by a pattern, "
-                             "as part-*.tar")  # fmt: skip
+        raise FromNoiseError(f"{remote.shown(other)}: {kinds}, and all must be of one kind: name the shards with a "
+                             "pattern, such as part-*.tar")  # fmt: skip
 
 
 def urljoin_any(base: str, place: str) -> str:
-    """As `urljoin`, for addresses of every kind."""
+    """`urllib.parse.urljoin` for addresses of every scheme."""
     if remote.is_url(place):
         return place
     scheme, _, rest = base.partition("://")

@@ -1,4 +1,4 @@
-"""Data sets that torchvision knows by name: found under the root, else downloaded there."""
+"""Data sets of torchvision: read from the root folder, and downloaded there if missing."""
 
 import math
 import os
@@ -21,17 +21,22 @@ _IDX_LIMIT = 2**28
 
 
 class TorchvisionSet:
-    """A torchvision data set with a training and a test split; subclasses name it."""
+    """A torchvision data set with a training and a test split; subclasses set `kind` and `folder`."""
 
     kind: str
     folder: str
-    """Under the root: where its files are."""
+    """The subfolder of the root that holds the files."""
 
     def load(self, root: Path | None, split: str = "train") -> InMemory:
-        """uint8 [N, C, H, W] with labels, of the split "train" or "test".
+        """Load a split as uint8 images [N, C, H, W] with labels.
+
+        Args:
+            root: folder to read from and to download to; default: ~/.cache/fromnoise.
+            split: "train" or "test".
 
         Raises:
-            FromNoiseError: torchvision is missing; the files are neither there nor can be downloaded, or are damaged.
+            FromNoiseError: torchvision is not installed, the files are damaged, or they are missing and cannot be
+                downloaded.
         """
         try:
             from torchvision import datasets
@@ -43,7 +48,7 @@ class TorchvisionSet:
         return InMemory(name, torch.from_numpy(pixels), torch.from_numpy(labels), classes)
 
     def read(self, make: Any, where: Path, train: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        """Pixels [N, C, H, W], labels [N] and the classes' names; torchvision unpickles what has the right MD5."""
+        """(pixels [N, C, H, W], labels [N], class names); torchvision unpickles only files with the right MD5."""
         try:
             found = make(str(where), train=train, download=False)
         except (RuntimeError, OSError):
@@ -52,7 +57,7 @@ class TorchvisionSet:
         return pixels, np.asarray(found.targets, np.int64), list(found.classes)
 
     def download(self, make: Any, where: Path, train: bool) -> Any:
-        """What torchvision makes of the set after it has fetched what is not there, or not whole."""
+        """The torchvision data set, after missing or incomplete files have been downloaded."""
         for path in (*_below(where / self.folder), *where.glob("*.gz")):
             if not stat.S_ISREG(mode := path.lstat().st_mode) and not stat.S_ISDIR(mode):
                 raise FromNoiseError(
@@ -60,16 +65,16 @@ class TorchvisionSet:
                 )
         try:
             return make(str(where), train=train, download=True)
-        except Exception as error:  # of the network, of archives, of the disk
+        except Exception as error:  # from the network, archives or the disk
             why = files.one_line(error)
-            raise FromNoiseError(f"{self.kind} is not under {where}, or not whole, and could not be downloaded "
-                                 f"({why}); name the folder that holds it, data.root") from None  # fmt: skip
+            raise FromNoiseError(f"{self.kind} is missing or incomplete in {where}, and could not be downloaded "
+                                 f"({why}); set data.root to the folder that holds it") from None  # fmt: skip
 
 
 class IdxSet(TorchvisionSet):
-    """MNIST and those like it: torchvision downloads them, and their plain files are read here.
+    """MNIST and data sets in its format: downloaded by torchvision, but read by fromnoise.
 
-    torchvision itself would rather unpickle what its versions of before 2021 left in a folder `processed`.
+    torchvision itself would prefer to unpickle the files that versions before 2021 left in a folder `processed`.
     """
 
     def read(self, make: Any, where: Path, train: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -79,31 +84,31 @@ class IdxSet(TorchvisionSet):
             old = where / self.folder / "processed"
             if os.path.lexists(old):
                 raise FromNoiseError(f"{old}: pickles of an old torchvision, which are not read: remove it, and "
-                                     "the set is downloaded anew")  # fmt: skip
+                                     "the set is downloaded again")  # fmt: skip
             self.download(make, where, train)
         pixels, numbers = _idx(images, 3), _idx(labels, 1)
         if len(pixels) != len(numbers) or not pixels.size:
-            raise FromNoiseError(f"{images}: {len(pixels)} images, and {labels.name} has {len(numbers)} labels: "
-                                 "remove both, and they are downloaded anew")  # fmt: skip
+            raise FromNoiseError(f"{images}: {len(pixels)} images, but {labels.name} has {len(numbers)} labels: "
+                                 "remove both, and they are downloaded again")  # fmt: skip
         return pixels[:, None], numbers.astype(np.int64), list(make.classes)
 
 
 def _idx(path: Path, axes: int) -> np.ndarray:
-    """uint8 with so many axes, of a file in the format of MNIST.
+    """The uint8 array with the given number of axes in a file in the format of MNIST.
 
     Raises:
-        FromNoiseError: it is not there, or another file, or not whole.
+        FromNoiseError: the file is missing, incomplete, or in another format.
     """
     content = files.read_bytes(path, _IDX_LIMIT)
     start = 4 + 4 * axes
     shape = struct.unpack(f">{axes}I", content[4:start]) if len(content) >= start else ()
     if content[:4] != bytes([0, 0, 8, axes]) or len(content) - start != math.prod(shape):
-        raise FromNoiseError(f"{path}: not whole, or no file of {axes} axes in the format of MNIST: remove it, and it "
-                             "is downloaded anew")  # fmt: skip
+        raise FromNoiseError(f"{path}: incomplete, or not a file of {axes} axes in the format of MNIST: remove it, and "
+                             "it is downloaded again")  # fmt: skip
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """All that is in a folder; the folder itself may be a link."""
+    """Every entry below a folder; the folder itself may be a link."""
     for parent, below, names in os.walk(folder):
         yield from (Path(parent, name) for name in (*below, *names))

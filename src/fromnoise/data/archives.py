@@ -1,4 +1,4 @@
-"""Images in archives, read where they lie: WebDataset's .tar shards, EDM's .zip, or any folder that was packed."""
+"""Images in archives, read without unpacking: WebDataset's .tar shards, EDM's .zip, or any packed folder."""
 
 import os
 import re
@@ -26,24 +26,25 @@ from fromnoise.system.disk import files
 ENDINGS = (".tar", ".zip")
 _MOST_CLASSES, _MOST_SHARDS = 2**20, 10**6
 COLUMNS = 7
-"""Numbers that are kept of an image: its archive, its name from and to, and what a Member has."""
+"""Numbers kept per image: its archive, start and end of its name, and the numbers of its `Member`."""
 
 
 class Archives(Encoded):
-    """Images in .tar and .zip files; what is kept of each is its place, and nothing is unpacked.
+    """Images in .tar and .zip files. Nothing is unpacked: only the location of each image is kept.
 
-    Any image is read by itself, so that the order is shuffled over all shards, every process and loader reads its
-    share, and a run resumes in the middle of a shard bit for bit. The label of NAME.jpg is in NAME.cls, as "label" or
-    "class" in NAME.json, or in EDM's dataset.json; where nobody says one, its top folder in the archive is its class.
-    A caption is in NAME.txt, as "text" or "caption" in NAME.json, or in metadata.jsonl.
+    Every image can be read individually, so that the order is shuffled over all shards, every process and loader reads
+    its share, and a run resumes in the middle of a shard bit for bit. The label of NAME.jpg is in NAME.cls, under
+    "label" or "class" in NAME.json, or in EDM's dataset.json; without any of these, its class is its top folder in the
+    archive. A caption is in NAME.txt, under "text" or "caption" in NAME.json, or in metadata.jsonl.
 
     Args:
-        paths: of the archives, in order.
-        name: for messages.
+        paths: paths of the archives, in order.
+        name: name of the data set in messages.
         progress: see `load_encoded`.
 
     Raises:
-        FromNoiseError: one is no archive or compressed as a whole, none holds an image, or labels are of two kinds.
+        FromNoiseError: a file is not an archive or is compressed as a whole, no archive holds an image, or some labels
+            are numbers and others words.
     """
 
     looked_into = False
@@ -85,7 +86,7 @@ class Archives(Encoded):
 
 
 class Index:
-    """What is kept of all archives: numbers and names in a row, since objects would take ten times the memory."""
+    """What is kept about all images in archives: flat arrays, since objects would take ten times the memory."""
 
     def __init__(self) -> None:
         self.rows = array("q")
@@ -93,13 +94,13 @@ class Index:
         self.labels: list[int | str | None] = []
         self.captions: list[str] = []
         self.tops = array("q")  # the folder of each image
-        self.kinds: dict[int | str, int | str] = {}  # labels met, so that equal ones are one object
+        self.kinds: dict[int | str, int | str] = {}  # known labels, so that equal ones share one object
         self.folders: dict[str, int] = {}
         self.further = self.others = self.unmet = 0
-        self.labelled = False  # whether a table of labels was there, which decides
+        self.labelled = False  # whether there is a table of labels; if so, folders are not classes
 
     def add(self, number: int, path: Path, broken: list[str]) -> None:
-        """One archive's images."""
+        """Add the images of one archive."""
         images: list[Member] = []
         tables: list[Member] = []
         beside = Beside(path, broken)
@@ -137,10 +138,10 @@ class Index:
         self.tops.append(self.folders.setdefault(folder, len(self.folders)))
 
     def classes(self, name: str) -> tuple[list[str], list[int]]:
-        """Their names, and the label of each image.
+        """(the names of the classes, the label of each image).
 
         Raises:
-            FromNoiseError: some labels are numbers and others words, or a number is no class.
+            FromNoiseError: some labels are numbers and others words, or a number is not a class.
         """
         given = {label for label in self.labels if label is not None}
         if not given:
@@ -161,7 +162,7 @@ class Index:
         return words, [-1 if label is None else number[str(label)] for label in self.labels]
 
     def _of_folders(self) -> tuple[list[str], list[int]]:
-        """The top folder that differs: a folder that was packed stands as a whole in its archive."""
+        """Classes from folders: the first level at which folders differ, since all may lie in one packed folder."""
         parts = [PurePosixPath(folder).parts for folder in self.folders]
         shared = 0
         while all(len(p) > shared for p in parts) and len({p[shared] for p in parts}) == 1:
@@ -172,22 +173,24 @@ class Index:
         return names, [-1 if tops[i] is None else number[str(tops[i])] for i in self.tops]
 
     def notes(self) -> list[str]:
-        """What was left out."""
+        """Lines about the files that were left out."""
         found = []
         if self.others:
-            found.append(f"left out {self.others:,} files in the archives that are no images")
+            found.append(f"left out {self.others:,} files in the archives that are not images")
         if self.further:
             found.append(f"left out {self.further:,} further images of samples that have several")
         if self.unmet:
-            found.append(f"{self.unmet:,} images that tables in the archives name are not there")
+            found.append(f"{self.unmet:,} images that tables in the archives name are missing")
         return found
 
 
 def named(name: str) -> list[Path]:
-    """The archives that a word means: a file, shards-{000..012}.tar, or a pattern with *; none where it is no such.
+    """The archives that a name stands for: a file, shards-{000..012}.tar, or a pattern with *.
+
+    Returns an empty list if the name does not stand for archives.
 
     Raises:
-        FromNoiseError: a range of braces means files that are not there.
+        FromNoiseError: a range in braces includes files that do not exist.
     """
     if not name.lower().endswith(ENDINGS):
         return []
@@ -200,7 +203,7 @@ def named(name: str) -> list[Path]:
 
 
 def expanded(name: str) -> list[str]:
-    """Braces as a shell has them: {00..12} and {a,b}."""
+    """Expand braces as a shell does: {00..12} and {a,b}."""
     parts = re.split(r"\{([^{}]*)\}", name)
     options: list[Sequence[str]] = []
     for i, part in enumerate(parts):

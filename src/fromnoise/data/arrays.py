@@ -1,4 +1,4 @@
-"""Images in one .npy file, which is mapped into memory: any number of channels, and floating point as it is."""
+"""Images in one .npy file, which is mapped into memory: any number of channels, integer or floating point."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,33 +14,33 @@ from fromnoise.system.disk import files
 
 _PART = 2**24
 _FEW = 16
-"""Channels at most: the axis of so few is that of the channels."""
+"""Most channels: an axis of at most this length is the axis of the channels."""
 
 
 class Array(Images):
-    """[N, H, W], [N, H, W, C] or [N, C, H, W]; the smaller of the two outer axes is the channels.
+    """Images in an array [N, H, W], [N, H, W, C] or [N, C, H, W]; the shorter of the axes 1 and 3 is the channels.
 
-    uint8 is as images are. Of 16 bits, 0..65535 becomes [-1, 1], and floating point keeps its digits: `batch` gives
-    float32 in [-1, 1], with one scale for the whole array, see `fitting.Floats`.
+    uint8 stays uint8. uint16 is mapped from 0..65535 to [-1, 1]. Floating point keeps its precision: `batch` returns
+    float32 in [-1, 1], with one scale for the whole array; see `fitting.Floats`.
 
     Args:
-        path: of the file; pickled objects are refused.
+        path: path of the file; pickled objects are refused.
 
     Raises:
-        FromNoiseError: no such file, no array of images, or values that are not finite.
+        FromNoiseError: the file does not exist, is not an array of images, or holds values that are not finite.
     """
 
-    in_memory = True  # a page of the file is read as it is asked for, without decoding
+    in_memory = True  # pages of the file are read on demand, without decoding
 
     def __init__(self, path: Path):
-        files.opened(path).close()  # a regular file, or a line that says what it is
+        files.opened(path).close()  # raises unless it is a regular file
         try:
             array = np.load(path, mmap_mode="r")  # pickles are refused
         except Exception as error:  # numpy raises a dozen kinds
-            raise FromNoiseError(f"{path}: no .npy of a plain array ({files.one_line(error)})") from None
+            raise FromNoiseError(f"{path}: not a .npy of a plain array ({files.one_line(error)})") from None
         if not isinstance(array, np.ndarray) or array.ndim not in (3, 4) or array.dtype.kind not in "uf":
             given = f"{getattr(array, 'dtype', '?')} {list(getattr(array, 'shape', ()))}"
-            raise FromNoiseError(f"{path}: holds {given}, and images are [N, H, W], [N, H, W, C] or [N, C, H, W] of "
+            raise FromNoiseError(f"{path}: holds {given}, but images are [N, H, W], [N, H, W, C] or [N, C, H, W] of "
                                  "uint8, uint16 or floating point")  # fmt: skip
         if min(array.shape) < 1:
             raise FromNoiseError(f"{path}: holds no image, its shape is {list(array.shape)}")
@@ -57,7 +57,7 @@ class Array(Images):
         return len(self.array)
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """uint8, or float32 in [-1, 1], [B, C, H, W]; and no labels, -1."""
+        """(images [B, C, H, W], uint8 or float32 in [-1, 1]; labels [B], all -1)."""
         found = np.ascontiguousarray(self.array[np.asarray(indices)])
         labels = torch.full((len(found),), -1)
         if found.dtype == np.uint8:
@@ -67,7 +67,7 @@ class Array(Images):
         return torch.from_numpy(scaled.astype(np.float32)), labels
 
     def _seen(self, path: Path) -> tuple[float, float]:
-        """Black and white of a floating point array, of which parts are read one after the other."""
+        """(black, white) of a floating point array, which is read in parts."""
         floats, step = Floats(), max(1, _PART // self.array[0].size)
         for start in range(0, len(self.array), step):
             try:
@@ -83,7 +83,7 @@ def _channels_first(array: np.ndarray, path: Path) -> tuple[np.ndarray, str]:
         return array[:, None], "N, H, W"
     _, first, _, last = array.shape
     if min(first, last) > _FEW:
-        raise FromNoiseError(f"{path}: of shape {list(array.shape)}, where no axis is that of at most {_FEW} channels")
+        raise FromNoiseError(f"{path}: of shape {list(array.shape)}, but axis 1 or 3 must be at most {_FEW} channels")
     if last <= first:
         return array.transpose(0, 3, 1, 2), "N, H, W, C"
     return array, "N, C, H, W"

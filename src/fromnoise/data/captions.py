@@ -1,4 +1,4 @@
-"""What images show, in people's words: NAME.txt beside an image, or metadata.jsonl in its folder."""
+"""Captions of images: from NAME.txt beside an image, or metadata.jsonl in its folder."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,15 +14,15 @@ _NAMES, _WORDS = ("file_name", "image", "path"), ("text", "caption", "prompt")
 
 
 class Streamed(Sequence[str]):
-    """Captions that are read when they are asked for, each at the cost of opening what it is in."""
+    """Captions that are read on demand; reading one may open a shard."""
 
     @abstractmethod
     def of(self, indices: Sequence[int]) -> list[str]:
-        """Those of these examples."""
+        """The captions of these examples."""
 
     @abstractmethod
     def few(self, most: int) -> list[str]:
-        """At most so many, which cost little to read."""
+        """At most `most` captions that are cheap to read."""
 
     def some(self, numbers: Sequence[int]) -> "Streamed":
         """Those of some of the examples, by their numbers."""
@@ -49,13 +49,14 @@ class _Some(Streamed):
 
 
 def captions_of(paths: Sequence[Path], beside: Iterable[Path]) -> tuple[list[str], list[str]]:
-    """A caption for each image, "" where there is none, and what could not be read; ([], []) where nobody said a word.
+    """(a caption for each image, "" if it has none; a line for each file that could not be read).
 
-    A line of metadata.jsonl is {"file_name": ..., "text": ...}, the file's path from the table's folder.
+    The list of captions is empty if no image has one. A line of metadata.jsonl is {"file_name": ..., "text": ...}, with
+    the file's path relative to the table's folder.
 
     Args:
-        paths: of the images.
-        beside: the .txt and metadata.jsonl files that lie beside them.
+        paths: paths of the images.
+        beside: the .txt and metadata.jsonl files beside them.
     """
     said, notes = {}, []
     stems = {path.with_suffix("") for path in paths}
@@ -75,10 +76,10 @@ def captions_of(paths: Sequence[Path], beside: Iterable[Path]) -> tuple[list[str
 
 
 def rows(text: str, where: object) -> Iterator[tuple[str, str]]:
-    """(image, caption) of a table's lines, "" where one says that there is none.
+    """The pairs (image, caption) in the lines of a table; a caption may be "".
 
     Raises:
-        ValueError: a line is no object with a file's name and a text.
+        ValueError: a line is not an object with a file name and a text.
     """
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -87,12 +88,12 @@ def rows(text: str, where: object) -> Iterator[tuple[str, str]]:
         row = row if isinstance(row, dict) else {}
         name, caption = _first(row, _NAMES), of_row(row)
         if not name or not any(isinstance(row.get(key), str) for key in _WORDS):
-            raise ValueError(f"{where}, line {number}: is no object with file_name and text")
+            raise ValueError(f"{where}, line {number}: is not an object with file_name and text")
         yield name, caption
 
 
 def of_row(row: Mapping[str, Any]) -> str:
-    """The caption in a row of a table, in one line; "" where there is none."""
+    """The caption in a row of a table, in one line; "" if there is none."""
     return " ".join(_first(row, _WORDS).split())
 
 

@@ -1,4 +1,4 @@
-"""What can be shown beside an image without a file of its own, since it is computed from the image."""
+"""Conditioning images that are computed from the images themselves, such as edges."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,13 +13,13 @@ _BYTES = torch.uint8
 
 
 def edges(pixels: Tensor) -> Tensor:
-    """min(255, |grad p|), Sobel's gradient, the largest of all channels: uint8 or float32 [N, C, H, W] -> [N, 1, H, W].
+    """min(255, |grad p|) by Sobel's filter, the maximum over all channels: [N, C, H, W] -> [N, 1, H, W].
 
-    A quarter of Sobel's sums, so that the step from black to white is 255; the border's pixels go on outside. uint8
-    gives uint8, the same on every machine; floating point in [-1, 1] gives floating point in [-1, 1].
+    The filter's sums are divided by 4, so that a step from black to white is 255; pixels at the border are repeated
+    outside. uint8 returns uint8, the same on every machine; floating point in [-1, 1] returns float32 in [-1, 1].
 
     Raises:
-        FromNoiseError: no tensor of four axes, or of another type.
+        FromNoiseError: `pixels` is not a tensor [N, C, H, W] of uint8 or floating point.
     """
     if (
         not isinstance(pixels, Tensor)
@@ -40,15 +40,15 @@ def edges(pixels: Tensor) -> Tensor:
 
 
 COMPUTED: dict[str, Callable[[Tensor], Tensor]] = {"edges": edges}
-"""By the name that `data.pairs` has for it."""
+"""The functions by their name in `data.pairs`."""
 
 
 class Computed(Images):
-    """Images whose channels are followed by what is computed of them: as `Pairs` takes them.
+    """Images with computed channels appended to their own, as `Pairs` expects them.
 
     Args:
-        images: of any kind.
-        of: pixels [N, C, H, W] -> [N, C', H, W], of the same type.
+        images: the images.
+        of: a function from pixels [N, C, H, W] to the computed channels [N, C', H, W], of the same type.
         channels: C'.
     """
 

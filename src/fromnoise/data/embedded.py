@@ -1,4 +1,4 @@
-"""Images with the embeddings that an image-text model gives them, and the embeddings by themselves: unCLIP's data."""
+"""The training data of unCLIP: images with their embeddings by an image-text model, and the embeddings alone."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -20,21 +20,21 @@ _TOGETHER = 256
 def embeddings(
     examples: Examples, image_text: ImageText, progress: Callable[[str, int], Callable[[], None]] | None = None
 ) -> Tensor:
-    """z_i = sqrt(D) u(x_i) of every example: float32 [N, D], on the CPU.
+    """Embed every example: z_i = sqrt(D) u(x_i), float32 [N, D], on the CPU.
 
     Args:
         examples: images of the model's shape.
-        image_text: as of `compose.unclip.embed`.
+        image_text: the image-text model; see `compose.unclip.embed`.
         progress: progress("what", total) returns a function that is called once for every example.
 
     Raises:
-        FromNoiseError: images of another shape.
+        FromNoiseError: the shape of the images is not that of the model.
     """
     checks.instance("examples", examples, Examples)
     checks.instance("image_text", image_text, ImageText)
     if tuple(examples.shape) != image_text.shape:
-        raise FromNoiseError(f"the image-text model is of images {list(image_text.shape)}, and {examples.name} has "
-                             f"{list(examples.shape)}: train one of their size")  # fmt: skip
+        raise FromNoiseError(f"the image-text model is for images {list(image_text.shape)}, but {examples.name} has "
+                             f"{list(examples.shape)}: train one for their size")  # fmt: skip
     advance, parts = progress("embedding the images", len(examples)) if progress else None, []
     for start in range(0, len(examples), _TOGETHER):
         x, _ = examples.examples(range(start, min(start + _TOGETHER, len(examples))))
@@ -45,20 +45,20 @@ def embeddings(
 
 
 def made_by(source: object) -> str | None:
-    """What made the embeddings of examples, or of those that they are a part of; None where nobody said."""
+    """The `of` of embedded examples, or of the set that they are a part of; None if there is none."""
     while source is not None and not isinstance(source, _Tabled):
         source = getattr(source, "whole", None)
     return source.of or None if isinstance(source, _Tabled) else None
 
 
 class _Tabled(Examples):
-    """Another set with an embedding for each example; see `Embedded`."""
+    """A data set with an embedding for each example; see `Embedded`."""
 
     def __init__(self, whole: Examples, table: Tensor, of: str = ""):
         checks.instance("whole", whole, Examples)
         checks.floats(table=table)
         if table.dim() != 2 or len(table) != len(whole):
-            raise FromNoiseError(f"{whole.name} has {len(whole)} examples, and the embeddings are "
+            raise FromNoiseError(f"{whole.name} has {len(whole)} examples, but the embeddings are "
                                  f"{list(table.shape)}: give one for each, [N, D]")  # fmt: skip
         self.whole, self.table, self.of = whole, table, of
         self.name, self.classes, self.captions, self.notes = whole.name, whole.classes, whole.captions, whole.notes
@@ -68,7 +68,7 @@ class _Tabled(Examples):
         return len(self.whole)
 
     def content(self) -> str | None:
-        """Of the images and of what embeds them: embeddings that another machine computes differ in their last bits."""
+        """A digest of the images and of `of`, not of the embeddings, whose last bits differ between machines."""
         own = self.whole.content()
         return own if own is None or not self.of else hashlib.sha256(f"{own} {self.of}".encode()).hexdigest()
 
@@ -77,15 +77,16 @@ class _Tabled(Examples):
 
 
 class Embedded(_Tabled):
-    """Each example of another set with the condition "image_embedding", its own: what unCLIP's decoder learns from.
+    """The examples of a data set, each with its embedding as the condition "image_embedding": for unCLIP's decoder.
 
     Args:
         whole: the examples.
-        table: of `embeddings`, [N, D].
-        of: what made the table, such as the hash of its weights; a run does not go on with that of another.
+        table: the output of `embeddings`, [N, D].
+        of: identifies the model that made the table, e.g. by the hash of its weights; a run is not resumed with a table
+            of another model.
 
     Raises:
-        FromNoiseError: not one for each example.
+        FromNoiseError: the table does not have one embedding for each example.
     """
 
     def __init__(self, whole: Examples, table: Tensor, of: str = ""):
@@ -98,9 +99,15 @@ class Embedded(_Tabled):
 
 
 class Embeddings(_Tabled):
-    """The embeddings of the examples of another set, with its captions: what unCLIP's prior learns from.
+    """The embeddings of a data set's examples, with its captions: for unCLIP's prior.
 
-    Args, Raises: as `Embedded`.
+    Args:
+        whole: the examples.
+        table: the output of `embeddings`, [N, D].
+        of: identifies the model that made the table; see `Embedded`.
+
+    Raises:
+        FromNoiseError: the table does not have one embedding for each example.
     """
 
     in_memory = True

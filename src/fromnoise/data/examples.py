@@ -1,4 +1,4 @@
-"""Examples to learn from: whatever a person has, as tensors with conditions.
+"""Training examples: tensors with conditions, from arrays, data sets or loaders.
 
 An example is x, (x, label) or (x, {name: condition}); x is uint8 (0..255) or floating point (images in [-1, 1]).
 """
@@ -14,26 +14,27 @@ from torch import Tensor
 
 from fromnoise.data.captions import Streamed
 from fromnoise.data.order import Order
+from fromnoise.data.values import Conditions, checked, pair
 from fromnoise.errors import FromNoiseError
 from fromnoise.system import rng
 
 if TYPE_CHECKING:
     from fromnoise.data.kept_text import KeptText
 
-Conditions = dict[str, Tensor]
+__all__ = ["Batches", "Conditions", "Examples", "Items", "Part", "Tensors", "digest", "examples_of", "spread"]
 
 
 class Examples(ABC):
     """N numbered examples of one shape.
 
     Attributes:
-        name: for messages and reports.
-        shape: of one x, e.g. (C, H, W).
-        classes: names of the classes; empty where there are none, or where nobody said.
-        notes: what a person should know about how the set was read, a line each.
-        captions: what each example shows, in words; empty where nobody said.
-        words: the captions as they were encoded ahead of training, where they were.
-        in_memory: whether `examples` costs no decoding.
+        name: name of the data set in messages and reports.
+        shape: shape of one x, e.g. (C, H, W).
+        classes: names of the classes; empty if there are none or they are unknown.
+        notes: lines for the user about how the data set was read.
+        captions: a caption for each example, or empty.
+        words: the captions encoded ahead of training, or None.
+        in_memory: whether `examples` needs no decoding.
     """
 
     name: str
@@ -51,22 +52,22 @@ class Examples(ABC):
 
     @abstractmethod
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
-        """x [B, ...], uint8 or float32, and conditions by name, each [B, ...]."""
+        """(x [B, ...], uint8 or float32; the conditions by name, each [B, ...]) of these examples."""
 
     def content(self) -> str | None:
-        """A digest of some of the examples, the same wherever they lie; None where an item may differ every time."""
+        """A digest of some of the examples, independent of their location; None if items may differ on every read."""
         return None
 
     def order(self, seed: int, batch_size: int) -> Order | None:
-        """Their own order, for training; None for that of `Feed`, which shuffles all examples in every epoch."""
+        """The data set's own order for training; None for that of `Feed`, which shuffles all examples every epoch."""
         return None
 
     def few(self, most: int) -> Sequence[int]:
-        """Numbers of at most so many examples that show what the set is like, and that cost little to read."""
+        """The numbers of at most `most` examples that represent the data set and are cheap to read."""
         return spread(len(self), most)
 
     def split(self, share: float, seed: int) -> "tuple[Examples, Examples]":
-        """(the rest, a share of the examples chosen by the seed): always the same ones; raises as `split_numbers`."""
+        """Split off a share of the examples, chosen by the seed: (the rest, the share). See `split_numbers`."""
         rest, held = (Part(self, numbers) for numbers in self.split_numbers(share, seed))
         if self.followed is not None:
             for part, theirs in zip((rest, held), self.followed.split(share, seed), strict=True):
@@ -74,31 +75,31 @@ class Examples(ABC):
         return rest, held
 
     def follow(self, whole: "Examples") -> None:
-        """Be read and split as `whole` is: example i of this set is made of example i of that one."""
+        """Use the order and the split of `whole`: example i of this set is made from its example i."""
         self.followed, self.order, self.few = whole, whole.order, whole.few
 
     def split_numbers(self, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Their numbers, int64, each sorted.
+        """The numbers of the examples in both parts of `split`, int64, sorted.
 
         Raises:
-            FromNoiseError: the share leaves one of the two empty.
+            FromNoiseError: the share leaves one of the parts empty.
         """
         if self.followed is not None:
             return self.followed.split_numbers(share, seed)
         n = len(self)
         held = round(n * share)
         if not 0 < share < 1 or not 0 < held < n:
-            raise FromNoiseError(f"validation: a share of {share:g} of {n} examples leaves nothing on one side; "
-                                 "give one between 0 and 1")  # fmt: skip
+            raise FromNoiseError(f"validation: a share of {share:g} of {n} examples leaves one part empty; give a "
+                                 "share between 0 and 1")  # fmt: skip
         order = rng.permutation(seed, 0, n, rng.Stream.HOLD_OUT)
         return np.sort(order[held:]), np.sort(order[:held])
 
 
-_LOOKED_AT = 64  # of which a digest is
+_LOOKED_AT = 64  # examples that go into a digest
 
 
 def spread(n: int, most: int) -> list[int]:
-    """At most so many of n numbers, evenly: a set is often sorted by class."""
+    """At most `most` of the numbers 0..n - 1, evenly spaced: data sets are often sorted by class."""
     most = min(n, most)
     return [i * n // most for i in range(most)]
 
@@ -114,7 +115,7 @@ def digest(examples: Examples) -> str:
 
 
 class Part(Examples):
-    """Some of the examples of another set, by their numbers."""
+    """A subset of a data set, given by the numbers of its examples."""
 
     def __init__(self, whole: Examples, numbers: np.ndarray):
         self.whole, self.numbers = whole, numbers
@@ -134,22 +135,22 @@ class Part(Examples):
 
 
 class Tensors(Examples):
-    """Examples held as one tensor x [N, ...], and conditions [N, ...].
+    """Examples held as one tensor x [N, ...], with conditions [N, ...].
 
     Raises:
-        FromNoiseError: of another type, not finite, or lengths that differ.
+        FromNoiseError: x has the wrong type or is not finite, or lengths differ.
     """
 
     in_memory = True
 
     def __init__(self, x: Tensor, conditions: Mapping[str, Tensor] | None = None, name: str = "data"):
         if x.dim() < 2 or not len(x):
-            raise FromNoiseError(f"{name}: x of shape {tuple(x.shape)}; it is [N, ...], examples with an axis or more")
+            raise FromNoiseError(f"{name}: x has shape {tuple(x.shape)}; it must be [N, ...], with at least two axes")
         self.x, self.conditions = checked(x.detach(), name), dict(conditions or {})
         self.name, self.shape = name, tuple(x.shape[1:])
         for key, value in self.conditions.items():
             if len(value) != len(x):
-                raise FromNoiseError(f"data: {len(x)} examples, and {len(value)} values of the condition {key!r}")
+                raise FromNoiseError(f"data: {len(x)} examples, but {len(value)} values of the condition {key!r}")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -163,10 +164,10 @@ class Tensors(Examples):
 
 
 class Items(Examples):
-    """A map-style data set: anything with `len` and numbered items, such as a torch Dataset.
+    """A map-style data set: any object with `len` and numbered items, such as a torch Dataset.
 
     Raises:
-        FromNoiseError: an item is no example; here for the first one, in `examples` for the others.
+        FromNoiseError: an item is not an example; the first one is checked at once, the others in `examples`.
     """
 
     def __init__(self, items: Any, name: str):
@@ -183,10 +184,10 @@ class Items(Examples):
         rows = [self._item(i) for i in indices]
         for i, (x, conditions) in zip(indices, rows, strict=True):
             if tuple(x.shape) != self.shape:
-                raise FromNoiseError(f"data[{i}]: of shape {_words(x.shape)}, and data[0] is of {_words(self.shape)}")
+                raise FromNoiseError(f"data[{i}]: has shape {_words(x.shape)}, but data[0] has {_words(self.shape)}")
             if conditions.keys() != rows[0][1].keys():
-                raise FromNoiseError(f"data[{i}]: has the conditions {', '.join(conditions) or 'none'}, and others "
-                                     f"{', '.join(rows[0][1]) or 'none'}")  # fmt: skip
+                raise FromNoiseError(f"data[{i}]: has the conditions {', '.join(conditions) or 'none'}, but others "
+                                     f"have {', '.join(rows[0][1]) or 'none'}")  # fmt: skip
         x = checked(torch.stack([x for x, _ in rows]), "data")
         return x, {key: torch.stack([c[key] for _, c in rows]) for key in rows[0][1]}
 
@@ -195,13 +196,13 @@ class Items(Examples):
 
 
 class Batches:
-    """An iterable of batches, such as a torch DataLoader: its own order and size, so that no resume is exact."""
+    """An iterable of batches, such as a torch DataLoader; its order is its own, so a resumed run is not exact."""
 
     def __init__(self, source: Iterable[Any], name: str):
         self.source, self.name = source, name
 
     def __iter__(self) -> Iterator[tuple[Tensor, Conditions]]:
-        """Once through."""
+        """Iterate over the source once."""
         empty = True
         for batch in self.source:
             empty = False
@@ -213,15 +214,15 @@ class Batches:
 
 
 def examples_of(data: Any, name: str = "data") -> Examples | Batches:
-    """What a person has, as examples.
+    """Wrap data of any supported kind.
 
     Args:
-        data: Examples; a tensor or array x [N, ...]; a tuple of it and labels [N] or {name: condition [N, ...]}; a
-            map-style data set; or an iterable of batches, such as a DataLoader.
-        name: for messages.
+        data: Examples; a tensor or array x [N, ...]; a tuple of x and labels [N], or of x and {name: condition
+            [N, ...]}; a map-style data set; or an iterable of batches, such as a DataLoader.
+        name: name of the data in messages.
 
     Raises:
-        FromNoiseError: something else; in one line with what an example is.
+        FromNoiseError: `data` is something else.
     """
     if isinstance(data, Examples | Batches):
         return data
@@ -238,75 +239,6 @@ def examples_of(data: Any, name: str = "data") -> Examples | Batches:
 def _is_arrays(data: Any) -> bool:
     whole = isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor | np.ndarray)
     return whole and (isinstance(data[1], Mapping) or np.ndim(data[1]) >= 1)
-
-
-def pair(value: Any, what: str) -> tuple[Tensor, Conditions]:
-    """x and its conditions from x, (x,), (x, label) or (x, {name: condition}).
-
-    Raises:
-        FromNoiseError: it is none of these; `what` names it.
-    """
-    conditions: Any = {}
-    if isinstance(value, tuple | list) and len(value) in (1, 2) and not np.isscalar(value[0]):
-        value, conditions = (*value, {})[:2]
-    x = _tensor(value)
-    if x is None:
-        raise FromNoiseError(f"{what} is a {type(value).__name__}: an example is x, (x, label) or "
-                             "(x, {name: condition}), with x a tensor, an array or a Pillow image")  # fmt: skip
-    named = conditions if isinstance(conditions, Mapping) else {"label": conditions}
-    found = {str(key): _tensor(one) for key, one in named.items()}
-    for key, one in found.items():
-        if one is None and key == "text":
-            raise FromNoiseError(f"{what}: the condition 'text' is {type(named[key]).__name__}: words are learned as "
-                                 "fn.data.Worded(examples, encoder, captions), or as encoder(captions)")  # fmt: skip
-        if one is None:
-            raise FromNoiseError(
-                f"{what}: the condition {key!r} is a {type(named[key]).__name__}, not a number or array"
-            )
-    return x, {key: _numbers(one) for key, one in found.items() if one is not None}
-
-
-def _numbers(condition: Tensor) -> Tensor:
-    """Whole numbers as they are, all else as float32, which networks compute in."""
-    whole = not condition.is_floating_point() and condition.dtype != torch.bool
-    return condition if whole else condition.float()
-
-
-def _tensor(value: Any) -> Tensor | None:
-    """None for what is no numbers."""
-    if isinstance(value, Tensor):
-        return value
-    if hasattr(value, "getbands") and hasattr(value, "convert"):  # a Pillow image: [H, W] or [H, W, C]
-        from fromnoise.data.fitting import is_gray, to_array, to_channels  # Pillow, where it is needed
-
-        return torch.from_numpy(to_array(to_channels(value, 1 if is_gray(value.mode) else 3)).copy())
-    if isinstance(value, np.ndarray | np.generic | int | float | list | tuple):
-        try:
-            array = np.asarray(value)
-        except ValueError:
-            return None
-        return torch.as_tensor(array.copy()) if array.dtype.kind in "biuf" else None
-    return None
-
-
-def checked(x: Tensor, what: str) -> Tensor:
-    """uint8 as it is, floating point as float32.
-
-    Raises:
-        FromNoiseError: whole numbers of another type, something that is not finite, or images that are not in [-1, 1].
-    """
-    if x.dtype == torch.uint8:
-        return x
-    if not x.is_floating_point():
-        raise FromNoiseError(f"{what}: x is {str(x.dtype).removeprefix('torch.')}; give uint8 (0..255) or floating "
-                             "point (images in [-1, 1])")  # fmt: skip
-    x = x.float()
-    if x.numel() and not bool(x.isfinite().all()):
-        raise FromNoiseError(f"{what}: x holds values that are not finite")
-    if x.dim() == 4 and x.shape[1] in (1, 3) and x.numel() and x.max().item() > 4:
-        raise FromNoiseError(f"{what}: images with values up to {x.max().item():g}; give uint8 (0..255), or floating "
-                             "point in [-1, 1]: x / 127.5 - 1")  # fmt: skip
-    return x
 
 
 def _words(shape: Sequence[int]) -> str:

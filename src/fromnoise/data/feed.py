@@ -1,4 +1,4 @@
-"""The batches of a run, numbered: batch k is the same whoever asks for it, and whenever."""
+"""The numbered batches of a run: batch k is always the same, in every process and after every restart."""
 
 import signal
 import threading
@@ -23,20 +23,22 @@ from fromnoise.system.disk import files
 _Warning = tuple[str, type[Warning]]
 
 _GRACE = 30
-"""Seconds that a loader process which is asked to end has for what the current step waits for."""
+"""Seconds for which a loader process goes on after SIGTERM, to deliver the batch that the current step waits for."""
 
 
 class Feed:
-    """Training batches. Step k takes positions (k - 1) B .. k B - 1 of an endless row of shuffled epochs, or what the
-    source's own order says.
+    """Training batches by step.
+
+    Step k takes positions (k - 1) B .. k B - 1 of an endless sequence of shuffled epochs, or the examples that the
+    source's own order determines.
 
     Args:
         source: the data.
-        seed: of the order.
+        seed: seed of the order.
         batch_size: B, over all processes.
-        part: which places of the global batch this process sees.
-        flip: mirror half of the examples along their last axis.
-        workers: loader processes, for examples that are not in memory.
+        part: the positions of the global batch that this process reads.
+        flip: whether to mirror half of the examples, at random, along their last axis.
+        workers: number of loader processes, for examples that are not in memory.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Feed:
         self._warned: set[str] = set()
 
     def indices(self, step: int) -> list[int]:
-        """Which examples step `step` (from 1) shows this process, in order."""
+        """The numbers of the examples that this process reads in step `step` (from 1), in order."""
         assert isinstance(self.source, Examples)
         if self.order is not None:
             return list(self.order.numbers(step, self.part))
@@ -64,9 +66,9 @@ class Feed:
         return chosen
 
     def from_step(self, first: int) -> Iterator[tuple[Tensor, Conditions]]:
-        """x (uint8, or float32 as the network sees it) and conditions for steps first, first + 1, ... without end.
+        """(x, uint8 or float32 in the network's range; conditions) for steps first, first + 1, ... without end.
 
-        What loader processes warn of is warned of here, in the process of the caller, and once for all of them.
+        Warnings of loader processes are repeated in the calling process, each text once.
         """
         if isinstance(self.source, Batches):
             yield from self._whole(self.source)
@@ -77,12 +79,14 @@ class Feed:
             yield from self._loaded(self.source, first)
 
     def mirrored(self, step: int) -> Tensor | None:
-        """Which examples of a step are mirrored, [B] of bool; None where none ever is."""
+        """Which examples of a step are mirrored, bool [B]; None without `flip`."""
         return rng.uniform(self.seed, self.part, step, rng.Stream.TRAIN_FLIP) < 0.5 if self.flip else None
 
     def _whole(self, source: Batches) -> Iterator[tuple[Tensor, Conditions]]:
-        """Whole batches only, over and over: the last of an epoch is often a rest. Every process reads the same
-        batches, and takes its part of each."""
+        """The full batches of the source, repeated without end; the last one of an epoch is often smaller.
+
+        Every process reads the same batches and takes its part of each.
+        """
         own = slice(self.part.start, self.part.stop)
         while True:
             full, size = False, 0
@@ -91,7 +95,8 @@ class Feed:
                 if len(x) == self.batch_size:
                     yield x[own], {name: value[own] for name, value in conditions.items()}
             if not full:
-                raise FromNoiseError(f"data gives batches of {size}, batch_size is {self.batch_size}: make them one")
+                raise FromNoiseError(f"data gives batches of {size}, but batch_size is {self.batch_size}: make them "
+                                     "equal")  # fmt: skip
 
     def _loaded(self, source: Examples, first: int) -> Iterator[tuple[Tensor, Conditions]]:
         note = self.order.note(self.batch_size // len(self.part)) if self.order is not None else None
@@ -116,24 +121,23 @@ class Feed:
 
 
 def is_grumble(source: str) -> bool:
-    """Whether a warning of this source file is a decoder's, about an image that it read all the same."""
+    """Whether a warning from this source file is one of an image decoder, about an image that it could still read."""
     return not {"PIL", "pillow_heif"}.isdisjoint(Path(source).parts)
 
 
 def as_state(x: Tensor, mirrored: Tensor | None) -> Tensor:
-    """float32 as the network learns it: 0..255 becomes [-1, 1], and some are mirrored; on whatever device x is."""
+    """x as float32 in the network's range, with some examples mirrored: uint8 0..255 becomes [-1, 1]."""
     x = to_unit(x) if x.dtype == torch.uint8 else x
     return x if mirrored is None else mirror(x, mirrored)
 
 
 def mirror(x: Tensor, mirrored: Tensor) -> Tensor:
-    """x with some of the examples mirrored along their last axis."""
+    """x with the examples mirrored, along their last axis, for which `mirrored` [B] is True."""
     return torch.where(mirrored.view(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
 
 
 def mirror_beside(conditions: Conditions, x: Tensor, mirrored: Tensor) -> Conditions:
-    """The same of conditions that lie as the states x do: an image that is shown beside an image is turned with it; a
-    text is none, whatever its shape."""
+    """Mirror the conditions that have the same sides as the states x, such as conditioning images; never a text."""
     side = x.shape[2:]
     alike = {name for name, value in conditions.items()
              if name != "text" and value.dim() == x.dim() > 2 and value.shape[2:] == side}  # fmt: skip
@@ -141,10 +145,10 @@ def mirror_beside(conditions: Conditions, x: Tensor, mirrored: Tensor) -> Condit
 
 
 def _without_handler(loader: DataLoader) -> Iterator[Any]:
-    """Its iterator, and the signals as they were.
+    """Start the loader, and restore the signal handler that torch replaces.
 
-    torch has the death of a loader process raise wherever the program is at that moment; the loader itself notices it
-    too, within five seconds and where somebody waits for it.
+    With torch's handler, the death of a loader process raises an exception at an arbitrary point of the program. The
+    loader itself also notices it, within five seconds, when a batch is requested.
     """
     if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
         return iter(loader)
@@ -156,8 +160,11 @@ def _without_handler(loader: DataLoader) -> Iterator[Any]:
 
 
 def _outlasting_signals(worker: int) -> None:
-    """In a loader process: Ctrl-C, and what a cluster's manager sends to every process of a job, is for the training,
-    which ends by itself after a step, and that step may need one more batch. A second SIGTERM is meant."""
+    """Make a loader process ignore Ctrl-C and outlast the first SIGTERM; a second one ends it.
+
+    Cluster managers send signals to every process of a job, but training ends by itself after its current step, for
+    which it may need one more batch.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGTERM, _asked_to_end)
@@ -169,10 +176,14 @@ def _asked_to_end(number: int, frame: FrameType | None) -> None:
 
 
 def _survived(batches: Iterator[Any], by_others: bool) -> Iterator[Any]:
-    """The same; `by_others` tells that other processes make them.
+    """The same batches, with a clear error for the death of a loader process.
+
+    Args:
+        batches: the batches.
+        by_others: whether loader processes make them.
 
     Raises:
-        TrainingError: a loader process is dead, which the loader notices, or the handing over of a batch.
+        TrainingError: a loader process died; the loader noticed it, or the transfer of a batch failed.
     """
     try:
         yield from batches
@@ -180,22 +191,22 @@ def _survived(batches: Iterator[Any], by_others: bool) -> Iterator[Any]:
         text = files.one_line(error)
         handing = by_others and not isinstance(error, RuntimeError) and "DataLoader worker" not in text
         if not (handing or text.startswith("DataLoader worker")):
-            raise  # a data set's own
-        raise TrainingError(f"a loader process was ended from outside, as where memory ran out ({text}); "
-                            "ask for fewer, data.workers=0 for none, and resume") from None  # fmt: skip
+            raise  # an error of the data set itself
+        raise TrainingError(f"a loader process was killed, perhaps because memory ran out ({text}); lower "
+                            "the number of them (data.workers=0 for none), then resume") from None  # fmt: skip
 
 
 class _Rows:
-    """A batch for a list of numbers, as DataLoader asks for it, and what a loader process would have warned of.
+    """A data set for DataLoader: a list of numbers -> (a batch, the warnings of the loader process).
 
-    In its place an error for a person, which would else be raised with the traceback of a loader process in its text.
+    A FromNoiseError is returned instead of a batch, because DataLoader would add the loader process's traceback to it.
     """
 
     def __init__(self, source: Examples):
         self.source = source
 
     def __getitem__(self, indices: Sequence[int]) -> tuple[tuple[Tensor, Conditions] | FromNoiseError, list[_Warning]]:
-        if get_worker_info() is None:  # it is the caller's own process, which hears of warnings by itself
+        if get_worker_info() is None:  # in the calling process, warnings need no forwarding
             return self._batch(indices), []
         with warnings.catch_warnings(record=True) as said:
             batch = self._batch(indices)
@@ -209,12 +220,12 @@ class _Rows:
 
 
 def _passed(said: warnings.WarningMessage) -> _Warning:
-    """A class of a stranger's may not be known to the other process."""
+    """A warning to forward; classes that are not built in may be unknown in the other process."""
     return str(said.message), said.category if said.category.__module__ == "builtins" else UserWarning
 
 
 class _Order:
-    """Lists of numbers for a DataLoader, without end."""
+    """An endless sampler for a DataLoader: lists of numbers, one for each step."""
 
     def __init__(self, feed: Feed, first: int):
         self.feed, self.first = feed, first

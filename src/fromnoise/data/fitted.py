@@ -1,4 +1,4 @@
-"""A data set that is at hand, brought to other channels and another size."""
+"""Bring the images of a data set to other channels and another size."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,16 @@ from fromnoise.errors import FromNoiseError
 
 
 def fitted(images: Images, config: DataConfig) -> Images:
-    """A named set at the wanted channels and size: at once where it is in memory, else when a batch is asked for.
+    """The images at the channels and the size of the configuration.
+
+    A data set in memory is converted at once, any other one when its batches are read.
 
     Raises:
-        FromNoiseError: channels that images of 1, 3 or 4 cannot be brought to.
+        FromNoiseError: the images cannot be brought to so many channels.
     """
     if config.channels not in (None, 1, 3, 4, images.shape[0]):
-        raise FromNoiseError(f"{images.name}: images of {images.shape[0]} channels, and data.channels is "
-                             f"{config.channels}: they may be brought to 1, 3 or 4")  # fmt: skip
+        raise FromNoiseError(f"{images.name}: images of {images.shape[0]} channels, but data.channels is "
+                             f"{config.channels}: it must be 1, 3 or 4")  # fmt: skip
     if isinstance(images, InMemory):
         pixels = _at(images.pixels, config).contiguous()
         return InMemory(images.name, pixels, images.labels, images.classes, images.notes, images.captions)
@@ -29,7 +31,7 @@ def fitted(images: Images, config: DataConfig) -> Images:
 
 
 class _Fitted(Images):
-    """Brought to channels and size when they are asked for."""
+    """Images that are brought to other channels and another size when they are read."""
 
     def __init__(self, images: Images, config: DataConfig):
         self.images, self.config = images, config
@@ -47,7 +49,7 @@ class _Fitted(Images):
 
 
 def _at(pixels: Tensor, config: DataConfig) -> Tensor:
-    """uint8 [N, C, H, W] at the wanted channels and size."""
+    """uint8 images [N, C, H, W] at the channels and the size of the configuration."""
     if config.channels != 4 and pixels.shape[1] == 4:
         pixels = laid_on(pixels, config.background)
     if config.channels in (3, 4) and pixels.shape[1] == 1:
@@ -59,7 +61,7 @@ def _at(pixels: Tensor, config: DataConfig) -> Tensor:
         pixels = torch.cat([pixels, torch.full_like(pixels[:, :1], 255)], 1)
     if config.hw and tuple(pixels.shape[2:]) != config.hw:
         out = np.empty((*pixels.shape[:2], *config.hw), np.uint8)
-        for i, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):  # whole: Pillow weighs colours by opacity
+        for i, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):  # not by channel: opacity weights colours
             whole = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
             out[i] = to_array(to_size(whole, config.hw, config.fit))
         pixels = torch.from_numpy(out)

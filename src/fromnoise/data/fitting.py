@@ -1,4 +1,4 @@
-"""One Pillow image to the colours and the size that a network wants."""
+"""Bring one Pillow image to the channels and the size that a network needs."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF's orientation -> what makes the image upright."""
+"""EXIF's orientation -> the transform that makes the image upright."""
 _QUARTER_TURNS = tuple(_TURNS[i] for i in (5, 6, 7, 8))
 
 
@@ -26,29 +26,29 @@ def is_gray(mode: str) -> bool:
 
 
 _BLACK_AND_WHITE = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0), (0.0, 65535.0))
-"""What floating point pixels are usually written in."""
+"""The common scales of floating point pixels: (black, white)."""
 
 
 class Floats:
-    """The scale of floating point images: what is black and what is white in all of them.
+    """The common scale of floating point images: which value is black and which is white.
 
-    The first of 0..1, -1..1, 0..255 and 0..65535 that holds every value seen; else from the least to the largest.
+    It is the first of 0..1, -1..1, 0..255 and 0..65535 that contains all values seen, or else their own range.
     """
 
     def __init__(self) -> None:
         self.low, self.high = np.inf, -np.inf
 
     def see(self, image: Image.Image) -> None:
-        """Take an image's values into account, where it has such.
+        """Take the values of an image into account if its pixels are floating point.
 
         Raises:
-            ValueError: some are not finite.
+            ValueError: some values are not finite.
         """
         if image.mode == "F":
             self.see_values(np.asarray(image, np.float64))
 
     def see_values(self, values: np.ndarray) -> None:
-        """The same of an array."""
+        """Take the values of an array into account; see `see`."""
         _insist_on_finite(values)
         self.low, self.high = min(self.low, values.min()), max(self.high, values.max())
 
@@ -59,14 +59,14 @@ class Floats:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Black and white."""
+        """(black, white)."""
         for black, white in _BLACK_AND_WHITE:
             if black <= self.low and self.high <= white:
                 return black, white
         return float(self.low), float(self.high)
 
     def notes(self) -> list[str]:
-        """What a person should know; nothing where no image has floating point pixels."""
+        """A line about the scale; an empty list if no image has floating point pixels."""
         if not self.seen:
             return []
         black, white = self.ends
@@ -83,16 +83,16 @@ def _insist_on_finite(values: np.ndarray) -> None:
 def to_channels(
     image: Image.Image, channels: int, background: str = "white", floats: Floats | None = None
 ) -> Image.Image:
-    """Gray, RGB or RGBA, upright as the EXIF says, of 8 bits.
+    """The image as 8-bit gray, RGB or RGBA, turned upright according to its EXIF.
 
     Args:
-        image: opened.
-        channels: 1, 3 or 4; with 1 and 3 transparency is laid on the background, with 4 it is kept.
+        image: an open image.
+        channels: 1, 3 or 4; with 1 and 3 a transparent image is laid on the background, with 4 it stays transparent.
         background: a colour by name or #rrggbb.
-        floats: the scale of floating point pixels; None takes the image's own.
+        floats: the scale of floating point pixels; None for the image's own.
 
     Raises:
-        ValueError: floating point pixels that are not finite, or of which `floats` knows no scale.
+        ValueError: floating point pixels are not finite, or `floats` has seen none.
     """
     image = _upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -108,7 +108,7 @@ def to_channels(
 
 
 def to_share(image: Image.Image, floats: Floats | None = None) -> Image.Image:
-    """Gray, upright, as floating point numbers from 0, black, to 1, white; raises as `to_channels`."""
+    """The image in gray, upright, as floating point numbers from 0 (black) to 1 (white); see `to_channels`."""
     image = _upright(image)
     if not (image.mode == "F" or image.mode.startswith("I")):
         return Image.fromarray(np.asarray(to_channels(image, 1), np.float32) / 255)
@@ -116,26 +116,26 @@ def to_share(image: Image.Image, floats: Floats | None = None) -> Image.Image:
 
 
 def _share(image: Image.Image, floats: Floats | None) -> np.ndarray:
-    """Of white, in [0, 1], of an image of floating point numbers or of 16 bits."""
+    """The pixels of a floating point or 16-bit image, scaled to [0, 1]."""
     values = np.asarray(image, np.float64)
     if image.mode != "F":
-        return values.clip(0, 65535) / 65535  # whatever the brightest pixel is
+        return values.clip(0, 65535) / 65535  # independent of the brightest pixel
     if floats is None:
         floats = Floats()
         floats.see(image)
     if not floats.seen:
-        raise ValueError("floating point pixels, and none in the images that were looked into: leave data.channels out "
-                         "(null), by which all are")  # fmt: skip
+        raise ValueError("floating point pixels, but none in the sample of images that was checked: leave "
+                         "data.channels out (null), so that all are checked")  # fmt: skip
     _insist_on_finite(values)
     black, white = floats.ends
     return ((values - black) / max(white - black, 1e-300)).clip(0, 1)
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(height, width) as `to_channels` gives it, of an image whose pixels are not decoded yet."""
+    """The (height, width) of the result of `to_channels`, without decoding the image's pixels."""
     turned = (
         "exif" in image.info and image.format != "TIFF" and _turn(image) in _QUARTER_TURNS
-    )  # a TIFF knows by itself
+    )  # Pillow turns a TIFF by itself
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -146,18 +146,18 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes the image upright, as its EXIF says; None where it lies right, or where that cannot be read.
+    """The transform that makes the image upright according to its EXIF; None if there is none or it cannot be read.
 
-    Pillow's own `exif_transpose` writes the other tags anew, and fails on those of a wrong type.
+    Pillow's own `exif_transpose` rewrites the other tags, and fails if one has the wrong type.
     """
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # strangers' tags break Pillow in as many ways as their pixels
+    except Exception:  # malformed tags make Pillow raise many kinds of errors
         return None
 
 
 def to_size(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
-    """The image at (height, width): see DataConfig.fit."""
+    """The image at (height, width); for `fit` see `DataConfig.fit`."""
     height, width = size
     if image.size == (width, height):
         return image
@@ -166,7 +166,7 @@ def to_size(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
     if fit == "crop":
         return ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
     scale = min(width / image.width, height / image.height)
-    if scale < 1:  # at least one pixel of what is thin
+    if scale < 1:  # a thin image keeps at least one pixel
         inner = max(1, round(image.width * scale)), max(1, round(image.height * scale))
         image = image.resize(inner, Image.Resampling.LANCZOS)
     ground = Image.new(image.mode, (width, height), image.getpixel((0, 0)))  # pyrefly: ignore[bad-argument-type]
@@ -175,13 +175,13 @@ def to_size(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Image:
 
 
 def laid_on(pixels: Tensor, background: str) -> Tensor:
-    """uint8 RGBA [N, 4, H, W] -> RGB on a colour."""
+    """Lay uint8 RGBA images [N, 4, H, W] on a background colour: RGB [N, 3, H, W]."""
     opacity = pixels[:, 3:].float() / 255
     ground = torch.tensor(ImageColor.getrgb(background)[:3]).view(3, 1, 1)
     return (pixels[:, :3] * opacity + ground * (1 - opacity)).round().to(torch.uint8)
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """uint8 [C, H, W]."""
+    """The pixels of an 8-bit image: uint8 [C, H, W]."""
     pixels = np.asarray(image, np.uint8)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Any folder of images: nested, any format, any size; the class of an image is its top sub-folder."""
+"""A folder of images, possibly nested, of any format and size; the class of an image is its top subfolder."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -21,18 +21,18 @@ from fromnoise.system.disk import files
 
 
 def load_folder(config: DataConfig, progress: Progress | None = None, found: Found | None = None) -> Images:
-    """The folder `config.name` as Images; see `load_encoded`.
+    """Load the images in the folder `config.name`; see `load_encoded`.
 
-    What has an image's name and is no file is named, and so is a folder that nobody can list. Files that are no images
-    are counted, with the way to use them.
+    The notes of the result name entries with an image's name that are not files, and folders that cannot be listed.
+    They also count files that are not images, and say how such files can be converted.
 
     Args:
-        config: name, size, channels, fit, background, memory.
-        progress: as `load_encoded` has it.
-        found: what `scan` found there, where that was done before.
+        config: uses name, size, channels, fit, background and memory.
+        progress: see `Progress`.
+        found: the result of `scan` for this folder, if there is one already.
 
     Raises:
-        FromNoiseError: no such folder, no image in it, none that can be read, or sizes that differ while
+        FromNoiseError: the folder does not exist, holds no image, or none that can be read; or sizes differ and
             `data.size` is not given.
     """
     root = files.expanded(config.name)
@@ -44,7 +44,7 @@ def load_folder(config: DataConfig, progress: Progress | None = None, found: Fou
 
 
 class Files(Encoded):
-    """Image files below a folder; of a TIFF of several pages each page is an image."""
+    """The image files in a folder and its subfolders; each page of a multi-page TIFF is an image."""
 
     paged = True
 
@@ -71,7 +71,7 @@ class Files(Encoded):
 
 
 def _pages(paths: Sequence[Path]) -> tuple[list[Path], np.ndarray]:
-    """Each file as often as it has pages, and which page."""
+    """(each path, repeated for each of its pages; the number of the page)."""
     every, pages = [], []
     for path in paths:
         own = _own_pages(path) if path.suffix.lower() in (".tif", ".tiff") else [0]
@@ -84,15 +84,21 @@ def _own_pages(path: Path) -> list[int]:
     try:
         with opened(path) as image:
             return own_pages(image)
-    except Exception:  # it is looked into again, and named
+    except Exception:  # the file is opened again later, and then reported
         return [0]
 
 
 def read_image(path: Path, channels: int, size: tuple[int, int] | None, fit: str = "crop") -> Tensor:
-    """One file, uint8 [C, H, W]; at its own size unless one is given.
+    """Read one image file as uint8 [C, H, W].
+
+    Args:
+        path: path of the file.
+        channels: 1, 3 or 4.
+        size: (height, width) to bring the image to; None keeps its own.
+        fit: see `DataConfig.fit`.
 
     Raises:
-        FromNoiseError: no such file, or one that cannot be read.
+        FromNoiseError: the file does not exist or cannot be read.
     """
     try:
         with opened(path, size) as image:

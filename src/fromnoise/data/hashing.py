@@ -1,4 +1,4 @@
-"""What images these are, wherever they lie; and the order in which they are looked at."""
+"""A hash of a data set's images that does not depend on their location."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -10,9 +10,10 @@ from fromnoise.system import rng
 
 
 def batches(images: Images, size: int = 250) -> Iterable[tuple[int, Tensor]]:
-    """(number of the first, uint8 pixels) of all images, in one random order: data sets are often sorted by class.
+    """Batches (index of the first image, uint8 pixels) of all images, in a fixed random order.
 
-    Images of more digits are rounded to 256 values, as what measures images looks at them.
+    The order is random because data sets are often sorted by class. Floating point images are rounded to 256 values, as
+    for the metrics.
     """
     order = rng.permutation(0, 1, len(images)).tolist()
     for first in range(0, len(order), size):
@@ -21,7 +22,7 @@ def batches(images: Images, size: int = 250) -> Iterable[tuple[int, Tensor]]:
 
 
 def content_hash(images: Images, callback: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of shape and pixels, in the order of `batches`; `callback` is told how many more were read."""
+    """SHA-256 of shape and pixels, in the order of `batches`; `callback` gets the size of each batch."""
     digest = hashlib.sha256(repr((len(images), tuple(images.shape))).encode())
     for _, pixels in batches(images):
         digest.update(pixels.contiguous().numpy().tobytes())

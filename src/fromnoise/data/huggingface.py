@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face: from the hub, a folder that `save_to_disk` wrote, or parquet files."""
+"""Hugging Face data sets: from the hub, from a folder that `save_to_disk` wrote, or from parquet files."""
 
 import io
 import os
@@ -24,22 +24,23 @@ _LABELS = ("label", "labels", "class", "fine_label")
 
 
 class Rows(Encoded):
-    """A table of `datasets`, which is mapped into memory: a column of images, one of labels, one of captions.
+    """A memory-mapped table of the library `datasets`: a column of images, and optional ones of labels and captions.
 
-    The columns are the first of images, the first of classes (or of whole numbers or words, called label), and the
-    first of words that is called text, caption or prompt; `data.columns` names others.
+    The default columns are the first one of images; the first one of classes, or else one of integers or strings called
+    label, labels, class or fine_label; and one of strings called text, caption, captions or prompt. `data.columns`
+    selects others.
 
     Attributes:
-        columns: of images, labels and captions.
+        columns: the names of the columns of images, labels and captions.
         named: whether the table itself names its classes.
 
     Args:
         table: a `datasets.Dataset`.
-        name: for messages.
-        columns: {"image", "label", "caption": the column's name}.
+        name: name of the data set in messages.
+        columns: names of columns, by "image", "label" and "caption".
 
     Raises:
-        FromNoiseError: no image column, or none of a given name.
+        FromNoiseError: there is no column of images, or none with a given name.
     """
 
     looked_into = False
@@ -51,7 +52,7 @@ class Rows(Encoded):
         self.columns = image, label, caption = chosen_columns(table.features, name, columns)
         try:
             self._images = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-        except Exception as error:  # of arrow
+        except Exception as error:  # from Arrow
             raise FromNoiseError(f"{name}: the column {image!r} holds no images ({files.one_line(error)})") from None
         self._image = image
         self.labels = torch.full((len(table),), -1)
@@ -83,7 +84,7 @@ class Rows(Encoded):
 
 
 class _Words(Sequence[str]):
-    """A column of captions, read when they are asked for; of several for an image, the first."""
+    """A column of captions, read on demand; if an image has several, the first one counts."""
 
     def __init__(self, table: Any, column: str):
         self.table, self.column = table, column
@@ -103,7 +104,7 @@ class _Words(Sequence[str]):
 def chosen_columns(
     features: Mapping[str, Any], name: str, columns: Mapping[str, str]
 ) -> tuple[str, str | None, str | None]:
-    """The columns of images, labels and captions; see `Rows`, whose arguments and errors these are."""
+    """The names of the columns of images, labels and captions; for arguments and errors see `Rows`."""
     import datasets
 
     for column in columns.values():
@@ -126,7 +127,7 @@ def _first(features: Mapping[str, Any], kind: type) -> str | None:
 
 
 def _named(features: Mapping[str, Any], names: Sequence[str], *kinds: str) -> str | None:
-    """The first column of one of these names whose type begins with one of these words."""
+    """The first column with one of these names whose type begins with one of `kinds`."""
 
     for name in names:
         feature = features.get(name)
@@ -137,10 +138,10 @@ def _named(features: Mapping[str, Any], names: Sequence[str], *kinds: str) -> st
 
 
 def _labels(table: Any, column: str, name: str) -> tuple[list[str], torch.Tensor]:
-    """Names of the classes, and the label of each row: -1 where there is none."""
+    """(names of the classes, label of each row, -1 for none)."""
     numbers = np.asarray(table.select_columns([column]).with_format("numpy")[column][:])
     names = getattr(table.features[column], "names", None)
-    if numbers.dtype.kind == "f":  # whole numbers come so, too, where some are missing
+    if numbers.dtype.kind == "f":  # integers with missing values are read as floats
         missing = ~np.isfinite(numbers)
         if (numbers[~missing] % 1 == 0).all():
             numbers = np.where(missing, -1, numbers).astype(np.int64)
@@ -157,12 +158,12 @@ def _labels(table: Any, column: str, name: str) -> tuple[list[str], torch.Tensor
                              "1, 2, ..., and data.columns.label names another column")  # fmt: skip
     count = int(numbers.max()) + 1 if len(numbers) else 0
     if names is not None and count > len(names):
-        raise FromNoiseError(f"{name}: the column {column!r} holds {count - 1}, and names {len(names)} classes")
+        raise FromNoiseError(f"{name}: the column {column!r} holds {count - 1}, but names only {len(names)} classes")
     return list(names or [str(i) for i in range(count)]), torch.from_numpy(numbers.astype(np.int64))
 
 
 def is_one(name: str) -> bool:
-    """Whether a word means such a data set."""
+    """Whether a name stands for a data set of this kind."""
     if name.startswith(HUB) or name.lower().endswith(".parquet"):
         return True
     folder = files.expanded(name)
@@ -170,10 +171,10 @@ def is_one(name: str) -> bool:
 
 
 def library(name: str) -> Any:
-    """The module datasets.
+    """The module `datasets`.
 
     Raises:
-        FromNoiseError: it is not installed; `name` is what needs it.
+        FromNoiseError: it is not installed; the message says that `name` needs it.
     """
     try:
         import datasets
@@ -183,14 +184,20 @@ def library(name: str) -> Any:
 
 
 def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
-    """hf://owner/name[:configuration][@revision], a folder of `save_to_disk`, or parquet files by name or pattern.
+    """Load a table.
+
+    Args:
+        name: hf://owner/name[:configuration][@revision], a folder that `save_to_disk` wrote, or parquet files by path
+            or pattern.
+        split: name of the split.
+        columns: see `Rows`.
 
     Raises:
-        FromNoiseError: `datasets` is not installed, or what it says.
+        FromNoiseError: `datasets` is not installed or cannot load the table.
     """
     datasets = library(name)
     before = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs of an error is in the error, too
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # the error itself contains what it would log
     silent = not sys.stderr.isatty() and datasets.is_progress_bar_enabled()
     if silent:
         datasets.disable_progress_bars()
@@ -204,7 +211,7 @@ def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
             table = table[split] if isinstance(table, datasets.DatasetDict) else table
     except FromNoiseError:
         raise
-    except Exception as error:  # of arrow, of the disk
+    except Exception as error:  # from Arrow or the disk
         raise FromNoiseError(f"{name}: {files.one_line(error) or type(error).__name__}") from None
     finally:
         datasets.logging.set_verbosity(before)
@@ -216,7 +223,7 @@ def load_rows(name: str, split: str, columns: Mapping[str, str]) -> Rows:
 
 
 def _of_hub(name: str, split: str) -> Any:
-    """The `datasets.Dataset` of hf://[datasets/]owner/name[:configuration][@revision], in the cache of that library."""
+    """The `datasets.Dataset` of hf://[datasets/]owner/name[:configuration][@revision], cached by that library."""
     import datasets
 
     path, _, revision = name.removeprefix(HUB).partition("@")
@@ -227,7 +234,7 @@ def _of_hub(name: str, split: str) -> Any:
 
 
 def _parquet(name: str) -> list[Path]:
-    """The parquet files that a word means: a file, a pattern, or those in a folder and below it."""
+    """The parquet files that a name stands for: a file, a pattern, or those in a folder and its subfolders."""
     path = files.expanded(name)
     if os.path.isdir(path):
         return sorted(path.rglob("*.parquet"))

@@ -1,4 +1,4 @@
-"""What a data set is to everyone else: numbered uint8 images of one size."""
+"""The common interface of image data sets: numbered images of one size."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -19,11 +19,11 @@ class Images(Examples):
     """N images of one shape.
 
     Attributes:
-        name: for messages and reports.
+        name: name of the data set in messages and reports.
         shape: (C, H, W).
-        classes: names of the classes; empty where there are no labels.
-        notes: what a person should know about how the set was read, a line each.
-        in_memory: whether `batch` costs no decoding.
+        classes: names of the classes; empty if there are no labels.
+        notes: lines for the user about how the data set was read.
+        in_memory: whether `batch` needs no decoding.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Images(Examples):
 
     @abstractmethod
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """uint8 [B, C, H, W], or float32 in [-1, 1]; and int64 labels [B] (-1 where there are none)."""
+        """(images [B, C, H, W], uint8 or float32 in [-1, 1]; labels [B], int64, -1 for none)."""
 
     def examples(self, indices: Sequence[int]) -> tuple[Tensor, Conditions]:
         pixels, labels = self.batch(indices)
@@ -68,7 +68,7 @@ class InMemory(Images):
 
 
 def to_unit(pixels: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 [-1, 1]: x / 127.5 - 1; floating point is in [-1, 1] already."""
+    """uint8 0..255 -> float32 [-1, 1]: x / 127.5 - 1; floating point stays unchanged."""
     if pixels.is_floating_point():
         return pixels.float()
     return pixels.float().div_(127.5).sub_(1)

@@ -15,15 +15,18 @@ from fromnoise.nn.text.base import TextEncoder
 
 
 class KeptText:
-    """The condition "text" of every image of an encoded data set, mapped into memory when it is first used.
+    """The encoded captions (the condition "text") of an encoded data set, mapped into memory on first use.
 
     Attributes:
-        encoder: that made it, ready to encode more.
+        encoder: the encoder that made them; it can encode further texts.
 
     Args:
-        folder: of the data set.
-        progress: as of `precomputed.Parts`.
-        parts: the same, where they are open already.
+        folder: folder of the data set.
+        progress: see `precomputed.Parts`.
+        parts: the open parts of the data set, if there are any already.
+
+    Raises:
+        FromNoiseError: the data set holds no encoded captions.
     """
 
     def __init__(self, folder: Path, progress: Progress | None = None, parts: precomputed.Parts | None = None):
@@ -35,25 +38,28 @@ class KeptText:
         self._asked: TextEncoder = text.build(about.asked)
 
     def is_of(self, captions: Sequence[str]) -> bool:
-        """Whether these tidy captions are the ones, each in its place, once or over and over."""
+        """Whether these captions, after `tidy`, are the data set's, in the same order, once or repeated."""
         number = self.description.number
         own, times = list(captions[:number]), len(captions) // number
         return list(captions) == own * times and precomputed.of_captions(own) == self.description.captions
 
     def insist_on(self, encoder: TextEncoder) -> None:
-        """That a model reads captions as they were encoded, and that they are whole.
+        """Check that a model's encoder is the one that made the captions, and that their files are intact.
 
         Raises:
-            FromNoiseError: it does not; or as `precomputed.Parts`.
+            FromNoiseError: it is not, or they are not; see `precomputed.Parts`.
         """
         if encoder not in (self._asked, self.encoder) and not self.encoder.reads_as(encoder):
-            raise FromNoiseError(f"{self.folder}: its captions were encoded by {_shown(self._asked)}, and "
-                                 f"{_shown(encoder)} is asked for: take the former, or encode without text: the "
-                                 "captions come along")  # fmt: skip
+            raise FromNoiseError(f"{self.folder}: its captions were encoded by {_shown(self._asked)}, but "
+                                 f"{_shown(encoder)} is asked for: use the former, or encode the data without text, "
+                                 "which keeps the captions themselves")  # fmt: skip
         _ = self._parts
 
     def rows(self, numbers: np.ndarray) -> Tensor:
-        """Of these images, over and over: token numbers int64 [B, L], or embeddings float32 [B, 1 + L, W]."""
+        """The encoded captions of images: token numbers int64 [B, L], or embeddings float32 [B, 1 + L, W].
+
+        Numbers beyond the data set's size start from its first image again.
+        """
         found = self._parts.texts(numbers % self.description.number)
         return found if found.is_floating_point() else found.long()
 

@@ -1,4 +1,4 @@
-"""Latents of images: encoded once, and mapped into memory."""
+"""Latents of images, which are encoded once and mapped into memory."""
 
 import math
 from collections.abc import Sequence
@@ -15,16 +15,17 @@ from fromnoise.errors import FromNoiseError
 
 
 class Latents(Images):
-    """float32 latents [N, c, h, w] of an encoded data set, with the labels and captions of its images.
+    """The latents of an encoded data set, float32 [N, c, h, w], with the labels and captions of its images.
 
-    Where mirror images were encoded, that of image i is latent i + N / 2: it is not the mirror image of the latent.
+    If mirrored images were encoded as well, latent i + N / 2 belongs to the mirror image of image i; it is not the
+    mirror image of latent i.
 
     Args:
-        folder: of the data set, as `fromnoise encode` writes it.
-        progress, checked: as of `precomputed.Parts`.
+        folder: folder of the data set, as `fromnoise encode` writes it.
+        progress, checked: see `precomputed.Parts`.
 
     Raises:
-        FromNoiseError: it holds no latents; or as of `precomputed.Parts`.
+        FromNoiseError: the folder holds no latents, or its files are damaged or incomplete; see `precomputed.Parts`.
     """
 
     in_memory = True
@@ -34,7 +35,7 @@ class Latents(Images):
         self._parts = Parts(self.folder, progress, checked)
         self.description = about = self._parts.description
         if about.latent is None:
-            raise FromNoiseError(f"{folder} holds encoded captions, and no latents: encode with an autoencoder, too")
+            raise FromNoiseError(f"{folder} holds encoded captions but no latents: encode with an autoencoder, too")
         self.name, self.classes, self.shape, self.scale = about.data, about.classes, about.latent, 1.0
         self.labels = torch.cat([part["labels"] for part in self._parts.tensors])
         own = self._parts.captions()
@@ -45,7 +46,7 @@ class Latents(Images):
         return self.description.number * (1 + self.description.flip)
 
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """float32 [B, c, h, w], times the scale, and labels."""
+        """(latents times `scale`, float32 [B, c, h, w]; labels [B])."""
         numbers = np.asarray(indices)
         image = numbers % self.description.number
         mirrored = numbers >= self.description.number
@@ -56,29 +57,31 @@ class Latents(Images):
         return self.scale * found, self.labels[torch.from_numpy(image)]
 
     def content(self) -> str | None:
-        """Of the images: latents that another machine encodes differ in their last bits."""
+        """A digest of the images, not of the latents, whose last bits differ between machines."""
         return self.description.content
 
     def std(self) -> float:
-        """Of all elements, before the scale: from the float64 sums that were taken of each batch when it was encoded,
-        added up without rounding, so that it is the same however the parts were cut.
+        """The standard deviation of all elements, before `scale`.
+
+        It is computed from float64 sums that were stored for each batch when it was encoded. They are added without
+        rounding, so that the result does not depend on how the data set is divided into parts.
 
         Raises:
-            FromNoiseError: a part does not have them.
+            FromNoiseError: a part lacks these sums.
         """
         try:
             sums = [pair for part in self._parts.about for pair in part["sums"]]
             total, square = (math.fsum(float(pair[i]) for pair in sums) for i in range(2))
         except (KeyError, TypeError, ValueError, IndexError):
             raise FromNoiseError(
-                f"{self.folder}: its parts do not say the sums of their latents: encode it again"
+                f"{self.folder}: its parts do not hold the sums of their latents: encode it again"
             ) from None
         count = len(self) * math.prod(self.shape)
         return math.sqrt(max(square / count - (total / count) ** 2, 0.0))
 
 
 def latents_in(source: object) -> Latents | None:
-    """The latents that examples are, or are a part of; None where they are none."""
+    """The `Latents` that the examples are, or are a part of; None if they are not latents."""
     while source is not None and not isinstance(source, Latents):
         source = getattr(source, "whole", None)
     return source if isinstance(source, Latents) else None

@@ -1,4 +1,4 @@
-"""From a configuration to images."""
+"""Load the images that a configuration names."""
 
 from pathlib import Path
 
@@ -19,18 +19,19 @@ from fromnoise.system.disk import files
 
 
 def load(config: DataConfig, progress: Progress | None = None) -> Images:
-    """The images that `config` names: a registered data set, a folder, archives, an array, or a table of the hub; of an
-    encoded data set, the images that it was made of.
+    """Load the images that `config` names: a named data set, a folder, archives, an array, or a table from the hub.
+
+    For an encoded data set, these are the images that it was made from.
 
     Args:
-        config: name, root, size, channels, fit, pairs.
+        config: the `data` part of a configuration.
         progress: progress("what", total) returns a function that is called once for every item.
 
     Raises:
-        FromNoiseError: there is nothing of that name, or what the source raises.
+        FromNoiseError: there is no data set, folder or file of that name, or it cannot be read.
     """
     if config.classes is not None and not (config.stream or is_url(config.name)):
-        raise FromNoiseError("data.classes is for streamed shards (data.stream=true): elsewhere the data say it")
+        raise FromNoiseError("data.classes is for streamed shards (data.stream=true): other data name their classes")
     if (folder := precomputed.named(config.name)) is not None:
         return _encoded(folder, config, progress)
     computed = COMPUTED.get(config.pairs or "")
@@ -40,25 +41,24 @@ def load(config: DataConfig, progress: Progress | None = None) -> Images:
     if config.name.replace("_", "-") in data.names() and not config.stream:
         found = fitted(data.get(config.name)().load(config.root, config.split), config)
     else:
-        from fromnoise.data.own import load_own  # what reads archives and tables is seldom needed
+        from fromnoise.data.own import load_own  # reading archives and tables is seldom needed
 
         found = load_own(config, progress)
     if config.pairs is not None and not isinstance(found, Pairs):
-        raise FromNoiseError(f"data.pairs stands beside a folder of images, and {files.one_line(config.name)} is none: "
-                             f"beside any images stand their own {', '.join(COMPUTED)}")  # fmt: skip
+        raise FromNoiseError(f"data.pairs needs a folder of images, and {files.one_line(config.name)} is not one: for "
+                             f"other images use data.pairs={' or '.join(COMPUTED)}")  # fmt: skip
     return reduced(found, config.reduce)
 
 
 def _encoded(folder: Path, config: DataConfig, progress: Progress | None) -> Images:
-    """The images that an encoded data set was made of, at the size that is asked for; with their captions as they were
-    encoded, where they were.
+    """The images that an encoded data set was made from, at the requested size, with the encoded captions if any.
 
     Raises:
-        FromNoiseError: they are no longer there, or are other ones.
+        FromNoiseError: the images cannot be found or read.
     """
     about = precomputed.describe(folder)
     if about.source is None:
-        raise FromNoiseError(f"{folder} holds latents, and does not say where their images are: name those")
+        raise FromNoiseError(f"{folder} holds latents, but not the location of their images: set data.name to those")
     asked = {key: value for key in ("size", "channels") if (value := getattr(config, key)) is not None}
     asked |= {key: getattr(config, key) for key in ("pairs", "split", "reduce", "memory")}
     try:

@@ -1,4 +1,4 @@
-"""Images in a .npz file, as the field's reference code and `fromnoise sample` write them."""
+"""Images in a .npz file, as published reference code and `fromnoise sample` write them."""
 
 import math
 import zipfile
@@ -17,11 +17,11 @@ _PART = 2**24
 
 
 def load_npz(path: Path) -> InMemory:
-    """The array arr_0, or else the first: uint8 [N, H, W, C] with 1 or 3 channels, or [N, H, W].
+    """Load the array arr_0, or else the first one: uint8 [N, H, W, C] with 1 or 3 channels, or [N, H, W].
 
     Raises:
-        FromNoiseError: the file is not there, not a .npz, holds no such array, or one that is damaged or that this
-            machine has no room for.
+        FromNoiseError: the file does not exist, is not a .npz, or holds no such array; or the array is damaged or too
+            large for this machine's memory.
     """
     with files.opened(path) as file:
         try:
@@ -42,25 +42,25 @@ def _member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
         raise FromNoiseError(f"{path}: holds no array")
     member = next((member for member in arrays if member.filename == "arr_0.npy"), arrays[0])
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise FromNoiseError(f"{path}: packed in a way that numpy does not write; write it anew with numpy.savez")
+        raise FromNoiseError(f"{path}: compressed with a method that numpy does not use; write it with numpy.savez")
     return member
 
 
 def _array(stream: IO[bytes], member: zipfile.ZipInfo, path: Path) -> np.ndarray:
-    """[N, H, W, C]; nothing is unpacked before its header was believed."""
+    """The array [N, H, W, C]; nothing is unpacked before its header has been checked."""
     name = files.one_line(member.filename.removesuffix(".npy"))
     if np.lib.format.read_magic(stream) != (1, 0):  # the others are for headers of megabytes, of records
-        raise FromNoiseError(f"{path}: {name} is no array of images: those are uint8 [N, H, W, C]")
+        raise FromNoiseError(f"{path}: {name} is not an array of images: those are uint8 [N, H, W, C]")
     shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
         given = files.one_line(f"{dtype} {list(shape)}")
-        raise FromNoiseError(f"{path}: {name} is {given}, and images are uint8 [N, H, W, C]")
+        raise FromNoiseError(f"{path}: {name} is {given}, but images are uint8 [N, H, W, C]")
     if min(shape) < 1:
         raise FromNoiseError(f"{path}: {name} holds no image, its shape is {list(shape)}")
     size, there = math.prod(shape), member.file_size - stream.tell()
     if size != there:
-        raise FromNoiseError(f"{path}: damaged: {name} is said to have {size:,} bytes, and has {there:,}")
-    room = half_of_memory()  # the other half is for the copy with the channels first
+        raise FromNoiseError(f"{path}: damaged: {name} should have {size:,} bytes, but has {there:,}")
+    room = half_of_memory()  # the other half is for the channels-first copy
     if size > room:
         raise FromNoiseError(f"{path}: {name} unpacks to {size:,} bytes, more than half of this machine's memory "
                              f"({room:,}): give fewer images, or a folder of them, which is streamed")  # fmt: skip
@@ -70,7 +70,7 @@ def _array(stream: IO[bytes], member: zipfile.ZipInfo, path: Path) -> np.ndarray
 
 
 def _unpacked(stream: IO[bytes], size: int) -> np.ndarray:
-    """So many bytes; zipfile compares their checksum when the last one is read."""
+    """The next `size` bytes; zipfile compares their checksum when the last one is read."""
     flat = np.empty(size, np.uint8)
     done = 0
     while done < size:

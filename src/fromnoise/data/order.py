@@ -1,20 +1,20 @@
-"""An order in which training shows examples, where a set has one of its own."""
+"""The base class of data sets' own orders, in which training shows their examples."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 
 class Order(ABC):
-    """Which examples each step shows, of a set that has an order of its own."""
+    """The examples of each training step, for a data set that determines its own order."""
 
     @abstractmethod
     def numbers(self, step: int, places: Sequence[int]) -> Sequence[int]:
-        """Those at these places of the batch of step `step`, from 1."""
+        """The numbers of the examples at these positions of the batch of step `step` (from 1)."""
 
     @abstractmethod
     def ahead(self, step: int, places: Sequence[int]) -> None:
-        """Have made ready, beside what is done now, what step `step` and those after it show at these places."""
+        """Prepare, in the background, the examples at these positions for step `step` and the following ones."""
 
     def note(self, processes: int) -> str | None:
-        """What a person should know where so many processes share each batch."""
+        """A warning for the user if this many processes share each batch, or None."""
         return None

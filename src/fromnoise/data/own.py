@@ -1,4 +1,4 @@
-"""What a person has: a folder of images, archives, an array, or a table of the hub."""
+"""Load images from a folder, archives, an array, or a table from the Hugging Face hub."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ _WHAT = "a folder of images, .tar or .zip archives, a .npy, .npz or .parquet fil
 
 
 def load_own(config: DataConfig, progress: Progress | None = None) -> Images:
-    """What `config.name` means on this machine, or on the hub; see `loading.load`."""
+    """Load the images at the path or address `config.name`; see `loading.load`."""
     name, path = config.name, files.expanded(config.name)
     if config.stream or (is_url(name) and not name.startswith(huggingface.HUB)):
         _insist_on_train(name, config)
@@ -51,7 +51,7 @@ def load_own(config: DataConfig, progress: Progress | None = None) -> Images:
 
 
 def _folder(path: Path, config: DataConfig, progress: Progress | None) -> Images:
-    """Images if there are any; else what holds images: a saved table, parquet files, archives."""
+    """Load a folder: its images if there are any, otherwise a saved table, parquet files or archives in it."""
     found = scan(path)
     if found.paths:
         _insist_on_train(config.name, config)
@@ -66,13 +66,13 @@ def _folder(path: Path, config: DataConfig, progress: Progress | None) -> Images
 
 
 def _pairs(config: DataConfig, progress: Progress | None, found: Found) -> Images:
-    """The folder `config.name` with the folder `config.pairs` beside it: files of the same name, whatever their ending.
+    """Load the folder `config.name` with the folder `config.pairs`; files of a pair differ at most in their ending.
 
     Raises:
-        FromNoiseError: an image has no partner, or the two cannot be kept together; or what `load_encoded` raises.
+        FromNoiseError: an image has no partner, an option does not work with pairs, or `load_encoded` raises it.
     """
     if config.reduce > 1 or config.keep_depth:
-        raise FromNoiseError("data.pairs: pairs are of 8-bit images at their full size: leave data.reduce and "
+        raise FromNoiseError("data.pairs: pairs must be 8-bit images at their full size: leave data.reduce and "
                              "data.keep_depth out")  # fmt: skip
     root, other = files.expanded(config.name), files.expanded(config.pairs or "")
     partners: dict[Path, Path] = {}
@@ -81,11 +81,11 @@ def _pairs(config: DataConfig, progress: Progress | None, found: Found) -> Image
     names = [path.relative_to(root).with_suffix("") for path in found.paths]
     missing = [name for name in names if name not in partners]
     if missing:
-        raise FromNoiseError(f"data.pairs: {len(missing)} of {len(names)} images have none of their name in {other}, "
-                             f"the first is {files.one_line(missing[0])}")  # fmt: skip
+        raise FromNoiseError(f"data.pairs: {len(missing)} of {len(names)} images have no image of the same name in "
+                             f"{other}; the first is {files.one_line(missing[0])}")  # fmt: skip
     own, beside = Files(root, found), Files(other, Found([partners[name] for name in names]))
     if len(own) != len(names) or len(beside) != len(names):
-        raise FromNoiseError("data.pairs: a TIFF of several pages has no pages that belong together: split it")
+        raise FromNoiseError("data.pairs: pages of a TIFF with several pages cannot be paired: split it")
     return load_encoded(own, config, progress, beside)
 
 
@@ -94,14 +94,14 @@ def _table(config: DataConfig, progress: Progress | None) -> Images:
 
 
 def _array(path: Path, config: DataConfig) -> Images:
-    """At its own size and channels where it is no 8-bit gray or colour."""
+    """Load an array; only 8-bit gray or colour images can be brought to another size or other channels."""
     images = Array(path)
     if images.array.dtype == np.uint8 and images.shape[0] in (1, 3, 4):
         return fitted(images, config)
     c, h, w = images.shape
     if config.hw not in (None, (h, w)) or config.channels not in (None, c):
-        raise FromNoiseError(f"{path}: {images.array.dtype} images of {c}x{h}x{w}, which are taken as they are: leave "
-                             "data.size and data.channels out (null)")  # fmt: skip
+        raise FromNoiseError(f"{path}: {images.array.dtype} images of {c}x{h}x{w} cannot be resized or converted: "
+                             "leave data.size and data.channels out (null)")  # fmt: skip
     return images
 
 

@@ -1,4 +1,4 @@
-"""Pairs of noise and what a model makes of it: what reflow learns from."""
+"""Pairs of noise and the sample that a model makes from it: the training data of reflow."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,21 +21,21 @@ from fromnoise.system.disk import files, placing, storage
 from fromnoise.system.progress import Bar, warn
 
 BLOCK = 1024
-"""Pairs that are drawn and kept together: what an interruption costs at most."""
+"""Pairs that are made and saved together: an interruption loses at most so many."""
 
 _ABOUT = "pairs.json"
 _CLOSE = 1e-3
 
 
 class Paired(Examples):
-    """Examples (x_0, {"noise": eps, ...}), x_0 = ODE(eps): float32, with the labels that x_0 was drawn with.
+    """Examples (x_0, {"noise": eps, ...}) with x_0 = ODE(eps), float32, and the conditions that x_0 was sampled with.
 
-    The noise is counted, eps_i = `rng.normal(seed, [i], 0, shape)`, so that only x_0 is kept.
+    Only x_0 is stored: the noise is recomputed as eps_i = `rng.normal(seed, [i], 0, shape)`.
 
     Args:
         parts: x_0 in consecutive arrays [B, ...], in memory or mapped from files.
-        told: conditions of all of them, each [N, ...].
-        seed, dtype: of the noise.
+        told: the conditions of all examples, each [N, ...].
+        seed, dtype: seed and type of the noise.
         classes: names of the classes.
     """
 
@@ -77,25 +77,26 @@ def reflow_pairs(
     batch_size: int = 64,
     progress: bool = False,
 ) -> Paired:
-    """(x_0, eps) with x_0 = ODE(eps), eps ~ N(0, I): n examples whose paths do not cross, to learn from anew.
+    """(x_0, eps) with x_0 = ODE(eps), eps ~ N(0, I): n pairs whose paths do not cross, to train a student on.
 
-    Reflow: `fn.fit(student, data.reflow_pairs(teacher, n), coupling="given")`. The flow loss of such pairs has floor 0
-    where they come from the exact flow in one dimension, and a lower one than before in general; the student's paths
-    are straighter, so that few steps serve, one where they are straight. Source: Liu et al. 2023 (arXiv 2209.03003),
-    algorithm 1.
+    Reflow is `fn.fit(student, data.reflow_pairs(teacher, n), coupling="given")`. The minimum of the flow loss is lower
+    for such pairs than for independent ones; for the exact flow in one dimension it is 0. The student's paths are
+    straighter, so that it needs few steps, and only one if the paths are straight. Source: Liu et al. 2023 (arXiv
+    2209.03003), algorithm 1.
 
     Args:
-        denoiser: the teacher, with a shape and with its guidance; of a latent model the pairs are latents.
-        n: pairs.
-        sampler: without noise: an object, or a registered name.
-        steps, spacing: of the sampler, as in `sample`.
-        seed: of the noise.
-        cond: conditions, each [n, ...]; a model of K classes draws them in turn where none are given. The student is
-            given the same.
-        folder: where x_0 (.npy) and the conditions are kept in blocks of 1,024, so that an interrupted call goes on and
-            a second one reads. Pairs of another model, sampler or seed are made again, with a warning.
+        denoiser: the teacher, with a shape and including its guidance; for a latent model the pairs are latents.
+        n: number of pairs.
+        sampler: a deterministic sampler: an object, or a registered name.
+        steps, spacing: see `sample`.
+        seed: seed of the noise.
+        cond: conditions, each [n, ...], which the student gets as well; default: for a class-conditional model, all
+            classes in turn.
+        folder: folder in which x_0 (.npy) and the conditions are saved in blocks of 1,024, so that an interrupted call
+            continues and a second one only reads. Pairs of another model, sampler or seed are made again, with a
+            warning.
         batch_size: samples that are drawn together.
-        progress: show a bar with the time left.
+        progress: whether to show a bar with the time left.
 
     Raises:
         FromNoiseError: the sampler draws noise, the model has no shape, a condition is called noise, or the folder
@@ -107,7 +108,7 @@ def reflow_pairs(
     found, chain = plan(denoiser, sampler, steps, spacing)
     told = conditions(denoiser, cond, n)
     if "noise" in told:
-        raise FromNoiseError("cond: a condition called noise would stand where the pairs' noise does: rename it")
+        raise FromNoiseError("cond: a condition cannot be called noise, the name of the pairs' own noise: rename it")
     bar = Bar("pairs", n) if progress else None
 
     def make(numbers: range) -> np.ndarray:
@@ -137,14 +138,14 @@ def reflow_pairs(
 def _kept(
     folder: Path, about: dict[str, Any], blocks: list[range], make: Callable[[range], np.ndarray], told: Conditions
 ) -> list[np.ndarray]:
-    """The blocks of a folder, mapped; those that are missing, cut or changed are made."""
+    """The blocks of a folder, mapped into memory; those that are missing or damaged are made."""
     arrays = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FromNoiseError(f"folder: {folder} cannot be written ({error.strerror or error})") from None
     with storage.locked(folder):
-        placing.clean_up(folder)  # what a killed call left
+        placing.clean_up(folder)  # remove what a killed call left
         _start(folder, about)
         for number, numbers in enumerate(blocks):
             place = folder / f"block-{number:06d}"
@@ -163,17 +164,17 @@ def _kept(
 
 
 def _start(folder: Path, about: dict[str, Any]) -> None:
-    """A folder that says whose pairs it holds: as it is, or emptied of those of another model.
+    """Describe in the folder how its pairs are made; remove those of another model, sampler or seed.
 
     Raises:
-        FromNoiseError: it holds something else.
+        FromNoiseError: the folder holds something else.
     """
     path = folder / _ABOUT
     there = sorted(one.name for one in folder.iterdir() if one.name != _ABOUT and not one.name.startswith("."))
     strangers = [name for name in there if not name.startswith("block-")]
     if strangers or (there and not path.exists()):
-        raise FromNoiseError(f"{folder}: holds {files.one_line((strangers or there)[0])}, and no pairs alone: name "
-                             "another folder, or delete it")  # fmt: skip
+        raise FromNoiseError(f"{folder}: holds {files.one_line((strangers or there)[0])}, so it is not a folder of "
+                             "pairs: name another folder, or delete it")  # fmt: skip
     if path.exists():
         try:
             before = files.read_json(path)
@@ -193,7 +194,7 @@ def _of(before: Any, key: str) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Numbers as far as two machines compute the same ones; everything else as it is."""
+    """Whether two JSON values are equal; floats need only agree as closely as two machines compute them."""
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         return all(map(_same, one, other))
     if isinstance(one, float) and isinstance(other, float):
@@ -204,8 +205,11 @@ def _same(one: Any, other: Any) -> bool:
 def _about(
     denoiser: Denoiser, n: int, sampler: Sampler, chain: Chain, seed: int, told: Conditions
 ) -> dict[str, Any]:  # fmt: skip
-    """What decides the pairs: JSON values, of which "model" is its weights and "answers" what it says of some states,
-    since guidance and clipping are no weights."""
+    """The JSON values that determine the pairs.
+
+    "model" is a hash of the weights; "answers" are predictions for some states, which also reflect guidance and
+    clipping.
+    """
     registered = getattr(type(sampler), "registered_name", None)
     return {
         "number": n,
@@ -223,7 +227,7 @@ def _about(
 
 @torch.no_grad()
 def _answers(denoiser: Denoiser, told: Conditions) -> list[float]:
-    """x0hat of one counted state at three levels, each as its mean and its product with the state."""
+    """x0hat of one fixed state at three levels, each summarised by its mean and by its mean product with the state."""
     rows, found = denoiser.schedule.chain, []
     x = rng.normal(1, [0], 0, tuple(denoiser.shape or ()), dtype=denoiser.state_dtype).to(denoiser.device)
     cond = denoiser.placed({name: value[:1] for name, value in told.items()})

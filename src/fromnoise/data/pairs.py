@@ -1,4 +1,4 @@
-"""Pairs of images: what is learned, and beside each what the network is shown: a sketch, a map, a gray copy."""
+"""Pairs of images: each image to learn with a conditioning image, such as a sketch, a map or a gray copy."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ _FEW = 1024
 
 
 class Channels(Images):
-    """Some channels of other images, first to last - 1."""
+    """The channels first to last - 1 of a data set's images."""
 
     def __init__(self, whole: Images, first: int, last: int):
         self.whole, self.first, self.last = whole, first, last
@@ -31,11 +31,11 @@ class Channels(Images):
 
 
 class Shuffled(Images):
-    """The same images in an order that is drawn once: a few of a set that is sorted by class are of every class."""
+    """Images in a fixed random order, so that the first few of a set that is sorted by class are of every class."""
 
     def __init__(self, whole: Images):
         self.whole = whole
-        streamed = whole.order(0, 1) is not None  # of which a few are enough: each may cost a shard
+        streamed = whole.order(0, 1) is not None  # then take only a few: others may need further shards
         self.places = np.asarray(whole.few(_FEW)) if streamed else rng.permutation(0, 0, len(whole))
         self.name, self.classes, self.notes, self.in_memory = whole.name, whole.classes, whole.notes, whole.in_memory
         self.captions = [whole.captions[i] for i in self.places] if whole.captions else ()
@@ -49,11 +49,11 @@ class Shuffled(Images):
 
 
 class Pairs(Channels):
-    """Images, each with the condition "image", float32 [B, C', H, W] in [-1, 1], and its label where there are any.
+    """Images with the condition "image", float32 [B, C', H, W] in [-1, 1], and their labels if there are any.
 
     Args:
-        whole: the channels of both, the images' first.
-        channels: of the images.
+        whole: images with the channels of both: first those to learn, then those of the condition.
+        channels: number of channels of the images to learn.
     """
 
     def __init__(self, whole: Images, channels: int):

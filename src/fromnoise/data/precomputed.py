@@ -1,4 +1,4 @@
-"""A data set that was encoded ahead of training: a folder of numbered parts, and what they are of."""
+"""Data sets that were encoded ahead of training: a folder of numbered parts and a description."""
 
 import hashlib
 import os
@@ -18,12 +18,12 @@ from fromnoise.registry.section import Section
 from fromnoise.system.disk import files, storage
 
 DESCRIPTION, STEM = "description", "encoded"
-"""The folder inside with what the parts are of, and its file."""
+"""The subfolder with the description, and the name of its file."""
 TENSORS, ABOUT, CAPTIONS = "examples", "about", "captions"
 """The files of a part."""
 
 PART, BATCH = 4096, 64
-"""Examples in a part, and those that are encoded together."""
+"""Examples in a part, and examples that are encoded together."""
 
 _CALLED = {
     "number": "the number of examples", "shape": "images of the shape", "classes": "the classes",
@@ -31,25 +31,25 @@ _CALLED = {
     "latent": "latents of the shape", "precision": "the precision", "flip": "mirror images",
     "asked": "the text encoder", "batch": "the batch size", "part": "the part size",
 }  # fmt: skip
-"""What decides the parts, in words, in the order in which a difference is named."""
+"""The fields that determine the parts, and their names in messages, in the order in which they are compared."""
 
 
 class Description(Section):
-    """What was encoded, by what and how.
+    """What was encoded, with which encoders and how.
 
     Attributes:
-        data: name of the data set, for people.
-        number, shape, classes, content: of the images, as `Images` says them.
-        captions: SHA-256 of all captions; None where there are none.
-        autoencoder: SHA-256 of its weights; None where only text was encoded.
-        latent: (c, h, w).
-        precision: in which the autoencoder computed.
+        data: name of the data set in messages.
+        number, shape, classes, content: properties of the images; see `Images`.
+        captions: SHA-256 of all captions; None if there are none.
+        autoencoder: SHA-256 of the autoencoder's weights; None if only text was encoded.
+        latent: shape (c, h, w) of the latents.
+        precision: number format of the autoencoder's computation.
         flip: whether the mirror image of every image was encoded, too.
-        text: the text encoder, made ready by the captions.
-        asked: the same as it was asked for.
-        batch: images that were encoded together, on which the last bits depend.
+        text: the text encoder, after it was fitted to the captions.
+        asked: the text encoder as it was requested, before fitting.
+        batch: images that were encoded together, on which the last bits of the latents depend.
         part: examples in a part, a multiple of `batch`.
-        source: of `DataConfig`, where the images are found again; None where nobody said.
+        source: the `DataConfig` with which the images can be loaded; None if unknown.
     """
 
     format: Literal[1] = 1
@@ -71,33 +71,33 @@ class Description(Section):
 
     @property
     def parts(self) -> int:
-        """How many there are."""
+        """Number of parts."""
         return -(-self.number // self.part)
 
     @property
     def said(self) -> str:
-        """How many parts, in words."""
+        """Number of parts, for messages: "12 parts"."""
         return f"{self.parts:,} part{'s' if self.parts > 1 else ''}"
 
     def numbers(self, part: int) -> range:
-        """The images of a part."""
+        """The numbers of the images in a part."""
         return range(part * self.part, min((part + 1) * self.part, self.number))
 
     @property
     def key(self) -> str:
-        """32 hexadecimal digits of all that decides what is in the parts."""
+        """A hash, 32 hexadecimal digits, of everything that determines the content of the parts."""
         return storage.short_hash([self._value(name) for name in _CALLED])
 
     def insist_on(self, asked: "Description", folder: Path) -> None:
-        """That what is there is what is asked for.
+        """Check that an existing data set is the requested one.
 
         Raises:
-            FromNoiseError: it is not; with the first difference.
+            FromNoiseError: it is not; the message names the first difference.
         """
         for name, called in _CALLED.items():
             before, after = self._value(name), asked._value(name)
             if before != after:
-                raise FromNoiseError(f"{folder} was encoded with {called} {_shown(before)}, and {_shown(after)} is "
+                raise FromNoiseError(f"{folder} was encoded with {called} {_shown(before)}, but {_shown(after)} is "
                                      "asked for: name another folder")  # fmt: skip
 
     def _value(self, name: str) -> Any:
@@ -112,7 +112,7 @@ def _shown(value: Any) -> str:
 
 
 def of_captions(captions: Iterable[str]) -> str | None:
-    """SHA-256 of tidy captions, one each; None where every one is empty."""
+    """SHA-256 of the captions, one for each image, after `tidy`; None if all are empty."""
     digest, some = hashlib.sha256(), False
     for text in captions:
         digest.update(text.encode() + b"\n")
@@ -121,21 +121,21 @@ def of_captions(captions: Iterable[str]) -> str | None:
 
 
 def is_one(path: str | Path) -> bool:
-    """Whether this is the folder of an encoded data set, finished or not."""
+    """Whether a path is the folder of an encoded data set, complete or not."""
     return os.path.lexists(files.expanded(path) / DESCRIPTION / f"{STEM}.json")
 
 
 def named(name: str) -> Path | None:
-    """The encoded data set that `data.name` means; None where it means something else."""
+    """The folder of the encoded data set that `data.name` stands for; None if it stands for something else."""
     known = name.replace("_", "-") in data.names() or not is_one(name)
     return None if known else files.expanded(name)
 
 
 def describe(folder: Path) -> Description:
-    """What is in an encoded data set.
+    """The description of an encoded data set.
 
     Raises:
-        FromNoiseError: it is damaged, or of a later version.
+        FromNoiseError: the description is damaged, or of a later version.
     """
     place = folder / DESCRIPTION
     storage.verify_folder(place)
@@ -145,20 +145,20 @@ def describe(folder: Path) -> Description:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise FromNoiseError(
-            f"{place}: describes no encoded data that is read here ({where}: {first['msg']})"
+            f"{place}: not a description of encoded data that this version reads ({where}: {first['msg']})"
         ) from None
 
 
 def place(folder: Path, part: int) -> Path:
-    """Where a part stands."""
+    """The folder of a part."""
     return folder / f"part-{part:06d}"
 
 
 def about(folder: Path, description: Description, part: int) -> dict[str, Any]:
-    """What a whole part says of itself: `pixels`, the SHA-256 of its images, and `sums` of the latents of each batch.
+    """The metadata of a part: `pixels`, the SHA-256 of its images, and the `sums` of each batch's latents.
 
     Raises:
-        Damaged: it is not whole, or not of this data set.
+        Damaged: the part is damaged or incomplete, or belongs to another data set.
     """
     where = place(folder, part)
     storage.verify_folder(where)
@@ -169,15 +169,15 @@ def about(folder: Path, description: Description, part: int) -> dict[str, Any]:
 
 
 class Parts:
-    """The parts of an encoded data set that is complete: their tensors are mapped into memory, not read.
+    """The parts of a complete encoded data set; their tensors are mapped into memory, not read.
 
     Args:
-        folder: of the data set.
-        progress: as `images.Progress` says, for the examples that are checked.
-        checked: whether somebody just has compared every part with its SHA-256.
+        folder: folder of the data set.
+        progress: see `images.Progress`; counts the examples that are checked.
+        checked: whether every part has just been compared with its SHA-256.
 
     Raises:
-        FromNoiseError: parts are missing, damaged, or hold something else than the description says.
+        FromNoiseError: parts are missing or damaged, or do not match the description.
     """
 
     def __init__(self, folder: Path, progress: Progress | None = None, checked: bool = False):
@@ -187,7 +187,7 @@ class Parts:
         if missing:
             first = place(folder, missing[0]).name
             raise FromNoiseError(f"{folder}: {len(missing)} of its {len(numbers)} parts are missing, the first is "
-                                 f"{first}: encode it to its end, by the same command")  # fmt: skip
+                                 f"{first}: finish encoding it with the same command")  # fmt: skip
         tick = progress("checking the parts", self.description.number) if progress and not checked else lambda: None
         self.about, self.tensors = [], []
         for part in numbers:
@@ -196,12 +196,12 @@ class Parts:
                                   else about(folder, self.description, part))  # fmt: skip
                 self.tensors.append(self._opened(part))
             except storage.Damaged as error:
-                raise FromNoiseError(f"{error}: encode it again, by the same command, which makes it anew") from None
+                raise FromNoiseError(f"{error}: encode it again with the same command, which replaces it") from None
             for _ in self.description.numbers(part):
                 tick()
 
     def __getstate__(self) -> dict[str, Any]:
-        """The place alone: another process maps the files by itself."""
+        """Only the folder: another process maps the files by itself."""
         return {"folder": self.folder}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -226,7 +226,7 @@ class Parts:
         return found
 
     def rows(self, name: str, numbers: np.ndarray) -> Tensor:
-        """Of these examples, [len(numbers), ...]."""
+        """The rows of the tensor `name` for these examples: [len(numbers), ...]."""
         parts, rows = np.divmod(numbers, self.description.part)
         first = self.tensors[0][name]
         out = torch.empty((len(numbers), *first.shape[1:]), dtype=first.dtype)
@@ -236,7 +236,7 @@ class Parts:
         return out
 
     def texts(self, numbers: np.ndarray) -> Tensor:
-        """The encoded captions of these examples: each different one of a part is kept once."""
+        """The encoded captions of these examples; a part stores each different caption once."""
         parts, rows = np.divmod(numbers, self.description.part)
         first = self.tensors[0]["text"]
         out = torch.empty((len(numbers), *first.shape[1:]), dtype=first.dtype)
@@ -246,7 +246,7 @@ class Parts:
         return out
 
     def captions(self) -> Sequence[str]:
-        """Of every example; empty where there are none."""
+        """The captions of all examples; empty if there are none."""
         if self.description.captions is None:
             return ()
         numbers = range(self.description.parts)

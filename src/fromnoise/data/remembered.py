@@ -1,4 +1,4 @@
-"""What a checkpoint remembers of the data that it learned from, and whether other data are the same."""
+"""What a checkpoint records about its training data, to check that a resumed run uses the same data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 NOTE = "examples"
-"""Under this name in a checkpoint."""
+"""Name of the record in a checkpoint."""
 
 
 def about(source: Examples | Batches) -> dict[str, Any]:
-    """Number, shape, names of the classes in the order of their labels, and a digest of the content; {} if unknown."""
+    """The record of a data set: number, shape, class names and a digest of its content; {} for an iterable."""
     if isinstance(source, Batches):
         return {}
     return {"number": len(source), "shape": list(source.shape), "classes": [str(name) for name in source.classes],
@@ -20,21 +20,21 @@ def about(source: Examples | Batches) -> dict[str, Any]:
 
 
 def insist_on_the_same(checkpoint: object, learned: Any, now: Mapping[str, Any]) -> None:
-    """Whether training may go on with these data. Where they lie does not matter.
+    """Check that training may continue with these data; their location does not matter.
 
     Args:
-        checkpoint: for the message.
-        learned: what `about` said of the data that the checkpoint learned from.
-        now: what it says of these.
+        checkpoint: the checkpoint, for the message.
+        learned: the record (`about`) of the data that the checkpoint learned from.
+        now: the record of the data at hand.
 
     Raises:
-        FromNoiseError: they differ; in one line that says in what.
+        FromNoiseError: the data differ; the message says how.
     """
     if not isinstance(learned, Mapping) or not learned or not now:
         return
     before, after = learned.get("classes"), now["classes"]
     if before != after:
-        _refuse(checkpoint, f"the classes {_named(before)}", f"{_named(after)}, so that labels would change places")
+        _refuse(checkpoint, f"the classes {_named(before)}", f"{_named(after)}, so labels would change their meaning")
     if learned.get("number") != now["number"]:
         _refuse(checkpoint, f"{learned.get('number')} examples", str(now["number"]))
     if learned.get("shape") != now["shape"]:
@@ -45,7 +45,7 @@ def insist_on_the_same(checkpoint: object, learned: Any, now: Mapping[str, Any])
 
 
 def _refuse(checkpoint: object, before: str, after: str) -> None:
-    raise FromNoiseError(f"{checkpoint} learned from {before}, and the data now has {after}: bring the data back, or "
+    raise FromNoiseError(f"{checkpoint} learned from {before}, but the data now has {after}: restore the data, or "
                          "train into another folder")  # fmt: skip
 
 

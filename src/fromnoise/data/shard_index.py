@@ -1,4 +1,4 @@
-"""The index of shards, in the form that webdataset's wids reads: which there are, and how many images each has."""
+"""The index of shards, which lists them with their numbers of images, in the format of webdataset's wids."""
 
 import json
 import os
@@ -33,14 +33,14 @@ _LARGEST, _MOST = 2**30, 2**40
 
 
 def find(name: str, progress: Progress | None = None) -> ShardList:
-    """The shards that a word means, with their sizes.
+    """The shards that a name stands for, with their sizes.
 
     Args:
-        name: a path or an address: of shards, with {000..999} and *; of a folder of them; or of an index.
-        progress: see `Progress`; shown where shards are counted.
+        name: a path or an address: of shards, with {000..999} and *; of a folder of shards; or of an index.
+        progress: see `Progress`; used while shards are counted.
 
     Raises:
-        FromNoiseError: there are none, they are of two kinds, or an index is not as it must be.
+        FromNoiseError: there are no shards, they are of two kinds, or an index is invalid.
     """
     if remote.is_url(name):
         remote.filesystem(name)
@@ -73,7 +73,7 @@ def _listed(name: str, progress: Progress | None) -> ShardList:
 
 
 def _index_in(folder: str) -> str | None:
-    """The index of a folder or an address, where there is one."""
+    """The path or address of the index in a folder; None if there is none."""
     if not remote.is_url(folder):
         path = os.path.join(folder, INDEX)
         return path if os.path.lexists(path) else None
@@ -86,10 +86,15 @@ def _index_in(folder: str) -> str | None:
 
 
 def _by_index(index: str, wanted: Sequence[str] | None, whole: bool = False) -> ShardList:
-    """The shards that an index lists, or those of them that are wanted; `whole` says that no other may be in it.
+    """The shards that an index lists.
+
+    Args:
+        index: path or address of the index.
+        wanted: the shards to take; None for all.
+        whole: whether the index may list no other local shards than `wanted`.
 
     Raises:
-        FromNoiseError: it is none, or one that is wanted is not in it.
+        FromNoiseError: the index is invalid, or its shards are not those wanted.
     """
     where, place = remote.shown(index), partial(_joined, index)
     if remote.is_url(index):
@@ -98,19 +103,19 @@ def _by_index(index: str, wanted: Sequence[str] | None, whole: bool = False) -> 
         content = files.read_json(files.expanded(index), _LARGEST)
     rows = content.get("shardlist") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not rows:
-        raise FromNoiseError(f"{where}: is no index of shards, which holds a shardlist of url and nsamples: write one "
-                             f"by {WRITE_ONE}")  # fmt: skip
+        raise FromNoiseError(f"{where}: not an index of shards, which has a shardlist of url and nsamples: write one "
+                             f"with {WRITE_ONE}")  # fmt: skip
     found = {}
     for row in rows:
         url, size, length = _row(row, where)
         found[place(url)] = (size, length)
     places = [_normal(one) for one in wanted or ()]
-    by = f"write it anew by {WRITE_ONE}, or remove it"
+    by = f"write it again with {WRITE_ONE}, or remove it"
     if (missing := next((one for one in places if one not in found), None)) is not None:
         raise FromNoiseError(f"{where}: does not list {remote.shown(missing)}: {by}")
     own = {one for one in found if whole and places and not remote.is_url(one)} - set(places)
     if own:
-        raise FromNoiseError(f"{where}: lists {files.one_line(min(own))}, which is not there: {by}")
+        raise FromNoiseError(f"{where}: lists {files.one_line(min(own))}, which does not exist: {by}")
     places = places or list(found)
     insist_on_one_kind(places, where)
     sizes, lengths = np.array([found[one] for one in places], np.int64).T.copy()
@@ -118,19 +123,19 @@ def _by_index(index: str, wanted: Sequence[str] | None, whole: bool = False) -> 
 
 
 def _row(row: Any, where: str) -> tuple[str, int, int]:
-    """(address, images, bytes or -1) of an entry of the index."""
+    """(url, number of images, bytes or -1) of an entry of the index."""
     told: Mapping[str, Any] = row if isinstance(row, dict) else {}
     url: Any = told.get("url")
     size: Any = told.get("nsamples")
     length: Any = -1 if told.get("filesize") is None else told["filesize"]
     if not (isinstance(url, str) and _is_count(size, 0) and _is_count(length, -1)):
-        raise FromNoiseError(f"{where}: {files.one_line(json.dumps(row)[:100])} is no shard: it has a url, nsamples "
-                             "(from 0), and perhaps filesize (bytes)")  # fmt: skip
+        raise FromNoiseError(f"{where}: {files.one_line(json.dumps(row)[:100])} is not a shard, which has a url, "
+                             "nsamples (at least 0), and optionally filesize (bytes)")  # fmt: skip
     return url, size, length
 
 
 def _joined(index: str, url: str) -> str:
-    """A shard's place: its url may be relative to the index."""
+    """The path or address of a shard, whose url may be relative to the index."""
     if remote.is_url(index) or remote.is_url(url):
         return urljoin_any(index, url)
     return _normal(os.path.join(os.path.dirname(files.expanded(index)), url))
@@ -149,12 +154,12 @@ def _classes(content: Mapping[str, Any], where: str) -> list[str] | None:
     if names is None:
         return None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-        raise FromNoiseError(f"{where}: classes is a list of names that differ, or is left out")
+        raise FromNoiseError(f"{where}: classes must be a list of different names, or left out")
     return [files.one_line(name) for name in names] or None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Writing one
+# Writing an index
 
 
 def write_index(
@@ -166,28 +171,32 @@ def write_index(
     cache_gb: float = 50.0,
     progress: Progress | None = None,
 ) -> Path:
-    """Count the images and the classes of shards into an index, with which `data.stream` starts at once.
+    """Write an index of shards, with their numbers of images and their classes, so that `stream` starts at once.
 
-    Its form is that of webdataset's wids, {"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist": [{"url",
-    "nsamples", "filesize"}]}, and beside it "classes" has the names of the classes in the order of their labels.
+    Its format is that of webdataset's wids, {"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist":
+    [{"url", "nsamples", "filesize"}]}, with one more entry, "classes": the names of the classes in the order of their
+    labels.
 
     Args:
-        name: shards, as `stream` takes them; each that lies elsewhere is fetched once.
-        out: the file; None means index.json in the folder of the shards.
-        columns: of a table: {"image", "label", "caption": the column's name}.
+        name: shards; see `stream`. Shards at addresses are downloaded once.
+        out: the file to write; default: index.json in the folder of the shards.
+        columns: for tables: names of columns, by "image", "label" and "caption".
         cache, cache_gb: see `stream`.
         progress: progress("what", total) returns a function that is called once for every shard.
 
+    Returns:
+        The path of the index.
+
     Raises:
-        FromNoiseError: there are no shards, one cannot be read, labels are of two kinds, or `out` is not given and the
-            shards lie elsewhere.
+        FromNoiseError: there are no shards, a shard cannot be read, some labels are numbers and others words, or `out`
+            is not given for shards at addresses.
     """
     called = str(name)
     elsewhere = remote.is_url(called)
     if elsewhere:
         remote.filesystem(called)
         if out is None:
-            raise FromNoiseError("out: name the file to write, which then belongs beside the shards as index.json")
+            raise FromNoiseError("out: name the file to write, then put it beside the shards as index.json")
     folder, places = of_address(called) if elsewhere else of_path(called)
     if places is None:
         places = in_address(folder) if elsewhere else in_folder(folder)

@@ -1,4 +1,4 @@
-"""Shards that are read one after the other: as many images as there are, wherever they lie."""
+"""Streamed data sets: .tar or .parquet shards, local or at addresses, that are read one after the other."""
 
 import hashlib
 import os
@@ -29,23 +29,23 @@ from fromnoise.system import rng
 from fromnoise.system.disk import files
 
 _NAMED = 3
-"""Images that cannot be read and are named; then every tenth, hundredth, ... is."""
+"""The first few images that cannot be read are named; later only the 10th, the 100th, ..."""
 
 
 class Stream(Images):
-    """The images of shards, of which a few are open at a time; `stream` and `load` make it.
+    """The images in shards, of which only a few are open at a time; made by `stream` or `load`.
 
-    Any image can be asked for by its number, which opens its shard. Training asks for them in the order of `Lanes`,
-    which goes through the shards one after the other. An image that cannot be read is replaced by the next one of its
-    shard that can, always the same, and is named in a warning.
+    Reading an image by its number opens its shard. Training reads images in the order of `Lanes`, which goes through
+    the shards one after the other. An image that cannot be decoded is always replaced by the next one of its shard that
+    can, and is named in a warning.
 
     Args:
-        shards: opened when they are needed.
-        name: for messages.
+        shards: the shards, which are opened on demand.
+        name: name of the data set in messages.
         shape: (C, H, W).
-        lanes: how many shards are read side by side.
-        dtype: uint8, or float32 for images that keep their depth.
-        notes: what a person should know.
+        lanes: number of shards that are read side by side.
+        dtype: uint8, or float32 with `data.keep_depth`.
+        notes: lines for the user.
     """
 
     in_memory = False
@@ -67,7 +67,7 @@ class Stream(Images):
         assert shards.kind is not None
         self.classes = shards.kind.names
         self.captions = _Captions(self) if shards.kind.captions else ()
-        self.unread: dict[tuple[int, int], int] = {}  # images that cannot be read, and which of their shard stand in
+        self.unread: dict[tuple[int, int], int] = {}  # unreadable images -> their replacements
 
     def __len__(self) -> int:
         return int(self.ends[-1])
@@ -81,7 +81,7 @@ class Stream(Images):
         return pixels, labels
 
     def captions_of(self, indices: Sequence[int]) -> list[str]:
-        """What these images show, in words."""
+        """The captions of these images."""
         found = [""] * len(indices)
         for images, shard, rows, numbers in self._by_shard(indices):
             for row, i in zip(rows, numbers, strict=True):
@@ -89,7 +89,7 @@ class Stream(Images):
         return found
 
     def _by_shard(self, indices: Sequence[int]) -> Any:
-        """(its images, its number, places among the indices, numbers in it) of each shard that they are in."""
+        """For each shard of these images: (its images, its number, positions in `indices`, numbers in the shard)."""
         chosen = np.asarray(indices, np.int64)
         if len(chosen) and not 0 <= chosen.min() <= chosen.max() < len(self):
             raise IndexError(f"{self.name} has {len(self):,} images")
@@ -119,18 +119,18 @@ class Stream(Images):
         n = len(self.unread)
         if n <= _NAMED or str(n).strip("0") == "1":
             count = f"{n:,} images could not be read so far; the last one: " if n > _NAMED else ""
-            warnings.warn(f"{count}{why}; the next image stands in", stacklevel=2)
+            warnings.warn(f"{count}{why}; the next image replaces it", stacklevel=2)
 
     def order(self, seed: int, batch_size: int) -> StreamOrder:
         return StreamOrder(self.shards, self.name, Lanes(self.sizes, seed, batch_size, self.lanes))
 
     def few(self, most: int) -> Sequence[int]:
-        """Of the first shard that has any."""
+        """Numbers of at most `most` images, all from the first shard that has any."""
         first = int(np.flatnonzero(self.sizes)[0])
         return spread(int(self.sizes[first]), most)
 
     def content(self) -> str:
-        """A digest of the names and sizes of the shards, and of some images of the first."""
+        """A digest of the shards' names and sizes, and of some images of the first shard."""
         found = hashlib.sha256(digest(self).encode())
         for place, size in zip(self.shards.listed.places, self.sizes.tolist(), strict=True):
             name = os.path.basename(place.partition("?")[0] if remote.is_url(place) else place)
@@ -138,10 +138,10 @@ class Stream(Images):
         return found.hexdigest()
 
     def split(self, share: float, seed: int) -> "tuple[Stream, Stream]":
-        """(the rest, whole shards that hold about a share of the images), chosen by the seed.
+        """Split off whole shards, chosen by the seed, that are about a share of all: (the rest, the share).
 
         Raises:
-            FromNoiseError: there are too few shards for that.
+            FromNoiseError: there are too few shards.
         """
         rest, held = self._split(share, seed)
         return self._some(rest), self._some(held)
@@ -156,8 +156,8 @@ class Stream(Images):
         full = np.flatnonzero(self.sizes)
         held = max(1, round(len(full) * share))
         if not 0 < share < 1 or held >= len(full):
-            raise FromNoiseError(f"validation: of streamed shards whole ones are held out, and a share of {share:g} "
-                                 f"of {len(full):,} leaves nothing on one side: give more of them")  # fmt: skip
+            raise FromNoiseError(f"validation: of streamed data whole shards are held out, but a share of {share:g} "
+                                 f"of {len(full):,} leaves one part empty: make more shards")  # fmt: skip
         order = full[rng.permutation(seed, 0, len(full), rng.Stream.HOLD_OUT)]
         return np.sort(order[held:]), np.sort(order[:held])
 
@@ -166,7 +166,7 @@ class Stream(Images):
 
 
 class _Captions(captions.Streamed):
-    """Those of a stream, read when they are asked for."""
+    """The captions of a stream, read on demand."""
 
     def __init__(self, whole: Stream):
         self.whole = whole
@@ -182,18 +182,18 @@ class _Captions(captions.Streamed):
 
 
 def load_stream(config: DataConfig, progress: Progress | None = None) -> Stream:
-    """The shards that `config.name` means; size and colours are those of the first one, where they are not given.
+    """Load the shards that `config.name` stands for; the default size and channels are those of the first shard.
 
     Args:
-        config: name, columns, size, channels, fit, background, keep_depth, classes, lanes, cache, cache_gb.
-        progress: as Progress says.
+        config: uses name, columns, size, channels, fit, background, keep_depth, classes, lanes, cache and cache_gb.
+        progress: see `Progress`.
 
     Raises:
-        FromNoiseError: there are no such shards, they are of two kinds, their number of images is known nowhere, or
-            nobody says what their labels mean.
+        FromNoiseError: there are no such shards, they are of two kinds, their numbers of images are unknown, or they
+            have labels but their classes are unknown.
     """
     if config.name.startswith(huggingface.HUB):
-        raise FromNoiseError(f"{files.one_line(config.name)}: is read as a table: leave data.stream out, or name its "
+        raise FromNoiseError(f"{files.one_line(config.name)}: cannot be streamed: leave data.stream out, or name its "
                              "shards, https://huggingface.co/datasets/OWNER/NAME/resolve/main/SHARD")  # fmt: skip
     listed = find(config.name, progress)
     cache = ShardCache(files.expanded(config.cache) if config.cache else None, round(config.cache_gb * 1e9))
@@ -212,16 +212,16 @@ def load_stream(config: DataConfig, progress: Progress | None = None) -> Stream:
         notes.append(f"{len(looked.broken):,} of {len(looked.good):,} images of the first shard cannot be read, as "
                      f"{looked.broken[0]}")  # fmt: skip
     notes += _room(shards, number, config)
-    shards.opened(number)  # whose labels must be as they were said
+    shards.opened(number)  # checks its labels
     dtype = torch.float32 if config.keep_depth else torch.uint8
     return Stream(shards, listed.name, shape, config.lanes, dtype, notes)
 
 
 def _names(config: DataConfig, of_index: Sequence[str] | None, first: Any) -> Sequence[str]:
-    """Of the classes: those that were given, else those of the index, else those of the first table.
+    """The names of the classes: from `data.classes`, or else from the index, or else from the first table.
 
     Raises:
-        FromNoiseError: it has labels, and nobody says of how many classes.
+        FromNoiseError: the first shard has labels, but the classes are unknown.
     """
     if config.classes is not None:
         return [str(i) for i in range(config.classes)] if isinstance(config.classes, int) else config.classes
@@ -230,21 +230,21 @@ def _names(config: DataConfig, of_index: Sequence[str] | None, first: Any) -> Se
     if names := _shard.kinds_of_labels(first):
         return names
     if _shard.has_labels(first):
-        raise FromNoiseError(f"{first.name}: its images have labels, and not all shards are looked into: say how many "
-                             "classes there are with data.classes=N, or name them, or 0 to leave labels aside; or have "
-                             f"them counted, by {WRITE_ONE}")  # fmt: skip
+        raise FromNoiseError(f"{first.name}: its images have labels, but the number of classes is unknown: give "
+                             "data.classes=N or their names, or 0 to ignore labels; or have them counted with "
+                             f"{WRITE_ONE}")  # fmt: skip
     return []
 
 
 def _room(shards: Shards, number: int, config: DataConfig) -> list[str]:
-    """Whether the cache holds what is read at a time, where a machine reads all lanes."""
+    """A note if the cache is too small for the shards that a machine that reads all lanes needs at a time."""
     path, scan = shards.ready(number)
     each = os.path.getsize(path) if scan is None or remote.is_url(shards.listed.places[number]) else 0
     together = min(2 * config.lanes + 1, len(shards.listed.places)) * each / 1e9
     if together <= config.cache_gb:
         return []
     return [f"data.cache_gb={config.cache_gb:g}: the shards that {config.lanes} lanes read in two rounds take "
-            f"{together:.3g} GB: a machine that reads all lanes fetches some again and again: allow more, or fewer "
+            f"{together:.3g} GB: a machine that reads all lanes downloads some repeatedly: raise it, or lower "
             "data.lanes"]  # fmt: skip
 
 
@@ -262,25 +262,27 @@ def stream(
     cache_gb: float = 50.0,
     progress: Progress | None = None,
 ) -> Stream:
-    """Images of .tar or .parquet shards, read one shard after the other: `load` with `data.stream=true`.
+    """Stream images from .tar or .parquet shards, which are read one after the other.
+
+    The same as `load` with `data.stream=true`.
 
     Args:
-        name: shards by a path or an address (https://, s3://, gs://), with {000..999} and *; a folder of them; or an
-            index, {"shardlist": [{"url": ..., "nsamples": ...}, ...]}, which is taken by itself where it lies beside
-            them as index.json.
-        size: (height, width), or one number for both; None keeps that of the images of the first shard.
-        channels: 1, 3 or 4; None takes 1 or 3, as the images of the first shard are.
-        classes: how many classes labels count, or their names; 0 leaves labels aside. None takes the index's word, or
-            that of a table.
-        columns: of a table: {"image", "label", "caption": the column's name}.
-        lanes: how many shards are read side by side, over all processes.
+        name: shards by a path or an address (https://, s3://, gs://), with {000..999} and *; a folder of shards; or an
+            index, {"shardlist": [{"url": ..., "nsamples": ...}, ...]}. An index.json beside the shards is found by
+            itself.
+        size: (height, width), or one number for both; default: the size of the images in the first shard.
+        channels: 1, 3 or 4; default: 1 or 3, as the images in the first shard are.
+        classes: number of classes, or their names; 0 ignores labels. Default: from the index or a table.
+        columns: for tables: names of columns, by "image", "label" and "caption".
+        lanes: number of shards that are read side by side, over all processes.
         fit, background: see `DataConfig`.
-        cache: where shards are kept that were fetched or unpacked.
-        cache_gb: how much of them, in GB.
+        cache: folder for downloaded and unpacked shards; default: the library's cache.
+        cache_gb: largest size of this folder, in GB.
         progress: progress("what", total) returns a function that is called once for every item.
 
     Raises:
-        FromNoiseError: a value that is none of these, or what `load_stream` raises.
+        FromNoiseError: an argument is invalid, there are no such shards, they are of two kinds, their numbers of images
+            are unknown, or they have labels but their classes are unknown.
     """
     try:
         config = DataConfig(

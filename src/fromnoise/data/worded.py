@@ -1,4 +1,4 @@
-"""Examples with their captions as the condition `text`, each different caption encoded once."""
+"""Examples with their encoded captions as the condition `text`."""
 
 import hashlib
 import warnings
@@ -22,25 +22,27 @@ if TYPE_CHECKING:
 
 _TOGETHER = 256
 _FITTED = 10_000
-"""Captions of a stream from which an encoder learns."""
+"""Captions of a stream that an encoder is fitted to."""
 
 
 class Worded(Examples):
-    """Each example of another set with the condition "text" of its caption; one without a caption has no text.
+    """The examples of a data set with their encoded captions as the condition "text".
 
-    Captions that were encoded ahead, as `fromnoise encode` does, are not encoded again; those that are streamed are
-    encoded when they are read, by the process that reads them.
+    Each different caption is encoded once, and captions that `fromnoise encode` encoded ahead of training are not
+    encoded again. Streamed captions are encoded when they are read, by the process that reads them. An example without
+    a caption has no text.
 
     Args:
         whole: the examples.
-        encoder: is made ready by the captions, or by those of the first shard; `encoder` then holds it.
-        captions: of the examples; None means their own. Where they are fewer they are taken over and over, as of
-            images that are followed by their mirror images.
+        encoder: the text encoder. It is fitted to the captions (of a stream: to those of the first shard), and the
+            attribute `encoder` holds the result.
+        captions: captions of the examples; default: their own. If there are fewer than examples, they are repeated, as
+            for images that are followed by their mirror images.
         progress: progress("what", total) returns a function that is called once for every caption that is encoded.
 
     Raises:
-        FromNoiseError: no example has a caption, one is no text, or their number does not divide the examples'; they
-            were encoded ahead by another encoder; or what encoding raises.
+        FromNoiseError: no example has a caption, a caption is not a string, the number of captions does not divide that
+            of the examples, they were encoded ahead by another encoder, or encoding fails.
     """
 
     def __init__(
@@ -71,11 +73,11 @@ class Worded(Examples):
         missing = sum(not text for text in found)
         of = "images" if self.streamed is None else "looked into in the first shard"
         said = f"{missing:,} of {len(found):,} {of} have no caption"
-        others = [note for note in whole.notes if note != said]  # images say so, too
+        others = [note for note in whole.notes if note != said]  # images have the same note
         self.notes = [*others, *([f"{said}: they are learned without text"] if missing else [])]
 
     def _kept(self, found: Sequence[str], progress: Callable[[str, int], Callable[[], None]] | None) -> list[str]:
-        """The caption of each example; each different one that was not encoded ahead is encoded, and kept."""
+        """The caption of each example; unless they were encoded ahead, each different one is encoded and stored."""
         captions = [found[i % len(found)] for i in range(len(self.whole))]
         if self._ahead is None:
             numbers = {text: i for i, text in enumerate(dict.fromkeys(found))}
@@ -109,7 +111,7 @@ class Worded(Examples):
 
 
 def insist_on_captions(examples: Examples, captions: Sequence[str]) -> None:
-    """That an example has a caption.
+    """Check that at least one example has a caption.
 
     Raises:
         FromNoiseError: none has.
@@ -123,24 +125,24 @@ def insist_on_captions(examples: Examples, captions: Sequence[str]) -> None:
 
 
 def _ahead(whole: Examples, captions: Sequence[str]) -> "KeptText | None":
-    """What was encoded ahead, where it is of these captions."""
+    """The captions that were encoded ahead of training, if they are the same as these."""
     if whole.words is None or whole.words.is_of(captions):
         return whole.words
     warnings.warn(
-        f"{whole.name}: other captions than those that were encoded ahead: they are encoded now", stacklevel=3
+        f"{whole.name}: its captions are not those that were encoded ahead, and are encoded now", stacklevel=3
     )
     return None
 
 
 def encoder_of(source: object) -> TextEncoder | None:
-    """What encodes the captions of examples, or of those that they are a part of."""
+    """The text encoder of examples, or of the data set that they are a part of; None if they have no text."""
     while source is not None and not isinstance(source, Worded):
         source = getattr(source, "whole", None)
     return source.encoder if isinstance(source, Worded) else None
 
 
 def insist_on_encoder(source: object, own: TextEncoder | None) -> None:
-    """That captions are encoded as a model reads them, where it says how.
+    """Check that the captions are encoded by the model's own text encoder, if it has one.
 
     Raises:
         FromNoiseError: they are not.
@@ -154,7 +156,7 @@ def insist_on_encoder(source: object, own: TextEncoder | None) -> None:
 def _encoded(
     encoder: TextEncoder, texts: Sequence[str], progress: Callable[[str, int], Callable[[], None]] | None
 ) -> np.ndarray:
-    """[len(texts), ...]: token numbers in memory, embeddings in a file of the cache that is mapped into it."""
+    """The encoded texts [len(texts), ...]: token numbers in memory, embeddings mapped from a file in the cache."""
     probe = encoder(texts[:1])
     if not probe.is_floating_point():
         return encoder(texts).to(torch.int32).numpy()

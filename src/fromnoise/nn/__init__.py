@@ -1,4 +1,4 @@
-"""Networks: plain torch modules, F(x, time) and autoencoders, which know nothing of diffusion."""
+"""Networks: plain torch modules, either F(x, time) or autoencoders, that know nothing of diffusion."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,10 +29,11 @@ names, get = registry.names, registry.get
 
 
 def build(spec: str | Mapping[str, Any], **defaults: Any) -> Any:
-    """A network from its name, or from {"name": ..., option: value}; as `Registry.build`.
+    """Build a network from its name, or from {"name": ..., option: value}; see `Registry.build`.
 
     Raises:
-        FromNoiseError: as there; or its weights do not fit into memory, which is said before any is taken.
+        FromNoiseError: the name or an option is unknown or invalid; or the weights do not fit into memory, which is
+            checked before any memory is allocated.
     """
     from fromnoise.nn import _budget
 
@@ -42,10 +43,10 @@ def build(spec: str | Mapping[str, Any], **defaults: Any) -> Any:
 
 
 def blank(spec: str | Mapping[str, Any]) -> Any:
-    """The same without its first weights, whose memory is not touched: for a file's weights, which take their place.
+    """Build a network as `build` does, but leave its weights uninitialised: for weights that are loaded from a file.
 
     Raises:
-        FromNoiseError: as `build`.
+        FromNoiseError: see `build`.
     """
     from fromnoise.nn import _budget
 

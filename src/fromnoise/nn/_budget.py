@@ -1,4 +1,4 @@
-"""The memory that a network's weights will take, known before any is taken."""
+"""Check how much memory a network's weights need, before any is allocated."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +12,15 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.hardware.memory import insist_on_memory
 
 _MOST = 10_000
-"""Tensors of weights; the largest published networks have a thousand or two."""
+"""Most weight tensors of one network; the largest published networks have a thousand or two."""
 
 
 class Unfilled(TorchFunctionMode):
-    """Leaves new memory as it is where it would be filled in place.
+    """Skip the functions that would fill new tensors in place, so that their memory stays untouched.
 
     Args:
-        functions: those that are not carried out, by name; and with `init` all of torch.nn.init.
+        functions: names of the functions to skip.
+        init: whether to skip everything in torch.nn.init, too.
     """
 
     def __init__(self, *functions: str, init: bool = False):
@@ -36,10 +37,14 @@ class Unfilled(TorchFunctionMode):
 
 
 def check(make: Callable[[], nn.Module], what: str) -> None:
-    """Make the network on the meta device, which takes no memory, until it is known to be too large.
+    """Build the network on the meta device, which needs no memory, and stop as soon as it is too large.
+
+    Args:
+        make: builds the network.
+        what: what the network is called in messages.
 
     Raises:
-        FromNoiseError: its weights do not fit into memory, or are endlessly many.
+        FromNoiseError: the weights do not fit into memory, or there are more than 10,000 weight tensors.
     """
     count = size = 0
     found: FromNoiseError | None = None
@@ -59,14 +64,15 @@ def check(make: Callable[[], nn.Module], what: str) -> None:
 
     hook = register_module_parameter_registration_hook(weigh)
     try:
-        with torch.device("meta"), Unfilled("normal_"):  # for which PyTorch would import its compiler, for seconds
+        # On the meta device, normal_ would make PyTorch import its compiler, which takes seconds.
+        with torch.device("meta"), Unfilled("normal_"):
             make()
     except MemoryError:
         raise FromNoiseError(f"{what} does not fit into memory: make it smaller") from None
     except Exception as error:
-        if found is None and "overflow" in str(error).lower():  # of a size that no 64 bits hold
+        if found is None and "overflow" in str(error).lower():  # the size exceeds 64 bits
             found = FromNoiseError(f"{what} does not fit into memory: make it smaller")
         if found is not None:
-            raise found from None  # else it is said when the network is made
+            raise found from None  # any other error is reported when the network is really built
     finally:
         hook.remove()

@@ -1,4 +1,4 @@
-"""The blocks of a network: what is computed again, or gathered from other processes, as one."""
+"""The blocks of a network: the units of gradient checkpointing and of sharding."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,10 @@ from torch import nn
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:
-    """Those of our networks, inner ones first; of any other network the elements of its outermost lists of modules."""
+    """The blocks of a network, inner ones first.
+
+    For a network that has none of fromnoise's blocks, these are the elements of its outermost `nn.ModuleList`s.
+    """
     from fromnoise.nn.dit import Block
     from fromnoise.nn.layers import ResidualBlock, SelfAttention
     from fromnoise.nn.mlp import DenseBlock

@@ -1,6 +1,7 @@
-"""The encoder and the decoder that latent diffusion's autoencoders of images share.
+"""The encoder and the decoder that the image autoencoders of latent diffusion share.
 
-From residual blocks without a time vector, as Esser et al. 2021 (VQGAN) and Rombach et al. 2022 build them.
+They are made of residual blocks without a time embedding, as Esser et al. 2021 (VQGAN) and Rombach et al. 2022 build
+them.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +19,7 @@ from fromnoise.nn.spatial import check_size
 
 @dataclass(frozen=True)
 class Shape:
-    """What an encoder and its decoder have in common.
+    """The options that an encoder and its decoder share.
 
     Args:
         in_channels: channels of the image.
@@ -45,18 +46,21 @@ class Shape:
         return ResidualBlock(c_in, c_out, None, self.groups, self.eps)
 
     def level(self, before: int, width: int, count: int) -> list[nn.Module]:
-        """At least one block, the first from another width; made one by one, since a count may be a stranger's."""
+        """At least one block, of which the first changes the width from `before` to `width`.
+
+        They are made one by one, since `count` may come from an untrusted file.
+        """
         return [self.block(width if i else before, width) for i in range(max(count, 1))]
 
     def middle(self) -> tuple[nn.ModuleList, nn.Module]:
-        """(the two blocks, what stands between them), at the lowest resolution."""
+        """(the two blocks, the attention or identity between them), at the lowest resolution."""
         c = self.widths[-1]
         attention = SelfAttention(c, 1, self.groups, self.eps) if self.mid_attention else nn.Identity()
         return nn.ModuleList([self.block(c, c), self.block(c, c)]), attention
 
 
 class _Level(nn.Module):
-    """The blocks of one resolution, and the step to the next where there is one."""
+    """The blocks of one resolution, and the change to the next resolution, if there is one."""
 
     def __init__(self, blocks: Sequence[nn.Module], resample: nn.Module | None):
         super().__init__()
@@ -117,12 +121,12 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module, ABC):
-    """x -> z -> x: the two networks, each with a 1x1 convolution on the side of the latents.
+    """x -> z -> x: an encoder and a decoder, each with a 1x1 convolution on the side of the latents.
 
     Args:
-        shape: of encoder and decoder.
+        shape: the options that encoder and decoder share.
         latent: channels of the latents.
-        outputs: numbers that the encoder gives for each place of the latents.
+        outputs: output channels of the encoder.
     """
 
     denoises: ClassVar[bool] = False
@@ -135,11 +139,11 @@ class Autoencoder(nn.Module, ABC):
         init_identity(self)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """Raises FromNoiseError, with a size that fits, where a side is not a multiple of `factor`."""
+        """Raise FromNoiseError, naming a size that fits, if a side is not a multiple of `factor`."""
         check_size(size, self.factor)
 
     def latent_shape(self, shape: tuple[int, ...] | torch.Size) -> tuple[int, int, int]:
-        """(latent, H/f, W/f) of images of (C, H, W).
+        """The shape (latent, H/f, W/f) of the latents of images of shape (C, H, W).
 
         Raises:
             FromNoiseError: a side is not a multiple of `factor`.
@@ -149,14 +153,14 @@ class Autoencoder(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """z = E(x), without a draw: [N, in_channels, H, W] -> [N, latent, H/f, W/f]."""
+        """z = E(x), without sampling: [N, in_channels, H, W] -> [N, latent, H/f, W/f]."""
 
     @abstractmethod
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """(reconstructions like x, the penalty on the latents of each example [N]); noise: of `latent_shape`."""
+        """(reconstructions shaped like x, the penalty on each example's latents [N]); noise: `latent_shape`."""
 
     def decode(self, z: Tensor) -> Tensor:
-        """x = D(z): [N, latent, h, w] -> [N, in_channels, f h, f w]; the range is not clipped."""
+        """x = D(z): [N, latent, h, w] -> [N, in_channels, f h, f w]; values are not clipped."""
         return self.decoder(self.post_quant_conv(z))
 
     def _encoded(self, x: Tensor) -> Tensor:

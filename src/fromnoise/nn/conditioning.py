@@ -1,4 +1,4 @@
-"""What networks have in common: they are told the time and perhaps a label, and states must fit them."""
+"""The conditioning that networks share: the time, and optionally a label, a text, an image embedding and more."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -13,52 +13,57 @@ from fromnoise.nn.spatial import check_size
 from fromnoise.nn.words import Words, text_input
 
 TRANSFORM = 9
-"""Numbers that say how an image was transformed."""
+"""How many numbers describe the augmentation of an image; see `data.Augment`."""
 
 NUMBERS = ("guidance", "span")
-"""Conditions of one number each that a network can be made to take: a guidance scale, and the length of a step."""
+"""Scalar conditions that a network can take: a guidance scale, and the length of a step."""
 
 
 class Number(nn.Module):
-    """B silu(a c + b): [N] -> [N, width], zero in a fresh layer.
+    """B silu(a c + b) for a scalar c: [N] -> [N, width]; a fresh layer's output is zero.
 
-    Smooth in c: a mean flow is taught by the derivative, and that of fast sinusoids is all noise.
+    It is smooth in c, because mean flow trains on the derivative with respect to c: for fast sinusoids that derivative
+    would be mostly noise.
     """
 
     def __init__(self, width: int):
         super().__init__()
         self.inner = nn.Linear(1, width)
-        self.weight = nn.Parameter(torch.zeros(width, width))  # no layer, which a network would start anew
+        self.weight = nn.Parameter(torch.zeros(width, width))  # a layer would be initialised by the network
 
     def forward(self, number: Tensor) -> Tensor:
         return F.linear(F.silu(self.inner(number[:, None])), self.weight)
 
 
 class Conditioned(nn.Module):
-    """emb = silu(W_2 silu(W_1 (sinusoidal(time) + A augment)) + E[label] + the same of a strength + `Number` of each
-    number + C text + D z): [N, width], z of an image.
+    """emb = silu(W_2 silu(W_1 (sinusoidal(time) + A augment)) + E[label] + W_4 silu(W_3 sinusoidal(strength))
+    + `Number` of each scalar condition + C text + D z), z an image embedding: [N, width].
+
+    The base class of networks that are conditioned on the time; every term but the time's is optional.
 
     Args:
         factor: every side of a state must be a multiple of it.
         time_features: width of the sinusoidal embedding.
         time_endpoint: the `endpoint` of `Sinusoidal`.
-        width: of the vector.
-        classes: number of labels, 0..classes - 1, or None.
-        null_label: whether there is one label more, number `classes`, that stands for none. The attribute of that name
-            is its number, or None.
-        strength: whether it is told a second number, [N] in [0, 1000], by layers like the time's.
-        dims: sides of a state: axes besides its channels.
-        augment: whether it can be told how an image was transformed, in nine numbers [N, 9], zeros for not at all.
-        time_scale: factor on the time before its sinusoids; 4 for a network that counts 4000 steps, since schedules
-            here give times in [0, 1000).
-        label_features: whether E[label] is added to the sinusoids, before the layers, and not after them.
-        numbers: those of NUMBERS that it can be given, [N] each; a fresh layer adds nothing, nor does a call without.
-        text: of a text-conditional network, the options of `TextInput`.
-        image_embedding: size of the embedding z of an image that it can be given, [N, size]; zeros mean none
-            (Ramesh et al. 2022, arXiv 2204.06125, section 2.1).
+        width: width of emb.
+        classes: number of classes, with labels 0..classes - 1; None for an unconditional network.
+        null_label: whether one more label, number `classes`, stands for "no class". The attribute of the same name
+            holds its number, or None.
+        strength: whether the network is also conditioned on a noise strength, [N] in [0, 1000], embedded like the time.
+        dims: number of axes of a state besides its channels.
+        augment: whether the network can be conditioned on the augmentation of an image, nine numbers [N, 9]; zeros
+            mean no augmentation.
+        time_scale: factor on the time before its sinusoids. Schedules use times in [0, 1000), so a network that counts
+            4000 steps needs 4.
+        label_features: whether E[label] is added to the sinusoids, before the layers, instead of after them.
+        numbers: the scalar conditions that the network can take, any of NUMBERS, [N] each. Their layers start at zero,
+            and a call may leave them out.
+        text: for a text-conditional network, the options of `TextInput`.
+        image_embedding: size of the image embedding z that the network can be conditioned on, [N, size]; zeros mean
+            none (Ramesh et al. 2022, arXiv 2204.06125, section 2.1).
 
     Raises:
-        FromNoiseError: a number of another name, or an option of the text.
+        FromNoiseError: `numbers` has an unknown name, or an option of `text` or `image_embedding` is invalid.
     """
 
     def __init__(
@@ -90,7 +95,7 @@ class Conditioned(nn.Module):
             self.strength = nn.Sequential(nn.Linear(time_features, width), nn.SiLU(), nn.Linear(width, width))
         self.augment = nn.Linear(TRANSFORM, time_features, bias=False) if augment else None
         if strangers := set(numbers) - set(NUMBERS):
-            raise FromNoiseError(f"numbers: {', '.join(sorted(strangers))}; there are {', '.join(NUMBERS)}")
+            raise FromNoiseError(f"numbers: unknown {', '.join(sorted(strangers))}; choose from {', '.join(NUMBERS)}")
         self.numbers = nn.ModuleDict({name: Number(width) for name in numbers})
         self.text = text_input(text) if text is not None else None
         self.whole_text = nn.Linear(self.text.width, width) if self.text else None
@@ -100,17 +105,19 @@ class Conditioned(nn.Module):
 
     @property
     def null_cond(self) -> dict[str, Tensor]:
-        """What stands for no condition, but for the null label."""
+        """The values that stand for "no condition", without the null label and without a batch axis."""
         found = {"text": self.text.none} if self.text else {}
         if self.image_embedding is not None:
             found["image_embedding"] = torch.zeros(self.image_embedding.in_features)
         return found
 
     def words(self, text: Tensor | None, n: int) -> Words | None:
-        """The condition `text` of n examples, read; no text where a call has none.
+        """The embedded text of n examples; `text=None` means an empty text for each of them.
+
+        Returns None for a network that takes no text.
 
         Raises:
-            FromNoiseError: the network reads none, or it is no such condition.
+            FromNoiseError: the network takes no text, or `text` has the wrong shape or type.
         """
         if self.text is None:
             if text is not None:
@@ -120,7 +127,7 @@ class Conditioned(nn.Module):
         return self.text(none.expand(n, *none.shape) if text is None else text)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """Raises FromNoiseError, with what would fit, where there are not `dims` sides that `factor` divides."""
+        """Raise FromNoiseError, naming a size that fits, unless there are `dims` sides that `factor` divides."""
         check_size(size, self.factor, self.dims)
 
     def embedding(
@@ -134,30 +141,29 @@ class Conditioned(nn.Module):
         words: Words | None = None,
         image_embedding: Tensor | None = None,
     ) -> Tensor:
-        """The vector; a call without a label means the null label, one without augment that nothing was transformed,
-        one without an image's embedding means none, which is zeros.
+        """emb, [N, width]. A missing label means the null label, a missing augment or image embedding means zeros.
 
         Args:
-            dtype: of the weights; the sinusoids are computed in float32.
-            words: of `words`.
+            dtype: type of the weights; the sinusoids are computed in float32.
+            words: the output of `words`.
 
         Raises:
-            FromNoiseError: a label or a strength is missing, or the network knows none, or no augment, number or
-                embedding; or an embedding of another size.
+            FromNoiseError: a label or a strength is missing, a condition is given that the network does not take, or
+                the image embedding has the wrong size.
         """
         features = self.sinusoidal(time if self.time_scale == 1 else time * self.time_scale).to(dtype)
         if label is None and self.null_label is not None:
             label = torch.full((features.shape[0],), self.null_label, device=features.device)
         for what, layer, given in (("label", self.label, label), ("strength", self.strength, strength)):
             if (layer is None) != (given is None):
-                raise FromNoiseError(f"this network needs a {what}" if layer else f"this network knows no {what}s")
+                raise FromNoiseError(f"this network needs a {what}" if layer else f"this network takes no {what}")
         embedded = None if self.label is None or label is None else self.label(label)
         if embedded is not None and self.label_features:
             features = features + embedded
         if augment is not None:
             if self.augment is None:
-                raise FromNoiseError("this network is not told how images were transformed: leave augment out, or make "
-                                     "it with augment=True")  # fmt: skip
+                raise FromNoiseError("this network takes no augment: leave it out, or make the network with "
+                                     "augment=True")  # fmt: skip
             features = features + self.augment(augment.to(dtype))
         h = self.time[:3](features)
         if embedded is not None and not self.label_features:
@@ -188,17 +194,20 @@ class Conditioned(nn.Module):
 
 
 def numbers_of(network: nn.Module) -> tuple[str, ...]:
-    """Those of NUMBERS that a network takes: what one of ours was made for, or the arguments of your own `forward`."""
+    """The scalar conditions, of NUMBERS, that a network takes: for a custom network, the arguments of its `forward`."""
     if isinstance(network, Conditioned):
         return tuple(network.numbers)
     return tuple(name for name in NUMBERS if name in inspect.signature(network.forward).parameters)
 
 
 def learn_times(network: Conditioned, other: Conditioned, times: Tensor, steps: int = 250) -> None:
-    """Train the layers of the time to give what another network's give, whose sinusoids are faster or slower.
+    """Train the time layers of `network` to match those of `other`, whose sinusoids are faster or slower.
 
     Args:
-        times: all that a network is given, [N].
+        network: the network whose time layers are trained.
+        other: the network to match.
+        times: all times that occur, [N]; about 200 of them are used.
+        steps: optimiser steps.
     """
     chosen = times[:: max(1, len(times) // 200)]
     with torch.no_grad():
@@ -209,4 +218,4 @@ def learn_times(network: Conditioned, other: Conditioned, times: Tensor, steps: 
         optimizer.zero_grad()
         (network.time[:3](features) - wanted).square().mean().backward()
         optimizer.step()
-    optimizer.zero_grad()  # or the first step of training would add what is left
+    optimizer.zero_grad()  # or the first training step would add these gradients

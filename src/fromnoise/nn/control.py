@@ -1,4 +1,4 @@
-"""A trained branch beside a frozen U-Net, by which an image steers it: ControlNet."""
+"""ControlNet: a trained branch beside a frozen U-Net, with which an image steers it."""
 
 import copy
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from fromnoise.nn.words import TextInput
 from fromnoise.registry import register
 
 _MOST = 4096
-"""Channels of an image."""
+"""Most channels of the conditioning image."""
 
 
 class _Copy(Encoder):
-    """The way down and the middle of a network, as layers of its own with the same weights."""
+    """A copy of the stem, the downward path and the middle of a U-Net."""
 
     def __init__(self, of: Encoder):
         super().__init__()
@@ -32,19 +32,19 @@ class _Copy(Encoder):
 class Control(nn.Module):
     """F(x, t, image) = up(m + Z m', s_i + Z_i s'_i), (m, s) = down(x, t), (m', s') = down'(x, t, R image).
 
-    x: [N, C, *size], t: [N], image: [N, image_channels, *size] -> [N, out_channels, *size]. `down` and `up` are those
-    of a U-Net whose weights stay as they are, in evaluation mode; down' is a copy of its stem, way down and middle,
-    which is trained; R are three convolutions, whose output is added to that of the copy's stem; Z, Z_i and the last of
-    R are zero at first, so that a fresh branch gives exactly what the U-Net gives. The vector of time, label and text
-    is the U-Net's own, for the copy too. Source: Zhang, Rao and Agrawala 2023 (arXiv 2302.05543), section 3.
+    x: [N, C, *size], t: [N], image: [N, image_channels, *size] -> [N, out_channels, *size]. `down` and `up` belong to a
+    U-Net that is frozen and in evaluation mode; down' is a trained copy of its stem, downward path and middle; R is
+    three convolutions, whose output is added to that of the copy's stem. Z, Z_i and the last convolution of R start at
+    zero, so that the output of a fresh branch is exactly that of the U-Net. The copy uses the U-Net's embedding of
+    time, label and text. Source: Zhang, Rao and Agrawala 2023 (arXiv 2302.05543), section 3.
 
     Args:
-        of: the U-Net: {"name": "unet", option: value}, which is shown no image itself.
-        image_channels: of the image.
+        of: the U-Net, {"name": "unet", option: value}; it must not be conditioned on an image itself.
+        image_channels: channels of the image.
 
     Raises:
-        FromNoiseError: `of` is no such network; in `forward`, the image is missing or of another shape, and as
-            `UNet`.
+        FromNoiseError: `of` is not such a U-Net; in `forward`, the image is missing or has the wrong shape, or the
+            U-Net refuses the other inputs.
     """
 
     def __init__(self, of: dict[str, Any], image_channels: int = 1):
@@ -52,15 +52,15 @@ class Control(nn.Module):
 
         super().__init__()
         name = of.get("name") if isinstance(of, Mapping) else of
-        if not isinstance(of, Mapping) or name != "unet":  # before anything is built, which may be nested without end
-            raise FromNoiseError(f"of: a branch steers a unet, {{'name': 'unet', ...}}, and this is {name!r:.60}")
+        if not isinstance(of, Mapping) or name != "unet":  # checked before building: `of` may be nested
+            raise FromNoiseError(f"of: must be a unet, {{'name': 'unet', ...}}, got {name!r:.60}")
         if type(image_channels) is not int or not 1 <= image_channels <= _MOST:
             raise FromNoiseError(
                 f"image_channels must be a whole number from 1 to {_MOST:,}, got {image_channels!r:.60}"
             )
         network: UNet = registry.build(of)
         if network.image_channels:
-            raise FromNoiseError("of: a branch steers a unet that is shown no image, and this is shown one already")
+            raise FromNoiseError("of: must be a unet without an image as condition: set its image_channels to 0")
         conv, stem = CONV[network.dims], network.stem.out_channels
         self.image_channels, self.of = image_channels, network
         self.copy = _Copy(network)
@@ -75,10 +75,10 @@ class Control(nn.Module):
         self.of.eval()
 
     def start(self, weights: Mapping[str, Tensor]) -> None:
-        """Begin with a U-Net's weights, which are those of the copy too.
+        """Start from a U-Net's weights: they are loaded into the frozen U-Net and into the copy.
 
         Raises:
-            RuntimeError: names or shapes do not fit.
+            RuntimeError: names or shapes do not match.
         """
         self.of.load_state_dict(weights)
         self.copy.load_state_dict({name: weights[name] for name in self.copy.state_dict()})
@@ -109,7 +109,7 @@ class Control(nn.Module):
         return of.walk_up(h, steered, emb, words)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """As the U-Net's."""
+        """Raise FromNoiseError if the U-Net does not fit states with these sides."""
         self.of.check_size(size)
 
     def _check_image(self, x: Tensor, image: Tensor | None) -> None:
@@ -122,20 +122,20 @@ class Control(nn.Module):
 
     @property
     def classes(self) -> int | None:
-        """How many labels the U-Net knows."""
+        """Number of classes of the U-Net, or None."""
         return self.of.classes
 
     @property
     def null_label(self) -> int | None:
-        """Its number that stands for no label."""
+        """The U-Net's label that stands for "no class", or None."""
         return self.of.null_label
 
     @property
     def null_cond(self) -> dict[str, Tensor]:
-        """What else stands for no condition; nothing stands for no image."""
+        """The values of the U-Net's other conditions that stand for "no condition"; there is none for the image."""
         return self.of.null_cond
 
     @property
     def text(self) -> TextInput | None:
-        """What reads its words."""
+        """The U-Net's text input, or None."""
         return self.of.text

@@ -1,4 +1,4 @@
-"""The diffusion transformer, DiT, with adaLN-Zero blocks."""
+"""The diffusion transformer (DiT) with adaLN-Zero blocks."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ _SIZES = {"S": (12, 384, 6), "B": (12, 768, 12), "L": (24, 1024, 16), "XL": (28,
 def positions(rows: int, cols: int, width: int, device: torch.device | str = "cpu") -> Tensor:
     """[sin(x f), cos(x f), sin(y f), cos(y f)], f_i = 10000^(-4i/width), i = 0..width/4 - 1: [rows * cols, width].
 
-    x is a patch's column and y its row, rows one after the other; float64.
+    x is a patch's column and y its row; patches are in row-major order. float64.
     """
     quarter = width // 4
     place = torch.arange(max(rows, cols), dtype=torch.float64, device=device)
@@ -30,17 +30,16 @@ def positions(rows: int, cols: int, width: int, device: torch.device | str = "cp
 
 
 def _modulated(h: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
-    """(1 + scale) norm(h) + shift: [N, T, width], [N, 1, width] twice."""
+    """(1 + scale) norm(h) + shift; h: [N, T, width], shift and scale: [N, 1, width]."""
     return torch.addcmul(shift, F.layer_norm(h, h.shape[-1:], eps=eps), 1 + scale)
 
 
 class Block(nn.Module):
     """h <- h + g_1 attention((1 + s_1) norm(h) + b_1); y = h + g_2 mlp((1 + s_2) norm(h) + b_2).
 
-    h, y: [N, T, width], emb: [N, width] (already through SiLU); b_1, s_1, g_1, b_2, s_2, g_2 = W emb, where W starts at
-    zero (adaLN-Zero), so that a fresh block is the identity. In a
-    text-conditional network h + cross(norm(h), words) stands between the two; its last layer starts at zero too
-    (PixArt-alpha, arXiv 2310.00426).
+    h, y: [N, T, width], emb: [N, width] (after SiLU); b_1, s_1, g_1, b_2, s_2, g_2 = W emb, where W starts at zero
+    (adaLN-Zero), so that a fresh block is the identity. A text-conditional network has h <- h + cross(norm(h), text)
+    between the two; its last layer starts at zero, too (PixArt-alpha, arXiv 2310.00426).
     """
 
     def __init__(self, width: int, heads: int, eps: float, mlp_eps: float, words: int | None = None):
@@ -65,41 +64,43 @@ class Block(nn.Module):
 class DiT(Conditioned):
     """F(x, t, label): [N, in_channels, H, W], [N], [N] -> [N, out_channels, H, W].
 
-    Squares of `patch` x `patch` pixels are the tokens; a fixed vector of its place is added to each, so that images of
-    any size that `patch` divides can be shown. A fresh network's output is zero.
-    `DiT(in_channels=4, out_channels=8, size="XL", classes=1000, null_label=True)` is DiT-XL/2: 674,834,720 parameters,
-    and 675,129,632 as their code counts, which holds the places of latents of 32x32 as parameters that are not trained.
+    The tokens are squares of `patch` x `patch` pixels. A fixed positional encoding is added to each, so images may have
+    any size that `patch` divides. A fresh network's output is zero.
+    `DiT(in_channels=4, out_channels=8, size="XL", classes=1000, null_label=True)` is DiT-XL/2 with 674,834,720
+    parameters. The paper's code counts 675,129,632, because it stores the positional encoding of 32x32 latents as
+    parameters that are not trained.
     Source: Peebles and Xie 2023, and the initialisation of their code.
 
     Args:
         in_channels: channels of the image.
-        out_channels: channels of the output; None means those of the image.
+        out_channels: channels of the output; default: `in_channels`.
         size: the published depth, width and heads: S 12, 384, 6; B 12, 768, 12; L 24, 1024, 16; XL 28, 1152, 16.
-        depth: number of blocks; this and the next two go before `size`.
-        width: of a token; divisible by `heads`, and by 4 for its place.
+        depth: number of blocks; overrides `size`, as `width` and `heads` do.
+        width: width of a token; must be divisible by `heads`, and by 4 for the positional encoding.
         heads: attention heads.
-        patch: side of a token's square.
+        patch: side of the square of pixels that forms a token.
         time_features: width of the sinusoidal embedding of the time.
         time_endpoint: whether the lowest frequency is exactly 1/10000 (diffusers) or one step short of it (the paper's
             code).
-        eps: layer normalisation.
-        mlp_eps: that before the MLP of each block; None means `eps` (diffusers' files have 1e-5 there).
-        classes: number of labels, for a network that is told one: F(x, time, label), label [N] in 0..classes - 1.
-        null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
-            guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
-        augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
-            `data.Augment` gives them; a call without them means not at all.
+        eps: epsilon of the layer normalisation.
+        mlp_eps: epsilon of the normalisation before each block's MLP; default: `eps` (1e-5 in diffusers' files).
+        classes: number of classes, for a class-conditional network: F(x, t, label), label [N] in 0..classes - 1.
+        null_label: whether one more label, number `classes`, stands for "no class". Classifier-free guidance needs it,
+            and a call without a label uses it. The attribute of the same name holds its number, or None.
+        augment: whether the network can be conditioned on the augmentation of a training image: F(x, t, augment=), nine
+            numbers [N, 9] from `data.Augment`; a call without them means no augmentation.
         time_scale: factor on the time before its sinusoids: 0.001 for a network trained on times in [0, 1).
-        numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
-            "span", the length of a step; distillation needs them. A fresh network is as one without.
-        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`. The whole text is
-            added to the time's vector, which modulates every block, and every block attends to its tokens.
-        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size];
-            it is added to the time's vector, and a call without means none.
+        numbers: further scalar conditions, [N] each: "guidance", a guidance scale, and "span", the length of a step.
+            Distillation needs them. Their layers start at zero, and a call may leave them out.
+        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`. The vector of the
+            whole text is added to the time embedding, which modulates every block, and every block attends to the
+            text's tokens.
+        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size].
+            It is added to the time embedding; a call without it means none.
 
     Raises:
-        FromNoiseError: no size is given, or an unknown one, or the width does not divide; in `forward`, when a side is
-            not divisible by `patch`.
+        FromNoiseError: no size is given, the size is unknown, or the width is not divisible by `heads` and 4; in
+            `forward`, a side is not divisible by `patch`.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class DiT(Conditioned):
 
     def _initialise(self) -> None:
         self.apply(init_fan_avg)
-        nn.init.xavier_uniform_(self.stem.weight.flatten(1))  # as the linear layer on a patch that it is
+        nn.init.xavier_uniform_(self.stem.weight.flatten(1))  # as a linear layer on a patch
         for module in (*self.time, self.label):
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
@@ -174,8 +175,8 @@ class DiT(Conditioned):
                              numbers={"guidance": guidance, "span": span}, words=words,
                              image_embedding=image_embedding)  # fmt: skip
         h = self.stem(x).flatten(2).mT
-        # Made where they are used: no call waits for an upload (Apple's GPU has no float64). In the weights' type:
-        # under autocast the sum of the blocks stays float32.
+        # Computed on the device, so that no call waits for an upload (Apple's GPU has no float64). In the weights'
+        # type, so that under autocast the sum of the blocks stays float32.
         device = "cpu" if h.device.type == "mps" else h.device
         h = h + positions(rows, cols, h.shape[2], device).to(self.stem.weight)
         for block in self.blocks:

@@ -1,4 +1,4 @@
-"""The way down and the middle of a U-Net, which a classifier shares."""
+"""The downward path and the middle of a U-Net, which the noisy classifier uses as well."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,8 +21,10 @@ TextAttention = Literal["joint", "after"]
 
 @dataclass(frozen=True)
 class Parts:
-    """What all blocks of a network have in common; the fields are the options of `UNet`, `width` is that of emb and
-    `words` that of the words' rows."""
+    """The options that all blocks of a network share.
+
+    The fields are the options of `UNet`; `width` is the width of emb, and `words` the width of the text's rows.
+    """
 
     width: int
     attention: tuple[int, ...]
@@ -51,11 +53,11 @@ class Parts:
         return SelfAttention(c, heads, self.groups, self.eps, self.skip_scale, self.group_channels, self.words)
 
     def attend(self, c: int, factor: int) -> nn.Module:
-        """Attention where this down-sampling factor has it."""
+        """Attention if the down-sampling factor is in `attention`, otherwise none."""
         return self.attention_of(c) if factor in self.attention else NoAttention()
 
     def resamplers(self) -> tuple[Resampler, Resampler]:
-        """(down, up)."""
+        """(down, up): the constructors of the layers between levels."""
         conv, transposed, nearest = CONV[self.dims], CONV_TRANSPOSE[self.dims], NEAREST_UP[self.dims]
         inside = (partial(self.block, resize=half), partial(self.block, resize=double))
         every: dict[str, tuple[Resampler, Resampler]] = {
@@ -72,12 +74,12 @@ class Parts:
 
     @property
     def resampling_widens(self) -> bool:
-        """Whether the step between two levels also changes the width."""
+        """Whether the layer between two levels also changes the width."""
         return self.resample == "4x4"
 
 
 class Level(nn.Module):
-    """The blocks of one resolution, and the step to the next where there is one."""
+    """The blocks of one resolution, and the change to the next resolution, if there is one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,22 +87,22 @@ class Level(nn.Module):
         self.resample: nn.Module | None = None
 
     def resized(self, h: Tensor, emb: Tensor) -> Tensor:
-        """At the resolution of the next level."""
+        """h at the resolution of the next level."""
         assert self.resample is not None
         return self.resample(h, emb) if isinstance(self.resample, ResidualBlock) else self.resample(h)
 
     def units(self) -> Iterator[tuple[nn.Module, nn.Module]]:
-        """(residual block, attention) in order."""
+        """The pairs (residual block, attention) in order."""
         return zip(self.blocks, self.attention, strict=True)
 
 
 def levels(modules: nn.ModuleList) -> list[Level]:
-    """The same modules, as what they are."""
+    """The modules as a list of levels, for the type checker."""
     return cast("list[Level]", list(modules))
 
 
 class Encoder(nn.Module):
-    """A stem, levels of blocks that halve every side, and two blocks in the middle; the vector of the time is given."""
+    """A stem, levels of blocks that halve every side, and two blocks in the middle; emb comes from outside."""
 
     stem: nn.Conv1d | nn.Conv2d | nn.Conv3d
     down: nn.ModuleList
@@ -116,7 +118,7 @@ class Encoder(nn.Module):
         mid_attention: bool,
         stem: int | None = None,
     ) -> list[int]:
-        """Make the layers; returns the widths of the maps that a way up could be given, in order."""
+        """Make the layers; return the widths of the feature maps for the skip connections, in order."""
         stem = stem or widths[0]
         self.stem = CONV[parts.dims](in_channels, stem, 3, padding=1)
         down, _ = parts.resamplers()
@@ -142,10 +144,11 @@ class Encoder(nn.Module):
     def walk_down(
         self, x: Tensor, emb: Tensor, every: bool, words: Words | None = None, hint: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """(the middle's output, every map on the way, or else the last of every level but the lowest).
+        """(the output of the middle, the feature maps for the skip connections).
 
         Args:
-            hint: is added to what the stem gives.
+            every: whether to return every feature map, or only the last one of every level but the lowest.
+            hint: a tensor that is added to the output of the stem.
         """
         h = self.stem(x)
         if hint is not None:
@@ -166,4 +169,4 @@ class Encoder(nn.Module):
 
 
 class UNetEncoder(Encoder, Conditioned):
-    """The same with layers of its own for the time and the rest that it is given."""
+    """An `Encoder` that embeds the time and the other conditions itself."""

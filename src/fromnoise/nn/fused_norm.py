@@ -1,7 +1,7 @@
 """Group normalisation and SiLU in one kernel for channels_last images on CUDA, forward and backward.
 
-PyTorch's CUDA kernel knows NCHW alone: around every norm of a channels_last network the image is copied twice, and as
-often again on the way back. On an H200 those copies took more time than the convolutions between them.
+PyTorch's CUDA kernel supports only NCHW: around every norm of a channels_last network the image is copied twice in the
+forward pass and twice in the backward pass. On an H200 these copies took more time than the convolutions between them.
 """
 
 from typing import Any
@@ -12,13 +12,13 @@ import triton.language as tl
 from torch import Tensor
 
 _TILE = 4096  # numbers that a program holds at a time
-_CHANNELS = 32  # side by side in memory: 64 bytes of bf16
+_CHANNELS = 32  # adjacent in memory: 64 bytes of bf16
 PROGRAMS = 128  # enough to fill a GPU
 
 
 @triton.jit
 def _tile(first_group, channels, EACH: tl.constexpr, GROUPS: tl.constexpr, WIDTH: tl.constexpr):
-    """Channels of this program, [GROUPS, WIDTH], and which of them exist; WIDTH is the power of two from EACH on."""
+    """The channels of this program, [GROUPS, WIDTH], and which of them exist; WIDTH is EACH rounded up to 2^n."""
     group = first_group + tl.arange(0, GROUPS)[:, None]
     within = tl.arange(0, WIDTH)[None, :]
     channel = group * EACH + within
@@ -27,7 +27,7 @@ def _tile(first_group, channels, EACH: tl.constexpr, GROUPS: tl.constexpr, WIDTH
 
 @triton.jit
 def _sum(values):
-    """[places, groups, width] -> [groups]."""
+    """[positions, groups, width] -> [groups]."""
     return tl.sum(tl.sum(values, axis=2), axis=0)
 
 
@@ -40,7 +40,7 @@ def _norm_forward(
     channel, exists = _tile(first, channels, EACH, GROUPS, WIDTH)
     base = image * places * channels
     mean = tl.zeros([GROUPS], tl.float32)
-    square = tl.zeros([GROUPS], tl.float32)  # of the differences from the mean
+    square = tl.zeros([GROUPS], tl.float32)  # sum of squared differences from the mean
     seen = tl.zeros([GROUPS], tl.float32)
     for start in range(0, places, PLACES):
         place = start + tl.arange(0, PLACES)[:, None, None]
@@ -122,9 +122,10 @@ def _norm_backward(
 
 
 def plan(images: int, channels: int, groups: int, silu: bool) -> tuple[tuple[int, int], dict[str, Any]]:
-    """The grid, and what is compiled in, which takes a second for each: so it depends on little.
+    """(the grid, the constants that are compiled in).
 
-    Neighbouring groups share a program, unless too few programs are left.
+    They depend on few numbers, because every new combination compiles for a second. Neighbouring groups share a program
+    unless that would leave too few programs.
     """
     each = channels // groups
     width = triton.next_power_of_2(each)
@@ -136,7 +137,7 @@ def plan(images: int, channels: int, groups: int, silu: bool) -> tuple[tuple[int
 
 
 class Fused(torch.autograd.Function):
-    """y = silu(w (x - mean_g) / sqrt(var_g + eps) + b) of [N, C, H, W] in channels_last."""
+    """y = silu(w (x - mean_g) / sqrt(var_g + eps) + b); x, y: [N, C, H, W] in channels_last."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""The way down of a U-Net with a sum at its end: a classifier that is told the time."""
+"""The downward half of a U-Net with a pooled output: a classifier of noisy states, conditioned on the time."""
 
 import math
 from typing import ClassVar
@@ -16,14 +16,20 @@ from fromnoise.registry import register
 
 
 class AttentionPool(nn.Module):
-    """y = W_o sum_i softmax_i(q' k_i / sqrt(d)) v_i, q from the mean of the places: [N, C, *size] -> [N, outputs].
+    """y = W_o sum_i softmax_i(q' k_i / sqrt(d)) v_i, q from the mean over positions i: [N, C, *size] -> [N, outputs].
 
-    The weighted mean over the places that CLIP ends in, and ADM's classifier after it. Their learned places are an
-    option: the convolutions before it know where they are from the borders.
+    The attention pool of CLIP, which ADM's classifier uses as well. Their learned positional embedding is optional: the
+    convolutions before the pool can infer positions from the borders.
 
     Args:
-        places: number of places, each with a learned vector that is added to it; the mean is then one of the v_i too,
-            the first, with a vector of its own (CLIP, ADM). None for neither.
+        channels: C.
+        heads: attention heads.
+        outputs: width of the output.
+        places: number of positions, for a learned positional embedding as in CLIP and ADM; the mean is then also
+            attended to, as the first token, with an embedding of its own. None for neither.
+
+    Raises:
+        FromNoiseError: the channels do not divide into the heads.
     """
 
     def __init__(self, channels: int, heads: int, outputs: int, places: int | None = None):
@@ -58,13 +64,13 @@ class HalfUNet(UNetEncoder):
     Args:
         outputs: number of classes.
         in_channels, channels, mult, blocks, attention, heads, head_channels, groups, eps, dropout, resample,
-            scale_shift, patch, dims, time_features, time_width, time_endpoint, time_scale: as in `UNet`.
-        size: sides of a state, for a pool with a learned vector for each place, as ADM's classifiers have; states of
-            another size are then refused. None for a pool without.
+            scale_shift, patch, dims, time_features, time_width, time_endpoint, time_scale: see `UNet`.
+        size: sides of a state, for a pool with a learned positional embedding, as ADM's classifiers have; states of
+            any other size are then refused. None for a pool without one.
 
     Raises:
-        FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
-            down-sampling.
+        FromNoiseError: in `forward`, if a state does not have `dims` sides, a side is not divisible by `patch` times
+            the down-sampling, or the sides are not `size`.
     """
 
     denoises: ClassVar[bool] = False

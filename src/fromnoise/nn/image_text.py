@@ -1,4 +1,4 @@
-"""Noisy images and their captions as vectors that can be compared: CLIP on every level."""
+"""CLIP on noisy images: embeds images at every noise level, and captions, as comparable vectors."""
 
 import math
 from typing import ClassVar
@@ -19,14 +19,15 @@ _WARMEST = math.log(100)
 class ImageTextNetwork(nn.Module):
     """x, t, text -> (u, w): unit vectors [N, outputs] of states and texts, e^s u'w their similarity.
 
-    The first half of a U-Net, conditioned on the time, and the text reader of the text-conditional networks.
+    States are embedded by a `HalfUNet`, which is conditioned on the time; texts by the text input of the
+    text-conditional networks.
     Source: Radford et al. 2021 (CLIP, arXiv 2103.00020); Nichol et al. 2021 (GLIDE, arXiv 2112.10741), section 2.3, on
     noisy images.
 
     Args:
         text: the options of `nn.words.TextInput`.
-        outputs: numbers of a vector.
-        in_channels, channels, mult, blocks, attention, heads, groups, dropout, patch, dims: as in `HalfUNet`.
+        outputs: length of the vectors u and w.
+        in_channels, channels, mult, blocks, attention, heads, groups, dropout, patch, dims: see `HalfUNet`.
     """
 
     denoises: ClassVar[bool] = False
@@ -55,21 +56,21 @@ class ImageTextNetwork(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """e^s, learned and at most 100."""
+        """e^s, which is learned, and at most 100."""
         return self.log_scale.clamp(max=_WARMEST).exp()
 
     def check_size(self, size: tuple[int, ...]) -> None:
-        """As `HalfUNet.check_size`."""
+        """Raise FromNoiseError if states with these sides do not fit; see `HalfUNet`."""
         self.image.check_size(size)
 
     def of_states(self, x: Tensor, time: Tensor) -> Tensor:
-        """u, in float32."""
+        """u: [N, outputs], float32."""
         return F.normalize(self.image(x, time).float())
 
     def of_texts(self, text: Tensor) -> Tensor:
-        """w, in float32."""
+        """w: [N, outputs], float32."""
         return F.normalize(self.of_text(self.text(text).rows[:, 0]).float())
 
     def forward(self, x: Tensor, time: Tensor, text: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(u, w, e^s): all that the loss needs, in one call, as several processes ask for."""
+        """(u, w, e^s): everything that the loss needs, in one call, as data-parallel training requires."""
         return self.of_states(x, time), self.of_texts(text), self.scale

@@ -1,4 +1,4 @@
-"""The autoencoder of latent diffusion whose latents are kept near N(0, I)."""
+"""KL autoencoder: the autoencoder of latent diffusion whose latents are kept close to N(0, I)."""
 
 import torch
 from torch import Tensor
@@ -11,8 +11,8 @@ from fromnoise.registry import register
 class KLAutoencoder(Autoencoder):
     """q(z | x) = N(mean(x), diag exp(log_var(x))), x' = D(z): images [N, C, H, W], latents [N, latent, H/f, W/f].
 
-    z = E(x), x = D(z) (Sedykh eq. 5.1-5.2); the prior is weak, as in Rombach et al. 2022, and only keeps the
-    latents from drifting apart. The defaults are the autoencoder of Stable Diffusion (83,653,863 parameters, f = 8).
+    z = E(x), x = D(z) (Sedykh eq. 5.1-5.2). The KL term is weak, as in Rombach et al. 2022, and only keeps the latents
+    from drifting apart. The defaults are the autoencoder of Stable Diffusion (83,653,863 parameters, f = 8).
 
     Args:
         in_channels: channels of the image.
@@ -20,15 +20,15 @@ class KLAutoencoder(Autoencoder):
         mult: width of each level in units of `channels`; every further level halves the image.
         blocks: residual blocks in each level of the encoder (the decoder has one more).
         latent: channels of the latents.
-        groups, eps: group normalisation.
-        mid_attention: self-attention between the two blocks at the lowest resolution.
+        groups, eps: number of groups and epsilon of the group normalisation.
+        mid_attention: whether there is self-attention between the two blocks at the lowest resolution.
 
     Attributes:
-        factor: f, what the sides of the image are divided by.
+        factor: f, the factor by which the sides of an image shrink.
         latent_channels: `latent`.
 
     Raises:
-        FromNoiseError: in `encode`, `moments` and `forward`, when a side is not divisible by `factor`.
+        FromNoiseError: in `encode`, `moments` and `forward`, if a side is not divisible by `factor`.
     """
 
     def __init__(
@@ -45,27 +45,30 @@ class KLAutoencoder(Autoencoder):
         super().__init__(Shape(in_channels, channels, mult, blocks, groups, eps, mid_attention), latent, 2 * latent)
 
     def moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(mean, log_var) of q(z | x), each [N, latent, H/f, W/f]; log_var lies in [-30, 20], so that exp does not
-        overflow."""
+        """(mean, log_var) of q(z | x), each [N, latent, H/f, W/f].
+
+        log_var is clamped to [-30, 20], so that exp does not overflow.
+        """
         mean, log_var = self._encoded(x).chunk(2, 1)
         return mean, log_var.clamp(-30, 20)
 
     def encode(self, x: Tensor) -> Tensor:
-        """z = mean(x), without a draw."""
+        """z = mean(x), without sampling: [N, in_channels, H, W] -> [N, latent, H/f, W/f]."""
         return self.moments(x)[0]
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """(D(mean + exp(log_var/2) noise), KL(q(z | x) || N(0, I)) in nats / number of elements of one image).
 
-        Of an image's error summed over its elements and its KL in nats, both over the number of elements, only the
-        ratio matters: the weight of the penalty beside a mean error is the one Rombach et al. give, 1e-6.
+        Both the reconstruction error, summed over an image's elements, and the KL in nats are divided by the number of
+        elements, so their ratio is unchanged: next to a mean error, the weight of the penalty is the 1e-6 of Rombach
+        et al.
 
         Args:
-            x: images.
-            noise: standard normal, [N, latent, H/f, W/f] (`latent_shape`).
+            x: images [N, in_channels, H, W].
+            noise: standard normal noise, [N, latent, H/f, W/f] (`latent_shape`).
 
         Returns:
-            reconstructions like x, and the penalty of each example, [N], float32.
+            (reconstructions shaped like x, the penalty of each example [N], float32).
         """
         mean, log_var = self.moments(x)
         z = mean + torch.exp(log_var / 2) * noise.to(mean.dtype)

@@ -1,4 +1,4 @@
-"""The blocks that diffusion U-Nets are made of."""
+"""The building blocks of diffusion U-Nets."""
 
 import math
 from collections.abc import Callable
@@ -23,8 +23,8 @@ _LAYERS = (nn.Linear, *CONV.values(), *CONV_TRANSPOSE.values())
 class Sinusoidal(nn.Module):
     """[sin(t f_i), cos(t f_i)], f_i = 10000^(-i/(half - 1)), i = 0..half - 1: [B] -> [B, width], float32.
 
-    With `endpoint=False` the last frequency is left out: f_i = 10000^(-i/half), the thesis' and the
-    transformer's own choice. DDPM's reference code has the endpoint.
+    With `endpoint=False` the frequencies are f_i = 10000^(-i/half), which do not reach 1/10000: the choice of the
+    thesis and of the original transformer. DDPM's reference code includes the endpoint.
     """
 
     bits: Tensor
@@ -33,13 +33,13 @@ class Sinusoidal(nn.Module):
         super().__init__()
         half = width // 2
         steps = max(half - 1, 1) if endpoint else half
-        if torch.get_default_device().type == "meta":  # where a network is weighed before any memory is taken, and
-            frequency = torch.empty(half)  # PyTorch's exponential would import its compiler, seconds for every command
+        if torch.get_default_device().type == "meta":  # a network's size is being checked; see `_budget`. There,
+            frequency = torch.empty(half)  # torch.exp would import PyTorch's compiler: seconds for every command
         else:
             with torch.device("cpu"):  # the same numbers on every device
                 frequency = torch.exp(torch.arange(half, dtype=torch.float64) * (-math.log(10000) / steps)).float()
             frequency = frequency.to(torch.get_default_device())
-        # Seen as integers, which go where the network goes, but stay exact when its weights become half precision.
+        # Stored as integers: they move with the network, but stay exact when its weights become half precision.
         self.register_buffer("bits", frequency.view(torch.int32), persistent=False)
         self.odd = width % 2
 
@@ -49,7 +49,7 @@ class Sinusoidal(nn.Module):
 
 
 def init_fan_avg(module: nn.Module) -> None:
-    """DDPM's initialisation: weights uniform with variance 1/fan_avg, biases zero."""
+    """Apply DDPM's initialisation: uniform weights of variance 1/fan_avg, zero biases."""
     if isinstance(module, _LAYERS):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
@@ -57,35 +57,35 @@ def init_fan_avg(module: nn.Module) -> None:
 
 
 def zeroed(module: nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear) -> None:
-    """Set a layer that ends a residual branch to zero, so that a fresh block is the identity."""
+    """Set a layer to zero: at the end of a residual branch, this makes a fresh block the identity."""
     nn.init.zeros_(module.weight)
     if module.bias is not None:
         nn.init.zeros_(module.bias)
 
 
 def half(x: Tensor) -> Tensor:
-    """The mean of every two places along each axis: of 2x2 pixels."""
+    """Halve every side by averaging: over 2x2 pixels for images."""
     return averaged(x, 2)
 
 
 def double(x: Tensor) -> Tensor:
-    """Every place twice along each axis."""
+    """Double every side by repeating each element."""
     return repeated(x, 2)
 
 
 def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """conv3(double(x)), [N, c_in, *size] -> [N, c_out, *2 size], with 1.5 times fewer multiplications for each axis.
 
-    Of the three places that the kernel sees along an axis only two differ. The same map is therefore a transposed
-    convolution of stride 2 whose kernel of 4 has sums of the other's weights, (w_2, w_1 + w_2, w_0 + w_1, w_0) along
-    each axis, and the doubled state is never written.
+    Of the three elements that the kernel covers along an axis, only two differ. The result therefore equals a
+    transposed convolution of stride 2 with a kernel of width 4, whose weights along each axis are sums of the original
+    ones, (w_2, w_1 + w_2, w_0 + w_1, w_0); the doubled state is never stored.
     """
     dims = x.dim() - 2
-    # Too few places to pay for the sums; or a graph that is being written, for any number of examples.
+    # Too few elements to pay for the sums; or an export, whose graph must work for any number of examples.
     if torch.compiler.is_exporting() or len(x) * math.prod(x.shape[2:]) < 512:
         return CONVOLVED[dims](double(x), weight, bias, padding=1)
     with torch.autocast(x.device.type, enabled=False):  # the sums have the weights' precision
-        turned = torch.eye(3, dtype=weight.dtype, device=weight.device).flip(0)  # made there: a list would be copied
+        turned = torch.eye(3, dtype=weight.dtype, device=weight.device).flip(0)  # no list: it would be copied over
         row = F.pad(turned, (0, 0, 0, 1)) + F.pad(turned, (0, 0, 1, 0))
         flat = weight.permute(*range(2, dims + 2), 1, 0).reshape(3**dims, -1)
         summed = reduce(torch.kron, [row] * dims) @ flat
@@ -96,19 +96,22 @@ def doubled_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class ResidualBlock(nn.Module):
     """y = s (skip(x) + conv(dropout(silu(norm(conv(silu(norm(x))) + W emb))))), s = 1 by default.
 
-    x: [N, c_in, *size], emb: [N, width] (already through SiLU), y: [N, c_out, *size]. The order of the
-    layers is that of DDPM's code, not the one Sedykh 2.2.3 describes.
+    x: [N, c_in, *size], emb: [N, width] (after SiLU), y: [N, c_out, *size]. The order of the layers is that of DDPM's
+    code, not the one that Sedykh 2.2.3 describes.
 
     Args:
-        width: of emb; None for a block that is told nothing: the term W emb is left out.
-        scale_shift: emb scales and shifts the second norm, (1 + W_1 emb) norm(h) + W_2 emb, in place of the addition
-            (improved DDPM's code; "adaptive group normalisation" of Dhariwal and Nichol 2021).
-        resize: applied to both branches, before the first convolution: `half` or `double` (their "resblock_updown").
-        dims: axes of `size`.
-        skip_scale: s; with sqrt(1/2) the sum of two states of variance 1 has variance 1 (Song et al. 2021,
+        c_in, c_out: channels of x and y.
+        width: width of emb; None for a block without conditioning, which has no term W emb.
+        groups, eps: see `GroupNormSiLU`.
+        dropout: dropout probability.
+        scale_shift: whether emb scales and shifts the second norm, (1 + W_1 emb) norm(h) + W_2 emb, instead of being
+            added (improved DDPM's code; "adaptive group normalisation" of Dhariwal and Nichol 2021).
+        resize: `half` or `double`, applied to both branches before the first convolution (their "resblock_updown").
+        dims: number of axes of `size`.
+        skip_scale: s; with sqrt(1/2), the sum of two states of variance 1 has variance 1 (Song et al. 2021,
             arXiv 2011.13456, appendix H).
-        group_channels: as in `GroupNormSiLU`.
-        project: whether a resizing block that keeps the width has a convolution in its skip, as one that changes it.
+        group_channels: see `GroupNormSiLU`.
+        project: whether a resizing block has a 1x1 convolution in its skip connection even if it keeps the width.
     """
 
     def __init__(
@@ -158,9 +161,12 @@ class ResidualBlock(nn.Module):
 
 
 def attended(qkv: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
-    """softmax(q k' / sqrt(d)) v in every head: [N, T, 3 C], q before k before v, -> [N, T, C].
+    """softmax(q k' / sqrt(d)) v in every head: [N, T, 3 C] -> [N, T, C].
 
-    mask: [N, T], True where something can be seen; None: everywhere.
+    Args:
+        qkv: q, k and v, concatenated in this order.
+        heads: attention heads.
+        mask: [N, T], True for tokens that can be attended to; None for all.
     """
     n, tokens, c = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     q, k, v = qkv.view(n, tokens, 3, heads, c // heads).permute(2, 0, 3, 1, 4)
@@ -169,12 +175,20 @@ def attended(qkv: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """y = s (x + W_o softmax(q k' / sqrt(d)) v) over the places: [N, C, *size] -> the same; s = 1 by default.
+    """y = s (x + W_o softmax(q k' / sqrt(d)) v) over all positions: [N, C, *size] -> [N, C, *size]; s = 1 by default.
 
-    Of a text-conditional network, their keys and values stand beside those of the places (GLIDE, arXiv 2112.10741).
+    In a text-conditional network, the keys and values of the text are appended to those of the positions (GLIDE, arXiv
+    2112.10741).
 
     Args:
-        words: width of the words' rows; None for one without text.
+        channels: C.
+        heads: attention heads.
+        groups, eps, group_channels: see `GroupNormSiLU`.
+        skip_scale: s.
+        words: width of the text's rows; None without text.
+
+    Raises:
+        FromNoiseError: the channels do not divide into the heads.
     """
 
     def __init__(
@@ -201,7 +215,7 @@ class SelfAttention(nn.Module):
         tokens = self.norm(x).movedim(1, -1).reshape(n, -1, c)
         qkv, mask = self.qkv(tokens), None
         if self.kv is not None and words is not None:
-            beside = F.pad(self.kv(words.rows), (c, 0))  # what their queries would see is left aside
+            beside = F.pad(self.kv(words.rows), (c, 0))  # zeros as queries: their outputs are dropped
             qkv, mask = torch.cat([qkv, beside], 1), F.pad(words.mask, (tokens.shape[1], 0), value=True)
         mixed = attended(qkv, self.heads, mask)[:, : tokens.shape[1]]
         y = x + self.out(mixed).view(n, *size, c).movedim(-1, 1)
@@ -209,14 +223,14 @@ class SelfAttention(nn.Module):
 
 
 class NoAttention(nn.Module):
-    """y = x, where a level of a U-Net has none."""
+    """y = x: stands in for attention at levels of a U-Net that have none."""
 
     def forward(self, x: Tensor, words: "Words | None" = None) -> Tensor:
         return x
 
 
 class _Strided(nn.Module):
-    """DDPM's down-sampling: 3 wide, stride 2, padded behind the last place of each axis only, as TensorFlow does."""
+    """DDPM's down-sampling: kernel 3, stride 2, padded only at the end of each axis, as TensorFlow does."""
 
     def __init__(self, c_in: int, c_out: int):
         super().__init__(c_in, c_out, 3, stride=2)
@@ -226,7 +240,7 @@ class _Strided(nn.Module):
 
 
 class _Nearest(nn.Module):
-    """DDPM's up-sampling: every place twice along each axis, then 3 wide."""
+    """DDPM's up-sampling: every element twice along each axis, then a convolution with kernel 3."""
 
     weight: Tensor
     bias: Tensor | None
@@ -261,8 +275,8 @@ NEAREST_UP = {1: NearestUp1d, 2: NearestUp, 3: NearestUp3d}
 
 
 def init_identity(network: nn.Module) -> None:
-    """`init_fan_avg` throughout, and every residual branch ends in zeros: at first each block hands its input on."""
-    from fromnoise.nn.spatial_transformer import SpatialTransformer  # which is made of what is above
+    """Apply `init_fan_avg`, and zero the end of every residual branch, so that every block starts as y = x."""
+    from fromnoise.nn.spatial_transformer import SpatialTransformer  # which imports this module
 
     network.apply(init_fan_avg)
     for module in network.modules():

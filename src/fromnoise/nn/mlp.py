@@ -1,4 +1,4 @@
-"""A perceptron with residual blocks, for points and other small states of any shape."""
+"""A multilayer perceptron with residual blocks, for points and other small states of any shape."""
 
 import math
 
@@ -14,10 +14,10 @@ from fromnoise.registry import register
 
 
 class DenseBlock(nn.Module):
-    """y = h + W_2 dropout(silu((1 + s) W_1 h + b)), s, b = W emb: [N, width], [N, width] (through SiLU) -> [N, width].
+    """y = h + W_2 dropout(silu((1 + s) W_1 h + b)), s, b = W emb: [N, width], [N, width] (after SiLU) -> [N, width].
 
-    W_2 starts at zero, so that a fresh block is the identity. There is no normalisation: it would take from a point how
-    far from the origin it lies.
+    W_2 starts at zero, so that a fresh block is the identity. There is no normalisation: it would remove a point's
+    distance from the origin.
     """
 
     def __init__(self, width: int, dropout: float):
@@ -34,30 +34,30 @@ class DenseBlock(nn.Module):
 class MLP(Conditioned):
     """F(x, t): [N, in_channels, *sides], [N] -> [N, out_channels, *sides]; points are [N, D] with D = in_channels.
 
-    All numbers of a state are one vector: h = W x, `depth` residual blocks, W silu(h). A fresh network's output is
-    zero. For states with sides whose places are alike, a U-Net learns more from less.
+    A state is flattened into one vector: h = W x, `depth` residual blocks, W silu(h). A fresh network's output is zero.
+    For signals, images and volumes a U-Net learns more from fewer examples.
 
     Args:
-        in_channels: numbers of a point, or channels of a state with sides.
-        out_channels: of the output; None means those of the state.
-        sides: of a state besides its channels: () for points, (L,), (H, W), ...
-        width: of every layer.
-        depth: residual blocks.
-        dropout: probability, in every block.
-        time_features: width of the sinusoidal embedding of the time; None means `width`.
-        classes: number of labels, for a network that is told one: F(x, t, label), label [N] in 0..classes - 1.
-        null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
-            guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
-        numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
-            "span", the length of a step; distillation needs them. A fresh network is as one without.
-        time_scale: factor on the time before its sinusoids; 0.01 makes a network that is smooth in the time.
-        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`; the whole text is
-            added to the time's vector.
-        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size];
-            it is added to the time's vector, and a call without means none.
+        in_channels: coordinates of a point, or channels of a state with sides.
+        out_channels: channels of the output; default: `in_channels`.
+        sides: axes of a state besides its channels: () for points, (L,) for signals, (H, W) for images, ...
+        width: width of every layer.
+        depth: number of residual blocks.
+        dropout: dropout probability in every block.
+        time_features: width of the sinusoidal embedding of the time; default: `width`.
+        classes: number of classes, for a class-conditional network: F(x, t, label), label [N] in 0..classes - 1.
+        null_label: whether one more label, number `classes`, stands for "no class". Classifier-free guidance needs it,
+            and a call without a label uses it. The attribute of the same name holds its number, or None.
+        numbers: further scalar conditions, [N] each: "guidance", a guidance scale, and "span", the length of a step.
+            Distillation needs them. Their layers start at zero, and a call may leave them out.
+        time_scale: factor on the time before its sinusoids; with 0.01 the network is smooth in the time.
+        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`. The vector of the
+            whole text is added to the time embedding.
+        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size].
+            It is added to the time embedding; a call without it means none.
 
     Raises:
-        FromNoiseError: a number that must be positive is not; in `forward`, a state of another shape.
+        FromNoiseError: in_channels, a side, width or depth is below 1; in `forward`, a state has the wrong shape.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class MLP(Conditioned):
         zeroed(self.out)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """Raises FromNoiseError where the sides are not those that the network was made for."""
+        """Raise FromNoiseError if the sides are not those that the network was made for."""
         if tuple(size) != self.shape[1:]:
             raise FromNoiseError(f"the mlp is for states with sides {list(self.shape[1:])}, and these have "
                                  f"{list(size)}: network.sides={list(size)} is for those")  # fmt: skip

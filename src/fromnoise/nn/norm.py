@@ -1,9 +1,9 @@
 """Group normalisation followed by SiLU, as one operation that is fast in channels_last.
 
-PyTorch's native kernel is slow on the CPU when the tensor is channels_last and a group holds few
-channels (in bf16, 64 channels in 32 groups at 28x28: nine times slower than in NCHW). In channels_last the
-moments of a group are a column sum of a contiguous matrix, so the whole operation is three streaming
-passes: moments, affine, SiLU. `benchmarks/kernels.py` measures both. On CUDA it is one Triton kernel.
+On the CPU, PyTorch's native kernel is slow when the tensor is channels_last and a group holds few channels (in bf16, 64
+channels in 32 groups at 28x28: nine times slower than in NCHW). In channels_last, the moments of a group are column
+sums of a contiguous matrix, so three streaming passes suffice: moments, affine map, SiLU. `benchmarks/kernels.py`
+measures both. On CUDA the operation is one Triton kernel.
 """
 
 from functools import cache
@@ -20,13 +20,19 @@ _TRITON_TYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
 class GroupNormSiLU(nn.Module):
-    """y = silu(w (x - mean_g) / sqrt(var_g + eps) + b), moments over each group of channels and all places.
+    """y = silu(w (x - mean_g) / sqrt(var_g + eps) + b), moments over each group of channels and all positions.
 
-    x, y: [N, C, *size]. Without `silu` the activation is left out (attention's norm). Statistics are
-    float32 whatever the input's type; the output has the input's type.
+    x, y: [N, C, *size]. Statistics are float32 for every type of input; the output has the input's type.
 
     Args:
-        group_channels: channels that a group has at least: there are min(groups, C // group_channels) of them.
+        groups: number of groups.
+        channels: C.
+        eps: added to the variance.
+        silu: whether to apply the activation; attention blocks use the norm without it.
+        group_channels: least number of channels in a group, which limits `groups` to C // group_channels.
+
+    Raises:
+        FromNoiseError: the channels do not divide into the groups.
     """
 
     def __init__(
@@ -50,7 +56,7 @@ class GroupNormSiLU(nn.Module):
                 return Fused.apply(x, self.weight, self.bias, self.groups, self.eps, self.silu)
         if x.dtype == self.weight.dtype:
             y = F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
-        else:  # autocast, which on CUDA would return float32 here and double the memory traffic of what follows
+        else:  # under autocast CUDA would return float32, doubling the memory traffic of the next operations
             with torch.autocast(x.device.type, enabled=False):
                 y = F.group_norm(x, self.groups, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
         return F.silu(y, inplace=not torch.is_grad_enabled()) if self.silu else y
@@ -70,17 +76,17 @@ def _has_triton() -> bool:
 def _streaming_is_faster(x: Tensor, groups: int) -> bool:
     if x.device.type != "cpu" or x.dtype not in (torch.bfloat16, torch.float32):
         return False
-    # torch's kernel is vectorised over the channels of a group: with few of them it crawls, with many it wins.
+    # PyTorch's kernel is vectorised over the channels of a group: slow with few of them, faster with many.
     if x.shape[1] // groups > (2 if x.dtype == torch.float32 else 8):
         return False
     if x.dtype == torch.float32:
         return True
-    # Without gradient torch has a second kernel, a good one, from 1024 pixels on.
+    # Without gradients, PyTorch has a second, fast kernel from 1024 pixels on.
     return torch.is_grad_enabled() or x.shape[2] * x.shape[3] < 1024
 
 
 class _Streaming(torch.autograd.Function):
-    """The same function over the [N, pixels, C] view, with its backward written out."""
+    """`GroupNormSiLU` computed on the [N, pixels, C] view, with an explicit backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float, silu: bool) -> Tensor:

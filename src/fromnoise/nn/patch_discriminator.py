@@ -1,4 +1,4 @@
-"""PatchGAN: real or not, for every patch of an image."""
+"""PatchGAN discriminator: classifies every patch of an image as real or generated."""
 
 from typing import ClassVar
 
@@ -14,18 +14,18 @@ from fromnoise.registry import register
 class PatchDiscriminator(nn.Module):
     """D(x): [N, in_channels, H, W] -> logits [N, 1, h, w], h = H/2^layers - 2 (each side rounded down).
 
-    Isola et al. 2017; with three layers a logit sees 70x70 pixels. Their batch normalisation is group normalisation
-    here: statistics of the batch change with accumulated gradients, with the share of each process, and between a
-    batch of real images and one of reconstructions; those of an example do not.
+    Source: Isola et al. 2017. With three layers, the receptive field of a logit is 70x70 pixels. Group normalisation
+    replaces the paper's batch normalisation, because batch statistics depend on gradient accumulation, on each
+    process's share of the batch, and on whether a batch holds real images or reconstructions.
 
     Args:
         in_channels: channels of the image.
-        channels: width of the first layer; each further one doubles it, up to 8 times.
+        channels: width of the first layer; each further layer doubles the width, up to 8 times the first.
         layers: how often the image is halved.
-        groups: group normalisation.
+        groups: number of groups of the group normalisation.
 
     Raises:
-        FromNoiseError: in `forward`, when a side is below 3 * 2^layers, so that no logit is left.
+        FromNoiseError: in `forward`, if a side is below 3 * 2^layers.
     """
 
     denoises: ClassVar[bool] = False
@@ -40,12 +40,12 @@ class PatchDiscriminator(nn.Module):
             parts += [GroupNormSiLU(groups, widths[i], silu=False), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, 1, 1))
         for module in self.body:
-            if isinstance(module, nn.Conv2d) and module.bias is not None:  # their initialisation
+            if isinstance(module, nn.Conv2d) and module.bias is not None:  # the paper's initialisation
                 nn.init.normal_(module.weight, 0, 0.02)
                 nn.init.zeros_(module.bias)
 
     def check_size(self, size: tuple[int, ...] | torch.Size) -> None:
-        """Raises FromNoiseError where a side is too small."""
+        """Raise FromNoiseError if a side is too small."""
         if min(size) < self.least:
             given = "x".join(map(str, size))
             raise FromNoiseError(f"images of {given} are too small: the discriminator needs sides of {self.least} or "

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: memory for time."""
+"""Gradient checkpointing: less memory for more time."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,13 +13,13 @@ from fromnoise.nn.blocks import blocks
 
 
 def recompute_blocks(network: nn.Module) -> None:
-    """From now on a block keeps its inputs alone for the backward pass, which computes what is inside it again.
+    """Make every block keep only its inputs for the backward pass, which then recomputes the inside of the block.
 
-    The gradients are the same bit for bit, dropout included; one forward pass more makes a step about a third longer.
-    Source: Chen et al. 2016.
+    The gradients stay the same bit for bit, including dropout; the extra forward pass makes a step about a third
+    longer. Source: Chen et al. 2016.
 
     Raises:
-        FromNoiseError: the network has no blocks, see `nn.blocks`.
+        FromNoiseError: the network has no blocks; see `nn.blocks`.
     """
     found = blocks(network)
     if not found:

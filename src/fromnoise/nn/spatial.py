@@ -1,4 +1,4 @@
-"""What depends on how many axes a state has besides its channels: 1 of a signal, 2 of an image, 3 of a volume."""
+"""Layers and operations by the number of axes besides the channels: 1 for signals, 2 for images, 3 for volumes."""
 
 from typing import Literal
 
@@ -25,10 +25,10 @@ _SHAPE = {0: "(D,)", 1: "(C, L)", 2: "(C, H, W)", 3: "(C, D, H, W)"}
 
 
 def check_size(size: tuple[int, ...] | torch.Size, factor: int, dims: int = 2) -> None:
-    """There must be `dims` sides, each a multiple of the down-sampling; else one line that names what would fit.
+    """Check that a state has `dims` sides, each a multiple of the down-sampling factor.
 
     Raises:
-        FromNoiseError: another number of sides, or a side that is no multiple.
+        FromNoiseError: the number of sides is wrong, or a side is not a multiple; the message names a size that fits.
     """
     given = "x".join(map(str, size))
     if len(size) != dims:
@@ -43,10 +43,10 @@ def check_size(size: tuple[int, ...] | torch.Size, factor: int, dims: int = 2) -
 
 
 def averaged(x: Tensor, factor: int) -> Tensor:
-    """The mean of every cube of `factor` places along each axis: [N, C, *size] -> [N, C, *size / factor].
+    """Means over cubes of side `factor`: [N, C, *size] -> [N, C, *size / factor].
 
     Raises:
-        FromNoiseError: x has no such axis, or more than three.
+        FromNoiseError: x does not have one to three axes besides its channels.
     """
     dims = x.dim() - 2
     if dims not in _AVERAGED:
@@ -55,14 +55,14 @@ def averaged(x: Tensor, factor: int) -> Tensor:
 
 
 def repeated(x: Tensor, factor: int) -> Tensor:
-    """Every place `factor` times along each axis: [N, C, *size] -> [N, C, *size factor]."""
+    """Every element repeated `factor` times along each axis: [N, C, *size] -> [N, C, *size factor]."""
     return F.interpolate(x, scale_factor=float(factor), mode="nearest")
 
 
 def folded(x: Tensor, side: int) -> Tensor:
-    """Cubes of `side` places along each axis become channels: [N, C, *size] -> [N, C side^dims, *size / side].
+    """Fold cubes of the given side into channels: [N, C, *size] -> [N, C side^dims, *size / side].
 
-    Channel (c side + i) side + j (of an image) is what lies at (i, j) of the cubes in channel c.
+    For images, channel (c side + i) side + j holds the elements at (i, j) of the squares in channel c.
     """
     if side == 1:
         return x

@@ -1,4 +1,4 @@
-"""The attention of latent diffusion: places see each other, then the words."""
+"""The transformer block of latent diffusion: self-attention over positions, then cross-attention to the text."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,17 +10,17 @@ from fromnoise.nn.words import CrossAttention, Words
 
 
 class SpatialTransformer(nn.Module):
-    """h = W_i norm(x); h += self(norm(h)); h += cross(norm(h), words); h += mlp(norm(h)); y = x + W_o h.
+    """h = W_i norm(x); h += self(norm(h)); h += cross(norm(h), text); h += mlp(norm(h)); y = x + W_o h.
 
-    x, y: [N, C, *size]. The mlp is W_2 (a gelu(b)), a, b = W_1 h, of 4 C. W_o starts at zero, so that a fresh one is
-    the identity. Source: Rombach et al. 2022 (arXiv 2112.10752), appendix E.2.1, and its code.
+    x, y: [N, C, *size]. The mlp is W_2 (a gelu(b)), a, b = W_1 h, with a and b of width 4 C. W_o starts at zero, so
+    that a fresh block is the identity. Source: Rombach et al. 2022 (arXiv 2112.10752), appendix E.2.1, and its code.
 
     Args:
         channels: C.
         heads: attention heads.
-        groups, eps: of the first normalisation.
-        words: width of the words' rows.
-        group_channels: as in `GroupNormSiLU`.
+        groups, eps: of the first normalisation; see `GroupNormSiLU`.
+        words: width of the text's rows.
+        group_channels: see `GroupNormSiLU`.
 
     Raises:
         FromNoiseError: the heads do not divide C.

@@ -1,4 +1,4 @@
-"""Networks whose gradient is itself differentiated, as score matching does: the fused kernels cannot be."""
+"""Second derivatives of networks, as score matching needs them: fused kernels do not support them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +7,12 @@ from contextvars import ContextVar
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 PLAIN = ContextVar("plain", default=False)
-"""Whether only operations with a second derivative may be used."""
+"""Whether networks may use only operations that have a second derivative."""
 
 
 @contextmanager
 def twice_differentiable() -> Iterator[None]:
-    """Networks that are called inside the block have second derivatives; slower, and with more memory."""
+    """A context in which networks can be differentiated twice; they are slower and need more memory."""
     token = PLAIN.set(True)
     try:
         with sdpa_kernel(SDPBackend.MATH):

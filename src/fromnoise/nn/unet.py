@@ -1,4 +1,4 @@
-"""The U-Net of DDPM and of the thesis, one class; of signals and volumes too."""
+"""The U-Net of DDPM, improved DDPM, ADM, DDPM++ and the thesis, for signals, images and volumes."""
 
 from typing import Literal, get_args
 
@@ -20,64 +20,67 @@ TEXT_ATTENTIONS = get_args(TextAttention)
 class UNet(UNetEncoder):
     """F(x, t): [N, in_channels, *size], [N] -> [N, out_channels, *size], size = (L,), (H, W) or (D, H, W).
 
-    The defaults are DDPM's network for CIFAR-10 (35,746,307 parameters; Sedykh 2.2.3). With
-    `resample="4x4", skips="levels", mult=(1, 2, 4, 8), blocks=1, attention=(), mid_attention=False`
-    it is the thesis' network for MNIST (7,339,297 parameters; Sedykh 6).
+    The defaults are DDPM's network for CIFAR-10 (35,746,307 parameters; Sedykh 2.2.3). The thesis' network for MNIST
+    (7,339,297 parameters; Sedykh 6) has
+    `resample="4x4", skips="levels", mult=(1, 2, 4, 8), blocks=1, attention=(), mid_attention=False`.
 
     Args:
         in_channels: channels of a state.
-        out_channels: channels of the output; None means those of the state.
+        out_channels: channels of the output; default: `in_channels`.
         channels: width of the first level.
         mult: width of each level in units of `channels`; every further level halves the sides.
         blocks: residual blocks in each level on the way down (one more on the way up with skips="blocks").
         attention: down-sampling factors with self-attention: 2 is 16x16 for images of 32x32.
-        mid_attention: self-attention between the two blocks in the middle.
+        mid_attention: whether there is self-attention between the two blocks in the middle.
         heads: attention heads.
-        head_channels: width of a head, in place of their number.
-        groups, eps: group normalisation.
-        dropout: probability, in every residual block.
-        time_features: width of the sinusoidal embedding; None means `channels`.
-        time_width: width of the time vector after its two layers; None means 4 `channels`.
+        head_channels: width of a head; if given, it replaces `heads`.
+        groups, eps: number of groups and epsilon of the group normalisation.
+        dropout: dropout probability in every residual block.
+        time_features: width of the sinusoidal embedding of the time; default: `channels`.
+        time_width: width of the time embedding after its two layers; default: 4 `channels`.
         time_endpoint: whether the lowest frequency is exactly 1/10000 (DDPM) or one step short of it.
-        resample: "ddpm" is a strided 3x3 convolution down, and nearest + 3x3 up; "centered" the same with padding on
-            every side (improved DDPM); "residual" a residual block that averages or repeats pixels (ADM); "projected"
-            the same with a 1x1 convolution in its skip (DDPM++); "4x4" is a strided 4x4 convolution down and a
-            transposed one up, which also change the width. For signals and volumes read 3 and 4 for 3x3 and 4x4, or
-            3x3x3 and 4x4x4.
-        skips: "blocks" joins every block of the way down to one of the way up; "levels" joins only the
-            last feature map of each level, after up-sampling.
-        scale_shift: the time vector scales and shifts each block's second norm (improved DDPM, ADM).
-        classes: number of labels, for a network that is told one: F(x, t, label), label [N] in 0..classes - 1.
-        null_label: whether there is one label more, number `classes`, that stands for none: what classifier-free
-            guidance needs, and what a call without a label means. The attribute of that name is its number, or None.
-        patch: places are first folded into channels in squares (pieces, cubes) of this side; 1 leaves them alone.
-        image_channels: of an image that the network is shown beside x: F(x, t, image=) with image
-            [N, image_channels, *size] (a signal or a volume where x is one).
-        image_strength: whether it is told, too, how much that image was augmented, as super-resolution needs:
-            strength= [N] in [0, 1000].
+        resample: how the sides change between levels. "ddpm": a strided 3x3 convolution down, nearest-neighbour
+            up-sampling and a 3x3 convolution up. "centered": the same with padding on every side (improved DDPM).
+            "residual": residual blocks that average or repeat pixels (ADM). "projected": the same with a 1x1
+            convolution in their skip connections (DDPM++). "4x4": a strided 4x4 convolution down and a transposed one
+            up, which also change the width. For signals and volumes, kernels are 3 and 4 wide along every axis as well.
+        skips: "blocks" connects every block on the way down to one on the way up; "levels" connects only the last
+            feature map of each level, after up-sampling.
+        scale_shift: whether the time embedding scales and shifts each block's second norm (improved DDPM, ADM) instead
+            of being added before it.
+        classes: number of classes, for a class-conditional network: F(x, t, label), label [N] in 0..classes - 1.
+        null_label: whether one more label, number `classes`, stands for "no class". Classifier-free guidance needs it,
+            and a call without a label uses it. The attribute of the same name holds its number, or None.
+        patch: side of the squares (of a signal: stretches; of a volume: cubes) that are first folded into channels; 1
+            for none.
+        image_channels: channels of an image that conditions the network: F(x, t, image=), [N, image_channels, *size] (a
+            signal or a volume if x is one); 0 for none.
+        image_strength: whether the network is also conditioned on how strongly that image was augmented, as
+            super-resolution needs it: strength=, [N] in [0, 1000].
         dims: axes of a state besides its channels: 1 for signals, 2 for images, 3 for volumes.
-        augment: whether it can be told how a training image was transformed: F(x, t, augment=), nine numbers [N, 9] as
-            `data.Augment` gives them; a call without them means not at all.
-        time_scale: factor on the time before its sinusoids. The time is in [0, 1000) for a chain of any length; a
+        augment: whether the network can be conditioned on the augmentation of a training image: F(x, t, augment=), nine
+            numbers [N, 9] from `data.Augment`; a call without them means no augmentation.
+        time_scale: factor on the time before its sinusoids. Times lie in [0, 1000) for a chain of any length; a
             network trained to count the T steps of its chain needs T / 1000.
-        stem_channels: width of the first convolution; None means that of the first level.
-        skip_scale: what the sum that ends a block or an attention is multiplied by: sqrt(1/2) in DDPM++.
-        up_attention: "last": on the way up only the last block of a level has attention (DDPM++), not every one.
-        group_channels: channels that a group has at least, so that narrow layers have fewer groups; None: no limit.
-        label_features: the label is added to the time's sinusoids, before the layers (DDPM++), and not after them.
-        numbers: further conditions of one number each, [N], that it can be given: "guidance", a guidance scale, and
-            "span", the length of a step; distillation needs them. A fresh network is as one without.
-        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`. The whole text is
-            added to the time's vector, and the attention of every level that has any sees its tokens; a call without
-            means no text.
-        text_attention: "joint": the words' keys and values stand beside those of the places (GLIDE); "after": a
-            transformer block, whose attention to the words comes after that of the places (latent diffusion).
-        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size];
-            it is added to the time's vector, and a call without means none.
+        stem_channels: width of the first convolution; default: width of the first level.
+        skip_scale: factor on the sum at the end of every residual block and attention: sqrt(1/2) in DDPM++.
+        up_attention: "every": all blocks of a level on the way up have attention; "last": only the last one (DDPM++).
+        group_channels: least number of channels in a group, so that narrow layers have fewer groups; None: no limit.
+        label_features: whether the label embedding is added to the time's sinusoids, before the layers (DDPM++),
+            instead of after them.
+        numbers: further scalar conditions, [N] each: "guidance", a guidance scale, and "span", the length of a step.
+            Distillation needs them. Their layers start at zero, and a call may leave them out.
+        text: for a text-conditional network, F(x, t, text=): the options of `nn.words.TextInput`. The vector of the
+            whole text is added to the time embedding, and every attention attends to the text's tokens, too. A call
+            without it means no text.
+        text_attention: "joint": the keys and values of the text are appended to those of the positions (GLIDE);
+            "after": a transformer block with self-attention and then cross-attention to the text (latent diffusion).
+        image_embedding: size of an image embedding, for the decoder of unCLIP: F(x, t, image_embedding=), [N, size].
+            It is added to the time embedding; a call without it means none.
 
     Raises:
-        FromNoiseError: in `forward`, when there are not `dims` sides, or one is not divisible by `patch` times the
-            down-sampling.
+        FromNoiseError: in `forward`, if a state does not have `dims` sides, or a side is not divisible by `patch` times
+            the down-sampling.
     """
 
     def __init__(
@@ -176,7 +179,7 @@ class UNet(UNetEncoder):
         if (image is None) == bool(self.image_channels):
             a_kind = "an image" if self.dims == 2 else f"a {KIND[self.dims]}"
             raise FromNoiseError(f"this network needs {a_kind} beside x: give image=" if image is None else
-                                 f"this network is shown no {KIND[self.dims]} beside x: leave image= out")  # fmt: skip
+                                 f"this network takes no {KIND[self.dims]} beside x: leave image= out")  # fmt: skip
         words = self.words(text, x.shape[0])
         emb = self.embedding(time, label, self.stem.weight.dtype, strength, augment,
                              {"guidance": guidance, "span": span}, words, image_embedding)  # fmt: skip
@@ -186,7 +189,7 @@ class UNet(UNetEncoder):
         return self.walk_up(h, skips, emb, words)
 
     def walk_up(self, h: Tensor, skips: list[Tensor], emb: Tensor, words: Words | None) -> Tensor:
-        """The output, from what `walk_down` gives, which is used up; emb and words as there."""
+        """The network's output from the results of `walk_down`; empties the list `skips`."""
         for depth, level in enumerate(levels(self.up)):
             for j, (block, attention) in enumerate(level.units()):
                 if self.skip_blocks or (j == 0 and depth > 0):

@@ -1,4 +1,4 @@
-"""Words as a network reads them: token numbers or another model's embeddings become rows that places attend to."""
+"""Text inside a network: token numbers, or embeddings of a frozen model, become rows that positions attend to."""
 
 import inspect
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from fromnoise.nn.layers import attended
 
 @dataclass(frozen=True)
 class Words:
-    """A batch of texts inside a network.
+    """A batch of embedded texts.
 
     Attributes:
-        rows: [N, 1 + L, W]: the whole text first, then its tokens.
-        mask: [N, 1 + L], True where there is one; the first row always is, so that attention has something to see.
+        rows: [N, 1 + L, W]: the vector of the whole text, then those of its tokens.
+        mask: [N, 1 + L], True for existing rows. The first row always exists, so that there is something to attend to.
     """
 
     rows: Tensor
@@ -26,11 +26,11 @@ class Words:
 
 
 _LONGEST = 2**16
-"""Tokens: the value for no text has as many rows, which no weights bound."""
+"""Most tokens of a text. The memory check of the weights does not bound the rows of the empty text."""
 
 
 class _Block(nn.Module):
-    """h <- h + attention(norm(h)); y = h + W_2 gelu(W_1 norm(h)): [N, T, W] over the rows of the mask."""
+    """h <- h + attention(norm(h)); y = h + W_2 gelu(W_1 norm(h)): [N, T, W]; attends to the rows in the mask."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -45,23 +45,23 @@ class _Block(nn.Module):
 
 
 class TextInput(nn.Module):
-    """The condition `text` -> `Words`, in one of two forms.
+    """The condition `text` -> `Words`, from token numbers or from embeddings.
 
-    With a vocabulary the texts are token numbers [N, L], 0 where one has ended, and a small transformer, trained with
-    the network, reads them behind a row of its own for the whole (GLIDE, arXiv 2112.10741; latent diffusion, arXiv
-    2112.10752). Without one they are embeddings [N, 1 + L, width] of a frozen model, the whole text's first, zeros
-    where it has ended; they are normalised, and a learned row stands for no text (Imagen, arXiv 2205.11487).
+    With a vocabulary, texts are token numbers [N, L], padded with 0. A small transformer, which is trained with the
+    network, reads them behind one extra row for the whole text (GLIDE, arXiv 2112.10741; latent diffusion, arXiv
+    2112.10752). Without a vocabulary, texts are embeddings [N, 1 + L, width] of a frozen model, the whole text's first,
+    padded with zeros; they are normalised, and a learned row stands for "no text" (Imagen, arXiv 2205.11487).
 
-    No text is zeros in either form: `none` makes it.
+    In both forms, "no text" is all zeros: see `none`.
 
     Args:
-        width: W: of the transformer's rows, or of the embeddings.
-        length: L, the most tokens of a text.
-        vocabulary: how many token numbers there are, 0 among them; None for embeddings.
-        depth, heads: of the transformer.
+        width: W, the width of the transformer's rows or of the embeddings.
+        length: L, the largest number of tokens of a text.
+        vocabulary: number of token numbers, including 0; None for embeddings.
+        depth, heads: number of blocks and attention heads of the transformer.
 
     Raises:
-        FromNoiseError: a number below 1, a length above 65,536, or a width that the heads do not divide.
+        FromNoiseError: an option is below 1, the length is above 65,536, or the heads do not divide the width.
     """
 
     def __init__(self, width: int, length: int, vocabulary: int | None = None, depth: int = 2, heads: int = 4):
@@ -84,7 +84,7 @@ class TextInput(nn.Module):
 
     @property
     def none(self) -> Tensor:
-        """No text, without a batch."""
+        """The condition that stands for "no text", without a batch axis."""
         if self.vocabulary is not None:
             return torch.zeros(self.length, dtype=torch.long)
         return torch.zeros(1 + self.length, self.width)
@@ -104,7 +104,7 @@ class TextInput(nn.Module):
         return Words(self.norm(rows), mask)
 
     def _check(self, text: Tensor) -> None:
-        """One line for what the layers below would say in their words."""
+        """Raise a clear FromNoiseError instead of an error from the layers below."""
         if self.vocabulary is None:
             fits = text.dim() == 3 and text.is_floating_point() and text.shape[2] == self.width
             wanted = f"embeddings [N, 1 + L, {self.width}]"
@@ -117,10 +117,10 @@ class TextInput(nn.Module):
 
 
 def text_input(options: Mapping[str, int]) -> TextInput:
-    """A `TextInput` of these options.
+    """Build a `TextInput` from its options.
 
     Raises:
-        FromNoiseError: an unknown one, one that is missing, or as the class.
+        FromNoiseError: an option is unknown, missing or invalid.
     """
     known = inspect.signature(TextInput).parameters
     for name in options:
@@ -128,18 +128,18 @@ def text_input(options: Mapping[str, int]) -> TextInput:
             raise FromNoiseError(f"text: no option {name!r}{nearest(name, known)}; there is {', '.join(known)}")
     missing = [name for name, one in known.items() if one.default is one.empty and name not in options]
     if missing:
-        raise FromNoiseError(f"text: {' and '.join(missing)} missing: an encoder of fromnoise.text says them")
+        raise FromNoiseError(f"text: {' and '.join(missing)} missing: take the options of an encoder of fromnoise.text")
     return TextInput(**options)
 
 
 class CrossAttention(nn.Module):
-    """W_o softmax(q k' / sqrt(d)) v, q of the places and k, v of the words: [N, T, C], `Words` -> [N, T, C].
+    """W_o softmax(q k' / sqrt(d)) v, q from the positions, k and v from the text: [N, T, C], `Words` -> [N, T, C].
 
     Args:
         channels: C.
-        words: width of the words' rows.
+        words: width of the text's rows.
         heads: attention heads.
-        bias: of q, k and v.
+        bias: whether the projections to q, k and v have a bias.
     """
 
     def __init__(self, channels: int, words: int, heads: int, bias: bool = True):

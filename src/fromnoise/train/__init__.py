@@ -1,4 +1,4 @@
-"""Training that survives: exact resume, atomic checkpoints, counted randomness."""
+"""Training that survives interruptions: exact resume, atomic checkpoints, counter-based randomness."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Whether all processes of a run are alike: one code, one torch, one configuration."""
+"""Check that all processes of a run have the same code, torch version and configuration."""
 
 import hashlib
 import json
@@ -18,21 +18,22 @@ _LONGEST = 60
 
 
 def insist_on_alike(device: torch.device, config: Mapping[str, Any] | None = None) -> None:
-    """That every process has this one's code, torch and configuration; every process must ask, once connected.
+    """Check that all processes have the same code, torch version and configuration.
 
-    Costs one exchange of eight numbers; only where they differ are texts exchanged.
+    Every process must call this once it is connected. It costs one exchange of sixteen numbers; texts are exchanged
+    only if the processes differ.
 
     Args:
-        device: on which this process exchanges tensors with the others.
-        config: JSON values by their names, such as those of config.yaml; None compares none.
+        device: device on which this process exchanges tensors with the others.
+        config: JSON values by name, such as those of config.yaml; None compares no configuration.
 
     Raises:
-        FromNoiseError: in every process, with what differs and where.
+        FromNoiseError: the processes differ; it is raised in every process, and says what differs and where.
     """
     mine = described(config)
     text = json.dumps(mine, sort_keys=True).encode()
     digest = torch.frombuffer(bytearray(hashlib.sha256(text).digest()), dtype=torch.int32).to(device)
-    ends = torch.cat([digest, ~digest])  # the largest of -1 - x is that of the smallest x
+    ends = torch.cat([digest, ~digest])  # ~x = -1 - x, so the largest ~x belongs to the smallest x
     dist.all_reduce(ends, dist.ReduceOp.MAX)
     if bool((ends[: len(digest)] == ~ends[len(digest) :]).all()):
         return
@@ -41,16 +42,18 @@ def insist_on_alike(device: torch.device, config: Mapping[str, Any] | None = Non
 
 
 def described(config: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What must be the same everywhere, by names for people."""
+    """The values that must be the same in all processes, by readable names."""
     own = {"fromnoise": fromnoise.__version__, "the source of fromnoise": _source(), "torch": torch.__version__}
     return own | (dict(config) if config is not None else {})
 
 
 def difference(every: Sequence[Mapping[str, Any]]) -> str | None:
-    """The first thing that is not the same in all processes, of which `every` has what `described` says of each; None
-    where they are alike.
+    """A message about the first value that differs between processes; None if there is none.
 
-    The line says what it is in the first process and in those where it is something else, the way out behind it.
+    The message gives the value in the first process, the other value and the processes that have it, and what to do.
+
+    Args:
+        every: the result of `described` in each process.
     """
     for name in dict.fromkeys(name for one in every for name in one):
         values = [json.dumps(one.get(name)) for one in every]
@@ -64,7 +67,7 @@ def difference(every: Sequence[Mapping[str, Any]]) -> str | None:
             here, there = _apart(values[0], value)
             return (f"the processes of this run are not alike: {name} is {here} in process 0 and {there} in "
                     f"{'process' if len(ranks) == 1 else 'processes'} {shown}; install the same code on every machine, "
-                    "and start every process by the same command")  # fmt: skip
+                    "and start every process with the same command")  # fmt: skip
     return None
 
 
@@ -77,7 +80,7 @@ def _apart(*texts: str) -> list[str]:
 
 @cache
 def _source() -> str:
-    """A hash of the package's Python files: two states of one version differ in it."""
+    """A hash of the package's Python files, which tells different states of one version apart."""
     root, digest = Path(fromnoise.__file__).parent, hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode() + path.read_bytes())

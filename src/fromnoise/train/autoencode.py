@@ -1,4 +1,4 @@
-"""Training an autoencoder."""
+"""The training task of autoencoders."""
 
 from typing import Any, cast
 
@@ -19,10 +19,15 @@ from fromnoise.weights import native
 
 
 class Pair(nn.Module):
-    """An autoencoder and its adversary, in one forward pass: all terms of each example.
+    """An autoencoder and its discriminator, which compute all terms of the loss in one forward pass.
 
-    The adversary's gradient is that of telling images from reconstructions (hinge loss), the autoencoder's that of
-    being taken for an image; each sees the other as it is, so that one backward pass and one optimiser serve both.
+    The discriminator learns to tell images from reconstructions (hinge loss), the autoencoder to make reconstructions
+    that the discriminator takes for images. Each term holds the other network fixed, so that one backward pass and one
+    optimiser serve both.
+
+    Args:
+        autoencoder: the autoencoder.
+        discriminator: the discriminator; None trains without one.
     """
 
     def __init__(self, autoencoder: Autoencoder, discriminator: nn.Module | None):
@@ -30,7 +35,7 @@ class Pair(nn.Module):
         self.autoencoder, self.discriminator = autoencoder, discriminator
 
     def forward(self, x: Tensor, eps: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """(reconstructions, the terms of each example, [N])."""
+        """(reconstructions, the terms of the loss by name, each [N])."""
         again, penalty = self.autoencoder(x, eps)
         terms = {"error": _each((again - x).abs()), "penalty": penalty}
         if self.discriminator is not None:
@@ -42,23 +47,24 @@ class Pair(nn.Module):
 
 
 def _each(x: Tensor) -> Tensor:
-    """The mean of each example, float32."""
+    """The mean over each example's elements: [N], float32."""
     return x.float().flatten(1).mean(1)
 
 
 class Autoencoding(Task):
     """mean |x - D(E(x))| + w_p LPIPS + w penalty + w_a fool + judge: the loss of latent diffusion's autoencoders.
 
-    The perceptual term is left out unless it is given a weight, since VGG must be downloaded for it. Source: Esser et
-    al. 2021, section 3.1; Rombach et al. 2022, appendix G.
+    `fool` is the adversarial loss of the autoencoder, `judge` that of the discriminator. The perceptual term is off by
+    default, because it needs the weights of VGG, which must be downloaded. Source: Esser et al. 2021, section 3.1;
+    Rombach et al. 2022, appendix G.
 
     Args:
-        pair: what is trained, in float32.
-        seed: of the draws.
-        shape: (c, h, w) of the latents.
-        penalty: w, of KL's divergence or VQ's codebook and commitment.
+        pair: the autoencoder and the discriminator to train, in float32.
+        seed: seed of the random numbers.
+        shape: shape (c, h, w) of the latents.
+        penalty: w, weight of the KL divergence, or of the codebook losses of a VQ autoencoder.
         adversarial: w_a.
-        after: steps before the adversary counts; it learns from the first.
+        after: steps before `fool` counts; the discriminator learns from the first step.
         perceptual: w_p.
     """
 
@@ -103,7 +109,7 @@ class Autoencoding(Task):
         return {"loss": total, **terms}
 
     def picture(self, source: Examples) -> tuple[Tensor, int | None] | None:
-        """Images above, their reconstructions below."""
+        """A grid with images in the first row and their reconstructions in the second."""
         x = as_state(source.examples(source.few(8))[0], None)
         weight = next(self.pair.parameters())
         with torch.no_grad():

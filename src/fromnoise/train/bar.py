@@ -1,4 +1,4 @@
-"""The bar of a training: how far it is, what is left, the loss and the rate."""
+"""The progress bar of training: steps or time done, time left, loss and speed."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ from fromnoise.train.trainer import Trainer
 def watching(
     trainer: Trainer, callbacks: Sequence[Callable[[dict[str, Any]], Any]]
 ) -> Iterator[list[Callable[[dict[str, Any]], Any]]]:
-    """The callbacks, and one that moves a bar, which is there inside the block."""
+    """Show a progress bar inside the block; yields the callbacks with one more that moves the bar."""
     c, p = trainer.config, trainer.progress
     by_steps = c.minutes is None
     bar = Bar(

@@ -1,4 +1,4 @@
-"""The loss at four ranges of noise, which tells more of a denoiser's learning than its mean does."""
+"""The loss in four ranges of noise levels, which says more about a denoiser's progress than the mean loss."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,18 +6,19 @@ import torch
 from torch import Tensor
 
 BOUNDS = (-4.0, 0.0, 4.0)
-"""Of log-SNR = log(alpha^2 / sigma^2), which is 0 where signal and noise are equally strong."""
+"""Bounds of log-SNR = log(alpha^2 / sigma^2), which is 0 where signal and noise are equally strong."""
 RANGES = ("loss_noise", "loss_noisy", "loss_clear", "loss_clean")
-"""Names in the log, from noise to data; a bound belongs to the range below it."""
+"""Names of the ranges in the log, from noise to data; a bound belongs to the range below it."""
 
 Seen = tuple[Tensor, Tensor]
 """(log-SNR on the CPU, loss on the device) of each example, [B]."""
 
 
 def read(numbers: Sequence[Tensor], seen: Seen | None) -> list[float]:
-    """The numbers, and of each range the sum of its losses and its examples, over the batch: by one read, which waits.
+    """Read the numbers from the device, followed by the loss sums and the example counts of the ranges.
 
-    These are means over the batch, so that they can be averaged over processes like all others.
+    There is only one read, since each one waits for the device. Sums and counts are divided by the batch size, so that
+    they can be averaged over processes like the other numbers.
     """
     vector = torch.stack(list(numbers))
     if seen is None:
@@ -33,7 +34,7 @@ def read(numbers: Sequence[Tensor], seen: Seen | None) -> list[float]:
 
 
 def gathered(names: Iterable[str], means: Sequence[float]) -> dict[str, float]:
-    """Means by their names and, for each range that had an example, the mean loss there."""
+    """The means by name, and the mean loss of each range that had an example."""
     known = list(names)
     rest = means[len(known) :]
     found = dict(zip(known, means, strict=False))

@@ -1,4 +1,4 @@
-"""Training a classifier of noisy images."""
+"""The training task of classifiers of noisy images."""
 
 from typing import Any
 
@@ -17,17 +17,17 @@ from fromnoise.weights import native
 
 
 class Classifying(Task):
-    """-log p(y | x_t), x_t = alpha_t x_0 + sigma_t eps, on the levels that a sampler will ask about.
+    """-log p(y | x_t), x_t = alpha_t x_0 + sigma_t eps, at the noise levels that samplers use.
 
     Source: Dhariwal and Nichol 2021, section 4; Sedykh 4.3.1.
 
     Args:
-        classifier: in float32.
-        seed: of the draws.
-        time: which levels are looked at; stratified unless given. Their weight multiplies the loss.
+        classifier: the classifier to train, in float32.
+        seed: seed of the random numbers.
+        time: the distribution of the noise levels, whose weight multiplies the loss; default: stratified.
 
     Raises:
-        FromNoiseError: times that learn from the losses, whose state is kept for denoisers alone.
+        FromNoiseError: the time distribution adapts to the losses, which is supported only for denoisers.
     """
 
     on_cpu = frozenset({"u"})
@@ -36,7 +36,7 @@ class Classifying(Task):
         self.classifier, self.seed = classifier, seed
         self.times: TimeSampling = time or times.build("stratified")
         if self.times.watches:
-            raise FromNoiseError("a classifier's times do not learn from its losses: use times=uniform or stratified")
+            raise FromNoiseError("times: those of a classifier cannot adapt to its losses: use uniform or stratified")
 
     @property
     def network(self) -> nn.Module:  # pyrefly: ignore[bad-override]
@@ -55,7 +55,7 @@ class Classifying(Task):
 
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
         if "label" not in conditions or bool((conditions["label"] < 0).any()):
-            raise FromNoiseError("an image has no class: put each into the sub-folder of its own")
+            raise FromNoiseError("an image has no class: put each image into the subfolder of its class")
         u = rng.uniform(self.seed, places, step, rng.Stream.TRAIN_TIME)
         eps = rng.normal(self.seed, places, step, shape, rng.Stream.TRAIN_NOISE)
         return {"u": self.times.arrange(u, places, batch_size), "eps": eps, "label": conditions["label"].long()}

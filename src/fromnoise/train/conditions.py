@@ -1,4 +1,4 @@
-"""What the network is given of each training example beside its level: its conditions, some of them hidden."""
+"""The conditions that the network is trained with, some of them dropped for classifier-free guidance."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.system import rng
 
 _MADE_FOR = ("augment", "text", "image_embedding")
-"""Conditions that a network of ours takes only if it was made for them: its part of that name is else None."""
+"""Conditions that a network of fromnoise takes only if it was built for them; otherwise its attribute is None."""
 
 
 def known(denoiser: Denoiser, source: Examples, conditions: Conditions) -> Cond | None:
-    """The conditions of examples that a model is only asked about: their classes where they are its own, else none.
+    """The conditions with which a model is evaluated on examples: none if their classes are not the model's.
 
     Raises:
-        FromNoiseError: the examples have not the network's classes, and it has no label for none.
+        FromNoiseError: the examples do not have the network's classes, and the network has no null label.
     """
     if denoiser.null_label is not None and len(source.classes) != denoiser.classes:
         return None
@@ -30,22 +30,21 @@ def known(denoiser: Denoiser, source: Examples, conditions: Conditions) -> Cond 
 
 
 class Conditioning:
-    """c -> the value that stands for none with probability `dropout`, else itself (Ho and Salimans 2022, arXiv
-    2207.12598, Algorithm 1), for every condition by itself.
+    """Replace each condition by its null value with probability `dropout`, independently (Ho and Salimans 2022, arXiv
+    2207.12598, Algorithm 1).
 
-    Which examples lose a condition is a function of (seed, step, place in the global batch). One network so learns
-    p(x | c) and p(x), as Sedykh eq. 4.30 needs. An example without a class, label -1, has the null label always.
+    One network thus learns p(x | c) and p(x), as Sedykh eq. 4.30 needs. Which examples lose a condition is a function
+    of (seed, step, position in the global batch). An example without a class, label -1, always gets the null label.
 
     Args:
-        denoiser: the model; its network's arguments after x and the time are the conditions that it takes.
-        source: what it is trained on.
-        dropout: share of the examples that lose a condition: a number for the label, or by name.
-        seed: of the choice.
+        denoiser: the model; the conditions that it takes are its network's arguments after x and the time.
+        source: the training data.
+        dropout: the share of examples that lose a condition: a number for the label, or shares by condition name.
+        seed: seed of the random choice.
 
     Raises:
-        FromNoiseError: the examples have not the network's classes, or captions that another encoder encoded; or a
-            condition is to be hidden that the network
-            does not take, or that has no value for none.
+        FromNoiseError: the examples do not have the network's classes; their captions were encoded by another encoder;
+            or a condition is to be dropped that the network does not take, or that has no null value.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Conditioning:
         self.denoiser, self.seed, self.source = denoiser, seed, source
         shares = dropout if isinstance(dropout, Mapping) else {"label": dropout}
         self.dropout = {name: share for name, share in shares.items() if share}
-        # Asked now: while it is trained, a wrapper may stand for the network.
+        # Asked before training, when the network is not yet wrapped.
         self.names, self.nulls = accepted(denoiser), denoiser.null_cond
         self.classes, self.null_label = denoiser.classes, denoiser.null_label
         self.ours = hasattr(denoiser.network, "classes")
@@ -68,27 +67,26 @@ class Conditioning:
             if not 0 < share < 1:
                 raise FromNoiseError(f"dropout of the condition {name!r} must lie in [0, 1), got {share:g}")
             if self.names is not None and name not in self.names:
-                what = ("hides labels, and this network knows none" if name == "label"
-                        else f"hides {name!r}, which this network does not take")  # fmt: skip
+                what = ("drops labels, but this network takes none" if name == "label"
+                        else f"drops {name!r}, which this network does not take")  # fmt: skip
                 raise FromNoiseError(f"condition dropout {what}")
 
     def of(self, conditions: Conditions, places: Sequence[int], step: int) -> Cond:
-        """Those of a share of step `step`.
+        """The conditions for the examples at these positions of the batch of step `step`.
 
         Raises:
-            FromNoiseError: a condition that the network does not take; or an example has no class, or a condition is to
-                be hidden, and there is no value for that.
+            FromNoiseError: the network does not take a condition, or an example needs a null value that does not exist.
         """
         return {name: self._one(name, value, places, step) for name, value in self._taken(conditions).items()}
 
     def _taken(self, conditions: Conditions) -> Conditions:
-        """Labels that the network does not take are left aside: most data sets have them. All else must fit."""
+        """The conditions that the network takes. Only labels may be ignored, because most data sets have them."""
         if self.names is None:
             return conditions
         aside = {"label"} if not self.names or self.ours else set()
         strangers = [name for name in conditions if name not in self.names and name not in aside]
         if strangers:
-            raise FromNoiseError(f"data has the condition {strangers[0]!r}{nearest(strangers[0], self.names)}, and the "
+            raise FromNoiseError(f"data has the condition {strangers[0]!r}{nearest(strangers[0], self.names)}, but the "
                                  f"network takes {', '.join(self.names) or 'none'}")  # fmt: skip
         return {name: value for name, value in conditions.items() if name in self.names}
 
@@ -108,17 +106,17 @@ class Conditioning:
     def _missing(self, label: Tensor) -> Tensor:
         none = label < 0 if not label.is_floating_point() else torch.zeros(len(label), dtype=torch.bool)
         if self.null_label is None and label.dim() == 1 and bool(none.any()):
-            raise FromNoiseError("an example has no class, and the network has no label for that: use "
-                                 "train.label_dropout, condition_dropout in Python")  # fmt: skip
+            raise FromNoiseError("an example has no class, but the network has no null label: use "
+                                 "train.label_dropout (condition_dropout in Python)")  # fmt: skip
         classes = self.classes
         if classes and not label.is_floating_point() and bool((label >= classes).any()):
-            raise FromNoiseError(f"label {int(label.max())}: the network knows {classes} classes, 0 to {classes - 1}")
+            raise FromNoiseError(f"label {int(label.max())}: the network has {classes} classes, 0 to {classes - 1}")
         return none
 
     def _null(self, name: str, value: Tensor) -> Tensor:
         if name not in self.nulls:
             if not value.is_floating_point():
-                raise FromNoiseError(f"the condition {name!r} is to be hidden, and nothing stands for none: give the "
+                raise FromNoiseError(f"the condition {name!r} is to be dropped, but has no null value: give the "
                                      f"network an attribute null_cond = {{{name!r}: value}}"
                                      + (", or null_label" if name == "label" else ""))  # fmt: skip
             self.nulls[name] = self.denoiser.null[name] = torch.zeros(value.shape[1:])
@@ -130,37 +128,38 @@ class Conditioning:
             return
         there = len(source.classes)
         if known and there and known != there:
-            raise FromNoiseError(f"the network knows {known} classes, and {source.name} has {there} classes")
+            raise FromNoiseError(f"the network has {known} classes, but {source.name} has {there} classes")
         if known and not there and "label" not in source.examples([0])[1]:
-            raise FromNoiseError(f"the network knows {known} classes, and {source.name} has no classes: put each "
-                                 "into a sub-folder of its own, or give (x, label)")  # fmt: skip
+            raise FromNoiseError(f"the network has {known} classes, but {source.name} has no classes: put each class "
+                                 "into its own subfolder, or give (x, label)")  # fmt: skip
         if "label" in self.dropout and self.null_label is None:
-            raise FromNoiseError("condition dropout hides labels, and this network "
-                                 + ("has no null label" if known else "knows none"))  # fmt: skip
+            raise FromNoiseError("condition dropout drops labels, but this network "
+                                 + ("has no null label" if known else "takes none"))  # fmt: skip
 
 
 def insist_on_augment(denoiser: Denoiser) -> None:
-    """That a model can be told how images were transformed, and need not be.
+    """Check that a model can be conditioned on augmentations, and can also be called without.
 
     Raises:
-        FromNoiseError: its states are latents, or its network has no argument `augment` with a default.
+        FromNoiseError: it is a latent model, or its network has no argument `augment` with a default.
     """
     if denoiser.codec is not None:
-        raise FromNoiseError("augment: transforms images, and this model learns latents of them: leave it at 0")
+        raise FromNoiseError("augment: transforms images, but this is a latent model: leave it at 0")
     names = accepted(denoiser)
     if names is not None and "augment" not in names:
-        raise FromNoiseError("augment: the network is not told how images were transformed: make a unet or dit with "
+        raise FromNoiseError("augment: the network is not conditioned on augmentations: make a unet or dit with "
                              "augment=True, or give your forward an argument augment=None, [B, 9]")  # fmt: skip
     own = inspect.signature(denoiser.network.forward).parameters.get("augment")
     if own is not None and own.default is own.empty:
-        raise FromNoiseError("augment: nothing is transformed when the model samples: give the argument of your "
-                             "network's forward a default that means so, augment=None")  # fmt: skip
+        raise FromNoiseError("augment: sampling uses no augmentation: give the argument of your network's forward a "
+                             "default that means none, augment=None")  # fmt: skip
 
 
 def accepted(denoiser: Denoiser) -> tuple[str, ...] | None:
-    """Names of the conditions that a network takes: the arguments of its `forward` after x and the time.
+    """The names of the conditions that a network takes: the arguments of its `forward` after x and the time.
 
-    None for one that takes any (**conditions). A network of ours takes only what it was made for.
+    None for a network that takes any condition (**conditions). A network of fromnoise takes only the conditions that it
+    was built for.
     """
     parameters = list(inspect.signature(denoiser.network.forward).parameters.values())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):

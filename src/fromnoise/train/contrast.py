@@ -1,4 +1,4 @@
-"""Training a model of noisy images and their captions."""
+"""The training task of image-text models on noisy images."""
 
 from typing import Any
 
@@ -16,22 +16,23 @@ from fromnoise.train.task import Drawn, Task
 from fromnoise.weights import native
 
 _COMPARED = 512
-"""Held-out examples that are compared with each other, at most, on whatever number of processes."""
+"""Most held-out examples that are compared with each other, for any number of processes."""
 
 
 class Contrasting(Task):
-    """The contrastive loss of x_t = alpha_t x_0 + sigma_t eps and the captions, among the examples of one part.
+    """The contrastive loss between x_t = alpha_t x_0 + sigma_t eps and the captions, within one part of the batch.
 
-    Of several processes, or of accumulated gradients, every part is compared within itself: a larger part is a harder
-    question. Source: Radford et al. 2021 (arXiv 2103.00020); Nichol et al. 2021 (arXiv 2112.10741), section 2.3.
+    With several processes or accumulated gradients, examples are compared only within their part of the batch; a larger
+    part is a harder task. Source: Radford et al. 2021 (arXiv 2103.00020); Nichol et al. 2021 (arXiv 2112.10741),
+    section 2.3.
 
     Args:
-        model: in float32.
-        seed: of the draws.
-        time: which levels are looked at; stratified by default.
+        model: the image-text model to train, in float32.
+        seed: seed of the random numbers.
+        time: the distribution of the noise levels, whose weight multiplies the loss; default: stratified.
 
     Raises:
-        FromNoiseError: times that learn from the losses, whose state is kept for denoisers alone.
+        FromNoiseError: the time distribution adapts to the losses, which is supported only for denoisers.
     """
 
     on_cpu = frozenset({"u"})
@@ -40,7 +41,7 @@ class Contrasting(Task):
         self.image_text, self.seed = model, seed
         self.times: TimeSampling = time or times.build("stratified")
         if self.times.watches:
-            raise FromNoiseError("an image-text model's times do not learn from its losses: use times uniform or "
+            raise FromNoiseError("times: those of an image-text model cannot adapt to its losses: use uniform or "
                                  "stratified")  # fmt: skip
 
     @property
@@ -60,8 +61,8 @@ class Contrasting(Task):
 
     def check_parts(self, size: int) -> None:
         if size < 2:
-            raise FromNoiseError("batch_size: an image-text model compares the examples of a part of the batch, and "
-                                 f"here a part is {size}: take more")  # fmt: skip
+            raise FromNoiseError("batch_size: an image-text model compares the examples within a part of the batch, "
+                                 f"but a part is {size}: raise it")  # fmt: skip
 
     def together(self, batch_size: int) -> int:
         return min(batch_size, _COMPARED)

@@ -1,4 +1,4 @@
-"""Training a denoiser: Algorithm 1."""
+"""The training task of denoisers: Algorithm 1."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,27 +24,29 @@ from fromnoise.train.task import Drawn, Task
 from fromnoise.weights import native
 
 _RESERVED = {"u", "eps", "low_strength", "low_noise", "augment_by", "moment", "guidance", "span"}
-"""Draws of our own, beside which conditions stand."""
+"""Names of random numbers in `draw`, which conditions cannot have."""
 _PAIRING = "pairing."
-"""Before the names of conditions that are for the coupling: no argument of a network begins so."""
+"""Prefix of conditions for the coupling; no argument of a network can begin with it."""
 
 
 class Diffusion(Task):
-    """Sedykh Algorithm 1 (alpha_bar under the roots): t and eps of an example are functions of its place.
+    """Sedykh Algorithm 1 (alpha_bar under the roots): the training of a denoiser.
+
+    The time t and the noise eps of an example are functions of the seed, the step and its position in the batch.
 
     Args:
-        denoiser: what is trained, in float32.
-        objective: what is minimised.
-        conditioning: what the network is given beside the level.
-        seed: of the draws.
-        time: which levels are looked at, and with what weight; None leaves it to the objective.
-        sampled: draws some images for `picture`; None makes no picture.
-        augment: transforms the images of a step, of which the network is told; held-out images stay as they are.
-        coupling: which noise meets which example, after they are mirrored and transformed.
+        denoiser: the denoiser to train, in float32.
+        objective: the loss.
+        conditioning: makes the network's conditions from those of the examples; default: without dropout.
+        seed: seed of the random numbers.
+        time: the distribution of the times, and their weights; default: the distillation's own, or else uniform.
+        sampled: draws some images for `picture`; None for none.
+        augment: augments the training images and conditions the network on it; held-out images are not augmented.
+        coupling: assigns noise to examples, after they are mirrored and augmented; default: independent.
 
     Raises:
-        FromNoiseError: denoiser, objective, times and coupling do not fit together, or images or network not with
-            `augment`.
+        FromNoiseError: denoiser, objective, times and coupling do not fit together, or the images or the network do not
+            fit `augment`.
     """
 
     on_cpu = frozenset({"u", "low_strength", "augment_by", "moment"})
@@ -72,16 +74,16 @@ class Diffusion(Task):
         objective.check(denoiser)
         teacher = objective.teacher if isinstance(objective, Distillation) else None
         if teacher is not None and denoiser.text is not None and not denoiser.text.reads_as(teacher.text):
-            raise FromNoiseError("teacher: reads words by another encoder than the student, which must take its own: "
+            raise FromNoiseError("teacher: has another text encoder than the student, which must use the teacher's: "
                                  "data.Worded(examples, teacher.text) and text=teacher.text")  # fmt: skip
-        denoiser.student = objective.student if distilled else None  # all others teach E[x_0 | x_t]
+        denoiser.student = objective.student if distilled else None  # all other objectives learn E[x_0 | x_t]
         if objective.needs_chain and not self.times.on_rows:
-            raise FromNoiseError("this objective is a term of the bound and needs the rows of its chain: "
+            raise FromNoiseError("this objective is a term of the bound and needs the discrete times of its chain: "
                                  "use times uniform, stratified or importance")  # fmt: skip
         self.coupling: Coupling = coupling or couplings.build("independent")
         self.coupling.check()
         if objective.draws > 1 and not self.coupling.many_draws:
-            raise FromNoiseError(f"this objective draws {objective.draws} noises for an example, which are to be "
+            raise FromNoiseError(f"this objective draws {objective.draws} noises per example, which must be "
                                  "independent: use coupling independent")  # fmt: skip
         self._seen: list[Tensor] = []
         self._levels: list[Seen] = []
@@ -112,7 +114,7 @@ class Diffusion(Task):
         self.denoiser.train()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """The model, and the state of the times where they have one."""
+        """The model, and the state of the time distribution if it has one."""
         found = {"model": state(raw(self.network), self.denoiser.schedule)}
         return found | ({"times": self.times.state()} if self.times.state() else {})
 
@@ -136,9 +138,9 @@ class Diffusion(Task):
         if self.augment is not None and step:
             self.augment.check(shape)
             if any(value.shape[2:] == shape[1:] for value in (*given.values(), *kept.values())):
-                raise FromNoiseError("augment: transforms images that stand alone, and these are pairs: leave it at 0")
+                raise FromNoiseError("augment: transforms single images, but these are pairs: leave it at 0")
             if "augment" in given:
-                raise FromNoiseError("augment: data has a condition of that name; leave one of the two out")
+                raise FromNoiseError("augment: data has a condition of the same name; leave one of them out")
             given["augment_by"] = self.augment.draw(self.seed, places, step)
         if isinstance(self.objective, Distillation):
             given["moment"] = self._moment(places, step, self.objective.uniforms)
@@ -149,7 +151,7 @@ class Diffusion(Task):
         given = dict(drawn)
         u, eps = given.pop("u"), given.pop("eps")
         kept = {name.removeprefix(_PAIRING): given.pop(name) for name in drawn if name.startswith(_PAIRING)}
-        if self.augment is not None and "augment_by" in given:  # before anything is made of x_0
+        if self.augment is not None and "augment_by" in given:  # before x_0 is used
             x0, given["augment"] = self.augment(x0, given.pop("augment_by"))
         eps = self.coupling.pair(x0, eps, given | kept)
         if self.denoiser.low is not None:
@@ -175,15 +177,15 @@ class Diffusion(Task):
 
     def check_parts(self, size: int) -> None:
         if size % self.coupling.group:
-            raise FromNoiseError(f"coupling: pairs groups of {self.coupling.group} places, and a part of a batch has "
-                                 f"{size} (batch_size over processes and accumulate): make it a multiple, or give the "
+            raise FromNoiseError(f"coupling: pairs groups of {self.coupling.group} examples, but a part of a batch has "
+                                 f"{size} (batch_size / processes / accumulate): make it a multiple, or give the "
                                  "coupling another group")  # fmt: skip
 
     def together(self, batch_size: int) -> int:
         return self.coupling.group
 
     def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:
-        """Every process sees the losses of the whole batch, so that all draw from the same distribution."""
+        """Update an adaptive time distribution with the losses of the whole batch, alike in every process."""
         if not self.times.watches:
             return
         whole = processes.whole(torch.cat(self._seen), places, batch_size)
@@ -196,7 +198,7 @@ class Diffusion(Task):
         return self.sampled(self.denoiser, source) if self.sampled else None
 
     def _moment(self, places: range, step: int, uniforms: int) -> Tensor:
-        """The step, and the further uniform numbers of each example: [B, 1 + uniforms], float64."""
+        """The step, and further uniform random numbers for each example: [B, 1 + uniforms], float64."""
         first = torch.full((len(places), 1), float(step), dtype=torch.float64)
         if not uniforms:
             return first

@@ -1,4 +1,4 @@
-"""One process or many: under `torchrun` each takes its share of the batch."""
+"""Training in one process or, with `torchrun`, in many, each of which takes its share of the batch."""
 
 import inspect
 import os
@@ -21,30 +21,32 @@ if TYPE_CHECKING:
     from fromnoise.train.pulse import Pulse
 
 _PATIENCE = timedelta(hours=12)
-"""One process may download a data set or look at 50,000 images while the others wait; that is no failure. Of those that
-fail, `Pulse` knows within a minute."""
+"""Timeout of collectives: one process may download a data set or evaluate 50,000 images while the others wait. Real
+failures are noticed by `Pulse` within a minute."""
 _LONGEST = 512
-"""Bytes of a line that processes pass on."""
+"""Most bytes of a line that processes exchange."""
 
 
 def raw(network: nn.Module) -> nn.Module:
-    """The network itself, whether or not it was wrapped."""
+    """The network itself, without the wrapper of data-parallel training."""
     return network.module if isinstance(network, DistributedDataParallel) else network
 
 
 def is_of_a_peer(error: BaseException) -> bool:
-    """Whether the connection to another process broke: Gloo's errors are plain ones, which begin with the place in its
-    source, [.../gloo/...]."""
+    """Whether an error means that the connection to another process broke.
+
+    Gloo raises plain RuntimeErrors, whose text begins with the location in its source, [.../gloo/...].
+    """
     place = str(error).partition("]")[0]
     return isinstance(error, dist.DistError) or (type(error) is RuntimeError and place[:1] == "[" and "gloo" in place)
 
 
 _running: "Processes | None" = None
-"""Those that are connected: a training inside another one's block has its signs of life, and its writers."""
+"""The connected processes: a training inside another one's block shares its `Pulse` and its `writers`."""
 
 
 class Processes:
-    """The processes of this run, as torchrun's environment tells; a run of one needs nothing."""
+    """The processes of this run, according to torchrun's environment variables; without them, a single process."""
 
     def __init__(self) -> None:
         self.rank = int(os.environ.get("RANK", "0"))
@@ -56,11 +58,12 @@ class Processes:
 
     @contextmanager
     def started(self, device: torch.device, config: Mapping[str, Any] | None = None) -> Iterator["Processes"]:
-        """Connected to the others inside the block: NCCL on CUDA, Gloo elsewhere. Inside another such block, as there:
-        processes that parted do not find each other a second time.
+        """Connect the processes inside the block, with NCCL on CUDA and Gloo elsewhere.
+
+        Inside another such block, its connection is used, because processes that disconnected cannot connect again.
 
         Args:
-            device: of this process.
+            device: device of this process.
             config: JSON values by name, which must be the same in all processes.
 
         Raises:
@@ -78,7 +81,8 @@ class Processes:
         from fromnoise.train.pulse import Pulse
 
         whole = next(dist.rendezvous("env://"))[0]
-        store = dist.PrefixStore(_agreed_start(whole, self.rank, self.world), whole)  # torchrun's outlives a start
+        # torchrun's store outlives a restart, and so would what an earlier start has written into it.
+        store = dist.PrefixStore(_agreed_start(whole, self.rank, self.world), whole)
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
@@ -103,39 +107,39 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this is the process that writes files and messages."""
         return self.rank == 0
 
     @cached_property
     def writers(self) -> Any:
-        """The same processes, for a thread that writes checkpoints; all ask for it at the same moment."""
+        """A process group for the thread that writes checkpoints; all processes must request it together."""
         return self._outer.writers if self._outer is not None else dist.new_group(backend="gloo", timeout=_PATIENCE)
 
     def alike(self, network: nn.Module) -> None:
-        """The first process' weights, in all; they are on the device."""
+        """Copy the first process's weights to all processes; the network must be on the device."""
         for tensor in (*network.parameters(), *network.buffers()) if self.world > 1 else ():
             value = tensor.detach().contiguous()
             dist.broadcast(value, 0)
             tensor.data.copy_(value)
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network with its gradients averaged over the processes."""
+        """Wrap the network so that its gradients are averaged over the processes."""
         if self.world == 1:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
         renamed = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
         buffers = "forward_sync_buffers" if renamed else "broadcast_buffers"
-        quiet: dict[str, Any] = {buffers: False}  # training changes none
+        quiet: dict[str, Any] = {buffers: False}  # training does not change buffers
         return DistributedDataParallel(network, device_ids=ids, **quiet)
 
     def local_gradients(self, network: nn.Module) -> Any:
-        """A context in which a backward pass does not yet talk to the other processes."""
+        """A context in which backward passes do not average gradients over the processes."""
         return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
 
     def agree(
         self, values: list[float], flag: int, seconds: float, own: float
     ) -> tuple[list[float], int, float, list[float]]:
-        """The mean of each number over the processes, the largest flag and time of any, and every process' own time."""
+        """(mean of each value over the processes, largest flag, largest `seconds`, every process's `own` seconds)."""
         if self.world == 1:
             return values, flag, seconds, [own]
         every = torch.zeros(self.world, len(values) + 3, dtype=torch.float64)
@@ -147,24 +151,24 @@ class Processes:
                 every[:, 2].tolist())  # fmt: skip
 
     def whole(self, part: torch.Tensor, places: range, size: int) -> torch.Tensor:
-        """A vector [size] whose entries `places` are this process' `part`, and the others those of the others."""
+        """The vector [size] whose entries at `places` are this process's `part`, and the others those of the others."""
         vector = torch.zeros(size, dtype=torch.float64)
         vector[places.start : places.stop] = part.cpu().double()
         return self.sum(vector)
 
     def sum(self, vector: torch.Tensor) -> torch.Tensor:
-        """Of all processes', on the CPU."""
+        """The sum of all processes' vectors, on the CPU."""
         if self.world > 1:
             vector = vector.to(self.device)
             dist.all_reduce(vector)
         return vector.cpu()
 
     def of_first(self, number: int) -> int:
-        """The first process' number, wherever this is asked."""
+        """The first process's number, in every process."""
         return int(self.sum(torch.tensor([number if self.is_first else 0])).item())
 
     def said(self, text: str) -> str:
-        """The line of the first process that has one: "" where none has."""
+        """The text of the first process that has one; "" if none has."""
         if self.world == 1:
             return text
         lines = torch.zeros(self.world, _LONGEST, dtype=torch.uint8)
@@ -174,7 +178,7 @@ class Processes:
         return next((line for line in found if line), "")
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """For parameters that `wrap` does not know of: a learned schedule's, which stay on the CPU."""
+        """Average the gradients of parameters outside the wrapped network: a learned schedule's, on the CPU."""
         for p in parameters if self.world > 1 else ():
             grad = (torch.zeros_like(p) if p.grad is None else p.grad).to(self.device)
             dist.all_reduce(grad)
@@ -186,13 +190,13 @@ class Processes:
             self.pulse.began(longest, usual)
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has called this."""
         if self.world > 1:
             dist.barrier()
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
-        """The first process runs the block before the others do: downloads happen once."""
+        """Let the first process run the block before the others, so that a download happens once."""
         if self.world > 1 and not self.is_first:
             dist.barrier()
         yield

@@ -1,4 +1,4 @@
-"""Training on data that was encoded ahead: the model gets the autoencoder that made the latents, or must have it."""
+"""Training on encoded data: the model gets the autoencoder that made the latents, or must already have it."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from fromnoise.weights import native
 
 
 def scaled(latents: Latents, codec: Autoencoded) -> Autoencoded:
-    """The codec with one over the standard deviation of these latents as its scale, by which they are multiplied.
+    """The codec, with its scale set to one over the standard deviation of these latents, which are multiplied by it.
 
     Raises:
-        FromNoiseError: another autoencoder encoded them.
+        FromNoiseError: the latents were encoded by another autoencoder.
     """
     _insist_on_maker(latents, codec)
     codec.scale = latents.scale = 1 / max(latents.std(), 1e-12)
@@ -27,11 +27,13 @@ def scaled(latents: Latents, codec: Autoencoded) -> Autoencoded:
 
 
 def examples_for(model: object, name: str, config: DataConfig) -> Examples:
-    """What `fit` learns from a name: of an encoded data set its latents, unless the denoiser is of the shape of its
-    images; with the words, where a model reads them and they were encoded.
+    """The examples that `fit` trains on, from a data set's name.
+
+    For an encoded data set, these are its latents, or its images if the denoiser has their shape; with the encoded
+    captions if there are any and the model takes text.
 
     Raises:
-        FromNoiseError: as `load`, or `Latents`.
+        FromNoiseError: the data set cannot be loaded; see `data.load` and `data.Latents`.
     """
     folder = precomputed.named(name)
     if folder is None:
@@ -44,10 +46,10 @@ def examples_for(model: object, name: str, config: DataConfig) -> Examples:
 
 
 def suit(model: Denoiser, source: Examples | Batches) -> None:
-    """Give a model the autoencoder of the latents that it learns, where it has none; and them its scale.
+    """Give a model the autoencoder of the latents that it is trained on, unless it has one, and give them its scale.
 
     Raises:
-        FromNoiseError: it has another codec than the one that encoded them.
+        FromNoiseError: the model's codec is not the autoencoder that encoded the latents.
     """
     latents = latents_in(source)
     if latents is None:
@@ -58,18 +60,18 @@ def suit(model: Denoiser, source: Examples | Batches) -> None:
             model.codec = scaled(latents, Autoencoded(native.load_autoencoder(place)))
         return
     if not isinstance(model.codec, Autoencoded):
-        raise FromNoiseError(f"data: {latents.folder} holds latents of an autoencoder, and the model's codec is a "
+        raise FromNoiseError(f"data: {latents.folder} holds latents of an autoencoder, but the model's codec is a "
                              f"{type(model.codec).__name__}: encode its latents yourself")  # fmt: skip
     _insist_on_maker(latents, model.codec)
     latents.scale = model.codec.scale
 
 
 def keep_autoencoder(model: object, run: Path | None) -> None:
-    """A copy of a latent model's autoencoder in its run, from which `load` takes it, unless one is there."""
+    """Save a latent model's autoencoder in the folder of its run, where `load` finds it, unless it is there already."""
     codec = model.codec if isinstance(model, Denoiser) else None
     if run is None or not isinstance(codec, Autoencoded) or (run / native.AUTOENCODER).exists():
         return
-    if storage.fingerprint(codec.network.state_dict()) == codec.sha256:  # not once it is in half precision
+    if storage.fingerprint(codec.network.state_dict()) == codec.sha256:  # not if it was converted to half precision
         native.save(codec.network, run / native.AUTOENCODER)
 
 
@@ -77,5 +79,5 @@ def _insist_on_maker(latents: Latents, codec: Autoencoded) -> None:
     maker = latents.description.autoencoder or ""
     if codec.sha256 != maker:
         raise FromNoiseError(f"{latents.folder} was encoded by another autoencoder than the model's (its hash starts "
-                             f"with {maker[:12]}, not {codec.sha256[:12]}): take that one, of which it holds a copy, "
-                             "or encode again")  # fmt: skip
+                             f"with {maker[:12]}, not {codec.sha256[:12]}): use that one, of which the folder holds a "
+                             "copy, or encode again")  # fmt: skip

@@ -1,4 +1,4 @@
-"""One way to train anything."""
+"""`fit`, the function that trains any model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -37,18 +37,18 @@ from fromnoise.train.task import Task
 from fromnoise.train.trainer import Trainer
 
 Callback = Callable[[dict[str, Any]], Any]
-"""(line of the log) -> True to end."""
+"""A function of the log's line, which returns True to end the training."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training left.
+    """The result of training.
 
     Attributes:
-        model: what was given, with its averaged weights, in evaluation mode; on the CPU where they were sharded.
-        progress: steps, examples, seconds, the losses.
-        out: the folder, where one was named.
-        stopped: the number of the signal (Ctrl-C is 2) that ended it early, else 0.
+        model: the trained model with its averaged weights, in evaluation mode; on the CPU if it was sharded.
+        progress: steps, examples, seconds and losses.
+        out: the folder of the run, or None.
+        stopped: the number of the signal that ended training early (2 for Ctrl-C), or 0.
     """
 
     model: nn.Module
@@ -88,53 +88,54 @@ def fit(
     notes: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Fitted:
-    """theta <- theta - lr grad E loss(theta), t and noise drawn for every example: Sedykh Algorithm 1.
+    """theta <- theta - lr grad E loss(theta), with t and noise drawn for every example: Sedykh Algorithm 1.
 
-    The model is trained in place and holds its averaged weights afterwards. `fromnoise train` calls this function.
+    Train a model in place; it holds its averaged weights afterwards. `fromnoise train` calls this function.
 
     Args:
         model: a Denoiser around any network, or another Task.
-        data: a tensor or array [N, ...], or a tuple of it and labels or {name: condition}; a map-style Dataset; a
-            DataLoader or another iterable of batches (in its own order, so that resume is not exact); a data set's name
-            or a folder, of images or encoded ahead. An example is x, (x, label) or (x, {name: condition}); x is uint8
-            (0..255) or floating point (images in [-1, 1]); conditions reach the network as keyword arguments.
-        objective: an object, or a registered name; `distill.Progressive(teacher)` and its like make `model` a student.
-        times: which levels are looked at: an object, or a registered name; by default uniform, or a distillation's own.
-        coupling: which noise meets which example: independent, optimal-transport or given, as a name, {"name": ...,
+        data: a tensor or array x [N, ...]; a tuple of x and labels, or of x and {name: condition}; a map-style Dataset;
+            a DataLoader or another iterable of batches (in its own order, so that resuming is not exact); or the name
+            of a data set or folder, of images or encoded. An example is x, (x, label) or (x, {name: condition}); x is
+            uint8 (0..255) or floating point (images in [-1, 1]); conditions reach the network as keyword arguments.
+        objective: an object, or a registered name; `distill.Progressive(teacher)` and other distillations make `model`
+            a student.
+        times: the distribution of the times: an object, or a registered name; default: the distillation's own, or else
+            uniform.
+        coupling: how noise is assigned to examples: independent, optimal-transport or given, as a name, {"name": ...,
             option: value} or an object.
-        steps, minutes: how long; one of them must be given, and the first that is over ends it.
-        batch_size: examples of one step, over all processes.
-        optimizer: a registered name; or a torch optimizer, its class, or a function of the parameters that makes one.
-        lr: learning rate after the warm-up; 2e-4 where None, or a torch optimizer's own.
-        lr_schedule: after the warm-up: constant, cosine or inverse-sqrt, as a name, {"name": ..., option: value} or an
-            object.
+        steps, minutes: the length of training; at least one must be given, and the one reached first ends it.
+        batch_size: examples per step, over all processes.
+        optimizer: a registered name; or a torch optimizer, its class, or a function from the parameters to one.
+        lr: learning rate after the warm-up; default: 2e-4, or a torch optimizer's own.
+        lr_schedule: learning rate schedule after the warm-up: constant, cosine or inverse-sqrt, as a name, {"name":
+            ..., option: value} or an object.
         warmup: steps over which the learning rate rises linearly.
-        ema: decay of the averaged weights, reached gradually; 0 keeps the weights as they are.
-        condition_dropout: share of examples that lose their label, for classifier-free guidance; by name for others:
-            {"label": 0.1, "text": 0.1}.
-        validation: held-out data, as `data` but no iterable; or the share of `data` that is held out, as 0.1. Its loss,
-            with the averaged weights, goes into the log at every checkpoint, and the best checkpoint is by it.
+        ema: decay of the averaged weights, which rises to this value at the beginning; 0 for no averaging.
+        condition_dropout: share of examples whose label is dropped, for classifier-free guidance; or shares by
+            condition name: {"label": 0.1, "text": 0.1}.
+        validation: held-out data, in any form of `data` but an iterable; or the share of `data` to hold out, e.g. 0.1.
+            Its loss with the averaged weights is logged at every checkpoint, and selects the best checkpoint.
         out: folder for metrics.jsonl and checkpoints/; None writes nothing.
-        resume: go on with what is in `out`, exactly; start where nothing is.
-        callbacks: each is called after every step with {"step", "loss", "grad_norm", "lr", "images", "seconds", ...};
-            one that returns True ends the training.
-        seed: of noise, times, order and dropout.
-        precision: "auto" computes the network in bf16 where the hardware multiplies it natively.
-        compile: "on" compiles the network by torch.compile; "auto" where that pays.
-        flip: mirror half of the examples along their last axis: part of the data, so that samples are mirrored too.
-        augment: probability with which an image is mirrored, scaled, turned, stretched and shifted, each by itself, as
-            `data.Augment` says; 0 for none. The network is told as augment=, nine numbers, and samples are as the data.
+        resume: continue exactly from the checkpoints in `out`; starts from scratch if there are none.
+        callbacks: functions that are called after every step with {"step", "loss", "grad_norm", "lr", "images",
+            "seconds", ...}; if one returns True, training ends.
+        seed: seed of noise, times, order and dropout.
+        precision: "auto" computes the network in bf16 if the hardware supports it natively.
+        compile: "on" compiles the network with torch.compile; "auto" only if that pays off.
+        flip: whether to mirror half of the examples along their last axis; samples will be mirrored as well.
+        augment: probability of each augmentation (mirroring, scaling, turning, stretching, shifting; see
+            `data.Augment`), 0 for none. The network is conditioned on them, augment= [B, 9], so that samples show none.
         workers: loader processes, for data that is not in memory.
-        progress: show a bar, in a terminal or a notebook.
-        watcher: for applications, which talk and draw pictures in passing.
-        notes: JSON values of yours that every checkpoint keeps, each as NAME.json; `examples` is taken, by what a
-            resumed run knows its data.
-        options: other keys of `train.TrainConfig`: accumulate, shard, betas, weight_decay, clip, checkpoint_every,
+        progress: whether to show a bar, in a terminal or a notebook.
+        watcher: hooks for applications, for messages and sample grids during training.
+        notes: further JSON values to store in every checkpoint, each as NAME.json; the name `examples` is reserved.
+        options: other fields of `train.TrainConfig`: accumulate, shard, betas, weight_decay, clip, checkpoint_every,
             keep, ...
 
     Raises:
-        FromNoiseError: what was given does not fit together; in one line with the way out.
-        TrainingError: a loss or gradient was not a number, or the disk is full; what was saved is whole.
+        FromNoiseError: the arguments do not fit together; the message says what to change.
+        TrainingError: a loss or gradient was not finite, or the disk is full; checkpoints stay intact.
     """
     if compile not in ("auto", "on", "off"):
         raise unknown("compile", compile, ("auto", "on", "off"))
@@ -142,9 +143,9 @@ def fit(
     checks.whole("workers", workers, 0)
     checks.objects(lr_schedule=lr_schedule)
     if resume and out is None:
-        raise FromNoiseError("resume: goes on with what is in a folder; name it with out")
+        raise FromNoiseError("resume: continues a run in a folder; name the folder with out")
     if remembered.NOTE in (notes or {}):
-        raise FromNoiseError(f"notes: the name {remembered.NOTE} is taken; choose another")
+        raise FromNoiseError(f"notes: the name {remembered.NOTE} is reserved; choose another")
     callbacks = [callbacks] if callable(callbacks) else callbacks
     hardware, processes = choose(precision), Processes()
     source, held_out = _data(data, validation, model, seed)
@@ -179,7 +180,7 @@ def fit(
 
 
 def _data(data: Any, validation: Any, model: Denoiser | Task, seed: int) -> tuple[Examples | Batches, Examples | None]:
-    """What is trained on, and what is held out."""
+    """(the training data, the held-out data or None)."""
     source = _examples(data, model)
     if validation is None:
         return source, None
@@ -191,10 +192,10 @@ def _data(data: Any, validation: Any, model: Denoiser | Task, seed: int) -> tupl
 
 
 def _check_held_out(task: Task, source: Examples | Batches, held_out: Examples) -> None:
-    """Before training, not at its first checkpoint.
+    """Check the held-out data before training, not only at the first checkpoint.
 
     Raises:
-        FromNoiseError: no example, another shape, or conditions that the network does not take.
+        FromNoiseError: there is no example, the shape differs, or the network does not take a condition.
     """
     if not len(held_out):
         raise FromNoiseError("validation: no example in it")
@@ -203,7 +204,7 @@ def _check_held_out(task: Task, source: Examples | Batches, held_out: Examples) 
     if isinstance(source, Examples):
         own, given = (set(examples.examples([0])[1]) for examples in (held_out, source))
         if own != given:
-            raise FromNoiseError(f"validation has the conditions {', '.join(sorted(own)) or 'none'}, and data "
+            raise FromNoiseError(f"validation has the conditions {', '.join(sorted(own)) or 'none'}, but data has "
                                  f"{', '.join(sorted(given)) or 'none'}")  # fmt: skip
     task.draw(tuple(held_out.shape), held_out.examples([0])[1], range(1), 0, 1)
 
@@ -229,7 +230,7 @@ def _task(
 ) -> Task:  # fmt: skip
     if isinstance(model, Task):
         if augment:
-            raise FromNoiseError("augment: is for a Denoiser, and model is a Task, which transforms its own examples")
+            raise FromNoiseError("augment: is for a Denoiser, but model is a Task, which augments examples by itself")
         insist_on_encoder(source, getattr(model.model, "text", None))
         return model
     if not isinstance(model, Denoiser):
@@ -244,7 +245,7 @@ def _task(
     model.embeddings = model.embeddings or made_by(examples)
     checks.objects(objective=objective, times=times, coupling=coupling)
     if isinstance(objective, str) and objective.replace("_", "-") in distill.names():
-        raise FromNoiseError(f"objective {objective}: is a distillation, which is given as an object: objective="
+        raise FromNoiseError(f"objective {objective}: is a distillation, which must be an object: objective="
                              f"fn.distill.{distill.get(objective).__name__}(teacher)")  # fmt: skip
     built = objectives.registry.resolve(objective, Objective)
     time = None if times is None else _times.registry.resolve(times, TimeSampling)
@@ -254,10 +255,10 @@ def _task(
 
 
 def _config(options: Mapping[str, Any], **named: Any) -> TrainConfig:
-    """The keys of a run's `train` section.
+    """The `train` configuration from the arguments of `fit`.
 
     Raises:
-        FromNoiseError: an unknown one, a value that it cannot have, or no end.
+        FromNoiseError: a name is unknown, a value is invalid, or neither steps nor minutes are given.
     """
     for key in options:
         if key not in TrainConfig.model_fields:
@@ -284,7 +285,7 @@ def _folder(out: str | Path | None, resume: bool) -> Path | None:
         return None
     folder = files.expanded(out)
     if not resume and any((folder / name).exists() for name in ("checkpoints", "metrics.jsonl")):
-        raise FromNoiseError(f"out: {folder} holds a run already: resume=True goes on with it, or name another folder")
+        raise FromNoiseError(f"out: {folder} holds a run already: continue it with resume=True, or name another folder")
     files.insist_on_own_folder(folder / "checkpoints")
     try:
         folder.mkdir(parents=True, exist_ok=True)

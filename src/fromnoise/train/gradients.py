@@ -1,4 +1,4 @@
-"""The gradient of a step: gathered over parts and processes, measured, clipped."""
+"""The gradient of a step: accumulated over parts of the batch, averaged over processes, measured and clipped."""
 
 import math
 import time
@@ -18,17 +18,17 @@ from fromnoise.train.task import Task
 
 
 class Gradients:
-    """Those of a task's trained weights.
+    """The gradients of a task's trained weights.
 
     Args:
-        task: whose loss.
-        weights: trained parameters by name.
-        config: `accumulate` and `clip`.
-        seed: of dropout.
-        hardware: number format.
-        processes: this process among others.
-        places: of this process in the global batch.
-        sharding: of the weights; None where each process has all.
+        task: the task, whose loss is differentiated.
+        weights: the trained parameters by name.
+        config: uses `accumulate` and `clip`.
+        seed: seed of dropout.
+        hardware: determines the number format.
+        processes: the processes of the run.
+        places: this process's positions in the global batch.
+        sharding: the sharding of the weights; None if every process holds all of them.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Gradients:
         self.task, self.weights, self.config, self.seed = task, weights, config, seed
         self.hardware, self.processes, self.places, self.sharding = hardware, processes, places, sharding
         self.seconds = 0.0
-        """That this process computed by itself in the last step, before it first waited for others."""
+        """Seconds that this process computed in the last step before it first waited for the others."""
 
     def accumulate(self, ready: Ready, step: int) -> dict[str, Tensor]:
-        """The gradient of the mean loss of this process' share; returns the mean of each value."""
+        """Compute the gradient of the mean loss over this process's share; returns the mean of each value."""
         x0, drawn = ready.states(), ready.drawn
         count = self.config.accumulate
         size = len(x0) // count
@@ -56,7 +56,7 @@ class Gradients:
                 started = time.perf_counter()
                 with self.hardware.autocast():
                     values = self.task.losses(x0[own], {k: v[own] for k, v in drawn.items()})
-                if self.sharding is None:  # else blocks are gathered in between, for which all wait
+                if self.sharding is None:  # otherwise processes wait for each other while blocks are gathered
                     self.seconds += time.perf_counter() - started
                 means = {name: value.mean() / count for name, value in values.items()}
                 means["loss"].backward()
@@ -68,17 +68,17 @@ class Gradients:
         return totals
 
     def size(self) -> Tensor:
-        """What, averaged over the processes, is the gradient's norm, or its square where weights are sharded: []."""
+        """A number [] whose mean over the processes is the gradient's norm (with sharding: the norm's square)."""
         if self.sharding is not None:
             return self.sharding.square_norm(self._own())
         self._norm = torch.nn.utils.get_total_norm(self._own())
         return self._norm
 
     def clip(self, mean: float) -> float:
-        """Scale the gradient down to the largest norm that is allowed; returns its norm before.
+        """Scale the gradient down to the largest allowed norm; returns its norm before scaling.
 
         Args:
-            mean: of `size` over the processes.
+            mean: the mean of `size` over the processes.
         """
         norm, most = mean if self.sharding is None else math.sqrt(mean), self.config.clip
         if not norm > most or not math.isfinite(norm):

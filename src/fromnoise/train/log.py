@@ -1,4 +1,4 @@
-"""metrics.jsonl: one JSON object a line, a line for every optimiser step, each step once."""
+"""metrics.jsonl: one JSON object per line, and one line for every optimiser step."""
 
 import hashlib
 import json
@@ -15,16 +15,16 @@ _CHUNK, _END = 2**20, 2**16
 
 
 class MetricsLog:
-    """Appends lines; on opening, lines after step `last` (written by a run that was killed) are dropped.
+    """Append lines to a log; on opening, drop lines after step `last`, which a killed run may have written.
 
-    A log that is as its checkpoint left it is read once, for its hash, and goes on where it is: a million lines are not
-    written again, and nothing of them is held in memory.
+    If the log still begins as it was at the checkpoint, it is read once, for its hash, and continued in place: a
+    million lines are neither rewritten nor held in memory.
 
     Args:
-        path: of the file.
-        last: step of the checkpoint that is gone on from; 0 begins anew.
-        mark: of the log at that checkpoint, see `mark`; where the file no longer begins so, it was changed.
-        warn: told of that.
+        path: path of the file.
+        last: step of the checkpoint that the run continues from; 0 for a new run.
+        mark: the log's `mark` at that checkpoint; if the file no longer begins with it, the file was changed.
+        warn: called with a warning if the log was changed or removed.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class MetricsLog:
         self._hash, self._bytes = hashlib.sha256(), 0
         if not os.path.lexists(path):
             if mark:
-                warn(f"{path}: is gone, with the lines of {last} steps; it begins anew")
+                warn(f"{path}: is gone, with the lines of {last} steps; a new log is started")
             self._file = lines.appending(path)
             return
         with files.opened(path) as there:
@@ -61,11 +61,11 @@ class MetricsLog:
         content = json.dumps(line).encode() + b"\n"
         self._hash.update(content)
         self._bytes += len(content)
-        while content:  # unbuffered, so that a full disk is met here and not again when the file is closed
+        while content:  # unbuffered, so that a full disk raises here, and not again on closing
             content = content[self._file.write(content) or 0 :]
 
     def mark(self) -> dict[str, Any]:
-        """What a checkpoint holds of the log: its length and SHA-256, every line being on the disk."""
+        """The log's length and SHA-256, for a checkpoint; all lines are flushed to disk first."""
         os.fsync(self._file.fileno())
         return {"bytes": self._bytes, "sha256": self._hash.hexdigest()}
 
@@ -74,7 +74,7 @@ class MetricsLog:
 
 
 def newest(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a log, from the end of the file; None where there is none."""
+    """The last complete line of a log, read from the end of the file; None if there is none."""
     try:
         with files.opened(path) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
@@ -85,7 +85,7 @@ def newest(path: Path) -> dict[str, Any] | None:
 
 
 def _first(file: BinaryIO, count: int) -> Iterator[bytes]:
-    """The first `count` bytes, or all that there are."""
+    """The first `count` bytes of a file, or all if there are fewer."""
     file.seek(0)
     while count and (content := file.read(min(count, _CHUNK))):
         count -= len(content)
@@ -93,7 +93,7 @@ def _first(file: BinaryIO, count: int) -> Iterator[bytes]:
 
 
 def _whole_lines(file: BinaryIO, last: int) -> Iterator[bytes]:
-    """Lines of steps up to `last`; what a kill cut is left out."""
+    """The lines of steps up to `last`, without lines that were cut off."""
     file.seek(0)
     while last and (text := file.readline(_CHUNK)):
         line = _parsed(text)
@@ -102,7 +102,7 @@ def _whole_lines(file: BinaryIO, last: int) -> Iterator[bytes]:
 
 
 def _parsed(text: bytes) -> dict[str, Any] | None:
-    """A line of a log; None of what is none."""
+    """A parsed line of a log; None if it is not one."""
     with suppress(ValueError, RecursionError):
         line = json.loads(text)
         if isinstance(line, dict) and isinstance(line.get("step"), int):

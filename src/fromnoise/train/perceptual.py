@@ -1,4 +1,4 @@
-"""LPIPS: how far two images are apart to the eye, by the features of VGG."""
+"""LPIPS: the perceptual distance of two images, by the features of VGG."""
 
 import warnings
 from functools import lru_cache
@@ -11,10 +11,12 @@ from fromnoise.errors import FromNoiseError
 
 
 def perceptual(x: Tensor, y: Tensor) -> Tensor:
-    """LPIPS (Zhang et al. 2018) of images in [-1, 1], [N, C, H, W] with 1 or 3 channels, sides from 16: [N], float32.
+    """LPIPS (Zhang et al. 2018) of images in [-1, 1]: [N, C, H, W], [N, C, H, W] -> [N], float32.
+
+    C is 1 or 3, and the sides are at least 16.
 
     Raises:
-        FromNoiseError: lpips is not installed, or VGG's weights are neither here nor to be had.
+        FromNoiseError: lpips is not installed, or VGG's weights are missing and cannot be downloaded.
     """
     network = _network(x.device)
     with torch.autocast(x.device.type, enabled=False):
@@ -24,14 +26,14 @@ def perceptual(x: Tensor, y: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _network(device: torch.device) -> Any:
-    """Frozen, and no part of what is trained or saved."""
+    """The frozen LPIPS network, which is neither trained nor saved."""
     try:
         import lpips
     except ImportError:
         raise FromNoiseError('loss.perceptual needs lpips: pip install "fromnoise[perceptual]"') from None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # torchvision on how lpips asks it for VGG
+            warnings.simplefilter("ignore", UserWarning)  # torchvision warns of lpips's old-style call
             network = lpips.LPIPS(net="vgg", verbose=False)
     except OSError as error:
         raise FromNoiseError(

@@ -1,4 +1,4 @@
-"""What a training step needs, on the device: made ready one step ahead where the device computes by itself."""
+"""The input of training steps, on the device; on CUDA it is prepared one step ahead."""
 
 import queue
 import threading
@@ -19,13 +19,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ready:
-    """One step's examples and draws.
+    """One step's examples and random numbers.
 
     Attributes:
-        x: uint8 or float32, [B, ...], on the device.
-        mirrored: which of them are mirrored, [B]; None where none is.
-        drawn: what the task drew.
-        copied: on CUDA, when the copies are done.
+        x: examples [B, ...], uint8 or float32, on the device.
+        mirrored: which of them are to be mirrored, [B]; None for none.
+        drawn: the result of `Task.draw`.
+        copied: on CUDA, the event after which the copies are complete.
     """
 
     x: Tensor
@@ -34,34 +34,34 @@ class Ready:
     copied: torch.cuda.Event | None = None
 
     def states(self) -> Tensor:
-        """float32 examples; the computing stream waits for the copies first."""
+        """The examples as float32; on CUDA, the computing stream first waits for the copies."""
         if self.copied is not None:
             stream = torch.cuda.current_stream(self.x.device)
             stream.wait_event(self.copied)
             for tensor in (self.x, self.mirrored, *self.drawn.values()):
                 if tensor is not None and tensor.is_cuda:
-                    tensor.record_stream(stream)  # so that its memory is not given away while it is read
+                    tensor.record_stream(stream)  # keeps its memory until this stream has read it
         return as_state(self.x, self.mirrored)
 
 
 class Pipeline:
-    """Steps without end. Their numbers are functions of the step alone, so that being ahead changes nothing.
+    """An endless sequence of step inputs.
 
-    On CUDA a thread makes the next step while the GPU is at this one: it counts out the noise, pins it and copies it
-    beside the computing stream.
+    On CUDA, a thread prepares the next step while the GPU computes the current one: it generates the noise, pins it,
+    and copies it on a separate stream. This does not change the results, because all random numbers are functions of
+    the step.
 
     Args:
         feed: the examples.
-        task: whose draws.
-        hardware: where to.
-        shape: of one example.
+        task: the task, which draws the random numbers.
+        hardware: the device to copy to.
     """
 
     def __init__(self, feed: Feed, task: Task, hardware: Hardware):
         self.feed, self.task, self.hardware = feed, task, hardware
 
     def from_step(self, first: int) -> AbstractContextManager[Iterator[Ready]]:
-        """A context that gives steps first, first + 1, ...; leaving it ends the thread."""
+        """A context that yields an iterator over the steps first, first + 1, ...; leaving it ends the thread."""
         if self.hardware.device.type != "cuda":
             return nullcontext(self._steps(first, self.hardware.put))
         stream = torch.cuda.Stream(self.hardware.device)
@@ -90,7 +90,7 @@ class Pipeline:
 
 
 class Ahead(AbstractContextManager[Iterator[T]]):
-    """An iterator whose next item is made in a thread while this one is used; errors come out where it is read."""
+    """An iterator whose next item is made in a thread while the current one is used; errors are raised on reading."""
 
     def __init__(self, make: Callable[[], Iterator[T]]):
         self.make, self.ready, self.left = make, queue.Queue(maxsize=1), threading.Event()
@@ -123,7 +123,7 @@ class Ahead(AbstractContextManager[Iterator[T]]):
             self._put((None, error))
 
     def _put(self, what: tuple) -> bool:
-        """Whether it was taken; not when the reader has left."""
+        """Put an item into the queue; returns False if the reader has left."""
         while not self.left.is_set():
             try:
                 self.ready.put(what, timeout=0.1)

@@ -1,4 +1,4 @@
-"""How far a training is, and who is told."""
+"""The progress of training, and the hooks with which applications watch it."""
 
 import math
 from collections.abc import Callable
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """What a checkpoint holds beside tensors.
+    """The progress of training, as saved in every checkpoint.
 
     Attributes:
         step: optimiser steps done.
         images: examples seen.
-        seconds: of training, sampling, validation and saving not counted.
-        loss: moving average of the loss over some 100 steps.
-        skipped: steps left out because something was not a number.
-        validation: the loss of the averaged weights on held-out examples, when it was last measured.
+        seconds: training time, not counting sampling, validation and saving.
+        loss: moving average of the loss over about 100 steps.
+        skipped: steps that were skipped because the loss or the gradient was not finite.
+        validation: the last measured loss of the averaged weights on held-out examples; None before that.
     """
 
     step: int = 0
@@ -34,10 +34,10 @@ class Progress:
 
     @classmethod
     def of(cls, values: Any, where: object) -> Self:
-        """From a checkpoint's state.json.
+        """The progress from a checkpoint's state.json.
 
         Raises:
-            FromNoiseError: it says something else; `where` is its name.
+            FromNoiseError: the values are invalid; `where` names the checkpoint in the message.
         """
         with suppress(TypeError, ValueError):
             made = cls(**values)
@@ -45,7 +45,7 @@ class Progress:
             figures = [float(value) for value in (made.seconds, made.loss, made.validation or 0)]
             if all(type(n) is int and n >= 0 for n in counts) and 0 <= figures[0] < math.inf:
                 return made
-        raise FromNoiseError(f"{where}: its state.json does not say how far the training was")
+        raise FromNoiseError(f"{where}: its state.json does not hold the progress of a training")
 
     def follow(self, loss: float) -> None:
         weight = max(0.01, 1 / (self.step + 1))
@@ -54,14 +54,14 @@ class Progress:
 
 @dataclass
 class Watcher:
-    """What the trainer tells the outside; every function may be replaced.
+    """Hooks through which the trainer reports to an application; every function may be replaced.
 
     Attributes:
-        start: before the first step, with the trainer and whether it resumed; it may be finished already.
-        sample: when a sample grid is due, with the step, the weights being the averaged ones.
-        say: a line for the person watching.
-        lines: whether the bar is a line now and then where no bar can be drawn; else it is left out there.
-        wants_model: whether somebody uses the model afterwards: a sharded one is then made whole, in every process.
+        start: called before the first step with the trainer and whether it resumed; training may be finished already.
+        sample: called with the step when a sample grid is due; the network then holds the averaged weights.
+        say: called with a line for the user.
+        lines: whether progress is printed as occasional lines if no bar can be drawn; otherwise it is not shown then.
+        wants_model: whether the model is used afterwards: if so, a sharded one is gathered, in every process.
     """
 
     start: "Callable[[Trainer, bool], None]" = lambda trainer, resumed: None

@@ -1,4 +1,4 @@
-"""Signs of life: a process that died, hangs or ran out of memory takes the others with it, and soon."""
+"""Heartbeats between processes: if one died, hangs or ran out of memory, all others end soon as well."""
 
 import math
 import os
@@ -10,27 +10,30 @@ from contextlib import suppress
 from typing import Any
 
 _HUNG_AFTER = 45.0
-"""Seconds without a sign of life after which a process counts as gone; $FROMNOISE_HUNG_AFTER."""
+"""Seconds without a heartbeat after which a process counts as gone; $FROMNOISE_HUNG_AFTER overrides it."""
 _PARTING = 20.0
-"""Seconds that a process which failed waits for its connection to end."""
+"""Seconds that a failed process waits for its connection to close."""
 _STEP = 600.0
-"""Seconds that a step may take, or twenty times the longest so far: some process hangs else."""
+"""Seconds that a step may take, or twenty times the longest step so far; after that, a process counts as hanging."""
 _UNUSUAL = 3600.0
-"""The same of a step that may have to compile the network, or to wait for what came before it."""
+"""The same limit for a step that may compile the network, or that follows a checkpoint, validation or samples."""
 
 _FIRST = "the first process of this run cannot be reached"
 
 
 class Pulse:
-    """Two threads of each process: one counts in the store of the process group and looks at the next process' count,
-    the other looks whether the first one gets answers.
+    """The heartbeat of a process, in two threads.
 
-    A collective with a process that is gone would wait for hours, as it has to where one process downloads and the
-    others wait for it. Each process looks at one other, so that the store has little to do with a thousand of them.
+    One thread increments a counter in the store of the process group and watches the counter of the next process. The
+    other one checks that the first gets answers, and how long the current step takes.
+
+    The heartbeat is needed because collectives have a timeout of hours: one process may download data while the others
+    wait, and without it they would wait as long for a process that is gone. Each process watches only one other, so
+    that even a thousand of them put little load on the store.
 
     Args:
-        store: of the process group; a client of its own is made of it, since one that waits keeps others waiting.
-        rank, world: of this process.
+        store: the store of the process group; a separate client is made from it, because a waiting client blocks.
+        rank, world: rank of this process, and number of processes.
     """
 
     def __init__(self, store: Any, rank: int, world: int):
@@ -49,8 +52,10 @@ class Pulse:
             thread.start()
 
     def failed(self, error: BaseException) -> None:
-        """This process leaves for this reason, which the others hear; where the connection does not let it go, it says
-        so and leaves all the same."""
+        """Announce to the others that this process ends because of an error.
+
+        If its connection then does not close in time, the process reports the error and ends anyway.
+        """
         self._why = (str(error) or type(error).__name__).splitlines()[0]
         with suppress(Exception):
             if not self.store.check(["gone"]):
@@ -58,22 +63,26 @@ class Pulse:
         self.since, self.step_limit, self._parting = time.monotonic(), _PARTING, True
 
     def end(self) -> None:
-        """No more signs are due."""
+        """Stop the heartbeat at the regular end of a run."""
         with suppress(Exception):
             self.store.set(f"pulse/{self.rank}", "done")
             until = time.monotonic() + self.limit
-            if self.rank == 0 and not self._parting:  # its store may end with it, and others may still need it
+            if self.rank == 0 and not self._parting:  # the store may end with it while others still need it
                 while not all(self._read(f"pulse/{r}") == "done" for r in range(self.world)):
                     if self._read("gone") or time.monotonic() > until:
                         break
                     time.sleep(0.02)
         self._ended.set()
         for thread in self._threads:
-            thread.join(self.limit)  # which may wait for a process that hangs
+            thread.join(self.limit)  # with a limit: a thread may wait for a hanging process
 
     def began(self, seconds: float | None, usual: bool = True) -> None:
-        """A step began, after steps of at most so many seconds; None: what follows is no step and may take any time.
-        `usual` is false of the first one, and of those after something else."""
+        """Announce that a step begins.
+
+        Args:
+            seconds: the duration of the longest step so far; None if what follows is not a step and may take any time.
+            usual: False for the first step, and for steps that follow something else.
+        """
         self.since = time.monotonic()
         self.step_limit = math.inf if seconds is None else max(_STEP if usual else _UNUSUAL, 20 * seconds)
 
@@ -82,14 +91,14 @@ class Pulse:
         return self.store.get(f"host/{rank}").decode()
 
     def _beat(self) -> None:
-        """Says that this process lives, and looks whether another one does."""
+        """The first thread: count, and watch the counter of the next process."""
         watched, seen, at, count = (self.rank + 1) % self.world, "", time.monotonic(), 0
         while (late := self._slept()) is not None:
             count, now, at = count + 1, time.monotonic(), at + late
             try:
                 self.store.set(f"pulse/{self.rank}", str(count))
                 said, gone = self._read(f"pulse/{watched}"), self._read("gone")
-            except Exception:  # of a store whose process is gone
+            except Exception:  # the process of the store is gone
                 if self._ended.is_set() or self._parting:
                     return None
                 return self._leave(_FIRST, announce=False)
@@ -103,7 +112,7 @@ class Pulse:
                                    f"{self.limit:.0f} seconds")  # fmt: skip
 
     def _watch(self) -> None:
-        """Looks whether the store answers, and how long the step takes."""
+        """The second thread: check that the store answers, and how long the step takes."""
         while (late := self._slept()) is not None:
             self.since, self.answered = self.since + late, self.answered + late
             now = time.monotonic()
@@ -115,8 +124,10 @@ class Pulse:
                 return self._leave(_FIRST, announce=False)
 
     def _slept(self) -> float | None:
-        """Until the next look: seconds by which it comes late, as where this process itself was stopped, in which it
-        could hear of nobody; None at the end."""
+        """Sleep until the next check; returns the seconds by which it is late, or None at the end.
+
+        A check is late if this process was stopped for a while, during which it could not hear from the others.
+        """
         began = time.monotonic()
         if self._ended.wait(self.every):
             return None
@@ -127,7 +138,7 @@ class Pulse:
         return self.store.get(key).decode() if self.store.check([key]) else ""
 
     def _leave(self, why: str, announce: bool = True) -> None:
-        """Ends the process at once: its main thread may wait for another one for hours."""
+        """End the process at once, because its main thread may be waiting for another one for hours."""
         if announce:
             with suppress(Exception):
                 self.store.set("gone", why)

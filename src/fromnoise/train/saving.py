@@ -1,4 +1,4 @@
-"""What a checkpoint of a training holds, and going on from one: whole, or in parts where the weights are sharded."""
+"""Save the checkpoints of a training and resume from them: as a whole, or in parts if the weights are sharded."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -24,13 +24,13 @@ class Saving:
     """The checkpoints of a run.
 
     Args:
-        checkpoints: where they are.
-        task, ema, optimizer: whose state they hold.
+        checkpoints: the folder of checkpoints.
+        task, ema, optimizer: the objects whose state is saved.
         weights: all parameters by name.
-        notes: JSON values that each holds, as NAME.json.
-        processes: which all read, and write where weights are sharded; else the first one writes.
-        sharding: of the weights; None where each process has all of them.
-        say: tells a line.
+        notes: JSON values to store in each checkpoint, as NAME.json.
+        processes: the processes of the run. All of them read; with sharding all write, otherwise only the first one.
+        sharding: the sharding of the weights; None if every process holds all of them.
+        say: shows a line to the user.
     """
 
     def __init__(
@@ -38,20 +38,20 @@ class Saving:
         notes: Mapping[str, Any], processes: Processes, sharding: Sharding | None, say: Callable[[str], None],
     ):  # fmt: skip
         self.checkpoints, self.task, self.ema, self.optimizer = checkpoints, task, ema, optimizer
-        self.weights = weights | dict(task.network.named_parameters(remove_duplicate=False))  # tied ones by every name
+        self.weights = weights | dict(task.network.named_parameters(remove_duplicate=False))  # tied ones by each name
         self.notes, self.processes, self.sharding, self.say = notes, processes, sharding, say
         self.network = task.network if sharding is None else sharding.blank
         self.written = 0
-        """The step of the last one that is whole."""
+        """The step of the last complete checkpoint."""
         self._writing: tuple[int, in_parts.Writing] | None = None
         if sharding is not None:
             insist_on_one_disk(checkpoints.folder, processes)
 
     def resume(self, folder: Path | None) -> tuple[Progress, dict[str, Any] | None] | None:
-        """Go on with the newest whole checkpoint: how far it is, and the mark of the log; None where there is none.
+        """Load the newest intact checkpoint: (its progress, the mark of the log); None if there is no checkpoint.
 
         Raises:
-            FromNoiseError: there are checkpoints and all are damaged, or they are of another model.
+            FromNoiseError: all checkpoints are damaged, or they belong to another model or other data.
         """
         if self.processes.is_first:
             placing.clean_up(self.checkpoints.folder)
@@ -77,7 +77,7 @@ class Saving:
         return progress, mark
 
     def _read(self, found: Path) -> dict[str, dict[str, Tensor]]:
-        """All tensors, cut as the weights are."""
+        """All tensors of a checkpoint, sharded like the weights."""
         stems = [*self.task.tensors(), "ema", "optimizer"]
         if self.sharding is None or not in_parts.are_in_parts(storage.manifest(found)):
             state = {stem: storage.read_tensors(found, stem) for stem in stems}
@@ -92,12 +92,12 @@ class Saving:
                 suitable.insist_on_finite(found, stem, named)
         except FromNoiseError as error:
             why = str(error)
-        if why := self.processes.said(why):  # each has read its part alone
+        if why := self.processes.said(why):  # each process has read only its part
             raise FromNoiseError(why)
         return state
 
     def _owner(self, name: str, shape: tuple[int, ...]) -> nn.Parameter | None:
-        """The parameter that a tensor of a checkpoint belongs to: "NAME", or "KEY.NAME" of an optimiser."""
+        """The parameter that a tensor "NAME", or an optimiser's tensor "KEY.NAME", of a checkpoint belongs to."""
         own = self.weights.get(name) if name in self.weights else self.weights.get(name.partition(".")[2])
         return own if own is not None and tuple(own.shape) == shape else None
 
@@ -110,7 +110,7 @@ class Saving:
         return whole if own is None or self.sharding is None else self.sharding.like(own, whole)
 
     def _described(self) -> dict[str, Any]:
-        """What files say of the task with its own network, and not with a wrapper of it."""
+        """The task's description, with its own network instead of a wrapper."""
         called, self.task.network = self.task.network, self.network
         try:
             return self.task.describe()
@@ -118,15 +118,15 @@ class Saving:
             self.task.network = called
 
     def save(self, progress: Progress, mark: dict[str, Any], last: bool) -> None:
-        """Write one; where weights are sharded, while training goes on, unless it is the last.
+        """Save a checkpoint. With sharding, it is written while training continues, unless it is the last one.
 
         Args:
-            progress: how far the training is.
-            mark: of the log.
-            last: whether nothing comes after it.
+            progress: the progress of the training.
+            mark: the mark of the log.
+            last: whether this is the last checkpoint.
 
         Raises:
-            OSError: the disk is full, or fails; also of the one before, which was still being written.
+            OSError: the disk is full or fails; perhaps while the previous checkpoint was still being written.
         """
         if self.sharding is None and not self.processes.is_first:
             return
@@ -142,7 +142,7 @@ class Saving:
             self.finish()
 
     def finish(self) -> None:
-        """Wait for what is being written; raises as `save`."""
+        """Wait for the checkpoint that is being written; raises the errors of `save`."""
         if self._writing is None:
             return
         (step, writing), self._writing = self._writing, None
@@ -153,11 +153,12 @@ class Saving:
 
 
 def insist_on_one_disk(folder: Path, processes: Processes) -> None:
-    """That all see what the first one writes, since each is to write its part: before the first step, and not at the
-    first checkpoint.
+    """Check that all processes see the first one's files, since each will write its part of a checkpoint.
+
+    This is checked before the first step, not only at the first checkpoint.
 
     Raises:
-        FromNoiseError: one does not.
+        FromNoiseError: a process does not see them.
     """
     mark = processes.of_first(secrets.randbits(48))
     if processes.is_first:
@@ -170,4 +171,4 @@ def insist_on_one_disk(folder: Path, processes: Processes) -> None:
     if processes.is_first:
         (folder / f"{files.WRITING}{mark}").rmdir()
     if why:
-        raise FromNoiseError(f"{why}: its machine needs the same disk, where each writes its part of the weights")
+        raise FromNoiseError(f"{why}: put the folder on a disk that all machines share, since each writes its part")

@@ -1,4 +1,4 @@
-"""Weights in parts: each process holds its part of every weight, gradient, average and moment (FSDP2)."""
+"""Sharded training (FSDP2): each process holds a part of every weight, gradient, average and moment."""
 
 import copy
 import os
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 Shard = Literal["auto", "none", "full", "hybrid"]
 WAYS: tuple[Shard, ...] = ("none", "full", "hybrid")
-"""What `auto` may come to."""
+"""The values that `auto` can resolve to."""
 
 _BYTES = 20
-"""Of each parameter, float32: itself, its gradient, AdamW's two moments, the average."""
+"""Bytes per parameter, in float32: itself, its gradient, AdamW's two moments, its average."""
 _SHARE = 0.4
-"""Of a device's memory that these may take before they are sharded: activations need the rest."""
+"""Share of a device's memory that these may take before they are sharded; activations need the rest."""
 
 
 def local(tensor: Tensor) -> Tensor:
-    """This process' part of a sharded tensor, in the same memory; any other tensor as it is."""
+    """This process's part of a sharded tensor, in the same memory; any other tensor unchanged."""
     part = getattr(tensor, "to_local", None)
     return tensor if part is None else part()
 
 
 def parts(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """`local` of each that is not empty, which some operations refuse. Where no gradient is followed."""
+    """The non-empty `local` parts, because some operations refuse empty tensors. For use without gradients."""
     return [part for tensor in tensors if (part := local(tensor)).numel()]
 
 
@@ -45,26 +45,26 @@ def each(operation: Callable[..., Any], tensors: Sequence[Tensor], *others: Any,
 
 
 def chosen(how: Shard, task: Task, device: torch.device, world: int, on_node: int) -> Shard:
-    """What `auto` means here, and what one process can do: none, full or hybrid.
+    """Resolve `train.shard` to none, full or hybrid; a single process never shards.
 
     Args:
-        how: what was asked for.
-        task: what is trained.
-        device: where they will be.
-        world, on_node: processes, of all machines and of this one.
+        how: the configured value.
+        task: the task.
+        device: the device that will hold the weights.
+        world, on_node: number of processes in total, and on this machine.
 
     Raises:
-        FromNoiseError: the task needs all weights at once.
+        FromNoiseError: sharding is requested, but the weights or the objective do not allow it.
     """
     single = next((name for name, p in task.network.named_parameters() if not p.dim()), None)
     if world == 1 or (how == "auto" and (task.second_order or single)):
         return "none"
     if how != "none" and single:
-        raise FromNoiseError(f"train.shard {how}: {single} is a single number, which cannot be cut: make it a vector "
-                             "of one, or leave train.shard at none")  # fmt: skip
+        raise FromNoiseError(f"train.shard {how}: {single} is a single number, which cannot be sharded: make it a "
+                             "vector of length 1, or use none")  # fmt: skip
     if how != "none" and task.second_order:
-        raise FromNoiseError(f"train.shard {how}: this objective differentiates the network twice, and the second time "
-                             "sharded weights are gone: leave it at none")  # fmt: skip
+        raise FromNoiseError(f"train.shard {how}: this objective differentiates the network twice, which does not work "
+                             "with sharded weights: use none")  # fmt: skip
     if how != "auto":
         return how
     if device.type != "cuda":
@@ -77,10 +77,10 @@ def chosen(how: Shard, task: Task, device: torch.device, world: int, on_node: in
 
 
 def agreed(how: Shard, task: Task, device: torch.device, processes: Processes) -> Shard:
-    """`chosen`, as the first process chooses, since GPUs may differ in their memory; and as all machines can.
+    """The first process's `chosen`, in every process, because GPUs may differ in their memory.
 
     Raises:
-        FromNoiseError: hybrid, on machines with different numbers of processes.
+        FromNoiseError: hybrid is requested, but the machines have different numbers of processes.
     """
     own = chosen(how, task, device, processes.world, processes.on_node)
     way = WAYS[processes.of_first(WAYS.index(own))]
@@ -89,28 +89,30 @@ def agreed(how: Shard, task: Task, device: torch.device, processes: Processes) -
         if processes.said("" if processes.on_node == first else "uneven"):
             if how == "auto":
                 return "full"
-            raise FromNoiseError("train.shard hybrid: machines must have as many processes each, and these have not: "
+            raise FromNoiseError("train.shard hybrid: all machines must have the same number of processes: "
                                  "use full")  # fmt: skip
     return way
 
 
 class Sharding:
-    """FSDP2 of a network: `fully_shard` on each block and on the whole, so that one block at a time is gathered.
+    """FSDP2 for a network: `fully_shard` on each block and on the whole, so that only one block at a time is gathered.
 
-    All processes start from the first one's weights. Blocks go to the device and are cut one after the other, so that
-    no device ever holds the whole; parameters lie contiguous, since FSDP2 takes no other layout. In bf16 a block is
-    gathered in bf16, the rest in float32; gradients are averaged in float32.
+    All processes start from the first one's weights. Blocks are moved to the device and sharded one after the other, so
+    that no device ever holds all weights. Parameters are contiguous, the only layout that FSDP2 supports. If the
+    network computes in bf16, blocks are gathered in bf16 and everything else in float32; gradients are averaged in
+    float32.
 
     Source: Rajbhandari et al. 2019 (arXiv 1910.02054), stage 3; Zhao et al. 2023 (arXiv 2304.11277).
 
     Args:
-        network: on the CPU or the device; its parameters are replaced by sharded ones.
-        how: "full": over all processes; "hybrid": inside each machine, the same parts on every machine.
-        device: of this process.
-        dtype: in which the network computes.
+        network: the network, on the CPU or the device; its parameters are replaced by sharded ones.
+        how: "full": sharded over all processes; "hybrid": sharded within each machine, with the same parts on every
+            machine.
+        device: device of this process.
+        dtype: type in which the network computes.
 
     Raises:
-        FromNoiseError: machines have different numbers of processes; or blocks share a weight.
+        FromNoiseError: machines have different numbers of processes, or blocks share a weight.
     """
 
     def __init__(self, network: nn.Module, how: Shard, device: torch.device, dtype: torch.dtype):
@@ -119,7 +121,7 @@ class Sharding:
         self.mesh, self.device = _mesh(how, device), device
         self.parts: int = self.mesh.size(-1)
         self.blank = _blank(network)
-        """The network as it was, without weights: its class is not FSDP2's, and it says of itself what it is."""
+        """The original network without weights: it keeps its class, which FSDP2 replaces, and its description."""
         _insist_on_groups(network)
         precise = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
         low = MixedPrecisionPolicy(dtype, torch.float32, cast_forward_inputs=False)
@@ -135,7 +137,7 @@ class Sharding:
             network.register_forward_pre_hook(_channels_last)
 
     def square_norm(self, gradients: Sequence[Tensor]) -> Tensor:
-        """What, averaged over all processes, is the squared norm of all gradients: [] on their device."""
+        """A number [] whose mean over all processes is the squared norm of all gradients."""
         found = torch.zeros((), device=self.device)
         own = [g for g in gradients if hasattr(g, "to_local")]
         whole = [g for g in gradients if not hasattr(g, "to_local")]
@@ -146,7 +148,7 @@ class Sharding:
         return found
 
     def like(self, own: Tensor, whole: Tensor) -> Tensor:
-        """A whole tensor, cut as `own` is; as it is where that is whole."""
+        """A whole tensor, sharded like `own`; unchanged if `own` is not sharded."""
         if not hasattr(own, "to_local"):
             return whole
         from torch.distributed.tensor import distribute_tensor
@@ -156,13 +158,13 @@ class Sharding:
                                  src_data_rank=None)  # fmt: skip
 
     def gathered(self, state: Mapping[str, Tensor]) -> nn.Module:
-        """The network as it was before, with these sharded tensors, whole and on the CPU. All processes take part."""
+        """The original network with these sharded tensors, gathered on the CPU. All processes must call this."""
         whole = {name: whole_of(tensor).cpu() for name, tensor in state.items()}
         names: dict[int, list[str]] = {}
         for name, p in self.blank.named_parameters(remove_duplicate=False):
             names.setdefault(id(p), []).append(name)
         self.blank.load_state_dict(whole, assign=True)
-        for first, *others in names.values():  # tied ones are one again
+        for first, *others in names.values():  # tie shared weights again
             for name in others:
                 place, _, own = name.rpartition(".")
                 setattr(self.blank.get_submodule(place), own, self.blank.get_parameter(first))
@@ -170,8 +172,10 @@ class Sharding:
 
 
 def rows_of(tensor: Any) -> tuple[dist.ProcessGroup, list[int]]:
-    """The processes over which a sharded tensor's rows lie, and how many rows each has, as FSDP2 cuts: all but the last
-    ones have as many."""
+    """(the processes that hold a sharded tensor's rows, the number of rows of each).
+
+    FSDP2 gives all processes the same number of rows, except the last ones, which may have fewer.
+    """
     group = tensor.device_mesh.get_group(-1)
     world, n = dist.get_world_size(group), tensor.shape[0]
     most = -(-n // world)
@@ -179,7 +183,7 @@ def rows_of(tensor: Any) -> tuple[dist.ProcessGroup, list[int]]:
 
 
 def whole_of(tensor: Tensor) -> Tensor:
-    """A sharded tensor gathered from all processes, which all take part; any other as it is."""
+    """A sharded tensor, gathered from all processes, which must all call this; any other tensor unchanged."""
     gather = getattr(tensor, "full_tensor", None)
     return tensor if gather is None else gather()
 
@@ -194,10 +198,10 @@ def _mesh(how: Shard, device: torch.device) -> "DeviceMesh":
 
 
 def _insist_on_groups(network: nn.Module) -> None:
-    """That each weight belongs to one block, or to none.
+    """Check that no weight is shared between blocks, or between a block and the rest of the network.
 
     Raises:
-        FromNoiseError: two share one, and would be gathered apart.
+        FromNoiseError: a weight is shared, but would be sharded twice.
     """
     block_of: dict[int, nn.Module] = {}
     for block in blocks(network):  # inner ones first
@@ -213,7 +217,7 @@ def _insist_on_groups(network: nn.Module) -> None:
 
 
 def _blank(network: nn.Module) -> nn.Module:
-    """A copy without weights, which take no memory until `load_state_dict` brings them."""
+    """A copy of the network on the meta device, which needs no memory until `load_state_dict` assigns weights."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in network.parameters()
     }
@@ -221,12 +225,12 @@ def _blank(network: nn.Module) -> nn.Module:
 
 
 def _own_output(block: nn.Module, inputs: tuple, output: Any) -> Any:
-    """FSDP2 marks what a block returns, and an operation in place on a view would lose the mark."""
+    """Clone outputs that are views: FSDP2 marks outputs, and an in-place operation on a view would lose the mark."""
     return output.clone() if isinstance(output, Tensor) and output._is_view() else output
 
 
 def _channels_last(network: nn.Module, inputs: tuple) -> tuple:
-    """Convolutions follow the layout of their input where their weights are contiguous."""
+    """Make the inputs channels_last: convolutions with contiguous weights follow the layout of their input."""
     return tuple(
         x.contiguous(memory_format=torch.channels_last) if isinstance(x, Tensor) and x.dim() == 4 else x for x in inputs
     )

@@ -1,7 +1,7 @@
-"""SIGTERM and Ctrl-C ask a run to stop after the step it is in; a second one stops it at once.
+"""SIGTERM and Ctrl-C ask a run to stop after the current step; a second signal stops it at once.
 
-A cluster's manager sends SIGTERM to every process of a job, and torchrun passes its own on: what comes within a few
-seconds of the first is the same request.
+Cluster managers send SIGTERM to every process of a job, and torchrun forwards its own, so a process may get it twice.
+A SIGTERM within a few seconds of the first signal therefore counts as the same request.
 """
 
 import os
@@ -16,14 +16,18 @@ _SAME = 5.0
 
 
 class StopRequest:
-    """Attributes: number: of the signal that asked to stop, 0 while none did."""
+    """Remembers whether a signal asked the run to stop.
+
+    Attributes:
+        number: the number of the signal, or 0.
+    """
 
     number = 0
     _since = 0.0
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        """Catch the signals inside the block (in the main thread; elsewhere Python cannot)."""
+        """Catch the signals inside the block; this is possible only in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return

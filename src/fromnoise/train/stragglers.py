@@ -1,18 +1,18 @@
-"""Which of many processes keeps the others waiting."""
+"""Find the process that keeps the others waiting."""
 
 from collections.abc import Callable, Sequence
 from statistics import median_low as median
 
 _STEPS = 20
-"""That are averaged before anything is said."""
+"""Steps that are averaged before a process is reported."""
 
 
 class Stragglers:
-    """The running mean of each process' own seconds in a step: those before it waits for others.
+    """Running means of the seconds that each process computes in a step before it waits for the others.
 
     Args:
-        host: the name of the machine that a process runs on.
-        say: tells a line.
+        host: a function from a rank to the name of its machine.
+        say: shows a line to the user.
     """
 
     factor, least = 1.5, 0.01
@@ -23,11 +23,12 @@ class Stragglers:
         self.steps, self.named = 0, set[int]()
 
     def line(self, seconds: Sequence[float]) -> dict[str, float]:
-        """For the log: {"straggler": rank, "straggler_times": how many times the median} while there is one, which is
-        said once of each.
+        """The log's entries while there is a straggler: {"straggler": rank, "straggler_times": multiple of the median}.
+
+        Each straggler is reported to the user once.
 
         Args:
-            seconds: of each process, in this step.
+            seconds: the seconds of each process in this step.
         """
         found = self.slowest(seconds)
         if found is None:
@@ -40,7 +41,7 @@ class Stragglers:
         return {"straggler": rank, "straggler_times": times}
 
     def slowest(self, seconds: Sequence[float]) -> tuple[int, float] | None:
-        """(rank, times the median) of a process that takes half as long again as the median one, and 10 ms more."""
+        """(rank, multiple of the median) of a process whose mean is at least 1.5 times and 10 ms above the median."""
         self.steps += 1
         weight = max(1 / self.steps, 1 / _STEPS)
         old = self.means or [0.0] * len(seconds)

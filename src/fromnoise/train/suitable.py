@@ -1,4 +1,4 @@
-"""What cannot be trained, or not gone on with, is said before the first step."""
+"""Checks before the first step: whether a model can be trained, and whether a checkpoint can be resumed."""
 
 import inspect
 import json
@@ -19,14 +19,15 @@ from fromnoise.system.hardware.memory import insist_on_memory
 from fromnoise.train.sharding import local
 
 _MEANING = ("network", "schedule", "parameterization", "variance")
-"""What decides what the weights of a checkpoint mean."""
+"""The parts of a description that determine the meaning of a checkpoint's weights."""
 
 
 def check_weights(weights: Mapping[str, nn.Parameter]) -> None:
-    """Whether training would move them.
+    """Check that weights can be trained.
 
     Raises:
-        FromNoiseError: weights in half precision, whose steps round to nothing, or none that can be trained.
+        FromNoiseError: weights are in half precision, in which small steps are lost to rounding; a weight has no shape
+            yet; or no weight requires a gradient.
     """
     lazy = next((name for name, p in weights.items() if isinstance(p, UninitializedParameter)), None)
     if lazy:
@@ -35,32 +36,32 @@ def check_weights(weights: Mapping[str, nn.Parameter]) -> None:
     half = next((name for name, p in trained.items() if p.dtype in (torch.bfloat16, torch.float16)), None)
     if half:
         raise FromNoiseError(f"the network's {half} is in half precision, in which small steps round to nothing: train "
-                             "network.float(); precision says in what it is computed")  # fmt: skip
+                             "network.float(), and choose the computation's format with precision")  # fmt: skip
     if not trained:
         raise FromNoiseError("the network has no parameter that can be trained")
 
 
 def not_finite(step: int, loss: float, weights: Mapping[str, nn.Parameter]) -> TrainingError:
-    """What is said of a step whose loss or gradient is not a number."""
+    """The error for a step whose loss or gradient is not finite."""
     bad = (name for name, p in weights.items() if p.grad is not None and not local(p.grad).isfinite().all())
     of = f" and the gradient of {name} is not finite" if (name := next(bad, None)) else ""
-    return TrainingError(f"step {step}: the loss is {loss:.4g}{of}; the weights are as before it; lower train.lr, try "
-                         "precision fp32, or allow it with train.skip_nonfinite")  # fmt: skip
+    return TrainingError(f"step {step}: the loss is {loss:.4g}{of}; the weights are unchanged; lower train.lr, try "
+                         "precision fp32, or skip such steps with train.skip_nonfinite")  # fmt: skip
 
 
 def no_room(error: OSError, weights: Mapping[str, nn.Parameter], folder: Path, saved: int) -> TrainingError:
-    """What is said of a disk that is full, or fails."""
+    """The error for a disk that is full or fails."""
     need = sum(4 * 4 * p.numel() for p in weights.values())  # weights, their average, and the optimiser's two moments
-    left = f"the one of step {saved} is whole" if saved else "none was written yet"
+    left = f"the one of step {saved} is intact" if saved else "none was written yet"
     return TrainingError(f"{(error.strerror or str(error)).lower()}: a checkpoint needs {need:,} bytes in {folder}; "
-                         f"{left}: free room, and resume")  # fmt: skip
+                         f"{left}: free space, then resume")  # fmt: skip
 
 
 def insist_on_finite(checkpoint: Path, stem: str, tensors: Mapping[str, Tensor]) -> None:
-    """That tensors of a checkpoint are such as one can go on with.
+    """Check that the tensors of a checkpoint are finite.
 
     Raises:
-        Damaged: one holds infinity or NaN, which would reach every weight.
+        Damaged: a tensor holds infinity or NaN, which would spread to every weight.
     """
     for name, value in tensors.items():
         if value.is_floating_point() and not local(value).isfinite().all():
@@ -68,8 +69,7 @@ def insist_on_finite(checkpoint: Path, stem: str, tensors: Mapping[str, Tensor])
 
 
 def check_batch(batch_size: int, shape: Sequence[int], share: float = 1.0) -> None:
-    """That a batch fits into memory: its examples, their noise, and both together, as the network's first layer sees
-    them.
+    """Check that a batch fits into memory: its examples, their noise, and the noisy examples.
 
     Args:
         batch_size: over all processes.
@@ -83,15 +83,15 @@ def check_batch(batch_size: int, shape: Sequence[int], share: float = 1.0) -> No
 
 
 def insist_on_the_same(checkpoint: Path, described: Mapping[str, Any], notes: Mapping[str, Any]) -> None:
-    """Whether a checkpoint is of this task's model, and learned from these data.
+    """Check that a checkpoint belongs to this task's model and to the same data.
 
     Args:
-        checkpoint: that is to be gone on with.
-        described: what the task says of itself.
-        notes: of the run.
+        checkpoint: the checkpoint to resume from.
+        described: the task's description.
+        notes: the notes of the run.
 
     Raises:
-        FromNoiseError: its weights mean something else, or the data differ; with the first difference.
+        FromNoiseError: the model or the data differ; the message names the first difference.
     """
     if remembered.NOTE in notes and storage.holds(checkpoint, remembered.NOTE):
         learned = storage.read_text(checkpoint, remembered.NOTE)
@@ -100,13 +100,15 @@ def insist_on_the_same(checkpoint: Path, described: Mapping[str, Any], notes: Ma
         stored, own = storage.read_text(checkpoint, stem), json.loads(json.dumps(about))
         for key in _MEANING:
             if key in own and stored.get(key) != own[key] and stored.get(key) != _of_before(own[key], stored.get(key)):
-                raise FromNoiseError(f"{checkpoint} is of another {key}, {stored.get(key)}, this run's is {own[key]}: "
+                raise FromNoiseError(f"{checkpoint} is of another {key}, {stored.get(key)}; this run's is {own[key]}: "
                                      "name another folder")  # fmt: skip
 
 
 def _of_before(own: Any, stored: Any) -> Any:
-    """A description of a network of ours without the options that the stored one does not know yet, where they are as
-    if they were not there."""
+    """The description of a network of fromnoise, as an older version would have stored it.
+
+    Options that the stored description lacks are left out if they have their default values.
+    """
     if not isinstance(own, dict) or not isinstance(stored, dict) or own.get("name") not in networks.names():
         return own
     usual = {name: p.default for name, p in inspect.signature(networks.get(own["name"])).parameters.items()}

@@ -1,4 +1,4 @@
-"""What is trained, and what an example costs: the part of training that knows what the network is for."""
+"""The base class of training tasks: a network, its random numbers and its loss."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -10,15 +10,15 @@ from fromnoise.train.by_level import Seen
 from fromnoise.train.distributed import Processes, raw
 
 Drawn = dict[str, Tensor]
-"""Everything random of some examples, and what is known of them: each entry [B, ...]."""
+"""The random numbers and the conditions of some examples, by name: each [B, ...]."""
 
 
 class Task(ABC):
-    """A network and its loss; the trainer does the rest.
+    """A network and its loss; the trainer does everything else.
 
     Attributes:
-        network: what is trained, in float32; while the trainer runs, the wrapper that averages its gradients.
-        on_cpu: entries of `draw` that stay on the CPU, such as the times of levels, which are float64.
+        network: the network to train, in float32; while the trainer runs, the wrapper that averages its gradients.
+        on_cpu: names of the entries of `draw` that stay on the CPU, such as the float64 numbers that determine times.
     """
 
     network: nn.Module
@@ -26,78 +26,80 @@ class Task(ABC):
 
     @property
     def second_order(self) -> bool:
-        """Whether training differentiates the network twice, for which all its weights must be there."""
+        """Whether training differentiates the network twice, so that its weights cannot be sharded."""
         return False
 
     @property
     def model(self) -> nn.Module:
-        """What a person gets in the end: the network, or what is made of it."""
+        """The model that training produces: the network, or an object that contains it."""
         return raw(self.network)
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """The parameters, by name; those that require no gradient stay as they are."""
+        """All parameters by name; those that require no gradient are not trained."""
         return dict(self.network.named_parameters())
 
     def extra_parameters(self) -> list[nn.Parameter]:
-        """Those of them that are not the network's own, whose gradients nobody else averages over the processes."""
+        """The parameters outside the network, whose gradients must be averaged over the processes separately."""
         return []
 
     def train(self) -> None:
-        """Into training mode."""
+        """Switch to training mode."""
         self.network.train()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a checkpoint holds of it, a file each: "model", and whatever else must come back."""
+        """The tensors to save in a checkpoint, by file and name: "model", and any further state."""
         return {"model": dict(raw(self.network).state_dict())}
 
     def load(self, tensors: dict[str, dict[str, Tensor]]) -> None:
-        """The inverse of `tensors`."""
+        """Restore the result of `tensors`."""
         raw(self.network).load_state_dict(tensors["model"])
 
     def describe(self) -> dict[str, Any]:
-        """{file stem: JSON value} that says what the weights of a checkpoint are, so that `fromnoise.load` finds it."""
+        """{file stem: JSON value}: the descriptions from which `fromnoise.load` rebuilds the model of a checkpoint."""
         return {}
 
     def check_parts(self, size: int) -> None:  # noqa: B027  most losses are of each example alone
-        """Before training: whether losses can be computed of so many examples of consecutive places at a time.
+        """Check, before training, that the loss can be computed for parts of this many consecutive examples.
 
         Raises:
-            FromNoiseError: they cannot; with the way out.
+            FromNoiseError: it cannot; the message says what to change.
         """
 
     def together(self, batch_size: int) -> int:
-        """How many consecutive held-out examples share a loss; 1 where each has its own."""
+        """How many consecutive held-out examples must be evaluated together; 1 if the loss is of single examples."""
         return 1
 
     @abstractmethod
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
-        """The draws of a share of step `step`: functions of (seed, step, place in the global batch) and of the
-        examples' conditions alone. They may be asked for ahead of their step, in another thread.
+        """The random numbers and conditions for a share of a step's batch.
+
+        They must be functions of only the seed, the step, the positions and the conditions, because they may be
+        requested ahead of their step, in another thread.
 
         Args:
-            shape: of one example.
-            conditions: of the examples, each [B, ...].
-            places: of the examples in the global batch.
-            step: from 1; 0 is validation, where places count the held-out examples.
-            batch_size: of the global batch.
+            shape: shape of one example.
+            conditions: conditions of the examples, each [B, ...].
+            places: positions of the examples in the global batch.
+            step: the step, from 1; 0 means validation, where `places` are the numbers of the held-out examples.
+            batch_size: size of the global batch.
         """
 
     @abstractmethod
     def losses(self, x0: Tensor, drawn: Drawn) -> dict[str, Tensor]:
-        """Values of each example, [B]; "loss" is what is minimised, all go into the log.
+        """Values by name, each [B]: "loss" is minimised, and all are logged.
 
         Args:
             x0: clean examples, [B, ...], on the device.
-            drawn: the rows of `draw` for these examples, on the device but for those `on_cpu`.
+            drawn: the rows of `draw` for these examples, on the device except for those in `on_cpu`.
         """
 
     def seen(self) -> Seen | None:
-        """The levels and losses of this step's examples, once; None where there are no levels of noise."""
+        """The noise levels and losses of this step's examples, which are then forgotten; None without noise levels."""
         return None
 
     def finish(self, step: int, places: range, batch_size: int, processes: Processes) -> None:  # noqa: B027
-        """Called once a step on every process, after the gradients: for what learns from the losses."""
+        """Called once per step in every process, after the gradients, to update state that adapts to the losses."""
 
     def picture(self, source: Examples) -> tuple[Tensor, int | None] | None:
-        """A look in passing, with the weights as they are: uint8 images [N, C, H, W] and how many stand in a row."""
+        """A preview with the current weights: (uint8 images [N, C, H, W], images per row or None); None for none."""
         return None

@@ -1,4 +1,4 @@
-"""Training, made to survive: the loop that every run goes through."""
+"""The training loop of every run."""
 
 import errno
 import math
@@ -35,32 +35,32 @@ from fromnoise.train.task import Task
 from fromnoise.train.validation import held_out_loss
 from fromnoise.weights.checkpoint import Checkpoints
 
-_ENOUGH = 256  # above the numbers of all signals
+_ENOUGH = 256  # larger than any signal's number
 
 
 @dataclass
 class Trainer:
     """Stochastic gradient descent on a task's loss, with clipping, EMA and checkpoints.
 
-    What is drawn for an example is a function of (seed, step, its place in the global batch), so that
-    `accumulate`, loader workers and the number of processes do not change it. Dropout is seeded for each
-    step and part, so that a run that resumes repeats it; the caller's random state is as it was afterwards.
+    The random numbers of an example are a function of (seed, step, position in the global batch), so that they do not
+    depend on `accumulate`, on loader processes or on the number of processes. Dropout is seeded for each step and part,
+    so that a resumed run repeats it. The caller's random state is restored afterwards.
 
     Args:
-        task: what is trained, in float32, and its loss.
+        task: the network to train, in float32, and its loss.
         source: the examples.
-        config: how.
-        seed: of data order and dropout.
-        folder: of the run; None writes nothing.
+        config: the `train` configuration.
+        seed: seed of data order and dropout.
+        folder: folder of the run; None writes nothing.
         hardware: device and number format.
-        processes: this process among others.
-        watcher: who is told.
-        flip: mirror half of the examples.
+        processes: the processes of the run.
+        watcher: hooks for an application.
+        flip: whether to mirror half of the examples.
         workers: loader processes, for examples that are not in memory.
         validation: held-out examples, on which the loss of the averaged weights is measured at every checkpoint.
-        own_optimizer, own_lr_schedule: objects that hold before the configuration's names.
-        notes: JSON values that every checkpoint holds, each as NAME.json.
-        callbacks: called after every step with the line of the log; training ends after a step for which one is True.
+        own_optimizer, own_lr_schedule: objects that override the names in the configuration.
+        notes: JSON values to store in every checkpoint, each as NAME.json.
+        callbacks: functions called after every step with the line of the log; if one returns True, training ends.
     """
 
     task: Task
@@ -89,12 +89,12 @@ class Trainer:
         if self.lr_schedule.needs_steps and c.steps is None:
             raise FromNoiseError("this learning rate schedule must know its end: give the number of steps, not minutes")
         if self.folder is not None:
-            self.task.describe()  # what cannot be saved is better known now
+            self.task.describe()  # raises now, not at a checkpoint, if the model cannot be saved
         self.enough = False  # whether a watcher asked to end
         self.log_mark: dict[str, Any] | None = None
-        self.late = 0.0  # of the last step, what came after its clock was shared
+        self.late = 0.0  # seconds of the last step after its time was shared
         self.progress = Progress()
-        self.network = self.task.network  # raw; the task calls it through DDP where there are many
+        self.network = self.task.network  # not wrapped; with many processes, the task calls it through DDP
         suitable.check_weights(self.task.weights())
         shard = agreed(c.shard, self.task, self.hardware.device, self.processes)
         if c.gradient_checkpointing:
@@ -118,14 +118,14 @@ class Trainer:
                                  self.processes, self.sharding, self.watcher.say)  # fmt: skip
         pulse = self.processes.pulse if self.processes.is_first else None
         self.stragglers = Stragglers(pulse.host, self.watcher.say) if pulse is not None else None
-        self.longest, self.plain = 0.0, False  # seconds of a step; whether nothing else came since the last one
+        self.longest, self.plain = 0.0, False  # longest step, in seconds; whether only steps have run since
         self.places = range(*(rank * c.batch_size // world for rank in (self.processes.rank, self.processes.rank + 1)))
 
     def resume(self) -> bool:
-        """Continue from the newest whole checkpoint; whether there was one.
+        """Continue from the newest intact checkpoint; returns whether there is one.
 
         Raises:
-            FromNoiseError: there are checkpoints and all are damaged, or they are of another model.
+            FromNoiseError: all checkpoints are damaged, or they belong to another model or other data.
         """
         found = self.saving.resume(self.folder) if self.saving is not None else None
         if found is None:
@@ -134,15 +134,15 @@ class Trainer:
         return True
 
     def is_finished(self) -> bool:
-        """Whether the steps or the minutes asked for are done."""
+        """Whether the configured steps or minutes are done."""
         c, p = self.config, self.progress
         return (c.steps is not None and p.step >= c.steps) or (c.minutes is not None and p.seconds >= 60 * c.minutes)
 
     def run(self) -> int:
-        """Train until finished or told to stop; returns 0, or the number of the signal that stopped it.
+        """Train until finished or stopped; returns 0, or the number of the signal that stopped training.
 
         Raises:
-            TrainingError: something was not a number, or the disk is full; what was saved is whole.
+            TrainingError: a loss or gradient was not finite, or the disk is full; checkpoints stay intact.
         """
         with self._own_random_state(), StopRequest().listening() as request:
             log = None
@@ -170,7 +170,7 @@ class Trainer:
                             self._look(at)
             except TrainingError:
                 if self.saving is not None:
-                    with suppress(OSError, RuntimeError):  # what is being written is whole or absent
+                    with suppress(OSError, RuntimeError):  # a checkpoint in writing becomes complete or absent
                         self.saving.finish()
                 raise
             except OSError as error:
@@ -185,7 +185,7 @@ class Trainer:
         return 0
 
     def _one_step(self, steps: Iterator[Ready], log: MetricsLog | None, request: StopRequest) -> tuple[int, bool]:
-        """The number of a signal that asked to stop, and whether a watcher did."""
+        """(the number of a signal that asked to stop, or 0; whether a callback asked to end)."""
         started = time.perf_counter()
         c, p, step = self.config, self.progress, self.progress.step + 1
         self.processes.step_began(self.longest, self.plain)
@@ -193,10 +193,10 @@ class Trainer:
         waited = time.perf_counter() - started
         values = self.gradients.accumulate(ready, step)
         numbers = read([self.gradients.size(), self.ema.largest, *values.values()], self.task.seen())
-        # The clock is shared too, or processes would stop at different steps.
+        # The time is shared, too; otherwise processes would stop at different steps.
         asked, took = request.number + _ENOUGH * self.enough, self.late + time.perf_counter() - started
         means, flag, seconds, own = self.processes.agree(numbers, asked, took, waited + self.gradients.seconds)
-        self.processes.step_began(None)  # what comes until the next one may take any time
+        self.processes.step_began(None)  # anything until the next step may take any time
         stop, enough = flag % _ENOUGH, flag >= _ENOUGH
         shared = time.perf_counter()
         figures = gathered(values, means[2:])
@@ -223,17 +223,17 @@ class Trainer:
             log.write(line)
         if self.processes.is_first:
             answers = [callback(line) for callback in self.callbacks]
-            self.enough = any(a is True for a in answers)  # others hear of it with the next step's numbers
+            self.enough = any(a is True for a in answers)  # others learn it with the next step's numbers
         return stop, enough or (self.enough and self.processes.world == 1)
 
     def lr(self, step: int) -> float:
-        """The learning rate of a step, from 1: a linear warm-up times the schedule."""
+        """The learning rate of a step (from 1): linear warm-up times schedule."""
         c = self.config
         warm = min(1.0, step / c.warmup) if c.warmup else 1.0
         return c.lr * warm * self.lr_schedule.factor(step, c.steps, c.warmup)
 
     def _validate(self) -> float:
-        """The loss of the averaged weights on held-out examples, of which each process looks at its share."""
+        """The loss of the averaged weights on held-out examples; each process evaluates its share."""
         if self.validation is not None:
             self._settle()
             with self._averaged():
@@ -245,7 +245,7 @@ class Trainer:
         return bool(stop) or self.is_finished() or self.progress.step % self.config.checkpoint_every == 0
 
     def _refuse(self, step: int, loss: float) -> None:
-        """The weights stay as they are; the run goes on only where that was asked for."""
+        """Skip a step that is not finite if the configuration allows it, or end the run; weights stay unchanged."""
         if self.progress.skipped < self.config.skip_nonfinite:
             self.progress.skipped += 1
             return
@@ -255,16 +255,16 @@ class Trainer:
         if self.saving is not None:
             self._settle()
             self.saving.save(self.progress, {} if log is None else log.mark(), last)
-            self.processes.wait()  # or the others' next step would count what the first one writes
+            self.processes.wait()  # otherwise the others' next step would include the time of writing
             self.plain = False
 
     def _settle(self) -> None:
-        """Before several processes look at the average: what is not finite in one stops all, in the same place."""
+        """Update the average together: a weight that is not finite in one process stops all at the same point."""
         if self.processes.world > 1:
             self.ema.settle(self.processes.sum(self.ema.largest.double().reshape(1)).item())
 
     def _look(self, at: int) -> None:
-        """The picture in passing: the first process draws it, or all together where weights are sharded."""
+        """Draw a sample grid: in the first process, or in all of them if the weights are sharded."""
         self._settle()
         if self.processes.is_first or self.sharding is not None:
             with self._averaged():
@@ -274,7 +274,7 @@ class Trainer:
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
-        """The averaged weights, by the network itself: one process alone looks, and DDP's wrapper would wait."""
+        """Use the averaged weights inside the block, without DDP's wrapper, which would wait for other processes."""
         wrapped, self.task.network = self.task.network, self.network
         try:
             with self.ema.applied(), self.hardware.autocast():
@@ -284,8 +284,8 @@ class Trainer:
             self.task.train()
 
     def leave_averaged(self) -> None:
-        """The model holds its averaged weights from now on, in evaluation mode; sharded ones whole, on the CPU, if the
-        watcher wants them. All processes take part."""
+        """Leave the model with its averaged weights, in evaluation mode; sharded ones are gathered on the CPU if the
+        watcher wants the model. All processes must call this."""
         self._settle()
         self.ema.apply()
         if self.sharding is not None and self.watcher.wants_model:
@@ -294,7 +294,7 @@ class Trainer:
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:
-        """The seeds of dropout are this run's own; what the caller draws afterwards is as if it had not been."""
+        """Restore torch's random state after the block, since training seeds dropout."""
         device = self.hardware.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             yield

@@ -1,4 +1,4 @@
-"""The loss on examples that training never sees."""
+"""The loss on held-out examples."""
 
 import torch
 
@@ -13,23 +13,26 @@ from fromnoise.train.task import Task
 def held_out_loss(
     task: Task, examples: Examples, hardware: Hardware, batch_size: int, processes: Processes | None = None
 ) -> float:
-    """The mean loss of all examples, without dropout: their draws are those of step 0, the same at every measurement.
+    """The mean loss of all examples, without dropout.
+
+    The random numbers are those of step 0, so that they are the same at every measurement.
 
     Args:
-        task: with the weights that are measured; its network is left in evaluation mode.
-        examples: every one is looked at once.
-        hardware: where the network is.
-        batch_size: examples that are computed together, over all processes.
-        processes: which all call this, each for its share. They call the network equally often.
+        task: the task, with the weights to evaluate; its network is left in evaluation mode.
+        examples: the held-out examples, each of which is evaluated once.
+        hardware: device and number format.
+        batch_size: examples that are evaluated together, over all processes.
+        processes: the processes of the run, which must all call this, each for its share. All of them call the network
+            equally often.
     """
     n, total = len(examples), 0.0
     rank, world = (processes.rank, processes.world) if processes is not None else (0, 1)
-    group = task.together(batch_size)  # those that share a loss are never parted, however many processes there are
+    group = task.together(batch_size)  # kept together for any number of processes
     share = max(group, batch_size // world // group * group)
     task.network.eval()
     for start in range(0, n, share * world):
         own = range(n)[start + rank * share : start + (rank + 1) * share]
-        places = own or range(min(group, n))  # nothing is left for this process, and the others wait for it
+        places = own or range(min(group, n))  # the last process may have none, but must take part
         x, conditions = examples.examples(places)
         drawn = task.draw(tuple(x.shape[1:]), conditions, places, 0, n)
         put = {name: value if name in task.on_cpu else hardware.put(value) for name, value in drawn.items()}

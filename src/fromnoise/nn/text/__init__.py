@@ -1,4 +1,4 @@
-"""Text encoders: what makes of words the condition `text` of a network."""
+"""Text encoders: turn captions and prompts into the condition `text` of a network."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,9 @@
-"""Byte-pair tokens: bytes, and the pairs that a set of captions has most often.
+"""Byte-pair tokens: bytes, and the most frequent pairs of tokens in a set of captions.
 
 Source: Sennrich et al. 2016 (arXiv 1508.07909).
 
-Token 0 is no token, 1 + b the byte b, 257 + i the i-th merge. A word is merged by itself, with the blank before it.
+Token 0 means "no token", 1 + b is the byte b, 257 + i is the i-th merge. Merges stay within a word, which includes the
+blank before it.
 """
 
 import heapq
@@ -12,21 +13,24 @@ from itertools import pairwise
 
 Merge = tuple[int, int]
 BYTES = 257
-"""Numbers that are taken before the first merge: none, and 256 bytes."""
+"""The number of the first merge: token 0 and 256 bytes come before it."""
 
 
 def words(text: str) -> list[str]:
-    """Of a text in small letters, each with the blank before it."""
+    """The words of a text in lower case, each with a blank before it."""
     return [f" {word}" for word in text.lower().split()]
 
 
 def as_bytes(word: str) -> list[int]:
-    """Token numbers of its bytes."""
+    """The token numbers of a word's bytes."""
     return [1 + byte for byte in word.encode(errors="replace")]
 
 
 def learn(texts: Iterable[str], count: int) -> list[Merge]:
-    """At most `count` merges, the most frequent pair first and of equals the smallest; none that occurs only once."""
+    """Learn at most `count` merges: always the most frequent pair, and the smallest of equally frequent ones.
+
+    A pair that occurs only once is never merged.
+    """
     counts = Counter(word for text in texts for word in words(text))
     spelled = [(as_bytes(word), n) for word, n in sorted(counts.items())]
     frequency: Counter[Merge] = Counter()
@@ -34,7 +38,7 @@ def learn(texts: Iterable[str], count: int) -> list[Merge]:
     for i, (tokens, n) in enumerate(spelled):
         _tally(tokens, n, i, frequency, where)
     merges: list[Merge] = []
-    waiting = [(-n, pair) for pair, n in frequency.items()]  # with what has changed since, which is skipped
+    waiting = [(-n, pair) for pair, n in frequency.items()]  # outdated entries are skipped below
     heapq.heapify(waiting)
     while len(merges) < count and waiting:
         n, best = heapq.heappop(waiting)
@@ -60,7 +64,7 @@ def learn(texts: Iterable[str], count: int) -> list[Merge]:
 def _tally(
     tokens: Sequence[int], n: int, word: int, frequency: Counter[Merge], where: defaultdict[Merge, set[int]]
 ) -> None:
-    """Count the pairs of a word n times, or with -n no longer."""
+    """Add n occurrences of a word's pairs to the counts; a negative n removes them."""
     for pair in pairwise(tokens):
         frequency[pair] += n
         if n > 0:
@@ -70,7 +74,7 @@ def _tally(
 
 
 def joined(tokens: Sequence[int], pair: Merge, number: int) -> list[int]:
-    """Every such pair as one token, from the left."""
+    """Replace every occurrence of a pair by one token, from left to right."""
     found: list[int] = []
     i = 0
     while i < len(tokens):
@@ -81,7 +85,7 @@ def joined(tokens: Sequence[int], pair: Merge, number: int) -> list[int]:
 
 
 def spelled(word: str, ranks: dict[Merge, int]) -> list[int]:
-    """Tokens of a word: the earliest merges first, as they were learned."""
+    """The tokens of a word: merges are applied in the order in which they were learned."""
     tokens = as_bytes(word)
     while len(tokens) > 1:
         first = min(pairwise(tokens), key=lambda pair: ranks.get(pair, len(ranks)))

@@ -1,4 +1,4 @@
-"""Frozen text encoders: transformers of the hub, at a pinned commit and from safetensors alone."""
+"""Frozen text encoders: transformers from the Hugging Face hub, at a pinned commit, loaded only from safetensors."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -24,19 +24,19 @@ _LONGEST = 2**16
 
 @dataclass(frozen=True)
 class Pretrained(TextEncoder):
-    """Words -> float32 [N, 1 + L, W]: the whole text's vector, then its tokens', zeros where it has ended.
+    """Texts -> float32 [N, 1 + L, W]: the vector of the whole text, then those of its tokens, padded with zeros.
 
-    Nothing of it is loaded before it is needed, and it is never trained.
+    The encoder is loaded when it is first used, and is never trained.
 
     Args:
-        length: L, the most tokens of a text, those that mark its ends among them.
+        length: L, the largest number of tokens of a text, including the special tokens that mark its ends.
         model: a folder with config.json, tokenizer.json and model.safetensors, or owner/name on the hub.
-        commit: of the hub's repository.
-        sha256: of the weights that a model was trained with; others are refused.
+        commit: commit of the hub's repository.
+        sha256: hash of the weights that a model was trained with; other weights are refused.
 
     Raises:
-        FromNoiseError: a length below 3 or above 65,536, a model on the hub without a commit; and when it is used,
-            transformers is not installed, the files cannot be had, or the weights are others.
+        FromNoiseError: the length is below 3 or above 65,536; and on first use: a model on the hub has no commit,
+            transformers is not installed, the files cannot be loaded, or the weights have another hash.
     """
 
     length: int = 32
@@ -45,7 +45,7 @@ class Pretrained(TextEncoder):
     sha256: str | None = None
 
     kind: ClassVar[str]
-    """The class of transformers."""
+    """Name of the class in the transformers library."""
 
     def __post_init__(self) -> None:
         if not 3 <= self.length <= _LONGEST:
@@ -53,7 +53,7 @@ class Pretrained(TextEncoder):
 
     @abstractmethod
     def whole(self, output: Any, mask: Tensor) -> Tensor:
-        """[N, W] from the network's output, and which tokens there are, [N, T]."""
+        """The vector of the whole text, [N, W], from the network's output and the mask of existing tokens, [N, T]."""
 
     @property
     def options(self) -> dict[str, int]:
@@ -63,7 +63,7 @@ class Pretrained(TextEncoder):
 
     @cached_property
     def folder(self) -> Path:
-        """Where its files lie, downloaded if need be."""
+        """The folder with the encoder's files, downloaded if necessary."""
         place = files.expanded(self.model)
         if place.is_dir():
             return place
@@ -139,7 +139,7 @@ class Pretrained(TextEncoder):
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Whatever transformers, tokenizers and the hub raise is one line."""
+        """Turn the errors of transformers, tokenizers and the hub into a FromNoiseError of one line."""
         try:
             yield
         except FromNoiseError:
@@ -155,6 +155,6 @@ class Pretrained(TextEncoder):
 
 
 def mean(output: Any, mask: Tensor) -> Tensor:
-    """Of the tokens that there are."""
+    """The mean over a text's tokens of the last hidden states: [N, W]."""
     weights = mask[:, :, None].to(output.last_hidden_state)
     return (output.last_hidden_state * weights).sum(1) / weights.sum(1)

@@ -1,4 +1,4 @@
-"""What a text encoder is."""
+"""The base class of text encoders."""
 
 import dataclasses
 import warnings
@@ -12,41 +12,41 @@ from fromnoise.errors import FromNoiseError
 
 
 class TextEncoder(ABC):
-    """Words -> the condition `text`: token numbers [N, L] or embeddings [N, 1 + L, W]; zeros where there are none.
+    """Texts -> the condition `text`: token numbers [N, L] or embeddings [N, 1 + L, W], padded with zeros.
 
-    Subclasses are frozen dataclasses, one in a file; `length`, L, is the most tokens of a text.
+    Subclasses are frozen dataclasses, one per file, with a field `length`: L, the largest number of tokens of a text.
     """
 
     @property
     @abstractmethod
     def options(self) -> dict[str, int]:
-        """What the network's `nn.words.TextInput` must know of it."""
+        """The options that the network's `nn.words.TextInput` needs for this encoder."""
 
     @abstractmethod
     def encoded(self, texts: Sequence[str]) -> Tensor:
-        """Of tidy texts, "" among them; what is beyond the length is cut."""
+        """The condition for texts that went through `tidy`; "" means no text, and tokens beyond `length` are cut."""
 
     @abstractmethod
     def kept(self, text: str) -> str:
-        """The part of a tidy text that is within the length."""
+        """The part of a text, after `tidy`, that fits into `length` tokens."""
 
     def fitted(self, captions: Sequence[str]) -> Self:
-        """The encoder that a model is trained with, made ready by the captions where it learns from them."""
+        """The encoder to train a model with: a learned one first learns its tokens from the captions."""
         return self
 
     def identity(self) -> str:
-        """What decides the encoding, for caches."""
+        """A string that determines the encoding, used as a key for caches."""
         return repr(self)
 
     def reads_as(self, other: "TextEncoder | None") -> bool:
-        """Whether both make the same of every text, wherever their files lie."""
+        """Whether both encoders encode every text alike, even if their files lie in different folders."""
         return other is not None and (self == other or self.identity() == other.identity())
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """The condition of these texts; one line of warning for those that were cut, with where the first one was.
+        """Encode texts; warn, in one line, if any of them had to be cut.
 
         Raises:
-            FromNoiseError: something that is no text.
+            FromNoiseError: `texts` is not a list of strings.
         """
         tidied = [tidy(text) for text in insist_on_texts("texts", texts)]
         cut = [(text, kept) for text in dict.fromkeys(tidied) if (kept := self.kept(text)) != text]
@@ -60,24 +60,27 @@ class TextEncoder(ABC):
         return self.encoded(tidied)
 
     def __getstate__(self) -> dict[str, Any]:
-        """The options alone: a copy in another process loads by itself what it needs."""
+        """Only the options: a copy in another process loads its own tokenizer and weights."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # pyrefly: ignore
 
 
 def insist_on_texts(name: str, texts: Any) -> Sequence[str]:
-    """The same, a list or another sequence of words.
+    """Return `texts` after checking that it is a list, or another sequence, of strings.
 
     Raises:
-        FromNoiseError: it is none, or something in it is no text; with the first that is not.
+        FromNoiseError: it is not; the message shows the first element that is not a string.
     """
     if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
-        raise FromNoiseError(f"{name} must be a list of words, got {texts!r:.60}")
+        raise FromNoiseError(f"{name} must be a list of strings, got {texts!r:.60}")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            raise FromNoiseError(f'{name} must be a list of words, "" where there are none; [{i}] is {text!r:.60}')
+            raise FromNoiseError(f'{name} must be a list of strings, "" for no text; [{i}] is {text!r:.60}')
     return texts
 
 
 def tidy(text: str) -> str:
-    """One line, single blanks; a half of a character, which JSON and broken bytes can hold, is a question mark."""
+    """The text in one line with single blanks.
+
+    A lone surrogate, which JSON or broken bytes can contain, becomes a question mark.
+    """
     return " ".join(text.encode(errors="replace").decode().split())

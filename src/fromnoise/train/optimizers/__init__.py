@@ -1,4 +1,4 @@
-"""Optimisers: what turns gradients into steps."""
+"""Optimisers, which turn gradients into steps."""
 
 from typing import TYPE_CHECKING
 

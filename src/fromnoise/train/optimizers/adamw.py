@@ -1,4 +1,4 @@
-"""AdamW: each weight by its gradient's running mean over the root of its running square."""
+"""AdamW: steps along each gradient's running mean, divided by the root of its running mean square."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,11 @@ from fromnoise.train.optimizers.wrapped import Wrapped
 class AdamW(Wrapped):
     """theta <- theta - lr (m / (sqrt(v) + 1e-8) + weight_decay theta), m and v the corrected moments of the gradient.
 
-    Source: Loshchilov and Hutter 2019 (arXiv 1711.05101); torch's own, fused where it can be.
+    This is torch's own implementation, fused if possible. Source: Loshchilov and Hutter 2019 (arXiv 1711.05101).
 
     Args:
-        parameters: by name.
-        config: `betas` and `weight_decay`.
+        parameters: the parameters by name.
+        config: uses `lr`, `betas` and `weight_decay`.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], config: TrainConfig):

@@ -1,4 +1,4 @@
-"""What an optimiser is to the trainer."""
+"""The base class of optimisers."""
 
 from abc import ABC, abstractmethod
 
@@ -6,22 +6,22 @@ from torch import Tensor
 
 
 class Optimizer(ABC):
-    """Descends the gradients of a network; its state is tensors with names, so that a checkpoint can hold it.
+    """An optimiser whose state consists of named tensors, so that a checkpoint can hold it.
 
-    Registered ones are made from (parameters by name, TrainConfig), one in a file.
+    Registered optimisers, one per file, are constructed from (parameters by name, TrainConfig).
     """
 
     scale: float = 1.0
-    """What the learning rate of `step` is multiplied by, for the log: not 1 where an optimiser has one of its own."""
+    """Factor on the learning rate of `step`, for the log: not 1 if the optimiser has a learning rate of its own."""
 
     @abstractmethod
     def step(self, lr: float) -> None:
-        """One step with this learning rate, on the gradients that the parameters hold."""
+        """Take one step with this learning rate, along the gradients stored in the parameters."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that the next step depends on, by name."""
+        """All tensors that the next step depends on, by name."""
 
     @abstractmethod
     def load(self, state: dict[str, Tensor]) -> None:
-        """The inverse of `state`."""
+        """Restore a `state`."""

@@ -1,4 +1,4 @@
-"""Matrices whose rows lie on many processes, each whole on one of them for a moment."""
+"""Apply a function to whole matrices whose rows are distributed over processes."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,21 +10,23 @@ from torch import Tensor
 def by_owners(
     shards: Sequence[Tensor], rows: Sequence[int], group: dist.ProcessGroup, apply: Callable[[Tensor], Tensor]
 ) -> list[Tensor]:
-    """apply(matrices [n, r, c]) of matrices of one shape, cut by rows: each is put together on one process, which
-    applies the function to it and sends every process its rows back. So that work is shared and nothing is done twice.
+    """apply(matrices [n, r, c]) for matrices of one shape that are sharded by rows.
+
+    Each matrix is assembled on one process, which applies the function and sends every process its rows back. The
+    matrices are distributed over the processes, so that work is shared and nothing is computed twice.
 
     Args:
-        shards: this process' rows of each matrix, [r_own, c]; r_own may be 0.
-        rows: how many rows each process of the group holds.
-        group: of processes, which all call this with the same matrices in the same order.
-        apply: of whole matrices, which keep their shape.
+        shards: this process's rows of each matrix, [r_own, c]; r_own may be 0.
+        rows: number of rows that each process of the group holds.
+        group: the processes, which must all call this with the same matrices in the same order.
+        apply: a function of whole matrices that keeps their shape.
 
     Returns:
-        This process' rows of each result.
+        This process's rows of each result.
     """
     world, own = dist.get_world_size(group), dist.get_rank(group)
     width = shards[0].shape[1]
-    of = [range(owner, len(shards), world) for owner in range(world)]  # whose matrices are whose
+    of = [range(owner, len(shards), world) for owner in range(world)]  # the matrices of each owner
     mine = len(of[own])
     sent = torch.cat([torch.stack([shards[i] for i in one]).flatten() for one in of if len(one)])
     out_sizes = [len(one) * rows[own] * width for one in of]

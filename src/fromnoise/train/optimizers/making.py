@@ -1,4 +1,4 @@
-"""An optimiser from whatever a person has: a name, a class, a function, an object."""
+"""Build an optimiser from a name, a class, a function or an object."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ Choice = str | Optimizer | torch.optim.Optimizer | type[torch.optim.Optimizer] |
 
 
 def build(optimizer: Choice, parameters: Mapping[str, nn.Parameter], config: TrainConfig) -> Optimizer:
-    """The optimiser of these parameters.
+    """Build the optimiser of these parameters.
 
     Args:
-        optimizer: a registered name; a class of `torch.optim` or made like one, which is given those of the
-            configuration's `lr`, `betas` and `weight_decay` that it has; a function from the list of parameters to a
-            torch optimiser; or such an optimiser, ready, of these parameters or some of them. The last two keep their
-            own options, and their learning rates are what `config.lr` stands for: it scales them as it warms up.
-        parameters: by name.
-        config: of the run.
+        optimizer: a registered name; a class of `torch.optim` or a similar one, which gets those of the configuration's
+            `lr`, `betas` and `weight_decay` that it takes; a function from the list of parameters to a torch optimiser;
+            or a torch optimiser of some or all of these parameters. The last two keep their own options, and their
+            own learning rates correspond to `config.lr`: warm-up and schedule scale them.
+        parameters: the parameters by name.
+        config: the configuration of the run.
 
     Raises:
-        FromNoiseError: an unknown name, or what is no optimiser of these parameters.
+        FromNoiseError: the name is unknown, or the result is not an optimiser of these parameters.
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
@@ -39,7 +39,7 @@ def build(optimizer: Choice, parameters: Mapping[str, nn.Parameter], config: Tra
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return optimizer(dict(parameters), config)  # pyrefly: ignore[bad-instantiation, bad-argument-count]
     if not callable(optimizer):
-        raise FromNoiseError(f"an optimizer is a name, {', '.join(optimizers.names())}, a class or object of "
+        raise FromNoiseError(f"optimizer must be a name ({', '.join(optimizers.names())}), a class or object of "
                              f"torch.optim, or a function that makes one; got {optimizer!r}")  # fmt: skip
     options: dict[str, Any] = {}
     if isinstance(optimizer, type):
@@ -53,7 +53,7 @@ def build(optimizer: Choice, parameters: Mapping[str, nn.Parameter], config: Tra
         return Wrapped(made, parameters, config.lr)
     if isinstance(made, Optimizer):
         return made
-    raise FromNoiseError(f"{_name(optimizer)} gave a {type(made).__name__}, which is no torch.optim.Optimizer")
+    raise FromNoiseError(f"{_name(optimizer)} returned a {type(made).__name__}, not a torch.optim.Optimizer")
 
 
 def _name(thing: Any) -> str:

@@ -1,4 +1,4 @@
-"""Muon: matrices by an orthogonal step, all else by AdamW."""
+"""Muon: orthogonalised steps for matrices, AdamW for everything else."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,20 +15,22 @@ from fromnoise.train.sharding import each, local, parts, rows_of
 
 @register("muon")
 class Muon(Optimizer):
-    """Matrices by Muon, all else by AdamW: M <- 0.95 M + G, theta <- theta - lr (0.2 sqrt(max(r, c)) O + decay theta).
+    """For matrices: M <- 0.95 M + G, theta <- theta - lr (0.2 sqrt(max(r, c)) O + decay theta); otherwise AdamW.
 
-    O is nearly the orthogonal matrix that is nearest to G + 0.95 M, an r x c matrix: singular values 0.5 to 1.2, by
-    five steps of Newton-Schulz. The factor gives the step AdamW's size, so that learning rates carry over. Convolutions
-    [out, in, h, w] are matrices of `out` rows; biases, norms, embeddings, and the first and the last layer, whose rows
-    or columns are the image's channels, stay with AdamW.
-    Source: Jordan et al. 2024; the factor from Liu et al. 2025 (arXiv 2502.16982). torch's own computes in bf16 always,
-    which most CPUs only emulate: this one computes in float32 on the CPU. Momentum and steps of all matrices go in one
-    operation each, and the matrices of one shape through Newton-Schulz together. Sharded matrices are shared out over
-    the processes, each whole on one, so that Newton-Schulz is computed once for each.
+    O approximates the orthogonal matrix nearest to the r x c matrix G + 0.95 M, with singular values between 0.5 and
+    1.2, by five steps of Newton-Schulz. The factor gives the steps AdamW's size, so that learning rates carry over.
+    Convolutions [out, in, h, w] count as matrices of `out` rows. Biases, norms, embeddings, and the first and last
+    layers, whose rows or columns are the image's channels, are left to AdamW.
+
+    Unlike torch's own Muon, which always computes in bf16, this one computes in float32 on the CPU, because most CPUs
+    only emulate bf16. Momentum and steps of all matrices take one operation each, and Newton-Schulz processes matrices
+    of the same shape together. Sharded matrices are distributed over the processes, so that Newton-Schulz is computed
+    only once for each.
+    Source: Jordan et al. 2024; the factor is from Liu et al. 2025 (arXiv 2502.16982).
 
     Args:
-        parameters: by name, in the order of the network.
-        config: as AdamW's.
+        parameters: the parameters by name, in the order of the network.
+        config: uses `lr`, `betas` and `weight_decay`.
     """
 
     momentum = 0.95
@@ -75,7 +77,12 @@ class Muon(Optimizer):
                                     alpha=-lr * 0.2 * max(shape) ** 0.5)  # fmt: skip
 
     def _orthogonal(self, first: str, matrices: list[Tensor]) -> Sequence[Tensor]:
-        """Of matrices of one shape, or of their rows here where the first of them, and so all, are sharded."""
+        """The orthogonalised matrices, all of one shape; for sharded ones, this process's rows of them.
+
+        Args:
+            first: name of the first matrix; if it is sharded, all are.
+            matrices: the matrices, or this process's rows of them.
+        """
         whole = self.matrices[first]
         if not hasattr(whole, "to_local"):
             return orthogonal(torch.stack(matrices)).to(matrices[0].dtype).unbind()
@@ -103,7 +110,7 @@ def _width(p: Tensor) -> int:
 
 
 def _filled(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Names of those of which there is something here."""
+    """The names of the tensors of which this process holds a part."""
     return [name for name, tensor in tensors.items() if local(tensor).numel()]
 
 
@@ -112,12 +119,12 @@ def _is_channels_last(p: Tensor) -> bool:
 
 
 def _matrix(x: Tensor, p: Tensor) -> Tensor:
-    """[out, ...] as [out, rest], in the order in which the weight p lies in memory: a view where x lies as p does."""
+    """x [out, ...] as a matrix [out, rest], in the memory order of the weight p: a view if x has p's layout."""
     return (x.movedim(1, -1) if _is_channels_last(p) else x).reshape(x.shape[0], -1)
 
 
 def _as_weight(x: Tensor, p: Tensor) -> Tensor:
-    """The inverse: a view in the layout of p, so that one operation takes many."""
+    """The inverse of `_matrix`: a view in the layout of p, so that one operation can update many weights."""
     if not _is_channels_last(p):
         return x.view(p.shape)
     return x.view(p.shape[0], *p.shape[2:], p.shape[1]).movedim(-1, 1)

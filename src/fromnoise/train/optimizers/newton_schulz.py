@@ -1,11 +1,11 @@
-"""Nearly the nearest orthogonal matrix, by products alone: many matrices of one shape at a time."""
+"""The Newton-Schulz iteration, which approximates nearest orthogonal matrices using only matrix products."""
 
 import torch
 from torch import Tensor
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """U S V' -> nearly U V', by X <- (a + b A + c A^2) X, A = X X', five times: [N, r, c] -> the same."""
+    """U S V' -> approximately U V', by five times X <- (a + b A + c A^2) X, A = X X': [N, r, c] -> [N, r, c]."""
     on_cpu = matrices.device.type == "cpu"
     x = matrices if on_cpu else matrices.bfloat16()
     tall = x.shape[1] > x.shape[2]
@@ -19,7 +19,7 @@ A, B, C = 3.4445, -4.7750, 2.0315
 
 
 def by_steps(x: Tensor) -> Tensor:
-    """The iteration as it is written, which half precision bears."""
+    """The iteration in its direct form, which works in half precision."""
     for _ in range(5):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
@@ -27,9 +27,9 @@ def by_steps(x: Tensor) -> Tensor:
 
 
 def by_gram(x: Tensor) -> Tensor:
-    """The same from the r x r matrices alone, P = a + b A + c A^2 and A <- P A P: for c = 9 r 2.5 times less work.
+    """The iteration on r x r matrices only, P = a + b A + c A^2 and A <- P A P: 2.5 times less work for c = 9 r.
 
-    Products of polynomials of one symmetric matrix commute; it needs float32.
+    It is the same because polynomials of one symmetric matrix commute. It needs float32.
     """
     gram, product = x @ x.mT, None
     for _ in range(5):

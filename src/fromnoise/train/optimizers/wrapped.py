@@ -1,4 +1,4 @@
-"""Any optimiser of torch's kind, as the trainer wants one."""
+"""A wrapper that makes any torch optimiser an `Optimizer` of the trainer."""
 
 import copy
 import inspect
@@ -15,20 +15,20 @@ _NUMBER, _GROUP = "#", "#"
 
 
 class Wrapped(Optimizer):
-    """A torch.optim.Optimizer; its state is every tensor that it keeps for a parameter, as "KEY.NAME".
+    """A torch.optim.Optimizer whose state is saved as tensors: what it keeps for a parameter is called "KEY.NAME".
 
-    A number is a tensor of no dimension called "#KEY.NAME". What an optimiser keeps in a parameter group, and changed
-    since it was made, is the state of the parameter "#0", "#1", ...: options that stand still are no state.
-    Each group's learning rate is lr times the ratio of its own initial one to `base_lr`: groups keep their proportions,
-    and a schedule of torch's own has no say.
+    A number is saved as a 0-dimensional tensor "#KEY.NAME". Values of parameter groups that changed since the optimiser
+    was made are saved under the names "#0", "#1", ...; options that never change are not saved.
+    Each group's learning rate is lr times the ratio of its own initial one to `base_lr`, so that groups keep their
+    proportions; torch's own schedulers have no effect.
 
     Args:
-        optimizer: of some or all of the parameters; others that require no gradient do not matter.
-        parameters: by name.
-        base_lr: the learning rate at which every group has its own.
+        optimizer: an optimiser of some or all of the parameters; it may also hold tensors that require no gradient.
+        parameters: the trained parameters by name.
+        base_lr: the learning rate at which every group has its own initial one.
 
     Raises:
-        FromNoiseError: it holds a tensor that is not among the parameters, or wants a closure in its step.
+        FromNoiseError: the optimiser holds a tensor that is not among the parameters, or its step needs a closure.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], base_lr: float):
@@ -37,13 +37,13 @@ class Wrapped(Optimizer):
         held = [p for group in optimizer.param_groups for p in group["params"]]
         if strange := [tuple(p.shape) for p in held if id(p) not in name_of and p.requires_grad]:
             raise FromNoiseError(f"{self._kind} holds a tensor of shape {strange[0]} that is not trained here: "
-                                 "make it of the parameters of the network that is")  # fmt: skip
+                                 "make it from the parameters of the network that is trained")  # fmt: skip
         closure = inspect.signature(optimizer.step).parameters.get("closure")
         if closure is not None and closure.default is inspect.Parameter.empty:
-            raise FromNoiseError(f"{self._kind} computes the loss again within a step, which the trainer does not do: "
-                                 "choose another optimizer")  # fmt: skip
+            raise FromNoiseError(f"{self._kind} needs a closure that computes the loss again, which the trainer does "
+                                 "not support: choose another optimizer")  # fmt: skip
         self.parameters: dict[str, nn.Parameter] = {name_of[id(p)]: p for p in held if id(p) in name_of}
-        self._numbers = {name_of[id(p)]: i for i, p in enumerate(held) if id(p) in name_of}  # by which torch knows them
+        self._numbers = {name_of[id(p)]: i for i, p in enumerate(held) if id(p) in name_of}  # torch's numbering
         self._first = [copy.deepcopy(_options(group)) for group in optimizer.param_groups]
         self._lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.scale = self._lrs[0] / base_lr
@@ -70,19 +70,23 @@ class Wrapped(Optimizer):
                 raise
             raise FromNoiseError(f"{self._kind} cannot step weights that are sharded: leave train.shard at none, or "
                                  "choose another optimizer") from error  # fmt: skip
-        self.state()  # what cannot be saved stops a run at its first step, not at its first checkpoint
+        self.state()  # a state that cannot be saved ends a run at its first step, not at a checkpoint
         self._checked = True
 
     def state(self) -> dict[str, Tensor]:
-        """Raises: FromNoiseError for what is neither a tensor nor a number."""
+        """All that the optimiser keeps, as named tensors.
+
+        Raises:
+            FromNoiseError: the optimiser keeps something that is neither a tensor nor a number.
+        """
         return {name: value for key, owner, kept in self._kept() for name, value in [self._named(key, owner, kept)]}
 
     def _kept(self) -> Iterator[tuple[Any, str, Any]]:
-        """(key, owner's name, value) of all that is kept."""
+        """The triples (key, owner's name, value) of all that the optimiser keeps."""
         own = {id(p) for p in self.parameters.values()}
         for other in self.torch.state:
             if id(other) not in own and self.torch.state[other]:
-                raise FromNoiseError(f"{self._kind} keeps {other!r} beside its parameters, which no checkpoint holds")
+                raise FromNoiseError(f"{self._kind} keeps state for {other!r}, which a checkpoint cannot hold")
         for name, p in self.parameters.items():
             yield from ((key, name, value) for key, value in self.torch.state.get(p, {}).items() if value is not None)
         for i, (group, first) in enumerate(zip(self.torch.param_groups, self._first, strict=True)):
@@ -98,16 +102,20 @@ class Wrapped(Optimizer):
                 dtype = torch.float64 if isinstance(value, float) else whole
                 return f"{_NUMBER}{key}.{owner}", torch.tensor(value, dtype=dtype)
         raise FromNoiseError(f"{self._kind} keeps {key!r} of {owner}, a {type(value).__name__}; "
-                             "a checkpoint holds tensors and numbers")  # fmt: skip
+                             "a checkpoint can only hold tensors and numbers")  # fmt: skip
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Raises: FromNoiseError for the state of a parameter, or of a group, that there is not."""
+        """Restore a `state`.
+
+        Raises:
+            FromNoiseError: it has values for a parameter or a group that does not exist.
+        """
         by_owner: dict[str, dict[str, Any]] = {}
         for name, value in state.items():
             key, _, owner = name.partition(".")
             number = key.startswith(_NUMBER)
             by_owner.setdefault(owner, {})[key.removeprefix(_NUMBER)] = value.item() if number else value
-        whole = self.torch.state_dict()  # torch's own loading decides what lies on which device
+        whole = self.torch.state_dict()  # torch decides which values go to which device
         groups = {f"{_GROUP}{i}": group for i, group in enumerate(whole["param_groups"])}
         if unknown := by_owner.keys() - self.parameters.keys() - groups.keys():
             raise FromNoiseError(f"this state is of another network or optimizer: {self._kind} has no {min(unknown)}")
@@ -129,7 +137,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _placed(value: Any, p: Tensor) -> Any:
-    """A copy; in p's layout, which decides the order of summation, and with it the last bit."""
+    """A copy of a value, in p's memory layout, on which the order of summation and so the last bit depend."""
     if not isinstance(value, Tensor):
         return value
     return torch.empty_like(p, dtype=value.dtype).copy_(value) if value.shape == p.shape else value.clone()
