@@ -38,6 +38,7 @@ registry = Registry(
         "remembered",
         "shard_index",
         "streamed",
+        "values",
         "worded",
     ),
 )

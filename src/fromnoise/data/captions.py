@@ -3,9 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fromnoise.system.disk import files
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TABLE = "metadata.jsonl"
 _LARGEST = 2**16
@@ -24,7 +27,7 @@ class Streamed(Sequence[str]):
     def few(self, most: int) -> list[str]:
         """At most `most` captions that are cheap to read."""
 
-    def some(self, numbers: Sequence[int]) -> "Streamed":
+    def some(self, numbers: "Sequence[int] | np.ndarray") -> "Streamed":
         """Those of some of the examples, by their numbers."""
         return _Some(self, numbers)
 
@@ -35,7 +38,7 @@ class Streamed(Sequence[str]):
 
 
 class _Some(Streamed):
-    def __init__(self, whole: Streamed, numbers: Sequence[int]):
+    def __init__(self, whole: Streamed, numbers: "Sequence[int] | np.ndarray"):
         self.whole, self.numbers = whole, numbers
 
     def __len__(self) -> int:
