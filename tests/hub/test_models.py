@@ -79,7 +79,7 @@ def test_what_is_no_address_is_said(word):
 
 
 def test_other_kinds_are_told():
-    assert "of the datasets of the hub; a model is named hf://owner/name" in line("hf://datasets/a/b")
+    assert "is in the hub's datasets; a model is named hf://owner/name" in line("hf://datasets/a/b")
 
 
 def test_a_pipeline_is_fetched_once_at_one_commit_and_never_a_pickle(hub, pipeline, monkeypatch):
@@ -174,17 +174,17 @@ FAILURES = {
     "gated files": ("hf://owner/name", [("HEAD .*/resolve/", GATED)], "is gated: ask for access at"),
     "forbidden": ("hf://owner/name", [("/api/", (403, {}))], "or it is private (403)"),
     "disabled": ("hf://owner/name", [("/api/", (403, {"X-Error-Message": "Access to this resource is disabled."}))], "was disabled: see {url}/owner/name"),
-    "too many": ("hf://owner/name", [("/api/", (429, {}))], "the hub asks for patience (429)"),
+    "too many": ("hf://owner/name", [("/api/", (429, {}))], "too many requests (429)"),
     "broken": ("hf://owner/name", [("/api/", (500, {}))], "the hub answers 500: try again later, or name a mirror with HF_ENDPOINT"),
-    "a strange answer": ("hf://owner/name", [("/api/", (418, {}))], "the hub refuses the request (418): look at the name, at {url}/owner/name"),
+    "a strange answer": ("hf://owner/name", [("/api/", (418, {}))], "the hub refuses the request (418): check the name, {url}/owner/name"),
     "broken lists": ("hf://owner/name", [("/tree/", (503, {}))], "the hub answers 503"),
     "broken files": ("hf://owner/name", [("HEAD .*model.safetensors", (500, {}))], "the hub answers 500"),
     "broken store": ("hf://owner/name", [("GET /cdn/", (502, {}))], "the hub answers 502"),
-    "cut": ("hf://owner/name", [("GET /cdn/", "cut")], "the connection broke off: try again, which goes on with what is whole"),
+    "cut": ("hf://owner/name", [("GET /cdn/", "cut")], "the connection broke off: try again; files that are complete are kept"),
     "cut JSON": ("hf://owner/name", [("GET .*config.json", "cut")], "the connection broke off"),
     "cut lists": ("hf://owner/name", [("GET /api/", "cut")], "the connection broke off"),
     "a wrong size": ("hf://owner/name", [("GET /cdn/", "short")], "the connection broke off"),
-    "another server": ("hf://owner/name", [("/api/", (200, {}))], "{url} does not answer as the hub does: look at HF_ENDPOINT"),
+    "another server": ("hf://owner/name", [("/api/", (200, {}))], "{url} does not answer like the hub: check HF_ENDPOINT"),
     "silent": ("hf://owner/name", [("GET /api/", "hang")], "is not reached"),
     "silent store": ("hf://owner/name", [("GET /cdn/", "hang")], "is not reached"),
 }  # fmt: skip
@@ -285,7 +285,7 @@ def test_two_models_in_one_place_are_not_chosen_between(hub, pipeline, tmp_path)
 def test_without_a_network(hub, pipeline, monkeypatch):
     hub.add("owner/name", pipeline)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "not whole in the cache, and HF_HUB_OFFLINE is set: unset it" in line("hf://owner/name")
+    assert "is not complete in the cache, and HF_HUB_OFFLINE is set: unset it" in line("hf://owner/name")
     assert hub.log == []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -299,7 +299,7 @@ def test_a_cache_that_cannot_be_written_is_said(hub, pipeline, monkeypatch, tmp_
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "letter" / "hub"))
     said = line("hf://owner/name")
     assert f"{tmp_path}/letter" in said
-    assert "cannot be written (not a directory): name another place with HF_HOME" in said
+    assert "cannot be written (not a directory): set HF_HOME to another folder" in said
 
 
 def test_a_private_model_is_opened_with_the_token(hub, pipeline, monkeypatch):

@@ -105,12 +105,12 @@ def test_without_it_nothing_is_asked(hub, convert):
 
 FAILURES = {
     "no token": ("", [], "no token: make one with the role `write` at {url}/settings/tokens, and log in with `hf auth login`, or set HF_TOKEN"),
-    "another token": ("hf_read", [], "this token may not write there (401): take one of owner with the role `write`, from {url}/settings/tokens"),
+    "another token": ("hf_read", [], "this token may not write there (401): create one for owner with the role `write` at {url}/settings/tokens"),
     "no right to make": ("hf_write", [("POST /api/repos/create", (403, {})), ("GET /api/models/", (404, {}))], "this token may not write there (403)"),
     "no right to send": ("hf_write", [("/preupload/", (403, {}))], "this token may not write there (403)"),
-    "no such owner": ("hf_write", [("POST /api/repos/create", (404, {}))], "the hub knows no such place (404): the owner must be you or an organisation of yours"),
+    "no such owner": ("hf_write", [("POST /api/repos/create", (404, {}))], "the hub knows no such owner (404): it must be you or an organisation of yours"),
     "broken": ("hf_write", [("POST /api/models/.*/commit", (500, {}))], "the hub answers 500: try again later"),
-    "too many": ("hf_write", [("POST /api/repos/create", (429, {}))], "the hub asks for patience (429)"),
+    "too many": ("hf_write", [("POST /api/repos/create", (429, {}))], "too many requests (429)"),
     "silent": ("hf_write", [("POST /api/repos/create", "hang")], "is not reached"),
     "silent at first": ("hf_write", [("GET /api/whoami", "hang")], "is not reached"),
     "cut": ("hf_write", [("POST /api/repos/create", "cut")], "the connection broke off"),
