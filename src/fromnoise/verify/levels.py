@@ -184,7 +184,7 @@ def friedmans_coefficients() -> Sides:
 
 @check("Friedman eq. 30", 0)
 def printed_kappa_is_no_variance() -> Sides:
-    """kappa_t^2 is positive at every t; the printed sigmabar_{t-1}^2 - sigma_t^2/sigmabar_{t-1}^2 is negative to t = 56"""
+    """kappa_t^2 is positive at every t; as printed, sigmabar_{t-1}^2 - sigma_t^2/sigmabar_{t-1}^2, it is not"""
     t, s = LINEAR.level(torch.arange(2, 1001)), LINEAR.level(torch.arange(1, 1000))
     printed = s.sigma**2 - BETA[1:] / s.sigma**2
     assert bool((printed[:55] < 0).all())

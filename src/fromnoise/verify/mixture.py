@@ -156,7 +156,7 @@ def classifier_gradient() -> Sides:
 
 @check("Weng eq. 15; Friedman eq. 34; math: one step")
 def reverse_mean_and_variance_by_quadrature() -> Sides:
-    """E[x_s | x_t] and Var[x_s | x_t] of the true chain, the latter btilde + c^2 Cov[x_0 | x_t], by quadrature over x_s"""
+    """E[x_s | x_t] and Var[x_s | x_t] of the true chain by quadrature over x_s; Var is btilde + c^2 Cov[x_0 | x_t]"""
     from fromnoise.variances.fixed_small import FixedSmall
     from fromnoise.variances.reverse import reverse
 

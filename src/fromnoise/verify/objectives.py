@@ -190,7 +190,7 @@ def path_form_has_more_variance() -> Sides:
 
 @check("Friedman eq. 16-17", 2e-3)
 def the_printed_simple_variant_is_a_wrong_chain() -> Sides:
-    """the path form is minimised by E[x_t | x_{t+1}]; the minimiser of the printed form turns N(0, 1) into variance 0.333"""
+    """the path form's minimiser is E[x_t | x_{t+1}]; the printed form's turns N(0, 1) into a variance of 0.333"""
     right = wrong = torch.ones((), dtype=torch.float64)
     best = Optimal(lambda t: t.sigma**2 / (t.alpha**2 + t.sigma**2))
     denoiser, one = normal(1.0).denoiser(LINEAR), torch.ones(1, 1, dtype=torch.float64)

@@ -58,7 +58,7 @@ def _halved(schedule: Schedule, chain: Chain, slopes: Tensor) -> tuple[Chain, Te
 
 @check("Salimans and Ho 2022 (arXiv 2202.00512), algorithm 2; math: few steps", 1e-8)
 def a_halving_ends_at_the_best_student() -> Sides:
-    """the gradient of the progressive loss is zero at the best student, at all levels of 8 -> 4 steps, on five schedules"""
+    """the gradient of the progressive loss is zero at the best student, at each level of 8 -> 4, on five schedules"""
     found = []
     for schedule in SCHEDULES:
         chain = schedule.steps(8)
@@ -111,7 +111,7 @@ def guidance_distillation_ends_at_the_guided_teacher() -> Sides:
 
 @check("Salimans and Ho 2022 (arXiv 2202.00512), section 4", 1e-10)
 def a_halvings_weight_is_the_truncated_snr() -> Sides:
-    """an error of 0.1 in x0hat costs max(SNR_t, 1) / 100, at every level of 8 -> 4 steps"""
+    """an error of 0.1 in x0hat costs max(SNR_t, 1) / 100, at each level of 8 -> 4"""
     chain = COSINE.steps(8)
     half, slopes = _halved(COSINE, chain, posterior(chain.levels[:-1]))
     levels = half.levels[:-1]

@@ -49,7 +49,7 @@ def _exact(var: float, schedule: Schedule) -> Denoiser:
 
 @check("Sedykh eq. 2.11-2.12; Friedman eq. 3-4, 13; Weng eq. 14; Notes eq. 4, 7, 11, 18")
 def best_variance_is_exact_on_gaussians() -> Sides:
-    """ancestral steps with v* from q(x_T) give N(0, 0.25) exactly in 6, 50 and 1000 steps; with sigma_{t-1} they do not"""
+    """ancestral steps with v* from q(x_T) give N(0, 0.25) exactly in 6, 50 and 1000 steps, but not with sigma_{t-1}"""
     theory, practice, printed = [], [], []
     for schedule in (SHORT, LINEAR.__class__(T=50, beta_end=0.3), LINEAR):
         denoiser = _exact(0.25, schedule)

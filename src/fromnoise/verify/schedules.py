@@ -45,7 +45,7 @@ def cosine_clips_beta() -> Sides:
 
 @check("Sedykh eq. 2.9, 4.6", 0)
 def float32_tables() -> Sides:
-    """the tables of linear-1000, cosine-1000 and cosine-4000, cast once to float32, agree with float64 in every entry"""
+    """the tables of linear-1000, cosine-1000 and cosine-4000, cast once, agree with float64 in every entry"""
     wrong = 0
     for schedule in (LINEAR, COSINE, Cosine(T=4000)):
         t, s = schedule.level(torch.arange(1, schedule.T + 1)), schedule.level(torch.arange(schedule.T))
@@ -63,7 +63,7 @@ def float32_tables() -> Sides:
         plain.append(beta * (1 - before) / (1 - bar))
         for a, b in zip(mine, plain, strict=True):
             apart = (a.float() - b.float()).abs() / b.float().abs().clamp_min(1e-30)
-            wrong += int((apart > 1.2e-7).sum())  # one unit in the last place is allowed: the two may round to either side
+            wrong += int((apart > 1.2e-7).sum())  # one unit in the last place is allowed: roundings may differ
     return 0, wrong
 
 

@@ -165,7 +165,7 @@ def orders_on_the_straight_path() -> Sides:
 
 @check("math: straight path; Song et al. 2021, eq. 13", 1e-6)
 def the_map_of_a_mixture() -> Sides:
-    """for a 1-d mixture the straight flow is F_0^-1(F_1): a quantile of the noise goes to the same quantile of the data"""
+    """for a 1-d mixture the straight flow is F_0^-1(F_1): it maps quantiles of the noise to quantiles of the data"""
     t, s = STRAIGHT.level(1000.0), STRAIGHT.at(7.0)
     end = followed(line().denoiser(STRAIGHT), X, t, s, 80)[0]
     return torch.special.ndtr(X[:, 0]).repeat(2), torch.cat([cdf(line(), X, t), cdf(line(), end, s)])

@@ -92,7 +92,7 @@ class Checkpoints:
 
         Args:
             warn: called with one line for each damaged checkpoint.
-            peers: processes that all call this at once: each checks its share of the files, and all get the same answer.
+            peers: processes that all call this: each checks its share of the files, and all get the same answer.
 
         Raises:
             FromNoiseError: if a process does not see a checkpoint that the first one sees.
