@@ -123,7 +123,7 @@ def test_revisions_folders_and_precisions(hub, pipeline):
     assert same(fn.load("hf://owner/half", warn=quiet), one)
     assert same(fn.load("hf://owner/deep@v2/v1.0/ddpm", warn=quiet), one)
     assert "no such branch, tag or commit" in line("hf://owner/deep@v3")
-    assert "no model that is read here" in line("hf://owner/deep@v2")
+    assert "must be a diffusers pipeline or a folder of fn.save" in line("hf://owner/deep@v2")
 
 
 def test_models_of_our_own_open_from_the_hub(hub, tmp_path):
@@ -150,12 +150,12 @@ REFUSED = {
                         b'{"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"]}'}, "its weights are a pickle (unet/diffusion_pytorch_model.bin)"),
     "a checkpoint": ({"model.ckpt": b"x", "README.md": b""}, "its weights are a pickle (model.ckpt)"),
     "another pipeline": ({"model_index.json": b'{"_class_name": "StableDiffusionPipeline"}', "unet/diffusion_pytorch_model.safetensors": b"x" * 999},
-                         "hf://owner/name/model_index.json: of StableDiffusionPipeline; what is read here is DDPMPipeline"),
+                         "hf://owner/name/model_index.json: its class is StableDiffusionPipeline; it must be one of DDPMPipeline"),
     "a LoRA": ({"pytorch_lora_weights.safetensors": b"x"}, "holds a LoRA: small additions to the weights of a base model"),
     "an adapter": ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, "holds a LoRA"),
-    "a language model": ({"config.json": b'{"architectures": ["Llama"]}', "model.safetensors": b"x" * 99}, "config.json: of None"),
-    "letters": ({"README.md": b"# hello", ".gitattributes": b""}, "no model that is read here, which is a diffusers pipeline or a folder of fn.save; there is README.md"),
-    "nothing": ({".gitattributes": b""}, "there is nothing"),
+    "a language model": ({"config.json": b'{"architectures": ["Llama"]}', "model.safetensors": b"x" * 99}, "config.json: its class is None"),
+    "letters": ({"README.md": b"# hello", ".gitattributes": b""}, "must be a diffusers pipeline or a folder of fn.save, but has README.md"),
+    "nothing": ({".gitattributes": b""}, "but has nothing"),
 }  # fmt: skip
 
 
@@ -253,9 +253,8 @@ def test_every_part_is_fetched_in_what_it_has(hub, pipeline):
     hub.add("owner/pickle", rest | stray | {PICKLE: b"cos"})
     assert f"its weights are a pickle ({PICKLE})" in line("hf://owner/pickle")
     hub.add("owner/none", rest | stray)
-    assert (
-        "no weights in unet, which are diffusion_pytorch_model.safetensors or its shards; there is unet/config.json"
-        in line("hf://owner/none")
+    assert "unet needs weights, diffusion_pytorch_model.safetensors or its shards, but has unet/config.json" in line(
+        "hf://owner/none"
     )
 
 
@@ -269,7 +268,7 @@ def test_a_file_is_no_model_and_its_folder_is_named(hub, pipeline):
         )
         assert "is a file; name its folder, hf://owner/name" in line("hf://owner/name/model_index.json")
         fn.load("hf://owner/name", warn=lambda text: None)
-    assert "there is nothing" in line("hf://owner/name/*")
+    assert "but has nothing" in line("hf://owner/name/*")
 
 
 def test_two_models_in_one_place_are_not_chosen_between(hub, pipeline, tmp_path):

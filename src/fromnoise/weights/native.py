@@ -106,8 +106,8 @@ def load(
             the Recipe of such a model.
 
     Raises:
-        FromNoiseError: if there is no intact model, a latent model lacks its autoencoder, an object of your own class is
-            not given, or weights do not fit.
+        FromNoiseError: if there is no intact model, a latent model lacks its autoencoder, an object of your own class
+            is not given, or weights do not fit.
     """
     path = hub.local(path, warn)
     if opening.is_foreign(path):
@@ -217,8 +217,8 @@ def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
 
 
 def reading(path: str | Path, read: Callable[[Path], T], warn: Warn = warnings.warn, kind: str = DENOISER) -> T:
-    """Return read(folder), for the folder that holds the model. If a trainer removes a checkpoint while it is being read,
-    the newer one is read."""
+    """Return read(folder), for the folder that holds the model. If a trainer removes a checkpoint while it is read, the
+    newer one is read instead."""
     for _ in range(_PATIENCE):
         folder = find(path, warn, kind)
         try:

@@ -68,12 +68,12 @@ def _read(form: Format, source: Source, path: str | Path) -> nn.Module:
 
 
 def _unknown(path: str | Path, source: Source) -> str:
-    about = f"{path}: has none of the formats that can be read ({', '.join(formats.names())})"
+    about = f"{path}: is of no format that can be read ({', '.join(formats.names())})"
     if source.is_folder:
         return about
     names = sorted(source.state)
     some = ", ".join(files.one_line(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
-    return (f"{about}; its tensors are called {some}. Weights of your own network are loaded with load_state_dict; then "
+    return (f"{about}; its tensors are called {some}. Load weights of your own network with load_state_dict, and "
             "give the network to fn.Denoiser(network, schedule)")  # fmt: skip
 
 
@@ -89,8 +89,8 @@ def parts(like: Any) -> dict[str, Any]:
         return dict(like)
     if all(hasattr(like, part) for part in _PARTS):
         return {part: getattr(like, part) for part in _PARTS} | _side(like)
-    raise FromNoiseError(f"like: must be a Recipe, or options by part such as "
-                         f'{{"network": {{"heads": 4}}, "schedule": "cosine"}}, got a {type(like).__name__}')  # fmt: skip
+    raise FromNoiseError("like: must be a Recipe, or options by part such as "
+                         f'{{"network": {{"heads": 4}}, "schedule": "cosine"}}, got {type(like).__name__}')  # fmt: skip
 
 
 def _side(recipe: Any) -> dict[str, Any]:

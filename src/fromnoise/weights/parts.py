@@ -29,7 +29,7 @@ def read_options(path: Path) -> dict[str, Any]:
 def insist_on(path: Path, found: Any, known: tuple[str, ...]) -> None:
     """Raise FromNoiseError if the class `found` is not one of `known`."""
     if found not in known:
-        raise FromNoiseError(f"{path}: is of the class {files.one_line(found)}; it must be {' or '.join(known)}")
+        raise FromNoiseError(f"{path}: its class is {files.one_line(found)}; it must be one of {', '.join(known)}")
 
 
 def weights(folder: Path) -> dict[str, Tensor]:

@@ -108,7 +108,7 @@ class Known:
             return Module(cls.name.rpartition(".")[2])
         if isinstance(cls, Name) and self.calls[cls.name] is _mapping:
             return {}
-        raise FromNoiseError("it makes an object of what is no class of plain weights")
+        raise FromNoiseError("it makes an object of a class that plain weights do not need")
 
     def attributes(self, state: Any) -> dict[str, Any]:
         """Check an object's attributes and return them; each use counts towards the limit, since it copies them."""
@@ -208,7 +208,7 @@ _CODES = {"b1": "?", "i1": "b", "u1": "B", "i2": "<h", "i4": "<i", "i8": "<q", "
 
 def _dtype(code: Any, *_: Any) -> DType:
     if not isinstance(code, str) or code.lstrip("<|=") not in _CODES:
-        raise FromNoiseError(f"numbers of numpy's type {files.one_line(code)}")
+        raise FromNoiseError(f"numbers of NumPy's type {files.one_line(code)}")
     return DType(code.lstrip("<|="))
 
 

@@ -40,7 +40,7 @@ def read(path: Path, room: int, load: Load) -> dict[Any, Any]:
         load: reads the storage in a file of torch.save, so that nothing in it can run.
 
     Raises:
-        FromNoiseError: if it names something that plain weights do not need, is damaged, or unpacks to more than `room`.
+        FromNoiseError: if it names something that plain weights do not need, is damaged, or unpacks to too much.
     """
     try:
         with files.opened(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
