@@ -162,8 +162,8 @@ def tokens(cond: Mapping[str, Tensor] | None, network: nn.Module) -> None:
     low, high = int(text.min()), int(text.max())
     if low < 0 or high >= vocabulary:
         raise FromNoiseError(f"cond['text'] must be token numbers in 0..{vocabulary - 1}, got "
-                             f"{low if low < 0 else high}: give words, or what the model's own encoder makes of "
-                             "them")  # fmt: skip
+                             f"{low if low < 0 else high}: give text, or the output of the model's own "
+                             "encoder")  # fmt: skip
 
 
 def call(network: nn.Module, cond: Mapping[str, Tensor] | None) -> None:

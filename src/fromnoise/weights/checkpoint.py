@@ -113,7 +113,7 @@ class Checkpoints:
             why = peers.said(why)
             if not why:
                 return place
-            if place.is_dir():  # otherwise its trainer has removed it meanwhile, and there are newer ones
+            if place.is_dir():  # else its trainer has removed it meanwhile, and there are newer ones
                 named.add(step)
                 warn(f"damaged checkpoint skipped: {why}")
 

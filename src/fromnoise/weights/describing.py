@@ -43,7 +43,7 @@ def describe(model: nn.Module) -> About:
     """Everything about a model but its weights, as JSON values for the `build_...` functions.
 
     Raises:
-        FromNoiseError: if models of this kind cannot be saved, or its codec cannot.
+        FromNoiseError: if models of this kind cannot be saved, or a part of the model is made from data.
     """
     return _kind(model).describe(model)
 

@@ -24,7 +24,7 @@ FILTER = "resample_filter"
 _BLOCK = {"norm0": "norm1", "conv0": "conv1", "affine": "time", "norm1": "norm2", "conv1": "conv2", "skip": "shortcut"}
 _ATTENTION = {"norm2": "norm", "qkv": "qkv", "proj": "out"}
 HEAD = 64
-"""Channels of an attention head of ADM, whose narrower layers have one head; DDPM++ always has one head."""
+"""Channels of an attention head of ADM, in which narrower layers have no attention; DDPM++ has one head."""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ class Claims:
         found = _look(path)
         if found is None:
             if os.path.isdir(path):
-                raise FromNoiseError(f"{path}: must be a file, by which processes say what they work at: remove it")
+                raise FromNoiseError(f"{path}: must be a file, with which processes claim their work: remove it")
             return None  # released in the meantime: the next attempt takes it
         now = time.monotonic()
         before, since = self._seen.get(path, (None, now))

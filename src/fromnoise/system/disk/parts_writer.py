@@ -35,7 +35,7 @@ class PartsWriter(HuggingFaceStorageWriter):
             self.begin()
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        """Number the stems and tell every process all of them, so that it writes an (empty) file even for none."""
+        """Number the stems and send them to every process: one without tensors of a stem writes an empty file."""
         stems = sorted({_stem(item.index.fqn) for plan in plans for item in plan.items})
         number = {item.index.fqn: stems.index(_stem(item.index.fqn)) + 1 for plan in plans for item in plan.items}
         self.fqn_to_index_mapping = number

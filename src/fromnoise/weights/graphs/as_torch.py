@@ -88,7 +88,7 @@ def _inline(
 ) -> None:
     """Inline a network: its operations replace the call.
 
-    Output shapes are computed once for each batch size; with guidance there are two, N and 2 N.
+    Output shapes are computed once for each batch size, which is 2 N instead of N in a guided call.
     """
     told: Any = call.args[0]
     inputs, env = iter(told), dict(weights)
