@@ -75,7 +75,7 @@ def test_an_address_is_read_from_words_and_from_paths(word, wanted):
     ],
 )
 def test_what_is_no_address_is_said(word):
-    assert "name it hf://owner/name" in line(word)
+    assert "give hf://owner/name" in line(word)
 
 
 def test_other_kinds_are_told():

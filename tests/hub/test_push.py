@@ -74,7 +74,7 @@ def test_what_another_model_left_there_is_not_opened_in_its_place(hub, convert, 
     status, _, err = convert("--to", "fromnoise")
     assert status == 2
     assert (
-        "hf://owner/name: holds model_index.json of another model, which would be opened in place of this one; nothing is sent: remove it at"
+        "hf://owner/name: holds model_index.json of another model, which would be opened instead of this one; nothing is sent: remove it at"
         in err
     )
     assert there(hub) == before
@@ -92,7 +92,7 @@ def test_what_is_to_be_private_is_not_put_where_all_see_it(hub, convert, monkeyp
     hub.add("owner/name", {"README.md": b"open"})
     status, _, err = convert("--private")
     assert status == 2
-    assert "hf://owner/name: is public, and a private repository was asked for; nothing is sent" in err
+    assert "hf://owner/name: is public, but a private repository was asked for; nothing is sent" in err
     assert there(hub) == {"README.md": b"open"}
     hub.private.add("owner/name")
     assert convert("--private")[0] == 0
@@ -146,6 +146,6 @@ def test_what_is_no_repository(hub, convert):
     for name in ("name", "hf://owner/name", "owner/name/more", "../x", "owner/"):
         status, _, err = convert(to=name)
         assert status == 2
-        assert "no name of a repository: it is owner/name" in err
+        assert "must be owner/name" in err
     assert "--private is of the repository that --push makes" in convert("--private", to=None)[2]
     assert hub.log == []

@@ -143,7 +143,7 @@ def test_what_no_network_here_has_is_refused_in_a_line(tmp_path):
         ("a", "vqvae/config.json", {"num_vq_embeddings": 9}, "do not fit"),
         ("b", "transformer/config.json", {"norm_type": "ada_norm_single"}, "its norm_type is ada_norm_single"),
         ("b", "transformer/config.json", {"num_layers": 3}, "do not fit"),
-        ("b", "transformer/config.json", {"_class_name": "PixArtTransformer2DModel"}, "of PixArtTransformer2DModel"),
+        ("b", "transformer/config.json", {"_class_name": "PixArtTransformer2DModel"}, "its class is PixArtTransformer2DModel"),
         ("b", "vae/config.json", {"shift_factor": 0.1}, "its shift_factor is 0.1"),
     ):  # fmt: skip
         path = tmp_path / place / file
