@@ -1,4 +1,4 @@
-"""Signals: a model of two channels, sine and cosine of one random frequency and phase. About a minute on a CPU.
+"""Signals with two channels: the sine and cosine of a random frequency and phase. About a minute on a CPU.
 
 python examples/oscillations.py [--steps 500] [--out oscillations.png]
 """
@@ -14,7 +14,7 @@ LENGTH, SLOW, FAST = 64, 2.0, 4.0
 
 
 class Oscillations(torch.utils.data.Dataset):
-    """[2, LENGTH] in [-1, 1]: a data set of one's own."""
+    """A custom data set of signals [2, LENGTH] in [-1, 1]."""
 
     def __len__(self) -> int:
         return 4000
@@ -27,15 +27,15 @@ class Oscillations(torch.utils.data.Dataset):
 
 
 def frequencies(x: torch.Tensor) -> torch.Tensor:
-    """Of signals [N, 2, LENGTH]: turns of (cos, sin) along the signal, from the mean change of angle, [N]."""
+    """Frequencies [N] of signals [N, 2, LENGTH]: turns of (cos, sin) along a signal, from the mean change of angle."""
     z = torch.complex(x[:, 1], x[:, 0])
     change = torch.angle((z[:, 1:] * z[:, :-1].conj()).sum(1))
     return change * LENGTH / (2 * math.pi)
 
 
 def main(steps: int = 500, out: str | None = None) -> fn.Denoiser:
-    """The trained model."""
-    torch.manual_seed(0)  # of the first weights
+    """Train a denoiser, draw signals with it, and return it."""
+    torch.manual_seed(0)  # for the initial weights
     network = fn.nn.UNet(dims=1, in_channels=2, channels=32, mult=(1, 2, 2), blocks=1, groups=8, attention=())
     denoiser = fn.Denoiser(network, fn.schedules.Cosine(T=1000), "v")
     fn.fit(denoiser, Oscillations(), steps=steps, batch_size=64, lr=2e-3, ema=0.99, seed=0)

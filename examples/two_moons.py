@@ -1,4 +1,4 @@
-"""Points in the plane: a model of two moons, their density, and a picture. About 30 seconds on a CPU.
+"""Points in the plane: learn two moons, measure the density of new points, and plot samples. About 30 seconds on a CPU.
 
 python examples/two_moons.py [--steps 2000] [--out two_moons.png]
 """
@@ -12,7 +12,7 @@ import fromnoise as fn
 
 
 def moons(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two half circles of radius 1 with a little noise, about the origin: [n, 2], and which moon each point is of."""
+    """Two half circles of radius 1 with a little noise, about the origin: points [n, 2], and each point's moon [n]."""
     generator = torch.Generator().manual_seed(seed)
     which = torch.arange(n) % 2
     angle = math.pi * torch.rand(n, generator=generator)
@@ -22,8 +22,8 @@ def moons(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main(steps: int = 2000, out: str | None = None) -> fn.Denoiser:
-    """The trained model."""
-    torch.manual_seed(0)  # of the first weights
+    """Train a denoiser, print the log-density of new points, and return it."""
+    torch.manual_seed(0)  # for the initial weights
     network = fn.nn.MLP(in_channels=2, width=128, depth=3, classes=2, null_label=True)
     denoiser = fn.Denoiser(network, fn.schedules.Cosine(T=1000), "v", class_names=("upper", "lower"))
     fn.fit(denoiser, moons(4000), steps=steps, batch_size=256, lr=2e-3, lr_schedule="cosine", ema=0.995,
@@ -37,7 +37,7 @@ def main(steps: int = 2000, out: str | None = None) -> fn.Denoiser:
 
 
 def draw(denoiser: fn.Denoiser, out: str) -> None:
-    """The data, and 500 samples of each moon."""
+    """Plot the data beside 500 samples of each moon."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), sharex=True, sharey=True, layout="constrained")

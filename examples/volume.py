@@ -1,4 +1,4 @@
-"""Volumes: a model of balls in a box of 8x8x8. About a minute on a CPU.
+"""Volumes: balls in a box of 8x8x8 voxels. About a minute on a CPU.
 
 python examples/volume.py [--steps 300] [--out volume.png]
 """
@@ -13,7 +13,7 @@ SIDE = 8
 
 
 def balls(n: int, seed: int = 0) -> torch.Tensor:
-    """uint8 [n, 1, SIDE, SIDE, SIDE]: each a ball of random place and radius, with a soft border."""
+    """Balls of random position and radius with a soft border: uint8 [n, 1, SIDE, SIDE, SIDE]."""
     generator = torch.Generator().manual_seed(seed)
     centre = SIDE * (0.35 + 0.3 * torch.rand(n, 3, 1, 1, 1, generator=generator))
     radius = SIDE * (0.25 + 0.1 * torch.rand(n, 1, 1, 1, generator=generator))
@@ -23,19 +23,19 @@ def balls(n: int, seed: int = 0) -> torch.Tensor:
 
 
 def likeness(x: torch.Tensor) -> torch.Tensor:
-    """What volumes [N, 1, ...] share with the ball of their size about their centre, over what either holds: [N]."""
+    """How much volumes [N, 1, ...] resemble balls: intersection over union [N] with a ball of equal size and centre."""
     solid = (x[:, 0] > 0).flatten(1).double()
     place = torch.stack(torch.meshgrid(*[torch.arange(SIDE, dtype=torch.float64)] * 3, indexing="ij")).flatten(1)
     size = solid.sum(1, keepdim=True)
     centre = solid @ place.T / size.clamp_min(1)
     distance = (place - centre[:, :, None]).square().sum(1)
-    ball = (distance.argsort(1).argsort(1) < size).double()  # as many places, the nearest
+    ball = (distance.argsort(1).argsort(1) < size).double()  # the same number of voxels, nearest to the centre
     return (solid * ball).sum(1) / torch.maximum(solid, ball).sum(1).clamp_min(1)
 
 
 def main(steps: int = 300, out: str | None = None) -> fn.Denoiser:
-    """The trained model."""
-    torch.manual_seed(0)  # of the first weights
+    """Train a denoiser, draw volumes with it, and return it."""
+    torch.manual_seed(0)  # for the initial weights
     network = fn.nn.UNet(dims=3, in_channels=1, channels=16, mult=(1, 2), blocks=1, groups=4, attention=())
     denoiser = fn.Denoiser(network, fn.schedules.Cosine(T=1000), "v")
     fn.fit(denoiser, balls(2000), steps=steps, batch_size=16, lr=2e-3, ema=0.99, seed=0)

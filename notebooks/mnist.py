@@ -14,12 +14,12 @@
 # %% [markdown]
 # # A DDPM of handwritten digits
 #
-# Chapter 6 of Sedykh's thesis describes a small DDPM of MNIST, as close to Ho et al. (2020) as a laptop allows: a U-Net of
-# 7,339,297 parameters without attention, the linear schedule, 1,000 steps, learning rate 1e-4. This notebook is that
-# model again: the forward process, the network, training, sampling, each beside its equation and beside the numbers that
-# the thesis reports.
+# Chapter 6 of Sedykh's thesis describes a small DDPM trained on MNIST, as close to Ho et al. (2020) as a laptop allows: a
+# U-Net with 7,339,297 parameters and no attention, the linear schedule, 1,000 steps, learning rate 1e-4. This notebook
+# builds that model again: the forward process, the network, training and sampling, each beside its equation and the
+# numbers that the thesis reports.
 #
-# Run it as it stands, or with more time: `MINUTES=60 jupyter lab notebooks/mnist.ipynb`. An epoch is 60,000 images.
+# Run it unchanged, or give it more time: `MINUTES=60 jupyter lab notebooks/mnist.ipynb`. An epoch is 60,000 images.
 
 # %%
 import json
@@ -58,12 +58,12 @@ pictures.grid(pixels[:32], columns=16, side=40)
 # ## The forward process
 #
 # Every step adds a little noise, $q(x_t \mid x_{t-1}) = \mathcal N(\sqrt{1 - \beta_t}\, x_{t-1}, \beta_t I)$, with $\beta_t$
-# rising linearly from $10^{-4}$ to $0.02$. The steps compose, so that any $x_t$ is drawn at once:
+# rising linearly from $10^{-4}$ to $0.02$. The steps compose, so any $x_t$ can be drawn directly:
 #
 # $$x_t = \sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon, \qquad \bar\alpha_t = \prod_{i \le t} (1 - \beta_i).$$
 #
-# In the library a `Level` holds $\alpha = \sqrt{\bar\alpha_t}$ and $\sigma = \sqrt{1 - \bar\alpha_t}$. This is the thesis'
-# figure 6.1.
+# In the library a `Level` holds $\alpha = \sqrt{\bar\alpha_t}$ and $\sigma = \sqrt{1 - \bar\alpha_t}$. The images below
+# correspond to the thesis's figure 6.1.
 
 # %%
 schedule = fn.schedules.Linear(T=1000)
@@ -72,8 +72,8 @@ figures.forward_process(to_unit(pixels[4:7]), schedule, picture)
 display(Image(picture, width=900))
 
 # %% [markdown]
-# A thousand single steps have the moments of the closed form: mean and variance of $x_{1000}$ over many chains that
-# start at $x_0 = 0.8$.
+# A thousand single steps give the same moments as the closed form. Compare the mean and variance of $x_{1000}$ over many
+# chains that start at $x_0 = 0.8$.
 
 # %%
 torch.manual_seed(0)
@@ -89,9 +89,10 @@ print(
 # %% [markdown]
 # ## The network
 #
-# A U-Net: two $3\times3$ convolutions a block with group normalisation and SiLU, the time added between them; four
-# resolutions of 32, 64, 128 and 256 channels, joined by strided and transposed $4\times4$ convolutions; the skip of each
-# resolution is concatenated on the way up. There is no attention: the thesis found it to do harm on digits.
+# The network is a U-Net. Each block has two $3\times3$ convolutions with group normalisation and SiLU, and the time is added
+# between them. Four resolutions with 32, 64, 128 and 256 channels are joined by strided and transposed $4\times4$
+# convolutions; the skip of each resolution is concatenated on the way up. There is no attention: the thesis found that it
+# makes digits worse.
 
 # %%
 recipe = fn.recipes.load("thesis-mnist")
@@ -109,8 +110,8 @@ print(f"{'together':<14}{count:>10,}   the thesis: 7,339,297")
 #
 # $$L_\text{simple} = \mathbb E \left\| \epsilon - \epsilon_\theta\left(\sqrt{\bar\alpha_t}\, x_0 + \sqrt{1 - \bar\alpha_t}\, \epsilon,\; t\right) \right\|^2 .$$
 #
-# (The thesis prints $\alpha_t$ under the roots; it is $\bar\alpha_t$.) By hand it is four lines, and the library's objective
-# gives the same number:
+# (The thesis prints $\alpha_t$ under the roots; it should be $\bar\alpha_t$.) By hand it takes four lines, and the library's
+# objective gives the same number:
 
 # %%
 x0 = to_unit(pixels[:8])
@@ -121,7 +122,7 @@ by_hand = (denoiser(x_t, level).eps - eps).square().flatten(1).mean(1)
 print((by_hand - fn.objectives.Simple()(denoiser, x0, level, eps)["loss"]).abs().max().item())
 
 # %% [markdown]
-# The library's trainer does the same with everything around it: a warm-up, an average of the weights, checkpoints, a log.
+# The library's trainer runs the same loop and adds a warm-up, an average of the weights, checkpoints and a log.
 
 # %%
 changes = {"data.name": DATA, "data.root": ROOT, "train.minutes": MINUTES, "train.sample_every": 0}
@@ -147,7 +148,7 @@ Image(picture.with_name("loss.png"))
 #
 # $$x_{t-1} = \frac{1}{\sqrt{1 - \beta_t}} \left( x_t - \frac{\beta_t}{\sqrt{1 - \bar\alpha_t}}\, \epsilon_\theta(x_t, t) \right) + \sigma_t z .$$
 #
-# One image with all 1,000 steps, and then the thesis' figure 6.2: as many images on a sub-sequence of the steps.
+# First draw one image with all 1,000 steps, then 32 images on a subsequence of the steps, as in the thesis's figure 6.2.
 
 # %%
 model = fn.guidance.Clip(fn.load(RUN, precision="auto"))
@@ -158,7 +159,7 @@ drawn = fn.sample(model, 32, "ancestral", steps=STEPS, batch_size=32)
 pictures.grid(to_uint8(drawn), columns=8)
 
 # %% [markdown]
-# ## Beside the thesis
+# ## Compared with the thesis
 
 # %%
 display(
@@ -175,7 +176,8 @@ Here: {fn.hardware.choose().why}.
 )
 
 # %% [markdown]
-# The digits of a few minutes are strokes; after 20 epochs they are MNIST's. Two commands go on from here:
+# After a few minutes of training the samples are only strokes; after 20 epochs they look like MNIST's digits. Two commands
+# continue from here:
 #
 # ```
 # fromnoise train thesis-mnist --resume --out RUN      # 20 epochs, as the thesis

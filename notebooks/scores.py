@@ -14,10 +14,10 @@
 # %% [markdown]
 # # The score side: three ways to learn it, two ways to sample it
 #
-# Chapter 3 of Sedykh's thesis comes to diffusion from the other end. A density $p(x)$ is known by its score
-# $\nabla \log p(x)$, which needs no normalising constant; a network can learn it from samples alone, and Langevin
-# dynamics samples by it. This notebook remakes the chapter's two figures on densities whose true score is known, and
-# measures why it is denoising score matching that survived. It takes about two minutes.
+# Chapter 3 of Sedykh's thesis approaches diffusion from the other end. A density $p(x)$ is determined by its score
+# $\nabla \log p(x)$, which needs no normalising constant; a network can learn the score from samples alone, and Langevin
+# dynamics uses it to draw new ones. This notebook recreates the chapter's two figures on densities whose true score is
+# known, and measures why denoising score matching is the method that survived. It takes about two minutes.
 
 # %%
 import time
@@ -36,8 +36,8 @@ level = ladder.level(1)
 # %% [markdown]
 # ## Two moons, and their score
 #
-# Each moon is an arc of thirty small Gaussians, so that the density and its score are known exactly, at every level of
-# noise: `fn.oracle.GaussianMixture`.
+# Each moon is an arc of thirty small Gaussians (`fn.oracle.GaussianMixture`), so the density and its score are known
+# exactly at every noise level.
 
 # %%
 angle = torch.linspace(0, torch.pi, 30)
@@ -50,7 +50,8 @@ data = moons.sample(20_000, torch.Generator().manual_seed(1)).float()
 # %% [markdown]
 # ## Three objectives, one score
 #
-# All three minimise the Fisher divergence $\mathbb{E}|s - \nabla \log q|^2 / 2$, up to a constant of the data:
+# All three minimise the Fisher divergence $\mathbb{E}|s - \nabla \log q|^2 / 2$, up to a constant that depends only on the
+# data:
 #
 # | `fn.objectives` | what is averaged, times $\sigma^2$ | Sedykh |
 # |---|---|---|
@@ -99,8 +100,8 @@ learned = {name: train(objective) for name, objective in objectives.items()}
 
 # %% [markdown]
 # The error below is relative, $\sqrt{\mathbb{E}|s - \nabla\log q|^2 / \mathbb{E}|\nabla\log q|^2}$: first where the data are
-# (averaged over $q$), then over the whole square. A score is learned where there are data, and nowhere else: that is
-# what noise is for.
+# (averaged over $q$), then over the whole square. A score is learned only where there are data, which is why noise is
+# needed: it spreads the data over the whole space.
 
 # %%
 held = moons.sample(4000, torch.Generator().manual_seed(2)).double()
@@ -122,7 +123,7 @@ lines += [
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# In the shape of Sedykh's figure 3.1: the true field, the learned ones, and in the background where each is poor.
+# As in Sedykh's figure 3.1: the true field and the learned ones. The background shows where each is wrong.
 
 # %%
 figure, panels = plt.subplots(1, 4, figsize=(17, 4.4), layout="constrained")
@@ -144,8 +145,8 @@ plt.show()
 # %% [markdown]
 # ## Why denoising won
 #
-# The exact trace takes one backward pass for every dimension, sliced score matching one more than denoising, whatever
-# the dimension. Seconds of one training step, a network of the same width, batches of 64.
+# The exact trace takes one backward pass for each dimension. Sliced score matching takes one more than denoising, in any
+# dimension. Below is the time of one training step, with a network of fixed width and batches of 64.
 
 # %%
 sizes = [2, 8, 32, 128, 512]
@@ -182,10 +183,10 @@ plt.show()
 # %% [markdown]
 # ## Langevin dynamics forgets the weights
 #
-# In the shape of figure 3.2: a mixture whose modes, of weights 1/5 and 4/5, lie far apart. Plain Langevin dynamics moves
-# by the exact score of the data, and still fails: between the modes there is no slope to follow, so that every chain
-# stays near the mode where it began. Annealed Langevin dynamics starts where noise has joined the modes, and lets the
-# noise fall, ten levels of it, a factor of 1.8 apart.
+# As in figure 3.2: a mixture whose two modes, with weights 1/5 and 4/5, lie far apart. Plain Langevin dynamics follows the
+# exact score of the data and still fails: between the modes there is no slope to follow, so every chain stays near the
+# mode where it began. Annealed Langevin dynamics starts where noise has joined the modes, and then lowers the noise
+# through ten levels, a factor of 1.8 apart.
 
 # %%
 modes = fn.oracle.GaussianMixture(
@@ -227,10 +228,10 @@ plt.show()
 # %% [markdown]
 # ## DDPM is NCSN
 #
-# A network that predicts $\epsilon$ is a score, $s = -\epsilon/\sigma$ (Sedykh eq. 3.29), and NCSN's loss with its weight
-# $\sigma^2$ is DDPM's $L_{simple}$ times $D/2$, example by example. So one denoiser serves both samplers: `ancestral`
-# walks DDPM's chain, `annealed-langevin` NCSN's ladder, which is the same schedule seen at even steps of the
-# signal-to-noise ratio.
+# A network that predicts $\epsilon$ also predicts the score, $s = -\epsilon/\sigma$ (Sedykh eq. 3.29), and NCSN's loss with
+# its weight $\sigma^2$ is DDPM's $L_{simple}$ times $D/2$, example by example. So one denoiser serves both samplers:
+# `ancestral` walks DDPM's chain, and `annealed-langevin` walks NCSN's ladder, which is the same schedule at even steps of
+# the log signal-to-noise ratio.
 
 # %%
 ddpm = modes.denoiser(fn.schedules.Cosine())

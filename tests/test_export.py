@@ -296,26 +296,24 @@ WRONG = {
     "format": (lambda out: fn.export(mlp(), out, to="tflite"), r"unknown format 'tflite'; choose from onnx, torch-export"),
     "sampler": (lambda out: fn.export(mlp(), out, sampler="dimm"), r"unknown sampler 'dimm' \(did you mean ddim\?\)"),
     "steps": (lambda out: fn.export(mlp(), out, steps=51), r"steps must lie between 1 and 50"),
-    "adaptive": (lambda out: fn.export(mlp(), out, sampler="ode"), r"sampler ode decides while it runs .*: take another, such as unipc"),
-    "shape": (lambda out: fn.export(fn.Denoiser(Lengthy(), "linear"), out), r"has no shape of its own, .*shape="),
+    "adaptive": (lambda out: fn.export(mlp(), out, sampler="ode"), r"sampler ode chooses its number of steps .*: use another, such as unipc"),
+    "shape": (lambda out: fn.export(fn.Denoiser(Lengthy(), "linear"), out), r"has no shape, .*shape="),
     "classifier": (lambda out: fn.export(classified(), out), r"classifier guidance takes a gradient .*: leave it out"),
     "condition": (lambda out: fn.export(exact(), out), r"the network needs mean: give cond="),
     "an empty condition": (lambda out: fn.export(exact(), out, cond={"mean": 1.0}), r"cond\['mean'\] must be an example"),
     "notes": (lambda out: fn.export(mlp(), out, notes={"x": torch}), r"notes must be JSON values"),
     "no finite notes": (lambda out: fn.export(mlp(), out, notes={"x": float("nan")}), r"notes must be JSON values"),
     "no conditions by name": (lambda out: fn.export(mlp(), out, cond=[1]), r"cond must be a Mapping"),
-    "no condition": (lambda out: fn.export(exact(), out, cond={"mean": "x"}), r"cond\['mean'\] makes no tensor"),
-    "chance": (lambda out: fn.export(told(drawn=1.0), out, to="torch-export", steps=1), r"another output each time .*: have it draw nothing"),
-    "len": (lambda out: fn.export(fn.Denoiser(Lengthy(), "linear", shape=(2,)), out, to="torch-export", steps=1), r"write x\.shape\[0\] where a network of yours has len\(x\)"),
+    "no condition": (lambda out: fn.export(exact(), out, cond={"mean": "x"}), r"cond\['mean'\] is no tensor"),
+    "chance": (lambda out: fn.export(told(drawn=1.0), out, to="torch-export", steps=1), r"varies from call to call, .*: remove its randomness"),
+    "len": (lambda out: fn.export(fn.Denoiser(Lengthy(), "linear", shape=(2,)), out, to="torch-export", steps=1), r"in a network of yours write x\.shape\[0\] instead of len\(x\)"),
     "half": (lambda out: fn.export(fn.Denoiser(Huge(), "linear", shape=(2,)), out, to="torch-export", steps=1, half=True), r"x0 is not finite: .*leave half out"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["x_t", "t", "x_T", "noise", "x0", "eps", "output", "samples"])
 def test_a_condition_has_no_name_of_the_graphs(name, tmp_path):
-    with pytest.raises(
-        fn.FromNoiseError, match=f"a condition cannot be called {name} in a graph, .*: call it otherwise"
-    ):
+    with pytest.raises(fn.FromNoiseError, match=f"a condition cannot be called {name}, .*: rename it"):
         fn.export(told(), tmp_path / "out", to="torch-export", sampler="ddim", steps=1, cond={name: torch.zeros(1, 2)})
 
 

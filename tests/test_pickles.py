@@ -158,11 +158,11 @@ def test_names_are_only_names(tmp_path):
     packed = io.BytesIO()
     torch.save(torch.ones(9).untyped_storage(), packed)
     for payload, words in (
-        (entry(called(text("x"), text("y"))), "it calls what is no function"),
-        (entry(called(named("torch.nn.modules.container", "ModuleDict"))), "it calls what is no function"),
-        (entry(DICT + text("x") + b"R"), "it calls what is no function"),
-        (entry(STORAGE + b")\x81"), "it makes an object of what is no class"),
-        (entry(text("x") + b")\x81"), "it makes an object of what is no class"),
+        (entry(called(text("x"), text("y"))), "it calls a function that plain weights do not need"),
+        (entry(called(named("torch.nn.modules.container", "ModuleDict"))), "it calls a function that plain weights do not need"),
+        (entry(DICT + text("x") + b"R"), "it calls a function that plain weights do not need"),
+        (entry(STORAGE + b")\x81"), "it makes an object of a class that plain weights do not need"),
+        (entry(text("x") + b")\x81"), "it makes an object of a class that plain weights do not need"),
         (entry(DICT + b"}" + text("__call__") + text("x") + b"sb"), "gives attributes to a Name"),
         (entry(b"]}b"), "gives attributes to a list"),
         (entry(b"(" + b"\x85" + b"t"), "finds nothing to work on"),
@@ -172,8 +172,8 @@ def test_names_are_only_names(tmp_path):
         (entry(DICT + b")}\x92"), "the instruction NEWOBJ_EX"),
         (entry(b"\x96" + struct.pack("<Q", 1) + b"a"), "the instruction BYTEARRAY8"),
         (entry(called(named("_codecs", "encode"), text("x"), text("rot13"))), "another encoding than latin1"),
-        (entry(called(named("numpy", "dtype"), text("O8"))), "numpy's type O8"),
-        (entry(called(named("numpy", "dtype"), text("f8")) + b"K\x03" + text(">") + b"\x86b"), "another order of bytes"),
+        (entry(called(named("numpy", "dtype"), text("O8"))), "NumPy's type O8"),
+        (entry(called(named("numpy", "dtype"), text("f8")) + b"K\x03" + text(">") + b"\x86b"), "big-endian byte order"),
         (entry(called(named("numpy.core.multiarray", "scalar"), text("f8"), content(b"a" * 8))), "a number without a type"),
         (entry(called(named("numpy", "dtype"), text("f8")) + b"q\x01" +
                called(named("numpy.core.multiarray", "scalar"), b"h\x01", content(b"a" * 7)) + b"\x86"), "damaged"),

@@ -354,7 +354,7 @@ def test_damaged_checkpoints(run, tmp_path, capfd, refused):
     (newest / "ema.safetensors").write_bytes((newest / "ema.safetensors").read_bytes()[:-1])
     capfd.readouterr()
     assert call("sample", out, "--n", 1, "--steps", 2, "--out", tmp_path / "s.png") == 0
-    assert "warning: damaged checkpoint left aside" in capfd.readouterr().err
+    assert "warning: damaged checkpoint skipped" in capfd.readouterr().err
     text = (older / "state.json").read_text()
     (older / "state.json").write_text(text.replace('"step": 2', '"step": 3'))
     capfd.readouterr()

@@ -163,7 +163,7 @@ def test_latents_without_their_autoencoder_are_one_line(latent, tmp_path, capsys
     file.write_bytes(whole[:-4] + bytes(4))
     fails(capsys, "was changed after it was written", "sample", str(moved), "--out", str(tmp_path / "b.npz"))
     shutil.rmtree(moved / "autoencoder")
-    fails(capsys, "its autoencoder is missing", "sample", str(moved), "--out", str(tmp_path / "b.npz"))
+    fails(capsys, "is a latent model without its autoencoder", "sample", str(moved), "--out", str(tmp_path / "b.npz"))
 
 
 def test_an_autoencoder_is_trained_first_where_none_is_given(data, tmp_path, capsys):

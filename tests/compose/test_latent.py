@@ -167,7 +167,7 @@ def test_samples_are_decoded_and_the_model_is_saved_with_its_autoencoder(tmp_pat
 def test_a_model_without_its_autoencoder_is_one_line(tmp_path):
     fn.save(model(network()), tmp_path / "m")
     (tmp_path / "m" / "autoencoder").rename(tmp_path / "away")
-    with pytest.raises(fn.FromNoiseError, match="its autoencoder is missing: put its folder at"):
+    with pytest.raises(fn.FromNoiseError, match="without its autoencoder: put the autoencoder's folder at"):
         fn.load(tmp_path / "m")
     native.save(network(seed=3), tmp_path / "m" / "autoencoder")
     with pytest.raises(fn.FromNoiseError, match="not the autoencoder that this model was trained with"):

@@ -882,7 +882,7 @@ WEIGHTS = {
         lambda p: torch.save({"w": torch.zeros(1).expand(2**40)}, p),
         "more than half of this machine's memory",
     ),
-    "packed": (packed, "packed in a way that torch.save does not write"),
+    "packed": (packed, "compressed, which torch.save never does"),
     "text": (lambda p: p.write_text("text"), "not a file of plain tensors"),
     "empty": (lambda p: p.write_bytes(b""), "not a file of plain tensors"),
     "a pickle": (
@@ -941,7 +941,7 @@ def test_what_is_in_the_way_of_a_download(tmp_path, capsys, kind):
         assert foreign.fetch(source.as_uri(), path, digest) == path
         assert path.read_bytes() == source.read_bytes()
         assert stat.S_ISREG(path.lstat().st_mode)
-    assert ("fetched again" in capsys.readouterr().err) == (kind == "other")
+    assert ("downloading it again" in capsys.readouterr().err) == (kind == "other")
 
 
 def test_inceptions_weights_that_do_not_fit(own_cache, tmp_path, monkeypatch):
@@ -965,7 +965,7 @@ def dino(tmp_path):
     [
         ({"num_hidden_layers": 10**9}, "num_hidden_layers is 1000000000, and may be at most 200"),
         ({"vision_config": {"num_hidden_layers": 10**9}}, "may be at most 200"),
-        ({"hidden_size": 2**14, "num_hidden_layers": 200}, "644,304,044,032 weights, and model.safetensors has"),
+        ({"hidden_size": 2**14, "num_hidden_layers": 200}, "644,304,044,032 weights, but model.safetensors has"),
         ({"image_size": 10**9}, "image_size is 1000000000"),
         ({"num_hidden_layers": 2}, "model.safetensors lacks encoder.layer.1."),
         ({"hidden_size": 32}, "could not be loaded"),
@@ -1010,13 +1010,13 @@ def test_names_and_shapes_of_others():
 
     one = torch.ones(2, 2)
     for translate in (from_diffusers, from_diffusers_kl, from_dit, from_diffusers_dit):
-        refused(lambda t=translate: t([one]), "a list, and must be tensors by name")
+        refused(lambda t=translate: t([one]), "must be a dict of tensors by name, got a list")
         refused(lambda t=translate: t({"nodot": one}), "state['nodot']")
         refused(lambda t=translate: t({3: one}), "state[3]")
         refused(lambda t=translate: t({"conv_in.weight": "text"}), "state['conv_in.weight']: a str")
     for translate, name in ((from_diffusers, "mid_block.attentions.0."), (from_diffusers_kl, "encoder.mid_block.attentions.0."),
                             (from_diffusers_dit, "transformer_blocks.0.attn1.")):  # fmt: skip
-        refused(lambda t=translate, n=name: t({f"{n}to_q.weight": one}), "is not in the state")
+        refused(lambda t=translate, n=name: t({f"{n}to_q.weight": one}), "is missing from the state")
         parts = {f"{name}to_{part}.weight": torch.ones(2, 2 + i) for i, part in enumerate("qkv")}
         refused(lambda t=translate, p=parts: t(p), "must have one")
     refused(lambda: from_diffusers_kl({"encoder.sideways.weight": one}), "'encoder.sideways' is no layer")
@@ -1024,8 +1024,8 @@ def test_names_and_shapes_of_others():
         lambda: from_diffusers_dit({"transformer_blocks.3.norm1.emb.class_embedder.embedding_table.weight": one}),
         "block 0",
     )
-    refused(lambda: from_dit({"pos_embed": one}), "pos_embed is of shape (2, 2)")
-    refused(lambda: from_dit({"t_embedder.mlp.0.weight": torch.ones(3)}), "not a matrix")
+    refused(lambda: from_dit({"pos_embed": one}), "pos_embed must have shape [1, patches, features], got (2, 2)")
+    refused(lambda: from_dit({"t_embedder.mlp.0.weight": torch.ones(3)}), "must be a matrix")
 
 
 # Anything

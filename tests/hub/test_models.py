@@ -75,11 +75,11 @@ def test_an_address_is_read_from_words_and_from_paths(word, wanted):
     ],
 )
 def test_what_is_no_address_is_said(word):
-    assert "name it hf://owner/name" in line(word)
+    assert "give hf://owner/name" in line(word)
 
 
 def test_other_kinds_are_told():
-    assert "of the datasets of the hub; a model is named hf://owner/name" in line("hf://datasets/a/b")
+    assert "is in the hub's datasets; a model is named hf://owner/name" in line("hf://datasets/a/b")
 
 
 def test_a_pipeline_is_fetched_once_at_one_commit_and_never_a_pickle(hub, pipeline, monkeypatch):
@@ -123,7 +123,7 @@ def test_revisions_folders_and_precisions(hub, pipeline):
     assert same(fn.load("hf://owner/half", warn=quiet), one)
     assert same(fn.load("hf://owner/deep@v2/v1.0/ddpm", warn=quiet), one)
     assert "no such branch, tag or commit" in line("hf://owner/deep@v3")
-    assert "no model that is read here" in line("hf://owner/deep@v2")
+    assert "must be a diffusers pipeline or a folder of fn.save" in line("hf://owner/deep@v2")
 
 
 def test_models_of_our_own_open_from_the_hub(hub, tmp_path):
@@ -150,12 +150,12 @@ REFUSED = {
                         b'{"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"]}'}, "its weights are a pickle (unet/diffusion_pytorch_model.bin)"),
     "a checkpoint": ({"model.ckpt": b"x", "README.md": b""}, "its weights are a pickle (model.ckpt)"),
     "another pipeline": ({"model_index.json": b'{"_class_name": "StableDiffusionPipeline"}', "unet/diffusion_pytorch_model.safetensors": b"x" * 999},
-                         "hf://owner/name/model_index.json: of StableDiffusionPipeline; what is read here is DDPMPipeline"),
+                         "hf://owner/name/model_index.json: its class is StableDiffusionPipeline; it must be one of DDPMPipeline"),
     "a LoRA": ({"pytorch_lora_weights.safetensors": b"x"}, "holds a LoRA: small additions to the weights of a base model"),
     "an adapter": ({"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, "holds a LoRA"),
-    "a language model": ({"config.json": b'{"architectures": ["Llama"]}', "model.safetensors": b"x" * 99}, "config.json: of None"),
-    "letters": ({"README.md": b"# hello", ".gitattributes": b""}, "no model that is read here, which is a diffusers pipeline or a folder of fn.save; there is README.md"),
-    "nothing": ({".gitattributes": b""}, "there is nothing"),
+    "a language model": ({"config.json": b'{"architectures": ["Llama"]}', "model.safetensors": b"x" * 99}, "config.json: its class is None"),
+    "letters": ({"README.md": b"# hello", ".gitattributes": b""}, "must be a diffusers pipeline or a folder of fn.save, but has README.md"),
+    "nothing": ({".gitattributes": b""}, "but has nothing"),
 }  # fmt: skip
 
 
@@ -174,17 +174,17 @@ FAILURES = {
     "gated files": ("hf://owner/name", [("HEAD .*/resolve/", GATED)], "is gated: ask for access at"),
     "forbidden": ("hf://owner/name", [("/api/", (403, {}))], "or it is private (403)"),
     "disabled": ("hf://owner/name", [("/api/", (403, {"X-Error-Message": "Access to this resource is disabled."}))], "was disabled: see {url}/owner/name"),
-    "too many": ("hf://owner/name", [("/api/", (429, {}))], "the hub asks for patience (429)"),
+    "too many": ("hf://owner/name", [("/api/", (429, {}))], "too many requests (429)"),
     "broken": ("hf://owner/name", [("/api/", (500, {}))], "the hub answers 500: try again later, or name a mirror with HF_ENDPOINT"),
-    "a strange answer": ("hf://owner/name", [("/api/", (418, {}))], "the hub refuses the request (418): look at the name, at {url}/owner/name"),
+    "a strange answer": ("hf://owner/name", [("/api/", (418, {}))], "the hub refuses the request (418): check the name, {url}/owner/name"),
     "broken lists": ("hf://owner/name", [("/tree/", (503, {}))], "the hub answers 503"),
     "broken files": ("hf://owner/name", [("HEAD .*model.safetensors", (500, {}))], "the hub answers 500"),
     "broken store": ("hf://owner/name", [("GET /cdn/", (502, {}))], "the hub answers 502"),
-    "cut": ("hf://owner/name", [("GET /cdn/", "cut")], "the connection broke off: try again, which goes on with what is whole"),
+    "cut": ("hf://owner/name", [("GET /cdn/", "cut")], "the connection broke off: try again; files that are complete are kept"),
     "cut JSON": ("hf://owner/name", [("GET .*config.json", "cut")], "the connection broke off"),
     "cut lists": ("hf://owner/name", [("GET /api/", "cut")], "the connection broke off"),
     "a wrong size": ("hf://owner/name", [("GET /cdn/", "short")], "the connection broke off"),
-    "another server": ("hf://owner/name", [("/api/", (200, {}))], "{url} does not answer as the hub does: look at HF_ENDPOINT"),
+    "another server": ("hf://owner/name", [("/api/", (200, {}))], "{url} does not answer like the hub: check HF_ENDPOINT"),
     "silent": ("hf://owner/name", [("GET /api/", "hang")], "is not reached"),
     "silent store": ("hf://owner/name", [("GET /cdn/", "hang")], "is not reached"),
 }  # fmt: skip
@@ -253,9 +253,8 @@ def test_every_part_is_fetched_in_what_it_has(hub, pipeline):
     hub.add("owner/pickle", rest | stray | {PICKLE: b"cos"})
     assert f"its weights are a pickle ({PICKLE})" in line("hf://owner/pickle")
     hub.add("owner/none", rest | stray)
-    assert (
-        "no weights in unet, which are diffusion_pytorch_model.safetensors or its shards; there is unet/config.json"
-        in line("hf://owner/none")
+    assert "unet needs weights, diffusion_pytorch_model.safetensors or its shards, but has unet/config.json" in line(
+        "hf://owner/none"
     )
 
 
@@ -269,7 +268,7 @@ def test_a_file_is_no_model_and_its_folder_is_named(hub, pipeline):
         )
         assert "is a file; name its folder, hf://owner/name" in line("hf://owner/name/model_index.json")
         fn.load("hf://owner/name", warn=lambda text: None)
-    assert "there is nothing" in line("hf://owner/name/*")
+    assert "but has nothing" in line("hf://owner/name/*")
 
 
 def test_two_models_in_one_place_are_not_chosen_between(hub, pipeline, tmp_path):
@@ -285,7 +284,7 @@ def test_two_models_in_one_place_are_not_chosen_between(hub, pipeline, tmp_path)
 def test_without_a_network(hub, pipeline, monkeypatch):
     hub.add("owner/name", pipeline)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "not whole in the cache, and HF_HUB_OFFLINE is set: unset it" in line("hf://owner/name")
+    assert "is not complete in the cache, and HF_HUB_OFFLINE is set: unset it" in line("hf://owner/name")
     assert hub.log == []
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -299,7 +298,7 @@ def test_a_cache_that_cannot_be_written_is_said(hub, pipeline, monkeypatch, tmp_
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "letter" / "hub"))
     said = line("hf://owner/name")
     assert f"{tmp_path}/letter" in said
-    assert "cannot be written (not a directory): name another place with HF_HOME" in said
+    assert "cannot be written (not a directory): set HF_HOME to another folder" in said
 
 
 def test_a_private_model_is_opened_with_the_token(hub, pipeline, monkeypatch):

@@ -74,7 +74,7 @@ def test_what_another_model_left_there_is_not_opened_in_its_place(hub, convert, 
     status, _, err = convert("--to", "fromnoise")
     assert status == 2
     assert (
-        "hf://owner/name: holds model_index.json of another model, which would be opened in place of this one; nothing is sent: remove it at"
+        "hf://owner/name: holds model_index.json of another model, which would be opened instead of this one; nothing is sent: remove it at"
         in err
     )
     assert there(hub) == before
@@ -92,7 +92,7 @@ def test_what_is_to_be_private_is_not_put_where_all_see_it(hub, convert, monkeyp
     hub.add("owner/name", {"README.md": b"open"})
     status, _, err = convert("--private")
     assert status == 2
-    assert "hf://owner/name: is public, and a private repository was asked for; nothing is sent" in err
+    assert "hf://owner/name: is public, but a private repository was asked for; nothing is sent" in err
     assert there(hub) == {"README.md": b"open"}
     hub.private.add("owner/name")
     assert convert("--private")[0] == 0
@@ -105,12 +105,12 @@ def test_without_it_nothing_is_asked(hub, convert):
 
 FAILURES = {
     "no token": ("", [], "no token: make one with the role `write` at {url}/settings/tokens, and log in with `hf auth login`, or set HF_TOKEN"),
-    "another token": ("hf_read", [], "this token may not write there (401): take one of owner with the role `write`, from {url}/settings/tokens"),
+    "another token": ("hf_read", [], "this token may not write there (401): create one for owner with the role `write` at {url}/settings/tokens"),
     "no right to make": ("hf_write", [("POST /api/repos/create", (403, {})), ("GET /api/models/", (404, {}))], "this token may not write there (403)"),
     "no right to send": ("hf_write", [("/preupload/", (403, {}))], "this token may not write there (403)"),
-    "no such owner": ("hf_write", [("POST /api/repos/create", (404, {}))], "the hub knows no such place (404): the owner must be you or an organisation of yours"),
+    "no such owner": ("hf_write", [("POST /api/repos/create", (404, {}))], "the hub knows no such owner (404): it must be you or an organisation of yours"),
     "broken": ("hf_write", [("POST /api/models/.*/commit", (500, {}))], "the hub answers 500: try again later"),
-    "too many": ("hf_write", [("POST /api/repos/create", (429, {}))], "the hub asks for patience (429)"),
+    "too many": ("hf_write", [("POST /api/repos/create", (429, {}))], "too many requests (429)"),
     "silent": ("hf_write", [("POST /api/repos/create", "hang")], "is not reached"),
     "silent at first": ("hf_write", [("GET /api/whoami", "hang")], "is not reached"),
     "cut": ("hf_write", [("POST /api/repos/create", "cut")], "the connection broke off"),
@@ -146,6 +146,6 @@ def test_what_is_no_repository(hub, convert):
     for name in ("name", "hf://owner/name", "owner/name/more", "../x", "owner/"):
         status, _, err = convert(to=name)
         assert status == 2
-        assert "no name of a repository: it is owner/name" in err
+        assert "must be owner/name" in err
     assert "--private is of the repository that --push makes" in convert("--private", to=None)[2]
     assert hub.log == []

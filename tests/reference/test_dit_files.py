@@ -133,10 +133,10 @@ def test_what_a_file_does_not_say(here):
     said = []
     denoiser = fn.load(saved(here / "dit.pt", state(8)), like=LIKE, warn=said.append)
     assert denoiser.codec is None
-    assert "its autoencoder is another file" in said[0]
-    with pytest.raises(fn.FromNoiseError, match=r'say like=\{"network": \{"heads": 8\}\}'):
+    assert "a latent model without its autoencoder" in said[0]
+    with pytest.raises(fn.FromNoiseError, match=r'give like=\{"network": \{"heads": 8\}\}'):
         fn.load(here / "dit.pt")
-    with pytest.raises(fn.FromNoiseError, match="dit.pt: 'side' is said of it and is nothing that it needs"):
+    with pytest.raises(fn.FromNoiseError, match="dit.pt: like must not have 'side' for this format"):
         fn.load(here / "dit.pt", like={"side": 3})
     torch.manual_seed(0)
     coder = fn.nn.KLAutoencoder(in_channels=3, channels=8, mult=(1, 1, 1, 1), blocks=1, latent=4, groups=4)
@@ -164,7 +164,7 @@ def test_ours_there_and_back_bit_for_bit(tmp_path):
         torch.testing.assert_close(theirs(written, x, t, label), network(x, t, label), rtol=0, atol=1e-5)
     compile((tmp_path / "out" / "README.md").read_text().split("```python")[1].split("```")[0], "README", "exec")
     for changed, says in (
-        (fn.Denoiser(network, "cosine", "eps", "learned_range", (4, SIDE, SIDE)), "another schedule than linear"),
+        (fn.Denoiser(network, "cosine", "eps", "learned_range", (4, SIDE, SIDE)), "a schedule other than linear"),
         (fn.Denoiser(network, "linear", "v", "learned_range", (4, SIDE, SIDE)), "the parameterization v"),
         (fn.Denoiser(fn.nn.UNet(), "linear"), "cannot hold a UNet, only a dit"),
     ):
@@ -190,9 +190,9 @@ KNOWN = {
                           "optimizer": {}, "step": 8}, "score_sde"),
     "model-7.pt": ({"step": 7, "model": {"init_conv.weight": torch.ones(2)}, "opt": {}, "ema": {"step": torch.ones(1)},
                     "scaler": None, "version": "1.0"}, "denoising-diffusion-pytorch"),
-    "edm2.pt": ({"unet.enc.64x64_block0.emb_gain": torch.ones(2)}, "EDM2, whose layers preserve magnitudes"),
-    "text.pt": ({"down_blocks.0.attn2.to_q.weight": torch.ones(2)}, "reads text"),
-    "resnet.pt": ({"layer1.0.conv1.weight": torch.ones(2)}, "of no format that is read here .*layer1.0.conv1.weight"),
+    "edm2.pt": ({"unet.enc.64x64_block0.emb_gain": torch.ones(2)}, "EDM2, whose magnitude-preserving layers"),
+    "text.pt": ({"down_blocks.0.attn2.to_q.weight": torch.ones(2)}, "text-conditional network"),
+    "resnet.pt": ({"layer1.0.conv1.weight": torch.ones(2)}, "of no format that can be read .*layer1.0.conv1.weight"),
 }  # fmt: skip
 
 
@@ -219,16 +219,16 @@ def test_a_file_of_something_else_is_one_line(here):
     (here / "empty.safetensors").write_bytes(b"")
     saved(here / "model.pt", state(8))
     (here / "model.json").write_text('{"network": {"heads": 4}, "heads": 4}')
-    for name, says in (("empty.safetensors", "no whole safetensors file"),
+    for name, says in (("empty.safetensors", "no intact safetensors file"),
                        ("model.pt", "model.json: unknown key of like .heads.")):  # fmt: skip
         with pytest.raises(fn.FromNoiseError, match=says):
             fn.load(here / name)
     (here / "model.json").write_text('{"architectures": ["X"], "heads": 2}')  # another program's
     assert fn.load(here / "model.pt", like=LIKE, warn=lambda line: None).classes == CLASSES
-    with pytest.raises(fn.FromNoiseError, match="like: a int; it is a Recipe, or options by part"):
+    with pytest.raises(fn.FromNoiseError, match="like: must be a Recipe, or options by part"):
         fn.load(here / "text.pt", like=3)
     fn.save(fn.Denoiser(fn.nn.MLP(2), "linear"), here / "ours")
-    with pytest.raises(fn.FromNoiseError, match="says everything itself: leave it out"):
+    with pytest.raises(fn.FromNoiseError, match="describes itself: leave like out"):
         fn.load(here / "ours", like={"side": 3})
 
 
@@ -236,20 +236,23 @@ def test_what_is_said_is_held_against_the_file(here):
     quiet = {"warn": lambda line: None}
     path = saved(here / "dit.pt", state(8))
     for changes, says in (
-        ({"parameterization": "v"}, "its parameterization is said to be v, and is eps .DiT. or flow .SiT."),
-        ({"network": {"depth": 9, "heads": HEADS}}, "depth is said to be 9, and in the file it is 2"),
-        ({"variance": "fixed_small"}, "its variance is said to be fixed_small, and its network gives 8 channels for 4"),
+        ({"parameterization": "v"}, "its parameterization must be eps .DiT. or flow .SiT., got v"),
+        ({"network": {"depth": 9, "heads": HEADS}}, "depth is 2 in the file, but like says 9"),
+        (
+            {"variance": "fixed_small"},
+            "the variance fixed_small does not fit its network, which returns 8 channels for 4",
+        ),
         (
             {"parameterization": "flow", "schedule": "linear"},
-            "is said to be of the schedule Linear, and is of rectified",
+            "its schedule must be rectified, got Linear",
         ),
         ({"autoencoder": "/nowhere"}, "autoencoder: /nowhere is no folder"),
     ):
         with pytest.raises(fn.FromNoiseError, match=says):
             fn.load(path, like=LIKE | changes, **quiet)
     for options, says in (
-        ({"path_type": "GVP", "prediction": "velocity"}, "is a SiT of the path_type GVP"),
-        ({"path_type": "Linear", "prediction": "score"}, "is a SiT of the prediction score"),
+        ({"path_type": "GVP", "prediction": "velocity"}, "is a SiT whose path_type is GVP"),
+        ({"path_type": "Linear", "prediction": "score"}, "is a SiT whose prediction is score"),
     ):
         what = {"ema": state(4), "args": argparse.Namespace(**options)}
         with pytest.raises(fn.FromNoiseError, match=says):
@@ -276,5 +279,5 @@ def test_a_latent_models_scale_goes_with_it(here):
     again = fn.load(here / "out" / "model.pt", like={"autoencoder": here / "kl"}, warn=lambda line: None)
     assert again.codec.scale == 3.0
     other = fn.nn.DiT(4, 8, depth=DEPTH, width=WIDTH, heads=HEADS, classes=CLASSES, mlp_eps=1e-2)
-    with pytest.raises(fn.FromNoiseError, match="a dit with mlp_eps=0.01; it must be that of eps"):
+    with pytest.raises(fn.FromNoiseError, match="a dit with mlp_eps=0.01; it must equal eps"):
         formats.build("dit").write(fn.Denoiser(other, "linear", shape=(4, 8, 8)), here / "no", Card())

@@ -51,7 +51,7 @@ def test_diffusers_places_are_ours(theirs):
     torch.testing.assert_close(places[0], positions(6, 6, 32).float(), rtol=0, atol=1e-5)
     state = theirs.state_dict()
     assert from_diffusers_dit(state | {"pos_embed.pos_embed": places}).keys() == from_diffusers_dit(state).keys()
-    with pytest.raises(fn.FromNoiseError, match="not the sines and cosines"):
+    with pytest.raises(fn.FromNoiseError, match="does not hold the sines and cosines"):
         from_diffusers_dit(state | {"pos_embed.pos_embed": places.flip(1)})
 
 
@@ -82,5 +82,5 @@ def test_the_papers_names_there_and_back():
 def test_what_is_no_dit_is_refused():
     with pytest.raises(fn.FromNoiseError, match="'down.0.weight' is no parameter of a DiT"):
         from_dit({"down.0.weight": torch.zeros(1)})
-    with pytest.raises(fn.FromNoiseError, match="pos_embed is not the sines and cosines"):
+    with pytest.raises(fn.FromNoiseError, match="pos_embed does not hold the sines and cosines"):
         from_dit({"pos_embed": torch.zeros(1, 35, 32)})

@@ -15,7 +15,7 @@ from fromnoise.weights.formats import build
 from fromnoise.weights.formats.base import Card
 from fromnoise.weights.formats.source import Source
 
-WARNED = pytest.mark.filterwarnings("ignore:.*samples there without clipping")
+WARNED = pytest.mark.filterwarnings("ignore:.*samples it without clipping")
 NETS = {
     "ddpm++ with classes": Net(labels=5, augment=9, kwargs={"dropout": 0.13}),
     "ddpm++, two blocks, three levels": Net(side=12, seen=1, out=1, channels=24, mult=(2, 1, 2), blocks=2, attention=(12, 3)),
@@ -264,26 +264,26 @@ def test_what_is_not_ours_is_refused_in_a_line(tmp_path):
         (opening(kind="VPPrecond"), ["n.pkl: is of VPPrecond", "999 t"]),
         (opening(kind="VEPrecond"), ["is of VEPrecond", "ln(sigma / 2)"]),
         (opening(kind="iDDPMPrecond", M=500), ["its chain has 500 steps"]),
-        (opening(kind="iDDPMPrecond"), ["gives 3 channels for images of 3"]),
-        (opening(kind="Precond"), ["is of Precond; what is read is EDMPrecond and iDDPMPrecond"]),
-        (opening(without=["dec.8x8_aux_norm.weight"]), ["no U-Net of EDM's"]),
+        (opening(kind="iDDPMPrecond"), ["returns 3 channels for images of 3"]),
+        (opening(kind="Precond"), ["is of Precond; it must be EDMPrecond or iDDPMPrecond"]),
+        (opening(without=["dec.8x8_aux_norm.weight"]), ["its network must be a SongUNet"]),
         (opening(without=["enc.4x4_block0.conv0.weight"]), ["enc.4x4_block0.conv0.weight is missing"]),
         (opening(without=["dec.4x4_in1.conv1.bias"]), ["do not fit", "mid.1.conv2.bias"]),
         (opening({"enc.8x8_block0.qkv.weight": torch.ones(48, 16, 1, 1)}), ["dec.8x8_block1 has no attention"]),
         (opening({"dec.8x8_block0.qkv.weight": torch.ones(48, 16, 1, 1)}), ["dec.8x8_block0 has an attention"]),
         (opening({"enc.8x8_extra.weight": torch.ones(1)}), ["'enc.8x8_extra.weight' is no parameter of SongUNet"]),
         (opening({"enc.4x4_block0.conv0.weight": torch.ones(17, 16, 3, 3)}), ["no multiples of 16"]),
-        (opening({"map_layer0.weight": torch.ones(3)}), ["n.pkl: it makes no model"]),
+        (opening({"map_layer0.weight": torch.ones(3)}), ["n.pkl: it builds no model"]),
     ):  # fmt: skip
         refused(act, *words)
     heard = []
     here(snapshot(path, Net(augment=11), Net(augment=11).weights()), warn=heard.append)
-    assert "told 11 numbers of its augmentation" in heard[0]
-    assert "sigma_data 0.5 is taken" in heard[1]
+    assert "conditioned on 11 numbers of its augmentation" in heard[0]
+    assert "sigma_data 0.5, is assumed" in heard[1]
     assert "without clipping" in heard[2]
     denoiser = here(path, {"parameterization": {"name": "edm", "data_std": 0.2}, "schedule": {"name": "edm", "T": 9}})
     assert (denoiser.parameterization.data_std, denoiser.schedule.T) == (0.2, 9)
-    refused(lambda: here(path, {"side": 3}), "'side' is said of it and is nothing")
+    refused(lambda: here(path, {"side": 3}), "like must not have 'side'")
 
 
 @pytest.mark.parametrize(("low", "high", "wanted"), [

@@ -128,7 +128,7 @@ def test_an_autoencoder_alone(tmp_path):
     image = torch.rand(1, 3, 16, 16) * 2 - 1
     with torch.no_grad():
         torch.testing.assert_close(network.encode(image), vae.encode(image).latent_dist.mean, rtol=0, atol=1e-5)
-    with pytest.raises(fn.FromNoiseError, match="holds a KLAutoencoder, and not a Denoiser"):
+    with pytest.raises(fn.FromNoiseError, match="must hold a Denoiser, got a KLAutoencoder"):
         fn.load(tmp_path / "vae")
 
 
@@ -136,14 +136,14 @@ def test_what_no_network_here_has_is_refused_in_a_line(tmp_path):
     ldm(tmp_path / "a")
     dit(tmp_path / "b")
     for place, file, changes, says in (
-        ("a", "vqvae/config.json", {"_class_name": "AutoencoderTiny"}, "of AutoencoderTiny; what is read here is AutoencoderKL"),
+        ("a", "vqvae/config.json", {"_class_name": "AutoencoderTiny"}, "its class is AutoencoderTiny; it must be one of AutoencoderKL"),
         ("a", "vqvae/config.json", {"act_fn": "mish"}, "its act_fn is mish"),
-        ("a", "vqvae/config.json", {"vq_embed_dim": 7}, "not the same on both sides"),
+        ("a", "vqvae/config.json", {"vq_embed_dim": 7}, "or of latents and codes, differ"),
         ("a", "vqvae/config.json", {"down_block_types": ["AttnDownEncoderBlock2D"] * 2}, "has AttnDownEncoderBlock2D"),
         ("a", "vqvae/config.json", {"num_vq_embeddings": 9}, "do not fit"),
         ("b", "transformer/config.json", {"norm_type": "ada_norm_single"}, "its norm_type is ada_norm_single"),
         ("b", "transformer/config.json", {"num_layers": 3}, "do not fit"),
-        ("b", "transformer/config.json", {"_class_name": "PixArtTransformer2DModel"}, "of PixArtTransformer2DModel"),
+        ("b", "transformer/config.json", {"_class_name": "PixArtTransformer2DModel"}, "its class is PixArtTransformer2DModel"),
         ("b", "vae/config.json", {"shift_factor": 0.1}, "its shift_factor is 0.1"),
     ):  # fmt: skip
         path = tmp_path / place / file

@@ -267,7 +267,7 @@ def test_super_resolution_and_classifiers(here):
     fn.save(denoiser, here / "saved")  # and what is saved of it is the same
     again = fn.load(here / "saved")
     assert (again.low.factor, again.low.tells) == (4, False)
-    with pytest.raises(fn.FromNoiseError, match=r'say by which factor it enlarges, like=\{"factor": 4\}'):
+    with pytest.raises(fn.FromNoiseError, match=r'give the factor by which it enlarges, like=\{"factor": 4\}'):
         fn.load(here / "up.pt", like=LIKE)
 
     c = SMALL | {"out": 9, "residual": True, "shift": True}
@@ -445,9 +445,9 @@ def test_a_command_reads_and_writes_them(tmp_path, capsys):
     path = saved(tmp_path / "model.pt", state)
     assert main(["convert", str(path), str(tmp_path / "a"), "--to", "openai"]) == 0
     said = capsys.readouterr().err
-    assert "4 are taken" in said
-    assert "linear with 1000 steps is taken" in said
-    assert "say the size" not in said or 'like={"side": 64}' in said
+    assert "4 are assumed" in said
+    assert "linear with 1000 steps is assumed" in said
+    assert "the size of its images" not in said or 'like={"side": 64}' in said
     back = torch.load(tmp_path / "a" / "model.pt", weights_only=True)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[key], state[key]) for key in state)
@@ -476,31 +476,34 @@ def test_what_is_said_is_held_against_the_file(here):
     assert (denoiser.classes, denoiser.null_label, denoiser.network.time_scale) == (7, 7, 4.0)
     (here / "model.json").unlink()
     for changes, says in (
-        ({"network": 5}, "like: network is said to be 5, and is options of a network"),
-        ({"network": {"heads": "4"}}, "model.pt: heads is said to be '4', and is a whole number"),
+        ({"network": 5}, "like: network must be options of a network"),
+        ({"network": {"heads": "4"}}, "model.pt: heads must be a whole number, got '4'"),
         ({"network": {"hats": 4}}, "model.pt: unknown option of its network 'hats' .did you mean heads"),
-        ({"network": {"channels": 64}}, "model.pt: channels is said to be 64, and in the file it is 32"),
-        ({"network": {"heads": 5}}, "96 rows of queries, keys and values are not those of 5 heads|heads"),
-        ({"network": {"time_scale": 0}}, "time_scale is said to be 0, and is a positive number"),
-        ({"side": "16"}, "like: side is said to be '16', and is the number of pixels"),
+        ({"network": {"channels": 64}}, "model.pt: channels is 32 in the file, but like says 64"),
+        ({"network": {"heads": 5}}, "96 rows of queries, keys and values cannot be split into 5 heads|heads"),
+        ({"network": {"time_scale": 0}}, "time_scale must be a positive number, got 0"),
+        ({"side": "16"}, "like: side must be the number of pixels"),
         ({"side": 15}, "images of 15x15 do not fit"),
-        ({"by_head": "no"}, "like: by_head is said to be 'no', and is true or false"),
-        ({"variance": "fixed_small"}, "its variance is said to be fixed_small, and its network gives 6 channels for 3"),
-        ({"class_names": ["a"]}, "1 class_names are said, and it knows 8 classes"),
-        ({"class_names": ["a"] * 8}, "class_names is said to be"),
+        ({"by_head": "no"}, "like: by_head must be true or false, got 'no'"),
+        (
+            {"variance": "fixed_small"},
+            "the variance fixed_small does not fit its network, which returns 6 channels for 3",
+        ),
+        ({"class_names": ["a"]}, "class_names has 1 names for 8 classes"),
+        ({"class_names": ["a"] * 8}, "class_names must be"),
         ({"schedule": "cosin"}, "model.pt: unknown schedule"),
-        ({"scale": 2.0}, "model.pt: 'scale' is said of it and is nothing that it needs"),
+        ({"scale": 2.0}, "model.pt: like must not have 'scale' for this format"),
     ):
         with pytest.raises(fn.FromNoiseError, match=says) as caught:
             fn.load(path, like=LIKE | changes)
         assert "\n" not in str(caught.value)
     two = saved(here / "two.pt", weights(shapes(SMALL | {"seen": 2, "out": 2})))
-    with pytest.raises(fn.FromNoiseError, match="as super-resolution models are; say by which factor"):
+    with pytest.raises(fn.FromNoiseError, match="as a super-resolution model has: give the factor"):
         fn.load(two, like=LIKE)
     assert fn.load(two, like=LIKE | {"factor": 1}).shape == (2, 16, 16)
     assert fn.load(two, like=LIKE | {"factor": 2}).variance.outputs == 2
     recipe = fn.recipes.load("improved-ddpm-cifar10").with_changes({"network.heads": 2, "network.blocks": 2})
-    with pytest.raises(fn.FromNoiseError, match="channels is said to be 128, and in the file it is 32"):
+    with pytest.raises(fn.FromNoiseError, match="channels is 32 in the file, but like says 128"):
         fn.load(path, like=recipe)
 
 

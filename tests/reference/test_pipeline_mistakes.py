@@ -12,7 +12,7 @@ from fromnoise.app.cli import main
 
 SAFE, PICKLE = "unet/diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.bin"
 INDEX = "unet/diffusion_pytorch_model.safetensors.index.json"
-LORA = "holds a LoRA: small additions to the weights of a base model, and no model by itself; load the base instead"
+LORA = "holds a LoRA: small additions to the weights of a base model, not a model by itself; load the base instead"
 
 
 @pytest.fixture(scope="module")
@@ -102,16 +102,16 @@ MISTAKES = {
                       "class_embedding.weight has the shape [4, 64], expected [3, 64]"),
     "queries of another shape": (changed(**{f"mid_block__attentions__0__to_{x}__weight": torch.zeros(16, 32) for x in "qkv"}),
                                  "mid_block.attentions.0.to_q.weight has the shape [16, 32], expected [32, 32], and 2 more"),
-    "queries alone": (changed(mid_block__attentions__0__to_k__weight=None), "mid_attention.qkv.weight: its part to_k is not in the state"),
+    "queries alone": (changed(mid_block__attentions__0__to_k__weight=None), "mid_attention.qkv.weight: its part to_k is missing from the state"),
     "a tensor is missing": (changed(conv_out__bias=None), "its weights do not fit: conv_out.bias is missing"),
     "a strange tensor": (changed(extra__weight=torch.zeros(1)), "extra.weight belongs nowhere"),
     "a shard is missing": (sharded, "its shard part-1.safetensors: no such file: fetch all of them"),
     "an index of nothing": (text(INDEX, b"[1]"), None),
-    "broken, a pickle beside it": (broken_beside_a_pickle, "no whole safetensors file"),
-    "and says so": (broken_beside_a_pickle, "fetch it again; the .bin beside it is not taken in its place"),
+    "broken, a pickle beside it": (broken_beside_a_pickle, "no intact safetensors file"),
+    "and says so": (broken_beside_a_pickle, "fetch it again; the .bin beside it is not used instead"),
     "a pointer": (text(SAFE, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
-                  "is a pointer of Git LFS in place of the file: `git lfs pull` fetches what it points to"),
-    "an empty file": (text(SAFE, b""), "no whole safetensors file"),
+                  "is a Git LFS pointer instead of the file: fetch the file with `git lfs pull`"),
+    "an empty file": (text(SAFE, b""), "no intact safetensors file"),
     "a program in the pickle": (lambda folder: (without(SAFE)(folder), (folder / PICKLE).write_bytes(b"cos\nsystem\n(S'x'\ntR.")),
                                 "not a file of plain tensors"),
     "no JSON": (text("unet/config.json", b"{"), "config.json: not readable as JSON"),

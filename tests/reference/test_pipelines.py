@@ -192,19 +192,19 @@ def test_what_is_not_ours_is_refused_in_a_line(tmp_path):
         return lambda: path.write_text(before)
 
     for file, changes, words in (
-        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, ["of StableDiffusionPipeline", "DDPMPipeline, DDIMPipeline"]),
-        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, ["of UNet2DConditionModel", "UNet2DModel"]),
+        ("model_index.json", {"_class_name": "StableDiffusionPipeline"}, ["its class is StableDiffusionPipeline", "DDPMPipeline, DDIMPipeline"]),
+        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, ["its class is UNet2DConditionModel", "UNet2DModel"]),
         ("unet/config.json", {"act_fn": "mish"}, ["its act_fn is mish"]),
         ("unet/config.json", {"down_block_types": ["SkipDownBlock2D", "AttnDownBlock2D"]}, ["has SkipDownBlock2D"]),
         ("unet/config.json", {"block_out_channels": [32, 48]}, ["no multiples"]),
-        ("unet/config.json", {"block_out_channels": [32]}, ["attends at other resolutions"]),
-        ("unet/config.json", {"block_out_channels": ["x", 1]}, ["makes no model"]),
+        ("unet/config.json", {"block_out_channels": [32]}, ["attention at different resolutions"]),
+        ("unet/config.json", {"block_out_channels": ["x", 1]}, ["no model can be built"]),
         ("unet/config.json", {"block_out_channels": [64, 128]}, ["do not fit", "time_embedding.linear_1.weight has the shape [128, 32], expected [256, 64]"]),
         ("unet/config.json", {"block_out_channels": [32 * 10**6, 64 * 10**6]}, ["memory"]),
         ("unet/config.json", {"freq_shift": 3}, ["freq_shift is 3"]),
-        ("unet/config.json", {"attn_norm_num_groups": 4}, ["normalised otherwise"]),
-        ("unet/config.json", {"resnet_time_scale_shift": "scale_shift"}, ["normalised otherwise"]),
-        ("scheduler/scheduler_config.json", {"_class_name": "PNDMScheduler"}, ["of PNDMScheduler"]),
+        ("unet/config.json", {"attn_norm_num_groups": 4}, ["normalised differently"]),
+        ("unet/config.json", {"resnet_time_scale_shift": "scale_shift"}, ["normalised differently"]),
+        ("scheduler/scheduler_config.json", {"_class_name": "PNDMScheduler"}, ["its class is PNDMScheduler"]),
         ("scheduler/scheduler_config.json", {"beta_schedule": "sigmoid"}, ["the beta_schedule sigmoid"]),
         ("scheduler/scheduler_config.json", {"trained_betas": [0.1, 2]}, ["no list of numbers between 0 and 1"]),
         ("scheduler/scheduler_config.json", {"trained_betas": "x"}, ["no list of numbers between 0 and 1"]),
@@ -226,12 +226,12 @@ def test_what_is_not_ours_is_refused_in_a_line(tmp_path):
     weights = place / "unet/diffusion_pytorch_model.safetensors"
     content = weights.read_bytes()
     weights.write_bytes(content[:-100])
-    refused(place, "no whole safetensors file")
+    refused(place, "no intact safetensors file")
     weights.unlink()
     refused(place, "no weights in it")
     index = place / "unet/diffusion_pytorch_model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"conv_in.weight": "../../x.safetensors"}}))
-    refused(place, "names a file elsewhere")
+    refused(place, "names a file outside its folder")
     index.write_text(json.dumps({"weight_map": {"conv_in.weight": "x.safetensors"}}))
     refused(place, "x.safetensors: no such file")
     index.write_text(json.dumps([1]))
@@ -301,7 +301,7 @@ def test_what_they_cannot_hold_is_refused_with_the_reason(tmp_path):
         (fn.Denoiser(net(resample="4x4"), linear), "resample=4x4"),
         (fn.Denoiser(net(image_channels=3), linear), "image_channels=3"),
         (fn.Denoiser(net(heads=4, attention=(1, 2)), linear), "4 heads of different widths"),
-        (fn.Denoiser(net(), fn.schedules.Linear(T=50)), "there it counts steps .time_scale=0.05"),
+        (fn.Denoiser(net(), fn.schedules.Linear(T=50)), "its networks count steps .time_scale=0.05"),
         (fn.Denoiser(net(), fn.schedules.Cosine(s=0.1)), "the schedule cosine with these options"),
         (fn.Denoiser(net(), fn.schedules.EDM()), "the schedule edm"),
         (fn.Denoiser(torch.nn.Linear(1, 1), linear), "a Linear as a UNet2DModel"),

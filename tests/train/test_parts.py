@@ -307,7 +307,7 @@ def test_each_process_checks_its_share_and_all_agree(folder, tmp_path):
     heard = []
     found = Checkpoints(tmp_path).newest_whole(heard.append, Told(0, ["", "the other's half is cut", "", ""]))
     assert found == tmp_path / "step-00000001"
-    assert heard == ["damaged checkpoint left aside: the other's half is cut"]
+    assert heard == ["damaged checkpoint skipped: the other's half is cut"]
     names = sorted(storage.manifest(folder))
     (tmp_path / "step-00000002" / names[1]).write_bytes(b"")
     assert Checkpoints(tmp_path).newest_whole(pytest.fail, Told(0, ["", ""])).name == "step-00000002"

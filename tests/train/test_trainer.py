@@ -333,7 +333,7 @@ def test_damage_is_detected_and_the_previous_one_used(tmp_path, name, damage):
     again = trainer(tmp_path, watcher=Watcher(say=said.append))
     assert again.resume()
     assert again.progress.step == 3
-    assert "damaged checkpoint left aside" in said[0]
+    assert "damaged checkpoint skipped" in said[0]
     again.run()
     trainer(tmp_path / "whole").run()
     assert_same(tmp_path / "whole", tmp_path)

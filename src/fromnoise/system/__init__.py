@@ -1,1 +1,1 @@
-"""Between the mathematics and the machine: files, devices, random numbers, what is said and what is checked."""
+"""The layer between mathematics and machine: files, devices, random numbers, messages and checks of arguments."""

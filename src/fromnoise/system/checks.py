@@ -1,6 +1,6 @@
-"""First mistakes, found where a person enters the library: one line with the argument, what was given and the way out.
+"""Checks of arguments at the library's entry points: an error is one line with the argument, the value and the way out.
 
-A right call costs a few comparisons, and nothing here reads a number from a GPU.
+A correct call costs a few comparisons. Nothing in this module reads a number from a GPU, which would wait for it.
 """
 
 import inspect
@@ -17,10 +17,10 @@ _WHOLE = (torch.int32, torch.int64)
 
 
 def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
-    """An int, numpy's included.
+    """Return `value` as an int; NumPy integers are accepted.
 
     Raises:
-        FromNoiseError: it is none, below `least`, or above `most`.
+        FromNoiseError: if it is not a whole number, is below `least`, or above `most`.
     """
     least_words = "" if least is None else f" of at least {least}"
     try:
@@ -35,15 +35,15 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
 
 
 def holds(condition: Tensor) -> bool:
-    """Whether it is true of every element; of a graph that is being written there are no values to ask about."""
+    """Whether the condition is true for every element; always True while a graph is exported, which has no values."""
     return torch.compiler.is_exporting() or bool(condition.all())
 
 
 def instance(name: str, value: Any, kind: type, way_out: str = "") -> None:
-    """That a value is an object of that kind.
+    """Check that a value is an instance of `kind`.
 
     Raises:
-        FromNoiseError: it is not, or is the class in place of an object.
+        FromNoiseError: if it is not, or if it is the class instead of an object.
     """
     if not isinstance(value, kind):
         objects(**{name: value})
@@ -54,10 +54,10 @@ def instance(name: str, value: Any, kind: type, way_out: str = "") -> None:
 
 
 def objects(**values: Any) -> None:
-    """That no argument is a class in place of an object.
+    """Check that no argument is a class where an object is needed.
 
     Raises:
-        FromNoiseError: one is.
+        FromNoiseError: if one is.
     """
     for name, value in values.items():
         if isinstance(value, type):
@@ -67,10 +67,10 @@ def objects(**values: Any) -> None:
 
 
 def floats(**values: Any) -> None:
-    """That every argument is a tensor of floating-point numbers.
+    """Check that every argument is a floating-point tensor.
 
     Raises:
-        FromNoiseError: an array, a list, or a tensor of integers.
+        FromNoiseError: if one is an array, a list, or a tensor of integers.
     """
     for name, x in values.items():
         if not isinstance(x, Tensor):
@@ -82,13 +82,13 @@ def floats(**values: Any) -> None:
 
 
 def state(name: str, x: Any, shape: tuple[int, ...] | None = None, device: torch.device | None = None) -> None:
-    """That x is a batch of examples of that shape, on that device.
+    """Check that x is a batch of examples of a shape, on a device.
 
-    Sides of an image may differ from the shape's, since many networks take every size; the number of axes and the first
-    of them may not.
+    The sides of an image may differ from `shape`, since many networks take any size; the number of axes and the number
+    of channels must match.
 
     Raises:
-        FromNoiseError: as `floats`, or another shape or device.
+        FromNoiseError: if x is not a floating-point tensor, does not fit the shape, or is on another device.
     """
     floats(**{name: x})
     if not x.dim():
@@ -100,10 +100,10 @@ def state(name: str, x: Any, shape: tuple[int, ...] | None = None, device: torch
 
 
 def fits(name: str, whole_shape: Sequence[int], shape: tuple[int, ...]) -> None:
-    """That [B, ...] has the axes of examples of that shape, and as many channels.
+    """Check that the shape of a batch, [B, ...], has the axes and the channels of examples of shape `shape`.
 
     Raises:
-        FromNoiseError: it has not.
+        FromNoiseError: if it does not.
     """
     if len(whole_shape) != len(shape) + 1 or whole_shape[1] != shape[0]:
         way_out = f": give {name}[None] for a batch of one" if tuple(whole_shape) == tuple(shape) else ""
@@ -114,16 +114,17 @@ def fits(name: str, whole_shape: Sequence[int], shape: tuple[int, ...]) -> None:
 def conditions(
     cond: Any, n: int, classes: int = 0, device: torch.device | None = None
 ) -> dict[str, Tensor] | None:  # fmt: skip
-    """Conditions as tensors [n, ...]: a number stands for every example; lists and arrays become tensors.
+    """Return conditions as tensors [n, ...]: a number applies to every example; lists and arrays become tensors.
 
     Args:
         cond: {name: tensor, list or number}, or None.
-        n: examples.
-        classes: of a network that has labels: then "label" must be whole numbers.
-        device: of the network; what is no tensor yet is put there.
+        n: number of examples.
+        classes: classes of the network, 0 for one without labels; with classes, "label" must hold whole numbers.
+        device: the network's; values that are not tensors yet are moved there.
 
     Raises:
-        FromNoiseError: no dict, a condition of another length or on another device, or a label that is no whole number.
+        FromNoiseError: if `cond` is not a dict, a condition has another length or is on another device, or a label is
+            not a whole number.
     """
     if cond is None:
         return None
@@ -133,10 +134,10 @@ def conditions(
 
 
 def labels(cond: Mapping[str, Tensor] | None, classes: int, null_label: int | None) -> None:
-    """That labels on the CPU are those of the classes, or the null label; others are not looked at.
+    """Check that labels on the CPU are in range(classes) or the null label; labels on other devices are not read.
 
     Raises:
-        FromNoiseError: one is not.
+        FromNoiseError: if one is not.
     """
     label = cond.get("label") if cond else None
     if label is None or not classes or label.device.type != "cpu" or not label.numel():
@@ -150,10 +151,10 @@ def labels(cond: Mapping[str, Tensor] | None, classes: int, null_label: int | No
 
 
 def tokens(cond: Mapping[str, Tensor] | None, network: nn.Module) -> None:
-    """That token numbers of a text on the CPU are those of the network's vocabulary; others are not looked at.
+    """Check that token numbers on the CPU are in the network's vocabulary; those on other devices are not read.
 
     Raises:
-        FromNoiseError: one is not.
+        FromNoiseError: if one is not.
     """
     text, vocabulary = (cond or {}).get("text"), getattr(getattr(network, "text", None), "vocabulary", None)
     if text is None or not vocabulary or text.device.type != "cpu" or text.dtype not in _WHOLE or not text.numel():
@@ -161,15 +162,15 @@ def tokens(cond: Mapping[str, Tensor] | None, network: nn.Module) -> None:
     low, high = int(text.min()), int(text.max())
     if low < 0 or high >= vocabulary:
         raise FromNoiseError(f"cond['text'] must be token numbers in 0..{vocabulary - 1}, got "
-                             f"{low if low < 0 else high}: give words, or what the model's own encoder makes of "
-                             "them")  # fmt: skip
+                             f"{low if low < 0 else high}: give text, or the output of the model's own "
+                             "encoder")  # fmt: skip
 
 
 def call(network: nn.Module, cond: Mapping[str, Tensor] | None) -> None:
-    """What a TypeError of network(x, time, **cond) was about, where it was about its arguments.
+    """Explain a TypeError of network(x, time, **cond), if its arguments were the cause.
 
     Raises:
-        FromNoiseError: the network takes no time, an unknown condition, or one that it needs is missing.
+        FromNoiseError: if the network takes no time, does not know a condition, or lacks one that it needs.
     """
     parameters = _parameters(network.forward)
     kinds = {p.kind for p in parameters}
@@ -192,7 +193,7 @@ def call(network: nn.Module, cond: Mapping[str, Tensor] | None) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: numbers and short strings themselves, of everything else the type."""
+    """A value as a message shows it: numbers and short strings as they are, the type of everything else."""
     if isinstance(value, str | int | float) and len(text := repr(value)) < 40:
         return text
     if isinstance(value, type):
@@ -207,7 +208,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 def _parameters(function: Any) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # some of C have none
+    except (TypeError, ValueError):  # some functions written in C have none
         return []
 
 

@@ -1,4 +1,4 @@
-"""Progress with the time left: bars in a terminal or a notebook, now and then a line elsewhere."""
+"""Progress with the time left: a bar in a terminal or a notebook, elsewhere a line every half minute."""
 
 import sys
 import time
@@ -22,29 +22,29 @@ _EVERY = 30.0
 
 
 def say(text: str) -> None:
-    """A line for the person, on standard error, so that standard output stays data."""
+    """Print a line for the user on standard error, so that standard output carries only data."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
-    """A line of what a person should know, and the work goes on."""
+    """Print a warning for the user; the work continues."""
     say(f"fromnoise: warning: {text}")
 
 
 def _in_a_notebook() -> bool:
-    """Whether a notebook shows what is printed; rich then draws there."""
+    """Whether this runs in a notebook, where rich can draw bars."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 class Bar:
-    """One task: `advance` it, `close` it.
+    """The progress of one task: call `advance` as it proceeds and `close` at the end.
 
     Args:
         what: shown before the bar.
         total: units of work; fractions are allowed.
-        counts: whether "done/total" means something to a person.
-        lines: whether to say a line now and then where no bar can be drawn.
+        counts: whether to show "done/total"; if False, a percentage.
+        lines: whether to print a line every half minute if no bar can be drawn.
     """
 
     def __init__(self, what: str, total: float, counts: bool = True, lines: bool = True):
@@ -86,7 +86,7 @@ class Bar:
 
 
 def counter(what: str, total: int) -> Callable[[], None]:
-    """A function to call once for each item; the bar shows only where there is much to do."""
+    """A function to call once for each item; a bar is shown for 500 items or more."""
     if total < 500:
         return lambda: None
     bar = Bar(what, total)

@@ -1,9 +1,8 @@
-"""Random numbers that are counted, not drawn.
+"""Random numbers that depend on a counter instead of a generator's state.
 
-Every number is a function of (seed, index, call, stream) through the counter-based generator Philox
-4x64: no state is carried from one number to the next. The noise of sample i does therefore not depend on
-the batch it is in, nor that of training example g of step k on micro-batches, workers or processes, and a
-run that resumes needs no generator state.
+Every number is a function of (seed, index, call, stream) through the counter-based generator Philox 4x64; no state is
+carried from one number to the next. Therefore the noise of sample i does not depend on its batch, the noise of training
+example g at step k does not depend on micro-batches, workers or processes, and a resumed run needs no generator state.
 """
 
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from torch import Tensor
 
 
 class Stream(IntEnum):
-    """What numbers are for; streams of one seed are independent."""
+    """What the numbers are used for; streams of one seed are independent."""
 
     SAMPLE = 0
     TRAIN_NOISE = 1
@@ -45,8 +44,8 @@ class _Counted:
     def __init__(self) -> None:
         self._bits = np.random.Philox(key=[0, 0])
         self.generator = np.random.Generator(self._bits)
-        # Plain tuples: the generator reads its state number by number, and each costs four times more from an array.
-        # Position 4 is an empty buffer.
+        # Tuples, since the generator reads its state number by number, which takes four times as long from an array.
+        # Position 4 means an empty buffer.
         self._inner: dict[str, tuple[int, ...]] = {}
         empty = {"buffer": (0, 0, 0, 0), "buffer_pos": 4, "has_uint32": 0, "uinteger": 0}
         self._state: Any = {"bit_generator": "Philox", "state": self._inner, **empty}
@@ -69,7 +68,7 @@ def normal(
     stream: Stream = Stream.SAMPLE,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Standard normal numbers, one example for each index: [len(indices), *shape], on the CPU."""
+    """Standard normal numbers of shape `shape` for each index: [len(indices), *shape], on the CPU."""
     indices = list(indices)
     kind = np.float64 if dtype == torch.float64 else np.float32
     out = np.empty((len(indices), *shape), kind)
@@ -80,7 +79,7 @@ def normal(
 
 
 def uniform(seed: int, indices: Iterable[int], call: int, stream: int, shape: tuple[int, ...] = ()) -> Tensor:
-    """Numbers in [0, 1), one or `shape` of them for each index: [len(indices), *shape], float64, on the CPU."""
+    """Uniform numbers in [0, 1) of shape `shape` for each index: [len(indices), *shape], float64, on the CPU."""
     counted = _Counted()
     rows = [counted.at(seed, i, call, stream).random(shape or None) for i in indices]
     return torch.from_numpy(np.array(rows).reshape(len(rows), *shape))
@@ -92,5 +91,5 @@ def permutation(seed: int, call: int, n: int, stream: Stream = Stream.DATA_ORDER
 
 
 def integer(seed: int, index: int, call: int, stream: Stream) -> int:
-    """A number in [0, 2^63): a seed for a generator that cannot be counted itself."""
+    """A number in [0, 2^63), to seed a generator that has no counter."""
     return int(_Counted().at(seed, index, call, stream).integers(2**63))

@@ -1,4 +1,4 @@
-"""Theory against practice: every identity computed with the shipped code and compared with mathematics."""
+"""Theory against practice: compute every identity with the shipped code and compare it with the mathematics."""
 
 from typing import TYPE_CHECKING
 

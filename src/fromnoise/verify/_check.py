@@ -1,4 +1,4 @@
-"""What an identity is: two numbers that theory says are one."""
+"""Identities: two numbers that theory says are equal."""
 
 import importlib
 import inspect
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 Sides = tuple[Any, ...]
-"""(theory, practice), or (theory, practice, printed) where a text prints something else."""
+"""(theory, practice), or (theory, practice, printed) if a text prints something else."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Check:
     """An identity that can be run.
 
     Attributes:
-        name: what it says.
-        source: the texts' equations.
-        tolerance: of the error, relative where theory exceeds 1.
+        name: what the identity says.
+        source: the equations in the texts.
+        tolerance: the largest allowed error, relative where theory exceeds 1.
         sides: computes both sides, tensors or numbers of one shape.
-        topic: the module that it stands in.
+        topic: the module that defines it.
     """
 
     name: str
@@ -39,7 +39,8 @@ class Row:
     """An identity that was run; theory and practice are those of the worst element.
 
     Attributes:
-        printed: what a text has in place of the theory, where it errs; the row fails if practice agrees with it.
+        printed: what a text with an error prints instead of the theory; the row fails if practice agrees with it.
+        why: why the row failed, if the numbers do not show it.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Row:
     why: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """{name, source, theory, practice, error, tolerance, passed}; null for what is no number."""
+        """{name, source, theory, practice, error, tolerance, passed}; None for numbers that are not finite."""
         keys = ("name", "source", "theory", "practice", "error", "tolerance", "passed")
         values = {key: getattr(self, key) for key in keys}
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
@@ -64,7 +65,7 @@ _CHECKS: list[Check] = []
 
 
 def check(source: str, tolerance: float = 1e-10) -> Callable[[Callable[[], Sides]], Callable[[], Sides]]:
-    """Register a function that returns both sides; the first line of its docstring is the identity's name."""
+    """Register a function that returns both sides; its docstring, joined to one line, is the identity's name."""
 
     def mark(function: Callable[[], Sides]) -> Callable[[], Sides]:
         name = inspect.getdoc(function) or function.__name__
@@ -76,7 +77,7 @@ def check(source: str, tolerance: float = 1e-10) -> Callable[[Callable[[], Sides
 
 
 def checks() -> list[Check]:
-    """Every identity, in the order of the files and within them."""
+    """Every identity, ordered by file and by position within the file."""
     package = __name__.rpartition(".")[0]
     for module in sorted(m.name for m in pkgutil.iter_modules(importlib.import_module(package).__path__)):
         if not module.startswith("_"):
@@ -85,11 +86,11 @@ def checks() -> list[Check]:
 
 
 def rows(chosen: list[Check] | None = None) -> Iterator[Row]:
-    """Run them one after the other; an identity that cannot be computed fails, with the reason."""
+    """Run identities one after the other; one that cannot be computed fails, with the reason."""
     for one in checks() if chosen is None else chosen:
         try:
             yield _compare(one, one.sides())
-        except Exception as error:  # the report must come to its end, whatever is broken
+        except Exception as error:  # the report must be completed, whatever is broken
             why = f"{type(error).__name__}: {error}"
             yield Row(one.name, one.source, math.nan, math.nan, math.inf, one.tolerance, False, one.topic, why=why)
 
@@ -112,7 +113,7 @@ def _compare(one: Check, sides: Sides) -> Row:
         if apart[at] <= 10 * one.tolerance:
             passed, why = False, "agrees with the printed form, which is wrong"
         elif passed:
-            worst = at  # show where the two differ most
+            worst = at  # show where practice and the printed form differ most
     return Row(one.name, one.source, theory[worst].item(), practice[worst].item(), error, one.tolerance, passed,
                one.topic, printed, why)  # fmt: skip
 

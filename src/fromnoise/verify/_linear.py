@@ -1,4 +1,4 @@
-"""Gaussian data, and students of it that are linear: their slopes are known at every level."""
+"""Gaussian data and linear students of it, whose slopes are known at every level."""
 
 from collections.abc import Callable
 
@@ -22,11 +22,11 @@ from fromnoise.verify._truth import COSINE, LINEAR, POINTS, hermite
 M, S = 0.3, 0.5
 SCHEDULES: tuple[Schedule, ...] = (LINEAR, COSINE, VP(), EDM(), Rectified())
 Slopes = Callable[[Level], Tensor]
-"""Level -> d x0hat / d x of a student that is linear: [B]."""
+"""Level -> d x0hat / d x of a linear student: [B]."""
 
 
 def gaussian() -> GaussianMixture:
-    """N(M, S^2) on a line."""
+    """N(M, S^2) in one dimension."""
     mean, cov = torch.tensor([[M]], dtype=torch.float64), torch.tensor([[[S * S]]], dtype=torch.float64)
     return GaussianMixture(torch.ones(1), mean, cov)
 
@@ -41,33 +41,33 @@ def posterior(t: Level) -> Tensor:
 
 
 def ddim(t: Level, s: Level, k: Tensor) -> Tensor:
-    """A of x_s - alpha_s m = A (x_t - alpha_t m), a DDIM step with an x0hat of slope k."""
+    """The factor A in x_s - alpha_s m = A (x_t - alpha_t m), for a DDIM step with an x0hat of slope k."""
     return s.alpha * k + s.sigma * (1 - t.alpha * k) / t.sigma
 
 
 def down(grid: Chain, factor: Callable[[Level, Level], Tensor]) -> Tensor:
-    """The product of the steps' factors from each level of a grid to its clean end: [n + 1]."""
+    """Products of the steps' factors from each level of a grid to its clean end: [n + 1]."""
     factors = factor(grid.levels[:-1], grid.levels[1:])
     return torch.cat([factors.flip(0).cumprod(0).flip(0), torch.ones(1, dtype=torch.float64)])
 
 
 def on(grid: Chain, values: Tensor) -> Slopes:
-    """A student's slopes that are known at the levels of a grid alone."""
+    """Slopes of a student that are known only at the levels of a grid."""
     return lambda t: values[above(t, grid)] if t.alpha.dim() else values[above(t.expand(1), grid)][0]
 
 
 def some(schedule: Schedule) -> Level:
-    """Three levels, noisy, middling and clean."""
+    """Three levels: noisy, medium and clean."""
     return schedule.at(torch.tensor([-4.0, 0.0, 4.0], dtype=torch.float64))
 
 
 def states(t: Level) -> Tensor:
-    """One state each, off the mean."""
+    """One state for each level, away from the mean."""
     return (t.alpha * M + torch.sqrt(variance(t)) * POINTS[: len(t.alpha)])[:, None]
 
 
 class Linear(Denoiser):
-    """x0hat = m + k (x - alpha m), k = slope(level) + shift, a parameter that gradients are taken of."""
+    """x0hat = m + k (x - alpha m), where k = slope(level) + shift; `shift` is the parameter to differentiate by."""
 
     state_dtype = torch.float64
 
@@ -82,8 +82,8 @@ class Linear(Denoiser):
 
 
 def gradient(way: distill.Distillation, made: Callable[[Tensor], Denoiser], t: Level, u: list[float]) -> Tensor:
-    """Of the exact mean loss at one level, by the student's shift, at 0."""
-    z, w = hermite(6)  # of x_t and of what is independent of it: losses are quadratic, or even in the second
+    """The gradient of the exact mean loss at one level with respect to the student's shift, at shift 0."""
+    z, w = hermite(6)  # for x_t and for the noise independent of it: losses are quadratic, or even in the second
     along, across = (part.reshape(-1, 1) for part in torch.meshgrid(z, z, indexing="ij"))
     signal, noise = t.alpha * S / torch.sqrt(variance(t)), t.sigma / torch.sqrt(variance(t))
     x0, eps = M + S * (signal * along - noise * across), noise * along + signal * across
@@ -94,7 +94,7 @@ def gradient(way: distill.Distillation, made: Callable[[Tensor], Denoiser], t: L
 
 
 def fixed(way: distill.Distillation, schedule: Schedule, slopes: Slopes, levels: Level) -> Tensor:
-    """Gradients at each of these levels."""
+    """The gradients of a loss at each of these levels."""
     return torch.stack([gradient(way, lambda shift: Linear(schedule, slopes, shift), t, []) for t in each(levels)])
 
 

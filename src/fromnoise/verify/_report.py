@@ -32,7 +32,7 @@ figure { margin: 1rem 0 } img { max-width: 100% } figcaption { color: #57606a }
 
 
 def html(rows: list[Row]) -> str:
-    """One page: what holds, what fails, and figures; nothing is loaded from elsewhere."""
+    """The page: identities that hold, identities that fail, and figures; it loads nothing from elsewhere."""
     failed = sum(not r.passed for r in rows)
     says = f"all {len(rows)} identities hold" if not failed else f"{failed} of {len(rows)} identities fail"
     versions = f"fromnoise {fromnoise.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
@@ -49,10 +49,10 @@ def html(rows: list[Row]) -> str:
 
 
 def check_figures() -> None:
-    """Before anything is computed for a page.
+    """Check that figures can be drawn, before anything is computed for the page.
 
     Raises:
-        FromNoiseError: matplotlib is not installed.
+        FromNoiseError: if matplotlib is not installed.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise FromNoiseError('an HTML report needs matplotlib: pip install "fromnoise[figures]"')
@@ -68,11 +68,11 @@ def _row(r: Row) -> str:
 
 def _figures(rows: list[Row]) -> list[tuple[str, str]]:
     draws = (
-        "Friedman's path form of L_t against the posterior form, the known constant of every t taken off: "
-        "one mean, more variance."
+        "Friedman's path form of L_t against the posterior form, with the known constant of every t subtracted: "
+        "the same mean, more variance."
     )
     limits = (
-        "The reverse variance of linear-1000 between its limits beta-tilde and beta, and the best one of a mixture."
+        "The reverse variance of linear-1000 between its limits beta-tilde and beta, and the best one for a mixture."
     )
     wanted = [
         (_two_draws, draws),
@@ -97,7 +97,7 @@ def _two_draws(axes: Any) -> None:
         constants.append((torch.log(k.variance / below.b) / 2).item())
     path = [f[0].item() - c for f, c in zip(found, constants, strict=True)]
     axes.errorbar([r + 0.06 for r in rows], path, [f[1].sqrt().item() for f in found], fmt="o", capsize=4,
-                  label="path form, less its constant: mean and standard deviation")  # fmt: skip
+                  label="path form minus its constant: mean and standard deviation")  # fmt: skip
     axes.errorbar([r - 0.06 for r in rows], [f[2].item() for f in found], [f[3].sqrt().item() for f in found], fmt="s",
                   capsize=4, label="posterior form (L_vlb)")  # fmt: skip
     axes.set_xlabel("t")

@@ -1,4 +1,4 @@
-"""Known distributions and quadratures that the identities are computed with."""
+"""Known distributions and quadratures for the identities."""
 
 import math
 
@@ -23,20 +23,20 @@ POINTS = torch.tensor([-2.1, -0.4, 0.0, 0.7, 1.9], dtype=torch.float64)
 
 
 def line() -> GaussianMixture:
-    """Three unequal components on a line."""
+    """A mixture of three unequal components in one dimension."""
     variances = torch.tensor([0.05, 0.1, 0.02]).view(3, 1, 1)
     return GaussianMixture(torch.tensor([0.3, 0.5, 0.2]), torch.tensor([[-1.2], [0.4], [1.1]]), variances)
 
 
 def plane() -> GaussianMixture:
-    """Three components in the plane with full, rotated covariances."""
+    """A mixture of three components in the plane with full, rotated covariances."""
     covariances = [[[0.2, 0.1], [0.1, 0.15]], [[0.1, -0.06], [-0.06, 0.08]], [[0.3, 0.0], [0.0, 0.02]]]
     means = torch.tensor([[-1.0, 0.5], [0.6, 0.8], [0.2, -1.1]])
     return GaussianMixture(torch.tensor([0.2, 0.5, 0.3]), means, torch.tensor(covariances))
 
 
 def normal(variance: float) -> GaussianMixture:
-    """N(0, variance) on a line."""
+    """N(0, variance) in one dimension."""
     return GaussianMixture(torch.ones(1), torch.zeros(1, 1), torch.full((1, 1, 1), variance, dtype=torch.float64))
 
 
@@ -47,30 +47,30 @@ def hermite(n: int = 40) -> tuple[Tensor, Tensor]:
 
 
 def integral(values: Tensor) -> Tensor:
-    """Over GRID, the last axis; the trapezoidal rule, exact to rounding for smooth functions that end in zeros."""
+    """The integral over GRID, the last axis, by the trapezoidal rule: exact to rounding if smooth and 0 at the ends."""
     return torch.trapezoid(values, GRID, dim=-1)
 
 
 def log_normal(x: Tensor, mean: Tensor, var: Tensor | float) -> Tensor:
-    """log N(x; mean, var), written out here so that the library's own is not its judge."""
+    """log N(x; mean, var), written out so that the library's own density does not check itself."""
     var = torch.as_tensor(var, dtype=torch.float64)
     return -((x - mean) ** 2 / var + torch.log(2 * math.pi * var)) / 2
 
 
 def rows_of(schedule: Linear | Cosine, *times: float) -> Level:
-    """Those levels as a batch."""
+    """The levels of these times, as a batch."""
     return schedule.level(torch.tensor(times, dtype=torch.float64))
 
 
 class Slope(torch.nn.Module):
-    """A network that is no exact denoiser: F = 0.8 tanh(x)."""
+    """A network that is not an exact denoiser: F = 0.8 tanh(x)."""
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         return 0.8 * torch.tanh(x)
 
 
 class Straight(torch.nn.Module):
-    """A linear network that is no exact denoiser."""
+    """A linear network that is not an exact denoiser: F = 0.6 x - 0.2."""
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         return 0.6 * x - 0.2
@@ -79,7 +79,7 @@ class Straight(torch.nn.Module):
 def followed(
     denoiser: Denoiser, x: Tensor, t: Level, s: Level, n: int = 120, divergence: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """(x_s, int div velocity dphi) by n steps of the classical Runge-Kutta method; the divergence exactly, or 0."""
+    """(x_s, int div velocity dphi) by n classical Runge-Kutta steps; without `divergence` the integral is 0."""
     ends, h = (t, s), (angle(s) - angle(t)) / n
 
     def slope(phi: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,6 +106,6 @@ def followed(
 
 
 def cdf(truth: GaussianMixture, x: Tensor, level: Level) -> Tensor:
-    """F_t(x) of a mixture on a line: sum_k w_k Phi((x - alpha m_k) / sqrt(alpha^2 v_k + sigma^2)), [N, 1] -> [N]."""
+    """F_t(x) = sum_k w_k Phi((x - alpha m_k) / sqrt(alpha^2 v_k + sigma^2)) of a 1-d mixture: [N, 1] -> [N]."""
     spread = (level.alpha**2 * truth.covariances[:, 0, 0] + level.sigma**2).sqrt()
     return (truth.log_weights.exp() * torch.special.ndtr((x - level.alpha * truth.means[:, 0]) / spread)).sum(1)

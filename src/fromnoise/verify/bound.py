@@ -20,19 +20,19 @@ WEIGHT = torch.exp(-(EPS**2) / 2) / math.sqrt(2 * math.pi) * 0.02
 
 
 def straight(total: int, top: float = 13.3, bottom: float = -9.0) -> Discrete:
-    """Rows with an even log-SNR."""
+    """A schedule whose log-SNR falls in even steps."""
     log_snr = torch.linspace(top, bottom, total, dtype=torch.float64)
     return Discrete(torch.sigmoid(log_snr).sqrt(), torch.sigmoid(-log_snr).sqrt())
 
 
 def _greys(t: Level) -> tuple[Tensor, Tensor, Tensor]:
-    """(x_0, x_t, weight) for every grey level and every eps of a quadrature."""
+    """(x_0, x_t, weight) for every grey level and every node eps of a quadrature."""
     x0 = GREYS.repeat_interleave(len(EPS))[:, None]
     return x0, diffuse(x0, EPS.repeat(8)[:, None], t), WEIGHT.repeat(8) / 8
 
 
 def _grey_bound(total: int) -> Tensor:
-    """The bound of eight grey levels in bits, with the exact denoiser and the best isotropic variance."""
+    """The bound for eight grey levels, in bits, with the exact denoiser and the best isotropic variance."""
     schedule = straight(total)
     denoiser = FiniteData(GREYS[:, None]).denoiser(schedule)
     bits = prior_kl(denoiser, GREYS[:, None], schedule.level(total)).mean() / math.log(2)
@@ -75,10 +75,10 @@ def grey_levels_1000() -> Sides:
     "Notes eq. 5",
 )
 def gaussian_identity() -> Sides:
-    """for data N(0, S) with v* the bound is H(q) + KL(q(x_T) | N(0, 1)) for T = 5, 40, 300:
-    tight only if p(x_T) = q(x_T)"""
+    """for data N(0, S) with v*, the bound is H(q) + KL(q(x_T) | N(0, 1)) for T = 5, 40, 300:
+    it is tight only if p(x_T) = q(x_T)"""
     theory, practice = [], []
-    nodes = torch.tensor([-1.0, 1.0], dtype=torch.float64)  # two points are exact for squares
+    nodes = torch.tensor([-1.0, 1.0], dtype=torch.float64)  # two nodes are exact for squares
     for total in (5, 40, 300):
         for var in (0.2, 3.0):
             schedule = straight(total)
@@ -143,7 +143,7 @@ def the_dropped_constant() -> Sides:
 
 @check("math: L_{t-1}(v); Sedykh eq. 2.40, 2.82-2.89; Weng eq. 25; Friedman eq. 33")
 def step_term_closed_form() -> Sides:
-    """L_{t-1}(v) = (btilde/v - 1 - log(btilde/v))/2 + c^2 E tr Cov/(2v) for btilde, beta and v*, by quadrature"""
+    """L_{t-1}(v) = (btilde/v - 1 - log(btilde/v))/2 + c^2 E tr Cov/(2v) for v = btilde, beta and v*, by quadrature"""
     schedule, t, s = SHORT, SHORT.level(5), SHORT.level(4)
     denoiser = FiniteData(GREYS[:, None]).denoiser(schedule, "fixed_small")
     x0, x_t, weight = _greys(t)
@@ -157,13 +157,13 @@ def step_term_closed_form() -> Sides:
         as_spread = ((v - k.variance) / k.from_x0**2).expand(n)
         denoiser.variance = Optimal(lambda level, v=as_spread: v)
         practice.append((weight * step_terms(denoiser, p, x0, t.expand(n), s.expand(n), schedule.chain)).sum())
-    theory[2] = torch.log(1 + k.from_x0**2 * spread / k.variance) / 2  # at v* the same is (D/2) log(v*/btilde)
+    theory[2] = torch.log(1 + k.from_x0**2 * spread / k.variance) / 2  # at v* this is (D/2) log(v*/btilde)
     return torch.stack(theory), torch.stack(practice)
 
 
 @check("math: L_{t-1} at btilde; Friedman eq. 35")
 def step_term_is_a_difference_of_snr() -> Sides:
-    """with btilde L_{t-1} = (SNR_s - SNR_t) |x_0 - x0hat|^2/2, the 1/2 included"""
+    """with variance btilde, L_{t-1} = (SNR_s - SNR_t) |x_0 - x0hat|^2/2, including the factor 1/2"""
     t, s = SHORT.level(torch.arange(2, 7)), SHORT.level(torch.arange(1, 6))
     x0, eps = (
         torch.linspace(-1, 1, 5, dtype=torch.float64)[:, None],
@@ -177,7 +177,7 @@ def step_term_is_a_difference_of_snr() -> Sides:
 
 @check("Sedykh eq. 2.41, 2.95-2.97; Weng eq. 26")
 def decoder_bins_cover_the_line() -> Sides:
-    """the 256 bins of the decoder have mass 1 together, for means inside and outside of [-1, 1]"""
+    """the masses of the decoder's 256 bins sum to 1, for means inside and outside [-1, 1]"""
     x = torch.arange(256, dtype=torch.float64) / 127.5 - 1
     masses = []
     for mean, std in ((0.0, 0.5), (0.9, 0.01), (-3.0, 0.02), (2.0, 5.0)):
@@ -188,7 +188,7 @@ def decoder_bins_cover_the_line() -> Sides:
 
 @check("Sedykh eq. 2.95-2.97")
 def decoder_bin_is_an_integral() -> Sides:
-    """p(x_0 | x_1) = int of N(mean, var) over [x - 1/255, x + 1/255], by quadrature"""
+    """p(x_0 | x_1) is the integral of N(mean, var) over [x - 1/255, x + 1/255], by quadrature"""
     x = torch.tensor([-120.5, 0.5, 60.5, 126.5], dtype=torch.float64) / 127.5
     q = Gaussian(torch.tensor(0.2).double(), torch.tensor(-1.0, dtype=torch.float64))
     inside = x[:, None] + torch.linspace(-1, 1, 2001, dtype=torch.float64) / 255

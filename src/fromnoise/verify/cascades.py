@@ -1,4 +1,4 @@
-"""Cascades and autoguidance, exact on Gaussians."""
+"""Cascades and autoguidance, exact for Gaussians."""
 
 import torch
 from torch import Tensor
@@ -15,20 +15,20 @@ from fromnoise.verify._truth import LINEAR, POINTS, line, plane
 COSINE = Cosine(T=1000)
 CHAIN = COSINE.steps(80, "log-snr")
 
-# x = (u, v), and the small image is their mean: z = A x
+# The data are pairs x = (u, v), and the small image is their mean: z = A x.
 SIGMA = torch.tensor([[1.0, 0.6], [0.6, 0.7]], dtype=torch.float64)
 A = torch.tensor([[0.5, 0.5]], dtype=torch.float64)
-ERROR = torch.tensor([[0.4]], dtype=torch.float64)  # of the base's variance
+ERROR = torch.tensor([[0.4]], dtype=torch.float64)  # the error of the base's variance
 
 
 def _path(strength: float) -> tuple[float, float]:
-    """(signal, noise) of the augmentation: what it makes of 1 without noise, and of noise without signal."""
+    """(signal, noise) factors of the augmentation: its output for 1 without noise, and for noise without a signal."""
     s, one, none = torch.tensor([strength]).double(), torch.ones(1, 1).double(), torch.zeros(1, 1).double()
     return Noise(1.0).apply(one, s, none).item(), Noise(1.0).apply(none, s, one).item()
 
 
 def _stage(z: Tensor, strength: float) -> tuple[Tensor, Tensor]:
-    """The sampler of p(x | z'), a linear map: what it makes of z' without noise, and of noise without z'."""
+    """The sampler of p(x | z'), a linear map: its response to z' without noise, and to noise without z'."""
     signal, noise = _path(strength)
     seen = signal * A
     gain = SIGMA @ seen.T / (seen @ SIGMA @ seen.T + noise**2)
@@ -43,7 +43,7 @@ def _stage(z: Tensor, strength: float) -> tuple[Tensor, Tensor]:
 
 
 def _composites(strength: float, *errors: Tensor) -> list[Tensor]:
-    """The covariance of what the cascade draws, its base having the covariance A Sigma A' + error, for each error."""
+    """The covariance of the cascade's samples for each error, where the base has covariance A Sigma A' + error."""
     signal, noise = _path(strength)
     given, own = _stage(torch.ones((), dtype=torch.float64), strength)
     bases = [signal**2 * (A @ SIGMA @ A.T + error) + noise**2 for error in errors]
@@ -52,14 +52,14 @@ def _composites(strength: float, *errors: Tensor) -> list[Tensor]:
 
 @check("Sedykh 5.1; math: cascade", 1e-3)
 def exact_stages_compose_to_the_data() -> Sides:
-    """p(z) and p(x | z'), sampled one after the other, give Sigma at every strength of the augmentation"""
+    """sampling p(z) and then p(x | z') gives the covariance Sigma at every strength of the augmentation"""
     found = [_composites(s, 0 * ERROR)[0] for s in (0.05, 0.3, 0.7)]
     return SIGMA.expand(3, 2, 2), torch.stack(found)
 
 
 @check("Sedykh 5.1; math: cascade", 1e-3)
 def augmentation_shrinks_the_bases_error() -> Sides:
-    """an error E of the base's covariance becomes K E K' of the composite's, the smaller the more augmentation"""
+    """an error E of the base's covariance becomes K E K' in the result, which shrinks as augmentation grows"""
     theory, practice = [], []
     for strength in (0.05, 0.3, 0.7):
         signal, noise = _path(strength)
@@ -75,7 +75,7 @@ def augmentation_shrinks_the_bases_error() -> Sides:
 
 @check("Karras et al. 2024, eq. 3")
 def autoguidance_is_the_line_through_two_scores() -> Sides:
-    """score_weak + g (score - score_weak), and the better model's own at g = 1"""
+    """the guided score is score_weak + g (score - score_weak), and at g = 1 the better model's own"""
     x, t, weak = (
         POINTS[:, None],
         LINEAR.level(300),
@@ -90,7 +90,7 @@ def autoguidance_is_the_line_through_two_scores() -> Sides:
 
 @check("Kynkaanniemi et al. 2024, eq. 5; Lin et al. 2024, eq. 15-16")
 def guidance_in_an_interval_and_rescaled() -> Sides:
-    """outside low < sigma/alpha <= high the model is unguided; rescaled wholly, x_0 has the unguided deviation"""
+    """outside low < sigma/alpha <= high there is no guidance; with full rescaling x_0 has the unguided deviation"""
     truth, weak = plane(), GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None])
     x = torch.tensor([[0.3, -1.1], [1.4, 0.2]], dtype=torch.float64)
     theory, practice = [], []

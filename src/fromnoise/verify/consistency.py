@@ -1,4 +1,4 @@
-"""Consistency models: what they are for Gaussian data, and that every loss ends there."""
+"""Consistency models: their closed form for Gaussian data, and that every loss converges to it."""
 
 import math
 
@@ -40,7 +40,7 @@ def _end(t: Level) -> Tensor:
 
 @check("Song et al. 2023 (arXiv 2303.01469), section 3; math: few steps", 1e-12)
 def the_boundary_holds_by_parameterization() -> Sides:
-    """f(x_0, 0) = x_0 whatever the network says: for eps, v, flow, edm and score, on five schedules"""
+    """f(x_0, 0) = x_0 whatever the network returns: for eps, v, flow, edm and score, on five schedules"""
     x, found = POINTS[:, None], []
     for schedule in SCHEDULES:
         for kind in ("eps", "v", "flow", "edm", "score"):
@@ -60,21 +60,21 @@ def a_consistency_model_keeps_the_data_in_any_number_of_calls() -> Sides:
             start = torch.sqrt(variance(chain[0]))
 
             def end(z: float, *noises: float) -> Tensor:
-                """From z deviations off the mean, the sampler's own noise being `noises`."""
+                """The sample from a start z deviations off the mean, with `noises` as the sampler's noise."""
                 x, own = (chain[0].alpha * M + z * start).view(1, 1), iter(noises)  # noqa: B023
                 return walk(model, x, chain, ConsistencySampler(), lambda: x.new_full((1, 1), next(own)))  # noqa: B023
 
             none = [0.0] * (calls - 1)
             plain = end(0.0, *none)
             each_alone = [end(0.0, *(float(i == k) for i in range(calls - 1))) for k in range(calls - 1)]
-            gains = torch.cat([end(1.0, *none), *each_alone]) - plain  # the map is linear in all of them
+            gains = torch.cat([end(1.0, *none), *each_alone]) - plain  # the map is linear in each input
             found.append([plain.item(), gains.square().sum().item()])
     return torch.tensor([[M, S * S]] * len(found), dtype=torch.float64), torch.tensor(found, dtype=torch.float64)
 
 
 @check("Song et al. 2023 (arXiv 2303.01469), theorem 1; math: few steps", 1e-8)
 def consistency_distillation_ends_at_eulers_map() -> Sides:
-    """with Euler's step the gradient over its weight is zero at the 6 steps' product, on five schedules"""
+    """with Euler steps, the gradient divided by its weight is zero at the product of 6 steps, on five schedules"""
     found = []
     for schedule in SCHEDULES:
         way = distill.ConsistencyDistillation(gaussian().denoiser(schedule), 6, order=1, huber=0.0)
@@ -85,7 +85,7 @@ def consistency_distillation_ends_at_eulers_map() -> Sides:
 
 
 def _heun(t: Level, s: Level) -> Tensor:
-    """Heun's factor in y = x / alpha over r = sigma / alpha, for x - alpha m; Euler's to the clean level."""
+    """The factor of a Heun step of x - alpha m, in y = x / alpha over r = sigma / alpha; Euler's to the clean level."""
     ahead = ddim(t, s, posterior(t))
     eps = (1 - t.alpha * posterior(t)) / t.sigma
     other = torch.where(s.sigma > 0, (1 - s.alpha * posterior(s)) / s.sigma, 0.0) * ahead
@@ -94,7 +94,7 @@ def _heun(t: Level, s: Level) -> Tensor:
 
 @check("Song et al. 2023 (arXiv 2303.01469), algorithm 2; Karras et al. 2022, algorithm 1", 1e-8)
 def consistency_distillation_ends_at_heuns_map() -> Sides:
-    """with Heun's step the gradient over its weight is zero at the 6 steps' product, on five schedules"""
+    """with Heun steps, the gradient divided by its weight is zero at the product of 6 steps, on five schedules"""
     found = []
     for schedule in SCHEDULES:
         way = distill.ConsistencyDistillation(gaussian().denoiser(schedule), 6)
@@ -106,21 +106,21 @@ def consistency_distillation_ends_at_heuns_map() -> Sides:
 
 @check("Song and Dhariwal 2023 (arXiv 2310.14189), section 3; math: few steps", 1e-8)
 def consistency_training_ends_at_eulers_map() -> Sides:
-    """for Gaussian data the gradient, with either distance, is zero at the n steps' product, on five schedules"""
+    """for Gaussian data and either distance, the gradient is zero at the product of the n steps, on five schedules"""
     found = []
     for schedule in SCHEDULES:
         for huber in (0.0, 0.03):
             way = distill.ConsistencyTraining(first=6, huber=huber)
             grid = way.grid(schedule, 1)
             slopes = on(grid, down(grid, lambda t, s: ddim(t, s, posterior(t))))
-            scale = (ratio(grid.levels[:-1]) - ratio(grid.levels[1:])).clamp_max(1)  # of the weight, which is large
+            scale = (ratio(grid.levels[:-1]) - ratio(grid.levels[1:])).clamp_max(1)  # undoes the weight, which is large
             found.append(scale * fixed(way, schedule, slopes, grid.levels[:-1]))
     return torch.zeros(len(found), 6), torch.stack(found)
 
 
 @check("Geng et al. 2024 (arXiv 2406.14548), eq. 9; math: few steps", 1e-8)
 def easy_tuning_starts_at_the_denoiser() -> Sides:
-    """while r_s = 0 the loss is a denoiser's: its gradient is zero at E[x_0 | x_t], on five schedules"""
+    """while r_s = 0 the loss is that of a denoiser: its gradient is zero at E[x_0 | x_t], on five schedules"""
     found = []
     for schedule in SCHEDULES:
         way = distill.EasyConsistency(huber=0.0)  # at first r_s = 0 for all r below ln 7
@@ -131,7 +131,7 @@ def easy_tuning_starts_at_the_denoiser() -> Sides:
 
 @check("Geng et al. 2024 (arXiv 2406.14548), section 3.2", 1e-12)
 def easy_tunings_pairs_close_up() -> Sides:
-    """r_s / r_t = 1 - (1 + 8 sigmoid(-r_t)) / 2^a, at least 0, a rising by one every so many steps"""
+    """r_s / r_t = 1 - (1 + 8 sigmoid(-r_t)) / 2^a but at least 0, where a grows by 1 every `double_every` steps"""
     r, theory, practice = torch.tensor([0.2, 1.0, 5.0, 30.0], dtype=torch.float64), [], []
     way, model = distill.EasyConsistency(double_every=10), Linear(COSINE, posterior)
     for step, a in ((1, 1), (10, 1), (11, 2), (45, 5)):
@@ -143,7 +143,7 @@ def easy_tunings_pairs_close_up() -> Sides:
 
 @check("Song and Dhariwal 2023 (arXiv 2310.14189), section 3.5 and table 1", 1e-4)
 def levels_of_the_grid_are_drawn_by_the_normal_of_their_noise() -> Sides:
-    """p(r_i) is the mass of N(-1.1, 2.0) between ln r_(i-1) and ln r_i, all above the top in the last"""
+    """p(r_i) is the mass of N(-1.1, 2.0) between ln r_(i-1) and ln r_i; the last level takes all above it"""
     way = distill.ConsistencyTraining(first=8)
     grid = way.grid(EDM(sigma_min=1e-4), 1)
     u = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
@@ -174,14 +174,14 @@ def the_pseudo_huber_distance_and_its_gradient() -> Sides:
 
 
 def _mapped(truth: GaussianMixture, x: Tensor, t: Level) -> Tensor:
-    """F_0(f) - F_t(x), 0 for the exact end f = F_0^-1(F_t(x)) of a path on a line."""
+    """The distribution function F_t(x) of a 1-d mixture, which is constant along an exact path."""
     spread = (t.alpha**2 * truth.covariances[:, 0, 0] + t.sigma**2).sqrt()
     return (truth.log_weights.exp() * torch.special.ndtr((x - t.alpha * truth.means[:, 0]) / spread)).sum(1)
 
 
 @check("Song et al. 2023 (arXiv 2303.01469), theorem 1; math: few steps", 0.1)
 def a_consistency_students_error_has_its_solvers_order() -> Sides:
-    """on a mixture the map of n steps nears F_0^-1(F_t(x)) as n^-1 with Euler's steps, n^-2 with Heun's"""
+    """for a mixture the map of n steps approaches F_0^-1(F_t(x)) as n^-1 with Euler steps, as n^-2 with Heun steps"""
     truth, schedule, found = line(), VP(), []
     for order in (1, 2):
         errors = []

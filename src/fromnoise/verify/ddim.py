@@ -1,4 +1,4 @@
-"""DDIM and its family."""
+"""DDIM and its family of processes."""
 
 import math
 from itertools import pairwise
@@ -34,7 +34,7 @@ def ddim_family_has_ddpms_marginals() -> Sides:
 
 @check("Sedykh eq. 4.14-4.16; Sedykh eq. 4.9-4.10")
 def ddim_at_eta_1_is_the_posterior() -> Sides:
-    """eta = 1 is the ancestral step with beta-tilde, given the same noise, on a sub-sequence"""
+    """with eta = 1 and the same noise, DDIM is the ancestral step with beta-tilde, on a subsequence"""
     denoiser, noise = line().denoiser(LINEAR), torch.tensor([[0.4], [-1.1], [0.9]], dtype=torch.float64)
     x = torch.tensor([[1.0], [-0.3], [0.2]], dtype=torch.float64)
     sides = []
@@ -49,16 +49,16 @@ def ddim_at_eta_1_is_the_posterior() -> Sides:
 
 @check("Sedykh eq. 4.12-4.14")
 def ddim_is_exact_for_a_point() -> Sides:
-    """DDIM brings a point mass home in one step, whatever x_T is"""
+    """if the data are a single point, one DDIM step reaches it from any x_T"""
     truth = GaussianMixture(torch.ones(1), torch.tensor([[0.3]]), torch.zeros(1, 1, 1)).denoiser(LINEAR)
     x = torch.tensor([[-2.0], [0.0], [5.0]], dtype=torch.float64)
-    exact = truth(x, LINEAR.level(500)).x0  # the oracle's own 0.3, float32 until it was given
+    exact = truth(x, LINEAR.level(500)).x0  # the oracle's 0.3, which has float32 rounding
     return exact, DDIM().step(truth, x, LINEAR.level(1000), LINEAR.level(0), None, lambda: x, None)[0]
 
 
 @check("Sedykh eq. 4.19, 4.14")
 def ddims_noise() -> Sides:
-    """sigma(eta) = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(1 - abar_t/abar_s), with alpha_bar for the alpha printed"""
+    """sigma(eta) = eta sqrt((1 - abar_s)/(1 - abar_t)) sqrt(1 - abar_t/abar_s); alpha_bar, not alpha as printed"""
     chain, practice, theory, printed = LINEAR.steps(10), [], [], []
     for t, s in list(chain.pairs())[:-1]:
         i, j = int(t.time) - 1, int(s.time) - 1
@@ -70,7 +70,7 @@ def ddims_noise() -> Sides:
 
 @check("Sedykh eq. 4.19")
 def sigma_hat_is_fixed_large() -> Sides:
-    """sigma-hat^2 = 1 - abar_t/abar_s is fixed large on the sub-sequence; in 4.14 its radicand would be negative"""
+    """sigma-hat^2 = 1 - abar_t/abar_s is fixed-large on the subsequence; in 4.14 the radicand would be negative"""
     chain, practice, theory = LINEAR.steps(10), [], []
     radicands = []
     for t, s in list(chain.pairs())[:-1]:
@@ -127,7 +127,7 @@ def ddims_forward_step_by_bayes() -> Sides:
 
 @check("Song et al. 2021 eq. 13; math: probability-flow ODE", 5e-4)
 def ddim_follows_the_probability_flow() -> Sides:
-    """DDIM in 4000 small steps is the flow alpha_s m + sqrt(C_s/C_t) (x - alpha_t m) of N(m, C), first order"""
+    """DDIM in 4000 small steps follows the flow alpha_s m + sqrt(C_s/C_t) (x - alpha_t m) of N(m, C)"""
     schedule = COSINE.__class__(T=4000)
     truth = GaussianMixture(torch.ones(1), torch.tensor([[0.5]]), torch.full((1, 1, 1), 0.25)).denoiser(schedule)
     levels = schedule.level(torch.arange(3800, 99, -1))
@@ -141,7 +141,7 @@ def ddim_follows_the_probability_flow() -> Sides:
 
 @check("Sedykh eq. 4.8, 4.12")
 def the_family_starts_from_the_chains_end() -> Sides:
-    """q(x_T | x_0) of the family is the chain's, sqrt(abar_T) x_0 + sqrt(1 - abar_T) eps, with alpha_bar for alpha"""
+    """the family's q(x_T | x_0) is the chain's, sqrt(abar_T) x_0 + sqrt(1 - abar_T) eps; alpha_bar, not alpha"""
     x0, eps = torch.tensor([[0.4], [-0.9]], dtype=torch.float64), torch.tensor([[1.3], [0.2]], dtype=torch.float64)
     last = LINEAR.chain[0]
     right = BAR[-1].sqrt() * x0 + (1 - BAR[-1]).sqrt() * eps

@@ -35,7 +35,7 @@ def the_flow_keeps_quantiles() -> Sides:
 
 @check("Song et al. 2021, eq. 13; math: samplers", 1e-8)
 def the_flow_of_a_gaussian() -> Sides:
-    """of N(m, C) the flow is alpha_s m + C_s^(1/2) C_t^(-1/2) (x - alpha_t m), C_t = alpha_t^2 C + sigma_t^2 I"""
+    """for N(m, C) the flow is alpha_s m + C_s^(1/2) C_t^(-1/2) (x - alpha_t m), with C_t = alpha_t^2 C + sigma_t^2 I"""
     mean, cov = torch.tensor([0.4, -0.7], dtype=torch.float64), torch.tensor([[0.5, 0.3], [0.3, 0.4]]).double()
     truth = GaussianMixture(torch.ones(1), mean[None], cov[None])
     values, vectors = torch.linalg.eigh(cov)
@@ -63,7 +63,7 @@ def the_flows_density() -> Sides:
 
 
 def _quantile_error(sampler: Sampler, n: int) -> float:
-    """Mean |F_end - F_start| of n steps from log-SNR -7 to 3."""
+    """The mean |F_end - F_start| after n steps from log-SNR -7 to 3."""
     levels = COSINE.at(torch.linspace(-7.0, 3.0, n + 1, dtype=torch.float64))
     start = torch.linspace(-2.0, 2.0, 41, dtype=torch.float64)[:, None]
     x, state, denoiser = start, sampler.init(start), line().denoiser(COSINE)
@@ -74,14 +74,14 @@ def _quantile_error(sampler: Sampler, n: int) -> float:
 
 @check("math: samplers; Karras et al. 2022; Lu et al. 2022; Zhao et al. 2023", 0.1)
 def orders_of_the_flows_samplers() -> Sides:
-    """DDIM is of order 1, Heun and DPM-Solver++(2M) of 2, UniPC of 3: errors of 128 and 256 steps, even in log-SNR"""
+    """DDIM has order 1, Heun and DPM-Solver++(2M) 2, UniPC 3: from errors of 128 and 256 steps, even in log-SNR"""
     every = (DDIM(), Heun(), DPMSolver(), UniPC())
     found = [math.log2(_quantile_error(sampler, 128) / _quantile_error(sampler, 256)) for sampler in every]
     return torch.tensor([1.0, 2.0, 2.0, 3.0]), torch.tensor(found)
 
 
 def _deviation_error(variance: str, n: int) -> float:
-    """|std - exact std| after n ancestral steps on N(0, 0.25), exactly: every step is linear."""
+    """|std - exact std| after n ancestral steps on N(0, 0.25), computed exactly since every step is linear."""
     levels, data = COSINE.at(torch.linspace(-7.0, 3.0, n + 1, dtype=torch.float64)), 0.25
     var = levels[0].alpha ** 2 * data + levels[0].sigma ** 2
     for i in range(n):
@@ -92,6 +92,6 @@ def _deviation_error(variance: str, n: int) -> float:
 
 @check("math: samplers; Sedykh Algorithm 2", 0.1)
 def order_of_the_ancestral_sampler() -> Sides:
-    """ancestral sampling is of order 1 in the distribution with either variance: 128 and 256 steps on N(0, 0.25)"""
+    """ancestral sampling has order 1 in distribution with either variance: from 128 and 256 steps on N(0, 0.25)"""
     found = [math.log2(_deviation_error(v, 128) / _deviation_error(v, 256)) for v in ("fixed_small", "fixed_large")]
     return torch.ones(2), torch.tensor(found)

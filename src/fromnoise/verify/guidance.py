@@ -1,4 +1,4 @@
-"""Guidance, exact on a mixture."""
+"""Guidance, exact for a mixture."""
 
 import torch
 from torch import Tensor, nn
@@ -37,14 +37,14 @@ def _free(scale: float) -> ClassifierFree:
 
 @check("Sedykh eq. 4.21-4.25; math: conditioning")
 def classifier_at_scale_1_is_bayes() -> Sides:
-    """classifier guidance with scale 1: score, eps and x0 are those of q(x_t | y), in closed form"""
+    """classifier guidance with scale 1 gives the score, eps and x0 of q(x_t | y), in closed form"""
     given, p = line().given((0, 1)).denoiser(LINEAR)(X, T), _guided(1.0)(X, T)
     return torch.stack([given.score, given.eps, given.x0]), torch.stack([p.score, p.eps, p.x0])
 
 
 @check("Sedykh eq. 4.25, 4.26-4.30")
 def scale_0_and_1() -> Sides:
-    """classifier-free: scale 0 is the unconditional score, 1 the conditional, g the line through both"""
+    """classifier-free guidance: scale 0 is the unconditional score, 1 the conditional one, g the line through both"""
     plain, given = line().score(X, T), line().given((0, 1)).score(X, T)
     theory = torch.stack([plain, given, 3 * given - 2 * plain])
     return theory, torch.stack([_free(g)(X, T, LABEL).score for g in (0.0, 1.0, 3.0)])
@@ -61,7 +61,7 @@ def both_guidances_are_one() -> Sides:
 
 @check("Sedykh Algorithm 4")
 def algorithm_4_shifts_by_the_logarithm() -> Sides:
-    """epshat = eps - scale sqrt(1 - abar_t) grad log p(y | x_t): the logarithm and the scale are needed"""
+    """epshat = eps - scale sqrt(1 - abar_t) grad log p(y | x_t): the text lacks the logarithm and the scale"""
     truth, scale = line(), 2.0
     eps = truth.denoiser(LINEAR)(X, T).eps
     slope = truth.given((0, 1)).score(X, T) - truth.score(X, T)
@@ -71,7 +71,7 @@ def algorithm_4_shifts_by_the_logarithm() -> Sides:
 
 @check("Sedykh Algorithm 4; Sedykh eq. 4.14")
 def guided_ddim_step() -> Sides:
-    """DDIM's step with epshat: sqrt(abar_s) (x_t - sqrt(1 - abar_t) epshat)/sqrt(abar_t) + sqrt(1 - abar_s) epshat"""
+    """a guided DDIM step: sqrt(abar_s) (x_t - sqrt(1 - abar_t) epshat)/sqrt(abar_t) + sqrt(1 - abar_s) epshat"""
     s, guided = LINEAR.level(250), _guided(2.0)
     eps = guided(X, T).eps
     expected = s.alpha * (X - T.sigma * eps) / T.alpha + s.sigma * eps
@@ -80,7 +80,7 @@ def guided_ddim_step() -> Sides:
 
 @check("Sedykh eq. 4.20", 1e-8)
 def the_guided_step_is_a_product() -> Sides:
-    """p(x_s | x_t) p(y | x_s), normalised, has the mean of the shifted Gaussian for small steps, by quadrature"""
+    """for small steps, p(x_s | x_t) p(y | x_s), normalised, has the mean of the shifted Gaussian, by quadrature"""
     schedule = Cosine(T=100_000)
     t, s = schedule.level(30_000), schedule.level(29_999)
     truth, variance = line(), FixedSmall()
@@ -98,7 +98,7 @@ def the_guided_step_is_a_product() -> Sides:
 
 @check("math: classifier-free guidance", 1e-3)
 def guidance_does_not_sample_the_tilted_density() -> Sides:
-    """N(0, 0.5^2) given, N(0, 1) not, scale 3: the flow's variance is c^(2g) u^(2(1-g)) = 0.0156, the product's 0.1"""
+    """conditional N(0, 0.5^2), unconditional N(0, 1), scale 3: the flow has variance 0.5^6 = 0.0156, the product 0.1"""
     schedule = Cosine(T=4000)
     both = GaussianMixture(torch.tensor([0.5, 0.5]), torch.zeros(2, 1), torch.tensor([0.25, 1.0]).view(2, 1, 1))
     model = both.conditional_denoiser(schedule, [[0], [1]])  # label 1, N(0, 1), stands for no condition
@@ -113,7 +113,7 @@ def guidance_does_not_sample_the_tilted_density() -> Sides:
 
 @check("Sedykh eq. 4.20; Sedykh eq. 2.12")
 def a_guide_leaves_the_variance() -> Sides:
-    """guidance moves the mean of the reverse step by its variance times the guide, and not its variance"""
+    """guidance shifts the mean of the reverse step by variance times guide, and leaves the variance unchanged"""
     s, truth = LINEAR.level(250), line()
     plain, shifted = (
         reverse(truth.denoiser(LINEAR)(X, T), T, s, FixedSmall()),
@@ -139,7 +139,7 @@ def class_probabilities() -> Sides:
 
 
 class _Ramp(Denoiser):
-    """x0hat is a + b i / (n - 1), i = 0..n - 1, whatever x_t: its percentiles are known."""
+    """A denoiser whose x0hat is the network's output, so that a ramp with known percentiles can be given."""
 
     state_dtype = torch.float64
 
@@ -149,7 +149,7 @@ class _Ramp(Denoiser):
 
 @check("Saharia et al. 2022 (arXiv 2205.11487), section 2.3; math: conditioning")
 def dynamic_thresholding_of_a_ramp() -> Sides:
-    """|x0hat| = 3 u or u / 2, u even in [0, 1]: the 80th percentile is 2.4 and x0 = min(3 u, 2.4) / 2.4; u / 2 stays"""
+    """u in even steps over [0, 1]: |x0hat| = 3 u has 80th percentile 2.4 and becomes min(3 u, 2.4)/2.4; u/2 is kept"""
     u = torch.linspace(0, 1, 8, dtype=torch.float64)
     ramps = torch.stack([3 * u, -3 * u, u / 2])
     ramp = nn.Identity()
@@ -161,14 +161,14 @@ def dynamic_thresholding_of_a_ramp() -> Sides:
 
 
 def _ratio(x: Tensor, t: Level, caption: int) -> Tensor:
-    """log p(caption | x_t) / p(caption), the caption saying of which components a point is."""
+    """log p(caption | x_t) / p(caption), where the caption names the components that a point belongs to."""
     truth, group = line(), ((0, 1), (2,))[caption]
     return truth.log_class(x, t, group) - truth.log_weights[list(group)].logsumexp(0)
 
 
 @check("Nichol et al. 2021 (arXiv 2112.10741), section 2.3; math: conditioning")
 def guidance_by_words_is_bayes() -> Sides:
-    """with the best similarity, scale 1: the score is that of q(x_t | caption), even for a model without text"""
+    """with the best similarity and scale 1, the score is that of q(x_t | caption), even if the model takes no text"""
 
     def log_prob(x: Tensor, t: Level, cond: Cond | None) -> Tensor:
         assert cond is not None
@@ -183,11 +183,11 @@ def guidance_by_words_is_bayes() -> Sides:
 
 @check("Radford et al. 2021 (arXiv 2103.00020), figure 3; van den Oord et al. 2018 (arXiv 1807.03748), eq. 5", 1e-8)
 def the_best_similarity_is_the_ratio_of_densities() -> Sides:
-    """log p(caption | x) / p(caption): the mean contrastive loss of two pairs has no slope there, in ten directions"""
+    """at log p(caption | x) / p(caption) the mean contrastive loss of two pairs has zero slope, in ten directions"""
     t, x = LINEAR.level(500), torch.linspace(-7, 7, 160, dtype=torch.float64)
     ratios = torch.stack([_ratio(x[:, None], t, 0), _ratio(x[:, None], t, 1)], 1)
     prior = torch.stack([line().log_weights[:2].logsumexp(0), line().log_weights[2]])
-    density = torch.exp(line().log_prob(x[:, None], t)[:, None] + ratios + prior) * (x[1] - x[0])  # of x and a caption
+    density = torch.exp(line().log_prob(x[:, None], t)[:, None] + ratios + prior) * (x[1] - x[0])  # of (x, caption)
     directions = torch.stack([x**0, x, torch.cos(x), torch.tanh(2 * x), torch.exp(-x * x)])
     move = torch.zeros(2, 5, dtype=torch.float64, requires_grad=True)
     similarity = ratios + (move @ directions).T

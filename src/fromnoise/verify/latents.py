@@ -1,4 +1,4 @@
-"""Codecs and distances, where both are linear algebra."""
+"""Linear codecs and distances of Gaussians, which linear algebra gives exactly."""
 
 import math
 
@@ -23,7 +23,7 @@ def _data() -> torch.Tensor:
 
 @check("Sedykh eq. 5.1-5.2; math: PCA as the latent codec", 1e-10)
 def pca_loses_the_dropped_eigenvalues() -> Sides:
-    """E|x - D(E(x))|^2 of the linear codec = the sum of the dropped eigenvalues = the Frechet distance to the data"""
+    """for the linear codec, E|x - D(E(x))|^2 = sum of the dropped eigenvalues = the Frechet distance to the data"""
     x, theory, practice = _data(), [], []
     for k in (1, 3, 5):
         codec = PCA(x, k)
@@ -40,7 +40,7 @@ def pca_loses_the_dropped_eigenvalues() -> Sides:
 
 @check("Sedykh eq. 5.1-5.2")
 def a_full_codec_is_lossless() -> Sides:
-    """D(E(x)) = x when nothing is dropped, scaled latents included"""
+    """D(E(x)) = x if no dimension is dropped, also with scaled latents"""
     x = _data()
     codec = Scaled(PCA(x, 6), x)
     return x, codec.decode(codec.encode(x))
@@ -48,7 +48,7 @@ def a_full_codec_is_lossless() -> Sides:
 
 @check("Sedykh eq. 5.3")
 def latents_are_scaled_to_unit_variance() -> Sides:
-    """z = c E(x) with c = 1/std has variance 1; without c it has the codec's"""
+    """z = c E(x) with c = 1/std has variance 1; without c it has the variance of the codec's latents"""
     x = _data()
     codec = PCA(x, 2)
     return 1.0, Scaled(codec, x).encode(x).var(), codec.encode(x).var()
@@ -56,7 +56,7 @@ def latents_are_scaled_to_unit_variance() -> Sides:
 
 @check("Sedykh eq. 5.3; Sedykh eq. 2.98")
 def simple_loss_on_latents() -> Sides:
-    """L_LDM of exact denoising of latents N(0, S): E|eps - epshat|^2 = tr(alpha^2 S/(alpha^2 S + sigma^2))/D"""
+    """the exact denoiser of latents N(0, S) has L_LDM = E|eps - epshat|^2 = tr(alpha^2 S/(alpha^2 S + sigma^2))/D"""
     t, var = LINEAR.level(300), torch.tensor([2.0, 0.5], dtype=torch.float64)
     truth = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.diag(var)[None]).denoiser(LINEAR)
     nodes, weights = hermite(4)
@@ -68,7 +68,7 @@ def simple_loss_on_latents() -> Sides:
 
 @check("Shorts table; Heusel et al. 2017")
 def frechet_of_gaussians() -> Sides:
-    """Frechet distance of commuting Gaussians: |m - n|^2 + sum (sqrt(s_i) - sqrt(r_i))^2, singular ones too"""
+    """Frechet distance for commuting covariances: |m - n|^2 + sum (sqrt(s_i) - sqrt(r_i))^2, also if singular"""
     q, _ = torch.linalg.qr(torch.arange(9.0, dtype=torch.float64).view(3, 3).cos())
     s, r = torch.tensor([2.0, 0.5, 0.0]).double(), torch.tensor([1.0, 0.0, 3.0]).double()
     m, n = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 2.0, 1.0])
@@ -78,7 +78,7 @@ def frechet_of_gaussians() -> Sides:
 
 @check("Shorts table; Salimans et al. 2016")
 def inception_score_limits() -> Sides:
-    """the inception score is 1 when every p(y | x) is the same, K for K certain and balanced classes"""
+    """the inception score is 1 if every p(y | x) is the same, and K for K certain, balanced classes"""
     same, certain = torch.full((40, 4), 0.25), torch.eye(4).repeat(10, 1)
     half = torch.tensor([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]]).repeat(20, 1)
     values = [score(p, splits=1)[0] for p in (same, certain, half)]

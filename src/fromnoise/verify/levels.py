@@ -12,12 +12,12 @@ ROWS = (2.0, 3.0, 57.0, 400.0, 999.0, 1000.0)
 
 def _step() -> tuple:
     t = rows_of(LINEAR, *ROWS)
-    return t, LINEAR.level(t.time - 1), t.time.long() - 1  # the last: index into BETA and BAR
+    return t, LINEAR.level(t.time - 1), t.time.long() - 1  # the last value indexes BETA and BAR
 
 
 @check("Sedykh eq. 2.1")
 def density_is_normalised() -> Sides:
-    """the density of N(mean, var) integrates to 1, and exceeds 1 where var is small"""
+    """the density of N(mean, var) integrates to 1, also where a small var makes it exceed 1"""
     q = Gaussian(POINTS[:, None], torch.log(torch.tensor([0.01, 0.1, 1.0, 2.0, 3.0], dtype=torch.float64))[:, None])
     return torch.ones(5), integral(torch.exp(q.log_prob(GRID)))
 
@@ -45,7 +45,7 @@ def alpha_bar_is_a_product() -> Sides:
 
 @check("Sedykh eq. 2.6-2.8; Weng eq. 7, 9-11; Friedman eq. 8; Sedykh Appendix A")
 def steps_compose() -> Sides:
-    """a step s -> t after a step r -> s is the step r -> t: variances a^2 b + b', factors a a'"""
+    """a step s -> t after a step r -> s is the step r -> t, with factor a a' and variance a'^2 b + b'"""
     r, s, t = (
         rows_of(LINEAR, 1.0, 10.0, 300.0),
         rows_of(LINEAR, 40.0, 500.0, 301.0),
@@ -58,7 +58,7 @@ def steps_compose() -> Sides:
 
 @check("Sedykh eq. 2.10; Weng eq. 8; Notes eq. 2, 9; Weng eq. 2")
 def a_thousand_steps_are_the_marginal() -> Sides:
-    """a thousand steps from x_0, one after the other, have mean alpha_T x_0 and variance sigma_T^2"""
+    """a thousand steps from x_0, one after the other, give mean alpha_T x_0 and variance sigma_T^2"""
     mean, var = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     for t in range(1, 1001):
         one = forward(mean, LINEAR.level(t - 1), LINEAR.level(t))
@@ -70,7 +70,7 @@ def a_thousand_steps_are_the_marginal() -> Sides:
 
 @check("Sedykh eq. 2.9; Shorts eq. 1; Weng eq. 7, 20, 29; Notes eq. 2")
 def diffusing_broadcasts_over_examples() -> Sides:
-    """x_t = alpha_t x_0 + sigma_t eps example by example, for a batch of images with its own levels"""
+    """x_t = alpha_t x_0 + sigma_t eps for each example of a batch of images, each with its own level"""
     t = rows_of(LINEAR, *ROWS)
     x0, eps = (
         torch.linspace(-1, 1, 72, dtype=torch.float64).view(6, 3, 2, 2),
@@ -82,7 +82,7 @@ def diffusing_broadcasts_over_examples() -> Sides:
 
 @check("Friedman eq. 1-2, 8-10, 14")
 def unrolled_chain() -> Sides:
-    """the general chain: mean prod_i gamma_i, variance sum_i (prod_{j>i} gamma_j)^2 sigma_i^2"""
+    """the general chain has mean factor prod_i gamma_i and variance sum_i (prod_{j>i} gamma_j)^2 sigma_i^2"""
     gamma, sigma = [0.9, 0.7, 1.2, 0.5, 0.8], [0.3, 0.2, 0.9, 0.4, 0.6]
     chain = GeneralChain(gamma, sigma)
     theory, printed = [], []
@@ -97,7 +97,7 @@ def unrolled_chain() -> Sides:
 
 @check("Friedman eq. 7, 11-12")
 def the_prior_is_the_chains_end() -> Sides:
-    """p_T = N(0, sigmabar_T^2) has the covariance of q(x_T | x_0)"""
+    """the prior p_T = N(0, sigmabar_T^2) has the covariance of q(x_T | x_0)"""
     chain = GeneralChain([0.9, 0.5, 0.1], [0.3, 0.4, 1.5])
     sigmabar = (0.1 * 0.5 * 0.3) ** 2 + (0.1 * 0.4) ** 2 + 1.5**2
     return [sigmabar, 0.0], torch.stack([torch.exp(chain.prior().log_var), chain.prior().mean])
@@ -105,7 +105,7 @@ def the_prior_is_the_chains_end() -> Sides:
 
 @check("Weng eq. 5")
 def many_steps_are_not_enough() -> Sides:
-    """x_T forgets x_0 only if sum beta diverges: with beta_t = 1/(t + 1)^2 alpha_bar_T -> 1/2 for T -> infinity"""
+    """x_T forgets x_0 only if sum beta diverges: for beta_t = 1/(t + 1)^2, alpha_bar_T tends to 1/2 as T grows"""
     total = 2_000
     t = torch.arange(1, total + 1, dtype=torch.float64)
     chain = GeneralChain((1 - 1 / (t + 1) ** 2).sqrt().tolist(), (1 / (t + 1)).tolist())
@@ -114,7 +114,7 @@ def many_steps_are_not_enough() -> Sides:
 
 @check("Sedykh eq. 2.42-2.67; Friedman eq. 22-23, 26-27, 31; Weng eq. 16-17")
 def posterior_is_bayes_rule() -> Sides:
-    """q(x_s | x_t, x_0) q(x_t | x_0) = q(x_t | x_s) q(x_s | x_0), constants included"""
+    """q(x_s | x_t, x_0) q(x_t | x_0) = q(x_t | x_s) q(x_s | x_0), including the constants"""
     x0, x_s, x_t = (torch.tensor(v, dtype=torch.float64).expand(6, 1) for v in (0.4, -0.3, 0.9))
     t, s, _ = _step()
     col = lambda v: v[:, None]  # noqa: E731
@@ -133,7 +133,7 @@ def posterior_precision_adds_up() -> Sides:
 
 @check("Sedykh eq. 2.53-2.59, 2.65-2.67")
 def posterior_variance_over_one_denominator() -> Sides:
-    """beta-tilde_t = (1 - alpha_t)(1 - abar_{t-1})/(1 - abar_t); over 1 - abar_{t-1}, as printed, it is beta_t"""
+    """beta-tilde_t = (1 - alpha_t)(1 - abar_{t-1})/(1 - abar_t); with the printed denominator it would be beta_t"""
     t, s, i = _step()
     return BETA[i] * (1 - BAR[i - 1]) / (1 - BAR[i]), step(t, s).variance, BETA[i]
 
@@ -156,13 +156,13 @@ def posterior_mean_is_ddpms() -> Sides:
     x0, x_t = torch.full((6, 1), 0.8, dtype=torch.float64), torch.full((6, 1), -0.6, dtype=torch.float64)
     keep = (1 - BETA[i]).sqrt() * (1 - BAR[i - 1]) / (1 - BAR[i]) * -0.6
     right = keep + BAR[i - 1].sqrt() * BETA[i] / (1 - BAR[i]) * 0.8
-    printed = keep + BAR[i - 1].sqrt() * 0.8  # (1 - abar_t) in the place of (1 - alpha_t)
+    printed = keep + BAR[i - 1].sqrt() * 0.8  # (1 - abar_t) instead of (1 - alpha_t)
     return right, posterior(x0, x_t, t, s).mean, printed
 
 
 @check("Sedykh eq. 2.12, 2.68-2.69; Weng eq. 18; Notes eq. 12; Friedman eq. 30")
 def posterior_variance_is_beta_tilde() -> Sides:
-    """beta-tilde_t = beta_t (1 - abar_{t-1}) / (1 - abar_t), not the quotient alone"""
+    """beta-tilde_t = beta_t (1 - abar_{t-1}) / (1 - abar_t); the factor beta_t is needed"""
     t, s, i = _step()
     quotient = (1 - BAR[i - 1]) / (1 - BAR[i])
     return BETA[i] * quotient, step(t, s).variance, quotient
@@ -177,14 +177,14 @@ def friedmans_coefficients() -> Sides:
     right = torch.stack([s.alpha * BETA[i], k.a * s.sigma**2, BETA[i] * s.sigma**2]) / t.sigma**2
     b = (
         BETA[i] / t.sigma**2
-    )  # eq. 28-30: b_t, a_t = gammabar_{t-1} - b_t gammabar_t, and a kappa_t^2 that falls below 0
+    )  # as printed in eq. 28-30: b_t, a_t = gammabar_{t-1} - b_t gammabar_t, and a kappa_t^2 that becomes negative
     printed = torch.stack([s.alpha - b * t.alpha, b, s.sigma**2 - BETA[i] / s.sigma**2])
     return right, torch.stack([k.from_x0, k.from_x_t, k.variance]), printed
 
 
 @check("Friedman eq. 30", 0)
 def printed_kappa_is_no_variance() -> Sides:
-    """kappa_t^2 is positive at every t; sigmabar_{t-1}^2 - sigma_t^2/sigmabar_{t-1}^2 is negative for t = 2..56"""
+    """kappa_t^2 is positive at every t; as printed, sigmabar_{t-1}^2 - sigma_t^2/sigmabar_{t-1}^2, it is not"""
     t, s = LINEAR.level(torch.arange(2, 1001)), LINEAR.level(torch.arange(1, 1000))
     printed = s.sigma**2 - BETA[1:] / s.sigma**2
     assert bool((printed[:55] < 0).all())
@@ -194,7 +194,7 @@ def printed_kappa_is_no_variance() -> Sides:
 
 @check("Friedman eq. 24-25")
 def joint_covariance_of_neighbours() -> Sides:
-    """Cov(x_{t-1}, x_t | x_0) = gamma_t sigmabar_{t-1}^2: the regression of x_{t-1} on x_t times Var x_t"""
+    """Cov(x_{t-1}, x_t | x_0) = gamma_t sigmabar_{t-1}^2: the regression coefficient of x_{t-1} on x_t times Var x_t"""
     t, s, i = _step()
     k = step(t, s)
     return (1 - BETA[i]).sqrt() * (1 - BAR[i - 1]), k.from_x_t * t.sigma**2, BETA[i]
@@ -232,14 +232,14 @@ def log_snr_of_the_tables() -> Sides:
 
 @check("Sedykh eq. 2.9, 2.68", 1e-12)
 def no_cancellation_at_the_first_step() -> Sides:
-    """1 - abar_1 = beta_1 exactly; float32 tables are off by 1.7e-4 of it"""
+    """1 - abar_1 = beta_1 exactly; float32 tables have a relative error of 1.7e-4"""
     single = 1 - torch.cumprod(1 - BETA.float(), 0)[0].double()
     return torch.tensor(1.0), LINEAR.sigma[1] ** 2 / BETA[0], single / BETA[0]
 
 
 @check("Sedykh eq. 2.68", 1e-5)
 def float32_states_follow() -> Sides:
-    """posterior mean and noisy state in float32, coefficients cast once, agree with float64"""
+    """posterior mean and noisy state in float32, with coefficients cast once, agree with float64"""
     t, s, _ = _step()
     x0, x_t = (
         torch.linspace(-1, 1, 6, dtype=torch.float64)[:, None],

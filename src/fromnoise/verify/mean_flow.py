@@ -1,4 +1,4 @@
-"""Mean flow: its identity, where its loss ends, and where its steps lead."""
+"""Mean flow: its identity, the minimum of its loss, and the map of its steps."""
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from fromnoise.verify._linear import SCHEDULES, M, S, each, gaussian, gradient, 
 
 
 class _MeanVelocity(Denoiser):
-    """u(y, s, t) = (y_t - y_s) / (tau_t - tau_s) of the exact path, and its limit v; its slope in y shifted."""
+    """u(y, s, t) = (y_t - y_s) / (tau_t - tau_s) on the exact path, or its limit v; `shift` changes its slope in y."""
 
     state_dtype = torch.float64
 
@@ -31,19 +31,19 @@ class _MeanVelocity(Denoiser):
         span = cond["span"][:, None] if cond else torch.zeros(len(x_t), 1, dtype=torch.float64)
         tau = like(place(t), x_t)
         y, here, there = x_t / like(t.alpha + t.sigma, x_t) - (1 - tau) * M, _straight(tau), _straight(tau - span)
-        # sqrt(there) - sqrt(here) without a difference, so that the limit span -> 0 is v itself
+        # (sqrt(here) - sqrt(there)) / span without a difference, so that the limit span -> 0 is v itself
         share = -((2 * tau - span) * (1 + S * S) - 2 * S * S) / (torch.sqrt(here) + torch.sqrt(there))
         return Prediction(x_t, t, -M - y / torch.sqrt(here) * (share - self.shift), Flow(), self.schedule)
 
 
 def _straight(tau: Tensor) -> Tensor:
-    """Variance of y."""
+    """The variance of y at tau."""
     return ((1 - tau) * S) ** 2 + tau**2
 
 
 @check("Geng et al. 2025 (arXiv 2505.13447), eq. 6; math: few steps", 1e-6)
 def the_mean_flow_identity() -> Sides:
-    """u = v - (tau_t - tau_s) du/dtau, the derivative as it is trained with, on five schedules"""
+    """u = v - (tau_t - tau_s) du/dtau, with the derivative that training uses, on five schedules"""
     theory, practice = [], []
     for schedule in SCHEDULES:
         t = some(schedule)
@@ -69,7 +69,7 @@ def mean_flow_training_ends_at_the_mean_velocity() -> Sides:
 
 @check("Geng et al. 2025 (arXiv 2505.13447), eq. 12; math: few steps", 1e-10)
 def mean_flow_steps_are_the_odes_map() -> Sides:
-    """x_s = alpha_s m + sqrt(var_s / var_t) (x_t - alpha_t m) in one step and in three, on five schedules"""
+    """one step and three steps both give x_s = alpha_s m + sqrt(var_s / var_t) (x_t - alpha_t m), on five schedules"""
     theory, practice = [], []
     for schedule in SCHEDULES:
         model = _MeanVelocity(schedule)

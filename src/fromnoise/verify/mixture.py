@@ -1,4 +1,4 @@
-"""The exact denoiser of a Gaussian mixture, and of a finite set of points."""
+"""The exact denoisers of a Gaussian mixture and of a finite set of points."""
 
 import torch
 
@@ -60,7 +60,7 @@ def posterior_covariance() -> Sides:
 
 @check("Sedykh eq. 3.22-3.28; math: score")
 def tweedie() -> Sides:
-    """score = (alpha x0hat - x_t)/sigma^2: the mean of q(x_0 | x_t), with the minus sign of -eps/sigma"""
+    """score = (alpha x0hat - x_t)/sigma^2, where x0hat is the mean of q(x_0 | x_t), with the sign of -eps/sigma"""
     truth = line()
     x0 = truth.denoiser(LINEAR)(X, LEVEL).x0
     right = (LEVEL.alpha * x0 - X) / LEVEL.sigma**2
@@ -69,7 +69,7 @@ def tweedie() -> Sides:
 
 @check("Sedykh eq. 3.29")
 def score_is_minus_eps() -> Sides:
-    """score = -eps/sigma and v = alpha eps - sigma x0hat, of one prediction"""
+    """of one prediction, score = -eps/sigma and v = alpha eps - sigma x0hat"""
     p, truth = plane().denoiser(LINEAR)(torch.tensor([[0.3, -1.0], [1.2, 0.4]]).double(), LEVEL), plane()
     score = truth.score(p.x_t, LEVEL)
     eps = -LEVEL.sigma * score
@@ -79,7 +79,7 @@ def score_is_minus_eps() -> Sides:
 
 @check("Sedykh eq. 3.24-3.27")
 def conditional_scores_average_to_the_score() -> Sides:
-    """E[-eps/sigma | x_t] = score: why denoising learns it, by quadrature over q(x_0 | x_t)"""
+    """E[-eps/sigma | x_t] = score, which is why denoising learns it, by quadrature over q(x_0 | x_t)"""
     joint = _joint()
     conditional = -(X - LEVEL.alpha * GRID) / LEVEL.sigma**2
     return integral(joint * conditional) / integral(joint), line().score(X, LEVEL)
@@ -124,7 +124,7 @@ def mean_spread_from_the_score() -> Sides:
 
 @check("math: finite data set")
 def finite_data_is_a_mixture_of_points() -> Sides:
-    """the empirical denoiser: softmax of -|x - alpha x_i|^2/(2 sigma^2) over the points = the mixture with S = 0"""
+    """the empirical denoiser, softmax of -|x - alpha x_i|^2/(2 sigma^2) over the points, is the mixture with S = 0"""
     points = torch.tensor([[-1.0, 0.5], [0.6, 0.8], [0.2, -1.1], [0.9, 0.1]], dtype=torch.float64)
     x = torch.tensor([[0.3, -1.0], [1.2, 0.4]], dtype=torch.float64)
     square = ((x[:, None] - LEVEL.alpha * points) ** 2).sum(2)
@@ -136,7 +136,7 @@ def finite_data_is_a_mixture_of_points() -> Sides:
 
 @check("math: finite data set; Weng eq. 1")
 def finite_data_score() -> Sides:
-    """score of the empirical distribution = gradient of its log-density, by automatic differentiation"""
+    """the score of the empirical distribution is the gradient of its log-density, by automatic differentiation"""
     points = torch.tensor([[-1.0, 0.5], [0.6, 0.8], [0.2, -1.1]], dtype=torch.float64)
     x = torch.tensor([[0.3, -1.0], [1.2, 0.4]], dtype=torch.float64, requires_grad=True)
     log_p = torch.logsumexp(-((x[:, None] - LEVEL.alpha * points) ** 2).sum(2) / (2 * LEVEL.sigma**2), 1)
@@ -146,7 +146,7 @@ def finite_data_score() -> Sides:
 
 @check("math: responsibilities; Sedykh eq. 4.21-4.24")
 def classifier_gradient() -> Sides:
-    """grad log p(y | x_t) = score of q(x_t | y) - score of q(x_t), p(y | x_t) a sum of responsibilities"""
+    """grad log p(y | x_t) = score of q(x_t | y) - score of q(x_t), where p(y | x_t) is a sum of responsibilities"""
     truth, h = line(), 1e-5
     labelled = GaussianMixture(torch.tensor([0.3, 0.5]), truth.means[:2], truth.covariances[:2])  # y: the first two
     log_p = lambda x: torch.log(truth.responsibilities(x, LEVEL)[:, :2].sum(1))  # noqa: E731
@@ -156,7 +156,7 @@ def classifier_gradient() -> Sides:
 
 @check("Weng eq. 15; Friedman eq. 34; math: one step")
 def reverse_mean_and_variance_by_quadrature() -> Sides:
-    """E[x_s | x_t] and Var[x_s | x_t] = btilde + c^2 Cov[x_0 | x_t] of the true chain, by quadrature over x_s"""
+    """E[x_s | x_t] and Var[x_s | x_t] of the true chain by quadrature over x_s; Var is btilde + c^2 Cov[x_0 | x_t]"""
     from fromnoise.variances.fixed_small import FixedSmall
     from fromnoise.variances.reverse import reverse
 

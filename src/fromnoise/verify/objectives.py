@@ -1,4 +1,4 @@
-"""The objectives: what they weigh, what they leave to whom, and what they are at the optimum."""
+"""The objectives: their weights, their gradients, and their values at the optimum."""
 
 import math
 
@@ -36,7 +36,7 @@ from fromnoise.verify._truth import (
 
 @check("Sedykh eq. 2.90-2.93, 4.17; Weng eq. 30; Friedman eq. 33")
 def weight_of_eps() -> Sides:
-    """L_{t-1} = beta_t^2/(2 sigma_t^2 alpha_t (1 - abar_t)) |eps - epshat|^2 + constant: sigma^2, not its square"""
+    """L_{t-1} = beta_t^2/(2 sigma_t^2 alpha_t (1 - abar_t)) |eps - epshat|^2 + constant; sigma_t^2, not sigma_t^4"""
     t = LINEAR.level(torch.tensor([2, 57, 400, 1000]))
     i = t.time.long() - 1
     denoiser = Denoiser(Slope(), LINEAR, "eps", "fixed_large")
@@ -52,7 +52,7 @@ def weight_of_eps() -> Sides:
 
 @check("Sedykh eq. 2.94, 4.18; Friedman eq. 33")
 def weighted_and_bound_differ_by_a_constant() -> Sides:
-    """two models' L_vlb differ by as much as their weighted squares do: the rest does not depend on the model"""
+    """L_vlb and the weighted squared error differ equally between two models: their gap depends on no model"""
     t = LINEAR.level(torch.tensor([2, 57, 400, 1000]))
     x0, eps = (
         torch.tensor([[0.5], [-0.9], [0.1], [1.0]]).double(),
@@ -65,7 +65,7 @@ def weighted_and_bound_differ_by_a_constant() -> Sides:
 
 @check("Sedykh eq. 2.98, 2.94; Sedykh Algorithm 1; Weng eq. 31-32; Notes eq. 6, 14; Shorts eq. 2")
 def simple_loss_at_the_optimum() -> Sides:
-    """E |eps - eps(x_t)|^2 = (alpha^2/sigma^2) E tr Cov[x_0 | x_t] for the exact denoiser: what no network can beat"""
+    """for the exact denoiser E |eps - eps(x_t)|^2 = (alpha^2/sigma^2) E tr Cov[x_0 | x_t], which no network can beat"""
     t, truth = LINEAR.level(300), line()
     density, cov = torch.exp(truth.log_prob(GRID[:, None], t)), truth.moments(GRID[:, None], t)[1][:, 0, 0]
     floor = t.alpha**2 / t.sigma**2 * integral(density * cov)
@@ -82,7 +82,7 @@ def simple_loss_at_the_optimum() -> Sides:
 
 @check("Hang et al. 2023 eq. 8")
 def min_snr_weight() -> Sides:
-    """min-SNR: min(SNR, 5)/SNR times the squared error of eps"""
+    """the min-SNR loss is min(SNR, 5)/SNR times the squared error of eps"""
     t = LINEAR.level(torch.tensor([2, 57, 400, 1000]))
     x0, eps = (
         torch.tensor([[0.5], [-0.9], [0.1], [1.0]]).double(),
@@ -95,7 +95,7 @@ def min_snr_weight() -> Sides:
 
 @check("Sedykh eq. 4.2")
 def hybrid_stops_the_gradient() -> Sides:
-    """L_hybrid's gradient with respect to the predicted mean is L_simple's: the bound teaches the variance only"""
+    """L_hybrid has L_simple's gradient with respect to the predicted mean: the bound teaches only the variance"""
 
     class Two(torch.nn.Module):
         def __init__(self) -> None:
@@ -124,7 +124,7 @@ def importance_sampling_is_unbiased() -> Sides:
     for _ in range(10):
         sampling.observe(schedule.level(torch.arange(1, 7)), losses, schedule)
     p = sampling.probabilities(6)
-    u = torch.cat([torch.zeros(1), torch.cumsum(p, 0)[:-1]]).double() + p / 2  # the middle of each row's share
+    u = torch.cat([torch.zeros(1), torch.cumsum(p, 0)[:-1]]).double() + p / 2  # the middle of each row's interval
     t, weight = sampling.draw(u, schedule)
     mean = (p * weight * losses[t.time.long() - 1]).sum()
     expected = torch.cat([0.999 * losses / losses.sum() + 0.001 / 6, losses.mean()[None]])
@@ -132,8 +132,8 @@ def importance_sampling_is_unbiased() -> Sides:
 
 
 def path_quadrature(row: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean and variance of the path form and of the posterior form of L_t, over x_0 = +-1/2 and the noise."""
-    nodes, weights = hermite(8)  # exact: the network is linear, so that everything is a polynomial
+    """Mean and variance of the path form, then of the posterior form, of L_t over x_0 = +-1/2 and the noise."""
+    nodes, weights = hermite(8)  # exact: the network is linear, so everything is a polynomial
     denoiser, n = Denoiser(Straight(), SHORT, "v", "fixed_large"), 8
     three = torch.cartesian_prod(nodes, nodes, nodes)
     w = torch.cartesian_prod(weights, weights, weights).prod(1)
@@ -157,7 +157,7 @@ def path_quadrature(row: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @check("Friedman eq. 15-18; math: three-draw estimator")
 def path_form_has_the_bounds_mean() -> Sides:
     """E[log q(x_t|x_{t-1}) - log p(x_t|x_{t+1})] = E L_t + log(btilde_{t+1}/beta_t)/2 at every t:
-    one total, one bound"""
+    both forms have the same total"""
     theory, practice = [], []
     for row in range(2, 7):
         k, below = step(SHORT.level(row), SHORT.level(row - 1)), step(SHORT.level(row - 1), SHORT.level(row - 2))
@@ -169,7 +169,7 @@ def path_form_has_the_bounds_mean() -> Sides:
 
 @check("Friedman eq. 15-18")
 def path_constants_are_the_priors() -> Sides:
-    """sum_t log(btilde_{t+1}/beta_t)/2 = log(beta_T/sigmabar_T^2)/2: what the two prior terms differ by"""
+    """sum_t log(btilde_{t+1}/beta_t)/2 = log(beta_T/sigmabar_T^2)/2, the difference between the two prior terms"""
     total = torch.zeros((), dtype=torch.float64)
     for row in range(2, 7):
         k, below = step(SHORT.level(row), SHORT.level(row - 1)), step(SHORT.level(row - 1), SHORT.level(row - 2))
@@ -180,7 +180,7 @@ def path_constants_are_the_priors() -> Sides:
 
 @check("Friedman eq. 18", 0)
 def path_form_has_more_variance() -> Sides:
-    """the path form of L_t has the larger variance at every t: the number of exceptions is 0"""
+    """the path form of L_t has the larger variance at every t (0 exceptions)"""
     exceptions = 0
     for row in range(2, 7):
         _, path, _, closed = path_quadrature(row)
@@ -190,7 +190,7 @@ def path_form_has_more_variance() -> Sides:
 
 @check("Friedman eq. 16-17", 2e-3)
 def the_printed_simple_variant_is_a_wrong_chain() -> Sides:
-    """the minimiser of the path form is E[x_t | x_{t+1}]; that of the printed one leaves N(0, 1) with variance 0.333"""
+    """the path form's minimiser is E[x_t | x_{t+1}]; the printed form's turns N(0, 1) into a variance of 0.333"""
     right = wrong = torch.ones((), dtype=torch.float64)
     best = Optimal(lambda t: t.sigma**2 / (t.alpha**2 + t.sigma**2))
     denoiser, one = normal(1.0).denoiser(LINEAR), torch.ones(1, 1, dtype=torch.float64)
@@ -205,7 +205,7 @@ def the_printed_simple_variant_is_a_wrong_chain() -> Sides:
 
 @check("Friedman eq. 15; Friedman eq. 21")
 def two_draw_objective_ends_on_the_decoder() -> Sides:
-    """at t = 1 the two-draw objective and L_vlb are one: -log p(x_0 | x_1), T times, in bits"""
+    """at t = 1 the two-draw objective equals L_vlb: -T log p(x_0 | x_1), in bits"""
     denoiser = Denoiser(Slope(), SHORT, "v", "fixed_large")
     x0, eps = GREYS[:, None], torch.linspace(-1.5, 1.5, 8, dtype=torch.float64)[:, None]
     t = SHORT.level(torch.ones(8))

@@ -1,4 +1,4 @@
-"""What the network predicts, and the mean of the reverse step."""
+"""The quantity that the network predicts, and the mean of the reverse step."""
 
 import torch
 
@@ -30,14 +30,14 @@ def _prediction(kind: str) -> Prediction:
 
 @check("Sedykh eq. 4.11, 2.70-2.74; Weng eq. 20; Notes eq. 15; Shorts eq. 3")
 def x0_from_eps() -> Sides:
-    """x_0 = (x_t - sqrt(1 - abar_t) eps)/sqrt(abar_t), eps the whole noise and not that of step t"""
-    printed = (X_T - (1 / BAR_T - 1).sqrt() * EPS) * (1 / BAR_T.sqrt())  # the snippet's x0_hat
+    """x_0 = (x_t - sqrt(1 - abar_t) eps)/sqrt(abar_t), where eps is all of the noise, not the noise of step t"""
+    printed = (X_T - (1 / BAR_T - 1).sqrt() * EPS) * (1 / BAR_T.sqrt())  # the x0_hat of the Shorts' snippet
     return (X_T - (1 - BAR_T).sqrt() * EPS) / BAR_T.sqrt(), _prediction("eps").x0, printed
 
 
 @check("Sedykh eq. 2.70-2.74")
 def x0_divides_by_the_cumulative_root() -> Sides:
-    """x_0 in terms of x_t and eps has 1/sqrt(abar_t) in front, and the mean that follows 1/sqrt(alpha_t)"""
+    """x_0 in terms of x_t and eps has the factor 1/sqrt(abar_t); the mean that follows has 1/sqrt(alpha_t)"""
     x0 = _prediction("eps").x0
     mean = reverse(_prediction("eps"), T, S, FixedSmall()).mean
     right = torch.stack([(X_T - (1 - BAR_T).sqrt() * EPS) / BAR_T.sqrt(),
@@ -49,7 +49,7 @@ def x0_divides_by_the_cumulative_root() -> Sides:
 
 @check("Sedykh eq. 2.75-2.80; Sedykh Algorithm 2; Weng eq. 21, 27-28; Notes eq. 13, 16")
 def mean_from_eps() -> Sides:
-    """mean = (x_t - beta_t/sqrt(1 - abar_t) eps)/sqrt(1 - beta_t); with 1/sqrt(abar_t) in front it diverges"""
+    """mean = (x_t - beta_t/sqrt(1 - abar_t) eps)/sqrt(1 - beta_t); with the factor 1/sqrt(abar_t) it diverges"""
     mean = reverse(_prediction("eps"), T, S, FixedSmall()).mean
     right = (X_T - (1 - ALPHA) / (1 - BAR_T).sqrt() * EPS) / ALPHA.sqrt()
     return right, mean, (X_T - (1 - ALPHA) / (1 - BAR_T).sqrt() * EPS) / BAR_T.sqrt()
@@ -64,7 +64,7 @@ def algorithm_2_needs_alpha_bar() -> Sides:
 
 
 class _Recorder(torch.nn.Module):
-    """A network that keeps what it was shown."""
+    """A network that keeps its input."""
 
     def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         self.seen = x
@@ -73,7 +73,7 @@ class _Recorder(torch.nn.Module):
 
 @check("Sedykh Algorithm 1; Sedykh eq. 2.98")
 def algorithm_1_needs_alpha_bar() -> Sides:
-    """training shows the network sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, and its loss at F = 0 is |eps|^2"""
+    """in training the network's input is sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps, and the loss at F = 0 is |eps|^2"""
     network = _Recorder()
     loss = Simple()(Denoiser(network, LINEAR, "eps"), X0, T, EPS)["loss"]
     printed = ALPHA.sqrt() * X0 + (1 - ALPHA).sqrt() * EPS
@@ -84,7 +84,7 @@ def algorithm_1_needs_alpha_bar() -> Sides:
 
 @check("Sedykh eq. 2.88-2.89; Friedman eq. 34")
 def every_parameterisation_gives_the_same_mean() -> Sides:
-    """eps, x0, mean, v, score and EDM's outputs give one and the same reverse mean: the posterior's at x_0"""
+    """outputs of eps, x0, mean, v, score and edm all give the same reverse mean, that of the posterior at x_0"""
     kinds = ("eps", "x0", "mean", "v", "score", "edm")
     means = torch.stack([reverse(_prediction(k), T, S, FixedSmall()).mean for k in kinds])
     return posterior(X0, X_T, T, S).mean.expand(6, 4, 1), means
@@ -102,7 +102,7 @@ def v_is_a_rotation() -> Sides:
 
 @check("Karras et al. 2022 table 1")
 def edm_preconditioning() -> Sides:
-    """x_0 = c_skip y + c_out F, y = x_t/alpha, r = sigma/alpha: d^2/(r^2 + d^2), r d/sqrt(r^2 + d^2)"""
+    """x_0 = c_skip x_t/alpha + c_out F, c_skip = d^2/(r^2 + d^2), c_out = r d/sqrt(r^2 + d^2), r = sigma/alpha"""
     p, d, r = _prediction("edm"), 0.5, COL(T.sigma / T.alpha)
     c_skip, c_out = d**2 / (r**2 + d**2), r * d / (r**2 + d**2).sqrt()
     return c_skip * X_T / COL(T.alpha) + c_out * p.output, p.x0
@@ -110,7 +110,7 @@ def edm_preconditioning() -> Sides:
 
 @check("Karras et al. 2022 appendix B.6")
 def edm_has_unit_variance() -> Sides:
-    """for data of variance d^2, EDM's input c_in y and target have variance 1 at every level"""
+    """for data of variance d^2, EDM's input c_in x_t/alpha and its target have variance 1 at every level"""
     kind, d = EDM(0.5), 0.5
     k, f0, fe = kind.equation(T, LINEAR)
     target = ((f0 / k) * d) ** 2 + (fe / k) ** 2
@@ -120,7 +120,7 @@ def edm_has_unit_variance() -> Sides:
 
 @check("Sedykh eq. 2.80", 1e-5)
 def float32_mean_follows() -> Sides:
-    """the reverse mean in float32 agrees with float64, for eps at every level"""
+    """the reverse mean from eps in float32 agrees with float64 at every level"""
     single = Prediction(X_T.float(), T, EPS.float(), Eps(), LINEAR)
     exact = reverse(_prediction("eps"), T, S, FixedSmall()).mean
     return exact, reverse(single, T, S, FixedSmall()).mean

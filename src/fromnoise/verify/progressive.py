@@ -1,4 +1,4 @@
-"""Progressive and guidance distillation: what their students of known data are, and that the losses end there."""
+"""Progressive and guidance distillation: the students of known data in closed form, and that the losses reach them."""
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ from fromnoise.verify._truth import COSINE
 
 @check("Salimans and Ho 2022 (arXiv 2202.00512), algorithm 2; math: few steps", 1e-10)
 def the_target_of_a_halving_is_the_papers() -> Sides:
-    """x~ = (z'' - (sigma''/sigma) z) / (alpha'' - (sigma''/sigma) alpha), on five schedules"""
+    """a halving's target is x~ = (z'' - (sigma''/sigma) z) / (alpha'' - (sigma''/sigma) alpha), on five schedules"""
     theory, practice = [], []
     for schedule in SCHEDULES:
         model, chain = gaussian().denoiser(schedule), schedule.steps(6)
@@ -49,7 +49,7 @@ def the_target_of_a_halving_is_the_papers() -> Sides:
 
 
 def _halved(schedule: Schedule, chain: Chain, slopes: Tensor) -> tuple[Chain, Tensor]:
-    """Half as many steps, and the slopes of the best student: (A A - k) / (alpha'' - k alpha), k = sigma''/sigma."""
+    """Half as many steps, and the slopes (A A' - k) / (alpha'' - k alpha), k = sigma''/sigma, of the best student."""
     t, mid, s = chain.levels[:-2:2], chain.levels[1:-1:2], chain.levels[2::2]
     both = ddim(t, mid, slopes[:-1:2]) * ddim(mid, s, slopes[1::2])
     keep = s.sigma / t.sigma
@@ -58,7 +58,7 @@ def _halved(schedule: Schedule, chain: Chain, slopes: Tensor) -> tuple[Chain, Te
 
 @check("Salimans and Ho 2022 (arXiv 2202.00512), algorithm 2; math: few steps", 1e-8)
 def a_halving_ends_at_the_best_student() -> Sides:
-    """the gradient of the progressive loss is zero at k_pd, at every level of 4 steps of 8, on five schedules"""
+    """the gradient of the progressive loss is zero at the best student, at each level of 8 -> 4, on five schedules"""
     found = []
     for schedule in SCHEDULES:
         chain = schedule.steps(8)
@@ -70,7 +70,7 @@ def a_halving_ends_at_the_best_student() -> Sides:
 
 @check("Salimans and Ho 2022 (arXiv 2202.00512), section 3; math: few steps", 1e-9)
 def three_halvings_walk_as_their_teacher() -> Sides:
-    """after 8 -> 4 -> 2 -> 1 DDIM's one step is the product of the teacher's eight, on five schedules"""
+    """after 8 -> 4 -> 2 -> 1, the student's one DDIM step is the product of the teacher's eight, on five schedules"""
     theory, practice = [], []
     for schedule in SCHEDULES:
         chain = schedule.steps(8)
@@ -87,7 +87,7 @@ def three_halvings_walk_as_their_teacher() -> Sides:
 
 @check("Meng et al. 2023 (arXiv 2210.03142), eq. 3", 1e-12)
 def guidance_distillation_ends_at_the_guided_teacher() -> Sides:
-    """the loss of x0_null + g (x0_c - x0_null), given g, is zero for g = 1, 2.5 and 4"""
+    """the student x0_null + g (x0_c - x0_null) has loss zero for g = 1, 2.5 and 4"""
     two = GaussianMixture(torch.ones(2), torch.tensor([[-1.0], [0.7]]), torch.tensor([[[0.2]], [[0.1]]]))
     teacher = two.conditional_denoiser(COSINE, [[0], [1]])
     teacher.null = {"label": torch.tensor(-1)}
@@ -111,7 +111,7 @@ def guidance_distillation_ends_at_the_guided_teacher() -> Sides:
 
 @check("Salimans and Ho 2022 (arXiv 2202.00512), section 4", 1e-10)
 def a_halvings_weight_is_the_truncated_snr() -> Sides:
-    """an x0hat that is off by 0.1 costs max(SNR_t, 1) / 100, at every level of 4 steps of 8"""
+    """an error of 0.1 in x0hat costs max(SNR_t, 1) / 100, at each level of 8 -> 4"""
     chain = COSINE.steps(8)
     half, slopes = _halved(COSINE, chain, posterior(chain.levels[:-1]))
     levels = half.levels[:-1]

@@ -1,4 +1,4 @@
-"""The reverse step, its variances, and the samplers that walk it."""
+"""The reverse step, its variances, and the samplers that take it."""
 
 from dataclasses import replace
 
@@ -26,14 +26,14 @@ ONE = torch.ones(1, 1, dtype=torch.float64)
 
 
 def gains(sampler: Sampler, denoiser: Denoiser, t: Level, s: Level) -> tuple[Tensor, Tensor]:
-    """x_s = gain x_t + spread z of one step, for a denoiser that is linear."""
+    """The (gain, spread) in x_s = gain x_t + spread z, one step with a linear denoiser."""
     quiet, _ = sampler.step(denoiser, ONE, t, s, None, lambda: torch.zeros_like(ONE), None)
     loud, _ = sampler.step(denoiser, 0 * ONE, t, s, None, lambda: ONE, None)
     return quiet.squeeze(), loud.squeeze()
 
 
 def _end_variance(sampler: Sampler, denoiser: Denoiser, schedule: Schedule, start: Tensor | float) -> Tensor:
-    """Variance of what the sampler ends with, for zero-mean Gaussian data, exactly."""
+    """The exact variance of the sampler's result, for zero-mean Gaussian data."""
     var = torch.as_tensor(start, dtype=torch.float64)
     for t, s in schedule.chain.pairs():
         gain, spread = gains(sampler, denoiser, t, s)
@@ -49,7 +49,7 @@ def _exact(var: float, schedule: Schedule) -> Denoiser:
 
 @check("Sedykh eq. 2.11-2.12; Friedman eq. 3-4, 13; Weng eq. 14; Notes eq. 4, 7, 11, 18")
 def best_variance_is_exact_on_gaussians() -> Sides:
-    """ancestral steps with v* from q(x_T) give N(0, 0.25) exactly, in 6, 50 and 1000 steps; sigma_{t-1} does not"""
+    """ancestral steps with v* from q(x_T) give N(0, 0.25) exactly in 6, 50 and 1000 steps, but not with sigma_{t-1}"""
     theory, practice, printed = [], [], []
     for schedule in (SHORT, LINEAR.__class__(T=50, beta_end=0.3), LINEAR):
         denoiser = _exact(0.25, schedule)
@@ -67,14 +67,14 @@ def best_variance_is_exact_on_gaussians() -> Sides:
 
 
 def _decoder_variance(denoiser: Denoiser, schedule: Schedule) -> Tensor:
-    """Of p(x_0 | x_1), which a sampler leaves out: it ends on the mean."""
+    """The variance of p(x_0 | x_1), which a sampler leaves out, since it ends on the mean."""
     t, s = schedule.chain[-2], schedule.chain[-1]
     return torch.exp(reverse(denoiser(ONE, t), t, s, denoiser.variance, schedule.chain).log_var).squeeze()
 
 
 @check("Sedykh Algorithm 2", 2e-3)
 def algorithm_2_as_printed() -> Sides:
-    """Algorithm 2 on N(0, 0.25), T = 1000: variance 0.25; with sqrt(1 - alpha_t) under eps it is 0.03"""
+    """Algorithm 2 on N(0, 0.25) with T = 1000 gives variance 0.25; with eps over sqrt(1 - alpha_t) it gives 0.03"""
     denoiser = normal(0.25).denoiser(LINEAR)
     printed = torch.ones((), dtype=torch.float64)
     for t in range(1000, 0, -1):
@@ -86,7 +86,7 @@ def algorithm_2_as_printed() -> Sides:
 
 @check("Notes eq. 7, 16, 18", 5e-3)
 def the_notes_sampler_diverges() -> Sides:
-    """with the cumulative product under the leading root the sampler of N(0, 0.25) diverges"""
+    """with the cumulative product under the leading root, the sampler diverges on N(0, 0.25)"""
     denoiser = normal(0.25).denoiser(LINEAR)
     printed = torch.ones((), dtype=torch.float64)
     for t in range(1000, 0, -1):
@@ -98,7 +98,7 @@ def the_notes_sampler_diverges() -> Sides:
 
 @check("Shorts eq. 4", 5e-3)
 def the_snippet_must_step_to_the_posterior_mean() -> Sides:
-    """x0hat plus noise in place of the posterior's mean loses N(0, 0.25): it ends with a variance of 0.01"""
+    """x0hat plus noise in place of the posterior mean does not sample N(0, 0.25): its variance is 0.01"""
     denoiser = normal(0.25).denoiser(LINEAR)
     printed = torch.ones((), dtype=torch.float64)
     for t in range(1000, 0, -1):
@@ -109,7 +109,7 @@ def the_snippet_must_step_to_the_posterior_mean() -> Sides:
 
 @check("Sedykh Algorithm 2; Sedykh eq. 4.13", 0)
 def no_noise_in_the_last_step() -> Sides:
-    """z = 0 at t = 1, not only below it: the end does not depend on the last noise"""
+    """z = 0 at t = 1: the result does not depend on the noise of the last step"""
     spreads = [gains(sampler, normal(0.3).denoiser(LINEAR), LINEAR.level(1), LINEAR.level(0))[1]
                for sampler in (Ancestral("fixed_small"), Ancestral("fixed_large"), DDIM(eta=1.0))]  # fmt: skip
     return torch.zeros(3), torch.stack(spreads)
@@ -117,7 +117,7 @@ def no_noise_in_the_last_step() -> Sides:
 
 @check("Notes eq. 12, 17; Sedykh eq. 2.12")
 def fixed_variances() -> Sides:
-    """fixed small is beta-tilde_t and fixed large beta_t; without noise the DDPM step is not DDIM's"""
+    """fixed small is beta-tilde_t and fixed large is beta_t"""
     t, s = LINEAR.level(torch.arange(2, 1001)), LINEAR.level(torch.arange(1, 1000))
     x = torch.zeros(999, 1, dtype=torch.float64)
     p = Prediction(x, t, x, Eps(), LINEAR)
@@ -127,7 +127,7 @@ def fixed_variances() -> Sides:
 
 @check("Notes eq. 17")
 def ddim_is_not_ddpm_without_noise() -> Sides:
-    """DDIM's step keeps eps whole: sqrt(1 - abar_{t-1}) eps; DDPM's mean does not"""
+    """DDIM's step keeps eps whole, as sqrt(1 - abar_{t-1}) eps; DDPM's mean does not"""
     t, s, i = LINEAR.level(400), LINEAR.level(399), 399
     denoiser = normal(0.25).denoiser(LINEAR)
     p = denoiser(ONE, t)
@@ -137,7 +137,7 @@ def ddim_is_not_ddpm_without_noise() -> Sides:
 
 @check("Sedykh eq. 4.1")
 def learned_range_interpolates_logarithms() -> Sides:
-    """learned range: btilde at v = 0, beta at v = 1, their geometric mean between; btilde_2 stands for btilde_1"""
+    """learned range: btilde at v = 0, beta at v = 1, the geometric mean halfway; btilde_2 replaces btilde_1"""
     out, expected = [], []
     for row in (1, 2, 500):
         t, s = LINEAR.level(torch.full((3,), row)), LINEAR.level(torch.full((3,), row - 1))
@@ -154,7 +154,7 @@ def _best(var: float) -> Optimal:
 
 
 def _fraction(var: float, t: Level, s: Level) -> Tensor:
-    """log(v*/btilde)/log(b/btilde) of N(0, var)."""
+    """The fraction log(v*/btilde)/log(b/btilde) for data N(0, var)."""
     k = step(t, s)
     p = normal(max(var, 1e-30)).denoiser(LINEAR)(ONE, t)
     return (_best(var).log_var(p, k, torch.log(k.variance)) - torch.log(k.variance)) / torch.log(k.b / k.variance)
@@ -162,7 +162,7 @@ def _fraction(var: float, t: Level, s: Level) -> Tensor:
 
 @check("math: learned range at its optimum; Sedykh eq. 4.1")
 def learned_range_at_its_optimum() -> Sides:
-    """the best variance is the learned range's at 0 for a point mass and at 1 for N(0, 1), at every t"""
+    """the best variance is the learned range at v = 0 for a point mass and at v = 1 for N(0, 1), at every t"""
     theory, practice = [], []
     for var, fraction in ((0.0, 0.0), (1.0, 1.0)):
         for row in (2, 57, 400, 1000):
@@ -178,7 +178,7 @@ def learned_range_at_its_optimum() -> Sides:
 
 @check("math: learned range in the small-step limit", 1e-3)
 def learned_range_in_small_steps() -> Sides:
-    """for N(0, S) the best fraction tends to S/(alpha^2 S + sigma^2): from 1 to S, beyond 1 where S > 1"""
+    """for N(0, S) the best fraction tends to S/(alpha^2 S + sigma^2): from 1 to S, and thus beyond 1 if S > 1"""
     rows, out, expected = (100, 400, 700, 1000), [], []
     for var in (0.25, 3.0):
         for r in rows:
@@ -190,7 +190,7 @@ def learned_range_in_small_steps() -> Sides:
 
 @check("Analytic-DPM theorem 1; math: v*; Friedman eq. 37")
 def optimal_variance_is_a_minimum() -> Sides:
-    """d E[L_{t-1}]/d log v = 0 at the optimal variance, by differences of the shipped term, and not at btilde"""
+    """d E[L_{t-1}]/d log v = 0 at the optimal variance and not at btilde, by differences of the shipped term"""
     t, s, var, h = LINEAR.level(400), LINEAR.level(399), 0.25, 1e-3
     nodes, weights = hermite(4)
     x0 = (0.5 * nodes).repeat_interleave(4)[:, None]

@@ -28,14 +28,14 @@ def linear_betas() -> Sides:
 
 @check("Sedykh eq. 4.4-4.5")
 def cosine_alpha_bar() -> Sides:
-    """cosine: alpha_bar_t = f(t)/f(0), f(t) = cos((t/T + s)/(1 + s) pi/2)^2, where beta is not clipped"""
+    """cosine: alpha_bar_t = f(t)/f(0) with f(t) = cos((t/T + s)/(1 + s) pi/2)^2, unless beta is clipped"""
     f = torch.cos((T / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2
     return (f / f[0])[:999], COSINE.alpha[:999] ** 2
 
 
 @check("Sedykh eq. 4.6")
 def cosine_clips_beta() -> Sides:
-    """cosine: beta_t = 1 - abar_t/abar_{t-1}, at most 0.999, so that beta_T is 0.999 and not 1"""
+    """cosine: beta_t = 1 - abar_t/abar_{t-1}, clipped at 0.999, so that beta_T is 0.999 instead of 1"""
     t = COSINE.level(T[1:])
     beta = step(t, COSINE.level(T[:-1])).b
     f = torch.cos((T / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -45,7 +45,7 @@ def cosine_clips_beta() -> Sides:
 
 @check("Sedykh eq. 2.9, 4.6", 0)
 def float32_tables() -> Sides:
-    """cast once, the tables of linear-1000, cosine-1000 and cosine-4000 have no entry other than float64 cast"""
+    """the tables of linear-1000, cosine-1000 and cosine-4000, cast once, agree with float64 in every entry"""
     wrong = 0
     for schedule in (LINEAR, COSINE, Cosine(T=4000)):
         t, s = schedule.level(torch.arange(1, schedule.T + 1)), schedule.level(torch.arange(schedule.T))
@@ -63,7 +63,7 @@ def float32_tables() -> Sides:
         plain.append(beta * (1 - before) / (1 - bar))
         for a, b in zip(mine, plain, strict=True):
             apart = (a.float() - b.float()).abs() / b.float().abs().clamp_min(1e-30)
-            wrong += int((apart > 1.2e-7).sum())  # one unit in the last place, where the two roundings straddle
+            wrong += int((apart > 1.2e-7).sum())  # one unit in the last place is allowed: roundings may differ
     return 0, wrong
 
 
@@ -77,14 +77,14 @@ def scaled_linear() -> Sides:
 
 @check("Jabri et al. 2022")
 def sigmoid() -> Sides:
-    """sigmoid: alpha_bar = (g(1) - g(u))/(g(1) - g(0)), g(u) = 1/(1 + exp(3 - 6u)), where beta is not clipped"""
+    """sigmoid: alpha_bar = (g(1) - g(u))/(g(1) - g(0)) with g(u) = 1/(1 + exp(3 - 6u)), unless beta is clipped"""
     g = 1 / (1 + torch.exp(3 - 6 * T / 1000))
     return ((g[-1] - g) / (g[-1] - g[0]))[:1000], Sigmoid(T=1000).alpha[:1000] ** 2
 
 
 @check("Song et al. 2021 eq. 33; Weng eq. 5")
 def vp_is_an_integral() -> Sides:
-    """VP: alpha(u) = exp(-1/2 int_0^u beta), beta(u) = 0.1 + 19.9 u, between rows too"""
+    """VP: alpha(u) = exp(-1/2 int_0^u beta) with beta(u) = 0.1 + 19.9 u, also between rows"""
     u = torch.tensor([0.0, 0.0005, 0.123456, 0.5, 0.98765, 1.0], dtype=torch.float64)
     nodes = torch.linspace(0, 1, 2001, dtype=torch.float64)[:, None] * u
     integral = torch.trapezoid(0.1 + 19.9 * nodes, nodes, dim=0)
@@ -93,7 +93,7 @@ def vp_is_an_integral() -> Sides:
 
 @check("Song et al. 2021 eq. 33; DDPM section 4", 2e-3)
 def vp_is_the_limit_of_ddpm() -> Sides:
-    """VP with rates 0.1 and 20 is what DDPM's linear chain approaches: alpha within 2e-3 at T = 1000"""
+    """DDPM's linear chain approaches VP with rates 0.1 and 20: at T = 1000 their alphas agree within 2e-3"""
     return LINEAR.alpha, VP(T=1000).alpha
 
 
@@ -109,7 +109,7 @@ def ve_is_geometric() -> Sides:
 
 @check("Karras et al. 2022 eq. 5")
 def edm_grid() -> Sides:
-    """EDM: 18 uniform steps are (s_max^(1/7) + i/17 (s_min^(1/7) - s_max^(1/7)))^7, then 0, whatever T is"""
+    """EDM: 18 uniform steps are (s_max^(1/7) + i/17 (s_min^(1/7) - s_max^(1/7)))^7, then 0, for any T"""
     i = torch.arange(18, dtype=torch.float64)
     low, high = 0.002 ** (1 / 7), 80 ** (1 / 7)
     grid = torch.cat([(high + i / 17 * (low - high)) ** 7, torch.zeros(1)])
@@ -118,7 +118,7 @@ def edm_grid() -> Sides:
 
 @check("Lin et al. 2023 algorithm 1; Sedykh eq. 2.39")
 def zero_terminal() -> Sides:
-    """rescaled to zero terminal SNR: alpha_T = 0, alpha_1 kept, KL(q(x_T | x_0) | N(0, 1)) = 0"""
+    """rescaled to zero terminal SNR: alpha_T = 0, alpha_1 is kept, and KL(q(x_T | x_0) | N(0, 1)) = 0"""
     s = ZeroTerminal("linear")
     x0 = torch.tensor([0.9], dtype=torch.float64)
     kl = marginal(x0, s.level(1000)).kl(s.prior())
@@ -129,7 +129,7 @@ def zero_terminal() -> Sides:
 
 @check("Kingma et al. 2021 appendix H")
 def learned_ends() -> Sides:
-    """learned: the log-SNR starts at its top, ends at its bottom, and falls between, whatever the weights are"""
+    """learned: the log-SNR starts at its top, ends at its bottom, and falls in between, for any weights"""
     s = Learned(T=50, top=10.0, bottom=-4.0, width=16)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -142,7 +142,7 @@ def learned_ends() -> Sides:
 
 @check("Kingma et al. 2021 eq. 7")
 def learned_levels_are_differentiable() -> Sides:
-    """learned: d sigma_t^2 / d bottom by the shipped levels = by finite differences"""
+    """learned: d sigma_t^2 / d bottom of the shipped levels agrees with finite differences"""
     s = Learned(T=50, width=16)
     at = torch.tensor([1.0, 20.0, 50.0], dtype=torch.float64)
     (slope,) = torch.autograd.grad((s.level(at).sigma ** 2).sum(), s.bottom)
@@ -157,7 +157,7 @@ def learned_levels_are_differentiable() -> Sides:
 
 @check("Kingma et al. 2021 eq. 2")
 def at_inverts_level() -> Sides:
-    """level(at(log_snr)) has that log-SNR, for every continuous and discrete schedule"""
+    """at(log_snr) returns a level with that log-SNR, for continuous and discrete schedules"""
     wanted = torch.tensor([-4.0, -1.3, 0.0, 2.5, 6.0], dtype=torch.float64)
     schedules = [LINEAR, COSINE, VP(), VE(), EDM(), Sigmoid(), ScaledLinear(), Learned(T=100, width=16)]
     with torch.no_grad():
@@ -166,7 +166,7 @@ def at_inverts_level() -> Sides:
 
 @check("Sedykh eq. 4.19; improved DDPM eq. 19")
 def respaced_betas() -> Sides:
-    """a sub-sequence has its own beta = 1 - abar_t/abar_s and its own posterior variance"""
+    """a subsequence has its own beta = 1 - abar_t/abar_s and its own posterior variance"""
     chain = LINEAR.steps(5)
     k = step(chain.levels[:-2], chain.levels[1:-1])
     times = chain.levels.time[:-1].long()
@@ -181,7 +181,7 @@ def respaced_betas() -> Sides:
 
 @check("Sedykh eq. 2.24, 2.38")
 def the_bounds_chain_has_every_row() -> Sides:
-    """the chain of the bound has T steps, each to the row below it, the last to the clean row"""
+    """the bound's chain has T steps, each to the row below, and the last to the clean row"""
     below = torch.stack([s.time for _, s in LINEAR.chain.pairs()])
     return torch.arange(999, -1, -1, dtype=torch.float64), below
 

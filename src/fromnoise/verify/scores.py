@@ -21,14 +21,14 @@ ONE = torch.ones(1, 1, dtype=torch.float64)
 
 
 class Bent(torch.nn.Module):
-    """Another wrong score: -1.3 x + 0.1."""
+    """A second wrong score: -1.3 x + 0.1."""
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         return -1.3 * x + 0.1
 
 
 def _fisher(network: torch.nn.Module) -> Tensor:
-    """sigma^2 E|s - grad log q(x_t)|^2 / 2 of the mixture on a line, by quadrature."""
+    """sigma^2 E|s - grad log q(x_t)|^2 / 2 for the 1-d mixture, by quadrature."""
     truth = line()
     density, score = torch.exp(truth.log_prob(GRID[:, None], LEVEL)), truth.score(GRID[:, None], LEVEL)[:, 0]
     wrong = network(GRID[:, None], torch.zeros(1))[:, 0]
@@ -36,7 +36,7 @@ def _fisher(network: torch.nn.Module) -> Tensor:
 
 
 def _expected(objective: Objective, network: torch.nn.Module) -> Tensor:
-    """The objective's mean over the mixture on a line and all of its draws; exact, the networks being linear."""
+    """The objective's mean over the 1-d mixture and all of its draws; exact, since the networks are linear."""
     nodes, weights = hermite(6)
     truth, total = line(), torch.zeros((), dtype=torch.float64)
     denoiser = Denoiser(network, LINEAR, "score")
@@ -52,7 +52,7 @@ def _expected(objective: Objective, network: torch.nn.Module) -> Tensor:
 
 @check("Sedykh eq. 3.1-3.7; Weng eq. 13")
 def energy_needs_no_constant() -> Sides:
-    """the score of exp(-f)/Z is -grad f, whatever Z is: f = x^4/4 - x^2, by differences of the log-density"""
+    """the score of exp(-f)/Z is -grad f for any Z, here f = x^4/4 - x^2, by differences of the log-density"""
     f = lambda x: (x**4 / 4 - x**2).sum(1)  # noqa: E731
     log_z = torch.log(integral(torch.exp(-f(GRID[:, None]))))
     log_p = lambda x: -f(x) - log_z  # noqa: E731
@@ -63,7 +63,7 @@ def energy_needs_no_constant() -> Sides:
 
 @check("Sedykh eq. 3.8-3.10; Hyvarinen 2005")
 def exact_score_matching() -> Sides:
-    """E[tr(grad s) + |s|^2/2] differs from the Fisher divergence by a constant: two models, one difference"""
+    """E[tr(grad s) + |s|^2/2] differs from the Fisher divergence by a constant, the same for two models"""
     return _fisher(Straight()) - _fisher(Bent()), _expected(Exact(), Straight()) - _expected(Exact(), Bent())
 
 
@@ -76,7 +76,7 @@ def sliced_score_matching() -> Sides:
 
 @check("Sedykh eq. 3.11, 3.19-3.20; Vincent 2011")
 def denoising_score_matching() -> Sides:
-    """E|s(x_t) - grad log q(x_t | x_0)|^2/2, gradient over x_t, differs from the Fisher divergence by a constant"""
+    """E|s(x_t) - grad log q(x_t | x_0)|^2/2 with the gradient over x_t is the Fisher divergence plus a constant"""
     right = _fisher(Straight()) - _fisher(Bent())
     got = _expected(Denoising(), Straight()) - _expected(Denoising(), Bent())
     printed = _expected(_Flipped(), Straight()) - _expected(_Flipped(), Bent())
@@ -84,7 +84,7 @@ def denoising_score_matching() -> Sides:
 
 
 class _Flipped(Denoising):
-    """The gradient over x in place of that over x_t: the other sign."""
+    """Denoising score matching with the gradient over x_0 instead of x_t, which has the opposite sign."""
 
     def __call__(self, denoiser, x0, t, noise, cond=None, chain=None) -> dict[str, Tensor]:  # noqa: ANN001
         score = denoiser(diffuse(x0, noise, t), t, cond).score
@@ -93,7 +93,7 @@ class _Flipped(Denoising):
 
 @check("Sedykh eq. 3.19-3.21, 3.28-3.29; Sedykh eq. 2.98")
 def ddpm_is_ncsn() -> Sides:
-    """NCSN's loss with lambda = sigma^2 is D/2 times L_simple, term by term, for a network that predicts eps"""
+    """for a network that predicts eps, NCSN's loss with lambda = sigma^2 is D/2 times L_simple, term by term"""
     denoiser = Denoiser(Straight(), LINEAR, "eps")
     x0, eps = (
         torch.linspace(-1, 1, 12, dtype=torch.float64).view(4, 3),
@@ -105,7 +105,7 @@ def ddpm_is_ncsn() -> Sides:
 
 @check("Sedykh eq. 3.16-3.18")
 def noise_conditional_score() -> Sides:
-    """q_sigma(x) = int p(y) N(x; y, sigma^2) dy: the exact denoiser's score is grad log q_sigma at every sigma"""
+    """the exact denoiser's score is the gradient of log q_sigma(x) = log int p(y) N(x; y, sigma^2) dy at every sigma"""
     ladder, truth = VE(T=10, sigma_min=0.1, sigma_max=3.0), normal(0.25)
     rows = [ladder.level(t) for t in (1, 4, 10)]
     x = POINTS[:, None]
@@ -119,7 +119,7 @@ def _gain(step: float, var: float) -> Tensor:
 
 @check("Sedykh eq. 3.14-3.15; Weng eq. 13; math: Langevin")
 def langevins_bias() -> Sides:
-    """on N(0, s^2) the stationary variance is s^2/(1 - step/(4 s^2)): v = gain^2 v + step"""
+    """Langevin on N(0, s^2) has stationary variance s^2/(1 - step/(4 s^2)), from v = gain^2 v + step"""
     theory, practice = [], []
     for var, step in ((0.25, 0.01), (0.25, 0.5), (1.0, 3.0)):
         noise = langevin(lambda x, v=var: -x / v, 0 * ONE, step, 1, lambda: ONE).squeeze()
@@ -130,13 +130,16 @@ def langevins_bias() -> Sides:
 
 @check("math: Langevin", 0)
 def langevins_limit() -> Sides:
-    """Langevin steps on N(0, s^2) are stable below 4 s^2 and not above"""
+    """Langevin dynamics on N(0, s^2) is stable for steps below 4 s^2 and unstable above"""
     return torch.tensor([1.0, 0.0]), torch.stack([(_gain(s, 0.25).abs() < 1).double() for s in (0.99, 1.01)])
 
 
 def _annealed_variance(levels: list, n: int, step: float) -> Tensor:
-    """Of the end, from N(0, 1), for data N(0, 0.25), exactly: the map is linear, so one run of a batch tells what the
-    start (row 0) and each of the draws (one row each) contribute."""
+    """The exact variance at the end, from a start N(0, 1), for data N(0, 0.25).
+
+    The map is linear, so one run of a batch gives the contributions of the start (row 0) and of every draw (one row
+    each).
+    """
     truth, calls = normal(0.25), iter(range(1, n * len(levels) + 1))
     x = torch.zeros(n * len(levels) + 1, 1, dtype=torch.float64)
     x[0] = 1
@@ -152,7 +155,7 @@ def _annealed_variance(levels: list, n: int, step: float) -> Tensor:
 @check("Sedykh Algorithm 3")
 def annealed_needs_a_falling_ladder() -> Sides:
     """Algorithm 3 on N(0, 0.25), sigma falling from 1 to 0.01: v <- (1 - a/(2 (0.25 + sigma^2)))^2 v + a ends at 0.252;
-    a rising ladder ends elsewhere, and is refused"""
+    a rising ladder ends elsewhere and is refused"""
     ladder = VE(T=10, sigma_min=0.01, sigma_max=1.0)
     falling = [ladder.level(t) for t in range(10, 0, -1)]
 
@@ -177,7 +180,7 @@ def annealed_needs_a_falling_ladder() -> Sides:
 
 @check("Sedykh Algorithm 3")
 def annealed_steps() -> Sides:
-    """step sizes are step sigma_i^2/sigma_L^2; the published code's convention is twice the written step"""
+    """the step sizes are step sigma_i^2/sigma_L^2; the published code takes twice the step that the paper writes"""
     ladder, truth = VE(T=4, sigma_min=0.1, sigma_max=1.0), normal(0.25)
     levels = [ladder.level(t) for t in (4, 3, 2, 1)]
     score = lambda x, level: truth.score(x, level)  # noqa: E731

@@ -1,4 +1,4 @@
-"""The straight path: its field, the floor of its loss, couplings, and how straight its flow is."""
+"""The straight path: its field, the floor of its loss, couplings, and the straightness of its flow."""
 
 import math
 
@@ -42,7 +42,7 @@ def _var(t: Tensor | float, s: float = S) -> Tensor:
 
 
 class _Field(nn.Module):
-    """F(x, t) of the pairs x_0 = M + S e: e - x_0 with (1 - t) x_0 + t e = x."""
+    """F(x, t) = e - x_0 for the pairs x_0 = M + S e, where (1 - t) x_0 + t e = x."""
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         t = (time.double() / 1000)[:, None]
@@ -58,7 +58,7 @@ def _student() -> Denoiser:
 
 @check("Lipman et al. 2023 (arXiv 2210.02747), theorem 1; math: straight path")
 def the_field_of_a_gaussian() -> Sides:
-    """of N(m, s^2) on the straight path v(x, t) = -m + (t - (1 - t) s^2) (x - (1 - t) m) / ((1 - t)^2 s^2 + t^2)"""
+    """for N(m, s^2) the straight path has v(x, t) = -m + (t - (1 - t) s^2) (x - (1 - t) m) / ((1 - t)^2 s^2 + t^2)"""
     theory, practice = [], []
     for t in (0.05, 0.3, 0.5, 0.9, 1.0):
         p = _data().denoiser(STRAIGHT)(X, STRAIGHT.level(1000 * t))
@@ -68,8 +68,8 @@ def the_field_of_a_gaussian() -> Sides:
 
 
 def _floor(t: Level) -> Tensor:
-    """E |eps - x_0 - v|^2 of independent noise by Gauss and Hermite's quadrature over both."""
-    nodes, weights = hermite(4)  # the error is linear in both, its square of degree 2
+    """E |eps - x_0 - v|^2 for independent x_0 and eps, by Gauss-Hermite quadrature over both."""
+    nodes, weights = hermite(4)  # the error is linear in both, so its square has degree 2
     z, eps = torch.meshgrid(nodes, nodes, indexing="ij")
     x0, eps = (M + S * z).reshape(-1, 1), eps.reshape(-1, 1)
     p = _data().denoiser(STRAIGHT)(diffuse(x0, eps, t), t)
@@ -79,14 +79,14 @@ def _floor(t: Level) -> Tensor:
 
 @check("math: straight path; Liu et al. 2023 (arXiv 2209.03003)")
 def the_floor_of_the_flow_loss() -> Sides:
-    """no network's flow loss is below E |eps - x_0 - v|^2 = s^2 / var_t: independent paths cross"""
+    """no network's flow loss is below E |eps - x_0 - v|^2 = s^2 / var_t, since independent paths cross"""
     times = torch.tensor([0.02, 0.2, 0.5, 0.8, 0.99], dtype=torch.float64)
     return S * S / _var(times), torch.stack([_floor(STRAIGHT.level(1000 * t)) for t in times])
 
 
 @check("math: straight path")
 def the_floor_over_all_times() -> Sides:
-    """over t uniform in [0, 1] the floor of the flow loss is pi s / 2"""
+    """the floor of the flow loss, averaged over t in [0, 1], is pi s / 2"""
     nodes, weights = (torch.from_numpy(one) for one in np.polynomial.legendre.leggauss(100))
     found = torch.stack([_floor(STRAIGHT.level(500 * (1 + node))) for node in nodes])
     return math.pi * S / 2, (weights * found).sum() / 2
@@ -94,7 +94,7 @@ def the_floor_over_all_times() -> Sides:
 
 @check("Liu et al. 2023 (arXiv 2209.03003), theorem 3.6; math: straight path", 1e-7)
 def monotone_pairs_have_no_floor() -> Sides:
-    """with x_0 = m + s eps, the monotone coupling, the flow loss of the best network is 0 at every time"""
+    """with the monotone coupling x_0 = m + s eps, the best network's flow loss is 0 at every time"""
     eps = torch.linspace(-3.0, 3.0, 13, dtype=torch.float64)[:, None]
     x0 = couplings.build("given").pair(M + S * eps, torch.zeros_like(eps), {"noise": eps})
     losses = [Simple()(_student(), M + S * x0, STRAIGHT.level(t), eps)["loss"] for t in (1.0, 300.0, 700.0, 1000.0)]
@@ -103,14 +103,14 @@ def monotone_pairs_have_no_floor() -> Sides:
 
 @check("Liu et al. 2023 (arXiv 2209.03003), section 2.2; math: straight path", 1e-7)
 def one_step_of_straight_pairs_is_exact() -> Sides:
-    """of pairs whose paths are straight one Euler step, DDIM's, goes from eps to x_0 = m + s eps"""
+    """if the paths of the pairs are straight, one Euler step (DDIM's) leads from eps to x_0 = m + s eps"""
     eps, x0 = paths.follow(_student(), range(9), STRAIGHT.steps(1), DDIM())
     return M + S * eps, x0
 
 
 @check("math: samplers; Song et al. 2021, eq. 13", 1e-7)
 def the_flow_map_of_a_gaussian() -> Sides:
-    """the flow takes x_t to (1 - r) m + sqrt(var_r / var_t) (x_t - (1 - t) m), downwards and upwards"""
+    """the flow maps x_t to x_r = (1 - r) m + sqrt(var_r / var_t) (x_t - (1 - t) m), for r below and above t"""
     theory, practice = [], []
     for t, r in ((0.95, 0.1), (0.1, 0.8)):
         theory.append((1 - r) * M + torch.sqrt(_var(r) / _var(t)) * (X - (1 - t) * M))
@@ -128,7 +128,7 @@ def _walked(sampler: Sampler, denoiser: Denoiser, x: Tensor, levels: Level) -> T
 
 @check("math: straight path; Esser et al. 2024 (arXiv 2403.03206)")
 def its_log_snr() -> Sides:
-    """on the straight path log-SNR = 2 log((1 - t) / t); with the shift m, 2 log(m) less"""
+    """on the straight path the log-SNR is 2 log((1 - t) / t); a shift m lowers it by 2 log(m)"""
     t = torch.tensor([0.001, 0.1, 0.5, 0.77, 0.999], dtype=torch.float64)
     plain = 2 * torch.log((1 - t) / t)
     shifted = Rectified(T=1000, shift=3.0).level(1000 * t).log_snr
@@ -137,7 +137,7 @@ def its_log_snr() -> Sides:
 
 @check("math: straight path")
 def it_is_a_vp_path_in_other_units() -> Sides:
-    """x / sqrt(alpha^2 + sigma^2) of the straight path has VP's x0hat, eps and posterior of the same log-SNR"""
+    """x / sqrt(alpha^2 + sigma^2) of the straight path has VP's x0hat, eps and DDIM step at the same log-SNR"""
     theory, practice, vp = [], [], VP()
     for log_snr in (-4.0, 0.0, 3.0):
         t, u = STRAIGHT.at(log_snr), vp.at(log_snr)
@@ -151,7 +151,7 @@ def it_is_a_vp_path_in_other_units() -> Sides:
 
 @check("math: samplers; Karras et al. 2022 (arXiv 2206.00364)", 0.05)
 def orders_on_the_straight_path() -> Sides:
-    """Euler's steps, DDIM, are of order 1 and Heun's of 2 on the straight path: 64 and 128 steps, even in t"""
+    """on the straight path Euler steps (DDIM) have order 1 and Heun steps 2: from 64 and 128 steps, even in t"""
     found = []
     for sampler in (DDIM(), Heun()):
         errors = []
@@ -165,7 +165,7 @@ def orders_on_the_straight_path() -> Sides:
 
 @check("math: straight path; Song et al. 2021, eq. 13", 1e-6)
 def the_map_of_a_mixture() -> Sides:
-    """of a mixture on a line the straight flow is F_0^-1(F_1): noise of a quantile goes to the data of that quantile"""
+    """for a 1-d mixture the straight flow is F_0^-1(F_1): it maps quantiles of the noise to quantiles of the data"""
     t, s = STRAIGHT.level(1000.0), STRAIGHT.at(7.0)
     end = followed(line().denoiser(STRAIGHT), X, t, s, 80)[0]
     return torch.special.ndtr(X[:, 0]).repeat(2), torch.cat([cdf(line(), X, t), cdf(line(), end, s)])
@@ -173,7 +173,7 @@ def the_map_of_a_mixture() -> Sides:
 
 @check("Esser et al. 2024 (arXiv 2403.03206), eq. 20", 1e-9)
 def times_of_the_mode() -> Sides:
-    """of the times `mode` a share u is above t = 1 - u - s (cos^2(pi u / 2) - 1 + u), under every schedule"""
+    """with the times `mode`, a share u lies above t = 1 - u - s (cos^2(pi u / 2) - 1 + u), for every schedule"""
     u = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
     theory, practice = [], []
     for s in (-0.5, 0.0, 0.81, 1.29):
@@ -186,7 +186,7 @@ def times_of_the_mode() -> Sides:
 
 @check("Esser et al. 2024 (arXiv 2403.03206), eq. 19", 1e-9)
 def lognormal_times_are_logit_normal() -> Sides:
-    """the times `lognormal` with mean m and std s are logit-normal on the straight path: logit(t) = m + s Phi^-1(u)"""
+    """on the straight path the times `lognormal` (mean m, std s) are logit-normal: logit(t) = m + s Phi^-1(u)"""
     u = torch.linspace(0.02, 0.98, 25, dtype=torch.float64)
     logit = 0.3 + 0.8 * math.sqrt(2) * torch.erfinv(2 * u - 1)
     return 1 / (1 + torch.exp(-logit)), LogNormal(0.3, 0.8).draw(u, STRAIGHT)[0].sigma
@@ -194,7 +194,7 @@ def lognormal_times_are_logit_normal() -> Sides:
 
 @check("Tong et al. 2024 (arXiv 2302.00482); math: straight path")
 def optimal_transport_on_a_line_sorts() -> Sides:
-    """in one dimension the pairing of least cost gives the k-th smallest example the k-th smallest noise"""
+    """in one dimension the cheapest pairing gives the k-th smallest noise to the k-th smallest example"""
     x0, eps = (rng.normal(seed, range(64), 0, (1,), dtype=torch.float64) for seed in (1, 2))
     paired = couplings.build({"name": "optimal-transport", "group": 32}).pair(x0, eps, {})
     theory = torch.cat([_sorted_to(x0[own], eps[own]) for own in (slice(0, 32), slice(32, 64))])
@@ -207,7 +207,7 @@ def _sorted_to(x0: Tensor, eps: Tensor) -> Tensor:
 
 @check("Liu et al. 2023 (arXiv 2209.03003), eq. 5", 3e-4)
 def the_straightness_of_a_gaussian() -> Sides:
-    """of N(0, s^2) S = int E|y_1 - y_0 - v|^2 dtau = s (2 - pi / 2), and of its monotone pairs 0"""
+    """the straightness int E|y_1 - y_0 - v|^2 dtau is s (2 - pi / 2) for N(0, s^2), and 0 for its monotone pairs"""
     n = 64
     found = paths.measure(normal(S * S).denoiser(Rectified(T=100_000)), n, steps=100, batch_size=n).straightness
     square = rng.normal(0, range(n), 0, (1,), dtype=torch.float64).square().mean()

@@ -1,4 +1,4 @@
-"""Weights: our format, and other people's."""
+"""Model weights: our own format and third-party formats."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What the translations of other people's names share: a state that is one, and layers put together."""
+"""Shared by the converters of third-party state dicts: check a state dict, and join layers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,13 +9,13 @@ from fromnoise.errors import FromNoiseError
 
 
 def checked(state: Mapping[str, Tensor], bare: Sequence[str] = ()) -> Mapping[str, Tensor]:
-    """The same; `bare` names stand for themselves.
+    """Check a state dict and return it unchanged. Names are LAYER.KIND, except those in `bare`.
 
     Raises:
-        FromNoiseError: it is no mapping of names, each of a layer and a kind, to tensors.
+        FromNoiseError: if it is not a mapping from such names to tensors.
     """
     if not isinstance(state, Mapping):
-        raise FromNoiseError(f"state: a {type(state).__name__}, and must be tensors by name")
+        raise FromNoiseError(f"state: must be a dict of tensors by name, got a {type(state).__name__}")
     for name, value in state.items():
         named = isinstance(name, str) and (name in bare or all(name.rpartition(".")))
         if not named or not isinstance(value, Tensor):
@@ -25,15 +25,15 @@ def checked(state: Mapping[str, Tensor], bare: Sequence[str] = ()) -> Mapping[st
 
 
 def joined(name: str, parts: Mapping[str, Tensor], order: Sequence[str]) -> Tensor:
-    """Queries, keys and values as one layer.
+    """Concatenate queries, keys and values into one layer, in `order`.
 
     Raises:
-        FromNoiseError: one is missing, or of another shape than the others.
+        FromNoiseError: if one is missing or their shapes differ.
     """
     missing = [part for part in order if part not in parts]
     if missing:
-        raise FromNoiseError(f"{name}: its part {missing[0]} is not in the state")
+        raise FromNoiseError(f"{name}: its part {missing[0]} is missing from the state")
     shapes = {part: tuple(parts[part].shape) for part in order}
     if len(set(shapes.values())) > 1 or not shapes[order[0]]:
-        raise FromNoiseError(f"{name}: its parts have the shapes {shapes}, and must have one")
+        raise FromNoiseError(f"{name}: its parts must have one shape, got {shapes}")
     return torch.cat([parts[part] for part in order])

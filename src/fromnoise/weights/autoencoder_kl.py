@@ -9,7 +9,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.nn.vq_autoencoder import FASTER
 from fromnoise.weights._state import checked, joined
 
-# theirs, ours; {…} stands for the same part of both names
+# (theirs, ours); {…} stands for the same text in both names
 _NAMES = [
     ("{side}.conv_in", "{side}.stem"),
     ("{side}.conv_norm_out", "{side}.norm"),
@@ -31,14 +31,14 @@ _CODES = "quantize.embedding.weight"
 
 
 def from_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An AutoencoderKL's state as that of our `KLAutoencoder` with the same configuration.
+    """Convert the state of diffusers' AutoencoderKL to that of our `KLAutoencoder` with the same configuration.
 
-    Queries, keys and values, three layers there, are one layer here. Their older names (query, key, value, proj_attn)
-    are read too: published weights have them.
+    Queries, keys and values are three layers in diffusers and one layer in ours. Their older names (query, key, value,
+    proj_attn) are read too, since published weights use them.
 
     Raises:
-        FromNoiseError: it is no state, or has a name that this architecture does not have; or queries, keys or values
-            are missing or differ in shape.
+        FromNoiseError: if it is not a state dict, has a name that this architecture does not have, or its queries, keys
+            or values are missing or differ in shape.
     """
     ours: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
@@ -57,10 +57,10 @@ def from_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_diffusers_vq(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A VQModel's state as that of our `VQAutoencoder`, whose codes are learned in units of `FASTER`.
+    """Convert the state of diffusers' VQModel to that of our `VQAutoencoder`, which stores codes in units of `FASTER`.
 
     Raises:
-        FromNoiseError: as `from_diffusers_kl`, or it has no codes.
+        FromNoiseError: if it has no codes. Also the errors of `from_diffusers_kl`.
     """
     if _CODES not in checked(state):
         raise FromNoiseError(f"{_CODES!r} is missing, the codes of a VQModel")
@@ -69,10 +69,10 @@ def from_diffusers_vq(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our `KLAutoencoder`'s state as that of an AutoencoderKL, with diffusers' present names.
+    """Convert the state of our `KLAutoencoder` to that of an AutoencoderKL, with diffusers' current names.
 
     Raises:
-        FromNoiseError: it is no state, or has a name that this architecture does not have.
+        FromNoiseError: if it is not a state dict, or has a name that this architecture does not have.
     """
     theirs: dict[str, Tensor] = {}
     for key, value in checked(state).items():
@@ -87,7 +87,7 @@ def to_diffusers_kl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _translated(name: str, column: int) -> str:
-    """From `column` of the table to the other one."""
+    """Translate a name from `column` of the table (0: theirs, 1: ours) to the other column."""
     for row in _NAMES:
         pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\w+)", re.escape(row[column]))
         if m := re.fullmatch(pattern, name):

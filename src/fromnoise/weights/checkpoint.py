@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which are there, which are whole, which are kept."""
+"""The checkpoints of a run: find, verify, save and remove them."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,17 +16,17 @@ _PREFIX = "step-"
 
 
 class Peers(Protocol):
-    """Processes that do something together."""
+    """Processes that act together."""
 
     rank: int
     world: int
 
     def of_first(self, number: int, /) -> int:
-        """The first process' number."""
+        """The number that the first process passed, on all processes."""
         ...
 
     def said(self, text: str, /) -> str:
-        """The first line that is not empty."""
+        """The first text that is not empty, by rank, on all processes."""
         ...
 
 
@@ -42,18 +42,18 @@ class _Alone:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """A run's `checkpoints` folder, one sub-folder for each, named after its step.
+    """A run's `checkpoints` folder, with one sub-folder per checkpoint, named after its step.
 
     Args:
-        folder: where they are.
-        keep: newest ones that survive `save`, beside the one with the lowest loss.
+        folder: the `checkpoints` folder.
+        keep: how many of the newest checkpoints `save` keeps, besides the one with the lowest loss.
     """
 
     folder: Path
     keep: int = 2
 
     def steps(self) -> list[int]:
-        """The steps of all checkpoints, ascending, whole or not."""
+        """The steps of all checkpoints in ascending order, damaged ones included."""
         found = (p.name.removeprefix(_PREFIX) for p in self.folder.glob(f"{_PREFIX}*") if p.is_dir())
         return sorted(int(name) for name in found if name.isdigit())
 
@@ -61,9 +61,10 @@ class Checkpoints:
         return self.folder / f"{_PREFIX}{step:08d}"
 
     def save(self, step: int, tensors: "Mapping[str, Mapping[str, Tensor]]", texts: Mapping[str, Any]) -> None:
-        """Write one, then let go of those that `keep` no longer holds.
+        """Write a checkpoint, then remove those that `keep` no longer covers.
 
-        The best has the lowest loss in `texts["state"]`: of held-out examples where it was measured, else of training.
+        The best checkpoint has the lowest loss in `texts["state"]`: the held-out loss if it was measured, else the
+        training loss.
         """
         files.own_folder(self.folder)
         storage.write_folder(self.path(step), tensors, texts)
@@ -72,13 +73,15 @@ class Checkpoints:
     def begin(
         self, step: int, tensors: "Mapping[str, Mapping[str, Tensor]]", texts: Mapping[str, Any], group: Any
     ) -> in_parts.Writing:
-        """`save`, by all processes of a group, each its parts, while training goes on; see `in_parts.write`. The first
-        process lets go of older ones once it is finished."""
+        """Start a `save` by all processes of a group, each writing its parts while training continues.
+
+        See `in_parts.write`. When it is finished, the first process calls `let_go` to remove older checkpoints.
+        """
         files.own_folder(self.folder)
         return in_parts.write(self.path(step), tensors, texts, group)
 
     def let_go(self) -> None:
-        """Remove those that `keep` no longer holds."""
+        """Remove the checkpoints that `keep` no longer covers."""
         newest = self.steps()
         best = min(newest, key=self._loss)
         for old in newest[: -self.keep]:
@@ -86,14 +89,14 @@ class Checkpoints:
                 files.remove(self.path(old))
 
     def newest_whole(self, warn: Callable[[str], None], peers: Peers | None = None) -> Path | None:
-        """The newest checkpoint whose files are as they were written; `warn` gets a line for each that is not.
+        """The newest checkpoint whose files are intact; None if there is none.
 
         Args:
-            warn: gets a line.
-            peers: processes that all ask at once: each checks its share of the files, and all get the same answer.
+            warn: called with one line for each damaged checkpoint.
+            peers: processes that all call this: each checks its share of the files, and all get the same answer.
 
         Raises:
-            FromNoiseError: a process does not see what the first one sees.
+            FromNoiseError: if a process does not see a checkpoint that the first one sees.
         """
         peers, named = peers or _Alone(), set[int]()
         while True:
@@ -111,9 +114,9 @@ class Checkpoints:
             why = peers.said(why)
             if not why:
                 return place
-            if place.is_dir():  # else its trainer let go of it meanwhile, and there are newer ones
+            if place.is_dir():  # else its trainer has removed it meanwhile, and there are newer ones
                 named.add(step)
-                warn(f"damaged checkpoint left aside: {why}")
+                warn(f"damaged checkpoint skipped: {why}")
 
     def _loss(self, step: int) -> float:
         try:

@@ -1,6 +1,6 @@
-"""What a file says of a model beside its weights: names and options from which the same is built, never code.
+"""Descriptions of models that are stored beside weights: registered names and options to build them from, never code.
 
-A class that is not one of ours cannot be named in a file; the file then says so, and whoever loads it gives the object.
+A user's own class cannot be named in a file. The file then says so, and the caller passes the object when loading it.
 """
 
 import json
@@ -27,12 +27,12 @@ from fromnoise.parameterizations import students
 About = dict[str, Any]
 
 _OWN = "own"
-"""The key that stands where a class is the user's, with its name for people."""
+"""The key that marks a user's own class; its value is the class's name, for messages."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """Objects of the user's own classes, for what a file cannot name; each is used in any case where it is given."""
+    """Objects of the user's own classes, which a file cannot name; an object that is given is always used."""
 
     network: nn.Module | None = None
     schedule: Any = None
@@ -40,20 +40,20 @@ class Given:
 
 
 def describe(model: nn.Module) -> About:
-    """Everything but the weights, as JSON values from which `build` makes the same.
+    """Everything about a model but its weights, as JSON values for the `build_...` functions.
 
     Raises:
-        FromNoiseError: no model of a kind that can be saved, or a part of it is made from data.
+        FromNoiseError: if models of this kind cannot be saved, or a part of the model is made from data.
     """
     return _kind(model).describe(model)
 
 
 @contextmanager
 def described(where: object) -> Iterator[None]:
-    """Whatever building from a description raises is one line about the folder: the description may be anybody's.
+    """A block that builds from a description, which may come from anyone: its errors become one line about `where`.
 
     Raises:
-        FromNoiseError: as such, or a key that is missing, or a value of another kind.
+        FromNoiseError: if a key is missing, a value has the wrong type, or building fails.
     """
     try:
         yield
@@ -61,35 +61,35 @@ def described(where: object) -> Iterator[None]:
         if isinstance(error, FromNoiseError):
             raise
         why = f"it does not say {error}" if isinstance(error, KeyError) else str(error).split("\n", 1)[0]
-        raise FromNoiseError(f"{where}: its description makes no model: {why}") from None
+        raise FromNoiseError(f"{where}: no model can be built from its description: {why}") from None
 
 
 def stem_of(model: nn.Module) -> str:
-    """The name of the file that describes a model of this kind: denoiser, classifier or autoencoder.
+    """The stem of the file that describes such a model: denoiser, classifier, image-text or autoencoder.
 
     Raises:
-        FromNoiseError: it is none of them.
+        FromNoiseError: if it is none of these.
     """
     return _kind(model).stem
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """The weights, by the names that files have."""
+    """A model's weights under the names that files use."""
     return state(model.network, model.schedule) if isinstance(model, Denoiser) else dict(_weighted(model).state_dict())
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: object, assign: bool = False) -> None:
-    """The inverse of `tensors_of`.
+    """Load weights into a model; the inverse of `tensors_of`.
 
     Args:
-        model: it.
-        tensors: by name.
-        where: they are from.
-        assign: whether the tensors become its weights as they lie in memory, perhaps in that of a file, in place of
-            being copied: of a `nn.blank` network, so that both are not in memory at once.
+        model: receives the weights.
+        tensors: the weights by name.
+        where: the file or folder they come from, for messages.
+        assign: whether to use the tensors themselves as weights, perhaps mapped from a file, instead of copying them;
+            for a `nn.blank` network, so that memory holds the weights only once.
 
     Raises:
-        FromNoiseError: names or shapes do not fit; with the first that does not.
+        FromNoiseError: if names or shapes do not fit; the message shows the first that does not.
     """
     try:
         if isinstance(model, Denoiser):
@@ -104,10 +104,10 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], where: object,
 
 @torch.no_grad()
 def put_average(model: nn.Module, averages: Mapping[str, Tensor], where: object) -> None:
-    """The averaged weights into the parameters of their names.
+    """Copy averaged weights into the parameters of the same names.
 
     Raises:
-        FromNoiseError: one is missing, of no parameter, or of another shape.
+        FromNoiseError: if one is missing, belongs to no parameter, or has another shape.
     """
     own = model.weights() if isinstance(model, Denoiser) else dict(_weighted(model).named_parameters())
     for name in (*own, *averages):
@@ -118,7 +118,7 @@ def put_average(model: nn.Module, averages: Mapping[str, Tensor], where: object)
 
 
 def build_denoiser(about: About, given: Given, codec: Autoencoded | None, where: object) -> Denoiser:
-    """A denoiser without its weights."""
+    """Build a denoiser without its weights."""
     low = about.get("low")
     made = Denoiser(
         _made(about["network"], given.network, networks.build, "network", where),
@@ -126,7 +126,7 @@ def build_denoiser(about: About, given: Given, codec: Autoencoded | None, where:
         given.parameterization or _told(about["parameterization"], "parameterization", where),
         about["variance"],
         tuple(about["shape"]) if about["shape"] else None,
-        about.get("classes", ()),  # files of before have none
+        about.get("classes", ()),  # older files have none
         codec,
         _low(low) if low else None,
         text.build(about["text"]) if "text" in about else None,
@@ -142,21 +142,21 @@ def _low(about: About) -> LowResolution:
 
 
 def build_classifier(about: About, given: Given, where: object) -> NoisyClassifier:
-    """A classifier of noisy images without its weights."""
+    """Build a classifier of noisy images without its weights."""
     network = _made(about["network"], given.network, networks.build, "network", where)
     schedule = _made(about["schedule"], given.schedule, schedules.build, "schedule", where)
     return NoisyClassifier(network, schedule, tuple(about["shape"]), about["classes"])
 
 
 def build_image_text(about: About, given: Given, where: object) -> ImageText:
-    """An image-text model without its weights."""
+    """Build an image-text model without its weights."""
     network = _made(about["network"], given.network, networks.build, "network", where)
     schedule = _made(about["schedule"], given.schedule, schedules.build, "schedule", where)
     return ImageText(network, schedule, tuple(about["shape"]), text.build(about["text"]))
 
 
 def build_autoencoder(about: About, given: Given, where: object) -> Autoencoder:
-    """An autoencoder without its weights."""
+    """Build an autoencoder without its weights."""
     return _made(about["network"], given.network, networks.build, "network", where)
 
 
@@ -212,7 +212,7 @@ def _autoencoder(network: Autoencoder) -> About:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of model: its class, the file that describes it, and what the file says."""
+    """A kind of model: its class, the stem of the file that describes it, and a function that makes the description."""
 
     cls: type
     stem: str
@@ -241,14 +241,14 @@ def _weighted(model: nn.Module) -> nn.Module:
 
 
 def _named(thing: Any) -> About:
-    """Its registered name and options; or that its class is the user's."""
+    """The object's registered name and options, or a mark that its class is the user's own."""
     if registry.is_entry(type(thing)):
         about = registry.spec(thing)
         try:
             json.dumps(about)
             return about
         except TypeError:
-            pass  # an option is an object, which no file holds
+            pass  # an option is an object that JSON cannot hold
     return {_OWN: type(thing).__name__}
 
 

@@ -1,4 +1,4 @@
-"""The names that diffusers' UNet2DModel gives to the parameters of DDPM's network, both ways."""
+"""Convert between the parameter names of diffusers' UNet2DModel and those of our `UNet`."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fromnoise.weights._state import checked, joined
 
-# theirs -> ours, after the numbered part of the name is translated
+# theirs -> ours, once the numbered part of a name is translated
 _LEAVES = {
     "time_embedding.linear_1": "time.0", "time_embedding.linear_2": "time.2", "class_embedding": "label",
     "conv_in": "stem", "conv_norm_out": "norm", "conv_out": "out",
@@ -16,26 +16,26 @@ _LEAVES = {
 }  # fmt: skip
 _QKV = ("to_q", "to_k", "to_v")
 _OLD = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-"""Of attention, before version 0.18: most published U-Nets have these names."""
+"""Names of attention layers before version 0.18, which most published U-Nets have."""
 _TIME = "time_embedding.linear_1.weight"
 
-# ours -> theirs: of the network itself, and inside its blocks and attentions
+# ours -> theirs: at the top of the network, and inside its blocks and attention layers
 _TOP = {ours: theirs for theirs, ours in list(_LEAVES.items())[:6]}
 _BLOCK = {"time": "time_emb_proj", "shortcut": "conv_shortcut"}
 _ATTENTION = {"norm": "group_norm", "out": "to_out.0"}
 
 
 def from_diffusers(state: Mapping[str, Tensor], cosines_first: bool = False) -> dict[str, Tensor]:
-    """A UNet2DModel's state as that of our `UNet` with the same configuration.
+    """Convert the state of a UNet2DModel to that of our `UNet` with the same configuration.
 
-    Queries, keys and values, three layers there, are one layer here.
+    Queries, keys and values are three layers in diffusers and one layer in ours.
 
     Args:
-        state: by their names, those of today or those of before version 0.18.
-        cosines_first: their `flip_sin_to_cos`: the features of the time are [cos, sin] there and [sin, cos] here.
+        state: tensors under diffusers' names, current or from before version 0.18.
+        cosines_first: diffusers' `flip_sin_to_cos`: its time features are [cos, sin], ours [sin, cos].
 
     Raises:
-        FromNoiseError: it is no state, or queries, keys or values are missing or differ in shape.
+        FromNoiseError: if it is not a state dict, or its queries, keys or values are missing or differ in shape.
     """
     ours: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
@@ -53,7 +53,7 @@ def from_diffusers(state: Mapping[str, Tensor], cosines_first: bool = False) -> 
 
 
 def to_diffusers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `from_diffusers`, sines first: our `UNet`'s state by their names of today."""
+    """The inverse of `from_diffusers`: our `UNet`'s state under diffusers' current names, with sines first."""
     theirs: dict[str, Tensor] = {}
     for key, value in state.items():
         layer, kind = key.rsplit(".", 1)
@@ -68,7 +68,7 @@ def to_diffusers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def swapped(weight: Tensor) -> Tensor:
-    """The columns of a layer that reads sines and cosines, the other half first."""
+    """A layer's weight with the halves of its columns exchanged, for [cos, sin] instead of [sin, cos] or back."""
     return torch.cat(list(reversed(weight.chunk(2, 1))), 1)
 
 

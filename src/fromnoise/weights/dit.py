@@ -1,8 +1,9 @@
-"""The names that the DiT paper's code, and diffusers' DiTTransformer2DModel, give to the parameters of a DiT.
+"""Convert parameters of the DiT paper's code, of SiT and of diffusers' DiTTransformer2DModel to our `DiT` and back.
 
-A network's options are the file's: `eps` 1e-6, and `time_endpoint` is False for the paper's code and True for diffusers
-(whose blocks' second norms have the eps of its configuration, in older ones 1e-5). Both have the cosines of the time
-before the sines; here the sines are first, and the columns of the first layer change places, which is exact.
+Our network needs the options of the file: `eps` is 1e-6, and `time_endpoint` is False for the paper's code and True for
+diffusers (where the second norm of a block has the eps of the configuration, 1e-5 in older ones). Both put the cosines
+of the time before the sines; ours come the other way round, so the columns of the first layer are exchanged, which is
+exact.
 """
 
 import math
@@ -29,7 +30,7 @@ _DIFFUSERS_BLOCK = {
     "attn1.to_q": "q", "attn1.to_k": "k", "attn1.to_v": "v", "attn1.to_out.0": "mix",
     "ff.net.0.proj": "mlp.0", "ff.net.2": "mlp.2", "norm1.linear": "modulation",
 }  # fmt: skip
-# every block there has its own copy of what is one for the network here
+# in diffusers every block has its own copy of these layers, which our network has once
 _EMBEDDERS = {
     "norm1.emb.timestep_embedder.linear_1": "time.0", "norm1.emb.timestep_embedder.linear_2": "time.2",
     "norm1.emb.class_embedder.embedding_table": "label",
@@ -37,10 +38,10 @@ _EMBEDDERS = {
 
 
 def from_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of the paper's DiT as that of our `DiT`.
+    """Convert the state of the paper's DiT to that of our `DiT`.
 
     Raises:
-        FromNoiseError: a name that this architecture does not have, or places that are not `positions`.
+        FromNoiseError: if a name is not one of this architecture, or the position embeddings are not `positions`.
     """
     ours = {}
     for key, value in _without_places(checked(state, ("pos_embed",)), "pos_embed").items():
@@ -51,20 +52,22 @@ def from_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_sit(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
-    """The state of a SiT, which predicts the velocity x_0 - eps at the time u in [0, 1], as that of our `DiT` that
-    predicts the flow eps - x_0 at the time 1 - u, which is told it in thousandths (time_scale=0.001).
+    """Convert the state of a SiT to that of our `DiT` with time_scale=0.001.
 
-    The last layer changes its sign. What reads [cos(u f), sin(u f)] there reads cos(f) cos(v f) + sin(f) sin(v f) and
-    sin(f) cos(v f) - cos(f) sin(v f) here, v = 1 - u: another matrix, in float64, of the sinusoids of v. The outputs
-    beyond `channels`, which SiT throws away, are left out.
+    SiT predicts the velocity x_0 - eps at the time u in [0, 1]; our network predicts the flow eps - x_0 at the time
+    v = 1 - u, so the last layer changes its sign. SiT's first layer of the time reads cos(u f) and sin(u f). Since
+    cos(u f) = cos(f) cos(v f) + sin(f) sin(v f) and sin(u f) = sin(f) cos(v f) - cos(f) sin(v f), ours is another
+    matrix, computed in float64, that reads the sinusoids of v. The outputs beyond `channels`, which SiT discards, are
+    left out.
 
     Source: Ma et al. 2024 (arXiv 2401.08740), with the linear path.
 
     Args:
-        channels: of a state.
+        state: tensors under SiT's names.
+        channels: channels of x_t.
 
     Raises:
-        FromNoiseError: as `from_dit`.
+        FromNoiseError: the errors of `from_dit`.
     """
     ours = from_dit(state)
     sines, cosines = ours["time.0.weight"].double().chunk(2, 1)
@@ -84,7 +87,8 @@ def to_dit(state: Mapping[str, Tensor], grid: int) -> dict[str, Tensor]:
     """The inverse of `from_dit`.
 
     Args:
-        grid: patches along a side of the image, for which their file holds the places (16 for 256x256).
+        state: tensors under our names.
+        grid: patches along a side of the image; the file stores their position embeddings (16 for 256x256).
     """
     theirs = {"pos_embed": positions(grid, grid, len(state["stem.weight"])).to(state["stem.weight"])[None]}
     for key, value in _cosines_swapped(state).items():
@@ -95,11 +99,11 @@ def to_dit(state: Mapping[str, Tensor], grid: int) -> dict[str, Tensor]:
 
 
 def from_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of a DiTTransformer2DModel as that of our `DiT`.
+    """Convert the state of a DiTTransformer2DModel to that of our `DiT`.
 
     Raises:
-        FromNoiseError: a name that this architecture does not have, places that are not `positions`, or blocks that are
-            told different times or labels, which their own files never are.
+        FromNoiseError: if a name is not one of this architecture, the position embeddings are not `positions`, or the
+            blocks have different embeddings of time or label, which does not occur in diffusers' own files.
     """
     ours: dict[str, Tensor] = {}
     parts: dict[str, dict[str, Tensor]] = {}
@@ -108,7 +112,7 @@ def from_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if number is not None and layer in _EMBEDDERS:
             first = state.get(f"transformer_blocks.0.{layer}.{kind}")
             if first is None or not torch.equal(value, first):
-                raise FromNoiseError(f"{key} is not that of block 0: here one embedding serves every block")
+                raise FromNoiseError(f"{key} is not that of block 0: our network has one embedding for all blocks")
             ours[f"{_EMBEDDERS[layer]}.{kind}"] = value
             continue
         name = _DIFFUSERS.get(layer) if number is None else _DIFFUSERS_BLOCK.get(layer)
@@ -122,7 +126,7 @@ def from_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def to_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `from_diffusers_dit`; the places are no part of their files."""
+    """The inverse of `from_diffusers_dit`; diffusers' files do not store the position embeddings."""
     numbers = {number for key in state if (number := _split(key, "blocks")[1]) is not None}
     theirs: dict[str, Tensor] = {}
     plain, block, embedders = _inverse(_DIFFUSERS), _inverse(_DIFFUSERS_BLOCK), _inverse(_EMBEDDERS)
@@ -139,7 +143,7 @@ def to_diffusers_dit(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _split(key: str, blocks: str) -> tuple[str, str | None, str]:
-    """(layer, number of the block or None, "weight" or "bias")."""
+    """Split a name into (layer, number of the block or None, "weight" or "bias")."""
     layer, _, kind = key.rpartition(".")
     m = re.fullmatch(rf"{blocks}\.(\d+)\.(.*)", layer)
     return (m[2], m[1], kind) if m else (layer, None, kind)
@@ -160,22 +164,22 @@ def _inverse(names: Mapping[str, str]) -> dict[str, str]:
 
 
 def _without_places(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The rest of the state, when its places are ours."""
+    """The state without its position embeddings, which must be `positions`."""
     places = state.get(name)
     if places is not None:
         if places.dim() != 3:
-            raise FromNoiseError(f"{name} is of shape {tuple(places.shape)}, and the places are [1, patches, features]")
+            raise FromNoiseError(f"{name} must have shape [1, patches, features], got {tuple(places.shape)}")
         side = round(places.shape[1] ** 0.5)
         own = positions(side, side, places.shape[2])
-        # a thousandth is what half precision loses; another order of the places is off by 1
+        # half precision loses up to a thousandth; positions in another order would be off by 1
         if own.shape != places.shape[1:] or (places[0].cpu() - own).abs().max() > 1e-3:
-            raise FromNoiseError(f"{name} is not the sines and cosines of the patches' columns and rows")
+            raise FromNoiseError(f"{name} does not hold the sines and cosines of the patches' columns and rows")
     return {key: value for key, value in state.items() if key != name}
 
 
 def _cosines_swapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """[cos, sin] of the time <-> [sin, cos]: the columns of the first layer."""
+    """[cos, sin] of the time <-> [sin, cos]: exchange the halves of the columns of the first layer."""
     first = "time.0.weight"
     if first in state and state[first].dim() != 2:
-        raise FromNoiseError(f"the first layer of the time is of shape {tuple(state[first].shape)}, not a matrix")
+        raise FromNoiseError(f"the first layer of the time must be a matrix, got shape {tuple(state[first].shape)}")
     return {key: torch.cat(value.chunk(2, 1)[::-1], 1) if key == first else value for key, value in state.items()}

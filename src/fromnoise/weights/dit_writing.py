@@ -1,4 +1,4 @@
-"""A denoiser as the DiT paper's code loads it."""
+"""Write a denoiser for the DiT paper's code."""
 
 from pathlib import Path
 from typing import Any
@@ -18,26 +18,27 @@ _PLAIN: dict[str, Any] = {
 
 
 def write(denoiser: Denoiser, path: Path, card: Card) -> None:
-    """A folder with a model.pt that the paper's `DiT(...).load_state_dict` takes.
+    """Write a folder with a model.pt for the paper's `DiT(...).load_state_dict`.
 
-    Of a latent model the transformer alone: its autoencoder is another file there too.
+    For latent models only the transformer is written: in the paper's code, too, the autoencoder is another file.
 
     Args:
-        denoiser: around a `DiT` with classes, of square states.
-        path: of the folder.
-        card: what its README says.
+        denoiser: a denoiser around a `DiT` with classes, for square images or latents.
+        path: the folder.
+        card: the text of its README.
 
     Raises:
-        FromNoiseError: the other side cannot express it, with the reason; or the folder cannot be written.
+        FromNoiseError: if the paper's code cannot express the model (the message says why), or the folder cannot be
+            written.
     """
     o, shape, variance = torch_writing.own_options(denoiser, "dit", "dit"), denoiser.shape, variance_of(denoiser)
     for key, plain in _PLAIN.items():
         if o[key] != plain:
             raise _cannot(f"a dit with {key}={o[key]}; it must be {plain}")
     if o["mlp_eps"] not in (None, o["eps"]):
-        raise _cannot(f"a dit with mlp_eps={o['mlp_eps']}; it must be that of eps")
+        raise _cannot(f"a dit with mlp_eps={o['mlp_eps']}; it must equal eps")
     if registry.spec(denoiser.schedule) != registry.spec(schedules.build("linear")):
-        raise _cannot("another schedule than linear with 1000 steps")
+        raise _cannot("a schedule other than linear with 1000 steps")
     if denoiser.parameterization.name != "eps" or variance not in ("learned_range", "fixed_large"):
         raise _cannot(f"the parameterization {denoiser.parameterization.name} with the variance {variance}")
     if not o["classes"] or shape is None or shape[1] != shape[2]:

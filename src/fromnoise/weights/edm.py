@@ -1,7 +1,7 @@
-"""The names that EDM's U-Nets give to their parameters, both ways: DDPM++ (`SongUNet`) and ADM (`DhariwalUNet`).
+"""Convert parameters of EDM's U-Nets, DDPM++ (`SongUNet`) and ADM (`DhariwalUNet`), to our `UNet` and back.
 
-Their modules are named by the side of their maps, `enc.32x32_block0`, so that a name means something only with the
-network's layout. Source: Karras et al. 2022 (EDM, arXiv 2206.00364), table 7 and appendix F.2.
+EDM names its modules by the side length of their feature maps, as in `enc.32x32_block0`, so names can be read only with
+the network's layout. Source: Karras et al. 2022 (EDM, arXiv 2206.00364), table 7 and appendix F.2.
 """
 
 import math
@@ -19,22 +19,22 @@ from fromnoise.weights._state import checked
 from fromnoise.weights.diffusers import swapped
 
 PREFIX = "model."
-"""Of every parameter of the network inside its preconditioning."""
+"""Prefix of every parameter of the network inside the preconditioning module."""
 FILTER = "resample_filter"
 _BLOCK = {"norm0": "norm1", "conv0": "conv1", "affine": "time", "norm1": "norm2", "conv1": "conv2", "skip": "shortcut"}
 _ATTENTION = {"norm2": "norm", "qkv": "qkv", "proj": "out"}
 HEAD = 64
-"""Channels of a head of ADM's, where narrower layers have no attention; DDPM++ has one head."""
+"""Channels of an attention head of ADM, in which narrower layers have no attention; DDPM++ has one head."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What names the modules of a network.
+    """The layout of a network, which determines the names of its modules.
 
     Attributes:
-        sides: of the maps of every level, the largest first.
-        blocks: in each level on the way down.
-        plus: whether it is DDPM++ (SongUNet), and not ADM (DhariwalUNet).
+        sides: side length of the feature maps of every level, largest first.
+        blocks: blocks in each level on the way down.
+        plus: True for DDPM++ (SongUNet), False for ADM (DhariwalUNet).
     """
 
     sides: tuple[int, ...]
@@ -43,7 +43,7 @@ class Layout:
 
     @property
     def names(self) -> dict[str, str]:
-        """Their name of every layer that may be there, and ours."""
+        """{their name: our name} of every layer that the network may have."""
         top = f"{self.sides[0]}x{self.sides[0]}"
         ends = (f"dec.{top}_aux_norm", f"dec.{top}_aux_conv") if self.plus else ("out_norm", "out_conv")
         found = {"map_layer0": "time.0", "map_layer1": "time.2", "map_label": "label", "map_augment": "augment",
@@ -54,7 +54,7 @@ class Layout:
         return found
 
     def units(self) -> Iterator[tuple[str, str, str]]:
-        """(their block, ours, our attention after it or "") in the order in which they run."""
+        """Yield (their block, our block, our attention after it or "") in the order in which they run."""
         named = [f"{side}x{side}" for side in self.sides]
         for i, side in enumerate(named):
             if i:
@@ -70,38 +70,38 @@ class Layout:
                 yield f"dec.{side}_block{j}", f"up.{k}.blocks.{j}", f"up.{k}.attention.{j}"
 
     def heads(self, width: int) -> int:
-        """Of an attention of that many channels."""
+        """The number of heads of an attention layer with `width` channels."""
         return 1 if self.plus else max(width // HEAD, 1)
 
 
 def layout_of(state: Mapping[str, Tensor]) -> Layout:
-    """The layout that their names tell, without "model.".
+    """Determine the layout from the names of a state without the prefix "model.".
 
     Raises:
-        FromNoiseError: they are those of another network of theirs, or of none.
+        FromNoiseError: if the names belong to another network of EDM's, or to no U-Net.
     """
     if any(re.search(r"_aux_(?!norm|conv)", name) for name in state) or "map_noise.freqs" in state:
         raise FromNoiseError("its network is NCSN++ (SongUNet with skips through filters and Fourier features of the "
-                             "noise), which no network here is")  # fmt: skip
+                             "noise), which fromnoise does not have")  # fmt: skip
     for name, value in state.items():
         box = name.endswith(f".{FILTER}") and value.shape == (1, 1, 2, 2) and bool((value == 0.25).all())
         if name.endswith(f".{FILTER}") and not box:
-            raise FromNoiseError(f"its {name} is not the mean of 2x2 pixels, by which networks here resample")
+            raise FromNoiseError(f"its {name} is not the mean of 2x2 pixels, the only filter that our networks have")
     sides = {int(m[1]) for name in state if (m := re.match(r"enc\.(\d{1,9})x\1_", name))}
     levels = tuple(sorted(sides, reverse=True))
     side = "{0}x{0}".format(levels[0] if levels else 0)
     blocks = next(j for j in count() if f"enc.{side}_block{j}.conv0.weight" not in state)
     plus = f"dec.{side}_aux_norm.weight" in state
     if not blocks or not (plus or "out_norm.weight" in state):
-        raise FromNoiseError("its network is no U-Net of EDM's: SongUNet (DDPM++) and DhariwalUNet (ADM) are read")
+        raise FromNoiseError("its network must be a SongUNet (DDPM++) or a DhariwalUNet (ADM)")
     return Layout(levels, blocks, plus)
 
 
 def options_of(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
-    """The options of our `unet` that names and shapes tell; dropout is not among them.
+    """The options of our `unet` that follow from names and shapes; dropout does not.
 
     Raises:
-        FromNoiseError: none, a layer is missing, or it attends in other places than their networks and ours do.
+        FromNoiseError: if no options fit, a layer is missing, or attention is in layers where these networks have none.
     """
 
     def shape(name: str) -> torch.Size:
@@ -115,7 +115,7 @@ def options_of(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
     emb, channels = shape("map_layer0.weight")
     stem, seen = shape(f"enc.{layout.sides[0]}x{layout.sides[0]}_conv.weight")[:2]
     if any(width % channels for width in widths):
-        raise FromNoiseError(f"its widths {widths} are no multiples of {channels}, the width of its features of time")
+        raise FromNoiseError(f"its widths {widths} are no multiples of {channels}, the number of its time features")
     attended = [i for i in levels if f"{units[f'down.{i}.blocks.0']}.qkv.weight" in state]
     last = layout.blocks
     for theirs, ours, attention in layout.units():
@@ -123,7 +123,7 @@ def options_of(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
         level = {"down": int(i), "up": len(widths) - 1 - int(i), "mid": 0}[way]
         wanted = level in attended and (way == "down" or not layout.plus or ours.endswith(f".blocks.{last}"))
         if attention and way != "mid" and wanted != (f"{theirs}.qkv.weight" in state):
-            raise FromNoiseError(f"{theirs} has {'no' if wanted else 'an'} attention, other than in their networks")
+            raise FromNoiseError(f"{theirs} has {'no' if wanted else 'an'} attention, unlike EDM's networks")
     label, augment = state.get("map_label.weight"), state.get("map_augment.weight")
     end = f"dec.{layout.sides[0]}x{layout.sides[0]}_aux_conv" if layout.plus else "out_conv"
     return {
@@ -144,7 +144,7 @@ def options_of(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
 
 
 def kind(plus: bool) -> dict[str, Any]:
-    """What all their DDPM++ or all their ADM have in common, as options of our `unet`."""
+    """The options of our `unet` that all DDPM++ networks (`plus`) or all ADM networks have in common."""
     return {
         "heads": 1,
         "head_channels": None if plus else HEAD,
@@ -161,13 +161,13 @@ def kind(plus: bool) -> dict[str, Any]:
 
 
 def from_edm(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """Their state, without "model.", as that of our `UNet`; its labels have one more, for none.
+    """Convert an EDM state, without the prefix "model.", to that of our `UNet`, which gets a null label.
 
-    A label is there a row of zeros but for a one, sqrt(K) with DDPM++ and K labels, and none of them zeros alone: here
-    a table of the same vectors, the last of them that of none.
+    EDM's network multiplies a one-hot label by a matrix (scaled by sqrt(K) for DDPM++ with K labels); zeros stand for
+    no label. Ours looks the resulting vectors up in a table, whose last row is the one for no label.
 
     Raises:
-        FromNoiseError: it is no state, or has a name that a network of this layout does not have.
+        FromNoiseError: if it is not a state dict, or has a name that a network of this layout does not have.
     """
     names, ours = layout.names, {}
     for key, value in checked(state).items():
@@ -188,12 +188,14 @@ def from_edm(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
 
 
 def to_edm(state: Mapping[str, Tensor], layout: Layout, null_label: bool) -> dict[str, Tensor]:
-    """The inverse of `from_edm`; a model without a label for none gets zeros for it.
+    """The inverse of `from_edm`; without a null label, the vector for no label is zero.
 
-    ADM has no vector for none: it goes into the bias that is added to every label.
+    ADM has no separate vector for no label: it goes into the bias that is added to every label.
 
     Args:
-        null_label: whether the last row of our table is that of none.
+        state: tensors under our names.
+        layout: the layout of EDM's network.
+        null_label: whether the last row of our table is the null label.
     """
     names, rest = {ours: theirs for theirs, ours in layout.names.items()}, dict(state)
     theirs: dict[str, Tensor] = {}
@@ -218,9 +220,9 @@ def to_edm(state: Mapping[str, Tensor], layout: Layout, null_label: bool) -> dic
 
 
 def _labels(table: Tensor, none: Tensor, plus: bool) -> Tensor:
-    """Their map_label.weight for a table of K labels and the vector of none: [K, width], [width] -> [width, K].
+    """map_label.weight for a table of K labels and the vector for no label: [K, width], [width] -> [width, K].
 
-    (E_k - E_none) / sqrt(K) for DDPM++, or a neighbour of it that gives E_k back to the bit where it does not.
+    (E_k - E_none) / sqrt(K) for DDPM++, or a neighbouring float where only that one reproduces E_k bit for bit.
     """
     scale = math.sqrt(len(table)) if plus else 1.0
     weight = ((table.double() - none.double()) / scale).to(table)
@@ -232,9 +234,9 @@ def _labels(table: Tensor, none: Tensor, plus: bool) -> Tensor:
 
 
 def _by_kind(rows: Tensor, heads: int) -> Tensor:
-    """Of queries, keys and values: from head, channel, kind to kind, head, channel."""
+    """Reorder rows of queries, keys and values from (head, channel, kind) to (kind, head, channel)."""
     if len(rows) % (3 * heads):
-        raise FromNoiseError(f"{len(rows)} rows of queries, keys and values are not those of {heads} heads")
+        raise FromNoiseError(f"{len(rows)} rows of queries, keys and values cannot be split into {heads} heads")
     return rows.unflatten(0, (heads, -1, 3)).movedim(2, 0).flatten(0, 2)
 
 
@@ -244,12 +246,12 @@ def _by_head(rows: Tensor, heads: int) -> Tensor:
 
 
 def _flat(value: Tensor) -> Tensor:
-    """A convolution of one pixel as the matrix that it is."""
+    """The weight of a 1x1 convolution as a matrix; others are returned unchanged."""
     return value[:, :, 0, 0] if value.dim() == 4 and value.shape[2:] == (1, 1) else value
 
 
 def _turned(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """[cos, sin] of the time <-> [sin, cos]: what reads them, and what is added to them."""
+    """[cos, sin] of the time <-> [sin, cos], in the layer that reads them and the one that is added to them."""
     found = dict(state)
     if "time.0.weight" in found:
         found["time.0.weight"] = swapped(found["time.0.weight"])

@@ -1,7 +1,7 @@
-"""Weights of other people: fetched whole, checked by hash, and read where nothing in them can run.
+"""Third-party weights: downloaded completely, checked by hash, and read so that nothing in them can run.
 
-A .pth file is a pickle, and a pickle is a program. It is read by torch's restricted unpickler, or as `weights.pickles`
-reads what torch.save did not write, in a process of its own that only writes tensors:
+A .pth file is a pickle, and a pickle is a program. It is read by PyTorch's restricted unpickler, or by
+`weights.pickles` if torch.save did not write it. This happens in a separate process that only writes tensors:
 `python -m fromnoise.weights.foreign SOURCE TARGET`.
 """
 
@@ -28,25 +28,25 @@ from fromnoise.weights import pickles
 from fromnoise.weights.persistent import PARTS, plain_of
 
 _PATIENCE = 600
-"""Seconds that a file may take to be converted."""
+"""The most seconds that converting a file may take."""
 
 _REPEATED = 4
-"""How often the numbers of a file may be in its tensors, as those of tied layers are; and a million bytes besides."""
+"""How often its tensors may repeat a file's numbers, as tied layers do; a million bytes are allowed in any case."""
 _OPTIONS = ("args", "config", "hyper_parameters", "init_kwargs", "options")
-"""Where it keeps what the network was made with."""
+"""Entries in which files keep the options of their network."""
 _WRAPPERS = ("module.", "_orig_mod.")
-"""What training on several devices, or compiled, puts before every name."""
+"""Prefixes of every name after training on several devices, or compiled."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a file of other people holds.
+    """The content of a third-party file.
 
     Attributes:
         state: the tensors of its network, by name.
-        part: the entry of the file that they were taken from; "" for a file that is the tensors themselves.
-        entries: the names at its top, but for those of tensors.
-        options: plain values that it says its network was made with.
+        part: the entry of the file that they come from; "" if the tensors are at the top of the file.
+        entries: the names at the top of the file, except those of tensors.
+        options: the options of its network, as plain values, if the file has them.
     """
 
     state: dict[str, Tensor]
@@ -56,19 +56,19 @@ class Opened:
 
 
 def fetch(url: str, path: Path, digest: str) -> Path:
-    """The file at `path`, downloaded with a bar unless it is there; half a download is never taken for the whole.
+    """Return `path`, downloaded with a progress bar if it is not there; a partial download is never used.
 
     Raises:
-        FromNoiseError: it cannot be had, or is not what its hash says; with what to do.
+        FromNoiseError: if it cannot be downloaded, or its hash is wrong; the message says what to do.
     """
     try:
         with storage.locked(path):
             if _is(path, digest):
                 return path
             torch.hub.download_url_to_file(url, str(path), hash_prefix=digest, progress=sys.stderr.isatty())
-            if not _is(path, digest):  # a folder of that name takes a file in
+            if not _is(path, digest):  # a folder of that name would receive the file
                 raise OSError(f"{path} is in the way: remove it")
-    except Exception as error:  # of the network and of the disk
+    except Exception as error:  # from the network or the disk
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FromNoiseError(f"{path.name} could not be downloaded ({reason}): fetch {url} elsewhere and name the file "
                              "as weights, or try again") from None  # fmt: skip
@@ -76,19 +76,19 @@ def fetch(url: str, path: Path, digest: str) -> Path:
 
 
 def _is(path: Path, digest: str) -> bool:
-    """Whether a file is there and has this hash; a line where another is there."""
+    """Whether a file is there and has this hash; a line is printed if its hash is another."""
     with suppress(files.Unreadable):
         if sha256(path) == digest:
             return True
-        say(f"{path}: not what its hash says: fetched again")
+        say(f"{path}: its hash is wrong: downloading it again")
     return False
 
 
 def tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    """The tensors of a .pth file of known content; converted once, into the cache.
+    """The tensors of a .pth file with a known hash; converted once, into the cache.
 
     Raises:
-        FromNoiseError: no such file, another content, or no plain tensors in it.
+        FromNoiseError: if there is no such file, its hash is another, or it does not hold plain tensors.
     """
     found = sha256(path)
     if found != digest:
@@ -99,21 +99,21 @@ def tensors(path: Path, digest: str) -> dict[str, Tensor]:
 
 
 def plain(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pth file, whatever it is; converted in a process of its own.
+    """The tensors of any .pth file, converted in a separate process.
 
     Raises:
-        FromNoiseError: something else than plain tensors is in it, or more than memory holds.
+        FromNoiseError: if it holds anything but plain tensors, or more than fits into memory.
     """
     return opened(path).state
 
 
 def opened(path: Path) -> Opened:
-    """The same, with what else the file says of its network.
+    """The tensors of any .pth file, and what else it says about its network.
 
-    Of a training checkpoint the averaged weights are taken where it has them; the optimizer's state is left out.
+    From a training checkpoint the averaged weights are taken if it has them; the optimizer's state is left out.
 
     Raises:
-        FromNoiseError: as `plain`.
+        FromNoiseError: the errors of `plain`.
     """
     folder = storage.cache("opened") / sha256(path)[:32]
 
@@ -124,7 +124,7 @@ def opened(path: Path) -> Opened:
         except subprocess.TimeoutExpired:
             raise FromNoiseError(f"{path}: not read within {_PATIENCE} seconds") from None
         if done.returncode:
-            why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+            why = (done.stderr.strip().splitlines() or ["it ended without a message"])[-1]
             raise FromNoiseError(f"{path}: not a file of plain tensors ({files.one_line(why[:200])})")
 
     def read(place: Path) -> Opened:
@@ -135,13 +135,13 @@ def opened(path: Path) -> Opened:
 
 
 def _convert(source: Path, target: Path) -> None:
-    """Raises whatever a file of something else makes of it."""
+    """Convert a file into a folder of tensors. Any exception may be raised for a file that does not hold tensors."""
     room = half_of_memory()
     _bound(room)
     _insist_on_no_bomb(source, room)
     found = unpacked(source, room)
     claimed = sum(value.numel() * value.element_size() for value in found.state.values())
-    if claimed > room:  # a tensor may repeat a single number in all its places
+    if claimed > room:  # a tensor may repeat a single number in all its elements
         raise FromNoiseError(
             f"its tensors unpack to {claimed:,} bytes, more than half of this machine's memory ({room:,})"
         )
@@ -154,8 +154,8 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def _bound(room: int) -> None:
-    """Have the system end what takes far more memory than its tensors may: where one is read and written, thrice."""
-    with suppress(ImportError, OSError, ValueError):  # of systems that do not know it
+    """Limit this process's memory to three times what the tensors may take: reading and writing needs that much."""
+    with suppress(ImportError, OSError, ValueError):  # systems that have no such limit
         import resource
 
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -165,22 +165,23 @@ def _bound(room: int) -> None:
 
 
 def unpacked(source: Path, room: int | None = None) -> Opened:
-    """What `opened` finds in a file, read in this process.
+    """The content of a file as `opened` returns it, read in this process.
 
     Args:
         source: the file.
-        room: bytes that its tensors may take; None for half of the memory.
+        room: bytes that its tensors may take; default: half of the memory.
 
     Raises:
-        FromNoiseError: no tensors by name in it, or too many. And whatever torch's restricted unpickler raises.
+        FromNoiseError: if it holds no tensors by name, or too many.
+        Exception: any error of PyTorch's restricted unpickler.
     """
     return _found(_values(source, half_of_memory() if room is None else room))
 
 
 def _values(source: Path, room: int) -> Any:
-    """What the file holds, by torch's restricted unpickler, or instruction by instruction where torch did not save it.
+    """The file's value, from PyTorch's restricted unpickler, or from `pickles` if torch.save did not write it.
 
-    The options of a command line are let through as data.
+    The parsed options of a command line (argparse.Namespace) are allowed as data.
     """
     with files.opened(source) as file:
         start = file.read(32)
@@ -195,17 +196,17 @@ def _loaded(source: Path | io.BytesIO) -> Any:
 
 
 def _insist_on_no_bomb(source: Path, room: int) -> None:
-    """torch packs nothing, so that what is in the file is what goes into memory."""
+    """Check that a file fits into memory and is not compressed: torch.save compresses nothing."""
     if (size := source.stat().st_size) > room:
         raise FromNoiseError(f"its {size:,} bytes are more than half of this machine's memory ({room:,})")
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise FromNoiseError("packed in a way that torch.save does not write")
+                raise FromNoiseError("compressed, which torch.save never does")
 
 
 def _found(values: Any) -> Opened:
-    """The network's tensors by name, and what is said of it."""
+    """The network's tensors by name, and its options."""
     if not isinstance(values, Mapping):
         raise FromNoiseError(f"a {type(values).__name__}, not tensors by name")
     inside = {name: values[name] for name in PARTS if isinstance(values.get(name), Mapping)}
@@ -234,8 +235,8 @@ def _main(source: str, target: str) -> None:
         _convert(Path(source), Path(target))
     except Exception as error:
         kind, text = type(error).__name__, files.one_line(error)
-        if kind == "UnpicklingError":  # torch goes on to say how to run what is in the file
-            text = "it names other things than tensors, or is damaged"
+        if kind == "UnpicklingError":  # PyTorch's own message would say how to execute the file
+            text = "it holds something other than tensors, or is damaged"
         sys.exit(text if isinstance(error, FromNoiseError) else f"{kind}: {text}")
 
 

@@ -1,4 +1,4 @@
-"""What steers a model from outside, on the disk: classifiers of noisy images, and image-text models."""
+"""Load the models that guide another one: classifiers of noisy images, and image-text models."""
 
 import os
 import warnings
@@ -22,13 +22,13 @@ def load_image_text(
     *,
     network: nn.Module | None = None,
 ) -> ImageText:
-    """The image-text model that was trained into a folder, or saved; its averaged weights.
+    """Load an image-text model with its averaged weights, from a run or a saved folder.
 
     Args:
-        path, precision, warn, network: as in `load`.
+        path, precision, warn, network: see `load`.
 
     Raises:
-        FromNoiseError: as in `load`.
+        FromNoiseError: the errors of `load`.
     """
     read = native.reader(native.IMAGE_TEXT, build_image_text, network, path)
     made = native.reading(hub.local(path, warn), read, warn, native.IMAGE_TEXT)
@@ -38,10 +38,10 @@ def load_image_text(
 
 
 def load_guide(path: str | Path, precision: Precision | None = None) -> NoisyClassifier | ImageText:
-    """What classifier guidance follows: a classifier, or an image-text model, whichever lies there.
+    """Load a model for classifier guidance: a classifier or an image-text model, whichever the folder holds.
 
     Raises:
-        FromNoiseError: as in `load`.
+        FromNoiseError: the errors of `load`.
     """
     place = files.expanded(hub.local(path, warnings.warn))
     folder = Checkpoints(place / "checkpoints").newest_whole(lambda line: None) or place

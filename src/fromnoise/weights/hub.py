@@ -1,4 +1,4 @@
-"""Models of the hub of Hugging Face: fetched at one commit, safetensors and JSON alone, and put there."""
+"""Download models from the Hugging Face hub, at one commit and as safetensors and JSON only, and upload them."""
 
 import glob
 import re
@@ -17,32 +17,33 @@ from fromnoise.weights.names import INDEX, STEM
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _SAY = {storage.MANIFEST, "denoiser.json", "classifier.json", "autoencoder.json", INDEX, "model.pt", "model.json"}
-"""Files that say what a model is, in all the formats that are written here."""
+"""Files that describe a model, in all the formats that fromnoise writes."""
 _PATIENCE = 60.0
-"""Seconds that the hub may take to answer while something is put there."""
+"""Seconds that the hub may take to answer during an upload."""
 
 Say = Callable[[str], None]
 
 
 def local(place: str | Path, say: Say) -> Path:
-    """The folder itself, or the one that `fetched` makes of an address on the hub."""
+    """The folder itself, or for an address on the hub the folder that `fetched` returns."""
     return fetched(place, say) if is_address(place) else Path(place)
 
 
 def fetched(place: str | Path, say: Say) -> Path:
-    """The folder of a model of the hub in the hub's own cache, as of one commit.
+    """Download a model into the hub's own cache, at one commit, and return its folder.
 
-    JSON comes first, so that a model of a kind that is not read here costs no download; then the safetensors of the
-    parts that are read, in half precision only where a part has no others. Pickles are never fetched. What is there is
-    not fetched again, and a commit that is there is opened without a request.
+    JSON files come first, so that a model that cannot be read costs no download; then the safetensors of the parts that
+    are needed, in half precision only if a part has no others. Pickles are never downloaded. Cached files are not
+    downloaded again, and a commit that is cached is opened without a request.
 
     Args:
         place: hf://owner/name[@revision][/folder].
-        say: told in a line which commit a branch or tag is, and where the hub does not answer, which it was.
+        say: called with a line that names the commit of a branch or tag, or the last known one if the hub does not
+            answer.
 
     Raises:
-        FromNoiseError: no such model, no access, no network, a download that broke off, or no model of a kind that is
-            read here; in one line with the way out.
+        FromNoiseError: if there is no such model, no access or no network, the download breaks off, or the model is of
+            a kind that fromnoise cannot read.
     """
     address = hub.address(place)
     with hub.talking(address, address.repo):
@@ -70,10 +71,9 @@ def fetched(place: str | Path, say: Say) -> Path:
 
 
 def _at_one_commit(address: Address, wanted: Sequence[str], say: Say) -> Path:
-    """The files of these patterns as of the commit that the hub says a branch is, or, where it does not answer, of the
-    one that it was.
+    """Files of these patterns at the current commit of a branch; if the hub does not answer, at the last known one.
 
-    The library opens the latter in silence, too, where the hub refuses to answer; such an answer is raised here.
+    The hub's library silently opens the last known commit even if the hub refuses access; here that is an error.
     """
     library, revision = hub.client(address), address.revision or "main"
     if re.fullmatch("[0-9a-f]{40}", revision):
@@ -97,7 +97,7 @@ def _at_one_commit(address: Address, wanted: Sequence[str], say: Say) -> Path:
         say(f"{address} was commit {found.name} when the hub was last asked ({why}), and is opened as such: "
             f"{pin(found.name)}")  # fmt: skip
         return found
-    found = _snapshot(address.repo, revision, wanted)  # by its name, which the cache remembers
+    found = _snapshot(address.repo, revision, wanted)  # by the branch's name, so that the cache remembers its commit
     if found.name != commit:  # the hub went away meanwhile, or the branch moved
         found = _snapshot(address.repo, commit, wanted)
     say(f"{address} is commit {commit}: {pin(commit)}")
@@ -105,25 +105,25 @@ def _at_one_commit(address: Address, wanted: Sequence[str], say: Say) -> Path:
 
 
 def source(place: str | Path, folder: Path) -> str:
-    """The address with its commit, of what `fetched` made of it: what names the same model for ever."""
+    """The address with its commit, for a folder from `fetched`: it names this exact model for ever."""
     address = hub.address(place)
     above = len(Path(address.folder).parts)
     return str(Address(address.repo, folder.parents[above - 1].name if above else folder.name, address.folder))
 
 
 def kept(place: str | Path, folder: Path) -> Path:
-    """Where what is made of a model of the hub may be kept: none of the hub's own cache, and one for each commit."""
+    """Our cache folder for files that are derived from a model of the hub, one for each commit."""
     name = source(place, folder).removeprefix(hub.SCHEME)
     return storage.cache("hub") / name.replace("/", "--").replace("@", "--")
 
 
 def _snapshot(repo: str, revision: str, wanted: Sequence[str], here: bool = False) -> Path:
-    """The files of these patterns, fetched where they are not there, with bars where somebody sees them.
+    """Download files that are not cached yet, with progress bars in a terminal; returns their folder.
 
     Args:
-        repo, revision: of what.
-        wanted: the patterns.
-        here: whether nothing may be asked.
+        repo, revision: the repository and its branch, tag or commit.
+        wanted: patterns of file names.
+        here: whether to use only the cache and send no request.
     """
     library = hub.client(repo)
 
@@ -142,12 +142,12 @@ def _tensors(root: Path) -> list[Path]:
 
 
 def _insist_on_known(root: Path, snapshot: Path, address: Address, commit: str) -> list[Path]:
-    """The folders of another library's weights; none where the JSON files are of a model of ours.
+    """The folders with another library's weights; empty if the JSON files describe a model of ours.
 
     Raises:
-        FromNoiseError: they are of no model that is read here, or of two.
+        FromNoiseError: if they describe no model that fromnoise can read, or two.
     """
-    from fromnoise.weights import opening, pipelines  # here, since they load torch
+    from fromnoise.weights import opening, pipelines  # imported here, since they load torch
 
     ours = (root / storage.MANIFEST).exists() or any(root.glob(f"checkpoints/step-*/{storage.MANIFEST}"))
     try:
@@ -159,13 +159,13 @@ def _insist_on_known(root: Path, snapshot: Path, address: Address, commit: str) 
 
 
 def _file(address: Address) -> FromNoiseError:
-    """That its folder is to be named."""
+    """The error for an address of a file, which asks for its folder instead."""
     above = Address(address.repo, address.revision, address.folder.rpartition("/")[0])
     return FromNoiseError(f"{address}: is a file; name its folder, {above}")
 
 
 def _strange(address: Address, commit: str, part: str | None = None) -> FromNoiseError:
-    """The line for a repository that has no model for us, or no weights in that part, by the names of what it has."""
+    """The error for a repository without a readable model, or without weights in `part`, judged by its file names."""
     under = f"{address.folder}/" if address.folder else ""
     every = hub.client(address).HfApi().list_repo_files(address.repo, revision=commit)
     if address.folder in every:
@@ -179,32 +179,33 @@ def _strange(address: Address, commit: str, part: str | None = None) -> FromNois
     if pickle and (part is not None or not any(name.endswith(".safetensors") for name in names)):
         return FromNoiseError(f"{address}: its weights are a pickle ({files.one_line(pickle)}), which may hold "
                               f"programs, and no safetensors: if you trust it, `hf download {address.repo}`, and name "
-                              "the folder that it prints")  # fmt: skip
+                              "the folder that this prints")  # fmt: skip
     there = ", ".join(map(files.one_line, names[:5])) or "nothing"
     if part is not None:
-        return FromNoiseError(f"{address}: no weights in {part or 'it'}, which are {STEM}.safetensors or its shards; "
-                              f"there is {there}")  # fmt: skip
-    return FromNoiseError(f"{address}: no model that is read here, which is a diffusers pipeline or a folder of "
-                          f"fn.save; there is {there}")  # fmt: skip
+        return FromNoiseError(f"{address}: {part or 'it'} needs weights, {STEM}.safetensors or its shards, but has "
+                              f"{there}")  # fmt: skip
+    return FromNoiseError(f"{address}: must be a diffusers pipeline or a folder of fn.save, but has "
+                          f"{there}")  # fmt: skip
 
 
 def _insist_on_whole(path: Path, address: Address) -> None:
-    """The hub names large files by their SHA-256, and its cache keeps them under that name; others are let through."""
+    """Check a cached file's SHA-256, which is its name in the hub's cache if it is large; others are not checked."""
     name = path.readlink().name if path.is_symlink() else ""
     if re.fullmatch("[0-9a-f]{64}", name) and pretrained.sha256(path) != name:
-        raise FromNoiseError(f"{address}: {path.resolve()} is not what the hub sent (another SHA-256): remove it, and "
-                             "it is fetched again")  # fmt: skip
+        raise FromNoiseError(f"{address}: {path.resolve()} is not what the hub sent (another SHA-256): remove it to "
+                             "download it again")  # fmt: skip
 
 
 def insist_on_login(repo: str) -> None:
-    """That something could be put there, as far as one request tells; before hours of work, not after.
+    """Check with one request, before hours of work, that an upload to `repo` is likely to succeed.
 
     Raises:
-        FromNoiseError: no owner/name, no library, no token, one that the hub does not know, or no network.
+        FromNoiseError: if `repo` is not owner/name, the library is not installed, there is no token or network, or the
+            hub does not know the token.
     """
     if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repo) is None:
-        raise FromNoiseError(f"{files.one_line(repo)}: no name of a repository: it is owner/name, where you or an "
-                             "organisation of yours is the owner")  # fmt: skip
+        raise FromNoiseError(f"{files.one_line(repo)}: must be owner/name, where you or an organisation of yours "
+                             "is the owner")  # fmt: skip
     what = f"{hub.SCHEME}{repo}"
     with hub.talking(what, repo, _PATIENCE, writing=True):
         library = hub.client(what)
@@ -217,7 +218,7 @@ def insist_on_login(repo: str) -> None:
 
 @contextmanager
 def _quiet(library: Any) -> Iterator[None]:
-    """No bars where nobody sees them, and no warnings of how the library calls what it stands on."""
+    """A block without progress bars outside a terminal, and without the library's own deprecation warnings."""
     silent = not sys.stderr.isatty() and not library.utils.are_progress_bars_disabled()
     if silent:
         library.utils.disable_progress_bars()
@@ -231,40 +232,39 @@ def _quiet(library: Any) -> Iterator[None]:
 
 
 def push(folder: Path, repo: str, message: str, private: bool = False) -> str:
-    """Put a folder's files into a repository of models, which is made where it is missing.
+    """Upload a folder's files to a model repository, which is created if it is missing.
 
     Args:
-        folder: whose files are sent; others that are there stay.
+        folder: the folder; other files in the repository stay.
         repo: owner/name.
-        message: of the commit.
-        private: whether a new repository is; one that is there must be.
+        message: the commit message.
+        private: whether a new repository is private; an existing one must then be private, too.
 
     Returns:
-        The address for browsers.
+        The repository's address for browsers.
 
     Raises:
-        FromNoiseError: no token, no right to write, no network; a public repository where a private one was asked for;
-            or one with another model's files, of which one would be opened in place of these. In one line with the
-            way out.
+        FromNoiseError: if there is no token, no permission to write or no network, the repository is public although
+            `private` is set, or it has another model's file that would be opened instead of the new ones.
     """
     what = f"{hub.SCHEME}{repo}"
     with hub.talking(what, repo, _PATIENCE, writing=True), _quiet(hub.client(what)):
         api = hub.client(what).HfApi()
         url = str(api.create_repo(repo, private=private, exist_ok=True))
         if private and not api.repo_info(repo).private:
-            raise FromNoiseError(f"{what}: is public, and a private repository was asked for; nothing is sent: make it "
+            raise FromNoiseError(f"{what}: is public, but a private repository was asked for; nothing is sent: make it "
                                  f"private at {url}/settings, or name another")  # fmt: skip
         sent = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         if other := next((name for name in sorted(api.list_repo_files(repo)) if _stale(name, sent)), None):
-            raise FromNoiseError(f"{what}: holds {files.one_line(other)} of another model, which would be opened in "
-                                 f"place of this one; nothing is sent: remove it at {url}/tree/main, or name "
+            raise FromNoiseError(f"{what}: holds {files.one_line(other)} of another model, which would be opened "
+                                 f"instead of this one; nothing is sent: remove it at {url}/tree/main, or name "
                                  "another repository")  # fmt: skip
         api.upload_folder(repo_id=repo, folder_path=str(folder), commit_message=message)
     return url
 
 
 def _stale(name: str, sent: set[str]) -> bool:
-    """Whether a file that stays beside those that are sent says what a model is, or is its weights."""
+    """Whether a file that is not replaced by the upload describes a model, or holds weights of one."""
     above, _, last = name.rpartition("/")
     beside = {one.rpartition("/")[0] for one in sent if one.rpartition("/")[2].startswith(STEM)}
     return name not in sent and (name in _SAY or (above in beside and last.startswith(STEM)))

@@ -1,4 +1,4 @@
-"""The autoencoders and the transformer of diffusers' latent pipelines."""
+"""Read the autoencoders and the transformer of diffusers' latent pipelines."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ from fromnoise.weights.parts import insist_on, read_options, weights
 
 AUTOENCODERS = ("AutoencoderKL", "VQModel")
 TRANSFORMERS = ("DiTTransformer2DModel", "Transformer2DModel")
-_CODER: dict[str, Any] = {  # what both say where a file leaves it out
+_CODER: dict[str, Any] = {  # defaults of both classes
     "in_channels": 3, "out_channels": 3, "block_out_channels": [64], "layers_per_block": 1, "norm_num_groups": 32,
     "scaling_factor": 0.18215, "mid_block_add_attention": True,
 }  # fmt: skip
@@ -34,10 +34,10 @@ _FIXED_DIT: dict[str, Any] = {"activation_fn": "gelu-approximate", "norm_type": 
 
 
 def codec(folder: Path) -> Autoencoded:
-    """The autoencoder of a pipeline with the scale of its latents.
+    """The autoencoder of a pipeline, with the scale of its latents.
 
     Raises:
-        FromNoiseError: of another class, with options that ours has not, damaged, or of weights that do not fit.
+        FromNoiseError: if its class or an option is not supported, it is damaged, or its weights do not fit.
     """
     config = read_options(folder / CONFIG)
     insist_on(folder / CONFIG, config.get("_class_name"), AUTOENCODERS)
@@ -45,20 +45,20 @@ def codec(folder: Path) -> Autoencoded:
 
 
 def autoencoder(folder: Path, config: Mapping[str, Any]) -> Autoencoder:
-    """The network alone, float32.
+    """The autoencoder network alone, in float32.
 
     Raises:
-        FromNoiseError: as `codec`.
+        FromNoiseError: the errors of `codec`.
     """
     config = _CODER | dict(config)
     _insist_on_plain(config, _FIXED_CODER, folder)
     kinds = {*config.get("down_block_types", ()), *config.get("up_block_types", ())}
     if strange := sorted(kinds - {"DownEncoderBlock2D", "UpDecoderBlock2D"}):
-        raise FromNoiseError(f"{folder}: has {files.one_line(strange[0])}, which no autoencoder here has")
+        raise FromNoiseError(f"{folder}: has {files.one_line(strange[0])}, which fromnoise's autoencoders lack")
     is_kl = config["_class_name"] == "AutoencoderKL"
     latent = config.get("latent_channels", 4 if is_kl else 3)
     if config["in_channels"] != config["out_channels"] or config.get("vq_embed_dim") not in (None, latent):
-        raise FromNoiseError(f"{folder}: its channels, or those of its codes, are not the same on both sides")
+        raise FromNoiseError(f"{folder}: the channels of its encoder and decoder, or of latents and codes, differ")
     widths = [int(width) for width in config["block_out_channels"]]
     if any(width % widths[0] for width in widths):
         raise FromNoiseError(f"{folder}: its widths {widths} are no multiples of the first")
@@ -80,10 +80,10 @@ def autoencoder(folder: Path, config: Mapping[str, Any]) -> Autoencoder:
 
 
 def dit_options(config: Mapping[str, Any], where: object) -> tuple[dict[str, Any], tuple[int, int, int]]:
-    """(options of our `dit`, shape of a state) for the configuration of a DiTTransformer2DModel.
+    """(options of our `dit`, shape of x_t) for the configuration of a DiTTransformer2DModel.
 
     Raises:
-        FromNoiseError: one that our network cannot express; `where` is named.
+        FromNoiseError: if our network cannot express it; the message names `where`.
     """
     config = _DIT | dict(config)
     _insist_on_plain(config, _FIXED_DIT, where)
@@ -104,7 +104,7 @@ def dit_options(config: Mapping[str, Any], where: object) -> tuple[dict[str, Any
 
 
 def class_names(index: Mapping[str, Any], classes: int) -> tuple[str, ...]:
-    """Of `id2label`, the first word of each; none where they are not those of all labels."""
+    """Class names from `id2label`, each up to its first comma; () unless it names every label."""
     table = index.get("id2label")
     if not isinstance(table, Mapping) or {str(i) for i in range(classes)} != set(map(str, table)):
         return ()
@@ -115,12 +115,12 @@ def class_names(index: Mapping[str, Any], classes: int) -> tuple[str, ...]:
 def _insist_on_plain(config: Mapping[str, Any], plain: Mapping[str, Any], where: object) -> None:
     for key, value in plain.items():
         if config.get(key, value) != value:
-            raise FromNoiseError(f"{where}: its {key} is {files.one_line(config[key])}, which no network here has (it "
-                                 f"is {value} here)")  # fmt: skip
+            raise FromNoiseError(f"{where}: its {key} is {files.one_line(config[key])}, and fromnoise's networks have "
+                                 f"{value}")  # fmt: skip
 
 
 def translated(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The transformer's state as that of our `dit`, float32."""
+    """Convert the transformer's state to that of our `dit`, in float32."""
     from fromnoise.weights.dit import from_diffusers_dit
 
     return {name: value.float() for name, value in from_diffusers_dit(state).items()}

@@ -1,4 +1,4 @@
-"""LoRA files, told from models: they are recognised in order to be refused with a reason."""
+"""Recognise LoRA files, so that they can be refused with a reason."""
 
 import os
 import re
@@ -6,17 +6,17 @@ from pathlib import Path
 
 NAMES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin", "adapter_model.safetensors",
          "adapter_config.json")  # fmt: skip
-IS_ONE = ("holds a LoRA: small additions to the weights of a base model, and no model by itself; load the base instead "
-          "(nothing here adds a LoRA to it)")  # fmt: skip
+IS_ONE = ("holds a LoRA: small additions to the weights of a base model, not a model by itself; load the base instead "
+          "(fromnoise cannot add a LoRA to it)")  # fmt: skip
 
 
 def is_tensor(name: str) -> bool:
-    """Whether a tensor of that name is half of a small addition to another's weights."""
+    """Whether a tensor of that name belongs to a LoRA."""
     return re.search(r"(^|[._])lora(_(A|B|up|down|embedding|magnitude|linear)\w*)?\.|^lora_", name) is not None
 
 
 def is_one(path: Path) -> bool:
-    """Whether a folder holds a LoRA by the name of its files, or a safetensors file one by the names of its tensors."""
+    """Whether it is a LoRA: a folder by the names of its files, or a safetensors file by the names of its tensors."""
     if any(os.path.lexists(path / name) for name in NAMES):
         return True
     if path.suffix != ".safetensors" or not path.is_file():
@@ -26,5 +26,5 @@ def is_one(path: Path) -> bool:
     try:
         with safe_open(path, "pt") as tensors:
             return any(is_tensor(name) for name in tensors.keys())  # noqa: SIM118  (it is no mapping)
-    except Exception:  # another file, which whoever opens it names
+    except Exception:  # not a safetensors file; opening it gives the error
         return False

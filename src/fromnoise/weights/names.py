@@ -1,5 +1,5 @@
-"""What files of diffusers' pipelines are called; to be imported without torch."""
+"""File names of diffusers' pipelines, in a module that does not import torch."""
 
 INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
 STEM = "diffusion_pytorch_model"
-"""Of the weights, in every part."""
+"""Stem of the weight files in every part of a pipeline."""

@@ -1,4 +1,4 @@
-"""Models on the disk: load and save, nothing executed."""
+"""Load and save models; nothing in a file is executed."""
 
 import os
 import warnings
@@ -33,7 +33,7 @@ from fromnoise.weights.describing import (
 )
 
 DENOISER, CLASSIFIER, IMAGE_TEXT, AUTOENCODER = "denoiser", "classifier", "image-text", "autoencoder"
-"""Files that say what the tensors beside them are; a latent model has its autoencoder in a folder of that name."""
+"""Stems of the files that describe a model; a latent model keeps its autoencoder in a folder of the last name."""
 
 _MADE_BY = {
     DENOISER: "train digits --out",
@@ -55,22 +55,22 @@ _PATIENCE = 100
 
 
 def save(model: nn.Module, path: str | Path) -> None:
-    """Write a model into a folder: safetensors, JSON and a manifest; what was there is replaced when it is whole.
+    """Write a model into a folder: safetensors, JSON and a manifest. An older model there is replaced in one step.
 
-    A network of your own class is saved too: `load(path, network=MyNet(...))` gives it back.
+    A model with a network of your own class can be saved, too: load it with `load(path, network=MyNet(...))`.
 
     Args:
         model: a Denoiser, a NoisyClassifier, an ImageText or an autoencoder.
-        path: of the folder.
+        path: the folder.
 
     Raises:
-        FromNoiseError: another object, a variance or codec that is made from data; a folder that holds something else,
-            which would be lost, or cannot be written.
+        FromNoiseError: if `model` is another object, or has a variance or codec that is made from data; if the folder
+            holds other files, which would be lost, or cannot be written.
     """
     about = describe(model)
     insist_on_room(path, _WRITTEN, _is_saved, "a saved model")
     codec = model.codec if isinstance(model, Denoiser) else None
-    if isinstance(codec, Autoencoded):  # of the weights that are saved, which may be in half precision by now
+    if isinstance(codec, Autoencoded):  # the hash of the weights as saved, perhaps in half precision
         about["codec"]["sha256"] = storage.fingerprint(codec.network.state_dict())
     _write(path, tensors_of(model), {stem_of(model): about})
     if isinstance(codec, Autoencoded):
@@ -88,33 +88,32 @@ def load(
     parameterization: Any = None,
     like: Any = None,
 ) -> Denoiser:
-    """A denoiser, in evaluation mode, from a run, one of its checkpoints, a folder of `save`, or another library's.
+    """Load a denoiser in evaluation mode, from a run, a checkpoint, a folder of `save`, or another library's format.
 
-    Such a folder may lie on the hub: hf://owner/name[@revision][/folder] is fetched into the hub's own cache as of one
-    commit, safetensors and JSON alone; `warn` is told which commit a branch is. Of other libraries the formats of
-    `fromnoise list weight-formats` are opened; nothing in a file is executed. Of a run the newest whole checkpoint is
-    taken; `warn` is called for damaged ones.
+    From a run the newest intact checkpoint is loaded. The formats of `fromnoise list weight-formats` are recognised;
+    nothing in a file is executed. A model on the hub, hf://owner/name[@revision][/folder], is downloaded into the hub's
+    own cache at one commit, as safetensors and JSON only.
 
     Args:
         path: the folder, another library's file, or hf://owner/name.
-        ema: the averaged weights (what papers report), where there are any.
-        precision: None leaves float32 weights on the CPU; "auto", "fp32" or "bf16" puts the network on the
-            best device in that format, ready to sample.
-        warn: called with one line.
-        network, schedule, parameterization: objects of your own classes, into which the weights are loaded; a file
-            names only fromnoise's.
-        like: what another library's file does not tell, by part: {"network": {"heads": 4}, "schedule": "cosine"}; or
+        ema: whether to load the averaged weights, which papers report, if there are any.
+        precision: None leaves float32 weights on the CPU; "auto", "fp32" or "bf16" moves the network to the best device
+            in that format, ready to sample.
+        warn: called with one line, such as about a damaged checkpoint or the commit of a branch on the hub.
+        network, schedule, parameterization: objects of your own classes, which a file cannot name; weights are loaded
+            into them.
+        like: facts that another library's file does not state, {"network": {"heads": 4}, "schedule": "cosine"}, or
             the Recipe of such a model.
 
     Raises:
-        FromNoiseError: there is no model, or none that is whole; a latent model without its autoencoder; a class that
-            is yours and was not given; or weights that do not fit.
+        FromNoiseError: if there is no intact model, a latent model lacks its autoencoder, an object of your own class
+            is not given, or weights do not fit.
     """
     path = hub.local(path, warn)
     if opening.is_foreign(path):
         return _ready(of_kind(opening.read(path, warn, like), Denoiser, path), precision)
     if like is not None:
-        raise FromNoiseError(f"like: {path} is one of fromnoise's, which says everything itself: leave it out")
+        raise FromNoiseError(f"like: {path} is a fromnoise model, which describes itself: leave like out")
     given = Given(network, schedule, parameterization)
     return reading(path, lambda folder: _denoiser(folder, ema, precision, warn, given, path), warn)
 
@@ -131,7 +130,7 @@ def _denoiser(
 
 
 def _ready(denoiser: Denoiser, precision: Precision | None) -> Denoiser:
-    """On the best device in that number format; as it is where none was asked for."""
+    """Move the networks to the best device in a number format, unless `precision` is None."""
     if precision is not None:
         choose(precision).prepare(denoiser.network, inference=True)
         if isinstance(denoiser.codec, Autoencoded):
@@ -146,13 +145,13 @@ def load_classifier(
     *,
     network: nn.Module | None = None,
 ) -> NoisyClassifier:
-    """The classifier of noisy images that was trained into a folder, or saved; its averaged weights.
+    """Load a classifier of noisy images with its averaged weights, from a run or a saved folder.
 
     Args:
-        path, precision, warn, network: as in `load`.
+        path, precision, warn, network: see `load`.
 
     Raises:
-        FromNoiseError: as in `load`.
+        FromNoiseError: the errors of `load`.
     """
     path = hub.local(path, warn)
     if opening.is_foreign(path):
@@ -165,10 +164,10 @@ def load_classifier(
 
 
 def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: nn.Module | None = None) -> Autoencoder:
-    """The autoencoder that was trained into a folder, or saved; its averaged weights, float32.
+    """Load an autoencoder with its averaged weights in float32, from a run or a saved folder.
 
     Raises:
-        FromNoiseError: as in `load`.
+        FromNoiseError: the errors of `load`.
     """
     path = hub.local(path, warn)
     if opening.is_foreign(path):
@@ -177,20 +176,20 @@ def load_autoencoder(path: str | Path, warn: Warn = warnings.warn, *, network: n
 
 
 def of_kind(model: nn.Module, cls: type[T], path: str | Path) -> T:
-    """The same, which must be of that class.
+    """Return a model after checking its class.
 
     Raises:
-        FromNoiseError: it is a model of another kind.
+        FromNoiseError: if it is a model of another kind.
     """
     if isinstance(model, cls):
         return model
-    raise FromNoiseError(f"{path}: holds a {type(model).__name__}, and not a {cls.__name__}, which is asked for")
+    raise FromNoiseError(f"{path}: must hold a {cls.__name__}, got a {type(model).__name__}")
 
 
 def reader(
     kind: str, build: Callable[[dict[str, Any], Given, object], T], network: nn.Module | None, path: str | Path
 ) -> Callable[[Path], T]:
-    """What `reading` asks for, of a model that is its averaged weights and nothing else."""
+    """The function that `reading` needs, for a model that consists only of its averaged weights."""
 
     def read(folder: Path) -> T:
         about = _about(folder, kind)
@@ -203,23 +202,23 @@ def reader(
 
 
 def _codec(folder: Path, about: dict[str, Any], warn: Warn) -> Autoencoded:
-    """The autoencoder that a latent model was trained with: beside it, or in its run."""
+    """Load the autoencoder that a latent model was trained with, from its folder or from its run."""
     places = [folder / AUTOENCODER, folder.parent.parent / AUTOENCODER]
     place = next((p for p in places if p.is_dir()), None)
     if place is None:
         raise FromNoiseError(
-            f"{folder}: a latent model, and its autoencoder is missing: put its folder at {places[-1]}"
+            f"{folder}: is a latent model without its autoencoder: put the autoencoder's folder at {places[-1]}"
         )
     codec = Autoencoded(load_autoencoder(place, warn), about["scale"])
     if codec.sha256 != about["sha256"]:
-        raise FromNoiseError(f"{place}: not the autoencoder that this model was trained with (its hash starts with "
+        raise FromNoiseError(f"{place}: is not the autoencoder that this model was trained with (its hash starts with "
                              f"{codec.sha256[:12]}, not {about['sha256'][:12]}): put that one there")  # fmt: skip
     return codec
 
 
 def reading(path: str | Path, read: Callable[[Path], T], warn: Warn = warnings.warn, kind: str = DENOISER) -> T:
-    """What `read` makes of the folder that holds the model; a trainer may let go of a checkpoint while it is read, and
-    then there is a newer one."""
+    """Return read(folder), for the folder that holds the model. If a trainer removes a checkpoint while it is read, the
+    newer one is read instead."""
     for _ in range(_PATIENCE):
         folder = find(path, warn, kind)
         try:
@@ -227,12 +226,12 @@ def reading(path: str | Path, read: Callable[[Path], T], warn: Warn = warnings.w
         except storage.Damaged:
             if folder.is_dir():
                 raise
-    raise FromNoiseError(f"{path}: its checkpoints come and go faster than they can be read: try again, or train with "
+    raise FromNoiseError(f"{path}: its checkpoints are replaced faster than they can be read: try again, or train with "
                          "a larger train.keep")  # fmt: skip
 
 
 def find(path: str | Path, warn: Warn = warnings.warn, kind: str = DENOISER) -> Path:
-    """The folder that holds the model: `path` itself, or the newest whole checkpoint of the run `path`."""
+    """The folder that holds the model: `path` itself, or the newest intact checkpoint of the run `path`."""
     root = files.expanded(path)
     if os.path.lexists(root / f"{kind}.json"):
         storage.verify_folder(root)
@@ -250,7 +249,7 @@ def find(path: str | Path, warn: Warn = warnings.warn, kind: str = DENOISER) -> 
 
 
 def parameters(folder: Path) -> int:
-    """How many numbers the model of a checkpoint has, a learned schedule's included."""
+    """The number of parameters in a checkpoint's model, including those of a learned schedule."""
     return sum(t.numel() for t in storage.read_tensors(folder, "model").values())
 
 
@@ -260,21 +259,21 @@ def _about(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _insist(folder: Path, kind: str) -> None:
-    """Raises FromNoiseError where the folder holds a model of another kind."""
+    """Raise FromNoiseError if the folder holds a model of another kind."""
     other = next((k for k in _MADE_BY if (folder / f"{k}.json").exists()), kind)
     if other != kind and not (folder / f"{kind}.json").exists():
         raise FromNoiseError(f"{folder}: holds no {kind}; it is of kind {other}")
 
 
 def _load_weights(model: nn.Module, folder: Path, ema: bool, where: object) -> None:
-    """All tensors of the model, and over its parameters their averages: buffers have none, nor have tied names."""
+    """Load all tensors, then the averages over the parameters: buffers and second names of tied weights have none."""
     load_tensors(model, _own(model, storage.read_tensors(folder, "model")), where)
     if ema and storage.holds(folder, "ema"):
         put_average(model, _own(model, storage.read_tensors(folder, "ema")), where)
 
 
 def _own(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """In the run of an autoencoder its adversary's weights lie beside its own."""
+    """The model's own tensors: in an autoencoder's run those of its adversary are stored beside them."""
     if not isinstance(model, Autoencoder):
         return tensors
     before = f"{AUTOENCODER}."
@@ -282,7 +281,7 @@ def _own(model: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _is_saved(place: Path) -> bool:
-    """Whether the manifest of a folder is that of a saved model."""
+    """Whether a folder's manifest belongs to a saved model."""
     return not storage.manifest(place).isdisjoint(f"{kind}.json" for kind in _MADE_BY)
 
 

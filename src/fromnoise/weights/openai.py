@@ -1,7 +1,7 @@
-"""The names that improved- and guided-diffusion give to the parameters of their U-Net and its classifier, both ways.
+"""Convert parameters of improved- and guided-diffusion's U-Nets and classifiers to ours and back.
 
-Their modules are numbered in the order in which they run, so that a name means something only with the network's
-layout. Source: Nichol and Dhariwal 2021 (arXiv 2102.09672), Dhariwal and Nichol 2021 (arXiv 2105.05233), their code.
+Their modules are numbered in the order in which they run, so names can be read only with the network's layout.
+Source: Nichol and Dhariwal 2021 (arXiv 2102.09672), Dhariwal and Nichol 2021 (arXiv 2105.05233), their code.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -25,13 +25,13 @@ _POOL, _PLACES = "out.2", "out.2.positional_embedding"
 
 @dataclass(frozen=True)
 class Layout:
-    """What numbers the modules of a network.
+    """The layout of a network, which determines the numbers of its modules.
 
     Attributes:
-        blocks: in each level on the way down.
+        blocks: blocks in each level on the way down.
         attended: for each level, whether it has attention.
-        residual: whether the steps between levels are residual blocks, not convolutions.
-        way_up: whether it has one; a classifier has a pool in its place.
+        residual: whether residual blocks change the resolution between levels, instead of convolutions.
+        way_up: whether there is a way up; a classifier has a pool instead.
     """
 
     blocks: int
@@ -41,14 +41,14 @@ class Layout:
 
     @property
     def names(self) -> dict[str, str]:
-        """Their name of every layer, and ours."""
+        """{their name: our name} of every layer."""
         found = dict(_TOP)
         for theirs, ours, leaves in self._modules():
             found |= {f"{theirs}.{leaf}": f"{ours}.{own}" for leaf, own in leaves.items()} if leaves else {theirs: ours}
         return found
 
     def _modules(self) -> Iterator[tuple[str, str, Mapping[str, str]]]:
-        """(theirs, ours, names inside) of all modules but the first and last ones."""
+        """Yield (their name, our name, names inside) of all modules except the first and last ones."""
         levels = len(self.attended)
         n = 1
         for i, attends in enumerate(self.attended):
@@ -87,8 +87,8 @@ class Attention:
     """How the rows of their layer of queries, keys and values are ordered.
 
     Attributes:
-        heads: number of them, for a width.
-        by_head: whether each head's q, k and v lie together, as in all their networks but those that were made with
+        heads: returns the number of heads for a width.
+        by_head: whether each head's q, k and v are adjacent, as in all their networks except those made with
             use_new_attention_order.
     """
 
@@ -96,7 +96,7 @@ class Attention:
     by_head: bool = True
 
     def ours(self, rows: Tensor) -> Tensor:
-        """[3 C, ...] with all queries first, then all keys, then all values."""
+        """Reorder [3 C, ...] to all queries, then all keys, then all values."""
         return self._turned(rows, lambda h: (h, 3))
 
     def theirs(self, rows: Tensor) -> Tensor:
@@ -109,15 +109,15 @@ class Attention:
         if not self.by_head:
             return rows
         if heads < 1 or len(rows) % (3 * heads):
-            raise FromNoiseError(f"{len(rows)} rows of queries, keys and values are not those of {heads} heads")
+            raise FromNoiseError(f"{len(rows)} rows of queries, keys and values cannot be split into {heads} heads")
         return rows.unflatten(0, (*order(heads), -1)).transpose(0, 1).flatten(0, 2)
 
 
 def from_openai(state: Mapping[str, Tensor], layout: Layout, attention: Attention) -> dict[str, Tensor]:
-    """Their state as that of our `UNet`, or our `HalfUNet` where there is no way up.
+    """Convert their state to that of our `UNet`, or of our `HalfUNet` if there is no way up.
 
     Raises:
-        FromNoiseError: it is no state, or has a name that a network of this layout does not have.
+        FromNoiseError: if it is not a state dict, or has a name that a network of this layout does not have.
     """
     names = layout.names
     ours: dict[str, Tensor] = {}
@@ -125,7 +125,7 @@ def from_openai(state: Mapping[str, Tensor], layout: Layout, attention: Attentio
         layer, _, kind = key.rpartition(".")
         if key == _PLACES and not layout.way_up:
             ours["pool.places"] = value.mT.contiguous()
-        elif layer == f"{_POOL}.qkv_proj" and not layout.way_up:  # here one layer for the query, one for the others
+        elif layer == f"{_POOL}.qkv_proj" and not layout.way_up:  # ours are two layers, one for the query
             third = len(value) // 3
             ours |= {f"pool.query.{kind}": _flat(value[:third]), f"pool.pair.{kind}": _flat(value[third:])}
         elif layer not in names:
@@ -140,7 +140,7 @@ def from_openai(state: Mapping[str, Tensor], layout: Layout, attention: Attentio
 
 
 def to_openai(state: Mapping[str, Tensor], layout: Layout, attention: Attention) -> dict[str, Tensor]:
-    """The inverse of `from_openai`, of a `UNet`."""
+    """The inverse of `from_openai`, for a `UNet`."""
     names = {ours: theirs for theirs, ours in layout.names.items()}
     theirs: dict[str, Tensor] = {}
     for key, value in state.items():
@@ -150,7 +150,7 @@ def to_openai(state: Mapping[str, Tensor], layout: Layout, attention: Attention)
         if _is_qkv(key):
             value = attention.theirs(value)
         if kind == "weight" and value.dim() == 2 and (".attention." in key or key.startswith("mid_attention.")):
-            value = value[..., None]  # a convolution over a line of places there
+            value = value[..., None]  # theirs is a one-dimensional convolution
         theirs[f"{names[layer]}.{kind}"] = value.contiguous()
     return theirs
 
@@ -160,23 +160,24 @@ def _is_qkv(name: str) -> bool:
 
 
 def _flat(value: Tensor) -> Tensor:
-    """Convolutions over a line of places, one place wide, are linear layers here."""
+    """The weight of a one-dimensional convolution of width 1 as that of a linear layer; others are unchanged."""
     return value[..., 0].contiguous() if value.dim() == 3 and value.shape[2] == 1 else value
 
 
 def layout_of(state: Mapping[str, Tensor], blocks: int | None = None) -> Layout:
-    """The layout that the names and shapes tell.
+    """Determine the layout from names and shapes.
 
     Args:
-        blocks: in each level, where they do not tell it.
+        state: tensors under their names.
+        blocks: blocks in each level, needed if names and shapes allow several layouts.
 
     Raises:
-        FromNoiseError: they tell none, or several.
+        FromNoiseError: if no layout fits, or several do.
     """
     units = 1 + max((int(key.split(".")[1]) for key in state if key.startswith("input_blocks.")), default=-1)
     widths = [_width(state, n) for n in range(1, units)]
     if not widths:
-        raise FromNoiseError("no U-Net of improved- or guided-diffusion: its way down has no blocks")
+        raise FromNoiseError("not a U-Net of improved- or guided-diffusion: its way down has no blocks")
     attended = [f"input_blocks.{n}.1.qkv.weight" in state for n in range(1, units)]
     way_up = "output_blocks.0.0.in_layers.0.weight" in state
     steps = [n for n in range(units - 1) if f"input_blocks.{n + 1}.0.op.weight" in state]
@@ -184,30 +185,30 @@ def layout_of(state: Mapping[str, Tensor], blocks: int | None = None) -> Layout:
         n = 1 + next(i for i, width in enumerate(widths) if width is None)
         if n - 1 not in steps:
             raise FromNoiseError(f"input_blocks.{n} has no parameters: levels without a convolution or a block between "
-                                 "them (conv_resample=False) have no counterpart here")  # fmt: skip
+                                 "them (conv_resample=False) are not supported")  # fmt: skip
     found = sorted({b for b in range(1, units) if units % (b + 1) == 0 and _fits(widths, attended, steps, b)})
     if way_up:
         found = [b for b in found if _rises(state, b, bool(steps))]
     if blocks is not None:
         found = [b for b in found if b == blocks]
     if not found:
-        raise FromNoiseError("no U-Net of improved- or guided-diffusion: its blocks do not divide into levels"
+        raise FromNoiseError("not a U-Net of improved- or guided-diffusion: its blocks do not divide into levels"
                              + (f" of {blocks}" if blocks is not None else ""))  # fmt: skip
     if len(found) > 1:
-        raise FromNoiseError(f"its blocks divide into levels of {' or '.join(map(str, found))}: say which, "
+        raise FromNoiseError(f"its blocks divide into levels of {' or '.join(map(str, found))}: give one, "
                              f'like={{"network": {{"blocks": {found[-1]}}}}}')  # fmt: skip
     per = found[0] + 1
     return Layout(found[0], tuple(attended[i] for i in range(0, units - 1, per)), not steps, way_up)
 
 
 def _width(state: Mapping[str, Tensor], n: int) -> int | None:
-    """Channels after the n-th module of the way down that has a residual block; None for others."""
+    """Channels after the n-th module of the way down; None if it has no residual block."""
     weight = state.get(f"input_blocks.{n}.0.out_layers.3.weight")
     return None if weight is None else len(weight)
 
 
 def _fits(widths: list[int | None], attended: list[bool], steps: list[int], blocks: int) -> bool:
-    """Whether the modules after the stem are levels of that many blocks with a step after each but the last."""
+    """Whether the modules after the stem are levels of `blocks` blocks, with a step after each level but the last."""
     per = blocks + 1
     ends = list(range(blocks, len(widths), per))
     if steps and steps != ends:
@@ -220,7 +221,7 @@ def _fits(widths: list[int | None], attended: list[bool], steps: list[int], bloc
 
 
 def _rises(state: Mapping[str, Tensor], blocks: int, convolved: bool) -> bool:
-    """Whether on the way up the first step comes after that many blocks and one; a network of one level has none."""
+    """Whether the first step on the way up comes after `blocks` + 1 blocks; a network of one level has no step."""
 
     def has_step(n: int) -> bool:
         leaf = "conv.weight" if convolved else "in_layers.0.weight"
@@ -232,5 +233,5 @@ def _rises(state: Mapping[str, Tensor], blocks: int, convolved: bool) -> bool:
 
 
 def heads_of(heads: int, head_channels: int | None) -> Callable[[int], int]:
-    """Number of heads for a width: by their number, or by the width of each."""
+    """A function from a width to its number of heads, which is fixed or follows from the channels of a head."""
     return lambda width: width // head_channels if head_channels else heads

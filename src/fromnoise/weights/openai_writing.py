@@ -1,4 +1,4 @@
-"""A denoiser as improved- and guided-diffusion load it."""
+"""Write a denoiser for improved- and guided-diffusion."""
 
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,16 @@ _UNTOLD = ("blocks", "heads", "head_channels", "dropout", "time_scale", "null_la
 
 
 def write(denoiser: Denoiser, path: Path, card: Card) -> None:
-    """A folder with a model.pt that `UNetModel(...).load_state_dict` takes; of a model that enlarges `SuperResModel`.
+    """Write a folder with a model.pt for `UNetModel(...).load_state_dict`, or `SuperResModel` for super-resolution.
 
     Args:
-        denoiser: of images, around a `UNet`.
-        path: of the folder.
-        card: what its README says.
+        denoiser: a denoiser of images around a `UNet`.
+        path: the folder.
+        card: the text of its README.
 
     Raises:
-        FromNoiseError: the other side cannot express it, with the reason; or the folder cannot be written.
+        FromNoiseError: if these libraries cannot express the model (the message says why), or the folder cannot be
+            written.
     """
     o, diffusion = _network(denoiser), _diffusion(denoiser)
     attended = tuple(2**i in o["attention"] for i in range(len(o["mult"])))
@@ -49,7 +50,7 @@ def write(denoiser: Denoiser, path: Path, card: Card) -> None:
 
 
 def _network(denoiser: Denoiser) -> dict[str, Any]:
-    """The options of a network that theirs can express."""
+    """The network's options, if a network of theirs can express it."""
     if denoiser.codec is not None:
         raise _cannot("a latent model, which has an autoencoder")
     o, low = torch_writing.own_options(denoiser, "unet", "openai"), denoiser.low
@@ -61,18 +62,18 @@ def _network(denoiser: Denoiser) -> dict[str, Any]:
     if (o["time_width"] or 4 * o["channels"]) != 4 * (o["time_features"] or o["channels"]):
         raise _cannot("a unet whose time_width is not four times its time_features")
     if o["image_channels"] and (low is None or low.tells or o["image_channels"] != o["in_channels"]):
-        raise _cannot("a model that is shown an image otherwise than enlarged, without its strength")
+        raise _cannot("a model with an image condition other than super-resolution without a strength")
     if denoiser.shape is not None and denoiser.shape[1] != denoiser.shape[2]:
         raise _cannot("a model of images that are not square")
     return o
 
 
 def _diffusion(denoiser: Denoiser) -> dict[str, Any]:
-    """The arguments of their `create_gaussian_diffusion`."""
+    """The arguments of `create_gaussian_diffusion`."""
     spec = registry.spec(denoiser.schedule)
     name, steps = spec["name"], spec.get("T", 0)
     plain = dict(_SCHEDULES.get(name, {}))
-    if name == "linear":  # theirs is that of 1000 steps for any number of them
+    if name == "linear":  # theirs scales the betas of 1000 steps to any number of steps
         plain = {key: value * 1000 / steps for key, value in plain.items()}
     if not plain or any(abs(spec[key] - value) > 1e-9 for key, value in plain.items()):
         raise _cannot(f"the schedule {name} with these options: it must be cosine, or linear with betas from 0.1/T "

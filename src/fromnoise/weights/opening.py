@@ -1,4 +1,4 @@
-"""Models of other libraries, whichever format they have."""
+"""Open models of other libraries, whichever format they have."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -21,10 +21,10 @@ _FOLDERS = (INDEX, CONFIG)
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Whether this is a file, or a folder of another library; those of ours have a manifest or are runs.
+    """Whether this is a file, or a folder of another library; our folders have a manifest or are runs.
 
     Raises:
-        FromNoiseError: a folder of both, of which one would be opened in silence.
+        FromNoiseError: if a folder is both, since one of its models would be ignored silently.
     """
     place = files.expanded(path)
     if place.is_dir():
@@ -38,15 +38,15 @@ def is_foreign(path: str | Path) -> bool:
 
 
 def read(path: str | Path, warn: Callable[[str], None], like: Any = None) -> nn.Module:
-    """The model, in float32 on the CPU, in evaluation mode; nothing in it is executed.
+    """Read a model in float32 on the CPU, in evaluation mode; nothing in the file is executed.
 
     Args:
-        path: of the file or the folder.
-        warn: called with one line on what was assumed, or does not come along.
-        like: what the file does not tell, by part: {"network": {"heads": 4}, "schedule": "cosine"}; or a Recipe.
+        path: the file or folder.
+        warn: called with one line about an assumption, or about something that is left out.
+        like: facts that the file does not state, {"network": {"heads": 4}, "schedule": "cosine"}, or a Recipe.
 
     Raises:
-        FromNoiseError: of no format that is read, damaged, or of a model that no network here can express.
+        FromNoiseError: if the format is unknown, the file is damaged, or our networks cannot express the model.
     """
     source = Source.of(files.expanded(path), parts(like), warn, strict=like is None or isinstance(like, Mapping))
     for name in formats.names():
@@ -58,7 +58,7 @@ def read(path: str | Path, warn: Callable[[str], None], like: Any = None) -> nn.
 
 
 def _read(form: Format, source: Source, path: str | Path) -> nn.Module:
-    """Whatever goes wrong is a line that names the file."""
+    """Read a source with a format; every error becomes one line that names the file."""
     try:
         with described(path):
             return form.read(source).eval()
@@ -68,20 +68,20 @@ def _read(form: Format, source: Source, path: str | Path) -> nn.Module:
 
 
 def _unknown(path: str | Path, source: Source) -> str:
-    about = f"{path}: of no format that is read here ({', '.join(formats.names())})"
+    about = f"{path}: is of no format that can be read ({', '.join(formats.names())})"
     if source.is_folder:
         return about
     names = sorted(source.state)
     some = ", ".join(files.one_line(name) for name in names[:3]) + (", ..." if len(names) > 3 else "")
-    return (f"{about}; its tensors are called {some}. A network of your own takes its weights by load_state_dict, and "
-            "fn.Denoiser(network, schedule) takes the network")  # fmt: skip
+    return (f"{about}; its tensors are called {some}. Load weights of your own network with load_state_dict, and "
+            "give the network to fn.Denoiser(network, schedule)")  # fmt: skip
 
 
 def parts(like: Any) -> dict[str, Any]:
-    """What was said of a file, by part: a mapping as it is, or those of a Recipe.
+    """The argument `like` as a dict by part; for a Recipe its own parts.
 
     Raises:
-        FromNoiseError: neither.
+        FromNoiseError: if it is neither a mapping nor a Recipe.
     """
     if like is None:
         return {}
@@ -89,11 +89,11 @@ def parts(like: Any) -> dict[str, Any]:
         return dict(like)
     if all(hasattr(like, part) for part in _PARTS):
         return {part: getattr(like, part) for part in _PARTS} | _side(like)
-    raise FromNoiseError(f"like: a {type(like).__name__}; it is a Recipe, or options by part such as "
-                         '{"network": {"heads": 4}, "schedule": "cosine"}')  # fmt: skip
+    raise FromNoiseError("like: must be a Recipe, or options by part such as "
+                         f'{{"network": {{"heads": 4}}, "schedule": "cosine"}}, got {type(like).__name__}')  # fmt: skip
 
 
 def _side(recipe: Any) -> dict[str, Any]:
-    """Of the images of a recipe, where it says one number."""
+    """The size of a recipe's images, if it is one number."""
     size = getattr(getattr(recipe, "data", None), "size", None)
     return {"side": size} if isinstance(size, int) else {}

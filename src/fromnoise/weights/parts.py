@@ -1,4 +1,4 @@
-"""The parts of diffusers' pipelines: a folder of each, with its configuration and its weights, read and not run."""
+"""Read the parts of diffusers' pipelines, each a folder with a configuration and weights; nothing is executed."""
 
 import os
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from fromnoise.weights.names import STEM
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The options of a JSON file.
+    """Read the options in a JSON file.
 
     Raises:
-        FromNoiseError: no file, or no options by name in it.
+        FromNoiseError: if there is no such file, or it does not hold a JSON object.
     """
     found = files.read_json(path)
     if not isinstance(found, dict):
@@ -27,17 +27,17 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def insist_on(path: Path, found: Any, known: tuple[str, ...]) -> None:
-    """Raises FromNoiseError where a class is none of those that are known."""
+    """Raise FromNoiseError if the class `found` is not one of `known`."""
     if found not in known:
-        raise FromNoiseError(f"{path}: of {files.one_line(found)}; what is read here is {', '.join(known)}")
+        raise FromNoiseError(f"{path}: its class is {files.one_line(found)}; it must be one of {', '.join(known)}")
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
-    """Safetensors, in one file or in shards; else the pickle, read where nothing in it can run; in float32.
+    """Read weights in float32: safetensors in one file or in shards, else the pickle, in which nothing can run.
 
     Raises:
-        FromNoiseError: none, a damaged one, a shard that is missing, or a LoRA in their place; numbers that are no
-            weights, or not finite.
+        FromNoiseError: if there are no weights, a file is damaged, a shard is missing, they are a LoRA, or a tensor is
+            not floating-point or not finite.
     """
     found = floats(_weights(folder), folder)
     if any(lora.is_tensor(name) for name in found):
@@ -60,11 +60,11 @@ def _weights(folder: Path) -> dict[str, Tensor]:
 def _shards(index: Path) -> dict[str, Tensor]:
     names = read_options(index).get("weight_map")
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-        raise FromNoiseError(f"{index}: does not say in which file each tensor is (weight_map)")
+        raise FromNoiseError(f"{index}: must state the file of each tensor (weight_map)")
     state: dict[str, Tensor] = {}
     for name in sorted(set(names.values())):
         if Path(name).name != name:
-            raise FromNoiseError(f"{index}: names a file elsewhere, {files.one_line(name)}")
+            raise FromNoiseError(f"{index}: names a file outside its folder, {files.one_line(name)}")
         if not os.path.lexists(index.parent / name):
             raise FromNoiseError(f"{index}: its shard {files.one_line(name)}: no such file: fetch all of them")
         state |= read_safetensors(index.parent / name)
@@ -74,7 +74,7 @@ def _shards(index: Path) -> dict[str, Tensor]:
 
 
 def insist_on_fit(own: Mapping[str, Tensor], found: Mapping[str, Tensor], where: object) -> None:
-    """Raises FromNoiseError with the first tensor that is missing, strange or of another shape, by its name there."""
+    """Raise FromNoiseError with the file's name of the first tensor that is missing, unknown or of another shape."""
     wanted, given = ({name: list(value.shape) for name, value in one.items()} for one in (own, found))
     other = [name for name in wanted if name in given and given[name] != wanted[name]]
     missing, strange = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())

@@ -1,8 +1,8 @@
-"""What stands in a pickle of a network: the few functions that it may name, done by hand, and what they make.
+"""The content of a network's pickle: the few functions that it may name, done by hand, and the objects they make.
 
-`torch_utils.persistence` of NVIDIA's libraries keeps with every object the source code of its class, which reading
-would execute. Here an object is the name of its class and its attributes; its network's tensors and its options follow
-from these.
+`torch_utils.persistence` of NVIDIA's libraries stores the source code of an object's class with every object, and
+unpickling would execute it. Here an object is the name of its class and its attributes; the network's tensors and
+options follow from these.
 """
 
 import io
@@ -21,24 +21,24 @@ from fromnoise.system.disk import files
 
 _MOST_PARTS, _DEEPEST, _LONGEST, _MOST_PLAIN, _MOST_AXES = 200_000, 50, 1_000, 100_000, 64
 _MOST_LETTERS = 2**24
-"""Of all names of tensors together; a published network of theirs has a hundred thousand."""
+"""The most letters in all names of tensors together; NVIDIA's published networks have a hundred thousand."""
 PARTS = ("ema", "ema_state_dict", "model_ema", "state_dict", "model_state_dict", "model", "net", "network")
-"""Where a training checkpoint keeps the weights of its network; the averaged ones first."""
+"""Entries in which a training checkpoint keeps its network's weights, the averaged ones first."""
 _PLACE = 64
-"""Bytes that an entry of a list or a dictionary takes, at least."""
+"""The fewest bytes that an entry of a list or a dictionary takes."""
 
 MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
-"""The number that torch.save's old format begins with."""
+"""The number with which torch.save's old format begins."""
 
 Load = Callable[[io.BytesIO], Any]
 
 
 @dataclass
 class Module:
-    """An object of theirs.
+    """An object in the pickle.
 
     Attributes:
-        name: of its class, without the module; "ModuleDict" and the like for torch's containers.
+        name: the name of its class, without the module; "ModuleDict" and the like for PyTorch's containers.
         state: its attributes by name.
     """
 
@@ -48,29 +48,29 @@ class Module:
 
 @dataclass(frozen=True)
 class Name:
-    """What a file calls something; it is not looked up anywhere."""
+    """The name of a function or class in a file; it is never looked up."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class DType:
-    """A type of numpy's numbers."""
+    """A NumPy dtype."""
 
     code: str
 
     def insist(self, state: Any) -> None:
-        """Raises FromNoiseError where its numbers lie with the highest byte first."""
+        """Raise FromNoiseError if its numbers are big-endian."""
         if not isinstance(state, tuple) or len(state) < 2 or state[1] not in ("<", "|", "="):
-            raise FromNoiseError("numbers of numpy's in another order of bytes")
+            raise FromNoiseError("NumPy numbers in big-endian byte order")
 
 
 class Known:
-    """All that a pickle may name.
+    """All functions and classes that a pickle may name.
 
     Args:
         room: bytes that its tensors may take.
-        load: the storage in a file that torch.save wrote, read where nothing in it can run.
+        load: reads the storage in a file of torch.save, so that nothing in it can run.
     """
 
     def __init__(self, room: int, load: Load):
@@ -91,27 +91,27 @@ class Known:
         }
 
     def name(self, full: str) -> Name:
-        """Raises FromNoiseError where that is nothing plain weights are made of."""
+        """Return the name; raises FromNoiseError if plain weights do not need it."""
         if full not in self.calls and full not in _CONTAINERS:
             raise FromNoiseError(f"it names {files.one_line(full)}, which is no part of plain weights")
         return Name(full)
 
     def call(self, called: Any, arguments: Any) -> Any:
         if not isinstance(called, Name) or called.name not in self.calls or type(arguments) is not tuple:
-            raise FromNoiseError("it calls what is no function of plain weights")
+            raise FromNoiseError("it calls a function that plain weights do not need")
         self._take("entries", sum(_PLACE * len(a) for a in arguments if isinstance(a, list | dict | set | tuple)))
         return self.calls[called.name](*arguments)
 
     def make(self, cls: Any) -> Any:
-        """An object without attributes yet."""
+        """Make an object that has no attributes yet."""
         if isinstance(cls, Name) and cls.name in _CONTAINERS:
             return Module(cls.name.rpartition(".")[2])
         if isinstance(cls, Name) and self.calls[cls.name] is _mapping:
             return {}
-        raise FromNoiseError("it makes an object of what is no class of plain weights")
+        raise FromNoiseError("it makes an object of a class that plain weights do not need")
 
     def attributes(self, state: Any) -> dict[str, Any]:
-        """The same, which must be what a module has for attributes; they are walked and copied, however often."""
+        """Check an object's attributes and return them; each use counts towards the limit, since it copies them."""
         if type(state) is not dict:
             raise TypeError("attributes that are not values by name")
         inner = [own for kind in _TABLES if type(own := state.get(kind)) is dict]
@@ -119,18 +119,18 @@ class Known:
         return checked(state)
 
     def _persistent(self, meta: Any) -> Module:
-        """What `persistence._reconstruct_persistent_obj` makes, without the class: its source is not looked at."""
+        """What `persistence._reconstruct_persistent_obj` makes, but without the class, whose source is ignored."""
         if type(meta) is not dict or not isinstance(meta.get("class_name"), str):
             raise TypeError("a persistent object without the name of its class")
         return Module(meta["class_name"], self.attributes(meta.get("state")))
 
     def _storage(self, content: Any) -> Any:
         """What `torch.storage._load_from_bytes` makes: the bytes are a file of torch.save's old format."""
-        if not isinstance(content, bytes) or MAGIC not in content[:32]:  # else torch would unpack a compressed one
+        if not isinstance(content, bytes) or MAGIC not in content[:32]:  # torch would unpack a compressed one
             raise TypeError("a storage that is not as torch.save wrote it")
         try:
             found = self.load(io.BytesIO(content))
-        except Exception as error:  # whatever torch makes of it, on several lines
+        except Exception as error:  # PyTorch's message may have several lines
             raise FromNoiseError(f"the numbers of a tensor cannot be read ({type(error).__name__})") from None
         if not isinstance(found, torch.storage.TypedStorage):
             raise FromNoiseError(f"a {type(found).__name__} where the numbers of a tensor should be")
@@ -138,10 +138,10 @@ class Known:
         return found
 
     def _encoded(self, text: Any, encoding: Any) -> bytes:
-        """How protocol 2 writes bytes."""
+        """Bytes as protocol 2 writes them: as text in latin1."""
         if encoding != "latin1" or not isinstance(text, str):
             raise FromNoiseError("bytes in another encoding than latin1")
-        self._take("bytes", len(text))  # a text may be named again and again
+        self._take("bytes", len(text))  # a text may be used again and again
         return text.encode("latin1")
 
     def _take(self, kind: str, size: int) -> None:
@@ -157,7 +157,7 @@ _TABLES = ("_parameters", "_buffers", "_modules")
 
 
 def keyed(values: Any = ()) -> set[Any]:
-    """A set of what may be a key. A tuple may not: tuples of tuples of tuples would be compared endlessly."""
+    """A set of values that may be keys. Tuples may not: nested ones could take endlessly long to compare."""
     for value in values:
         if value is not None and not isinstance(value, str | int | float | bytes):
             raise TypeError(f"a {type(value).__name__} is the key of an entry")
@@ -165,13 +165,13 @@ def keyed(values: Any = ()) -> set[Any]:
 
 
 def paired(values: list[Any]) -> dict[Any, Any]:
-    """A dictionary of keys and values in turn."""
+    """A dictionary from alternating keys and values."""
     keyed(values[::2])
     return dict(zip(values[::2], values[1::2], strict=True))
 
 
 def checked(state: Any) -> dict[str, Any]:
-    """The same, which must be what a module has for attributes."""
+    """Check that a value has the form of a module's attributes, and return it."""
     if type(state) is not dict or not all(isinstance(key, str) for key in state):
         raise TypeError("attributes that are not values by name")
     for kind in _TABLES:
@@ -182,7 +182,7 @@ def checked(state: Any) -> dict[str, Any]:
 
 
 def _mapping(values: Any = ()) -> dict[Any, Any]:
-    """OrderedDict and EasyDict."""
+    """An OrderedDict or EasyDict as a dict."""
     if type(values) is dict:
         return dict(values)
     if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in values):
@@ -191,7 +191,7 @@ def _mapping(values: Any = ()) -> dict[Any, Any]:
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """A view of a storage, and inside of it: torch would enlarge it."""
+    """A view of a storage that must lie inside it, since PyTorch would silently enlarge the storage."""
     if not isinstance(storage, torch.storage.TypedStorage) or not (type(size) is type(stride) is tuple):
         raise TypeError("a tensor without a storage")
     if any(type(n) is not int or n < 0 for n in (offset, *size, *stride)) or len(size) > _MOST_AXES:
@@ -208,22 +208,22 @@ _CODES = {"b1": "?", "i1": "b", "u1": "B", "i2": "<h", "i4": "<i", "i8": "<q", "
 
 def _dtype(code: Any, *_: Any) -> DType:
     if not isinstance(code, str) or code.lstrip("<|=") not in _CODES:
-        raise FromNoiseError(f"numbers of numpy's type {files.one_line(code)}")
+        raise FromNoiseError(f"numbers of NumPy's type {files.one_line(code)}")
     return DType(code.lstrip("<|="))
 
 
 def _scalar(dtype: Any, content: Any) -> Any:
-    """A number of numpy's as one of Python's."""
+    """A NumPy scalar as a Python number."""
     if not isinstance(dtype, DType) or not isinstance(content, bytes):
         raise TypeError("a number without a type")
     return struct.unpack(_CODES[dtype.code], content)[0]
 
 
 def tensors(top: Module) -> dict[str, Tensor]:
-    """The parameters and lasting buffers of a network, by the names of its state_dict.
+    """The parameters and persistent buffers of a network, by the names of its state_dict.
 
     Raises:
-        FromNoiseError: they are endlessly many, or endlessly deep.
+        FromNoiseError: if there are too many, or they are nested too deeply.
     """
     found: dict[str, Tensor] = {}
     waiting, seen, letters = [("", 0, top)], 0, 0
@@ -248,7 +248,7 @@ def tensors(top: Module) -> dict[str, Tensor]:
 def options(top: Module) -> dict[str, Any]:
     """The plain values among an object's attributes and the arguments that it was made with.
 
-    Its class is "class_name"; the same of its parts is under their names, one level deep.
+    "class_name" is its class. The same values of its parts are under the parts' names, one level deep.
     """
     parts = list((top.state.get("_modules") or {}).items())[:_DEEPEST]
     return _own(top) | {name: _own(part) for name, part in parts if isinstance(part, Module)}
@@ -263,14 +263,13 @@ def _own(module: Module) -> dict[str, Any]:
 
 
 def plain_of(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """The values that JSON holds, by name; a number that is not finite is its name, so that it is known that one was
-    said."""
+    """The values that JSON can hold, by name; a number that is not finite becomes text, so that it is not lost."""
     named = {str(k): str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
     return {key: value for key, value in named.items() if is_plain({key: value})}
 
 
 def is_plain(value: Any) -> bool:
-    """Whether JSON holds it, and it is not endless."""
+    """Whether JSON can hold the value and it is not too large."""
     waiting, seen = [value], 0
     while waiting:
         one = waiting.pop()

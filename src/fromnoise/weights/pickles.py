@@ -1,9 +1,9 @@
-"""Pickles in which whole objects lie, as EDM and StyleGAN publish their networks: read as data, nothing in them is run.
+"""Read pickles of whole objects, as EDM and StyleGAN publish their networks, as data: nothing in them is run.
 
 A pickle is a program for a stack machine, and one of its instructions calls any function that the file names. Here
-each instruction is decoded, and what it does to plain values is done by hand. A name stands in the list of
-`weights.persistent` or is refused: there is nothing that a file could import, call or set. The source code that lies
-beside each object is a string that is left where it is. Python's pickletools decodes the instructions.
+Python's pickletools decodes each instruction, and its effect on plain values is done by hand. A name that is not in the
+list of `weights.persistent` is refused, so a file cannot import, call or set anything. The source code that is stored
+with each object is a string, which is ignored.
 """
 
 import mmap
@@ -19,40 +19,41 @@ from fromnoise.system.disk import files
 from fromnoise.weights.persistent import MAGIC, PARTS, DType, Known, Load, Module, keyed, options, paired, tensors
 
 _MOST = 1_000_000
-"""Instructions; a published network of theirs has a hundred thousand."""
+"""The most instructions; published networks have a hundred thousand."""
 _ONCE = 2**12
-"""Bytes that are so many are a tensor's numbers and used once: named again and again they would fill the memory."""
+"""More bytes than this are a tensor's numbers and may be used only once; repeated use would fill the memory."""
 
 
 def is_one(start: bytes) -> bool:
-    """Whether a file that begins so is a pickle of protocol 2 or later that torch.save did not write."""
+    """Whether a file with this start is a pickle of protocol 2 or later that torch.save did not write."""
     return start[:1] == b"\x80" and MAGIC not in start[:32]
 
 
 def read(path: Path, room: int, load: Load) -> dict[Any, Any]:
-    """What a pickle holds at its top, each network as its tensors by name, and "init_kwargs" of the one
-    whose weights are taken, the first of `persistent.PARTS`.
+    """Read the values at the top of a pickle, each network as a dict of its tensors.
+
+    "init_kwargs" holds the options of the network whose weights are used, the first in the order of `persistent.PARTS`.
 
     Args:
-        path: of the file.
+        path: the file.
         room: bytes that its tensors may take.
-        load: the storage in a file that torch.save wrote, read where nothing in it can run.
+        load: reads the storage in a file of torch.save, so that nothing in it can run.
 
     Raises:
-        FromNoiseError: it names something else than what plain weights are made of, is damaged, or unpacks to more.
+        FromNoiseError: if it names something that plain weights do not need, is damaged, or unpacks to too much.
     """
     try:
         with files.opened(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             top = _Machine(Known(room, load)).run(content)
     except FromNoiseError:
         raise
-    except Exception as error:  # whatever a damaged file makes of it
+    except Exception as error:  # a damaged file may raise any error
         raise FromNoiseError(f"a damaged pickle: {files.one_line(error)}") from None
     top = {"net": top} if isinstance(top, Module) else top
     if not isinstance(top, dict):
         raise FromNoiseError(f"a {type(top).__name__}, not objects by name")
     found = {name: tensors(value) if isinstance(value, Module) else value for name, value in top.items()}
-    for name in (*PARTS, *found):  # the order in which the weights are taken
+    for name in (*PARTS, *found):  # in the order of preference
         own = found.get(name)
         if isinstance(own, dict) and any(isinstance(value, Tensor) for value in own.values()):
             return found | ({"init_kwargs": options(top[name])} if isinstance(top[name], Module) else {})
@@ -60,7 +61,7 @@ def read(path: Path, room: int, load: Load) -> dict[Any, Any]:
 
 
 class _Machine:
-    """The stack, its marks and the memory of a pickle."""
+    """The stack, the marks and the memo of a pickle."""
 
     def __init__(self, known: Known):
         self.known = known
@@ -138,7 +139,7 @@ class _Machine:
         self.stack.append(self.known.make(cls))
 
     def build(self) -> None:
-        """Gives attributes to the object below them; a dictionary's own are left out."""
+        """Set the attributes of the object below them on the stack; those of a dictionary are ignored."""
         state = self._pop()
         target = self.stack[-1]
         if isinstance(target, Module):
@@ -150,7 +151,7 @@ class _Machine:
 
 
 _USED = object()
-"""In the memory of a pickle, in place of a tensor's numbers."""
+"""Stands in the memo for a tensor's numbers."""
 _LITERALS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "UNICODE",
              "BINSTRING", "SHORT_BINSTRING", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "BINBYTES",
              "SHORT_BINBYTES", "BINBYTES8"}  # fmt: skip
@@ -184,4 +185,4 @@ _DONE: dict[str, Callable[[_Machine, Any], Any]] = {
     "NEWOBJ": lambda m, _: m.make(),
     "BUILD": lambda m, _: m.build(),
 }
-"""All instructions but the literals; what is not here is refused."""
+"""All instructions except the literals; any other is refused."""

@@ -1,4 +1,4 @@
-"""A denoiser as a folder that diffusers loads: its pipeline of pixels, DDPM's."""
+"""Write a denoiser as a folder for diffusers, as a DDPMPipeline."""
 
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,17 @@ _WRITTEN = (INDEX, README, _NETWORK, _WEIGHTS, _STEPS)
 
 
 def write(denoiser: Denoiser, path: str | Path, clip: bool = True, about: str = "") -> None:
-    """A folder that `diffusers.DDPMPipeline.from_pretrained` loads: model_index.json, unet, scheduler, and a card.
+    """Write a folder for `diffusers.DDPMPipeline.from_pretrained`: model_index.json, unet, scheduler and a card.
 
     Args:
-        denoiser: of images, around a `UNet`, with a discrete schedule of 1000 steps.
-        path: of the folder; what was there is replaced when the new one is whole.
-        clip: whether its sampler clips x0 to [-1, 1].
+        denoiser: a denoiser of images around a `UNet`, with a linear, scaled-linear or cosine schedule.
+        path: the folder; an older one is replaced once the new one is complete.
+        clip: whether the pipeline's sampler clips x0 to [-1, 1].
         about: a paragraph for the card.
 
     Raises:
-        FromNoiseError: the other side cannot express it, with the reason; something of somebody else would be
-            lost; or the folder cannot be written.
+        FromNoiseError: if diffusers cannot express the model (the message says why), other files would be lost, or the
+            folder cannot be written.
     """
     from safetensors.torch import save_file
 
@@ -53,7 +53,7 @@ def write(denoiser: Denoiser, path: str | Path, clip: bool = True, about: str = 
 
 
 def _config(denoiser: Denoiser) -> dict[str, Any]:
-    """Of their UNet2DModel."""
+    """The configuration of UNet2DModel."""
     network, shape = denoiser.network, denoiser.shape
     what = _cannot(denoiser)
     if what:
@@ -104,7 +104,7 @@ def _config(denoiser: Denoiser) -> dict[str, Any]:
 
 
 def _cannot(denoiser: Denoiser) -> str:
-    """What their U-Net has not; "" for nothing."""
+    """The feature that UNet2DModel lacks, in words; "" if it can express the model."""
     if denoiser.codec is not None or denoiser.low is not None:
         return "a latent or a super-resolution model as a DDPM pipeline"
     if denoiser.student is not None:
@@ -127,7 +127,7 @@ def _cannot(denoiser: Denoiser) -> str:
 
 
 def _scheduler(denoiser: Denoiser, clip: bool) -> dict[str, Any]:
-    """Of their DDPMScheduler."""
+    """The configuration of DDPMScheduler."""
     about = registry.spec(denoiser.schedule) if registry.is_entry(type(denoiser.schedule)) else {"name": "own"}
     rescaled = about["name"] == "zero-terminal"
     base = about["base"] if rescaled else about
@@ -140,8 +140,8 @@ def _scheduler(denoiser: Denoiser, clip: bool) -> dict[str, Any]:
                              "scaled-linear or cosine")  # fmt: skip
     steps, scale = int(built["T"]), getattr(denoiser.network, "time_scale", 1.0)
     if scale != steps / STEPS:
-        raise FromNoiseError(f"diffusers: cannot hold a chain of {steps} steps whose network is told times up to "
-                             f"{STEPS * scale:g}: there it counts steps (time_scale={steps / STEPS:g})")  # fmt: skip
+        raise FromNoiseError(f"diffusers: cannot hold a chain of {steps} steps whose network gets times up to "
+                             f"{STEPS * scale:g}: its networks count steps (time_scale={steps / STEPS:g})")  # fmt: skip
     kind = {ours: name for name, ours in KINDS.items()}.get(denoiser.parameterization.name)
     variance = denoiser.variance.spec if isinstance(denoiser.variance.spec, str) else denoiser.variance.spec["name"]
     variance = variance.replace("-", "_")

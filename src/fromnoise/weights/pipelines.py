@@ -1,4 +1,4 @@
-"""Folders of diffusers' pipelines, DDPM's, DDIM's, LDM's and DiT's, opened: nothing in them is executed."""
+"""Open folders of diffusers' DDPM, DDIM, LDM and DiT pipelines; nothing in them is executed."""
 
 import os
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _UNETS = ("UNet2DModel",)
 
 @dataclass(frozen=True)
 class _Pipeline:
-    """Which of its parts are read: the network, and what decodes its states."""
+    """Which parts of a pipeline are read: its network, and the autoencoder that decodes its latents."""
 
     network: str
     codec: str = ""
@@ -45,7 +45,7 @@ _PIPELINES = {
 
 @dataclass(frozen=True)
 class _Found:
-    """A pipeline's index, its network's folder and configuration, the scheduler's, and the folder of what decodes."""
+    """A pipeline's index, the folder and configuration of its network, its scheduler, and its autoencoder's folder."""
 
     index: dict[str, Any]
     place: Path
@@ -55,39 +55,39 @@ class _Found:
 
 
 def load(path: str | Path, warn: Callable[[str], None]) -> nn.Module:
-    """The denoiser of a pipeline, or an autoencoder that lies alone, float32, on the CPU; nothing in it is executed.
+    """Read the denoiser of a pipeline, or an autoencoder by itself, in float32 on the CPU; nothing is executed.
 
     Args:
-        path: of the folder: model_index.json with a folder for each part; or config.json, the weights and
+        path: a folder with model_index.json and a folder for each part, or with config.json, the weights and
             scheduler_config.json beside each other.
-        warn: told in a line what does not come along.
+        warn: called with one line about something that is left out.
 
     Raises:
-        FromNoiseError: another pipeline, network or scheduler, one with options that ours has not, a part that is
-            missing or damaged, or weights that do not fit; in one line.
+        FromNoiseError: if the pipeline, network or scheduler is not supported or has options that ours lacks, a part is
+            missing or damaged, or weights do not fit.
     """
     found = _parts(files.expanded(path))
     if found.config["_class_name"] in latent_parts.AUTOENCODERS:
         return latent_parts.autoencoder(found.place, found.config).eval()
     if found.scheduler is None:
-        warn(f"{path}: no {SCHEDULER}, so that DDPM's schedule is taken: linear, 1000 steps, eps")
+        warn(f"{path}: no {SCHEDULER}, so DDPM's schedule is taken: linear, 1000 steps, eps")
     make = _of_pixels if found.config["_class_name"] in _UNETS else _transformer
     denoiser = make(found, path)
     scheduler = found.scheduler or {}
     if scheduler.get("thresholding"):
-        warn(f"{path}: samples there with dynamic thresholding, which does not come along; here x0 is clipped")
+        warn(f"{path}: diffusers samples it with dynamic thresholding, which is left out; fromnoise clips x0")
     elif (reach := scheduler.get("clip_sample_range", 1.0)) != 1.0 and scheduler.get("clip_sample", True):
-        warn(f"{path}: samples there with x0 clipped to {reach}, which does not come along; here it is clipped to 1")
+        warn(f"{path}: diffusers clips x0 to {reach}, which is left out; fromnoise clips it to 1")
     elif not scheduler.get("clip_sample", True) and found.codec is None:
-        warn(f"{path}: samples there without clipping x0: say so here, clip=False (--clip False)")
+        warn(f"{path}: diffusers samples it without clipping x0: give clip=False to do the same")
     return denoiser.eval()
 
 
 def insist_on_known(path: str | Path) -> list[Path]:
-    """The folders of the weights that `load` reads, by the JSON files alone, before there are any.
+    """The folders of the weights that `load` reads, determined from the JSON files before the weights are there.
 
     Raises:
-        FromNoiseError: as `load` does of the same.
+        FromNoiseError: the errors of `load` about JSON files.
     """
     found = _parts(files.expanded(path))
     return [found.place] + ([found.codec] if found.codec is not None else [])
@@ -117,7 +117,7 @@ def _parts(root: Path) -> _Found:
 
 
 def _of_pixels(found: _Found, where: object) -> Denoiser:
-    """Around a UNet2DModel; with an autoencoder its states are latents."""
+    """A denoiser around a UNet2DModel; with an autoencoder it is a latent model."""
     config, said = USUAL | found.config, meaning(found.scheduler or {}, where)
     side, channels = config["sample_size"], int(config["in_channels"])
     sides = [side, side] if isinstance(side, int) else side
@@ -144,7 +144,7 @@ def _transformer(found: _Found, where: object) -> Denoiser:
     said = meaning(found.scheduler or {}, where)
     made, shape = latent_parts.dit_options(found.config, where)
     network = networks.blank(made | {"time_scale": said.time_scale})
-    # a pipeline that says nothing of its variance draws by DDIM, and its network gives one all the same
+    # a pipeline that states no variance samples with DDIM, but its network may still return one
     variance = "learned_range" if made["out_channels"] == 2 * shape[0] else said.variance
     codec = latent_parts.codec(found.codec) if found.codec is not None else None
     names = latent_parts.class_names(found.index, made["classes"])

@@ -1,4 +1,4 @@
-"""The schedulers of diffusers: what they say of a chain, of what a network predicts, and of its variance."""
+"""Translate diffusers' schedulers: the chain, the quantity that a network predicts, and its variance."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from fromnoise.system.disk import files
 
 CLASSES = ("DDPMScheduler", "DDIMScheduler")
 STEPS = 1000
-"""Of the usual chain, whose times a network of theirs and one of ours see alike."""
+"""Steps of the common chain, for which their networks and ours get the same times."""
 KINDS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 VARIANCES = {"fixed_small": "fixed_small", "fixed_small_log": "fixed_small", "fixed_large": "fixed_large",
               "fixed_large_log": "fixed_large", "learned_range": "learned_range"}  # fmt: skip
 
 
 class Meaning(NamedTuple):
-    """Of a network's time and output: its schedule, its parameterization, its variance, and its `time_scale`."""
+    """The meaning of a network's time and output: schedule, parameterization, variance and `time_scale`."""
 
     schedule: Schedule
     kind: str
@@ -26,17 +26,17 @@ class Meaning(NamedTuple):
 
 
 def meaning(scheduler: Mapping[str, Any], where: object) -> Meaning:
-    """What a scheduler's configuration says.
+    """Translate a scheduler's configuration.
 
     Raises:
-        FromNoiseError: something that no schedule, parameterization or variance here is; `where` is named.
+        FromNoiseError: if none of our schedules, parameterizations or variances fits; the message names `where`.
     """
     kind = scheduler.get("prediction_type", "epsilon")
     if kind not in KINDS:
-        raise FromNoiseError(f"{where}: predicts {files.one_line(kind)}; what is read here is {', '.join(KINDS)}")
+        raise FromNoiseError(f"{where}: predicts {files.one_line(kind)}; it must be one of {', '.join(KINDS)}")
     variance = scheduler.get("variance_type", "fixed_small")
     if variance not in VARIANCES:
-        raise FromNoiseError(f"{where}: its variance is {files.one_line(variance)}; what is read here is "
+        raise FromNoiseError(f"{where}: its variance is {files.one_line(variance)}; it must be one of "
                              f"{', '.join(VARIANCES)}")  # fmt: skip
     made = schedules.build(_schedule(scheduler, where))
     return Meaning(made, KINDS[kind], VARIANCES[variance], made.T / STEPS)
@@ -59,6 +59,6 @@ def _schedule(scheduler: Mapping[str, Any], where: object) -> dict[str, Any]:
     elif kind in known:
         made = known[kind]
     else:
-        raise FromNoiseError(f"{where}: has the beta_schedule {files.one_line(kind)}; what is read here is "
-                             f"{', '.join(known)}, and trained_betas")  # fmt: skip
+        raise FromNoiseError(f"{where}: has the beta_schedule {files.one_line(kind)}; it must be one of "
+                             f"{', '.join(known)}, or trained_betas be given")  # fmt: skip
     return {"name": "zero-terminal", "base": made} if scheduler.get("rescale_betas_zero_snr") else made

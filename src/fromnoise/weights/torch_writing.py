@@ -1,4 +1,4 @@
-"""A folder that holds tensors as torch.save writes them, what they do not say, and how to load them."""
+"""Write a folder with tensors from torch.save, the facts that they do not state, and code to load them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ from fromnoise.system.disk.room import insist_on_room
 from fromnoise.weights.formats.base import Card
 
 WEIGHTS, SAID, README = "model.pt", "model.json", "README.md"
-A_STUDENT = "a distilled model, whose output it would take for another; its teacher can be written"
+A_STUDENT = "a distilled model, whose output it would misread; its teacher can be written"
 MAKER = "trained with fromnoise"
-"""In every README that is written here."""
+"""Words in every README that fromnoise writes; `is_ours` looks for them."""
 
 
 def write(
@@ -27,18 +27,18 @@ def write(
     code: Sequence[str],
     card: Card,
 ) -> None:
-    """model.pt, model.json and README.md; what was there is replaced when the new folder is whole.
+    """Write model.pt, model.json and README.md; an older folder is replaced once the new one is complete.
 
     Args:
-        denoiser: whose weights they are.
-        path: of the folder.
-        content: of model.pt: the tensors by the names of the other library, or those and what it keeps beside them.
-        said: what those do not say of the model, for `fn.load`.
-        code: lines of Python in which the other library loads model.pt.
-        card: what the README says.
+        denoiser: the model.
+        path: the folder.
+        content: the value of model.pt: tensors under the other library's names, perhaps with other entries that it has.
+        said: facts about the model that `content` does not state, for `fn.load`.
+        code: lines of Python with which the other library loads model.pt.
+        card: the text of the README.
 
     Raises:
-        FromNoiseError: something of somebody else would be lost, or it cannot be written.
+        FromNoiseError: if other files would be lost, or the folder cannot be written.
     """
     target = insist_on_room(path, (WEIGHTS, SAID, README), is_ours, "such a model")
     try:
@@ -51,7 +51,7 @@ def write(
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether the README of a folder says that it was written here: others have files of these names, too."""
+    """Whether a folder's README says that fromnoise wrote it: other programs use the same file names."""
     try:
         return MAKER in files.read_text(folder / README)
     except files.Unreadable:
@@ -59,10 +59,11 @@ def is_ours(folder: Path) -> bool:
 
 
 def own_options(denoiser: Denoiser, name: str, whose: str) -> dict[str, Any]:
-    """The options of its network, which must be ours of that name.
+    """The options of the denoiser's network, which must be the registered network `name`.
 
     Raises:
-        FromNoiseError: it is another; or the model is distilled, or its network given what the format has not.
+        FromNoiseError: if it is another network, the model is distilled, or its network takes inputs that the format
+            lacks.
     """
     if denoiser.student is not None:
         raise cannot(whose, A_STUDENT)
@@ -77,13 +78,13 @@ def own_options(denoiser: Denoiser, name: str, whose: str) -> dict[str, Any]:
 
 
 def variance_of(denoiser: Denoiser) -> str:
-    """Its name, with underscores."""
+    """The name of a denoiser's variance, with underscores."""
     spec = denoiser.variance.spec
     return (spec if isinstance(spec, str) else spec["name"]).replace("-", "_")
 
 
 def cannot(whose: str, what: str) -> FromNoiseError:
-    """That a format has no way of saying it."""
+    """The error that a format cannot express a model."""
     return FromNoiseError(f"{whose}: cannot hold {what}")
 
 

@@ -1,4 +1,4 @@
-"""The configuration of diffusers' UNet2DModel as options of our `unet`."""
+"""Translate the configuration of diffusers' UNet2DModel to options of our `unet`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
-_FIXED: dict[str, Any] = {  # what else a UNet2DModel can be, and our network cannot
+_FIXED: dict[str, Any] = {  # options of UNet2DModel for which our network has only this value
     "center_input_sample": False, "time_embedding_type": "positional", "mid_block_type": "UNetMidBlock2D",
     "mid_block_scale_factor": 1, "act_fn": "silu", "class_embed_type": None,
 }  # fmt: skip
@@ -24,32 +24,32 @@ def options(config: Mapping[str, Any], where: object) -> dict[str, Any]:
     """The options of our `unet` for the configuration of a UNet2DModel.
 
     Raises:
-        FromNoiseError: one that our network cannot express; `where` is named.
+        FromNoiseError: if our network cannot express it; the message names `where`.
     """
     config = USUAL | dict(config)
     for key, value in _FIXED.items():
         if config.get(key, value) != value:
-            raise FromNoiseError(f"{where}: its {key} is {files.one_line(config[key])}, which no network here has "
-                                 f"(it is {value} here)")  # fmt: skip
+            raise FromNoiseError(f"{where}: its {key} is {files.one_line(config[key])}, and fromnoise's networks "
+                                 f"have {value}")  # fmt: skip
     widths = [int(width) for width in config["block_out_channels"]]
     down, up = list(config["down_block_types"]), list(config["up_block_types"])
     attends = ["Attn" in kind for kind in down]
     if len(down) != len(widths) or attends != ["Attn" in kind for kind in reversed(up)]:
-        raise FromNoiseError(f"{where}: attends at other resolutions on the way down than on the way up")
+        raise FromNoiseError(f"{where}: has attention at different resolutions on the way down and on the way up")
     inside = [kind for kind in (*down, *up) if kind.startswith("Resnet")]
     plain = {"DownBlock2D", "AttnDownBlock2D", "UpBlock2D", "AttnUpBlock2D", "ResnetDownsampleBlock2D",
              "ResnetUpsampleBlock2D"}  # fmt: skip
     if strange := next((kind for kind in (*down, *up) if kind not in plain), None):
-        raise FromNoiseError(f"{where}: has {files.one_line(strange)}, which no network here has")
+        raise FromNoiseError(f"{where}: has {files.one_line(strange)}, which fromnoise's networks lack")
     residual = bool(inside) or "resnet" in (config["downsample_type"], config["upsample_type"])
     if any(width % widths[0] for width in widths):
         raise FromNoiseError(f"{where}: its widths {widths} are no multiples of the first")
     scale_shift = config["resnet_time_scale_shift"] == "scale_shift"
     own_groups = config.get(
         "attn_norm_num_groups"
-    )  # of the attention in the middle, which else may have no norm at all
+    )  # groups of the attention in the middle; with None it may have no norm at all
     if config["add_attention"] and own_groups != config["norm_num_groups"] and (scale_shift or own_groups is not None):
-        raise FromNoiseError(f"{where}: the attention in its middle is normalised otherwise than the others "
+        raise FromNoiseError(f"{where}: the attention in its middle is normalised differently from the others "
                              f"(attn_norm_num_groups {files.one_line(own_groups)})")  # fmt: skip
     shift = config["freq_shift"]
     if shift not in (0, 1):

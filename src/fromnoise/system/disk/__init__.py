@@ -1,1 +1,1 @@
-"""The one place that writes and reads files: whole or not at all, through no link, one process in a run."""
+"""All reading and writing of files: whole or not at all, never through a link, one writing process per run."""

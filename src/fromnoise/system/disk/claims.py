@@ -1,13 +1,13 @@
-"""Work that processes share through a folder: each piece is one process' at a time, and a dead one's is taken over.
+"""Work shared between processes through a folder: one process at a time holds a task, and a dead one's is taken over.
 
-The processes may run anywhere, start at any time and end in any way; all that they share is the folder, on a local
-disk or a network's. A claim is the file NAME.claim: only one process can give a file that name. Its holder sets the
-file's time every `BEAT` seconds. A claim whose time has stood still for `PATIENCE` seconds is that of a dead process.
-Each watcher measures this by its own clock alone, so clocks that differ do no harm. On the same Linux machine /proc
-says at once that a process is gone.
+The processes may run anywhere, start at any time and end in any way; all that they share is the folder, on a local disk
+or a network disk. A claim is the file NAME.claim: only one process can create a file of that name. Its holder updates
+the file's modification time every `BEAT` seconds. A claim whose time has not changed for `PATIENCE` seconds belongs to
+a dead process. Each process measures this by its own clock alone, so clocks that differ do no harm. On the same Linux
+machine /proc says at once that a process is gone.
 
-A process that hangs for longer than `PATIENCE` and then goes on does a piece that another does, too. So a piece must be
-one that can be done twice: its result is the same and is written in one step, as `storage.write_folder` does.
+If a process hangs for longer than `PATIENCE` and then continues, two processes do the same task. So it must be safe to
+do a task twice: its result is the same both times and is written in one step, as `storage.write_folder` does.
 """
 
 import json
@@ -25,8 +25,8 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 BEAT, PATIENCE = 10.0, 90.0
-"""Seconds between two signs of life, and without one until a claim is taken over: more than the minute for which a
-network's file system may show an old time."""
+"""Seconds between two signs of life, and seconds without one until a claim is taken over. The latter is more than the
+minute for which a network file system may show an old time."""
 
 _LOOK_AGAIN = 0.5
 _MADE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -34,19 +34,20 @@ _LIMIT = 4096
 
 
 def shared(folder: Path, names: Iterable[str], done: Callable[[str], bool], wait: bool = True) -> Iterator[str]:
-    """The pieces that this process is to do, one after the other: each is claimed until the next one is asked for.
+    """Yield the tasks that this process should do, one after the other; each stays claimed until the next is requested.
 
-    Ends when every piece is done, by whomever: it waits for those of other processes and takes over those of dead ones.
+    The iterator ends when every task is done, by any process: it waits for the tasks of other processes and takes over
+    those of dead ones.
 
     Args:
-        folder: of the claims, the same for all processes; it is made where it is missing.
-        names: of all pieces, plain file names, in the order in which they are to be done.
-        done: whether a piece is done. It is asked at the start, and again once the piece is claimed.
-        wait: else it ends as soon as all that is left is claimed by others.
+        folder: where the claims are, the same for all processes; it is made if it is missing.
+        names: all tasks, as plain file names, in the order in which to do them.
+        done: whether a task is done. It is called at the start, and again once the task is claimed.
+        wait: if False, end as soon as all remaining tasks are claimed by other processes.
 
     Raises:
-        FromNoiseError: as `Claims.claimed`.
-        OSError: no file can be made there.
+        FromNoiseError: see `Claims.claimed`.
+        OSError: if no file can be made there.
     """
     left = [name for name in names if not done(name)]
     if left:
@@ -68,11 +69,11 @@ def shared(folder: Path, names: Iterable[str], done: Callable[[str], bool], wait
 
 
 class Claims:
-    """What this process has seen of the claims of others.
+    """What this process has seen of other processes' claims.
 
     Args:
-        every: seconds between two signs of life of this process' own.
-        patience: seconds without one until a claim is taken over.
+        every: seconds between signs of life of this process.
+        patience: seconds without a sign of life until a claim is taken over.
     """
 
     def __init__(self, every: float | None = None, patience: float | None = None):
@@ -82,14 +83,14 @@ class Claims:
 
     @contextmanager
     def claimed(self, path: Path) -> Iterator[bool]:
-        """Whether the claim is this process' inside the block: not where another, living one has it.
+        """Hold a claim inside the block; yields False if another, living process holds it.
 
         Args:
-            path: of its file, in a folder that exists; gone after the block.
+            path: the claim's file, in a folder that exists; it is removed after the block.
 
         Raises:
-            FromNoiseError: something else than a file is there.
-            OSError: no file can be made there.
+            FromNoiseError: if something other than a file is there.
+            OSError: if no file can be made there.
         """
         claim = Claim.taken(path, self.every) or self._taken_over(path)
         if claim is None:
@@ -100,7 +101,7 @@ class Claims:
 
     @contextmanager
     def waited_for(self, path: Path, pause: float = _LOOK_AGAIN) -> Iterator[None]:
-        """As `claimed`, after whoever has it."""
+        """Hold a claim inside the block, as `claimed` does, after waiting for any other holder."""
         while True:
             with self.claimed(path) as own:
                 if own:
@@ -109,12 +110,12 @@ class Claims:
             time.sleep(pause)
 
     def _taken_over(self, path: Path) -> "Claim | None":
-        """The claim of a process that is dead, as ours; None of one that lives or may live."""
+        """Take over the claim of a dead process; None if its process lives or may live."""
         found = _look(path)
         if found is None:
             if os.path.isdir(path):
-                raise FromNoiseError(f"{path}: must be a file, by which processes say what they work at: remove it")
-            return None  # let go of since: the next look takes it
+                raise FromNoiseError(f"{path}: must be a file, with which processes claim their work: remove it")
+            return None  # released in the meantime: the next attempt takes it
         now = time.monotonic()
         before, since = self._seen.get(path, (None, now))
         self._seen[path] = found, now if found != before else since
@@ -122,19 +123,19 @@ class Claims:
             return None
         aside = files.temporary(path.parent)
         try:
-            path.rename(aside)  # of all who try, one has it
+            path.rename(aside)  # of all processes that try, one succeeds
         except OSError:
             return None
         same = _look(aside) == found
         with suppress(OSError):
-            if not same:  # another was quicker, and this is its claim
+            if not same:  # another process was quicker, and this is its claim: put it back
                 os.link(aside, path)
         files.remove(aside)
         return Claim.taken(path, self.every) if same else None
 
 
 class Claim:
-    """One that this process holds: its file shows signs of life until the end of the block, and is removed then."""
+    """A claim that this process holds: its file shows signs of life until the block ends, and is then removed."""
 
     def __init__(self, path: Path, descriptor: int, every: float):
         self.path, self._descriptor, self._every = path, descriptor, every
@@ -144,17 +145,17 @@ class Claim:
 
     @classmethod
     def taken(cls, path: Path, every: float = BEAT) -> Self | None:
-        """None where another process holds it."""
+        """Take a claim; None if another process holds it."""
         if os.path.lexists(path):
             return None
-        written = files.temporary(path.parent)  # so that a claim says whose it is from its first moment on
+        written = files.temporary(path.parent)  # so that a claim names its holder from the start
         descriptor = os.open(written, _MADE, 0o666)
         try:
             os.write(descriptor, _me().encode())
             _named(written, path)
         except BaseException as error:
             os.close(descriptor)
-            if isinstance(error, FileExistsError | FileNotFoundError):  # the latter where somebody cleaned up
+            if isinstance(error, FileExistsError | FileNotFoundError):  # the latter if another process cleaned up
                 return None
             raise
         finally:
@@ -163,7 +164,7 @@ class Claim:
 
     def _beat(self) -> None:
         while not self._ended.wait(self._every):
-            with suppress(OSError):  # the descriptor, since by now the name may be another's
+            with suppress(OSError):  # the descriptor, since the name may belong to another process by now
                 os.utime(self._descriptor if os.utime in os.supports_fd else self.path)
 
     def __enter__(self) -> Self:
@@ -180,28 +181,28 @@ class Claim:
 
 
 def _named(written: Path, path: Path) -> None:
-    """Give a file its name, which nobody has.
+    """Give a file a name that no other file has.
 
     Raises:
-        FileExistsError: somebody has.
-        FileNotFoundError: the file is gone.
+        FileExistsError: if the name is taken.
+        FileNotFoundError: if the file is gone.
     """
     try:
         os.link(written, path)
     except FileExistsError:
         with suppress(FileNotFoundError):
-            if os.path.samestat(written.lstat(), path.lstat()):  # a network did it, and lost the answer
+            if os.path.samestat(written.lstat(), path.lstat()):  # a network disk made the link, but its answer was lost
                 return
         raise
     except FileNotFoundError:
         raise
-    except OSError:  # a file system without links, where a name is reserved first
+    except OSError:  # a file system without hard links: reserve the name first
         os.close(os.open(path, _MADE, 0o666))
         written.replace(path)
 
 
 class _Look(NamedTuple):
-    """What changes while the holder of a claim lives, and what it wrote."""
+    """A claim's file at one moment: what changes while its holder lives, and what the holder wrote."""
 
     inode: int
     changed: int
@@ -209,9 +210,9 @@ class _Look(NamedTuple):
 
 
 def _look(path: Path) -> _Look | None:
-    """None where there is no claim.
+    """Read a claim's file; None if there is no claim.
 
-    The file is opened for it: only then does a network's file system show what others changed.
+    The file is opened, since a network file system shows other machines' changes only then.
     """
     try:
         with files.opened(path) as file:
@@ -223,7 +224,7 @@ def _look(path: Path) -> _Look | None:
 
 @cache
 def _machine() -> str:
-    """This machine, since it was started, as far as its processes see each other; empty where /proc does not say."""
+    """An identifier of this machine, its boot and its process namespace; empty if /proc does not give one."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
@@ -237,7 +238,7 @@ def _me() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a living process of this machine was started, in the system's ticks; None of one that has ended."""
+    """When a living process of this machine started, in system ticks; None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else fields[19]
@@ -246,7 +247,7 @@ def _started(pid: int) -> str | None:
 
 
 def _is_gone(content: bytes) -> bool:
-    """Whether a claim's holder is known to have ended: a process of this machine that is no longer there."""
+    """Whether a claim's holder is known to have ended: it ran on this machine and is no longer there."""
     with suppress(ValueError, TypeError, KeyError):
         holder = json.loads(content)
         if holder["machine"] and holder["machine"] == _machine():

@@ -1,8 +1,8 @@
-"""The one place that writes files and reads those of strangers.
+"""The one module that writes files and reads files from third parties.
 
-Writing: under a temporary name of its own, synced, renamed; a reader finds the old file or the new one, a full disk
-leaves the old one, and nothing is written through a planted link. Reading: regular files alone, of a size that was
-allowed, so that no pipe is waited for and no bomb unpacked.
+Writing: a file is written under a unique temporary name, synced and renamed. A reader finds the old file or the new
+one, a full disk leaves the old one, and nothing is written through a planted link. Reading: only regular files up to a
+size limit, so that no pipe blocks and no decompression bomb is unpacked.
 """
 
 import io
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from fromnoise.errors import FromNoiseError, printable
 
 WRITING = ".writing-"
-"""How every temporary name begins; what a killed writer left may be removed."""
+"""Prefix of every temporary name; files that a killed process left behind may be removed."""
 
 _OWN = os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _WAIT_FOR_NOTHING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -29,24 +29,24 @@ _DEEPEST = 50
 
 
 class Unreadable(FromNoiseError):
-    """A file that is not there, not a file, too large, or not what it should be; the message names it."""
+    """A file that is missing, not a regular file, too large, or of the wrong content; the message names it."""
 
     def __init__(self, text: str):
         super().__init__(one_line(text))
 
 
 def temporary(parent: Path) -> Path:
-    """A name in a folder that nobody has yet."""
+    """An unused temporary name in a folder."""
     return parent / f"{WRITING}{secrets.token_hex(6)}"
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of `path` at the end of the block, whole and on the disk.
+    """Yield a binary file that replaces `path` at the end of the block, complete and synced to the disk.
 
     Raises:
-        FromNoiseError: in its place is something else than a file: a link, a device, a folder.
-        OSError: the disk is full, or the place cannot be written; `path` is its file name. What was there is whole.
+        FromNoiseError: if `path` is something other than a file: a link, a device, a folder.
+        OSError: if the disk is full or `path` cannot be written; its `filename` is `path`. The old file stays intact.
     """
     path = Path(path)
     mode, writing = _mode_of(path), temporary(path.parent)
@@ -72,10 +72,10 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def _mode_of(path: Path) -> int | None:
-    """The permissions of what will be replaced; None where nothing is.
+    """The permissions of the file that will be replaced; None if there is none.
 
     Raises:
-        FromNoiseError: it is no file.
+        FromNoiseError: if `path` is not a regular file.
     """
     try:
         found = path.lstat()
@@ -89,26 +89,30 @@ def _mode_of(path: Path) -> int | None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace a file in one step; raises as `replacing`."""
+    """Replace a file in one step. Raises the errors of `replacing`."""
     with replacing(path) as file:
         file.write(content)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Replace a UTF-8 file in one step; raises as `replacing`."""
+    """Replace a UTF-8 file in one step. Raises the errors of `replacing`."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Replace a file by a JSON value, indented for people; raises as `replacing`."""
+    """Replace a file with a JSON value, indented for readers. Raises the errors of `replacing`."""
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
 def insist_on_writable(path: Path, called: str = "") -> None:
-    """That `replacing` could write there, tried without touching what is there; its folder is made.
+    """Check that `replacing` can write to `path`, without touching a file that is there; its folder is made.
+
+    Args:
+        path: the file.
+        called: how the user named it, at the start of the message.
 
     Raises:
-        FromNoiseError: it is no file, or its folder cannot be made or written; `called` is what the person named it.
+        FromNoiseError: if `path` is not a file, or its folder cannot be made or written.
     """
     name = f"{called} {path}".strip()
     try:
@@ -126,11 +130,11 @@ def insist_on_writable(path: Path, called: str = "") -> None:
 
 
 def own_folder(path: Path) -> Path:
-    """A folder inside a run, made where it is missing, that no link leads out of.
+    """A folder inside a run, made if it is missing; a link, which could lead out of the run, is refused.
 
     Raises:
-        FromNoiseError: it is a link, or something else than a folder.
-        OSError: it cannot be made.
+        FromNoiseError: if it is a link, or something other than a folder.
+        OSError: if it cannot be made.
     """
     with suppress(FileExistsError):
         path.mkdir(parents=True)
@@ -139,7 +143,7 @@ def own_folder(path: Path) -> Path:
 
 
 def insist_on_own_folder(path: Path) -> None:
-    """As `own_folder`, where something is there; raises likewise."""
+    """Check that `path` is a real folder if anything exists there. Raises the errors of `own_folder`."""
     mode = path.lstat().st_mode if os.path.lexists(path) else stat.S_IFDIR
     if not stat.S_ISDIR(mode):
         raise FromNoiseError(f"{path}: is {kind_of(mode)}, and must be a folder of the run itself (the run's own "
@@ -147,7 +151,7 @@ def insist_on_own_folder(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """A file, a link or a folder with what is in it; of a link, the link alone. Quiet where it cannot be."""
+    """Remove a file, or a folder with its contents; of a link only the link. Failures are ignored."""
     if path.is_symlink() or not path.is_dir():
         with suppress(OSError):
             path.unlink()
@@ -156,10 +160,10 @@ def remove(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the system put a file or folder on the disk."""
+    """Flush a file or folder to the disk (fsync)."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # a folder that may be written and not listed, and every folder on Windows
+    except PermissionError:  # a folder that may be written but not listed, and every folder on Windows
         return
     try:
         os.fsync(descriptor)
@@ -168,10 +172,10 @@ def sync(path: Path) -> None:
 
 
 def opened(path: str | Path) -> io.BufferedReader:
-    """A regular file, open for reading; a pipe, socket or device is never waited for.
+    """Open a regular file for reading; a pipe, socket or device is refused without waiting for it.
 
     Raises:
-        Unreadable: no such file, no file, or not to be read.
+        Unreadable: if there is no such file, it is not a regular file, or it cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | _WAIT_FOR_NOTHING)
@@ -187,10 +191,10 @@ def opened(path: str | Path) -> io.BufferedReader:
 
 
 def read_bytes(path: str | Path, limit: int = _TEXT_LIMIT) -> bytes:
-    """A whole file of at most `limit` bytes; raises Unreadable."""
+    """Read a whole file of at most `limit` bytes. Raises Unreadable."""
     with opened(path) as file:
         try:
-            size = os.fstat(file.fileno()).st_size  # as much is set aside for reading
+            size = os.fstat(file.fileno()).st_size  # read() allocates as much memory as it is asked for
             content = file.read(min(limit, size) + 1)
         except OSError as error:
             raise Unreadable(f"{path}: cannot be read ({_why(error)})") from None
@@ -200,7 +204,7 @@ def read_bytes(path: str | Path, limit: int = _TEXT_LIMIT) -> bytes:
 
 
 def read_text(path: str | Path, limit: int = _TEXT_LIMIT) -> str:
-    """A whole UTF-8 file; raises Unreadable."""
+    """Read a whole UTF-8 file. Raises Unreadable."""
     try:
         return read_bytes(path, limit).decode()
     except UnicodeDecodeError as error:
@@ -208,15 +212,15 @@ def read_text(path: str | Path, limit: int = _TEXT_LIMIT) -> str:
 
 
 def read_json(path: str | Path, limit: int = _TEXT_LIMIT) -> Any:
-    """The value of a JSON file; raises Unreadable."""
+    """Read the value of a JSON file. Raises Unreadable."""
     return parse_json(read_text(path, limit), path)
 
 
 def parse_json(text: str, where: str | Path) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        Unreadable: it is none, is nested too deeply, or has a number of thousands of digits.
+        Unreadable: if it is not JSON, is nested too deeply, or has a number with thousands of digits.
     """
     try:
         return json.loads(text)
@@ -227,10 +231,10 @@ def parse_json(text: str, where: str | Path) -> Any:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with its ~ written out.
+    """Expand the ~ of a path.
 
     Raises:
-        FromNoiseError: of a user that this machine does not have.
+        FromNoiseError: if it names a user that this machine does not have.
     """
     try:
         return Path(path).expanduser()
@@ -239,13 +243,13 @@ def expanded(path: str | Path) -> Path:
 
 
 def parse_yaml(text: str, where: str | Path) -> Any:
-    """The plain value of a YAML text.
+    """Parse a YAML text into plain values.
 
     Raises:
-        Unreadable: it is none, is nested too deeply, has aliases, by which a small text can stand for an endless value,
-            or a number of thousands of digits.
+        Unreadable: if it is not YAML, is nested too deeply, has a number with thousands of digits, or has aliases, with
+            which a small text can expand to an endless value.
     """
-    import yaml  # here, so that a command that reads none starts without it
+    import yaml  # imported here, so that commands that read no YAML start without it
 
     try:
         depth = 0
@@ -261,7 +265,7 @@ def parse_yaml(text: str, where: str | Path) -> Any:
 
 
 def one_line(what: object) -> str:
-    """A name, or the first line of an error, as one line that a terminal only shows: strangers choose both."""
+    """A name, or the first line of an error, as one printable line: it may come from a third party's file."""
     text = str(what)
     if isinstance(what, BaseException):
         text = (text.strip().splitlines() or [type(what).__name__])[0]
@@ -269,7 +273,7 @@ def one_line(what: object) -> str:
 
 
 def kind_of(mode: int) -> str:
-    """What a thing of this mode is, in words."""
+    """The kind of file system entry that a mode describes, in words."""
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",
              stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}  # fmt: skip
     return kinds.get(stat.S_IFMT(mode), "no file")

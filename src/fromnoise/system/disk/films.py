@@ -1,4 +1,4 @@
-"""Animations of frames, in the format of a file's ending: .gif by Pillow, .mp4 and .webm by PyAV (extra `media`)."""
+"""Write animations in the format of the file's ending: .gif with Pillow, .mp4 and .webm with PyAV (extra `media`)."""
 
 import io
 from abc import ABC, abstractmethod
@@ -14,24 +14,24 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 RATE = 30
-"""Frames a second of a video; a picture that stays longer is repeated, which costs some bytes and plays everywhere."""
-_MODE = "w"  # into memory; `files` alone writes on the disk
+"""Frames per second of a video; a frame that stays longer is repeated, which costs a few bytes and plays everywhere."""
+_MODE = "w"  # into memory; only `files` writes to the disk
 _BT709, _LIMITED = 1, 1
-"""Matrix, primaries and transfer of ITU-T H.273; luma from 16 to 235."""
+"""Codes of ITU-T H.273 for BT.709 (matrix, primaries and transfer), and for luma from 16 to 235."""
 
 
 class Format(ABC):
     """A way to write an animation."""
 
     def insist(self, path: Path) -> None:  # noqa: B027  (most need nothing)
-        """That it can be written here; raises FromNoiseError where something is missing."""
+        """Check that this installation can write the format. Raises FromNoiseError if something is missing."""
 
     @abstractmethod
     def write(self, frames: Sequence[Image.Image], path: Path, seconds: float, rest: float) -> None: ...
 
 
 class Gif(Format):
-    """Endless, of few shades."""
+    """An endless animation with few shades."""
 
     def write(self, frames: Sequence[Image.Image], path: Path, seconds: float, rest: float) -> None:
         frames = [frame.quantize(20) for frame in frames]  # noise does not compress; few shades keep the file small
@@ -45,12 +45,12 @@ class Gif(Format):
 
 @dataclass(frozen=True)
 class Video(Format):
-    """A film that any player shows: 4:2:0, BT.709, sides made even by repeating the last row and column.
+    """A video that any player shows: 4:2:0, BT.709, sides made even by repeating the last row and column.
 
     Attributes:
-        container: FFmpeg's name of the file's format.
-        codec: and of the encoder.
-        options: of the encoder.
+        container: FFmpeg's name of the container format.
+        codec: FFmpeg's name of the encoder.
+        options: options of the encoder.
     """
 
     container: str
@@ -64,7 +64,7 @@ class Video(Format):
 
     def write(self, frames: Sequence[Image.Image], path: Path, seconds: float, rest: float) -> None:
         self.insist(path)
-        film = io.BytesIO()  # small, and so a full disk is met by the one place that writes
+        film = io.BytesIO()  # small, so it is encoded in memory, and only `files` meets a full disk
         try:
             self._encode(film, [_even(frame) for frame in frames], seconds, rest)
         except _av(path).FFmpegError as error:
@@ -81,13 +81,13 @@ class Video(Format):
             stream: Any = film.add_stream(self.codec, rate=RATE, options=dict(self.options))
             stream.height, stream.width = frames[0].shape[:2]
             stream.pix_fmt = "yuv420p"
-            # Written down, since players guess otherwise, and differently for small and for large pictures.
+            # Stored in the file, since players otherwise guess, and guess differently for small and large videos.
             colours = stream.codec_context
             colours.colorspace = colours.color_primaries = colours.color_trc = _BT709
             colours.color_range = _LIMITED
             number = 0
             for i, pixels in enumerate(frames):
-                # By areas, so that pixels which were enlarged by an even factor keep their colours sharp.
+                # Area interpolation keeps colours sharp where pixels were enlarged by an even factor.
                 picture = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
                     format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG",
                     interpolation="AREA",
@@ -104,30 +104,30 @@ FORMATS: dict[str, Format] = {
     ".mp4": Video("mp4", "libx264", {"crf": "16", "preset": "medium"}),
     ".webm": Video("webm", "libvpx-vp9", {"crf": "20", "b": "0", "cpu-used": "4"}),
 }
-"""By the ending of the file."""
+"""The formats by the ending of the file's name."""
 
 
 def insist_on(path: Path) -> None:
-    """That an animation of this name can be written, as far as one can know before there are frames.
+    """Check that an animation of this name can be written, as far as that is known before there are frames.
 
     Raises:
-        FromNoiseError: it has no ending of an animation, or what its format needs is not installed.
+        FromNoiseError: if the ending is not one of an animation, or a package for its format is not installed.
     """
     _format(path).insist(path)
 
 
 def write(frames: Sequence[Image.Image], path: Path, seconds: float = 4.0, rest: float = 1.5) -> None:
-    """An animation of `seconds`, resting on the last frame for `rest` more, in the format of the file's ending.
+    """Write an animation in the format of the file's ending: `seconds` / len(frames) per frame, `rest` for the last.
 
     Args:
-        frames: pictures of one size.
+        frames: images of one size.
         path: the file, replaced in one step.
-        seconds: that all frames but the last take together, of the share that they have of all.
-        rest: that the last one stays.
+        seconds: divided by the number of frames, how long each frame but the last is shown.
+        rest: how many seconds the last frame is shown.
 
     Raises:
-        FromNoiseError: it has no ending of an animation, what its format needs is not installed, the encoder does not
-            take the frames, or as `files.replacing`.
+        FromNoiseError: if the ending is not one of an animation, a package for its format is not installed, or the
+            encoder does not take the frames. Also the errors of `files.replacing`.
     """
     _format(path).write(frames, path, seconds, rest)
 

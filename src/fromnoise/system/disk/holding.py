@@ -1,4 +1,4 @@
-"""A folder that one process at a time works in, and who that is."""
+"""Lock a folder for one process at a time, and record which process holds it."""
 
 import os
 import socket
@@ -17,17 +17,17 @@ _LOCK, _HOLDER = ".lock", ".holder.json"
 
 @contextmanager
 def held(folder: Path, doing: str) -> Iterator[None]:
-    """The folder is this process' alone inside the block; inside another such block of the same thread, still.
+    """Hold a folder for this process alone inside the block; blocks of the same thread may be nested.
 
-    The lock is the system's, which lets go of it when its process ends, however it ends, and which a shared disk
-    carries to other machines. Who holds it is only written down for people.
+    The lock is the operating system's: it is released when its process ends, however it ends, and a shared disk extends
+    it to other machines. The holder's name is written down only for the error message.
 
     Args:
-        folder: which exists.
-        doing: what it is held for, in words: "trained".
+        folder: an existing folder.
+        doing: what it is held for, as a participle for the message, such as "trained".
 
     Raises:
-        FromNoiseError: another process holds it; who, where and since when.
+        FromNoiseError: if another process holds it; the message says which, where and since when.
     """
     lock = FileLock(folder.resolve() / _LOCK, blocking=False, is_singleton=True)
     try:

@@ -1,6 +1,6 @@
-"""The hub of Hugging Face: addresses on it, and in a line what goes wrong there.
+"""The Hugging Face hub: addresses on it, and its errors as one line.
 
-Its library is imported where the network is needed, and reads HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and tokens itself.
+Its library is imported only where the network is needed; it reads HF_HOME, HF_ENDPOINT, HF_HUB_OFFLINE and tokens.
 """
 
 import errno
@@ -25,7 +25,13 @@ _FORM = "hf://owner/name, hf://owner/name@revision or hf://owner/name/folder"
 
 @dataclass(frozen=True)
 class Address:
-    """hf://REPO[@REVISION][/FOLDER]; a branch, a tag or a commit, and a folder in the repository, "" for all of it."""
+    """hf://REPO[@REVISION][/FOLDER].
+
+    Attributes:
+        repo: owner/name.
+        revision: a branch, a tag or a commit; None for the default branch.
+        folder: a folder in the repository; "" for the whole repository.
+    """
 
     repo: str
     revision: str | None = None
@@ -41,37 +47,37 @@ class Address:
 
 
 def is_address(what: object) -> bool:
-    """Whether it names something on the hub: hf://..., or hf:/..., which a Path makes of it."""
+    """Whether it names something on the hub: hf://..., or hf:/..., which pathlib makes of it."""
     return re.match(r"hf:[/\\]", str(what)) is not None
 
 
 def address(what: object) -> Address:
-    """What a word or a Path means.
+    """Parse a hub address from a string or a Path.
 
     Raises:
-        FromNoiseError: no owner and name, another kind of repository, a folder or revision outside of it, or a
-            character that cannot be shown.
+        FromNoiseError: if it lacks an owner or a name, is not a model repository, has a folder or revision that leads
+            outside, or contains an unprintable character.
     """
     rest = re.sub(r"^hf:/+", "", str(what).replace("\\", "/")).rstrip("/")
     kind, _, name = rest.partition("/")
     if kind in ("datasets", "spaces", "buckets") and "/" in name:
-        raise FromNoiseError(f"{SCHEME}{files.one_line(rest)}: of the {kind} of the hub; a model is named {_FORM}")
+        raise FromNoiseError(f"{SCHEME}{files.one_line(rest)}: is in the hub's {kind}; a model is named {_FORM}")
     found = _ADDRESS.fullmatch(rest)
     folder, revision = (found[3] or "", unquote(found[2] or "")) if found else ("", "")
     steps = [part for name in (folder, revision) if name for part in name.split("/")]
     strange = not (rest + revision).isprintable() or "\\" in revision or not {"", ".", ".."}.isdisjoint(steps)
     if found is None or strange:
-        raise FromNoiseError(f"{SCHEME}{files.one_line(rest)}: no address of a model: name it {_FORM}")
+        raise FromNoiseError(f"{SCHEME}{files.one_line(rest)}: is not a model's address: give {_FORM}")
     return Address(found[1], revision or None, folder)
 
 
 def shown(what: object) -> str:
-    """A word or a Path as a person wrote it."""
+    """A string or a Path as the user wrote it: hf:/ is hf:// again."""
     return re.sub(r"^hf:[/\\]+", SCHEME, str(what)) if is_address(what) else str(what)
 
 
 def hint(path: str | Path) -> str:
-    """'; if the hub's is meant, ...' for owner/name where no folder OWNER is here; else nothing."""
+    """A hint to load hf://owner/name, for a path owner/name when no folder OWNER exists; else an empty string."""
     name = Path(path).as_posix()
     if re.fullmatch(_REPO, name) is None or os.path.lexists(name.partition("/")[0]):
         return ""
@@ -79,10 +85,10 @@ def hint(path: str | Path) -> str:
 
 
 def client(what: object) -> Any:
-    """The module huggingface_hub.
+    """Import huggingface_hub.
 
     Raises:
-        FromNoiseError: it is not installed.
+        FromNoiseError: if it is not installed.
     """
     try:
         import huggingface_hub
@@ -95,27 +101,27 @@ def client(what: object) -> Any:
 
 @contextmanager
 def talking(what: object, repo: str, patience: float | None = None, writing: bool = False) -> Iterator[None]:
-    """A block that talks with the hub: whatever fails in it is one line; what the library logs is not said twice.
+    """A block that talks to the hub: any error in it becomes one line, and the library's log of it is silenced.
 
     Args:
-        what: how the line begins.
+        what: how the message begins.
         repo: owner/name.
-        patience: seconds that a silent server is waited for; the library's own number by default.
-        writing: whether something is sent.
+        patience: seconds to wait for a silent server; default: the library's own timeout.
+        writing: whether the block uploads something.
 
     Raises:
-        FromNoiseError: as such, or anything else that was raised.
+        FromNoiseError: for every exception in the block.
     """
     hub = client(what)
     log = hub.utils.logging
     before = log.get_verbosity()
-    log.set_verbosity(log.CRITICAL)  # what it logs of an error is in the error, too
+    log.set_verbosity(log.CRITICAL)  # the error itself says what it would log
     try:
         with _patient(hub.utils.get_session(), patience or hub.constants.HF_HUB_DOWNLOAD_TIMEOUT):
             yield
     except FromNoiseError:
         raise
-    except Exception as error:  # of the hub, of the network, of the disk
+    except Exception as error:  # from the hub, the network or the disk
         raise line(error, what, repo, writing) from None
     finally:
         log.set_verbosity(before)
@@ -123,8 +129,8 @@ def talking(what: object, repo: str, patience: float | None = None, writing: boo
 
 @contextmanager
 def _patient(session: Any, seconds: float) -> Iterator[None]:
-    """The library asks for names and lists without a limit of time: such requests get one."""
-    if not hasattr(session, "event_hooks"):  # of older versions, which send with another library
+    """Give a timeout to every request: the library looks up names and lists without one."""
+    if not hasattr(session, "event_hooks"):  # older versions, which send with another library
         yield
         return
 
@@ -141,7 +147,7 @@ def _patient(session: Any, seconds: float) -> Iterator[None]:
 
 
 def line(error: BaseException, what: object, repo: str, writing: bool = False) -> FromNoiseError:
-    """An error of the hub's library, or of one that stands on it, as one line with the way out."""
+    """An error of the hub's library, or of a library built on it, as one line with the way out."""
     chain = list(_chain(error))
     offline = [one for one in chain if "OfflineModeIsEnabled" in (type(one).__name__, *str(one).strip(")").split("("))]
     said = next((said for one in (*offline, *chain) if (said := _said(one, repo, writing))), None)
@@ -149,7 +155,7 @@ def line(error: BaseException, what: object, repo: str, writing: bool = False) -
 
 
 def status(error: BaseException) -> int | None:
-    """What a server answered, where it answered."""
+    """The HTTP status of a server's answer; None if there was no answer."""
     return getattr(getattr(error, "response", None), "status_code", None)
 
 
@@ -158,7 +164,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it was raised from, the outermost first."""
+    """The error and those that it was raised from, the outermost first."""
     seen: list[BaseException] = []
     one: BaseException | None = error
     while one is not None and one not in seen:
@@ -176,15 +182,19 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, e
 
 
 def _said(error: BaseException, repo: str, writing: bool) -> str | None:
-    """By the names of its classes, which are the same in all versions of the library and of what it sends with."""
+    """The message for an error, None for an unknown one.
+
+    Errors are recognised by the names of their classes, which are the same in all versions of the library and of the
+    HTTP libraries below it.
+    """
     from huggingface_hub import constants
 
     kinds = {cls.__name__ for cls in type(error).__mro__}
     answer = status(error)
     place = f"{constants.ENDPOINT}/{repo}"
     if "OfflineModeIsEnabled" in kinds or "(OfflineModeIsEnabled)" in str(error):
-        return "not whole in the cache, and HF_HUB_OFFLINE is set: unset it and try once more"
-    strange = "DatasetNotFoundError" in kinds  # which lets go of what it was raised from
+        return "is not complete in the cache, and HF_HUB_OFFLINE is set: unset it and try again"
+    strange = "DatasetNotFoundError" in kinds  # it drops the error that it was raised from
     if "GatedRepoError" in kinds or (strange and "gated" in str(error)):
         return f"is gated: ask for access at {place}, and {_LOGIN}"
     if "DisabledRepoError" in kinds:
@@ -193,31 +203,31 @@ def _said(error: BaseException, repo: str, writing: bool) -> str | None:
         return f"no such branch, tag or commit: see {place}/commits/main"
     if writing and answer in (401, 403):
         return (
-            f"this token may not write there ({answer}): take one of {repo.split('/')[0]} with the role `write`, from "
+            f"this token may not write there ({answer}): create one for {repo.split('/')[0]} with the role `write` at "
             f"{constants.ENDPOINT}/settings/tokens, and {_LOGIN}"
         )
     if "RepositoryNotFoundError" in kinds or strange or answer in (401, 403, 404):
         if writing:
-            return f"the hub knows no such place ({answer}): the owner must be you or an organisation of yours"
+            return f"the hub knows no such owner ({answer}): it must be you or an organisation of yours"
         why = f" ({answer})" if answer else ""
         return f"the hub knows no {repo}, or it is private{why}: correct the name, or {_LOGIN}"
     if answer == 429:
-        return f"the hub asks for patience (429): try again in some minutes, or {_LOGIN}, which allows more"
+        return f"too many requests (429): try again in a few minutes, or {_LOGIN}, which allows more"
     if answer is not None and answer >= 500:
         return f"the hub answers {answer}: try again later, or name a mirror with HF_ENDPOINT"
     if kinds & _CUT or "Consistency check failed" in str(error):
-        return "the connection broke off: try again, which goes on with what is whole"
+        return "the connection broke off: try again; files that are complete are kept"
     if kinds & _UNREACHED:
         way = f"or fetch it elsewhere with `hf download {repo}`, and name the folder"
         if repo.startswith("datasets/"):
             way = "or fetch its parquet files elsewhere, and name their folder"
         way = "try again" if writing else way
-        return f"{constants.ENDPOINT} is not reached ({_first_line(error)}): look at the network and HF_ENDPOINT, {way}"
+        return f"{constants.ENDPOINT} is not reached ({_first_line(error)}): check the network and HF_ENDPOINT, {way}"
     if "JSONDecodeError" in kinds:
-        return f"{constants.ENDPOINT} does not answer as the hub does: look at HF_ENDPOINT"
+        return f"{constants.ENDPOINT} does not answer like the hub: check HF_ENDPOINT"
     if answer is not None and answer >= 400 and not writing:
-        return f"the hub refuses the request ({answer}): look at the name, at {place} and at HF_ENDPOINT"
+        return f"the hub refuses the request ({answer}): check the name, {place} and HF_ENDPOINT"
     if isinstance(error, OSError) and error.errno in _DISK:
         where, why = error.filename or constants.HF_HUB_CACHE, (error.strerror or "").lower()
-        return f"{where}: cannot be written ({why}): name another place with HF_HOME"
+        return f"{where}: cannot be written ({why}): set HF_HOME to another folder"
     return None

@@ -1,8 +1,8 @@
-"""Folders whose tensors many processes write, each its part, and any number of processes reads: torch's DCP.
+"""Folders whose tensors many processes write, each its own part, and any number of processes read: PyTorch's DCP.
 
-A part is a safetensors file STEM-00001-of-00004.safetensors, whose header says where in each tensor its values lie.
-All are written into one temporary folder, synced and hashed by the processes that wrote them; when the last is done the
-first process writes the manifest, and a rename puts the folder in its place.
+A part is a safetensors file STEM-00001-of-00004.safetensors whose header says which slices of the tensors it holds. All
+parts are written into one temporary folder, and each process syncs and hashes its own. When the last one is done, the
+first process writes the manifest and renames the folder to its final name.
 """
 
 import re
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PART = re.compile(r"([a-z_]+)-(\d{5})-of-(\d{5})\.safetensors")
 
 Like = Callable[[str, str, tuple[int, ...]], "Tensor | None"]
-"""(stem, name, shape) -> a tensor, sharded or not, whose values are to be read; None for a whole one on the CPU."""
+"""(stem, name, shape) -> a tensor, sharded or not, to read into; None for a new, whole tensor on the CPU."""
 
 
 def write(
@@ -31,17 +31,17 @@ def write(
     texts: Mapping[str, Any],
     group: "dist.ProcessGroup",
 ) -> "Writing":
-    """Write `target`, replacing what is there, while the caller goes on; all processes of the group call this.
+    """Start to write `target`, replacing what is there, and return at once; all processes of the group must call this.
 
     Args:
         target: the folder, on a file system that all processes share.
         tensors: file stem -> tensors by name: DTensors, and tensors that are the same on all processes. They are copied
             before this returns.
         texts: file stem -> JSON value, saved as STEM.json by the first process.
-        group: of processes on the CPU (gloo), for this alone: it talks in a thread.
+        group: a process group on the CPU (gloo) that nothing else uses: a background thread communicates through it.
 
     Returns:
-        Its `finish` waits until the folder is in its place.
+        A handle whose `finish` waits until the folder is in its place.
     """
     import torch.distributed as dist
     import torch.distributed.checkpoint as dcp
@@ -63,7 +63,7 @@ def write(
 
 
 def _fresh(writing: Path) -> None:
-    files.remove(writing)  # of a writer that was killed
+    files.remove(writing)  # left behind by a killed process
     writing.parent.mkdir(parents=True, exist_ok=True)
     writing.mkdir()
 
@@ -73,26 +73,26 @@ class Writing:
     """A folder that is being written.
 
     Attributes:
-        future: of this process' share.
-        unfinished: the temporary folder, on the process that removes it where writing fails.
+        future: completes when this process has written its part.
+        unfinished: the temporary folder, on the process that removes it if writing fails; None on the others.
     """
 
     future: "Future[None]"
     unfinished: Path | None
 
     def finish(self) -> None:
-        """Wait for it.
+        """Wait until the folder is in its place.
 
         Raises:
-            OSError: the disk of any process is full or fails; what was there is whole.
-            RuntimeError: another process is gone.
+            OSError: if the disk of any process is full or fails; the old folder stays intact.
+            RuntimeError: if another process is gone.
         """
-        from torch.distributed.checkpoint.api import CheckpointException  # no Exception, and so caught by nobody else
+        from torch.distributed.checkpoint.api import CheckpointException  # a BaseException that `Exception` misses
 
         try:
             self.future.result()
         except (Exception, CheckpointException) as error:
-            if self.unfinished is not None and isinstance(error, CheckpointException):  # of all: nobody writes any more
+            if self.unfinished is not None and isinstance(error, CheckpointException):  # all have stopped
                 files.remove(self.unfinished)
             found = _system_error(error)
             if found is None:
@@ -101,7 +101,7 @@ class Writing:
 
 
 def _system_error(error: BaseException) -> OSError | None:
-    """The system's own error in what DCP raised, whichever process met it."""
+    """The operating system's error inside an exception of DCP, from whichever process met it; else None."""
     failures = getattr(error, "failures", {})
     for one in (error, *(failed[0] for failed in failures.values())):
         if isinstance(one, OSError):
@@ -110,28 +110,28 @@ def _system_error(error: BaseException) -> OSError | None:
 
 
 def are_in_parts(names: "set[str]") -> bool:
-    """Whether a folder of these files was written in parts."""
+    """Whether a folder with these file names was written in parts."""
     return any(_PART.fullmatch(name) for name in names)
 
 
 def read(folder: Path, stem: str) -> "dict[str, Tensor]":
-    """The tensors of a stem, whole and on the CPU; raises Damaged."""
+    """Read the tensors of a stem, whole and on the CPU. Raises Damaged."""
     return read_all(folder, lambda *about: None, only=stem)[stem]
 
 
 def read_all(
     folder: Path, like: Like, group: "dist.ProcessGroup | None" = None, only: str | None = None
 ) -> "dict[str, dict[str, Tensor]]":
-    """Tensors by stem and name, each process what its own tensors hold.
+    """Read tensors by stem and name; each process reads only the slices that its own tensors hold.
 
     Args:
-        folder: that `write` made, with any number of processes.
-        like: what a tensor is read into.
-        group: of the processes that all call this; None reads alone.
-        only: one stem.
+        folder: a folder from `write`, made by any number of processes.
+        like: returns the tensor to read into.
+        group: the processes that all call this; None if this process reads alone.
+        only: read only this stem; None for all.
 
     Raises:
-        Damaged: a part is missing, or cannot be read.
+        Damaged: if a part is missing or cannot be read.
     """
     import torch
     import torch.distributed.checkpoint as dcp
@@ -155,13 +155,13 @@ def read_all(
                 raise storage.Damaged(f"{folder}: a part of {name} of {stem} is missing")
             found = like(stem, name, shape)
             state[key] = torch.empty(shape, dtype=one.properties.dtype) if found is None else found
-        with warnings.catch_warnings():  # DCP's, that it reads alone
+        with warnings.catch_warnings():  # DCP warns that it reads without a group
             warnings.simplefilter("ignore", UserWarning)
             dcp.load(state, storage_reader=reader(folder, names), planner=DefaultLoadPlanner(), process_group=group,
                      no_dist=group is None)  # fmt: skip
     except storage.Damaged:
         raise
-    except (Exception, CheckpointException) as error:  # of DCP, safetensors and the disk
+    except (Exception, CheckpointException) as error:  # from DCP, safetensors or the disk
         why = files.one_line(getattr(_system_error(error), "strerror", None) or error)
         raise storage.Damaged(f"{folder}: its parts cannot be read ({why[:200]})") from None
     result: dict[str, dict[str, Tensor]] = {} if only is None else {only: {}}
@@ -172,7 +172,7 @@ def read_all(
 
 
 def _complete(folder: Path, names: "set[str]") -> list[str]:
-    """The parts among these files, of every stem all; raises Damaged."""
+    """The parts among these files. Raises Damaged if a stem lacks one."""
     by_stem: dict[str, dict[int, set[int]]] = {}
     for name in names:
         if found := _PART.fullmatch(name):

@@ -1,4 +1,4 @@
-"""A file to which lines are added, and to nothing else: no link, planted or hard, leads them elsewhere."""
+"""Append lines to a file, and to that file only: no symbolic or hard link can lead them elsewhere."""
 
 import io
 import os
@@ -14,17 +14,17 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"):
 
 
 def appending(path: Path, start: Iterable[bytes] = ()) -> io.FileIO:
-    """A file that is made anew, with these parts in it; raises as `files.replacing`."""
+    """Make a new file from the chunks of `start` and open it for appending. Raises the errors of `files.replacing`."""
     with files.replacing(path) as file:
         file.writelines(start)
     return io.FileIO(os.open(path, _FLAGS), "ab")
 
 
 def continued(path: Path, read: BinaryIO, length: int) -> io.FileIO | None:
-    """The file that is being read, where it is, cut after `length` bytes.
+    """Reopen the file that is being read for appending in place, cut after `length` bytes.
 
-    None where lines must not or cannot be added to it: it has a second name, `path` is by now another file or a link,
-    or it may not be written.
+    Returns None if lines must not or cannot be added to it: it has a second name (a hard link), `path` has become
+    another file or a link, or the file may not be written.
     """
     try:
         file = io.FileIO(os.open(path, _FLAGS), "ab")

@@ -1,4 +1,4 @@
-"""Files that installed packages bring along: found and read, while no package is imported."""
+"""Find files of installed packages without importing the packages."""
 
 import importlib.util
 from pathlib import Path
@@ -7,14 +7,14 @@ from fromnoise.errors import FromNoiseError
 
 
 def folder(name: str, otherwise: str) -> Path:
-    """Where an installed package lies.
+    """The folder of an installed package.
 
     Args:
-        name: its import name, without a dot (to find what is inside a package, Python would import it).
-        otherwise: the line of the error.
+        name: its import name, without a dot (to find a submodule, Python would import the package).
+        otherwise: the message of the error.
 
     Raises:
-        FromNoiseError: it is not installed.
+        FromNoiseError: if the package is not installed.
     """
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:

@@ -1,4 +1,4 @@
-"""How DCP writes and reads the files of `in_parts`: its safetensors storage, with names, hashes and an end of ours."""
+"""How DCP writes and reads the files of `in_parts`: its safetensors storage, with our names, hashes and last step."""
 
 import hashlib
 import queue
@@ -16,21 +16,21 @@ from torch.futures import Future
 
 
 class PartsWriter(HuggingFaceStorageWriter):
-    """A file for each stem and process.
+    """Write one file per stem and process.
 
     Args:
-        writing: the folder, which all processes see.
-        begin: makes it anew; called on the first process, when all have made it and none has written a file.
-        end: gets {file: {"bytes", "sha256"}} of all processes; called on the first, after every file is on the disk.
+        writing: the folder, visible to all processes.
+        begin: empties the folder; called on the first process, once all have made it and before any file is written.
+        end: called on the first process with {file: {"bytes", "sha256"}} of all processes, once every file is on disk.
     """
 
     def __init__(self, writing: Path, begin: Callable[[], None], end: Callable[[dict[str, dict[str, Any]]], None]):
         super().__init__(str(writing), save_distributed=True)
         self.begin, self.end = begin, end
-        self.per_thread_copy_ahead = 0  # all is on the CPU already, and a thread of its own would work on the first GPU
+        self.per_thread_copy_ahead = 0  # all is on the CPU already, and a copying thread would use the first GPU
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
-        """Stems are numbered, and every process learns them: one that holds nothing of a stem writes an empty file."""
+        """Number the stems and send them to every process: one without tensors of a stem writes an empty file."""
         self.begin()
         stems = sorted({_stem(item.index.fqn) for plan in plans for item in plan.items})
         number = {item.index.fqn: stems.index(_stem(item.index.fqn)) + 1 for plan in plans for item in plan.items}
@@ -66,7 +66,7 @@ def _stem(key: str) -> str:
 
 
 class _Listed(FileSystem):
-    """A folder of which these files alone are seen: what was put there later is not read."""
+    """A folder in which only these files are visible: files that were added later are not read."""
 
     def __init__(self, names: Iterable[str]):
         self.names = list(names)
@@ -76,7 +76,7 @@ class _Listed(FileSystem):
 
 
 def reader(folder: Path, names: Iterable[str]) -> HuggingFaceStorageReader:
-    """Reads these files of a folder."""
+    """A reader of only these files of a folder."""
     made = HuggingFaceStorageReader(str(folder))
     made.fs = _Listed(names)
     return made

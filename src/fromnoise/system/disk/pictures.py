@@ -1,4 +1,4 @@
-"""Grids of images: Pillow only."""
+"""Draw grids of images with Pillow alone."""
 
 import bisect
 import math
@@ -14,18 +14,18 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 _LETTERS = 16
-"""Pixels of the height of captions."""
+"""Height of captions in pixels."""
 _ACROSS = 8
-"""The most images of a prompt that stand side by side."""
+"""The most images of one caption side by side."""
 
 
 def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 2) -> Image.Image:
-    """uint8 [N, C, H, W] -> one picture, row by row.
+    """uint8 [N, C, H, W] -> one image with all N, row by row.
 
     Args:
-        pixels: gray, RGB or RGBA, which is laid on gray squares; other numbers of channels show the first one.
-        columns: images in a row; None makes the grid as square as it can be.
-        side: small images are enlarged to about this many pixels, by a whole factor.
+        pixels: gray, RGB or RGBA (drawn over gray squares); of other numbers of channels the first one is shown.
+        columns: images in a row; None makes the grid as square as possible.
+        side: small images are enlarged by a whole factor to about this many pixels.
         gap: black pixels between images, before scaling.
     """
     pixels = _on_squares(pixels) if pixels.shape[1] == 4 else pixels
@@ -43,12 +43,12 @@ def grid(pixels: Tensor, columns: int | None = None, side: int = 84, gap: int = 
 
 
 def captioned(pixels: Tensor, names: Sequence[str], side: int = 84) -> Image.Image:
-    """uint8 [N, C, H, W], names in turn -> for each name the rows of its images with the name above, in columns.
+    """uint8 [N, C, H, W] and captions -> one image with the images of each caption below it.
 
     Args:
-        pixels: as of `grid`.
-        names: of images 0, 1, ..., over and over; a long one is cut.
-        side: as of `grid`.
+        pixels: see `grid`.
+        names: captions of images 0, 1, ..., repeated in turn; a long one is cut.
+        side: see `grid`.
     """
     k = min(len(names), len(pixels))
     most = min(-(-len(pixels) // k), _ACROSS)
@@ -68,7 +68,7 @@ def captioned(pixels: Tensor, names: Sequence[str], side: int = 84) -> Image.Ima
 
 
 def _cut(text: str, fits: Callable[[str], bool]) -> str:
-    """One line of a text: all of it, or as many of its letters as fit before three dots."""
+    """A text on one line: all of it, or as many letters as fit before three dots."""
     text = " ".join(text.split())
     if fits(text):
         return text
@@ -77,14 +77,14 @@ def _cut(text: str, fits: Callable[[str], bool]) -> str:
 
 
 def side_by_side(one: Tensor, other: Tensor) -> Tensor:
-    """Images [N, C, H, W] in turn, one of each: [2 N, C'', H, W]; where the channels differ, gray becomes colour."""
+    """Interleave two batches [N, C, H, W] as [2 N, C', H, W]; if their channels differ, gray becomes colour."""
     most = max(len(one[0]), len(other[0]))
     alike = [x if len(x[0]) == most else x[:, :1].expand(-1, most, -1, -1) for x in (one, other)]
     return torch.stack(alike, 1).flatten(0, 1)
 
 
 def single(pixels: Tensor) -> Image.Image:
-    """uint8 [C, H, W], gray, RGB or RGBA -> a picture of its own size; of other channels the first."""
+    """uint8 [C, H, W], gray, RGB or RGBA -> an image of the same size; of other numbers of channels the first one."""
     kept = pixels if pixels.shape[0] in (3, 4) else pixels[:1]
     return Image.fromarray(
         kept.permute(1, 2, 0).squeeze(2).numpy() if len(kept) == 1 else kept.permute(1, 2, 0).numpy()
@@ -92,7 +92,7 @@ def single(pixels: Tensor) -> Image.Image:
 
 
 def _on_squares(pixels: Tensor) -> Tensor:
-    """uint8 RGBA -> RGB, transparency as squares of two grays."""
+    """uint8 RGBA -> RGB over a chequerboard of two grays."""
     h, w = pixels.shape[2:]
     square = max(1, min(h, w) // 8)
     odd = (torch.arange(h)[:, None] // square + torch.arange(w) // square) % 2
@@ -101,15 +101,15 @@ def _on_squares(pixels: Tensor) -> Tensor:
 
 
 def columns(n: int, classes: int) -> int | None:
-    """Columns for samples whose classes come in turn: a class in each, where there are few and at least two rows."""
+    """One column per class for samples whose classes come in turn; None for many classes or fewer than two rows."""
     return classes if 1 < classes <= 12 and n >= 2 * classes else None
 
 
 def format_of(path: Path) -> str:
-    """Pillow's name of the format that a file's ending means.
+    """Pillow's name of the format for a file's ending.
 
     Raises:
-        FromNoiseError: none that it can write.
+        FromNoiseError: if Pillow cannot write such a file.
     """
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind not in Image.SAVE:
@@ -120,12 +120,12 @@ def format_of(path: Path) -> str:
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Replace a file by a picture in one step, in the format of the file's ending; raises as `files.replacing`."""
+    """Write an image in one step, in the format of the file's ending. Raises the errors of `files.replacing`."""
     kind = format_of(path)
     with files.replacing(path) as file:
         picture.save(file, format=kind)
 
 
 def frame_steps(total: int, frames: int = 24) -> set[int]:
-    """Which of `total` steps to show so that an animation has at most `frames` pictures: always the last."""
+    """Which of `total` steps to show in an animation of at most `frames` frames; the last step is always shown."""
     return {round(x) for x in torch.linspace(1, total, min(frames, total), dtype=torch.float64).tolist()}

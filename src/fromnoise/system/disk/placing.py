@@ -1,4 +1,4 @@
-"""A folder that was written under a temporary name takes its place, whole."""
+"""Move a folder that was written under a temporary name to its final place, in one step."""
 
 import hashlib
 import json
@@ -19,18 +19,18 @@ _OLD = ".old-"
 def complete(
     writing: Path, target: Path, known: Mapping[str, Mapping[str, Any]], listed: bool = True, kept: Iterable[str] = ()
 ) -> None:
-    """The end of `making`: the manifest, all on the disk, and the folder in its place.
+    """Complete a folder of `storage.making`: write the manifest, sync everything and move the folder to its place.
 
     Args:
-        writing: with all files.
-        target: the place.
-        known: {file: {"bytes", "sha256"}} of those that were hashed already.
-        listed, kept: as there.
+        writing: the temporary folder with all files.
+        target: the final folder.
+        known: {file: {"bytes", "sha256"}} of files that are hashed already.
+        listed, kept: see `storage.making`.
     """
     written = sorted(writing.rglob("*"))
     if listed:
         found = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in written if f.name not in known}
-        entries = {**found, **known}  # whether or not they are listed here yet: other machines may have written them
+        entries = {**found, **known}  # files of other machines may not be listed yet
         (writing / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
         written.append(writing / MANIFEST)
     for name in kept:
@@ -43,9 +43,9 @@ def complete(
 
 
 def _swap(writing: Path, target: Path) -> None:
-    """The new folder into the place of the old one, which is removed after that; another process may do the same."""
+    """Swap the new folder for the old one, and then remove the old one; other processes may do the same meanwhile."""
     old = target.with_name(f"{_OLD}{secrets.token_hex(6)}-{target.name}")
-    for last in (False,) * 99 + (True,):  # others may be as quick again and again
+    for last in (False,) * 99 + (True,):  # other processes may win the race repeatedly
         with suppress(FileNotFoundError):
             target.rename(old)
         try:
@@ -62,7 +62,7 @@ def _swap(writing: Path, target: Path) -> None:
 
 
 def clean_up(parent: Path) -> None:
-    """Finish or remove what a killed writer left behind in `parent`, which no other process writes into."""
+    """Finish or remove what a killed process left in `parent`; no other process may be writing there."""
     for old in parent.glob(f"{_OLD}*"):
         place = old.with_name(old.name.removeprefix(_OLD).partition("-")[2] or "nameless")
         if os.path.lexists(place):

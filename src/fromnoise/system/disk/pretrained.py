@@ -1,4 +1,4 @@
-"""Transformers of the hub in folders: a configuration in JSON and weights in safetensors, nothing that is executed."""
+"""Transformers from the hub, in folders: a JSON configuration and safetensors weights, nothing that is executed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ _LARGEST_OF_OTHERS = 2**18
 
 
 def fetched(repository: str, commit: str, names: list[str]) -> Path:
-    """The folder in the hub's cache that has these files of a commit; downloaded where they are not there.
+    """The folder in the hub's cache with these files of a commit; missing files are downloaded.
 
     Raises:
-        Exception: whatever the hub's library raises.
+        Exception: any error of the hub's library.
     """
     from huggingface_hub import snapshot_download
 
@@ -28,10 +28,10 @@ def fetched(repository: str, commit: str, names: list[str]) -> Path:
 
 
 def options(folder: Path) -> dict[str, Any]:
-    """The configuration, which builds a transformer of a size that exists, from transformers' own code.
+    """Read the configuration, and check that it builds a network of plausible size from transformers' own code.
 
     Raises:
-        FromNoiseError: it asks for code of others, or for what no memory holds; or there is none.
+        FromNoiseError: if it is missing, asks for third-party code, or asks for an implausibly large network.
     """
     found = files.read_json(folder / CONFIG, _CONFIG_LIMIT)
     _insist_on_plain(found, folder / CONFIG)
@@ -39,13 +39,13 @@ def options(folder: Path) -> dict[str, Any]:
 
 
 def network(cls: Any, folder: Path) -> Any:
-    """A model of that class with weights that are all in the file; what is not there would be drawn at random.
+    """Load a network of this class; every weight must be in the file, since transformers would draw it at random.
 
     Raises:
-        FromNoiseError: some are not, or as `options`.
-        Exception: whatever transformers raises.
+        FromNoiseError: if a weight is missing. Also the errors of `options`.
+        Exception: any error of transformers.
     """
-    import torch  # what names files alone needs none of it
+    import torch  # imported here: callers that only name files do not need it
 
     options(folder)
     config = cls.config_class.from_pretrained(folder, local_files_only=True)
@@ -53,7 +53,7 @@ def network(cls: Any, folder: Path) -> Any:
         numbers = sum(p.numel() for p in cls(config).parameters())
     size = (folder / WEIGHTS).stat().st_size
     if numbers > size:
-        raise FromNoiseError(f"{CONFIG} is of {numbers:,} weights, and {WEIGHTS} has {size:,} bytes")
+        raise FromNoiseError(f"{CONFIG} describes {numbers:,} weights, but {WEIGHTS} has only {size:,} bytes")
     with _without_bars():
         made, found = cls.from_pretrained(folder, use_safetensors=True, local_files_only=True, output_loading_info=True)
     if found["missing_keys"]:
@@ -63,7 +63,7 @@ def network(cls: Any, folder: Path) -> Any:
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """A library shows none that nobody asked for."""
+    """Hide the progress bars of transformers: a library shows none that nobody asked for."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -76,10 +76,10 @@ def _without_bars() -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """Of a file, hexadecimal.
+    """The SHA-256 of a file, in hexadecimal digits.
 
     Raises:
-        Unreadable: no such file, or no file.
+        Unreadable: if there is no such file, or it is not a regular file.
     """
     with files.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # pyrefly: ignore[bad-argument-type]
@@ -87,7 +87,7 @@ def sha256(path: Path) -> str:
 
 def _insist_on_plain(found: Any, config: Path) -> None:
     if not isinstance(found, dict):
-        raise FromNoiseError(f"{config}: holds no options by name")
+        raise FromNoiseError(f"{config}: must hold a JSON object of options")
     for name, value in found.items():
         if name in _CODE or name.endswith("attn_implementation"):
             raise FromNoiseError(f"{config}: {name} would choose the code that runs: remove that line")

@@ -1,4 +1,4 @@
-"""Where a folder may be written: never in the place of what is somebody's own."""
+"""Decide where a folder may be written: never over files that something else made."""
 
 import os
 import stat
@@ -10,22 +10,22 @@ from fromnoise.system.disk import files
 
 
 def insist_on_room(path: str | Path, own: Collection[str], made: Callable[[Path], bool], whose: str) -> Path:
-    """The place of a folder that takes that of an older one as a whole; whatever lay in the older one is gone then.
+    """Check that a folder may be replaced as a whole, which removes everything in the old one.
 
     Args:
-        path: of the folder.
-        own: what its writer puts into it and may replace, by names such as "unet/config.json".
-        made: whether a folder that holds only such names was made by the same writer, and not by somebody else.
+        path: the folder.
+        own: names of the files that the writer makes and may replace, such as "unet/config.json".
+        made: whether a folder that holds only such names was made by the same writer.
         whose: what the writer makes, such as "an export".
 
     Returns:
-        The path without ~ and links.
+        The path with ~ and links resolved.
 
     Raises:
-        FromNoiseError: something of somebody else would be lost; it is the folder that one stands in, or one around
-            it; or it cannot be looked into.
+        FromNoiseError: if other files would be lost, the folder is the working directory or one of its parents, or it
+            cannot be read.
     """
-    called, alone = files.one_line(path), f"name a new folder, or one that holds {whose} alone"
+    called, alone = files.one_line(path), f"name a new folder, or one that holds only {whose}"
     target = files.expanded(path)
     try:
         place = target.resolve()
@@ -46,14 +46,14 @@ def insist_on_room(path: str | Path, own: Collection[str], made: Callable[[Path]
 
 
 def _lost(place: Path, own: Collection[str], made: Callable[[Path], bool]) -> str | None:
-    """The first name that is not the writer's to replace."""
+    """The first name that the writer may not replace; None if there is none."""
     held = list(_held(place)) if place.exists() else []
     strange = next((name for name in held if name not in own), None)
     return strange if strange is not None or not held or made(place) else held[0]
 
 
 def _held(place: Path, before: str = "") -> Iterator[str]:
-    """The names of all files, links and empty folders, hidden ones last."""
+    """Yield the names of all files, links and empty folders, hidden ones last."""
     for entry in sorted(place.iterdir(), key=lambda one: (one.name.startswith("."), one.name)):
         name = f"{before}{entry.name}"
         if entry.is_dir() and not entry.is_symlink() and any(entry.iterdir()):

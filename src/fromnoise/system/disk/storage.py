@@ -1,8 +1,8 @@
-"""Folders that are whole or absent: how checkpoints, models and caches are written and checked.
+"""Folders that are complete or absent: how checkpoints, models and caches are written and checked.
 
-A folder is written under a temporary name beside its place, every file and then the folder is synced to
-the disk, a manifest holds the size and SHA-256 of each file, and a rename puts it in place. What was
-there before is removed only after that. Nothing but safetensors, JSON and plain arrays is ever read.
+A folder is written under a temporary name beside its final place. A manifest holds the size and SHA-256 of each file;
+every file and then the folder is synced to the disk, and a rename puts it in place. The old folder is removed only
+after that. Nothing but safetensors, JSON and plain arrays is ever read.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ T = TypeVar("T")
 
 
 class Damaged(FromNoiseError):
-    """A folder whose files are not what its manifest says."""
+    """A folder whose files do not match its manifest."""
 
 
 @contextmanager
 def making(target: Path, listed: bool = True, kept: Iterable[str] = ()) -> Iterator[Path]:
-    """An empty folder to write files into; at the end of the block it gets its manifest and takes the target's place.
+    """Yield an empty folder to write files into; at the end of the block it gets a manifest and replaces `target`.
 
     Args:
-        target: the place.
-        listed: whether there is a manifest; other programs' folders have none, and may have folders in them.
-        kept: names of files that come along from the folder that was there, where it has them.
+        target: the final folder.
+        listed: whether to write a manifest; folders for other programs have none, and may have subfolders.
+        kept: names of files to copy from the old folder, if it has them.
 
     Raises:
-        FromNoiseError: a device or a pipe stands there, which is left where it is.
-        OSError: the disk is full or the place cannot be written; what was there is still whole.
+        FromNoiseError: if `target` is a device or a pipe, which is never removed.
+        OSError: if the disk is full or `target` cannot be written; the old folder stays intact.
     """
     with suppress(FileNotFoundError):
         mode = target.lstat().st_mode
@@ -57,7 +57,7 @@ def making(target: Path, listed: bool = True, kept: Iterable[str] = ()) -> Itera
         yield writing
         complete(writing, target, {}, listed, kept)
     except SafetensorError as error:
-        # safetensors hides the system's error number; a full disk is by far its most likely cause here.
+        # safetensors hides the system's error number: 28 is a full disk (ENOSPC), 5 any other I/O error (EIO).
         files.remove(writing)
         raise OSError(28 if "No space" in str(error) else 5, str(error), str(target)) from None
     except BaseException:
@@ -74,7 +74,7 @@ def write_folder(target: Path, tensors: "Mapping[str, Mapping[str, Tensor]]", te
         texts: file stem -> JSON value, saved as STEM.json.
 
     Raises:
-        OSError: the disk is full or the place cannot be written; what was there is still whole.
+        OSError: if the disk is full or `target` cannot be written; the old folder stays intact.
     """
     from safetensors.torch import save_file
 
@@ -85,13 +85,13 @@ def write_folder(target: Path, tensors: "Mapping[str, Mapping[str, Tensor]]", te
 
 
 def write_texts(writing: Path, texts: Mapping[str, Any]) -> None:
-    """JSON values as STEM.json, into a folder that is being made."""
+    """Write JSON values as STEM.json into a folder of `making`."""
     for stem, value in texts.items():
         (writing / f"{stem}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 
 def _apart(values: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-    """On the CPU, each with memory of its own: weights that are tied have one, which safetensors refuses."""
+    """Tensors on the CPU, each with its own memory: tied weights share theirs, which safetensors refuses."""
     found, seen = {}, set()
     for name, value in values.items():
         value = value.detach().contiguous().cpu()
@@ -105,11 +105,11 @@ def verify_folder(folder: Path, share: slice = slice(None)) -> None:
     """Check every file of the manifest against its size and hash.
 
     Args:
-        folder: that was written here.
-        share: of the files, in order of their names.
+        folder: a folder of `making`.
+        share: which of the files to check, in order of their names.
 
     Raises:
-        Damaged: no manifest, a file is missing, cut or changed; the message names the file.
+        Damaged: if there is no manifest, or a file is missing, cut or changed; the message names the file.
     """
     for name, (size, digest) in sorted(_entries(folder).items())[share]:
         path = folder / name
@@ -126,10 +126,10 @@ def verify_folder(folder: Path, share: slice = slice(None)) -> None:
 
 
 def _entries(folder: Path) -> dict[str, tuple[int, str]]:
-    """name -> (bytes, SHA-256) of the manifest, which has at least one.
+    """{name: (bytes, SHA-256)} from the manifest, which has at least one entry.
 
     Raises:
-        Damaged: there is none, or it says something else.
+        Damaged: if there is no manifest, or it cannot be understood.
     """
     try:
         manifest = files.read_json(folder / MANIFEST)
@@ -142,7 +142,7 @@ def _entries(folder: Path) -> dict[str, tuple[int, str]]:
 
 
 def manifest(folder: Path) -> set[str]:
-    """Names of the files that were written into a folder; none where no manifest can be read."""
+    """Names of the files in a folder's manifest; empty if there is no readable manifest."""
     try:
         return set(_entries(folder))
     except Damaged:
@@ -150,18 +150,17 @@ def manifest(folder: Path) -> set[str]:
 
 
 def holds(folder: Path, stem: str) -> bool:
-    """Whether STEM.safetensors, or parts of it, or STEM.json was written into a folder; what was put there later does
-    not count."""
+    """Whether the manifest lists STEM.safetensors, parts of it, or STEM.json; files added later do not count."""
     names = manifest(folder)
     return bool({f"{stem}.safetensors", f"{stem}.json"} & names) or bool(_parts(names, stem))
 
 
 def read_tensors(folder: Path, stem: str) -> "dict[str, Tensor]":
-    """The tensors of STEM.safetensors, or of its parts, on the CPU; raises Damaged."""
+    """Read the tensors of STEM.safetensors, or of its parts, on the CPU. Raises Damaged."""
     from safetensors.torch import load_file
 
     if _parts(manifest(folder), stem):
-        from fromnoise.system.disk import in_parts  # torch's, which few checkpoints need
+        from fromnoise.system.disk import in_parts  # here, since it loads torch.distributed, which few checkpoints need
 
         return in_parts.read(folder, stem)
     name = _written(folder, f"{stem}.safetensors")
@@ -173,7 +172,7 @@ def read_tensors(folder: Path, stem: str) -> "dict[str, Tensor]":
 
 
 def read_text(folder: Path, stem: str) -> Any:
-    """The value of STEM.json; raises Damaged."""
+    """Read the value of STEM.json. Raises Damaged."""
     name = _written(folder, f"{stem}.json")
     try:
         return files.read_json(folder / name)
@@ -188,7 +187,7 @@ def _written(folder: Path, name: str) -> str:
 
 
 def digest(folder: Path, stem: str) -> str:
-    """SHA-256 of STEM.safetensors, as the manifest has it, or of those of its parts; raises Damaged."""
+    """The SHA-256 of STEM.safetensors from the manifest; for parts, the hash of their hashes. Raises Damaged."""
     entries = _entries(folder)
     if parts := _parts(entries, stem):
         return hashlib.sha256("".join(entries[name][1] for name in parts).encode()).hexdigest()
@@ -196,12 +195,12 @@ def digest(folder: Path, stem: str) -> str:
 
 
 def _parts(names: Iterable[str], stem: str) -> list[str]:
-    """Those of these files that are parts of a stem, in order; see `in_parts`."""
+    """The names that are parts of a stem, in order; see `in_parts`."""
     return sorted(name for name in names if re.fullmatch(rf"{re.escape(stem)}-\d{{5}}-of-\d{{5}}\.safetensors", name))
 
 
 def fingerprint(tensors: "Mapping[str, Tensor]") -> str:
-    """SHA-256 of names, shapes and values, as float32: what model this is, wherever it lies."""
+    """SHA-256 of names, shapes and values (as float32): identifies a model independently of where it is stored."""
     import torch
 
     digest = hashlib.sha256()
@@ -214,20 +213,20 @@ def fingerprint(tensors: "Mapping[str, Tensor]") -> str:
 
 
 def short_hash(what: Any) -> str:
-    """32 hexadecimal digits of a value's repr: for names of cached things."""
+    """32 hexadecimal digits of the SHA-256 of a value's repr, for the names of cache folders."""
     return hashlib.sha256(repr(what).encode()).hexdigest()[:32]
 
 
 def locked(folder: Path) -> FileLock:
-    """A context that one process at a time is in, for what will stand at `folder`."""
+    """A lock on `folder`, which need not exist yet, for one process at a time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(folder.with_name(folder.name + ".lock"))
 
 
 def once(folder: Path, make: Callable[[], None]) -> Path:
-    """The folder, which `make` writes unless it is there and whole; of many processes one makes it, the others wait.
+    """Return the folder; if it is missing, one process calls `make` to write it and the others wait.
 
-    One that is damaged is made again, with a warning.
+    A damaged folder is made again, with a warning.
     """
     with locked(folder):
         try:
@@ -240,17 +239,17 @@ def once(folder: Path, make: Callable[[], None]) -> Path:
 
 
 def kept(folder: Path, make: Callable[[], None], read: Callable[[Path], T]) -> T:
-    """What `read` gives of a folder as of `once`; made again where it is whole and yet nothing that `read` can read."""
+    """Return read(folder), where `make` has written the folder (see `once`); if `read` fails, it is made again."""
     once(folder, make)
     try:
         return read(folder)
-    except Exception as error:  # a cache that others wrote may be wrong in any way
-        warn(f"{folder}: not what is kept there ({files.one_line(error)}); it is made again")
+    except Exception as error:  # a cache that someone else wrote may be wrong in any way
+        warn(f"{folder}: has the wrong content ({files.one_line(error)}); it is made again")
     with locked(folder):
         make()
     return read(folder)
 
 
 def cache(part: str) -> Path:
-    """Where what can be made or fetched again is kept: $FROMNOISE_CACHE, else ~/.cache/fromnoise."""
+    """A folder in the cache, $FROMNOISE_CACHE or ~/.cache/fromnoise, for files that can be made or fetched again."""
     return files.expanded(os.environ.get("FROMNOISE_CACHE") or "~/.cache/fromnoise") / part

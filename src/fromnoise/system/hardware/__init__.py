@@ -1,4 +1,4 @@
-"""Where networks run: the device, its number formats, and what makes it fast."""
+"""Where networks run: the device, its number formats, and its settings for speed."""
 
 from fromnoise.system.hardware.compiling import Compile, compile_network
 from fromnoise.system.hardware.devices import (

@@ -1,4 +1,4 @@
-"""Networks as fewer and larger pieces of work: torch.compile, or CUDA graphs."""
+"""Run a network as fewer, larger kernels: torch.compile or CUDA graphs."""
 
 import warnings
 from typing import Any, Literal
@@ -12,15 +12,16 @@ Compile = Literal["auto", "on", "off"]
 
 
 def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
-    """Have a network run in fewer and larger pieces from its first calls on, once more for every new batch size.
+    """Compile or record a network at its first calls, and again for every new batch size.
 
-    "on" is `torch.compile`, which takes up to a minute. "auto" is what pays without being asked for: on CUDA
-    `torch.compile` for training, where the network runs eagerly if compiling fails, and for sampling the network's own
-    kernels as a CUDA graph, from the second call on. Elsewhere it does nothing: on a CPU training gains nothing, and
-    sampling a fifth after some 40 seconds (docs/performance.md), so that "on" pays there for samples that take minutes.
+    "on" is `torch.compile`, which takes up to a minute. "auto" does only what always pays off. On CUDA it uses
+    `torch.compile` for training, falling back to eager mode if compiling fails, and for sampling it replays the
+    network's own kernels as a CUDA graph from the second call on. On other devices it does nothing: on a CPU training
+    gains nothing, and sampling becomes a fifth faster after some 40 seconds (docs/performance.md), so "on" pays off
+    there only for samples that take minutes.
 
     Raises:
-        FromNoiseError: "on" for a CPU without a C++ compiler.
+        FromNoiseError: if `how` is "on" and the CPU's C++ compiler is missing.
     """
     kind = next(network.parameters()).device.type
     if how == "off" or (how == "auto" and kind != "cuda"):
@@ -43,9 +44,9 @@ def compile_network(network: nn.Module, how: Compile, inference: bool) -> None:
 
 
 def _fall_back(network: nn.Module) -> None:
-    """Run eagerly from the first call on that cannot be compiled: nobody asked for it, and slower beats not at all.
+    """Run eagerly from the first call that cannot be compiled: with "auto", slow training is better than none.
 
-    Of the backward pass what is compiled only when it is run is not covered.
+    Parts of the backward pass that are compiled only when they first run are not covered.
     """
     from torch._dynamo.exc import TorchDynamoException
 

@@ -1,4 +1,4 @@
-"""Where a network runs and in which number format, chosen from what the machine has."""
+"""Choose the device on which a network runs and its number format from what the machine has."""
 
 import ctypes
 import os
@@ -24,7 +24,7 @@ class Hardware:
     Attributes:
         device: cuda, mps or cpu.
         dtype: torch.bfloat16 or torch.float32.
-        why: one line for the person who asks.
+        why: the reason for the choice, in one line for the user.
     """
 
     device: torch.device
@@ -32,15 +32,15 @@ class Hardware:
     why: str
 
     def prepare(self, network: nn.Module, inference: bool) -> nn.Module:
-        """The network on the device, kernels of images in channels_last; for inference its weights are cast once."""
+        """Move the network to the device, image kernels in channels_last; for inference its weights are cast once."""
         network.to(self.device)
         if self.device.type != "mps":
-            for p in network.parameters():  # those of images: of four axes
+            for p in network.parameters():  # image kernels have four axes
                 p.data = p.data.to(memory_format=torch.channels_last) if p.dim() == 4 else p.data
         return network.to(self.dtype) if inference else network
 
     def put(self, x: Tensor) -> Tensor:
-        """A tensor of the CPU on the device."""
+        """Copy a tensor from the CPU to the device."""
         if self.device.type == "cuda":
             x = x.pin_memory()
         return x.to(self.device, non_blocking=True)
@@ -51,10 +51,10 @@ class Hardware:
 
 
 def choose(precision: Precision = "auto") -> Hardware:
-    """This process' CUDA device (torchrun's LOCAL_RANK), else Apple's, else the CPU; bf16 where it is native.
+    """This process's CUDA device (torchrun's LOCAL_RANK), else Apple's GPU, else the CPU; bf16 where it is native.
 
-    Looks, and changes nothing: see `tune`. `precision` "fp32" and "bf16" overrule the second choice. On a CPU without
-    AMX or AVX-512 BF16, bf16 is emulated and several times slower than float32, so "auto" takes float32 there.
+    This changes no settings; see `tune`. `precision` "fp32" or "bf16" sets the number format instead of "auto". On a
+    CPU without AMX or AVX-512 BF16, bf16 is emulated and several times slower than float32, so "auto" takes float32.
     """
     if precision not in ("auto", "fp32", "bf16"):
         raise unknown("precision", precision, ("auto", "fp32", "bf16"))
@@ -74,11 +74,11 @@ def choose(precision: Precision = "auto") -> Hardware:
 
 
 def tune(precision: Precision = "auto") -> None:
-    """Set this process' switches for speed, as every command does first; the library itself never touches them.
+    """Set this process's switches for speed. Every command calls this first; the library itself never does.
 
-    On CUDA float32 products use the tensor cores' TF32 (10 bits of mantissa), but with `precision` "fp32" IEEE float32,
-    and convolutions of one shape are timed once to find the fastest kernel. On a Linux CPU the C library keeps the
-    memory that tensors free, for the tensors of the next step.
+    On CUDA, float32 products use the tensor cores' TF32 (10 bits of mantissa), or IEEE float32 if `precision` is
+    "fp32", and convolutions of each shape are timed once to find the fastest kernel. On a Linux CPU the C library keeps
+    the memory that tensors free for the tensors of the next step.
     """
     if torch.cuda.is_available():
         set_float32(exact=precision == "fp32")
@@ -88,9 +88,9 @@ def tune(precision: Precision = "auto") -> None:
 
 
 def set_float32(exact: bool) -> None:
-    """What products of float32 are on CUDA: IEEE float32, or TF32.
+    """Choose how CUDA multiplies float32: in IEEE float32, or in TF32.
 
-    Matrix products by PyTorch's older switch, which torch.compile reads, and which the newer one makes unreadable.
+    Matrix products are set with PyTorch's older switch: torch.compile reads it, and fails to once the newer one is set.
     """
     torch.set_float32_matmul_precision("highest" if exact else "high")
     for place in _cudnn():
@@ -99,9 +99,9 @@ def set_float32(exact: bool) -> None:
 
 @contextmanager
 def exact_float32(exact: bool = True) -> Iterator[None]:
-    """IEEE float32 on CUDA inside the block (or TF32), whatever `tune` has set; as before afterwards.
+    """IEEE float32 on CUDA inside the block (TF32 if `exact` is False), whatever `tune` has set; restored afterwards.
 
-    For features, whose distances are published.
+    Features are extracted in it, since their distances are published.
     """
     products, others = torch.get_float32_matmul_precision(), [place.fp32_precision for place in _cudnn()]
     try:
@@ -114,18 +114,18 @@ def exact_float32(exact: bool = True) -> Iterator[None]:
 
 
 def _cudnn() -> tuple[Any, Any]:
-    """Convolutions and recurrent networks have one older switch together, so they are set alike."""
+    """The switches of convolutions and recurrent networks, set alike because they share one older switch."""
     return torch.backends.cudnn.conv, torch.backends.cudnn.rnn  # pyrefly: ignore[missing-attribute]
 
 
 def cpu_has_bf16() -> bool:
-    """Whether the CPU has AMX or AVX-512 BF16 instructions, as torch's own probes say."""
+    """Whether the CPU has AMX or AVX-512 BF16 instructions, according to PyTorch's own probes."""
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
 def peak_memory(device: torch.device) -> str:
-    """The end of a line: what this process has held at most, of the GPU's memory, else the machine's; "" if unknown."""
+    """The end of a log line: this process's peak memory, the GPU's or else the machine's; "" if unknown."""
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
     elif sys.platform == "win32":
@@ -139,16 +139,15 @@ def peak_memory(device: torch.device) -> str:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Have the C library keep what tensors leave behind, for the next step's tensors of the same sizes.
+    """Have the C library keep the memory that tensors free, for the next step's tensors of the same sizes.
 
-    By default glibc returns it to the kernel, which then hands out every page of the next step anew, filled with
-    zeros: 24,000 page faults in a step of the recipe `digits`, 7 % of two cores' time. Other systems are left as they
-    are.
+    By default glibc returns it to the kernel, which then provides every page of the next step anew, filled with zeros:
+    24,000 page faults in a step of the recipe `digits`, 7 % of two cores' time. Other systems are left unchanged.
     """
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        trim_threshold, mmap_threshold = -1, -3  # names of malloc.h
+        trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
         mallopt(trim_threshold, 2**31 - 1)
         mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25)  # older releases allow no more

@@ -1,4 +1,4 @@
-"""What this machine, or its container, has room for: asked before memory is taken."""
+"""How much memory this machine or its container has, checked before memory is taken."""
 
 import math
 import os
@@ -10,19 +10,19 @@ from fromnoise.errors import FromNoiseError
 
 
 def insist_on_memory(size: float, what: str) -> None:
-    """That a number of bytes fits into memory.
+    """Check that `size` bytes fit into memory; `what` names in words what takes them.
 
     Raises:
-        FromNoiseError: it does not; `what` is what takes them, in words.
+        FromNoiseError: if they do not fit.
     """
     limit = memory()
     if size > limit:
-        raise FromNoiseError(f"{what} would take {size / 1e9:,.0f} GB of memory, and here are {limit / 1e9:,.0f} GB: "
+        raise FromNoiseError(f"{what} would take {size / 1e9:,.0f} GB of memory, and there are {limit / 1e9:,.0f} GB: "
                              "make it smaller, or set FROMNOISE_MEMORY to the GB that it may take")  # fmt: skip
 
 
 def memory() -> float:
-    """Bytes: $FROMNOISE_MEMORY in GB, else what the machine has, of which a container may have a part."""
+    """The memory limit in bytes: $FROMNOISE_MEMORY (in GB), else the memory of the machine or its container."""
     if asked := os.environ.get("FROMNOISE_MEMORY"):
         with suppress(ValueError):
             if 0 < (gigabytes := float(asked)) < math.inf:
@@ -32,7 +32,7 @@ def memory() -> float:
 
 
 def half_of_memory() -> int:
-    """Bytes; more is not unpacked from one file, since what is made of it takes as much again."""
+    """Half of the limit in bytes, the most to unpack from one file: what is built from it takes as much again."""
     return int(min(memory(), 2**62) / 2)
 
 
@@ -41,7 +41,7 @@ def _of_machine() -> float:
     found = [math.inf]
     if hasattr(os, "sysconf"):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    for place in ("memory.max", "memory/memory.limit_in_bytes"):  # of containers, new and old
-        with suppress(OSError, ValueError):  # "max" is no number
+    for place in ("memory.max", "memory/memory.limit_in_bytes"):  # limits of containers, cgroup v2 and v1
+        with suppress(OSError, ValueError):  # "max" means no limit
             found.append(float(Path("/sys/fs/cgroup", place).read_text(encoding="ascii")))
     return min(found)

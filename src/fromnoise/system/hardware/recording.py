@@ -1,4 +1,4 @@
-"""A network's kernels recorded as CUDA graphs: Python starts them all at once instead of one by one."""
+"""Record a network's kernels as CUDA graphs, which Python starts all at once instead of one by one."""
 
 import warnings
 from collections.abc import Callable
@@ -9,35 +9,35 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 _SHAPES = 4
-"""Recorded; each keeps its activations. Sampling has two: whole batches and the last."""
+"""The most shapes to record; each keeps its activations. Sampling has two: full batches and the last one."""
 
 Call = Callable[..., Any]
 Capture = Callable[[Callable[[], Any], torch.device], tuple[Any, Callable[[], Any]]]
 
 
 def as_cuda_graph(run: Callable[[], Any], device: torch.device) -> tuple[Any, Callable[[], Any]]:
-    """(the tensors that run() made, a function that computes them anew) from one run, recorded.
+    """Record run(); returns (the tensors that it made, a function that computes them again).
 
-    What run() reads must stay where it is, and it must not be the first run of its kernels.
+    The tensors that run() reads must stay at their addresses, and its kernels must have run before.
     """
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.device(device):
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # what libraries allocate for a stream at first is not to be recorded
+        with torch.cuda.stream(aside):  # libraries allocate at a stream's first run, which must not be recorded
             run()
         torch.cuda.current_stream().wait_stream(aside)
-        # Other threads, which upload noise, may go on meanwhile.
+        # Other threads, which upload noise, may continue meanwhile.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             out = run()
     return out, graph.replay
 
 
 class _Recording:
-    """A call that is replayed with other numbers in the same shapes."""
+    """A recorded call that is replayed with other values of the same shapes."""
 
     def __init__(self, call: Call, args: tuple, kwargs: dict[str, Any], device: torch.device, capture: Capture):
-        with torch.inference_mode(False):  # or they could be written in that mode alone
+        with torch.inference_mode(False):  # inference tensors could be written in inference mode only
             own_args, own_kwargs = tree_map_only(Tensor, torch.clone, (args, kwargs))
         self.given = [x for x in tree_leaves((own_args, own_kwargs)) if isinstance(x, Tensor)]
         self.out, self.replay = capture(lambda: call(*own_args, **own_kwargs), device)
@@ -50,14 +50,14 @@ class _Recording:
 
 
 class Recorded:
-    """A call that is recorded the second time that it has tensors of the same shapes, and from then on replayed.
+    """A call that is recorded at the second call with tensors of the same shapes, and replayed from then on.
 
-    With gradients, and with anything but tensors of one GPU, it runs as it is; so it does for good where recording
-    fails. The numbers are those of the call as it is, bit for bit: its kernels are the same.
+    It is called directly when gradients are enabled or an argument is not a tensor on the one GPU, and for good once
+    recording fails. The results are those of the direct call bit for bit, since the kernels are the same.
 
     Args:
-        call: a network's forward pass, whose weights stay where they are.
-        capture: what records.
+        call: a network's forward pass, whose weights stay at their addresses.
+        capture: records a function.
         kind: the type of device that can be recorded.
     """
 
@@ -74,13 +74,13 @@ class Recorded:
         key = (*names, *((x.shape, x.dtype, x.device) for x in leaves))
         if key not in self.found:
             if len(self.found) < _SHAPES:
-                self.found[key] = None  # the first call chooses and translates kernels, which is not to be recorded
+                self.found[key] = None  # the first call chooses and compiles kernels, which must not be recorded
             return self.call(*args, **kwargs)
         recording = self.found[key]
         if recording is None:
             try:
                 recording = self.found[key] = _Recording(self.call, args, kwargs, leaves[0].device, self.capture)
-            except RuntimeError as error:  # out of memory too
+            except RuntimeError as error:  # including out of memory
                 self.works = False
                 self.found.clear()
                 why = (str(error).strip() or type(error).__name__).splitlines()[0]

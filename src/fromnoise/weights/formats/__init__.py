@@ -1,4 +1,4 @@
-"""Weight formats: how other libraries write a model, each read, and most of them written."""
+"""Weight formats of other libraries: all can be read, and most can be written."""
 
 from fromnoise.registry import Registry
 

@@ -1,4 +1,4 @@
-"""What a weight format is: how another library writes a model."""
+"""The interface of weight formats: how another library stores a model."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from fromnoise.weights.formats.source import Source
 
 @dataclass(frozen=True)
 class Card:
-    """What is written beside the weights for people, and for the other side's sampler.
+    """What is written beside the weights, for readers and for the other library's sampler.
 
     Attributes:
-        about: a paragraph.
-        clip: whether its sampler clips x0 to [-1, 1].
+        about: a paragraph about the model.
+        clip: whether the sampler clips x0 to [-1, 1].
     """
 
     about: str = ""
@@ -26,28 +26,28 @@ class Card:
 
 
 class Format(ABC):
-    """One way of writing a model. Registered ones are frozen dataclasses, one in a file."""
+    """A format in which models are stored. Registered formats are frozen dataclasses, one per file."""
 
     loads: ClassVar[str]
-    """What the other library loads it with, a line of Python in which {path} stands for the place."""
+    """The line of Python with which the other library loads it; {path} stands for the file or folder."""
 
     @abstractmethod
     def claims(self, source: Source) -> bool:
-        """Whether a folder or a file is of this format, by names alone."""
+        """Whether a folder or a file has this format, judged by names alone."""
 
     @abstractmethod
     def read(self, source: Source) -> nn.Module:
-        """The Denoiser, NoisyClassifier or autoencoder that it holds, in float32 on the CPU.
+        """Read the Denoiser, NoisyClassifier or autoencoder in a file or folder, in float32 on the CPU.
 
         Raises:
-            FromNoiseError: a part is missing or damaged, or our networks cannot express it; in one line.
+            FromNoiseError: if a part is missing or damaged, or our networks cannot express the model.
         """
 
     def write(self, denoiser: Denoiser, path: Path, card: Card) -> None:
-        """What the other library loads with its own loader.
+        """Write a model for the other library's own loader.
 
         Raises:
-            FromNoiseError: the other side cannot express this model, with the reason; or it cannot be written.
+            FromNoiseError: if the format cannot express the model (the message says why), or it cannot be written.
         """
         name = vars(type(self)).get("registered_name", type(self).__name__)
-        raise FromNoiseError(f"{name}: is read here, and not written")
+        raise FromNoiseError(f"{name}: this format can be read, but not written")

@@ -17,7 +17,7 @@ from fromnoise.weights.names import CONFIG, INDEX
 @register("diffusers")
 @dataclass(frozen=True)
 class Diffusers(Format):
-    """A pipeline's folder: `DDPMPipeline`, `DDIMPipeline`, or their U-Net alone."""
+    """The folder of a pipeline, such as `DDPMPipeline` or `DDIMPipeline`, or of its U-Net alone."""
 
     loads: ClassVar[str] = 'diffusers.DDPMPipeline.from_pretrained("{path}")().images'
 

@@ -1,4 +1,4 @@
-"""DiT and SiT: transformers of latents, .pt files of tensors alone or of a training checkpoint."""
+"""DiT and SiT: transformers for latents, in .pt files with tensors alone or with a training checkpoint."""
 
 import re
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ from fromnoise.weights.formats.source import Source
 from fromnoise.weights.names import CONFIG
 
 _HEADS = {384: 6, 768: 12, 1024: 16, 1152: 16}
-"""By width, of the published sizes S, B, L and XL."""
+"""Attention heads by width, for the published sizes S, B, L and XL."""
 _SCALE = 0.18215
-"""Of the latents, with Stable Diffusion's autoencoder."""
+"""The scale of latents of Stable Diffusion's autoencoder."""
 _KEYS = ("network", "schedule", "parameterization", "variance", "autoencoder", "scale", "class_names")
 _UNTOLD = ("heads",)
 
@@ -37,9 +37,9 @@ _UNTOLD = ("heads",)
 class DiTs(Format):
     """A state dict of the paper's `DiT`, or of `SiT`, which has the same names and predicts a velocity.
 
-    Width, depth, patch, classes and the size of the latents follow from names and shapes; SiT is known by the name of
-    its file, by the options in it, or by `like={"parameterization": "flow"}`. The autoencoder is another file:
-    `like={"autoencoder": FOLDER}` names a folder of diffusers' AutoencoderKL, or of one saved here.
+    Width, depth, patch, classes and the size of the latents follow from names and shapes. SiT is recognised by the name
+    of its file, by the options in it, or by `like={"parameterization": "flow"}`. The autoencoder is another file:
+    `like={"autoencoder": FOLDER}` names a folder with diffusers' AutoencoderKL or an autoencoder saved by fromnoise.
     """
 
     loads: ClassVar[str] = 'models.DiT(...).load_state_dict(torch.load("{path}/model.pt"))'
@@ -53,7 +53,7 @@ class DiTs(Format):
         own, shape = _options(state, said.get("network", {}).get("null_label", True), source)
         options = network(own, said.get("network", {}) | {"null_label": own["null_label"]}, _UNTOLD, source)
         if "heads" not in options:
-            raise FromNoiseError(f"{source.path}: does not say how many attention heads it has: say "
+            raise FromNoiseError(f"{source.path}: does not state its number of attention heads: give "
                                  'like={"network": {"heads": 8}}')  # fmt: skip
         if flows:
             ours = from_sit(state, shape[0])
@@ -64,11 +64,11 @@ class DiTs(Format):
         usual, kind = ("rectified", "flow") if flows else ("linear", "eps")
         schedule = schedules.build(said.get("schedule", usual))
         if flows != isinstance(schedule, Rectified):
-            raise FromNoiseError(f"{source.path}: is said to be of the schedule {type(schedule).__name__}, and is of "
-                                 f"{usual}")  # fmt: skip
+            raise FromNoiseError(f"{source.path}: its schedule must be {usual}, got "
+                                 f"{type(schedule).__name__}")  # fmt: skip
         variance = said.get("variance", "learned_range" if learned else "fixed_small" if flows else "fixed_large")
         if (variance == "learned_range") != learned:
-            raise FromNoiseError(f"{source.path}: its variance is said to be {variance}, and its network gives "
+            raise FromNoiseError(f"{source.path}: the variance {variance} does not fit its network, which returns "
                                  f"{options['out_channels']} channels for {shape[0]}")  # fmt: skip
         names = class_names(said, options["classes"], source.path)
         made = networks.blank({"name": "dit"} | options)
@@ -83,38 +83,38 @@ class DiTs(Format):
 
 
 def _flows(said: Mapping[str, Any], source: Source) -> bool:
-    """Whether it is SiT's velocity, by what is said, by the options in the file, or by its name.
+    """Whether the network predicts SiT's velocity, judged by `like`, by the options in the file, or by its name.
 
     Raises:
-        FromNoiseError: another path or prediction of SiT, or another parameterization than the two.
+        FromNoiseError: if SiT's path or prediction is not supported, or the parameterization is neither eps nor flow.
     """
     told = source.opened.options
     for key, plain in (("path_type", "Linear"), ("prediction", "velocity")):
         if told.get(key, plain) != plain:
-            raise FromNoiseError(f"{source.path}: is a SiT of the {key} {files.one_line(told[key])}; what is read is "
+            raise FromNoiseError(f"{source.path}: is a SiT whose {key} is {files.one_line(told[key])}; it must be "
                                  f"{plain}")  # fmt: skip
     kind = said.get("parameterization")
     if kind not in (None, "eps", "flow"):
-        raise FromNoiseError(f"{source.path}: its parameterization is said to be {files.one_line(kind)}, and is eps "
-                             "(DiT) or flow (SiT)")  # fmt: skip
+        raise FromNoiseError(f"{source.path}: its parameterization must be eps (DiT) or flow (SiT), got "
+                             f"{files.one_line(kind)}")  # fmt: skip
     if kind is not None or "path_type" in told:
         return kind != "eps"
     name = source.path.stem.lower()
     if re.search(r"(?<![a-z])sit(?![a-km-rt-wyz])", name):
         return True
     if not re.search(r"(?<![a-z])dit", name) and "DiT" not in str(told.get("model", "")):
-        source.warn(f"{source.path}: is taken for a DiT; a SiT has the same names, and is said by "
+        source.warn(f"{source.path}: is taken for a DiT; a SiT has the same names: if it is one, give "
                     'like={"parameterization": "flow"}')  # fmt: skip
     return False
 
 
 def _options(state: Mapping[str, Tensor], null: bool, source: Source) -> tuple[dict[str, Any], tuple[int, int, int]]:
-    """(options of our DiT that names and shapes tell, shape of a state)."""
+    """(options of our DiT that follow from names and shapes, shape of x_t)."""
     stem = state["x_embedder.proj.weight"]
     width, channels, patch = len(stem), stem.shape[1], stem.shape[-1]
     depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
     if "y_embedder.embedding_table.weight" not in state or "pos_embed" not in state:
-        raise FromNoiseError(f"{source.path}: has no table of classes, or no places (pos_embed), as a DiT has")
+        raise FromNoiseError(f"{source.path}: lacks a DiT's table of classes or position embeddings (pos_embed)")
     side = round(state["pos_embed"].shape[1] ** 0.5) * patch
     rows = len(state["y_embedder.embedding_table.weight"])
     if rows - null < 1:
@@ -137,12 +137,12 @@ def _codec(said: Mapping[str, Any], shape: tuple[int, ...], source: Source) -> A
 
         place = files.expanded(said["autoencoder"])
         if not place.is_dir():
-            raise FromNoiseError(f"autoencoder: {place} is no folder; name that of diffusers' AutoencoderKL, or of an "
-                                 "autoencoder that was saved here")  # fmt: skip
+            raise FromNoiseError(f"autoencoder: {place} is no folder; name a folder with diffusers' AutoencoderKL, or "
+                                 "with an autoencoder saved by fromnoise")  # fmt: skip
         if (place / CONFIG).exists() and "scale" not in said:
             return latent_parts.codec(place)
         return Autoencoded(native.load_autoencoder(place), float(said.get("scale", _SCALE)))
     if shape[0] == 4:
-        source.warn(f"{source.path}: a latent model, and its autoencoder is another file: without it latents are "
-                    'sampled. Say like={"autoencoder": FOLDER}, of Stable Diffusion\'s AutoencoderKL')  # fmt: skip
+        source.warn(f"{source.path}: is a latent model without its autoencoder, so samples are latents: give "
+                    'like={"autoencoder": FOLDER}, a folder with Stable Diffusion\'s AutoencoderKL')  # fmt: skip
     return None

@@ -1,4 +1,4 @@
-"""EDM: a pickle of a whole network, or a file of its tensors; DDPM++ and ADM, as EDM and improved DDPM train them."""
+"""EDM: a pickle of a whole network, or a file of its tensors; DDPM++ and ADM, trained as in EDM or improved DDPM."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ from fromnoise.weights.formats.base import Card, Format
 from fromnoise.weights.formats.source import Source
 
 _LOW, _HIGH = 0.002, 80.0
-"""Between which EDM samples a model that says nothing else."""
+"""The range of sigma in which EDM samples."""
 _ENDLESS = float("inf")
 _DROPOUT = 0.1
-"""Of their networks where a file says nothing."""
+"""EDM's default dropout, for files that do not state it."""
 _NUMBERS = 9
-"""That tell their augmentation and ours; two of them, of stretches, mean another thing there."""
+"""How many numbers describe EDM's augmentation and ours; the two for stretches differ in meaning."""
 _ONE = {"patch": 1, "skips": "blocks", "dims": 2, "image_channels": 0, "mid_attention": True, "time_scale": 1.0}
-"""Options of our `unet` that each of their networks has; those of one are `edm.kind`."""
+"""Options of our `unet` that all of EDM's networks have; see `edm.kind` for those of one kind."""
 
 
 @register("edm")
 @dataclass(frozen=True)
 class EDM(Format):
-    """`EDMPrecond` around `SongUNet` as DDPM++ or around `DhariwalUNet`, and `iDDPMPrecond` around either.
+    """`EDMPrecond` or `iDDPMPrecond` around `SongUNet` (as DDPM++) or `DhariwalUNet`.
 
-    Read are network-snapshot-*.pkl and their published files, in which nothing is run, and what is written here: a
-    model.pt with the tensors by their names, "ema", and the arguments of EDMPrecond, "init_kwargs". Their pickles
-    hold the source code of their classes, which is not ours to write.
+    EDM's pickles (network-snapshot-*.pkl and the published files) are read without running anything in them. Written is
+    a model.pt with the tensors under EDM's names, "ema", and the arguments of EDMPrecond, "init_kwargs"; it can be read
+    again, too. Pickles are not written, since they would contain the source code of EDM's classes.
     """
 
     loads: ClassVar[str] = (
@@ -54,7 +54,7 @@ class EDM(Format):
         try:
             return _read(source, said)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError, ArithmeticError) as error:
-            text = str(error) if isinstance(error, FromNoiseError) else f"it makes no model ({files.one_line(error)})"
+            text = str(error) if isinstance(error, FromNoiseError) else f"it builds no model ({files.one_line(error)})"
             where = "" if text.startswith(str(source.path)) else f"{source.path}: "
             raise FromNoiseError(f"{where}{text}") from None
 
@@ -81,59 +81,59 @@ def _read(source: Source, said: Mapping[str, Any]) -> Denoiser:
     width = own["map_augment.weight"].shape[1] if "map_augment.weight" in own else _NUMBERS
     if width != _NUMBERS:
         del own["map_augment.weight"]
-        source.warn(f"{source.path}: was told {width} numbers of its augmentation, which stay behind (here they are "
-                    f"{_NUMBERS}): it samples as before")  # fmt: skip
+        source.warn(f"{source.path}: was conditioned on {width} numbers of its augmentation (here {_NUMBERS}); they "
+                    "are left out, and samples stay the same")  # fmt: skip
     layout = edm.layout_of(own)
     options = edm.options_of(own, layout)
     side, seen, out = layout.sides[0], options["in_channels"], options["out_channels"]
     schedule, parameterization, variance = _preconditioning(kind, told, source)
     if out != (2 * seen if variance == "learned_range" else seen):
-        raise FromNoiseError(f"gives {out} channels for images of {seen}")
+        raise FromNoiseError(f"returns {out} channels for images of {seen}")
     network = networks.blank({"name": "unet", "dropout": _dropout(told)} | options)
     made = schedules.build(said.get("schedule", schedule))
     denoiser = Denoiser(network, made, said.get("parameterization", parameterization), variance, (seen, side, side))
     load_tensors(denoiser, edm.from_edm(own, layout), source.path, assign=True)
     if kind == "EDMPrecond":
-        source.warn(f"{source.path}: samples there without clipping x0: say so here, clip=False (--clip False)")
+        source.warn(f"{source.path}: EDM samples it without clipping x0: give clip=False to do the same")
     return denoiser
 
 
 def _preconditioning(kind: str, told: Mapping[str, Any], source: Source) -> tuple[dict[str, Any], Any, str]:
-    """(schedule, parameterization, variance)."""
+    """(schedule, parameterization, variance) of a preconditioning class of EDM's."""
     if kind == "EDMPrecond":
         if "sigma_data" not in told:
-            source.warn(f"{source.path}: does not say how it is preconditioned, and EDMPrecond with sigma_data 0.5 is "
-                        'taken: else say like={"parameterization": {"name": "edm", "data_std": 0.5}}')  # fmt: skip
+            source.warn(f"{source.path}: does not state its preconditioning; EDMPrecond, sigma_data 0.5, is assumed: "
+                        'else give like={"parameterization": {"name": "edm", "data_std": 0.5}}')  # fmt: skip
         own = _number(told, "sigma_min", 0, 0, 1e6), _number(told, "sigma_max", _ENDLESS, 1e-6, _ENDLESS)
         low, high = max(_LOW, own[0]), min(_HIGH, own[1])
         if low >= high:
-            raise FromNoiseError(f"its sigma_min {own[0]:g} and sigma_max {own[1]:g} leave nothing of {_LOW:g} to "
+            raise FromNoiseError(f"its sigma_min {own[0]:g} and sigma_max {own[1]:g} exclude all of {_LOW:g} to "
                                  f"{_HIGH:g}, where EDM samples")  # fmt: skip
         if own[0] not in (0, low) or own[1] not in (_ENDLESS, high):
-            source.warn(f"{source.path}: knows sigma from {own[0]:g} to {own[1]:g}, of which EDM samples {low:g} to "
-                        f'{high:g}: else say like={{"schedule": {{"name": "edm", "sigma_max": 200}}}}')  # fmt: skip
+            source.warn(f"{source.path}: states sigma from {own[0]:g} to {own[1]:g}, of which EDM samples {low:g} to "
+                        f'{high:g}: else give like={{"schedule": {{"name": "edm", "sigma_max": 200}}}}')  # fmt: skip
         schedule = {"name": "edm", "sigma_min": low, "sigma_max": high}
         return schedule, {"name": "edm", "data_std": _number(told, "sigma_data", 0.5, 1e-6, 1e6)}, "fixed_small"
     if kind == "iDDPMPrecond":
         if told.get("M", 1000) != 1000:
-            raise FromNoiseError(f"its chain has {files.one_line(told['M'])} steps, and networks here see times as "
-                                 "those of 1000")  # fmt: skip
+            raise FromNoiseError(f"its chain has {files.one_line(told['M'])} steps, but our networks take the times of "
+                                 "1000 steps")  # fmt: skip
         least, offset = _number(told, "C_1", 0.001, 0, 0.999), _number(told, "C_2", 0.008, 0, 1)
         return {"name": "cosine", "T": 1000, "s": offset, "max_beta": 1 - least}, "eps", "learned_range"
-    why = {"VPPrecond": "sees the time as 999 t, and of a schedule here it is 1000 t - 1",
-           "VEPrecond": "sees the noise as ln(sigma / 2), which no schedule here tells"}  # fmt: skip
+    why = {"VPPrecond": "takes the time 999 t, while our schedules give 1000 t - 1",
+           "VEPrecond": "takes the noise as ln(sigma / 2), which none of our schedules gives"}  # fmt: skip
     raise FromNoiseError(f"is of {files.one_line(kind)}, whose network {why[kind]}" if kind in why else
-                         f"is of {files.one_line(kind)}; what is read is EDMPrecond and iDDPMPrecond")  # fmt: skip
+                         f"is of {files.one_line(kind)}; it must be EDMPrecond or iDDPMPrecond")  # fmt: skip
 
 
 def _number(told: Mapping[str, Any], key: str, usual: float, least: float, most: float) -> float:
-    """What a file says, as a number.
+    """A value of the file as a number from `least` to `most`; `usual` if the file does not have it.
 
     Raises:
-        FromNoiseError: it is none, or lies elsewhere.
+        FromNoiseError: if it is not a number, or out of range.
     """
     value = told.get(key, usual)
-    value = float(value) if value in ("inf", "-inf", "nan") else value  # as what was read says them
+    value = float(value) if value in ("inf", "-inf", "nan") else value  # JSON holds these as text
     if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         what = files.one_line(str(value)[:50])
         raise FromNoiseError(f"its {key} is {what}, and must be a number from {least:g} to {most:g}")
@@ -141,17 +141,17 @@ def _number(told: Mapping[str, Any], key: str, usual: float, least: float, most:
 
 
 def _dropout(told: Mapping[str, Any]) -> float:
-    """Of the network, however its class was given it."""
+    """The network's dropout, from its own options or those of its preconditioning."""
     inner = told.get("model")
     said = told if "dropout" in told or not isinstance(inner, Mapping) else inner
     return _number(said, "dropout", _DROPOUT, 0, 0.999)
 
 
 def _layout(denoiser: Denoiser) -> tuple[edm.Layout, dict[str, Any]]:
-    """Of the network, and its options.
+    """(layout of the network, options of the network).
 
     Raises:
-        FromNoiseError: neither SongUNet nor DhariwalUNet is such a network.
+        FromNoiseError: if neither SongUNet nor DhariwalUNet can express the network.
     """
     network, shape = denoiser.network, denoiser.shape
     if denoiser.codec is not None or denoiser.low is not None:
@@ -176,16 +176,16 @@ def _layout(denoiser: Denoiser) -> tuple[edm.Layout, dict[str, Any]]:
 
 
 def _groups_are_theirs(network: nn.Module) -> bool:
-    """min(32, C / 4) in every layer, however that was said."""
+    """Whether every norm has min(32, C / 4) groups, as EDM's have, whatever the options were."""
     norms = [m for m in network.modules() if isinstance(m, GroupNormSiLU)]
     return all(norm.groups == min(32, len(norm.weight) // 4) for norm in norms)
 
 
 def _kwargs(denoiser: Denoiser, layout: edm.Layout, o: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of their EDMPrecond.
+    """The arguments of EDM's EDMPrecond.
 
     Raises:
-        FromNoiseError: its preconditioning is another.
+        FromNoiseError: if the denoiser has another preconditioning.
     """
     schedule: Schedule = denoiser.schedule
     about = registry.spec(schedule) if registry.is_entry(type(schedule)) else {"name": type(schedule).__name__}

@@ -1,4 +1,4 @@
-"""Improved- and guided-diffusion: U-Nets, super-resolution and noisy classifiers, .pt files of tensors alone."""
+"""Improved- and guided-diffusion: U-Nets, super-resolution models and noisy classifiers, in .pt files of tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _GUIDED = {"head_channels": 64}
 _LINEAR, _COSINE = {"name": "linear"}, {"name": "cosine"}
 _LONG = {"name": "cosine", "T": 4000}
 _LONG_LINEAR = {"name": "linear", "T": 4000, "beta_start": 2.5e-5, "beta_end": 0.005}
-_COUNTED = {"time_scale": 4.0}  # these count 0..3999, others of 4000 steps 0..1000
+_COUNTED = {"time_scale": 4.0}  # these take times 0..3999, the others with 4000 steps 0..1000
 
 PUBLISHED: dict[str, dict[str, Any]] = {
     "imagenet64_uncond_100M_1500K": {"network": _IMPROVED, "schedule": _LONG, "side": 64},
@@ -54,7 +54,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "256x256_classifier": {"network": _GUIDED, "schedule": _LINEAR, "side": 256},
     "512x512_classifier": {"network": _GUIDED, "schedule": _LINEAR, "side": 512},
 }
-"""What their files do not hold, by the names under which they were published; from the flags in the two READMEs."""
+"""What published files do not state, by file name; taken from the flags in the READMEs of the two repositories."""
 
 _UNTOLD = ("heads", "head_channels", "dropout", "time_scale", "null_label")
 _KEYS = ("network", "schedule", "parameterization", "variance", "side", "factor", "by_head", "class_names")
@@ -65,11 +65,11 @@ _KEYS = ("network", "schedule", "parameterization", "variance", "side", "factor"
 class OpenAI(Format):
     """A state dict of `UNetModel`, `SuperResModel` or `EncoderUNetModel`.
 
-    A file holds tensors alone. Its layout follows from their names and shapes; the number of attention heads, the
-    schedule and the size of the images are known for the published files by their names, and otherwise are assumed
-    with a warning, or said: `like={"network": {"heads": 4}, "schedule": {"name": "cosine", "T": 4000}, "side": 64}`
-    (and "factor" for super-resolution, "by_head": False for use_new_attention_order), in Python or in a file of that
-    name that ends in .json beside the weights.
+    A file holds only tensors. The layout follows from their names and shapes. The number of attention heads, the
+    schedule and the size of the images are known for published files by their names. For other files give them with
+    `like={"network": {"heads": 4}, "schedule": {"name": "cosine", "T": 4000}, "side": 64}` (and "factor" for
+    super-resolution, "by_head": False for use_new_attention_order), or put that JSON beside the weights, under their
+    name with the ending .json. Otherwise defaults are assumed, with a warning.
     """
 
     loads: ClassVar[str] = 'guided_diffusion.unet.UNetModel(...).load_state_dict(torch.load("{path}/model.pt"))'
@@ -84,21 +84,21 @@ class OpenAI(Format):
         layout = layout_of(state, told.get("blocks"))
         own = _options(state, layout)
         if told.get("null_label") is True and own.get("classes"):
-            own["classes"] -= 1  # the last label there stands for none
+            own["classes"] -= 1  # the last label stands for no label
         options = network(own, told, _UNTOLD, source)
         if not {"heads", "head_channels"} & set(told):
             options |= {"heads": 4} if layout.way_up else _GUIDED  # their scripts' defaults
             taken = "4 are" if layout.way_up else "64 channels each are"
-            source.warn(f"{source.path}: does not say its attention heads, and {taken} taken; say others by "
+            source.warn(f"{source.path}: does not state its attention heads; {taken} assumed; else give "
                         'like={"network": {"heads": 2}}')  # fmt: skip
         if "schedule" not in said:
-            source.warn(f"{source.path}: does not say its schedule, and linear with 1000 steps is taken; say another "
-                        'by like={"schedule": {"name": "cosine", "T": 4000}}')  # fmt: skip
+            source.warn(f"{source.path}: does not state its schedule; linear with 1000 steps is assumed; else give "
+                        'like={"schedule": {"name": "cosine", "T": 4000}}')  # fmt: skip
         schedule = schedules.build(said.get("schedule", _LINEAR))
         heads = heads_of(options.get("heads", 1), options.get("head_channels"))
         make = self._denoiser if layout.way_up else self._classifier
         model = make(options, schedule, said, source)
-        if layout.way_up:  # by their names, where something is missing or has another shape
+        if layout.way_up:  # so that errors about missing tensors or shapes use the file's names
             shapes = {name: torch.empty(value.shape, device="meta") for name, value in tensors_of(model).items()}
             insist_on_fit(to_openai(shapes, layout, Attention(heads)), state, source.path)
         ours = from_openai(state, layout, Attention(heads, said.get("by_head", True)))
@@ -116,21 +116,21 @@ class OpenAI(Format):
         channels, low = seen, None
         if unclear or factor not in (None, 1):
             if factor is None or seen % 2:
-                raise FromNoiseError(f"{source.path}: of {seen} channels, as super-resolution models are; say by which "
-                                     'factor it enlarges, like={"factor": 4}, or 1 where it does not')  # fmt: skip
+                raise FromNoiseError(f"{source.path}: has {seen} channels, as a super-resolution model has: give the "
+                                     'factor by which it enlarges, like={"factor": 4}, or 1')  # fmt: skip
             channels = seen // 2
             low = LowResolution(factor, augmentations.build("none"), tells=False)
             options |= {"in_channels": channels, "image_channels": channels, "image_strength": False}
         learned = out == 2 * channels
         if not learned and out != channels:
-            raise FromNoiseError(f"{source.path}: gives {out} channels for states of {channels}")
+            raise FromNoiseError(f"{source.path}: returns {out} channels for images of {channels}")
         if side is None:
-            source.warn(f'{source.path}: does not say the size of its images: say like={{"side": 64}} to sample it')
+            source.warn(f'{source.path}: does not state the size of its images: give like={{"side": 64}} to sample it')
         shape = None if side is None else (channels, side, side)
         variance = said.get("variance", "learned_range" if learned else "fixed_large")
         if (variance == "learned_range") != learned:
-            raise FromNoiseError(f"{source.path}: its variance is said to be {variance}, and its network gives {out} "
-                                 f"channels for {channels}")  # fmt: skip
+            raise FromNoiseError(f"{source.path}: the variance {variance} does not fit its network, which returns "
+                                 f"{out} channels for {channels}")  # fmt: skip
         made = networks.blank({"name": "unet"} | options)
         names = class_names(said, options["classes"], source.path)
         made.check_size(shape[1:] if shape else (made.factor, made.factor))
@@ -148,13 +148,13 @@ class OpenAI(Format):
 
 
 def _options(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
-    """What names and shapes tell of the network."""
+    """The network's options that follow from names and shapes."""
     per = layout.blocks + 1
     widths = [len(state[f"input_blocks.{1 + i * per}.0.out_layers.3.weight"]) for i in range(len(layout.attended))]
     stem, emb = state["input_blocks.0.0.weight"], state["time_embed.0.weight"]
     if stem.dim() != 4:
         raise FromNoiseError(
-            f"input_blocks.0.0.weight is of shape {tuple(stem.shape)}: only networks of images are read"
+            f"input_blocks.0.0.weight has shape {tuple(stem.shape)}: only networks for images can be read"
         )
     if any(width % widths[0] for width in widths) or len(stem) != widths[0]:
         raise FromNoiseError(f"its widths {widths} are no multiples of the first")
@@ -178,5 +178,5 @@ def _options(state: Mapping[str, Tensor], layout: Layout) -> dict[str, Any]:
         told["classes"] = len(state["label_emb.weight"]) if "label_emb.weight" in state else None
         return told
     if "out.2.positional_embedding" not in state:
-        raise FromNoiseError("a classifier without attention pooling (classifier_pool=attention), which none here is")
+        raise FromNoiseError("a classifier without attention pooling: only classifier_pool=attention can be read")
     return told | {"out_channels": len(state["out.2.c_proj.weight"])}

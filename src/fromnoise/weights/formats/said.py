@@ -1,4 +1,4 @@
-"""What a person says of a file that does not say it itself: put together, and held against the file."""
+"""The argument `like`: facts that a file does not state itself, merged and checked against the file."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ def _part(value: Any) -> bool:
 
 
 def _plain(value: Any) -> bool:
-    """Whether it is a value of JSON, and no object of a class."""
+    """Whether it is a JSON value and not an object of a class."""
     return value is None or isinstance(value, bool | int | float | str | list | tuple | Mapping)
 
 
@@ -41,7 +41,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "autoencoder": (lambda value: isinstance(value, str | Path), "a folder"),
 }
 KEYS = frozenset(_TYPES)
-"""What can be said of a file; each format takes some of them."""
+"""The keys of `like`; each format takes some of them."""
 
 _UNTOLD: dict[str, tuple[Callable[[Any], bool], str]] = {
     "heads": (_whole, "a whole number"),
@@ -50,11 +50,11 @@ _UNTOLD: dict[str, tuple[Callable[[Any], bool], str]] = {
     "time_scale": (lambda value: isinstance(value, int | float) and value > 0, "a positive number"),
     "null_label": (lambda value: isinstance(value, bool), "true or false"),
 }
-"""Options of a network that no shape tells."""
+"""Options of a network that do not follow from shapes."""
 
 
 def merged(*said: Mapping[str, Any]) -> dict[str, Any]:
-    """The last one goes before the others, of the network's options key by key."""
+    """Merge dicts of `like`; later ones take precedence, and the network's options are merged key by key."""
     found: dict[str, Any] = {}
     network: dict[str, Any] = {}
     for one in said:
@@ -64,51 +64,51 @@ def merged(*said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked(said: Mapping[str, Any], where: object) -> dict[str, Any]:
-    """The same, once each value is of its kind.
+    """Return a copy of `like` after checking the type of each value.
 
     Raises:
-        FromNoiseError: one is not; `where` is named.
+        FromNoiseError: if a value has the wrong type or a key is unknown; the message names `where`.
     """
     for key, value in said.items():
         if key not in _TYPES:
             raise FromNoiseError(f"{where}: {unknown('key of like', key, sorted(KEYS))}")
         is_one, what = _TYPES[key]
         if not is_one(value):
-            raise FromNoiseError(f"{where}: {key} is said to be {value!r}, and is {what}")
+            raise FromNoiseError(f"{where}: {key} must be {what}, got {value!r}")
     return dict(said)
 
 
 def network(
     own: Mapping[str, Any], said: Mapping[str, Any], untold: tuple[str, ...], source: "Source"
 ) -> dict[str, Any]:
-    """The options of a network that a file tells, and those of `untold` that are said of it.
+    """The options of a network: those that follow from the file (`own`), and those of `untold` that `like` gives.
 
     Raises:
-        FromNoiseError: what is said contradicts the file, or is no value of an option; or, but for a recipe, is none
-            of its options.
+        FromNoiseError: if `like` contradicts the file, or a value is wrong; also if a key is not an option of the
+            network, unless it comes from a recipe.
     """
     found, where = dict(own), source.path
     for key, value in said.items():
         if key in untold:
             is_one, what = _UNTOLD[key]
             if not is_one(value):
-                raise FromNoiseError(f"{where}: {key} is said to be {value!r}, and is {what}")
+                raise FromNoiseError(f"{where}: {key} must be {what}, got {value!r}")
             found[key] = value
         elif key not in own:
             if source.strict:
                 raise FromNoiseError(f"{where}: {unknown('option of its network', key, sorted({*own, *untold}))}")
         elif (list(value) if isinstance(value, list | tuple) else value) != own[key]:
-            raise FromNoiseError(f"{where}: {key} is said to be {value}, and in the file it is {own[key]}")
+            raise FromNoiseError(f"{where}: {key} is {own[key]} in the file, but like says {value}")
     return found
 
 
 def class_names(said: Mapping[str, Any], classes: int | None, where: object) -> tuple[str, ...]:
-    """Of all labels, or none.
+    """The names of all labels, or () if `like` does not give them.
 
     Raises:
-        FromNoiseError: of another number of labels.
+        FromNoiseError: if their number is not that of the labels.
     """
     names = tuple(said.get("class_names", ()))
     if names and len(names) != (classes or 0):
-        raise FromNoiseError(f"{where}: {len(names)} class_names are said, and it knows {classes or 'no'} classes")
+        raise FromNoiseError(f"{where}: class_names has {len(names)} names for {classes or 'no'} classes")
     return names

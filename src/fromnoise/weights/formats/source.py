@@ -1,4 +1,4 @@
-"""What is to be opened: a folder or a file of another library, whose tensors are read where nothing in it can run."""
+"""A folder or file of another library that is to be opened; its tensors are read so that nothing in it can run."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -19,13 +19,13 @@ SAFE = ".safetensors"
 
 @dataclass(frozen=True)
 class Source:
-    """A folder or a file, and what a person adds to what it says.
+    """A folder or a file, and the facts that the user adds to it.
 
     Attributes:
-        path: of it.
-        like: options that a file does not tell, by the names in `said.KEYS`.
-        strict: whether each of them must be one that the format takes; a recipe says more than that.
-        warn: called with one line on what was assumed, or does not come along.
+        path: the folder or file.
+        like: options that the file does not state, with keys from `said.KEYS`.
+        strict: whether every key must be one that the format takes; False for recipes, which have more.
+        warn: called with one line about an assumption, or about something that is left out.
     """
 
     path: Path
@@ -35,12 +35,12 @@ class Source:
 
     @classmethod
     def of(cls, path: Path, like: Mapping[str, Any], warn: Callable[[str], None], strict: bool = True) -> Self:
-        """With what a file of the same name that ends in .json says beside it, where there is one and `like` does not.
+        """A source whose `like` is extended by the .json file of the same name beside it, if there is one.
 
-        One that has none of these keys is another program's, and left alone.
+        `like` takes precedence. A file with none of these keys belongs to another program and is ignored.
 
         Raises:
-            FromNoiseError: it has some of them, and others too.
+            FromNoiseError: if the file has some of these keys and others too.
         """
         beside, own = path.with_suffix(".json"), checked(like, "like")
         if path.is_dir() or beside == path or not beside.is_file():
@@ -55,15 +55,15 @@ class Source:
         return self.path.is_dir()
 
     def has(self, name: str) -> bool:
-        """Whether a folder holds that name."""
+        """Whether the folder has an entry of that name."""
         return os.path.lexists(self.path / name)
 
     @cached_property
     def opened(self) -> foreign.Opened:
-        """The tensors of a file, and what it says of them.
+        """The tensors of the file, and its options.
 
         Raises:
-            FromNoiseError: no file, another kind of file, a damaged one, or more than plain tensors in it.
+            FromNoiseError: if there is no file, it is of another kind or damaged, or holds more than plain tensors.
         """
         if self.path.suffix == SAFE:
             return foreign.Opened(read_safetensors(self.path))
@@ -78,22 +78,22 @@ class Source:
         return not self.is_folder and all(name in self.state for name in wanted)
 
     def told(self, *keys: str) -> dict[str, Any]:
-        """What `like` says, which must be of these keys.
+        """The values of `like` for these keys.
 
         Raises:
-            FromNoiseError: another key.
+            FromNoiseError: if `strict` and `like` has another key.
         """
         for key in self.like if self.strict else ():
             if key not in keys:
-                raise FromNoiseError(f"{self.path}: {key!r} is said of it and is nothing that it needs; what can be "
-                                     f"said of it is {', '.join(keys) or 'nothing'}")  # fmt: skip
+                raise FromNoiseError(f"{self.path}: like must not have {key!r} for this format, which takes "
+                                     f"{', '.join(keys) or 'none'}")  # fmt: skip
         return {key: value for key, value in self.like.items() if key in keys}
 
     def floats(self) -> dict[str, Tensor]:
-        """The tensors of a file in float32.
+        """The tensors of the file in float32.
 
         Raises:
-            FromNoiseError: one is no weight: not of a floating type, or not finite.
+            FromNoiseError: if one is not floating-point or not finite.
         """
         return floats(self.state, self.path)
 
@@ -102,12 +102,12 @@ def floats(state: Mapping[str, Tensor], where: object) -> dict[str, Tensor]:
     """Weights in float32.
 
     Raises:
-        FromNoiseError: one is none: not of a floating type, or not finite.
+        FromNoiseError: if one is not floating-point or not finite.
     """
     for name, value in state.items():
         if not value.is_floating_point() or value.element_size() < 2:
             kind = str(value.dtype).removeprefix("torch.")
-            raise FromNoiseError(f"{where}: {files.one_line(name)} is of type {kind}, and weights are float16, "
+            raise FromNoiseError(f"{where}: {files.one_line(name)} is of type {kind}; weights must be float16, "
                                  "bfloat16, float32 or float64")  # fmt: skip
         if not value.is_meta and not bool(value.isfinite().all()):
             raise FromNoiseError(f"{where}: {files.one_line(name)} holds infinity or NaN: this model is broken")
@@ -115,21 +115,21 @@ def floats(state: Mapping[str, Tensor], where: object) -> dict[str, Tensor]:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, in memory of their own: what happens to the file is nothing to them.
+    """The tensors of a .safetensors file, copied into memory, so that later changes of the file do not affect them.
 
     Raises:
-        FromNoiseError: no file, or none that is whole.
+        FromNoiseError: if there is no such file, or it is damaged.
     """
     from safetensors.torch import load_file
 
-    files.opened(path).close()  # a regular file, or a line that says what it is
+    files.opened(path).close()  # raises with a clear message if it is not a regular file
     try:
         return {name: value.clone() for name, value in load_file(path).items()}
-    except Exception as error:  # of the format, of the disk
+    except Exception as error:  # from the format or the disk
         with path.open("rb") as file:
             if file.read(23) == b"version https://git-lfs":
-                raise FromNoiseError(f"{path}: is a pointer of Git LFS in place of the file: `git lfs pull` fetches "
-                                     "what it points to") from None  # fmt: skip
-        aside = "; the .bin beside it is not taken in its place" if any(path.parent.glob("*.bin")) else ""
-        raise FromNoiseError(f"{path}: no whole safetensors file ({files.one_line(error)}): fetch it again"
+                raise FromNoiseError(f"{path}: is a Git LFS pointer instead of the file: fetch the file with "
+                                     "`git lfs pull`") from None  # fmt: skip
+        aside = "; the .bin beside it is not used instead" if any(path.parent.glob("*.bin")) else ""
+        raise FromNoiseError(f"{path}: is no intact safetensors file ({files.one_line(error)}): fetch it again"
                              f"{aside}") from None  # fmt: skip

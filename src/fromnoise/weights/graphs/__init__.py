@@ -1,4 +1,4 @@
-"""A denoiser and its sampler as graphs that other programs run: ONNX and torch.export."""
+"""Export a denoiser and its sampler as graphs for other programs: ONNX and torch.export."""
 
 from typing import TYPE_CHECKING
 

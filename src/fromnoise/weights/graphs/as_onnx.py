@@ -1,4 +1,4 @@
-"""Graphs as ONNX files, and run by onnxruntime."""
+"""Write graphs as ONNX files and run them with onnxruntime."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 SUFFIX = ".onnx"
 __all__ = ["SCRIPT", "SUFFIX", "composed", "converted", "insist", "run", "write"]
 WHOLE = 1_500_000_000
-"""Bytes of weights up to which they lie in the file itself; a protocol buffer ends at 2 GiB."""
+"""The most bytes of weights to store in the file itself; a protocol buffer holds at most 2 GiB."""
 
 
 def insist() -> None:
-    """That the packages are there.
+    """Check that the packages are installed.
 
     Raises:
-        FromNoiseError: one is not.
+        FromNoiseError: if one is not.
     """
     try:
         import onnx  # noqa: F401
@@ -39,10 +39,10 @@ def insist() -> None:
 
 
 def converted(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> "ModelProto":
-    """The same graph in ONNX's operations, without what the exporter notes of the code that it was traced from.
+    """Convert a graph to ONNX operations, without the exporter's notes about the code that it was traced from.
 
     Raises:
-        FromNoiseError: ONNX has no operation for a part of it.
+        FromNoiseError: if ONNX has no operation for a part of it.
     """
     with quiet():
         try:
@@ -68,7 +68,7 @@ def converted(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence
 
 
 def composed(outer: "ModelProto", networks: Mapping[str, "ModelProto"]) -> "ModelProto":
-    """The graph with every network that it calls as a function of ONNX, whose weights it holds once."""
+    """Add every network that a graph calls as an ONNX function; the graph holds each network's weights once."""
     from onnx import helper
 
     for name, inner in networks.items():
@@ -90,7 +90,7 @@ def composed(outer: "ModelProto", networks: Mapping[str, "ModelProto"]) -> "Mode
 
 
 def write(model: "ModelProto", path: Path) -> None:
-    """As a file; weights that are too many for one lie beside it."""
+    """Write a model to a file; weights that are too large for it go to a second file beside it."""
     import onnx
 
     large = sum(len(tensor.raw_data) for tensor in model.graph.initializer) > WHOLE
@@ -98,7 +98,7 @@ def write(model: "ModelProto", path: Path) -> None:
 
 
 def run(path: Path, given: Mapping[str, Tensor]) -> list[Tensor]:
-    """What onnxruntime computes of the file, on the CPU."""
+    """The outputs of a file that onnxruntime computes on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""Graphs as files of torch.export, run by PyTorch alone."""
+"""Write graphs as torch.export files, which PyTorch alone can run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,19 +19,19 @@ __all__ = ["SCRIPT", "SUFFIX", "composed", "converted", "insist", "run", "write"
 
 
 def insist() -> None:
-    """Nothing but PyTorch is needed."""
+    """Check that the packages are installed: nothing but PyTorch is needed."""
 
 
 def converted(program: ExportedProgram, inputs: Sequence[str], outputs: Sequence[str]) -> ExportedProgram:
-    """The graph is PyTorch's already."""
+    """Return the graph unchanged: it is already PyTorch's."""
     return program
 
 
 def composed(outer: ExportedProgram, networks: Mapping[str, ExportedProgram]) -> ExportedProgram:
-    """The graph with the operations of every network where it calls one, whose weights it holds once.
+    """Replace every call of a network by its operations; the graph holds each network's weights once.
 
     Raises:
-        FromNoiseError: a network's graph has graphs inside it.
+        FromNoiseError: if a network's graph contains graphs.
     """
     graph, signature = outer.graph, outer.graph_signature
     state, constants = dict(outer.state_dict), dict(outer.constants)
@@ -57,7 +57,7 @@ def composed(outer: ExportedProgram, networks: Mapping[str, ExportedProgram]) ->
         for call in [node for node in graph.nodes if _called(node) == name]:
             _inline(graph, call, inner, weights, mode, known)
     for node in graph.nodes:
-        node.meta = {"val": node.meta["val"]} if "val" in node.meta else {}  # nothing of the code that it is from
+        node.meta = {"val": node.meta["val"]} if "val" in node.meta else {}  # no notes about the source code
     lifted = [spec for spec in signature.input_specs if spec.target is not None]
     inputs = [spec for spec in signature.input_specs if spec.target is None]
     return ExportedProgram(
@@ -74,7 +74,7 @@ def composed(outer: ExportedProgram, networks: Mapping[str, ExportedProgram]) ->
 
 
 def _called(node: fx.Node) -> Any:
-    """The network that a node calls; None where it calls none."""
+    """The network that a node calls; None if it calls none."""
     return node.args[1] if node.target is torch.ops.onnx_symbolic._symbolic.default else None
 
 
@@ -86,9 +86,9 @@ def _inline(
     mode: Any,
     known: dict[str, list[Any]],
 ) -> None:
-    """Inline the network: its operations replace the call.
+    """Inline a network: its operations replace the call.
 
-    Output shapes are computed once for each number of examples: twice as many with guidance as without.
+    Output shapes are computed once for each batch size, which is 2 N instead of N in a guided call.
     """
     told: Any = call.args[0]
     inputs, env = iter(told), dict(weights)
@@ -112,17 +112,17 @@ def _inline(
             own.meta["val"] = shapes[at]
             at += 1
         else:
-            raise FromNoiseError("this network's graph holds graphs of its own, which torch-export cannot be given: "
-                                 "take onnx")  # fmt: skip
+            raise FromNoiseError("this network's graph contains graphs, which cannot be written as torch-export: "
+                                 "use onnx")  # fmt: skip
 
 
 def write(program: ExportedProgram, path: Path) -> None:
-    """As a file."""
+    """Write a program to a file."""
     with quiet():
         torch.export.save(program, path)
 
 
 def run(path: Path, given: Mapping[str, Tensor]) -> list[Tensor]:
-    """What PyTorch computes of the file."""
+    """The outputs of a file that PyTorch computes."""
     with quiet():
         return list(torch.export.load(path).module()(dict(given)))

@@ -1,4 +1,4 @@
-"""What graphs are traced with and compared on: a few examples of every input."""
+"""A few examples of every input, with which graphs are traced and compared with the model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from fromnoise.system.disk import files
 from fromnoise.weights.graphs.parts import Walk
 
 N = 3
-"""Examples of each."""
+"""Number of examples of each input."""
 RESERVED = ("x_t", "t", "x_T", "noise", "x", "time", "x0", "eps", "output", "samples")
-"""Inputs and outputs of the graphs, whose names no condition has."""
+"""Names of the graphs' inputs and outputs, which a condition must not have."""
 
 _MOST_ROWS = 4000
-"""Of a schedule that are written down; what is longer is a formula cut finely."""
+"""The most rows of a schedule that are written to export.json; a longer schedule is a finely sampled formula."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs of the denoiser and of the sampler, and what the model itself makes of them.
+    """Inputs of the denoiser and of the sampler, and the model's own outputs for them.
 
     Attributes:
         cond: conditions by name, sorted, each [N, ...].
-        denoiser, sampler: the inputs by name, in the order that graphs have them.
-        truth: of each graph, its outputs by name.
+        denoiser, sampler: the inputs by name, in the order in which graphs take them.
+        truth: {graph: {output: value}}.
     """
 
     cond: Cond
@@ -42,10 +42,10 @@ class Examples:
 
     @classmethod
     def of(cls, way: Walk, cond: Given | None) -> "Examples":
-        """Samples included, which takes as long as drawing three.
+        """Draw inputs and compute the outputs; this includes drawing N samples.
 
         Raises:
-            FromNoiseError: a condition is missing or wrong, or a state is not finite.
+            FromNoiseError: if a condition is missing or wrong, or x_t is not finite.
         """
         denoiser, rng = way.denoiser, torch.Generator().manual_seed(0)
 
@@ -73,18 +73,18 @@ class Examples:
         )
 
     def differ(self, other: "Examples") -> bool:
-        """Whether the model made something else of the same inputs."""
+        """Whether the model computed different outputs for the same inputs."""
         return any(not torch.equal(value, other.truth[graph][name])
                    for graph, own in self.truth.items() for name, value in own.items())  # fmt: skip
 
     def network(self, denoiser: Denoiser, dtype: torch.dtype) -> dict[str, Tensor]:
-        """Inputs of the network: x in the type of its weights."""
+        """Inputs of the network, with x in the type of its weights."""
         time = denoiser.schedule.network_time(_detached(denoiser.schedule.level(self.denoiser["t"])))
         return {"x": self.denoiser["x_t"].to(dtype), "time": time, **self.cond}
 
 
 def axis(name: str) -> int:
-    """Which one counts the examples: noise is [draws, N, ...]."""
+    """The axis of an input that counts the examples: noise is [draws, N, ...], all others are [N, ...]."""
     return 1 if name == "noise" else 0
 
 
@@ -95,12 +95,12 @@ def prior(way: Walk) -> tuple[float, float]:
 
 
 def _detached(t: Level) -> Level:
-    """Without the gradient of a learned schedule."""
+    """The level without the gradient of a learned schedule."""
     return Level(t.time.detach(), t.alpha.detach(), t.sigma.detach())
 
 
 def _conditions(denoiser: Denoiser, cond: Given | None, rng: torch.Generator) -> Cond:
-    """Those that the network is known to take, and those that are given, repeated until there are N."""
+    """Conditions that the network is known to take, and those in `cond`, repeated until there are N examples."""
     found: Cond = {"label": torch.arange(N) % denoiser.classes} if denoiser.classes else {}
     channels = getattr(denoiser.network, "image_channels", 0)
     if channels and denoiser.shape is not None:
@@ -110,12 +110,12 @@ def _conditions(denoiser: Denoiser, cond: Given | None, rng: torch.Generator) ->
     checks.instance("cond", {} if cond is None else cond, Mapping, '{"mean": torch.zeros(1, 2)}')
     for name, value in (cond or {}).items():
         if name in RESERVED:
-            raise FromNoiseError(f"a condition cannot be called {name} in a graph, whose own inputs and outputs are "
-                                 f"{', '.join(RESERVED)}: call it otherwise in your network")  # fmt: skip
+            raise FromNoiseError(f"a condition cannot be called {name}, since the graphs' own inputs and outputs are "
+                                 f"{', '.join(RESERVED)}: rename it in your network")  # fmt: skip
         try:
             rows = torch.as_tensor(value)
-        except Exception as error:  # whatever torch makes of another object
-            raise FromNoiseError(f"cond[{name!r}] makes no tensor ({files.one_line(error)}): give an example of the "
+        except Exception as error:  # PyTorch raises various errors for other objects
+            raise FromNoiseError(f"cond[{name!r}] is no tensor ({files.one_line(error)}): give an example of the "
                                  "condition, [M, ...]") from None  # fmt: skip
         if not rows.dim() or not len(rows):
             raise FromNoiseError(f"cond[{name!r}] must be an example of the condition, [M, ...] with M of at least 1")
@@ -124,7 +124,7 @@ def _conditions(denoiser: Denoiser, cond: Given | None, rng: torch.Generator) ->
 
 
 def about(way: Walk, examples: Examples) -> dict[str, Any]:
-    """What a program needs to know of the graphs: JSON values."""
+    """What a program needs to know about the graphs, as JSON values."""
     denoiser, schedule = way.denoiser, way.denoiser.schedule
     mean, std = prior(way)
     rows: dict[str, Any] = {}
@@ -155,7 +155,7 @@ def about(way: Walk, examples: Examples) -> dict[str, Any]:
 
 
 def _described(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """{name: shape with "N" for the examples, type}."""
+    """{name: {"shape": with "N" for the number of examples, "type"}}."""
     found = {}
     for name, value in tensors.items():
         shape: list[int | str] = list(value.shape)
@@ -169,12 +169,12 @@ def _rows(t: Level) -> dict[str, list[float]]:
 
 
 def _spec(thing: object) -> Any:
-    """Its description; of a class that is not registered, its name."""
+    """An object's description; for a class that is not registered, the class's name."""
     return registry.short_spec(thing) if registry.is_entry(type(thing)) else type(thing).__name__
 
 
 def _wrappers(denoiser: Denoiser) -> list[dict[str, Any]]:
-    """The wrappers around the model, the outermost first, with their numbers."""
+    """The wrappers around the model with their numbers, the outermost first."""
     found, inner = [], getattr(denoiser, "inner", None)
     while isinstance(inner, Denoiser):
         names = ("scale", "interval", "rescale", "channels", "percentile")

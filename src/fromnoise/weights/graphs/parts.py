@@ -1,4 +1,4 @@
-"""What is written as graphs: the network, the denoiser and the sampler, each a module of one dictionary of inputs."""
+"""The modules to write as graphs: network, denoiser and sampler, each taking one dictionary of inputs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,19 +15,19 @@ from fromnoise.weights.graphs.tracing import Numbers
 Given = Mapping[str, Tensor]
 
 DOMAIN = "fromnoise"
-"""Of the calls of networks, which stand in the other two graphs until the network's own is put in their place."""
+"""The domain of calls of networks, which stand in the other two graphs until the network's own graph is inserted."""
 
 
 @dataclass(frozen=True)
 class Walk:
-    """A sampler and the levels that it walks."""
+    """A sampler and the levels that it visits."""
 
     denoiser: Denoiser
     sampler: Sampler
     chain: Chain
 
     def __call__(self, x: Tensor, noise: Callable[[], Tensor], cond: Cond | None) -> Tensor:
-        """x at chain[0] -> what `sample` returns; not asked whether it is finite, since a graph has no answer."""
+        """x at chain[0] -> what `sample` returns, without the check that it is finite, which a graph cannot do."""
         state = self.sampler.init(x)
         for t, s in self.chain.pairs():
             x, state = self.sampler.step(self.denoiser, x, t, s, state, noise, cond)
@@ -52,7 +52,7 @@ class DenoiserGraph(nn.Module):
 
     def __init__(self, denoiser: Denoiser):
         super().__init__()
-        self._held = (denoiser,)  # in a tuple it is no part: a learned schedule's parameters are numbers here
+        self._held = (denoiser,)  # in a tuple it is no submodule, so a learned schedule's parameters become numbers
 
     def forward(self, given: Given) -> tuple[Tensor, Tensor]:
         cond = {name: value for name, value in given.items() if name not in ("x_t", "t")}
@@ -62,7 +62,7 @@ class DenoiserGraph(nn.Module):
 
 
 class SamplerGraph(nn.Module):
-    """{x_T, noise, conditions} -> samples. noise: [draws, N, ...], where the sampler draws any."""
+    """{x_T, noise, conditions} -> samples, where noise is [draws, N, ...] if the sampler draws any."""
 
     def __init__(self, walk: Walk):
         super().__init__()
@@ -77,7 +77,7 @@ class SamplerGraph(nn.Module):
 
 
 def parts_of(thing: object) -> list[nn.Module]:
-    """An object itself where it is a module, else the modules that it holds: a codec's, whatever it is around."""
+    """The object itself if it is a module, else the modules that it holds, such as those of a codec."""
     if isinstance(thing, nn.Module):
         return [thing]
     held = list(vars(thing).values()) if hasattr(thing, "__dict__") else []
@@ -89,8 +89,11 @@ def parts_of(thing: object) -> list[nn.Module]:
 
 
 def networks_of(denoiser: Denoiser) -> dict[str, tuple[nn.Module, int]]:
-    """The networks that a guided denoiser calls, by the names that graphs call them: (network, channels of its output
-    in those of its input); autoguidance has two."""
+    """The networks that a guided denoiser calls, of which autoguidance has two.
+
+    Returns:
+        {name in the graphs: (network, ratio of its output channels to its input channels)}.
+    """
     found: dict[int, tuple[nn.Module, int]] = {}
     for part in denoiser.modules():
         if isinstance(part, Denoiser):
@@ -100,9 +103,9 @@ def networks_of(denoiser: Denoiser) -> dict[str, tuple[nn.Module, int]]:
 
 @contextmanager
 def called(networks: Mapping[str, tuple[nn.Module, int]]) -> Iterator[set[str]]:
-    """Within the block a network that is traced is one call of its name, not what it does; gives the names so far.
+    """Inside the block, a traced network becomes one call by name; yields the set of names called so far.
 
-    A sampler of fifty steps is thereby traced in seconds, and its graph holds the network once.
+    So a sampler of fifty steps is traced in seconds, and its graph holds the network once.
     """
     names: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""The programs that are written beside the graphs: they run them without this library."""
+"""The programs that are written beside the graphs to run them without this library."""
 
 _COMMON_HEAD = '''
 import json

@@ -1,4 +1,4 @@
-"""A module as a graph for any number of examples, in which everything that depends on no input is a number."""
+"""Trace a module as a graph for any number of examples; everything that depends on no input becomes a number."""
 
 import logging
 import warnings
@@ -16,10 +16,10 @@ from fromnoise.errors import FromNoiseError
 
 
 class Numbers(TorchFunctionMode):
-    """Whatever depends on no input of the graph is computed while it is written, as eagerly as ever.
+    """Compute eagerly, during tracing, everything that depends on no input of the graph.
 
-    Levels and their coefficients are then float64 numbers that were cast once, as in `sample`, and what samplers ask of
-    them has an answer. Without this PyTorch would write these computations into the graph, and stop at the questions.
+    Levels and their coefficients are then float64 numbers that are cast once, as in `sample`, and samplers can branch
+    on them. Without this, PyTorch would write these computations into the graph, and fail at the branches.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -31,7 +31,7 @@ class Numbers(TorchFunctionMode):
 
 
 def _traced(value: Any) -> bool:
-    """Whether it stands for an input, or for what is made of one: such tensors are of classes of PyTorch's own."""
+    """Whether a value stands for an input or depends on one: such tensors have PyTorch's tracing classes."""
     if isinstance(value, Tensor):
         return type(value) not in (Tensor, nn.Parameter)
     if isinstance(value, list | tuple):  # a torch.Size is one
@@ -44,7 +44,7 @@ def _traced(value: Any) -> bool:
 
 
 def settle(module: nn.Module) -> None:
-    """Make a module ready to be traced: on the CPU, in evaluation mode; tables that no file holds are plain numbers."""
+    """Prepare a module for tracing: CPU, evaluation mode, and buffers that are not saved become plain tensors."""
     module.cpu().eval().requires_grad_(False)
     for part in module.modules():
         kept = set(part.state_dict())
@@ -55,15 +55,15 @@ def settle(module: nn.Module) -> None:
 
 
 def traced(module: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, int]) -> ExportedProgram:
-    """The graph of `module(**inputs)`, any number of examples.
+    """The graph of `module(inputs)` for any number of examples.
 
     Args:
-        module: called with keywords.
-        inputs: examples of the inputs, two of each or more.
-        axes: which axis of each input counts the examples.
+        module: takes one dictionary of inputs.
+        inputs: at least two examples of each input.
+        axes: the axis of each input that counts the examples.
 
     Raises:
-        FromNoiseError: what it does depends on values of its inputs in a way that no graph can express.
+        FromNoiseError: if the computation depends on values of its inputs in a way that no graph can express.
     """
     N = Dim("N", min=1)
     shapes = {name: {axes[name]: N} for name in inputs}
@@ -73,13 +73,13 @@ def traced(module: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, i
         except Exception as error:
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             if said.startswith("Constraints violated"):
-                said = "it fixes how many examples there are: write x.shape[0] where a network of yours has len(x)"
+                said = "it fixes the number of examples: in a network of yours write x.shape[0] instead of len(x)"
             raise FromNoiseError(f"this model cannot be written as a graph ({said})") from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without what PyTorch's exporters say of their own workings; without gradients."""
+    """A block without gradients and without the log messages and warnings of PyTorch's exporters."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     with warnings.catch_warnings(), torch.no_grad():

@@ -1,4 +1,4 @@
-"""`fn.export`: a denoiser and its sampler as files that other programs run."""
+"""`fn.export`: write a denoiser and its sampler as files for other programs."""
 
 import copy
 import json
@@ -36,14 +36,15 @@ Format = Literal["onnx", "torch-export"]
 FORMATS: dict[str, Any] = {"onnx": as_onnx, "torch-export": as_torch}
 ABOUT = "export.json"
 STARTS = ("x_T", "noise")
-"""Inputs of the sampler that run.py draws; it reads a condition from a file of its name that ends so:"""
+"""Inputs of the sampler that run.py draws."""
 TOLD = (".npy", ".pt")
+"""Endings of the files from which run.py reads conditions, one file per condition."""
 FAR = 1e-2
-"""Beyond this share of the largest value, a graph in float32 is taken for another function."""
+"""An error beyond this share of the largest value means that a float32 graph computes another function."""
 
 
 class Error(NamedTuple):
-    """How far a written graph's output is from the model's own in float32, whose largest value is `scale`."""
+    """Difference between a written graph's output and the model's in float32, whose largest value is `scale`."""
 
     largest: float
     mean: float
@@ -52,11 +53,11 @@ class Error(NamedTuple):
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        folder: where.
-        errors: of the outputs "x0", "eps" and "samples".
+        folder: the folder that was written.
+        errors: the errors of the outputs "x0", "eps" and "samples".
     """
 
     folder: Path
@@ -76,29 +77,29 @@ def export(
     half: bool = False,
     notes: Mapping[str, Any] | None = None,
 ) -> Exported:
-    """Write (x_t, t, conditions) -> x0, eps and the whole sampler as two graphs, each for any number of examples.
+    """Write the denoiser, (x_t, t, conditions) -> x0, eps, and the whole sampler as graphs for any number of examples.
 
-    The folder gets denoiser and sampler as .onnx or .pt2 files, a program `run.py` that draws samples by them without
-    this library, and `export.json`: the inputs, alpha and sigma of the schedule, and how far the graphs were found to
-    be from the model. t is the paper's, fractional or not, as in `schedule.level(t)`. x_T is drawn from the prior; a
-    sampler that draws noise takes all of it as the input "noise", [draws, N, ...]. A latent model's sampler decodes.
-    Guidance and clipping are those of the denoiser that is given, `guidance.steer(denoiser, scale=2, clip=True)`.
+    The folder receives denoiser and sampler as .onnx or .pt2 files, a program `run.py` that draws samples with them
+    without this library, and `export.json` with the inputs, alpha and sigma of the schedule, and the measured errors of
+    the graphs. t is the paper's, fractional or not, as in `schedule.level(t)`. x_T is drawn from the prior; a sampler
+    that draws noise takes all of it as the input "noise", [draws, N, ...]. A latent model's sampler decodes.
+    To export guidance or clipping, wrap the denoiser: `guidance.steer(denoiser, scale=2, clip=True)`.
 
     Args:
-        denoiser: with a shape of its own.
-        out: the folder; what an export left there is replaced when the new one is whole, and the files of conditions
-            that you put beside its run.py stay.
-        to: "onnx", for onnxruntime and others, or "torch-export", for PyTorch alone.
-        sampler, steps, spacing: as in `sample`.
-        cond: examples of the conditions, each [M, ...], for a network with others than a label, an image and its
+        denoiser: a denoiser with a shape.
+        out: the folder. An older export there is replaced once the new one is complete; files with conditions that you
+            put beside its run.py are kept.
+        to: "onnx", for onnxruntime and other programs, or "torch-export", for PyTorch alone.
+        sampler, steps, spacing: see `sample`.
+        cond: examples of the conditions, each [M, ...], for a network that takes others than a label, an image and its
             strength; only their names, shapes and types matter.
-        half: the weights in half precision (float16); x_t, noise, coefficients and outputs stay as they are.
-        notes: JSON values of yours for `export.json`.
+        half: whether to store the weights in half precision (float16); x_t, noise, coefficients and outputs keep their
+            type.
+        notes: JSON values to add to `export.json`.
 
     Raises:
-        FromNoiseError: the model, or a sampler that has no fixed number of steps, cannot be written as a graph; a
-            package is missing; something of yours at `out` would be lost; or the graph does not compute
-            what the model does.
+        FromNoiseError: if the model cannot be written as a graph, the sampler has no fixed number of steps, a package
+            is missing, a file of yours in `out` would be lost, or the graph does not compute what the model does.
     """
     checks.instance("denoiser", denoiser, Denoiser, "fn.Denoiser(network, schedule)")
     if to not in get_args(Format):
@@ -128,27 +129,27 @@ def export(
             said = {"fromnoise": fromnoise.__version__, "format": to, "weights": "float16" if half else "float32"}
             said |= about(way, examples) | {"errors": {name: error._asdict() for name, error in errors.items()}}
             files.write_json(writing / ABOUT, said | {"notes": dict(notes or {})})
-            kept[:] = _place(out)[1]  # a person may have put something there while the graphs were made
+            kept[:] = _place(out)[1]  # the user may have put files there while the graphs were made
     except OSError as error:
         raise FromNoiseError(f"{out}: cannot be written ({error.strerror or error})") from None
     return Exported(target, errors)
 
 
 def _insist_on_a_graph(denoiser: Denoiser, sampler: Sampler, steps: int) -> None:
-    """What can be seen before anything is traced."""
+    """Check what is known before anything is traced."""
     if denoiser.shape is None:
-        raise FromNoiseError("this denoiser has no shape of its own, which a graph needs: fn.Denoiser(..., shape=)")
+        raise FromNoiseError("this denoiser has no shape, which a graph needs: fn.Denoiser(..., shape=)")
     if sampler.nfe(steps) is None:
         name = vars(type(sampler)).get("registered_name", type(sampler).__name__)
-        raise FromNoiseError(f"sampler {name} decides while it runs how many steps it takes, and a graph has a fixed "
-                             "number: take another, such as unipc, heun or ddim")  # fmt: skip
+        raise FromNoiseError(f"sampler {name} chooses its number of steps while it runs, but a graph has a fixed "
+                             "number: use another, such as unipc, heun or ddim")  # fmt: skip
     if any(isinstance(part, Classifier) for part in denoiser.modules()):
-        raise FromNoiseError("classifier guidance takes a gradient at every step, which a graph does not hold: leave "
-                             "it out, or guide without a classifier")  # fmt: skip
+        raise FromNoiseError("classifier guidance takes a gradient at every step, which a graph cannot: leave it "
+                             "out, or guide without a classifier")  # fmt: skip
 
 
 def _place(out: str | Path) -> tuple[Path, list[str]]:
-    """Where the folder will be, never in the place of something else; and the files of conditions that stay in it."""
+    """(the folder, which replaces nothing but an export; the files with conditions to keep in it)."""
     there = files.expanded(out)
     written = storage.manifest(there) | {storage.MANIFEST}
     kept = [name for name in _told(there) if name not in written] if ABOUT in written else []
@@ -156,7 +157,7 @@ def _place(out: str | Path) -> tuple[Path, list[str]]:
 
 
 def _told(folder: Path) -> list[str]:
-    """The files that run.py of an export reads: what a person put there, for its conditions."""
+    """The files from which run.py of an export reads the user's conditions."""
     try:
         names = list(files.read_json(folder / ABOUT)["sampler"]["inputs"])
     except (files.Unreadable, LookupError, TypeError):
@@ -165,7 +166,7 @@ def _told(folder: Path) -> list[str]:
 
 
 def _settled(denoiser: Denoiser, dtype: torch.dtype | None) -> Denoiser:
-    """A copy, ready to be traced, with its weights and those of its codec in this type."""
+    """A copy that is ready for tracing, with its weights and those of its codec in this type."""
     try:
         made = copy.deepcopy(denoiser)
     except Exception as error:
@@ -178,7 +179,7 @@ def _settled(denoiser: Denoiser, dtype: torch.dtype | None) -> Denoiser:
 
 
 def _graphs(way: Walk, examples: Examples, kind: Any) -> dict[str, Any]:
-    """Denoiser and sampler in that format, with the networks that they call."""
+    """Denoiser and sampler in a format, with the networks that they call."""
     networks, given = networks_of(way.denoiser), {"denoiser": examples.denoiser, "sampler": examples.sampler}
     with called(networks) as names:
         programs = {
@@ -187,7 +188,7 @@ def _graphs(way: Walk, examples: Examples, kind: Any) -> dict[str, Any]:
         }
     inner = {}
     for name, (network, _) in networks.items():
-        if name not in names:  # such as that of an exact denoiser
+        if name not in names:  # such as the placeholder of an exact denoiser
             continue
         weight = next(network.parameters(), None)
         dtype = examples.denoiser["x_t"].dtype if weight is None else weight.dtype
@@ -206,16 +207,16 @@ def _traced(module: torch.nn.Module, given: Mapping[str, Tensor]) -> torch.expor
 def _errors(
     outputs: Sequence[Tensor], truth: Mapping[str, Tensor], half: bool, random: Callable[[], bool]
 ) -> dict[str, Error]:
-    """Of each output.
+    """The error of each output.
 
     Args:
-        outputs: of the graph.
-        truth: of the model, by name.
+        outputs: the graph's outputs.
+        truth: the model's outputs by name.
         half: whether the weights are in half precision.
-        random: whether the model gives another output each time, asked where the two are apart.
+        random: whether the model's outputs vary from call to call; called only if graph and model differ.
 
     Raises:
-        FromNoiseError: one is not finite, or in float32 another function's.
+        FromNoiseError: if an output is not finite, or in float32 is that of another function.
     """
     found = {}
     for (name, right), own in zip(truth.items(), outputs, strict=True):
@@ -226,8 +227,8 @@ def _errors(
             raise FromNoiseError(f"the graph's {name} is not finite: {way_out}")
         if not half and error.largest > FAR * max(1.0, error.scale):
             if random():
-                raise FromNoiseError("this network gives another output each time that it is asked the same, which "
-                                     "cannot be compared with a graph: have it draw nothing at random")  # fmt: skip
+                raise FromNoiseError("this network's output varies from call to call, so it cannot be compared with a "
+                                     "graph: remove its randomness")  # fmt: skip
             raise FromNoiseError(f"the graph's {name} is off by {error.largest:.2g}, where the largest value is "
                                  f"{error.scale:.2g}: nothing is written; please report it")  # fmt: skip
         found[name] = error
