@@ -174,6 +174,8 @@ def test_defaults_of_diffusers():
     for name, steps in (("DDPM", 1000), ("DDIM", 50)):
         call = getattr(diffusers, f"{name}Pipeline").__call__
         assert inspect.signature(call).parameters["num_inference_steps"].default == steps
+    far = torch.tensor([[[[-3.0, 0.5, 2.0]]]])
+    assert diffusers.DDIMScheduler(thresholding=True)._threshold_sample(far).tolist() == [[[[-1.0, 0.5, 1.0]]]]
     average = EMAModel([torch.nn.Parameter(torch.zeros(1))])
     assert [average.get_decay(n) for n in (2, 11, 10**7)] == [2 / 11, 11 / 20, 0.9999]
     warm = EMAModel([torch.nn.Parameter(torch.zeros(1))], use_ema_warmup=True, power=3 / 4)
