@@ -69,7 +69,7 @@ def test_a_cascade_of_colour_images(cascade, tmp_path):
     assert up.shape == (3, 16, 16)
     assert up.low.shape(up.shape) == base.shape
     assert (cascade / "x2" / "samples").exists()
-    for i, more in enumerate(([], ["--truncated", "True", "--strength", "0.4"], ["--class", "right"])):
+    for i, more in enumerate(([], ["--truncated", "--strength", "0.4"], ["--class", "right"])):
         out = tmp_path / f"{i}.npz"
         assert main(["sample", str(cascade), "--n", "5", "--out", str(out), *more]) == 0
         assert shape(out) == (5, 16, 16, 3)
@@ -97,7 +97,7 @@ def test_stages_that_do_not_fit_are_one_line(cascade, data, tmp_path, capsys):
     shutil.copytree(other, broken / "base")
     out = ["--out", str(tmp_path / "x.npz")]
     fails(capsys, "one enlarges 3x8x8 and the one before it draws 3x16x16", "sample", str(broken), *out)
-    fails(capsys, "truncated needs an augmentation by noise", "sample", str(cascade), *out, "--truncated", "True",
+    fails(capsys, "truncated needs an augmentation by noise", "sample", str(cascade), *out, "--truncated",
           "--strength", "0")  # fmt: skip
     fails(capsys, "needs the smaller example: sample its cascade", "sample", str(cascade / "x2"), *out)
     fails(capsys, "a super-resolution model", "nll", str(cascade / "x2"))
@@ -124,7 +124,7 @@ def test_latents(latent, tmp_path, capsys):
     assert shape(tmp_path / "a.npz") == (3, 16, 16, 3)
     with Image.open(tmp_path / "film.gif") as film:
         assert film.n_frames > 1
-    fails(capsys, "latents have no range", "sample", str(latent), "--clip", "True", "--out", str(tmp_path / "b.npz"))
+    fails(capsys, "latents have no range", "sample", str(latent), "--clip", "--out", str(tmp_path / "b.npz"))
     fails(capsys, "a latent model", "nll", str(latent))
     out = tmp_path / "i.png"
     image = tmp_path / "a.png"

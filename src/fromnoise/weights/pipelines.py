@@ -79,7 +79,7 @@ def load(path: str | Path, warn: Callable[[str], None]) -> nn.Module:
     elif (reach := scheduler.get("clip_sample_range", 1.0)) != 1.0 and scheduler.get("clip_sample", True):
         warn(f"{path}: samples there with x0 clipped to {reach}, which does not come along; here it is clipped to 1")
     elif not scheduler.get("clip_sample", True) and found.codec is None:
-        warn(f"{path}: samples there without clipping x0: say so here, clip=False (--clip False)")
+        warn(f"{path}: samples there without clipping x0: say so here, clip=False (--no-clip)")
     return denoiser.eval()
 
 

@@ -94,7 +94,7 @@ def _read(source: Source, said: Mapping[str, Any]) -> Denoiser:
     denoiser = Denoiser(network, made, said.get("parameterization", parameterization), variance, (seen, side, side))
     load_tensors(denoiser, edm.from_edm(own, layout), source.path, assign=True)
     if kind == "EDMPrecond":
-        source.warn(f"{source.path}: samples there without clipping x0: say so here, clip=False (--clip False)")
+        source.warn(f"{source.path}: samples there without clipping x0: say so here, clip=False (--no-clip)")
     return denoiser
 
 
