@@ -175,7 +175,7 @@ def test_an_autoencoder_is_trained_first_where_none_is_given(data, tmp_path, cap
     assert name == "autoencoder"
     assert (part.data, part.seed) == (config.data, 3)
     assert part.network == recipes.load("digits-kl").network
-    fails(capsys, "it becomes a latent model by", "train", "digits", "--autoencoder", str(tmp_path))
+    fails(capsys, "to make it a latent model, add --set", "train", "digits", "--autoencoder", str(tmp_path))
     fails(capsys, "holds no autoencoder", "train", "digits-latent", "--out", str(tmp_path / "r"), "--autoencoder",
           str(_saved_unet(tmp_path)))  # fmt: skip
 
@@ -204,7 +204,7 @@ def test_a_classifier_steers(plain, data, tmp_path, capsys):
 
 
 def test_a_classifier_of_something_else_is_one_line(plain, cascade, latent, tmp_path, capsys):
-    fails(capsys, "is a cascade; name one of its stages", "train-classifier", str(cascade))
+    fails(capsys, "is a cascade: name one of its stages", "train-classifier", str(cascade))
     fails(capsys, "is a latent model", "train-classifier", str(latent))
     if not (plain / "classifier").exists():
         assert main(["train-classifier", str(plain), "--steps", "1", "--set", "train.batch_size=8"]) == 0
@@ -303,9 +303,9 @@ def test_a_cascade_is_steered_by_words_that_fit_it(cascade, plain, tmp_path, cap
     out = ["--out", str(tmp_path / "a.npz")]
     fails(capsys, "this is a cascade of several", "sample", str(cascade), *out, "--weaker", str(plain))
     fails(capsys, "strengths from 0 to 0.5, got 0.9", "sample", str(cascade), *out, "--strength", "0.9")
-    fails(capsys, "a table is of one model", "table", "steps", str(cascade), "--features", "digits")
-    fails(capsys, "--spacings is of the tables of samplers", "table", "guidance", str(plain), "--spacings", "uniform")
-    fails(capsys, "--classifier is of the table guidance", "table", "steps", str(plain), "--classifier", str(plain))
+    fails(capsys, "a table is for one model", "table", "steps", str(cascade), "--features", "digits")
+    fails(capsys, "--spacings is for the tables steps", "table", "guidance", str(plain), "--spacings", "uniform")
+    fails(capsys, "--classifier is for the table guidance", "table", "steps", str(plain), "--classifier", str(plain))
     fails(capsys, "whole numbers", "table", "steps", str(plain), "--columns", "2.5")
 
 

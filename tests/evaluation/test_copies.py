@@ -142,4 +142,4 @@ def test_eval_says_it(tmp_path, capsys):
     assert main(["eval", str(run), "--n", "12", "--nearest", "10001"]) == 2  # more than features are kept of
     assert "--nearest must be from 1 to 10,000" in capsys.readouterr().err
     assert main(["eval", str(run), "--n", "12", "--nearest", "4", "--data", str(tmp_path / "pictures")]) == 2
-    assert "--nearest looks among the images that the run was trained on" in capsys.readouterr().err
+    assert "--nearest compares with the images that the run was trained on" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import errno
 import importlib
 import inspect
 import io
+import itertools
 import os
 import re
 import sys
@@ -184,14 +185,11 @@ commands:"""
 
 def _unboxed(text: str, name: str) -> str:
     """tyro's framed message about the arguments of a command as one plain line."""
-    heading, body = "", []
-    for line in (line.strip("│╭╮╰╯").removeprefix(" ").rstrip() for line in text.splitlines()):
-        if line.startswith("─"):
-            if not line.strip("─ "):  # what follows the first rule is about the help
-                break
-            heading = line.strip("─ ")
-        elif line:
-            body.append(line)
+    rows = [line[1:-1].removeprefix(" ").rstrip() for line in text.splitlines() if line.strip("│ ")]
+    heading, rows = "".join(rows[:1]).strip("─ "), rows[1:]
+    if rows and not rows[0].strip("-"):  # a terminal without UTF-8 has the heading above a rule
+        rows = rows[1:]
+    body = list(itertools.takewhile(lambda row: row.strip("─-"), rows))  # what follows is about the help
     if heading == "Required options":
         missing = [line.strip() for line in body if line.startswith("    ") and not line.startswith("     ")]
         return f"missing {', '.join(missing)}; see fromnoise {name} --help"
