@@ -110,6 +110,14 @@ def test_what_may_be_on_off_or_left_alone_is_a_pair_of_flags(name):
                                                "export": {"clip"}}.get(name, set())  # fmt: skip
 
 
+def test_the_studio_writes_a_truth_value_as_a_flag():
+    from fromnoise.app.studio.again import option
+
+    assert option("--clip", True) == ["--clip"]
+    assert option("--clip", False) == ["--no-clip"]
+    assert option("--steps", 1) == ["--steps", "1"]
+
+
 def test_the_page_of_all_commands_has_a_line_for_each(capsys, monkeypatch):
     text = page(capsys, monkeypatch)
     assert max(map(len, text.splitlines())) <= 80
@@ -154,7 +162,7 @@ def test_the_command_lines_of_the_documentation_parse(path):
 )
 @pytest.mark.parametrize("frames", [True, False])
 def test_the_parser_says_plainly_what_is_wrong(words, line, frames, capsys, monkeypatch):
-    monkeypatch.setattr("tyro._fmtlib._FORCE_UTF8_BOXES", frames)
+    monkeypatch.setattr("tyro._fmtlib._FORCE_UTF8_BOXES", frames, raising=False)
     with pytest.raises(SystemExit) as stop:
         entry._parse(words)
     assert stop.value.code == 2

@@ -135,7 +135,7 @@ def test_eval_says_it(tmp_path, capsys):
     assert report["held_out"]["n"] == 6
     assert "near-copies in pixels   0.0000" in said.out
     assert "FD-digits of 6 held-out images" in said.out
-    assert "12 samples beside 24 training images" in said.err
+    assert "12 samples against 24 training images" in said.err
     assert (run / "nearest.png").is_file()
     assert main(["eval", str(run), "--n", "12", "--nearest", "0"]) == 0
     assert "memorisation" not in json.loads((run / "eval.json").read_text())

@@ -119,5 +119,5 @@ def _lines(path: Path | None) -> tuple[str, ...]:
         return ()
     found = tuple(line.strip() for line in files.read_text(path).splitlines() if line.strip())
     if not found:
-        raise FromNoiseError(f"--texts {path}: no text in it; one stands on each line")
+        raise FromNoiseError(f"--texts {path}: no text in it; write one prompt per line")
     return found

@@ -156,7 +156,7 @@ def _show_copies(copies: dict[str, Any], width: int) -> None:
             print(f"{name} of {held_out['n']} held-out images: {value:.4f}" if "of as many" not in name
                   else f"{name}: {value:.4f}")  # fmt: skip
     beside = f" ({held_out['near_copies']['pixels']:.4f} of the held-out images)" if held_out else ""
-    say(f"near-copies: {copies['n']} samples beside {n:,} training images, three times nearer to one than to the next"
+    say(f"near-copies: {copies['n']} samples against {n:,} training images, three times nearer to one than to the next"
         f"{beside}")  # fmt: skip
     if "picture" in copies:
         say(f"{copies['picture']}: the most suspicious samples, each beside the nearest training images "

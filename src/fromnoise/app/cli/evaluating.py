@@ -230,7 +230,7 @@ def _images(asked: Subject, found: Model | None, split: str) -> Images:
     """The images of the run, or those of --data, at the size of the model."""
     base = found.config.data if found and found.config else DataConfig()
     if (found is None or found.config is None) and asked.data is None:
-        raise FromNoiseError("this model has no configuration: choose the images to compare with by --data")
+        raise FromNoiseError("this model has no configuration: choose the images to compare with, by --data")
     changes: dict[str, Any] = {"split": split}
     shape = found.denoiser.image_shape if found is not None else None
     changes |= {"name": asked.data} if asked.data else {}
