@@ -209,8 +209,8 @@ class Bench:
                 samples = load(DataConfig(name=str(path), channels=channels), counter)
             except MixedSizes:
                 h, w = self.images.shape[1:]
-                raise FromNoiseError(f"{path}: samples of several sizes, and they are not resized: bring all of them "
-                                     f"to the size of the data, {h}x{w}, first") from None  # fmt: skip
+                raise FromNoiseError(f"{path}: samples of several sizes, and they are not resized: bring all to "
+                                     f"the size of the data, {h}x{w}, first") from None  # fmt: skip
         check_shapes(samples, self.images)
         self.warn(len(samples))
         return evaluation.measure(samples, self.reference(), self.name, self.extractor, which)
