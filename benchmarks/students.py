@@ -22,7 +22,7 @@ ROWS = {
     "reflow": CALLS,
 }
 # of the teacher: a digit's ground is cleaner unclipped, and students are not clipped either
-PLAIN = ("--clip", False)
+PLAIN = ("--no-clip",)
 
 
 def fromnoise(*words):

@@ -399,7 +399,7 @@ def test_the_command_names_what_is_missing(capsys, tmp_path):
         (["train", "progressive", "--out", tmp_path / "a", "--steps", 1], "distillation progressive needs a teacher"),
         (
             ["train", "digits", "--teacher", tmp_path / "points", "--out", tmp_path / "b"],
-            "recipe digits has no distillation",
+            "recipe digits is no distillation",
         ),
         (["train", "progressive", "--teacher", tmp_path / "none", "--out", tmp_path / "c"], "none"),
     ]:

@@ -201,7 +201,7 @@ def test_a_link_in_place_of_a_picture_leads_nowhere(run, tmp_path, refused):
 def test_options_of_the_sampler(run, tmp_path, refused):
     common = ["--n", 1, "--steps", 2, "--out", tmp_path / "s.png"]
     assert call("sample", run, "--sampler", "ddim", "--set", "eta=0.5", *common) == 0
-    assert call("sample", run, "--clip", "False", "--no-ema", "--spacing", "ddim", *common) == 0
+    assert call("sample", run, "--no-clip", "--no-ema", "--spacing", "ddim", *common) == 0
     assert "eta must lie" in refused("sample", run, "--sampler", "ddim", "--set", "eta=2", *common)
     assert "no option 'etta' (did you mean eta?)" in refused(
         "sample", run, "--sampler", "ddim", "--set", "etta=1", *common

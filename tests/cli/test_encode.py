@@ -133,7 +133,7 @@ def test_again_there_is_nothing_to_do(tmp_path, photos, coder, capsys, precision
     out, err = capsys.readouterr()
     assert out == f"{whole}\n"
     assert "26 latents of 2x8x8 of" in err
-    assert "in 4 parts, whole: nothing was left to do" in err
+    assert "in 4 parts, complete: nothing left to do" in err
     after = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
     assert before == after
 
@@ -355,14 +355,14 @@ def test_what_does_not_fit_is_one_line(tmp_path, whole, photos, coder, capsys):
     (out / "letter.txt").write_text("dear")
     fails(capsys, "holds letter.txt, and no encoded data", *words(out, photos, coder))
     fails(capsys, "letter.txt is a file, and a folder is to be written", *words(out / "letter.txt", photos, coder))
-    fails(capsys, "nothing to encode with: name --autoencoder MODEL", "encode", str(photos), "--out", new)
+    fails(capsys, "nothing to encode with: give --autoencoder MODEL", "encode", str(photos), "--out", new)
     fails(capsys, "is encoded already: name the data", *words(new, whole, coder))
     fails(
         capsys, "unknown text encoder 'learnt' (did you mean learned?)", *words(new, photos, coder, "--text", "learnt")
     )
     fails(capsys, "no option 'lenght' (did you mean length?)",
           *words(new, photos, coder, "--text", "learned", "--set", "text.lenght=3"))  # fmt: skip
-    fails(capsys, "name it with --text", *words(new, photos, coder, "--set", "text.length=3"))
+    fails(capsys, "choose one with --text", *words(new, photos, coder, "--set", "text.length=3"))
     fails(capsys, "unknown key of --set 'data.siez'", *words(new, photos, coder, "--set", "data.siez=3"))
     fails(capsys, "data.fit", *words(new, photos, coder, "--set", "data.fit=shrink"))
     fails(capsys, "part must be a multiple of the batch size, 4", *words(new, photos, coder, "--part", "10"))

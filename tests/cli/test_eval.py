@@ -77,8 +77,8 @@ def test_bad_input_is_one_line(run, tmp_path, refused):  # noqa: F811
     for side in (28, 30):
         Image.new("L", (side, 28)).save(tmp_path / "mixed" / f"{side}.png")
     for words, says in [
-        ((), "name a run to sample, or images with --samples"),
-        (("--samples", tmp_path / "large.npz"), "--samples without a run: name what they are compared with"),
+        ((), "name a run to sample, or give images with --samples"),
+        (("--samples", tmp_path / "large.npz"), "--samples without a run also needs --data"),
         ((run, "--samples", tmp_path / "large.npz"), "the samples are 32x32 and the images of digits 28x28"),
         ((run, "--samples", tmp_path / "floats.npz"), "images are uint8 [N, H, W, C]"),
         ((run, "--samples", tmp_path / "text.npz"), "not a .npz of plain arrays"),
@@ -98,7 +98,7 @@ def test_bad_input_is_one_line(run, tmp_path, refused):  # noqa: F811
         assert says in refused("eval", *words), words
     assert "must be .csv" in refused("table", "steps", run, "--out", tmp_path / "t.txt")
     assert "unknown spacing" in refused("table", "steps", run, "--spacings", "unifrom")
-    assert "fewer than every one of --columns" in refused("table", "steps", run, "--columns", 2000)
+    assert "fewer than any of --columns" in refused("table", "steps", run, "--columns", 2000)
 
 
 def test_a_table_is_three_files(run, tmp_path, capfd):  # noqa: F811
@@ -124,8 +124,8 @@ def test_the_table_of_paths(run, tmp_path, capfd):  # noqa: F811
 
 
 def test_what_the_table_of_paths_does_not_take(run, refused):  # noqa: F811
-    assert "--features does nothing in the table paths" in refused("table", "paths", run, "--features", "digits")
-    assert "--spacings does nothing in the table paths" in refused("table", "paths", run, "--spacings", "ddim")
+    assert "--features has no effect on the table paths" in refused("table", "paths", run, "--features", "digits")
+    assert "--spacings has no effect on the table paths" in refused("table", "paths", run, "--spacings", "ddim")
     assert "whole numbers, at least 1" in refused("table", "paths", run, "--columns", 0.5)
 
 

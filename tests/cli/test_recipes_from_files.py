@@ -82,7 +82,7 @@ def test_train_trains_autoencoders_and_classifiers_too(elsewhere, refused):
     assert main(["train", "noisy-classifier", "--model", "runs/digits", "--steps", "1", "--set", *words]) == 0
     assert len(fn.weights.load_classifier("runs/digits/classifier").class_names) == 10
     assert (elsewhere / "runs" / "digits" / "classifier" / "accuracy.png").exists()
-    assert "is for the recipe noisy-classifier" in refused("train", "digits", "--model", "runs/digits")
+    assert "is for the recipes noisy-classifier and control" in refused("train", "digits", "--model", "runs/digits")
 
 
 def test_held_out_images_give_a_loss_of_their_own(elsewhere):
@@ -175,7 +175,7 @@ def test_a_run_starts_from_another_models_weights(tmp_path, capsys):
     assert "tensors; fresh: label.weight\n" in said
 
     for words, says in (
-        (["train", "digits-kl", "--init", str(tmp_path / "first")], "only a run of one denoiser starts from another"),
+        (["train", "digits-kl", "--init", str(tmp_path / "first")], "--init works only for recipes of a single denoiser"),
         (["train", "digits", "--init", str(tmp_path / "nowhere")], "no such run"),
         (["train", "digits", "--init", str(tmp_path / "first"), "--set", "network.channels=16", "network.groups=16",
           "network.patch=1"], "none of them fits this run's network"),

@@ -124,7 +124,7 @@ def test_a_run_names_no_code(copy, tmp_path, refused):  # noqa: F811
 def test_a_name_is_no_way_out_of_runs(tmp_path, refused, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text("{base: digits, recipe: ../../x}")
-    assert "no name for a folder" in refused("train", "mine.yaml", "--steps", 1)
+    assert "cannot name the run's folder" in refused("train", "mine.yaml", "--steps", 1)
 
 
 # config.yaml that was cut or edited

@@ -80,7 +80,7 @@ def test_words_draw_images_through_the_embedding(run, tmp_path, capsys):
     assert main(["sample", str(run), *more]) == 0
     capsys.readouterr()
     assert main(["sample", str(run / "decoder"), *more]) == 0
-    assert "drawn of no embedding" in capsys.readouterr().err
+    assert "drawn without an embedding" in capsys.readouterr().err
     assert main(["sample", str(run), "--text", "red heart", "--n", "2", "--steps", "3",
                  "--out", str(tmp_path / "film.gif")]) == 0  # fmt: skip
     assert main(["info", str(run)]) == 0
@@ -103,12 +103,12 @@ def test_images_are_changed_by_their_embedding(run, photos, tmp_path):
     ("words", "message"),
     [
         (["edit", "variations", "{run}/prior", "{photo}"], "its model draws states of [6], and this command is for images"),
-        (["edit", "text-difference", "{run}", "{photo}", "--text", "a"], "needs --text TEXT, what the image shall"),
-        (["edit", "variations", "{run}", "{photo}", "--text", "a"], "edit variations has no --text; it has --n, --str"),
+        (["edit", "text-difference", "{run}", "{photo}", "--text", "a"], "needs two texts: --text for what the image"),
+        (["edit", "variations", "{run}", "{photo}", "--text", "a"], "edit variations does not take --text; it takes --n, --str"),
         (["edit", "text-difference", "{run}", "{photo}", "--text", "red", "--from", "red"], "are the same to the image"),
         (["edit", "variations", "{run}", "{photo}", "--strength", "2"], "must lie in [0, 1], got 2"),
         (["edit", "reconstruct", "{run}", "{photo}", "--guidance", "2"], "guidance: steers towards a class"),
-        (["convert", "{run}", "{out}", "--to", "fromnoise"], "is a cascade, whose stages are written one by one: "),
+        (["convert", "{run}", "{out}", "--to", "fromnoise"], "is a cascade: convert its stages one by one: "),
         (["train", "progressive", "--teacher", "{run}/decoder", "--out", "{out}"], "is a stage of unCLIP, and its student"),
         (["train", "progressive", "--teacher", "{run}/prior", "--out", "{out}"], "is a stage of unCLIP, and its student"),
         (["train", "control", "--model", "{run}/decoder", "--out", "{out}"], "takes an embedding of an image beside x"),
@@ -117,7 +117,7 @@ def test_images_are_changed_by_their_embedding(run, photos, tmp_path):
         (["train", "emoji-unclip", "--data", "{data}", "--out", "{out}", "--image-text", "{run}/image-text", "--set",
           *SIZE, "data.pairs=edges"], "data.pairs: a latent, a super-resolution or an unCLIP model is shown no other"),
         (["sample", "{run}/decoder", "--text", "red"], "text: this model has no text conditioning"),
-        (["train", "digits", "--image-text", "{run}/image-text"], "--image-text: recipe digits is shown no embeddings"),
+        (["train", "digits", "--image-text", "{run}/image-text"], "--image-text: recipe digits uses no image embeddings"),
         (["train", "emoji-unclip", "--out", "{out}", "--image-text", "{run}/decoder"], "holds no image-text"),
         (["train", "emoji-unclip", "--data", "{data}", "--out", "{out}", "--image-text", "{run}/image-text", "--set",
           "data.flip=true"], "data.flip: an embedding is of the image as it is"),

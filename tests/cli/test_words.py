@@ -86,7 +86,7 @@ def test_texts_are_drawn_in_turn_whatever_the_batch(model, tmp_path):
 def test_samples_without_words_are_said_to_be(run, tmp_path, capsys):
     for words, said in ([], 1), (["--text", "circle"], 0):
         drawn(run, tmp_path, "--n", "1", *words)
-        assert capsys.readouterr().err.count("drawn without words; --text says what to draw") == said
+        assert capsys.readouterr().err.count("drawn without a prompt; say what to draw with --text") == said
 
 
 def test_a_picture_of_prompts_has_a_row_for_each_under_its_words():
@@ -120,7 +120,7 @@ def test_the_folder_of_clip_score_is_looked_for_first(tmp_path):
     from fromnoise.samplers import DDIM
 
     choice = SamplingPlan(DDIM(), 2, "uniform", texts=("a",))
-    with pytest.raises(fn.FromNoiseError, match="--clip-score .*: no such folder; say hub, or name a folder with"):
+    with pytest.raises(fn.FromNoiseError, match="--clip-score .*: no such folder; give hub, or a folder with"):
         Bench.clip_score(None, str(tmp_path / "none"), choice)
 
 

@@ -135,11 +135,11 @@ def test_eval_says_it(tmp_path, capsys):
     assert report["held_out"]["n"] == 6
     assert "near-copies in pixels   0.0000" in said.out
     assert "FD-digits of 6 held-out images" in said.out
-    assert "12 samples beside 24 training images" in said.err
+    assert "12 samples against 24 training images" in said.err
     assert (run / "nearest.png").is_file()
     assert main(["eval", str(run), "--n", "12", "--nearest", "0"]) == 0
     assert "memorisation" not in json.loads((run / "eval.json").read_text())
     assert main(["eval", str(run), "--n", "12", "--nearest", "10001"]) == 2  # more than features are kept of
     assert "--nearest must be from 1 to 10,000" in capsys.readouterr().err
     assert main(["eval", str(run), "--n", "12", "--nearest", "4", "--data", str(tmp_path / "pictures")]) == 2
-    assert "--nearest looks among the images that the run was trained on" in capsys.readouterr().err
+    assert "--nearest compares with the images that the run was trained on" in capsys.readouterr().err

@@ -115,7 +115,7 @@ def _option(flag: str, hint: Any, rng: random.Random) -> list[str]:
         return [flag, *(f"{rng.choice(KEYS)}={rng.choice(VALUES)}" for _ in range(rng.randint(1, 3)))]
     if flag == "--compile":
         return [flag, rng.choice(("off", "auto", *WORDS))]  # on takes a compiler its minutes, whatever is asked for
-    if hint is bool:
+    if hint in (bool, bool | None):
         return [rng.choice((flag, flag.replace("--", "--no-")))]
     many = rng.choice((1, 1, 2, 3)) if typing.get_origin(hint) is tuple else 1
     return [flag, *(_value(hint, rng) for _ in range(many))]

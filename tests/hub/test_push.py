@@ -147,5 +147,5 @@ def test_what_is_no_repository(hub, convert):
         status, _, err = convert(to=name)
         assert status == 2
         assert "must be owner/name" in err
-    assert "--private is of the repository that --push makes" in convert("--private", to=None)[2]
+    assert "--private needs --push OWNER/NAME" in convert("--private", to=None)[2]
     assert hub.log == []

@@ -347,7 +347,7 @@ def test_commands_take_a_pipeline_as_a_run(tmp_path, capsys):
     assert main(["edit", "image-to-image", place, first, "--steps", "4", "--out", str(tmp_path / "e.png")]) == 0
     capsys.readouterr()
     assert main(["nll", place]) == 2
-    assert "name images with --data" in capsys.readouterr().err
+    assert "choose images with --data" in capsys.readouterr().err
     assert main(["convert", str(tmp_path / "none"), str(tmp_path / "b")]) == 2
     assert "no such run" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Samples from a trained model into files: what `sample` and `show` share. Needs torch."""
+"""Draw samples from a trained model into files, for `sample` and `show`. Needs torch."""
 
 import math
 import re
@@ -25,8 +25,8 @@ from fromnoise.system.progress import Bar, say
 
 
 def as_grid(pixels: Tensor, model: Model, choice: SamplingPlan, side: int = 84) -> Image:
-    """One picture; a column for each class, where they come in turn; a row for each prompt, with its words; what the
-    model is shown before its sample."""
+    """All samples as one image: a column per class if classes come in turn, a row with a caption per prompt, and each
+    conditioning image beside its sample."""
     if model.needs_images:
         told = to_uint8(model.told(range(len(pixels)))["image"])
         return pictures.grid(pictures.side_by_side(told, pixels), 2 * min(4, len(pixels)), side=side)
@@ -43,7 +43,7 @@ def draw(
     batch_size: int,
     callback: Callable[[samplers.Moment], None] | None = None,
 ) -> Tensor:
-    """uint8 samples [n, C, H, W] on the CPU, with a bar; every choice is checked before the first network call."""
+    """uint8 samples [n, C, H, W] on the CPU, with a progress bar; options are checked before the first network call."""
     insist_on_memory(4.0 * n * math.prod(model.denoiser.shape or ()), f"{n:,} samples, kept for one file,")
     return torch.cat([pixels for _, pixels in batches(model, n, choice, seed, batch_size, callback)])
 
@@ -56,7 +56,7 @@ def batches(
     batch_size: int,
     callback: Callable[[samplers.Moment], None] | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The same one batch after the other: (number of its first sample, samples)."""
+    """As `draw`, batch by batch: (number of the first sample, samples)."""
     if n < 1 or batch_size < 1:
         raise FromNoiseError(f"--n and --batch-size must be at least 1, got {n} and {batch_size}")
     with Bar("sampling", -(-n // batch_size) * model.steps(choice)) as bar:
@@ -75,16 +75,12 @@ def batches(
 
 
 def draw_to(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
-    """Samples as one file, of the kind that its ending means."""
+    """Write samples as one file, in the format of its ending."""
     _WRITERS[out.suffix.lower()](out, model, n, choice, seed, batch_size)
 
 
 def insist_on_ending(out: Path) -> None:
-    """That `draw_to` knows a file's ending, and has what it needs.
-
-    Raises:
-        FromNoiseError: it does not, or a package is missing.
-    """
+    """Raise FromNoiseError if `draw_to` does not know the ending of a file, or a package for it is missing."""
     if out.suffix.lower() not in _WRITERS:
         raise FromNoiseError(f"--out {out}: the ending must be one of {', '.join(_WRITERS)}, or none for a folder")
     if out.suffix.lower() in films.FORMATS:
@@ -102,7 +98,7 @@ def _array(out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, bat
 
 
 def draw_into(folder: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int) -> None:
-    """Samples as SEED-NUMBER-CLASS.png in a folder, each as soon as it is drawn: stopped, it keeps those."""
+    """Write samples as SEED-NUMBER-CLASS.png into a folder, each as soon as it is drawn; an interruption keeps them."""
     files.insist_on_writable(folder / _name(seed, 0, None), "--out")
     denoiser = choice.steered(model.denoiser)
     names: Sequence[str] = choice.kinds(model.denoiser)
@@ -117,7 +113,7 @@ def draw_into(folder: Path, model: Model, n: int, choice: SamplingPlan, seed: in
 
 
 def _name(seed: int, number: int, label: str | None) -> str:
-    """A class's name may hold anything; a file's may not."""
+    """The name of a sample's file; characters of the class that a file name should not have are replaced."""
     safe = None if label is None else re.sub(r"[^\w-]+", "_", label)[:60]
     return f"{seed}-{number:06d}" + (f"-{safe}" if safe else "") + ".png"
 
@@ -125,13 +121,13 @@ def _name(seed: int, number: int, label: str | None) -> str:
 def animation(
     out: Path, model: Model, n: int, choice: SamplingPlan, seed: int, batch_size: int | None = None
 ) -> Tensor:
-    """The denoising as a film; returns the final samples, uint8. All are one batch unless a size is given."""
+    """Write the denoising as an animation and return the final samples, uint8; one batch by default."""
     shown: dict[tuple[int, int], list[Tensor]] = {}  # {(stage, step): of every batch}
     wanted: set[int] = set()
-    stage: Counter[int] = Counter()  # that each batch is in
+    stage: Counter[int] = Counter()  # of each batch
 
     def keep(moment: samplers.Moment) -> None:
-        if moment.x.dim() != 4:  # an embedding has no picture
+        if moment.x.dim() != 4:  # an embedding is not an image
             return
         if moment.index == 1:
             stage[moment.first] += 1
@@ -152,4 +148,4 @@ _WRITERS: dict[str, Callable[[Path, Model, int, SamplingPlan, int, int], object]
     ".npz": _array,
     **dict.fromkeys(films.FORMATS, animation),
 }
-"""By the ending of the file."""
+"""The writer for each ending of a file."""

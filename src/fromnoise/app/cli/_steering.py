@@ -1,12 +1,10 @@
-"""The options that say how new samples are drawn, which `sample` and `eval` share."""
+"""The options for drawing new samples, which `sample`, `eval` and `export` share."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
-
-from fromnoise.app.cli._options import Compile, Name, Number, Precision, Settings, option
+from fromnoise.app.cli._options import Compile, Name, Number, On, Precision, Settings, option
 from fromnoise.app.cli._words import changes
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
@@ -17,34 +15,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Walked:
-    """How a model is walked and guided, whatever is drawn: what an exported sampler has in it."""
+    """How the levels are visited and how the model is guided: what an exported sampler contains."""
 
-    sampler: Name = None
-    """See `fromnoise list samplers`; the recipe's own unless named."""
-    steps: Number = None
-    """Of the sampler, at most the length of the model's chain."""
-    spacing: Name = None
-    """Which levels: uniform, ddim or quadratic in time, log-snr or karras in noise; its usual unless given."""
-    clip: Annotated[bool | None, option("True|False")] = None
-    """Clip the predicted image to [-1, 1] at every step; as the recipe says unless given."""
-    threshold: Annotated[float | None, option("PERCENTILE")] = None
+    sampler: Annotated[Name, option(default="from the recipe")] = None
+    """Sampler; see `fromnoise list samplers`."""
+    steps: Annotated[Number, option(default="from the recipe")] = None
+    """Number of sampling steps, at most the length of the model's chain."""
+    spacing: Annotated[Name, option(default="from the recipe; with --sampler, that sampler's own")] = None
+    """Spacing of the levels; see `fromnoise list spacings`."""
+    clip: Annotated[bool | None, option(default="from the recipe")] = None
+    """Clip the predicted image to [-1, 1] at every step."""
+    threshold: Annotated[float | None, option("PERCENTILE", default="from the recipe")] = None
     """Dynamic thresholding instead of clipping, against the harsh colours of strong guidance; Imagen uses 99.5."""
-    guidance: Annotated[float | None, option("SCALE")] = None
-    """Away from the model that is told no class: 1 is off, more is surer and less varied, 0 is without class; as the
-    recipe says unless given."""
-    guidance_interval: Annotated[tuple[float, float] | None, option("LOW HIGH")] = None
-    """Guide only where noise over signal lies between them, e.g. 0.2 5."""
-    guidance_rescale: Annotated[float | None, option("SHARE")] = None
-    """Give images the contrast back that guidance adds: 0 none to 1 all."""
-    weaker: Annotated[Path | None, option("RUN")] = None
-    """Autoguidance: guide away from this earlier checkpoint or smaller model in place of no class."""
-    ema: bool = True
-    """The averaged weights, which is what papers report."""
+    guidance: Annotated[float | None, option("SCALE", default="from the recipe")] = None
+    """Classifier-free guidance scale: 1 is off, 0 is the unconditional model.
+    Larger scales follow the class or prompt more closely, with less variety."""
+    guidance_interval: Annotated[tuple[float, float] | None, option("LOW HIGH", default="from the recipe")] = None
+    """Guide only where sigma/alpha, noise over signal, lies between LOW and HIGH, for example 0.2 5."""
+    guidance_rescale: Annotated[float | None, option("SHARE", default="from the recipe")] = None
+    """Share of the contrast added by guidance to take back, from 0 (none) to 1 (all)."""
+    weaker: Annotated[Path | None, option("RUN", default="the unconditional prediction")] = None
+    """Autoguidance: the weaker model to guide away from, an earlier checkpoint or a smaller model."""
+    ema: On = True
+    """Use the averaged (EMA) weights, as published figures do."""
     set: Settings = ()
-    """Options of the sampler, e.g. --set eta=0.5."""
+    """Options of the sampler, for example --set eta=0.5."""
 
     def walked(self, precision: Precision) -> "SampleOptions":
-        """The same words, with the model that they name."""
+        """These options for the library, with the weaker model loaded."""
         from fromnoise.app.runs import SampleOptions
         from fromnoise.weights import native
 
@@ -66,30 +64,34 @@ class Walked:
 class Steered(Walked):
     """How samples are drawn."""
 
-    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
-    """Class of every sample, for a class-conditional model. Default: all classes in turn, equally often."""
-    text: Annotated[tuple[str, ...], option("WORDS")] = ()
-    """Prompt, for a model that was trained with captions: --text "a red heart". Several are used in turn."""
-    texts: Annotated[Path | None, option("FILE")] = None
-    """File of prompts, one per line."""
-    negative: Annotated[str | None, option("WORDS")] = None
-    """Words that guidance moves away from; the unconditional prediction by default."""
-    classifier: Annotated[Path | None, option("FOLDER")] = None
-    """Classifier guidance: one made by `fromnoise train-classifier RUN`, or an image-text model (recipe
-    emoji-image-text), which follows --text."""
-    classifier_scale: Annotated[float | None, option("SCALE")] = None
-    """Of the classifier's gradient: 0 is off, 1 Bayes' rule; 1 unless given."""
-    strength: Annotated[float | None, option("SHARE")] = None
-    """Of a cascade: how much what one stage draws is augmented before the next is told it, 0 to 1."""
-    truncated: Annotated[bool | None, option("True|False")] = None
-    """Of a cascade with noise: stop a stage at that strength, in place of finishing and noising anew."""
+    label: Annotated[str | None, option("NAME|NUMBER", default="all classes in turn", name="class")] = None
+    """Class of every sample, for a class-conditional model."""
+    text: Annotated[tuple[str, ...], option("TEXT ...", default="none; for eval, the captions of the data")] = ()
+    """Prompts for a text-conditional model, used in turn: --text "a red heart" "a blue heart"."""
+    texts: Annotated[Path | None, option("FILE", default="none")] = None
+    """Text file of further prompts, one per line."""
+    negative: Annotated[str | None, option("TEXT", default="the unconditional prediction")] = None
+    """Negative prompt: the text that guidance moves away from."""
+    classifier: Annotated[Path | None, option("FOLDER", default="none")] = None
+    """Classifier guidance by a classifier from `fromnoise train-classifier`.
+    An image-text model (recipe emoji-image-text) works too; it follows --text."""
+    classifier_scale: Annotated[float | None, option("SCALE", default="1")] = None
+    """Scale of the classifier's gradient: 0 is off, 1 is Bayes' rule."""
+    strength: Annotated[float | None, option("SHARE", default="from the recipe")] = None
+    """For cascades: how strongly the output of one stage is augmented before the next enlarges it, 0 to 1."""
+    truncated: Annotated[bool | None, option(default="from the recipe")] = None
+    """For cascades with noise augmentation: stop a stage at that noise level.
+    Otherwise it is finished, and noise is added again."""
     precision: Precision = "auto"
-    """auto: bf16 where the hardware multiplies it natively."""
+    """Number format of the network; auto is bf16 where the hardware multiplies it natively."""
     compile: Compile = "auto"
-    """auto: CUDA graphs on a GPU. on: torch.compile, which pays where sampling takes minutes."""
+    """auto: CUDA graphs on a GPU. on: torch.compile, which pays off when sampling takes minutes."""
 
     def asked(self) -> "SampleOptions":
-        """The same words, with the models that they name."""
+        """These options for the library, with the models that they name loaded.
+
+        Raises FromNoiseError for a classifier scale without a classifier, or an empty text.
+        """
         if self.classifier is None and self.classifier_scale is not None:
             raise FromNoiseError("--classifier-scale needs the --classifier whose gradient it scales")
         if any(not text.strip() for text in self.text):
@@ -109,14 +111,13 @@ class Steered(Walked):
 
 
 def _lines(path: Path | None) -> tuple[str, ...]:
-    """The texts of a file, without its empty lines.
+    """The lines of a text file that are not empty.
 
-    Raises:
-        FromNoiseError: there is none, or it holds no text.
+    Raises FromNoiseError if the file does not exist or holds no text.
     """
     if path is None:
         return ()
     found = tuple(line.strip() for line in files.read_text(path).splitlines() if line.strip())
     if not found:
-        raise FromNoiseError(f"--texts {path}: no text in it; one stands on each line")
+        raise FromNoiseError(f"--texts {path}: no text in it; write one prompt per line")
     return found

@@ -1,4 +1,4 @@
-"""What the three commands that train share: their options, and going on with a run that is there."""
+"""What the three training commands share: their options, and continuing an existing run."""
 
 import os
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Config = TypeVar("Config", bound=RunConfig)
 
-# What a resumed run may change and still be the same run. Data may move: checkpoints know their content.
+# What may change when a run is resumed. Data may move: checkpoints record its content.
 _FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "train.keep", "train.sample_every",
                    "train.skip_nonfinite", "train.accumulate", "train.gradient_checkpointing",
                    "train.shard",
@@ -30,43 +30,42 @@ _FREE_ON_RESUME = {"train.steps", "train.minutes", "train.checkpoint_every", "tr
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How long, on what, and where to."""
+    """How long to train, on what data, and where to write."""
 
-    data: Annotated[str | None, option("NAME|FOLDER")] = None
-    """A data set's name, or a folder of images (a sub-folder is a class)."""
-    data_root: Folder = None
-    """Where named data sets lie; what is missing is downloaded there."""
-    out: Folder = None
-    """Folder of the run; runs/RECIPE unless named (RUN/classifier for a classifier)."""
-    steps: Number = None
-    """Optimiser steps; the autoencoder that a model of latents needs first has its recipe's own."""
-    minutes: Annotated[float | None, option("M")] = None
-    """Minutes of training, in place of a number of steps; of each stage of a cascade."""
-    batch_size: Number = None
-    """Images of one step."""
-    seed: Number = None
-    """Of weights, noise and order."""
-    precision: Annotated[Precision | None, option("auto|fp32|bf16")] = None
-    """auto: bf16 where the hardware multiplies it natively."""
-    compile: Annotated[Compile | None, option("auto|on|off")] = None
-    """torch.compile; auto: where it pays, which is on CUDA."""
-    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Go on with the run in --out; start it where there is none."""
-    track: Annotated[tuple[str, ...], option("NAME")] = ()
-    """Show the log elsewhere too: tensorboard, wandb, or both."""
+    data: Annotated[str | None, option("NAME|FOLDER", default="from the recipe")] = None
+    """Data set name, or a folder of images in which each sub-folder is a class."""
+    data_root: Annotated[Folder, option(default="~/.cache/fromnoise")] = None
+    """Folder of the named data sets; missing ones are downloaded into it."""
+    out: Annotated[Folder, option(default="runs/RECIPE; for a classifier, RUN/classifier")] = None
+    """Folder of the run."""
+    steps: Annotated[Number, option(default="from the recipe")] = None
+    """Number of optimiser steps. An autoencoder that is trained first keeps the number of its own recipe."""
+    minutes: Annotated[float | None, option("M", default="from the recipe")] = None
+    """Minutes of training, instead of a number of steps; for cascades, minutes per stage."""
+    batch_size: Annotated[Number, option(default="from the recipe")] = None
+    """Number of examples per optimiser step, over all processes."""
+    seed: Annotated[Number, option(default="from the recipe")] = None
+    """Random seed of the weights, the noise and the order of the data."""
+    precision: Annotated[Precision | None, option("{auto,fp32,bf16}", default="from the recipe")] = None
+    """Number format of the network; auto is bf16 where the hardware multiplies it natively."""
+    compile: Annotated[Compile | None, option("{auto,on,off}", default="from the recipe")] = None
+    """torch.compile; auto compiles where it pays off, which is on CUDA."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff, option(default="off")] = False
+    """Continue the run in --out, or start it if there is none."""
+    track: Annotated[tuple[str, ...], option("NAME ...", default="none")] = ()
+    """Also log to tensorboard, wandb or both."""
     set: Settings = ()
-    """Any key of config.yaml, e.g. --set train.lr=1e-3 network.channels=64 schedule=cosine."""
+    """Any keys of config.yaml, for example --set train.lr=1e-3 network.channels=64 schedule=cosine."""
 
     def config(self, base: "Config", out: Path) -> "Config":
-        """What is trained: the base with what was asked for, or the run that is there.
+        """The configuration to train: `base` with these options applied, or that of the existing run in `out`.
 
-        Raises:
-            FromNoiseError: the folder holds another run, or one and no --resume; or what was asked for is no number of
-                steps, no key, or would make the run another one.
+        Raises FromNoiseError if the folder holds another run, or any run without --resume; and if an option or a key is
+        unknown, out of range, or would turn the existing run into a different one.
         """
         asked = self._changes()
         if _holds_a_run(out) and not self.resume and not _may_start_again():
-            raise FromNoiseError(f"{out} holds a run already: go on with --resume, or name another folder with --out")
+            raise FromNoiseError(f"{out} holds a run already: continue it with --resume, or choose another --out")
         if _holds_a_run(out, own=True):
             saved = read(out, type(base))
             if saved.recipe != base.recipe:
@@ -76,16 +75,12 @@ class Training:
         else:
             config = base.with_changes(asked)
         if config.train.steps is None and config.train.minutes is None:
-            raise FromNoiseError("this run would never end: give --steps or --minutes")
+            raise FromNoiseError("this run would never end: set --steps or --minutes")
         _folder(out)
         return config
 
     def trackers(self) -> "list[type[Tracker]]":
-        """What --track names.
-
-        Raises:
-            FromNoiseError: an unknown name.
-        """
+        """The trackers that --track names. Raises FromNoiseError for an unknown name."""
         return [tracking.get(name) for name in self.track]
 
     def _changes(self) -> dict[str, Any]:
@@ -96,24 +91,24 @@ class Training:
                  "seed": self.seed, "precision": self.precision, "compile": self.compile}  # fmt: skip
         given: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
         if self.data is not None:
-            given["data.channels"] = None  # what the images have, unless --set says otherwise
+            given["data.channels"] = None  # as many as the images have, unless --set says otherwise
         return given | changes(self.set)
 
 
 def _may_start_again() -> bool:
-    """Whether torchrun starts this run anew where a process of it fails (--max-restarts): it then goes on from the last
-    checkpoint. How often it did is no sign, since each machine counts its own failures alone."""
+    """Whether torchrun restarts this run if one of its processes fails (--max-restarts): it then continues from the
+    last checkpoint. torchrun's count of restarts does not tell, because every machine has its own."""
     return os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
 
 
 def _holds_a_run(out: Path, own: bool = False) -> bool:
-    """Its own configuration or checkpoints, or that of a part which was begun."""
+    """Whether the folder has a configuration or checkpoints, or (unless `own`) a stage in it has a configuration."""
     there = os.path.lexists(out / "config.yaml") or any(out.glob("checkpoints/step-*"))
     return there or (not own and any(out.glob("*/config.yaml")))
 
 
 def _same_run(saved: "RunConfig", config: "RunConfig", out: Path) -> None:
-    """Raises: FromNoiseError naming the first difference that would make it another run."""
+    """Raise FromNoiseError naming the first change that would turn the saved run into a different one."""
     before, after = flat(saved.model_dump(mode="json")), flat(config.model_dump(mode="json"))
     for key in sorted(before.keys() | after.keys()):
         plain = key.split(".", 2)[2] if key.startswith("stages.") and key.count(".") > 1 else key
@@ -121,7 +116,7 @@ def _same_run(saved: "RunConfig", config: "RunConfig", out: Path) -> None:
         if before.get(key) != after.get(key) and not free:
             raise FromNoiseError(
                 f"{out} was started with {key} {before.get(key)}, and {after.get(key)} would make it another run: "
-                "leave it out, or name another folder with --out"
+                "leave that out, or choose another --out"
             )
 
 

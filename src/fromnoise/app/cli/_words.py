@@ -1,4 +1,4 @@
-"""What several commands do with their words: settings and files to write."""
+"""What several commands do with their options: settings, counts, and files to write."""
 
 import contextlib
 from pathlib import Path
@@ -10,10 +10,9 @@ from fromnoise.system.disk.hub import is_address
 
 
 def changes(settings: tuple[str, ...]) -> dict[str, Any]:
-    """{"key": value} from "key=value" words; values are read as YAML.
+    """{"key": value} from "key=value" words, with values read as YAML.
 
-    Raises:
-        FromNoiseError: a word without "=", or a value that is not YAML.
+    Raises FromNoiseError for a word without "=", or a value that is not YAML.
     """
     found = {}
     for word in settings:
@@ -23,13 +22,13 @@ def changes(settings: tuple[str, ...]) -> dict[str, Any]:
         value = files.parse_yaml(text, f"--set {key}: {text!r}")
         if isinstance(value, str):
             with contextlib.suppress(ValueError):
-                value = float(value)  # YAML 1.1 takes 1e-3 for a word
+                value = float(value)  # for YAML 1.1, 1e-3 is a string
         found[key] = value
     return found
 
 
 def placed(name: str) -> str:
-    """What --data names, a folder by its whole path, so that it is found from wherever one stands."""
+    """What --data names; a folder by its absolute path, so that it is found from any working directory."""
     from fromnoise import data
 
     named = name.replace("_", "-") in data.names()
@@ -40,28 +39,23 @@ _MOST = 10**8
 
 
 def insist_on_samples(**counts: int | None) -> None:
-    """That a figure is of as many samples as one can draw: two and more.
-
-    Raises:
-        FromNoiseError: it is not; the argument's name becomes the option's.
-    """
+    """Raise FromNoiseError if a number of samples is not from 2 to 10^8; its keyword names the option."""
     for name, n in counts.items():
         if n is not None and not 2 <= n <= _MOST:
             raise FromNoiseError(f"--{name.replace('_', '-')} must be from 2 to {_MOST:,} samples, got {n}")
 
 
 def inside(run: Path, name: str) -> Path:
-    """The file of that name in a run's folder; of a model on the hub where one stands, of a file beside it."""
+    """The file of that name in a run; for a model on the hub, in the working directory; for a file, beside it."""
     if is_address(run):
         return Path(name)
     return run.with_name(f"{run.stem}-{name}") if run.is_file() else run / name
 
 
 def writable(path: Path) -> Path:
-    """The path, once it is sure that a file can be written there; what is there stays as it is.
+    """The path, after a check that a file can be written there; an existing file is not touched.
 
-    Raises:
-        FromNoiseError: it is no file, its folder cannot be made, or may not be written.
+    Raises FromNoiseError if it is a folder, or if its folder cannot be made or written.
     """
     files.insist_on_writable(path, "--out")
     return path

@@ -20,65 +20,74 @@ _TAKES = {
     "variations": ("n", "strength", "steps"),
     "text-difference": ("n", "strength", "text", "from"),
 }
-"""Options that only some kinds take."""
+"""The options that only some kinds take."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Change images with a trained model. Written: one picture, the given images first.
+    """Edit images with a trained model.
 
-    interpolate A B: from one image to another, through the arc between their latents.
+    examples:
+      fromnoise edit interpolate runs/digits a.png b.png --out path.png
+          Draw 8 images on the way from a.png to b.png.
+      fromnoise edit inpaint runs/digits a.png --mask mask.png --n 4
+          Redraw what is black in mask.png, 4 times.
+      fromnoise edit image-to-image runs/digits sketch.png --strength 0.7 --class 3
+          Turn a rough sketch into 8 threes.
 
-    reconstruct A: to its latent and back along the probability-flow ODE, and how far off that ends.
-
-    image-to-image A: noised by --strength and denoised anew, n times.
-
-    inpaint A --mask M: draw what is black in the mask, keep what is white, n times.
-
-    upscale A: draw what a smaller image does not say, n times.
-
-    variations A: keep what unCLIP's embedding says of an image, draw the rest anew, n times.
-
-    text-difference A --text NEW --from OLD: move the embedding from one text towards another, in n parts.
-
-    The last two are of unCLIP (recipe emoji-unclip), whose interpolate goes between embeddings, too.
+    kinds:
+      interpolate A B    go from one image to the other, along the arc between
+                         their latents, or between their embeddings with unCLIP
+      reconstruct A      encode the image along the probability-flow ODE, decode
+                         it again, and print the difference
+      image-to-image A   add noise to the image and denoise it again
+      inpaint A          redraw what is black in --mask, keep what is white
+      upscale A          add the detail that a smaller image lacks
+      variations A       keep the embedding of the image, draw the rest anew
+      text-difference A  move the embedding from the text --from towards --text
+      The last two need an unCLIP model (recipe emoji-unclip). The result is one
+      image file: the given images first, then the drawn ones.
     """
 
     kind: Annotated[Literal["interpolate", "reconstruct", "image-to-image", "inpaint", "upscale", "variations",
                             "text-difference"], tyro.conf.Positional, option("KIND")]  # fmt: skip
-    """interpolate, reconstruct, image-to-image, inpaint, upscale, variations, text-difference."""
+    """Kind of edit; see above."""
     run: Run
-    """A run's folder, one of its checkpoints, a saved model or diffusers folder, or hf://owner/name[@revision]."""
-    images: Annotated[tuple[Path, ...], tyro.conf.Positional, option("IMAGE")]
-    """Files in any format that Pillow reads, of any size; fitted to the model's."""
-    out: File = None
-    """Picture to write; KIND.png in the run unless named."""
-    n: Number = None
-    """How many images are drawn; 8 by default. Not of reconstruct."""
-    mask: File = None
-    """Of inpaint: an image like the given one, black where the model is to draw."""
-    strength: Annotated[float | None, option("SHARE")] = None
-    """In (0, 1], more changes more. Of image-to-image: share of the steps that are walked (0.6 by default); of
-    variations: share of DDIM's noise (1); of text-difference: how far the embedding moves (0.5)."""
-    repeats: Number = None
-    """Of inpaint: how often each step is walked until the parts agree; each costs its network calls; 5 by default."""
-    text: Annotated[str | None, option("TEXT")] = None
-    """Of text-difference: what the image shall become."""
-    from_: Annotated[str | None, tyro.conf.arg(name="from", metavar="TEXT")] = None
-    """Of text-difference: what it is."""
-    label: Annotated[str | None, tyro.conf.arg(name="class", metavar="NAME|NUMBER")] = None
-    """Of the images, for a model that knows classes; none by default."""
-    guidance: Annotated[float | None, option("SCALE")] = None
-    """Of classifier-free guidance, towards a class or, of unCLIP, the embedding; 1 = off; off unless a class is given,
-    and then as the recipe says."""
-    sampler: Name = None
-    """See `fromnoise list samplers`; the recipe's own unless named. Not of interpolate and reconstruct."""
-    steps: Number = None
-    """Of the sampler, at most the length of the model's chain."""
+    """A run folder, one of its checkpoints, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
+    images: Annotated[tuple[Path, ...], tyro.conf.Positional,
+                      tyro.conf.arg(metavar="IMAGE ...", help_behavior_hint="(required)")]  # fmt: skip
+    """Image to edit, or two images for interpolate.
+    Any format that Pillow reads, of any size; it is resized to that of the model."""
+    out: Annotated[File, option(default="KIND.png in the run")] = None
+    """Image file to write."""
+    n: Annotated[Number, option(default="8")] = None
+    """Number of images to draw; not for reconstruct."""
+    mask: Annotated[File, option(default="none")] = None
+    """For inpaint: an image in the proportions of the given one, black where the model is to draw."""
+    strength: Annotated[float | None, option("SHARE", default="by kind, as above")] = None
+    """How much to change, in (0, 1].
+    For image-to-image, the share of the sampling steps to take (default 0.6).
+    For variations, the share of DDIM's noise, eta (default 1).
+    For text-difference, how far the embedding moves (default 0.5)."""
+    repeats: Annotated[Number, option(default="5")] = None
+    """For inpaint: how often each step is repeated, so that the new part fits the old one.
+    The network calls grow with it."""
+    text: Annotated[str | None, option("TEXT", default="none")] = None
+    """For text-difference: a text for what the image is to become."""
+    from_: Annotated[str | None, option("TEXT", default="none", name="from")] = None
+    """For text-difference: a text for what the image is now."""
+    label: Annotated[str | None, option("NAME|NUMBER", default="none", name="class")] = None
+    """Class of the images, for a class-conditional model."""
+    guidance: Annotated[float | None, option("SCALE", default="from the recipe with --class, else 1")] = None
+    """Scale of classifier-free guidance towards the class or, with unCLIP, the embedding; 1 is off."""
+    sampler: Annotated[Name, option(default="from the recipe")] = None
+    """Sampler; see `fromnoise list samplers`. Only for image-to-image, inpaint and upscale."""
+    steps: Annotated[Number, option(default="from the recipe")] = None
+    """Number of sampling steps, at most the length of the model's chain."""
     seed: int = 0
-    """Of the noise."""
+    """Random seed of the noise."""
     precision: Precision = "auto"
-    """auto: bf16 where the hardware multiplies it natively."""
+    """Number format of the network; auto is bf16 where the hardware multiplies it natively."""
 
     def __call__(self) -> int:
         wanted = 2 if self.kind == "interpolate" else 1
@@ -89,10 +98,10 @@ class Edit:
         for name in sorted(set().union(*_TAKES.values()) - set(_TAKES[self.kind])):
             if getattr(self, "from_" if name == "from" else name) is not None:
                 there = ", ".join(f"--{n}" for n in (*_TAKES[self.kind], "class", "guidance"))
-                raise FromNoiseError(f"edit {self.kind} has no --{name}; it has {there}")
+                raise FromNoiseError(f"edit {self.kind} does not take --{name}; it takes {there}")
         if self.kind == "text-difference" and (self.text is None or self.from_ is None):
-            raise FromNoiseError("edit text-difference needs --text TEXT, what the image shall become, and --from "
-                                 "TEXT, what it is")  # fmt: skip
+            raise FromNoiseError("edit text-difference needs two texts: --text for what the image is to become, "
+                                 "--from for what it is now")  # fmt: skip
         if self.n is not None and self.n < 1:
             raise FromNoiseError(f"--n must be at least 1, got {self.n}")
         import torch

@@ -1,16 +1,19 @@
-"""Parsing, and turning every expected failure into one line."""
+"""Parse a command line, run its command, and turn every expected failure into one line."""
 
 import contextlib
 import errno
 import importlib
 import inspect
 import io
+import itertools
 import os
+import re
 import sys
+import textwrap
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 from fromnoise import recipes
 from fromnoise.errors import FromNoiseError, printable, unknown
@@ -36,15 +39,15 @@ COMMANDS = {
     "studio": "studio:Studio",
     "doctor": "doctor:Doctor",
 }
-"""Where each command's class is; only the one that was asked for is imported."""
+"""The module and class of each command; only the one that is called is imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0, 1 (a run had to stop), 2 (bad input), 128 + a signal."""
-    # Before torch is loaded: threads that wait by spinning lose half their speed once another process wants a core, and
-    # gain nothing alone (docs/performance.md).
+    """Run one command and return its exit status: 0, 1 (a run had to stop), 2 (bad input), 128 + a signal."""
+    # Before torch is loaded: threads that spin while they wait lose half their speed as soon as another process wants a
+    # core, and gain nothing otherwise (docs/performance.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else stack traces of C++ where another process is gone
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or a lost process makes C++ print stack traces
     try:
         command = _parse(list(sys.argv[1:] if arguments is None else arguments))
         for name, value in vars(command).items():
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _say("interrupted", 130)
-    except BrokenPipeError:  # the reader of our output went away
+    except BrokenPipeError:  # the reader of the output went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -71,11 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
 
-_SMALLER = "lower --batch-size, or take a smaller network or smaller images"
+_SMALLER = "lower --batch-size, or use a smaller network or smaller images"
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """torch's allocators raise a RuntimeError, of which only some have a class of their own."""
+    """Whether memory ran out; not all of torch's allocators raise an error of a class of its own."""
     said = str(error)
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in said for word in ("out of memory", "allocate memory"))
@@ -83,7 +86,7 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _say(text: str, status: int, of_all: bool = True) -> int:
-    """A line; of what all processes of a run meet alike, the first one's alone."""
+    """Print one line and return the status; what all processes of a run meet (`of_all`) only the first one prints."""
     if not of_all or os.environ.get("RANK", "0") == "0":
         print(f"fromnoise: {printable(' '.join(text.split()))}", file=sys.stderr)
     return status
@@ -91,7 +94,7 @@ def _say(text: str, status: int, of_all: bool = True) -> int:
 
 @contextlib.contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Python's warnings as lines of ours, each once; not what decoders say of images that they read all the same."""
+    """Print Python's warnings as our own, each once; not those of decoders about images that they could read."""
     said: set[str] = set()
 
     def show(
@@ -114,41 +117,41 @@ def _warnings_as_lines() -> Iterator[None]:
 
 def _parse(arguments: list[str]) -> Any:
     asked = next((a for a in arguments if not a.startswith("-")), None)
-    if asked is not None and asked not in COMMANDS:
+    if asked is None:
+        if not {"-h", "--help"} & set(arguments):
+            raise SystemExit(_say(f"name a command: {', '.join(COMMANDS)}", 2))
+        print(_page())
+        raise SystemExit(0)
+    if asked not in COMMANDS:
         raise SystemExit(_say(str(unknown("command", asked, COMMANDS)), 2))
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return _of_all(arguments) if asked is None else _of_one(asked, arguments)
+            return _of_one(asked, arguments)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise SystemExit(_say(_unboxed(box.getvalue()) or "bad arguments; see fromnoise --help", 2)) from None
+        raise SystemExit(_say(_unboxed(box.getvalue(), asked), 2)) from None
 
 
 def _of_one(name: str, arguments: list[str]) -> Any:
-    """The command with its options; its page teaches."""
+    """The command with its options, or its help page."""
     import tyro
 
     cls, rest = command(name), list(arguments)
     rest.remove(name)
     text = inspect.cleandoc(cls.__doc__ or "")
-    if name in ("train", "train-autoencoder"):
-        text += "\n\nRecipes:\n" + _summaries(recipes.registry)
-    return tyro.cli(cls, args=_settings(rest), prog=f"fromnoise {name}", description=text)
+    if name == "train":
+        text += "\n\nrecipes:\n" + _summaries(recipes.registry)
+    config = (tyro.conf.DisallowNone,)  # bool | None is a pair of flags; an option without a value is left out
+    return tyro.cli(cls, args=_settings(rest), prog=f"fromnoise {name}", description=text, config=config)
 
 
-def _of_all(arguments: list[str]) -> Any:
-    """The page of all commands, a line for each."""
-    import tyro
-
-    union: Any = None
-    for name in COMMANDS:
-        cls = command(name)
-        text = inspect.cleandoc(cls.__doc__ or "").split("\n", 1)[0]
-        member = Annotated[cls, tyro.conf.subcommand(name, description=text)]
-        union = member if union is None else union | member
-    return tyro.cli(union, args=arguments, prog="fromnoise", description=_ABOUT)
+def _page() -> str:
+    """The help page of all commands, with a line for each."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {(command(name).__doc__ or '').splitlines()[0]}" for name in COMMANDS]
+    return "\n".join([_ABOUT, *lines, "", "`fromnoise COMMAND --help` shows the options of a command."])
 
 
 def command(name: str) -> type:
@@ -159,37 +162,64 @@ def command(name: str) -> type:
 
 def _summaries(registry: Registry) -> str:
     width = max(map(len, registry.names()))
-    return "\n".join(f"  {name:<{width}}  {registry.summary(name)}" for name in registry.names())
+    return "\n".join(
+        textwrap.fill(registry.summary(name), 80, initial_indent=f"  {name:<{width}}  ",
+                      subsequent_indent=" " * (width + 4))
+        for name in registry.names()
+    )  # fmt: skip
 
 
-_ABOUT = """Diffusion models: train, sample, look inside.
+_ABOUT = """usage: fromnoise [-h] COMMAND [OPTIONS]
 
-  fromnoise train digits                 train a model of handwritten digits, 4 minutes
-  fromnoise sample runs/digits --n 64    draw from it
-  fromnoise eval runs/digits             measure it: FID or its like, precision, recall
-  fromnoise verify                       every equation of the theory, on this machine
-  fromnoise list                         recipes, samplers, data sets
-  fromnoise COMMAND --help               all options of a command"""
+Train, sample, measure and inspect diffusion models.
+
+examples:
+  fromnoise train digits
+      Train a model of handwritten digits in 4 minutes, into runs/digits.
+  fromnoise sample runs/digits
+      Draw 64 images from it.
+  fromnoise list
+      List recipes, samplers, data sets and everything else to choose from.
+
+commands:"""
 
 
-def _unboxed(text: str) -> str:
-    """tyro's framed message as words: its heading, and what stands above the first rule."""
-    lines = [line.strip("│╭╮╰╯ ") for line in text.splitlines()]
-    heading, body = "", []
-    for line in lines:
-        if line.startswith("─") and not line.strip("─ "):
-            break
-        if line.startswith("─"):
-            heading = line.strip("─ ")
-        elif line:
-            body.append(line)
-    said = " ".join(body).split(" Got errors:")[0]
-    said = said.replace("no type matching {None}|", "not a value of type ").replace(" could be instantiated from", ":")
-    return said if said.lower().startswith(heading.lower()) or not heading else f"{heading.lower()}: {said}"
+def _unboxed(text: str, name: str) -> str:
+    """tyro's framed message about the arguments of a command as one plain line."""
+    rows = [line[1:-1].removeprefix(" ").rstrip() for line in text.splitlines() if line.strip("│ ")]
+    heading, rows = "".join(rows[:1]).strip("─ "), rows[1:]
+    if rows and not rows[0].strip("-"):  # a terminal without UTF-8 has the heading above a rule
+        rows = rows[1:]
+    body = list(itertools.takewhile(lambda row: row.strip("─-"), rows))  # what follows is about the help
+    if heading == "Required options":
+        missing = [line.strip() for line in body if line.startswith("    ") and not line.startswith("     ")]
+        return f"missing {', '.join(missing)}; see fromnoise {name} --help"
+    said = " ".join(" ".join(body).split()).split(" Got errors:")[0]
+    for pattern, plain in _PLAINLY:
+        said = re.sub(pattern, plain, said)
+    if near := re.search(r"Perhaps you meant:[│\s]+(--[\w-]+)", text):
+        said += f" (did you mean {near[1]}?)"
+    return said or f"bad arguments; see fromnoise {name} --help"
+
+
+_PLAINLY = (
+    (r"^Error parsing (\S+): ", r"\1: "),
+    (r"invalid literal for int\(\) with base 10: ", "expected a whole number, got "),
+    (r"could not convert string to float: ", "expected a number, got "),
+    (r"no type matching FLOAT could be instantiated from \[(.*)\]\.$", r"expected a number, got \1"),
+    (r"no type matching INT could be instantiated from \[(.*)\]\.$", r"expected a whole number, got \1"),
+    (r"no type matching \{FLOAT FLOAT\} could be instantiated from \[(.*)\]\.$", r"expected two numbers, got \1"),
+    (r"Could not find valid parse for arguments: \[(.*)\]$", r"cannot be read: \1"),
+    (r"^Missing value for argument '(\S+)'\. Expected .*$", r"\1 needs a value"),
+    (r"^invalid choice (.*) for argument '(\S+)'\. Expected one of \((.*)\)\.$", r"\2: must be one of \3, got \1"),
+    (r"(?:, 'None'|'None', )(?=.*, got )", ""),  # it stands for leaving the option out
+    (r"^Unrecognized options: ", "unknown option or extra argument: "),
+)
+"""Messages of tyro, and the same in plain words."""
 
 
 def _settings(arguments: list[str]) -> list[str]:
-    """`--set a=1 b=2` as well as `--set a=1 --set b=2`: each word gets its own flag."""
+    """The same arguments with each setting behind its own --set: `--set a=1 --set b=2` for `--set a=1 b=2`."""
     words: list[str] = []
     inside = first = False
     for word in arguments:

@@ -20,56 +20,68 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Eval(Steered):
-    """Measure a model: FID or its like, IS, KID, precision and recall, with all that was done to get them.
+    """Measure a model: FID, precision, recall and more.
 
-    Written to eval.json in the run. It goes on where a kill left it. --samples measures images from anywhere,
-    against the data of RUN or of --data. Many processes: start the same command as often as you like, on any machine
-    that sees the run's folder; or torchrun --nproc-per-node 2 -m -- fromnoise eval RUN ...
+    examples:
+      fromnoise eval runs/digits
+          Measure new samples as the recipe says, and write runs/digits/eval.json.
+      fromnoise eval runs/ddpm-cifar10 --n 50000 --features inception --seeds 3
+          Compute FID-50k and its spread over three seeds.
+      fromnoise eval --samples theirs.npz --data cifar10 --features inception
+          Measure images from another program against CIFAR-10.
+
+    details:
+      The report holds the figures with everything that was done to get them. An
+      interrupted evaluation continues where it stopped.
+      Several processes: start the same command as often as you like, on any
+      machine that sees the folder of the run, or
+        torchrun --nproc-per-node 2 -m -- fromnoise eval RUN ...
     """
 
-    run: Annotated[File, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]")] = None
-    """A run's folder, one of its checkpoints, a diffusers folder, or hf://owner/name[@revision]."""
-    n: Number = None
-    """How many samples; as the recipe says unless given. Published figures have 50000."""
-    features: Name = None
-    """See `fromnoise list features`; as the recipe says unless given."""
-    metrics: Annotated[tuple[str, ...], option("NAME")] = ()
-    """Which, see `fromnoise list metrics`; all unless given."""
-    samples: Annotated[File, option("FILE.npz|FOLDER")] = None
-    """Measure these images in place of new samples."""
-    data: Name = None
-    """What they are compared with: a data set's name or a folder; the run's own unless given."""
-    data_root: Folder = None
-    """Where named data sets lie."""
-    split: Annotated[str | None, option("train|test")] = None
-    """Of the data; as the recipe says unless given."""
-    weights: File = None
-    """File with the extractor's weights, where they cannot be downloaded."""
+    run: Annotated[File, tyro.conf.Positional, option("[RUN]", default="none; then give --samples and --data")] = None
+    """A run folder, one of its checkpoints, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
+    n: Annotated[Number, option(default="from the recipe")] = None
+    """Number of samples; published figures use 50000."""
+    features: Annotated[Name, option(default="from the recipe")] = None
+    """Feature extractor; see `fromnoise list features`."""
+    metrics: Annotated[tuple[str, ...], option("NAME ...", default="all")] = ()
+    """Metrics to compute; see `fromnoise list metrics`."""
+    samples: Annotated[File, option("FILE.npz|FOLDER", default="none")] = None
+    """Measure these images instead of new samples."""
+    data: Annotated[Name, option("NAME|FOLDER", default="the data of the run")] = None
+    """Data set to compare with, by its name or as a folder of images."""
+    data_root: Annotated[Folder, option(default="that of the run")] = None
+    """Folder of the named data sets; missing ones are downloaded into it."""
+    split: Annotated[str | None, option("{train,test}", default="from the recipe")] = None
+    """Split of the data to compare with."""
+    weights: Annotated[File, option(default="downloaded where needed")] = None
+    """File with the weights of the feature extractor, for when they cannot be downloaded."""
     seed: int = 0
-    """Of the noise, the first where there are several."""
+    """Random seed of the samples; with --seeds, the first one."""
     seeds: int = 1
-    """How many, for a spread."""
+    """Number of seeds to measure; several give the spread of each figure."""
     batch_size: int = 64
-    """Samples that are denoised together."""
-    nearest: Number = None
-    """Number of samples to compare with their nearest training images (near-copies, nearest.png). Default: 500 if the
-    training images are in memory, else 0; 0 turns it off."""
-    agreement: Annotated[Folder, option("RUN")] = None
-    """For a text-conditional model: an image-text run (recipe emoji-image-text) that picks each caption out of 100."""
-    clip_score: Annotated[str | None, option("hub|FOLDER")] = None
-    """For a text-conditional model: CLIP's score, 100 times the mean cosine of image and text, by ViT-L/14 from
-    the hub (extra `text`) or by the CLIP of a folder."""
-    out: File = None
-    """JSON file to write; eval.json in the run unless named (none of a model on the hub)."""
+    """Number of images that are denoised together."""
+    nearest: Annotated[Number, option(default="500 if the training images fit in memory, else 0")] = None
+    """Number of samples to compare with their nearest training images, to find near-copies.
+    The closest ones are drawn in nearest.png; 0 turns this off."""
+    agreement: Annotated[Folder, option("RUN", default="none")] = None
+    """For text-conditional models: an image-text run (recipe emoji-image-text).
+    It measures how often each caption is found among 100."""
+    clip_score: Annotated[str | None, option("hub|FOLDER", default="none")] = None
+    """For text-conditional models: compute CLIP's score, 100 times the mean cosine of image and text.
+    CLIP is ViT-L/14 from the hub (needs the extra `text`), or the one in the folder."""
+    out: Annotated[File, option(default="eval.json in the run; none for a model on the hub")] = None
+    """JSON file to write."""
 
     def __call__(self) -> int:
         insist_on_samples(n=self.n)
         if self.out is not None:
             writable(self.out)
         if self.run is None and self.samples is None:
-            raise FromNoiseError("name a run to sample, or images with --samples; see fromnoise eval --help")
+            raise FromNoiseError("name a run to sample, or give images with --samples; see fromnoise eval --help")
         if self.run is None and self.data is None:
-            raise FromNoiseError("--samples without a run: name what they are compared with, by --data")
+            raise FromNoiseError("--samples without a run also needs --data, the images to compare with")
         for name in self.metrics:
             if name not in metrics.names():
                 raise unknown("metric", name, metrics.names())
@@ -117,7 +129,7 @@ class Eval(Steered):
 
 
 def _show(found: dict[str, Any]) -> None:
-    """The figures, and on standard error how they were made."""
+    """Print the figures, and on standard error how they were made."""
     n = found["n"]
     width = max(24, *(len(name) + 2 for name in found["figures"]))
     for name, figure in found["figures"].items():
@@ -134,7 +146,7 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _show_copies(copies: dict[str, Any], width: int) -> None:
-    """Whether the model copies, beside what images do that it never saw."""
+    """Print how many samples are near-copies, beside the same count for held-out images."""
     shares, n = copies["near_copies"], copies["training_images"]["pixels"]
     print(f"{'near-copies in pixels':<{width}}{shares['pixels']:.4f}")
     print(f"{'near-copies in features':<{width}}{shares['features']:.4f}")
@@ -144,7 +156,7 @@ def _show_copies(copies: dict[str, Any], width: int) -> None:
             print(f"{name} of {held_out['n']} held-out images: {value:.4f}" if "of as many" not in name
                   else f"{name}: {value:.4f}")  # fmt: skip
     beside = f" ({held_out['near_copies']['pixels']:.4f} of the held-out images)" if held_out else ""
-    say(f"near-copies: {copies['n']} samples beside {n:,} training images, three times nearer to one than to the next"
+    say(f"near-copies: {copies['n']} samples against {n:,} training images, three times nearer to one than to the next"
         f"{beside}")  # fmt: skip
     if "picture" in copies:
         say(f"{copies['picture']}: the most suspicious samples, each beside the nearest training images "

@@ -1,4 +1,4 @@
-"""What `eval` and `table` share: a model, a reference and an extractor, checked before the first sample."""
+"""What `eval` and `table` share: a model, reference images and an extractor, checked before anything is drawn."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ from fromnoise.train.distributed import Processes
 
 @dataclass(frozen=True)
 class Subject:
-    """The options that both commands have, as Eval documents them."""
+    """The options of both commands; see `Eval`."""
 
     run: Path | None
     features: str | None
@@ -49,7 +49,7 @@ class Subject:
 
 @dataclass
 class Bench:
-    """A model on the bench; `model` is there whenever new samples are asked for."""
+    """A model with what it is measured against. `model` exists whenever new samples are to be drawn."""
 
     found: Model | None
     images: Images
@@ -63,7 +63,7 @@ class Bench:
     @classmethod
     @contextmanager
     def opened(cls, asked: Subject) -> Iterator["Bench"]:
-        """Everything loaded and checked; the processes connected inside the block."""
+        """Load and check everything; the processes are connected inside the `with` block."""
         processes = Processes()
         found = None if asked.run is None else open_model(asked.run, asked.precision, asked.ema).of_images()
         if found is not None:
@@ -78,7 +78,7 @@ class Bench:
                 images = _images(asked, found, split)
                 if found is not None and asked.samples is None and found.denoiser.image_shape != tuple(images.shape):
                     one, other = ("x".join(map(str, s or ())) for s in (found.denoiser.image_shape, images.shape))
-                    raise FromNoiseError(f"the model draws {one}, and the images of {images.name} are {other}")
+                    raise FromNoiseError(f"the model draws images of {one}, but those of {images.name} are {other}")
                 if found is not None and found.needs_images:
                     found = (
                         replace(found, beside=Shuffled(images.beside))
@@ -97,7 +97,7 @@ class Bench:
 
     @property
     def folder(self) -> Path:
-        """Where samples are kept."""
+        """The folder of the samples."""
         path = self.model.path
         return (path.parent.parent if path.parent.name == "checkpoints" else path) / "eval"
 
@@ -106,7 +106,7 @@ class Bench:
             return evaluation.reference(self.images, self.name, self.extractor, self.split)
 
     def worded(self, choice: SamplingPlan) -> SamplingPlan:
-        """The same; for a text-conditional model without prompts, with the shuffled captions of the images."""
+        """The plan; for a text-conditional model without prompts, the shuffled captions of the images as prompts."""
         if choice.texts or all(denoiser.text is None for denoiser in self.model.networks()):
             return choice
         captions = self.images.captions
@@ -122,11 +122,11 @@ class Bench:
         nearest: int | None = 0,
         picture: Path | None = None,
     ) -> dict[str, Any]:
-        """The report of new samples; `nearest` of them are looked for among the training images."""
+        """The report on new samples; `nearest` of them are compared with the training images."""
         n = self.usual.n if n is None else n
         if n < 2 or batch_size < 1:
             raise FromNoiseError(f"--n must be at least 2 and --batch-size 1, got {n} and {batch_size}")
-        self.model.steps(choice)  # what the model cannot serve is better known before the reference
+        self.model.steps(choice)  # raises for what the model cannot do, before the reference is computed
         self.warn(n)
         return evaluation.evaluate(
             self.model,
@@ -144,7 +144,7 @@ class Bench:
         )
 
     def _learned(self, nearest: int | None, picture: Path | None) -> Learned | None:
-        """What the model was trained on, where its samples are to be compared with that."""
+        """The training images to compare samples with; None where there is no such comparison."""
         own = self.split == "train" and not self.other_data and self.model.config is not None
         if nearest is None:
             nearest = LOOKED_AT if own and self.images.in_memory else 0
@@ -154,28 +154,23 @@ class Bench:
             raise FromNoiseError(f"--nearest must be from 1 to {KEEP:,}, or 0 for none, got {nearest:,}")
         config = self.model.config
         if not own or config is None:
-            raise FromNoiseError("--nearest looks among the images that the run was trained on: leave out --data, "
-                                 "--split and what else names other images")  # fmt: skip
+            raise FromNoiseError("--nearest compares with the images that the run was trained on: leave out --data, "
+                                 "--split and other options that choose other images")  # fmt: skip
         return Learned.of(self.images, config, nearest, picture)
 
     def judge(self, path: Path, choice: SamplingPlan) -> evaluation.Judge:
-        """An image-text model, opened and checked before the first sample.
+        """An image-text model, opened and checked before anything is drawn.
 
-        Raises:
-            FromNoiseError: the samples have no texts, or it is of other images.
+        Raises FromNoiseError if the samples have no prompts, or the model is for images of another shape.
         """
         _insist_on_texts(choice, "--agreement")
         return evaluation.Judge.opened(path, self.model.denoiser.image_shape, counter)
 
     def clip_score(self, where: str, choice: SamplingPlan) -> evaluation.ClipScore:
-        """CLIP, opened before the first sample.
-
-        Raises:
-            FromNoiseError: the samples have no texts, or there is no CLIP.
-        """
+        """CLIP, opened before anything is drawn. Raises FromNoiseError without prompts, or without a CLIP."""
         _insist_on_texts(choice, "--clip-score")
         if where != "hub" and not files.expanded(where).is_dir():
-            raise FromNoiseError(f"--clip-score {where}: no such folder; say hub, or name a folder with config.json, "
+            raise FromNoiseError(f"--clip-score {where}: no such folder; give hub, or a folder with config.json, "
                                  "tokenizer.json and model.safetensors of a CLIP")  # fmt: skip
         return evaluation.ClipScore(None if where == "hub" else files.expanded(where))
 
@@ -187,7 +182,7 @@ class Bench:
         choice: SamplingPlan,
         seeds: Sequence[int],
     ) -> dict[str, Any]:
-        """The report with how often the judge finds the text of each sample, and CLIP's score, over all seeds."""
+        """The report, with how often the judge finds the prompt of a sample and with CLIP's score, over all seeds."""
         shares, scores = [], []
         for seed in seeds:
             parts = evaluation.Parts(self.folder, self.model, choice, seed, found["n"])
@@ -205,7 +200,7 @@ class Bench:
         return found | {"figures": found["figures"] | {name: {"value": value} for name, value in more.items()}}
 
     def given(self, path: Path, which: Sequence[str] | None) -> dict[str, Any]:
-        """The report of images from a file or a folder."""
+        """The report on images from a file or a folder."""
         if path.suffix.lower() == ".npz":
             samples = load_npz(path)
         else:
@@ -214,28 +209,28 @@ class Bench:
                 samples = load(DataConfig(name=str(path), channels=channels), counter)
             except MixedSizes:
                 h, w = self.images.shape[1:]
-                raise FromNoiseError(f"{path}: samples of several sizes, which are measured as they are: bring all to "
+                raise FromNoiseError(f"{path}: samples of several sizes, and they are not resized: bring all to "
                                      f"the size of the data, {h}x{w}, first") from None  # fmt: skip
         check_shapes(samples, self.images)
         self.warn(len(samples))
         return evaluation.measure(samples, self.reference(), self.name, self.extractor, which)
 
     def warn(self, n: int) -> None:
-        """Say what makes a figure of n samples unfit for comparison."""
+        """Warn about what makes figures of n samples unfit for comparison."""
         for line in warnings(n, self.extractor, len(self.images)) if self.processes.is_first else ():
             warn(line)
 
 
 def _insist_on_texts(choice: SamplingPlan, option: str) -> None:
     if not choice.texts:
-        raise FromNoiseError(f"{option}: these samples are drawn without texts, and agree with none")
+        raise FromNoiseError(f"{option}: these samples are drawn without prompts, so there is none to agree with")
 
 
 def _images(asked: Subject, found: Model | None, split: str) -> Images:
-    """The data of the run, at the model's size, or those that were named."""
+    """The images of the run, or those of --data, at the size of the model."""
     base = found.config.data if found and found.config else DataConfig()
     if (found is None or found.config is None) and asked.data is None:
-        raise FromNoiseError("this model has no configuration: name the reference with --data")
+        raise FromNoiseError("this model has no configuration: choose the images to compare with, by --data")
     changes: dict[str, Any] = {"split": split}
     shape = found.denoiser.image_shape if found is not None else None
     changes |= {"name": asked.data} if asked.data else {}

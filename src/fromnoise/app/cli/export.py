@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fromnoise.app.cli._options import Run, option
+from fromnoise.app.cli._options import Off, Run, option
 from fromnoise.app.cli._steering import Walked
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.progress import say
@@ -14,27 +14,33 @@ from fromnoise.system.progress import say
 
 @dataclass(frozen=True, kw_only=True)
 class Export(Walked):
-    """Write a trained model as graphs that other programs run, without fromnoise.
+    """Export a model as ONNX or torch.export graphs.
 
-    The folder gets two graphs for any number of images: the denoiser, (x_t, t, conditions) -> x0 and eps, and the whole
-    sampler for a fixed number of steps, x_T -> images, a latent model's decoder included; a program run.py that draws
-    samples by them; and export.json, which says what goes in and how far the graphs are from the model.
+    examples:
+      fromnoise export runs/digits digits-onnx
+          Write graphs with the sampler, steps and guidance of the recipe; then
+          `python digits-onnx/run.py 16` draws 16 digits without fromnoise.
+      fromnoise export runs/digits out --sampler ddim --steps 50 --half
+          Export another sampler, with weights in half precision.
+      fromnoise export runs/digits-cascade/x2 out --to torch-export
+          Export one stage of a cascade, for PyTorch.
 
-    Examples:
-      fromnoise export runs/digits digits-onnx && python digits-onnx/run.py 16
-      fromnoise export runs/digits out --sampler ddim --steps 50 --guidance 2 --half
-      fromnoise export runs/digits out --to torch-export
-      fromnoise export runs/digits-cascade/x2 out      # of a cascade each stage by itself
+    output:
+      The folder gets two graphs, for any number of images: the denoiser
+      (x_t, t, conditions) -> x0 and eps, and the sampler x_T -> images for a
+      fixed number of steps, which includes the decoder of a latent model. run.py
+      draws samples with them. export.json describes the inputs and says how far
+      the graphs are from the model.
     """
 
     run: Run
-    """A run's folder, one of its checkpoints, or a saved model."""
+    """A run folder, one of its checkpoints, or a saved model."""
     out: Annotated[Path, tyro.conf.Positional, option("OUT")]
-    """The folder to write."""
+    """Folder to write."""
     to: Literal["onnx", "torch-export"] = "onnx"
-    """onnx: for onnxruntime and others (extra `export`). torch-export: .pt2 files, for PyTorch alone."""
-    half: bool = False
-    """The weights in half precision; what that costs is measured and said."""
+    """onnx: for onnxruntime and other programs (needs the extra `export`). torch-export: .pt2 files, for PyTorch."""
+    half: Off = False
+    """Store the weights in half precision; the loss of accuracy is measured and printed."""
 
     def __call__(self) -> int:
         from fromnoise.app import runs
@@ -45,7 +51,7 @@ class Export(Walked):
         model = runs.open_model(self.run, "fp32", self.ema)
         if model.before is not None:
             stages = " and ".join(str(self.run / name) for name in read_config(hub.local(self.run, say)).stages)
-            raise FromNoiseError(f"{self.run}: is a cascade, whose stages are exported one by one: {stages}")
+            raise FromNoiseError(f"{self.run} is a cascade: export its stages one by one: {stages}")
         plan = model.choice(self.walked("fp32"))
         config = model.config
         notes = {"recipe": config.recipe, "step": model.step, "data": config.data.name} if config is not None else {}

@@ -16,10 +16,17 @@ from fromnoise.weights import hub
 
 @dataclass(frozen=True)
 class Info:
-    """What a run is and how far it has come; of a model without a run, what it is."""
+    """Describe a run or a saved model.
+
+    examples:
+      fromnoise info runs/digits
+          Progress, loss, checkpoints and configuration of a run.
+      fromnoise info hf://google/ddpm-cifar10-32
+          Network, schedule and size of a model on the hub.
+    """
 
     run: Run
-    """A run's folder, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
+    """A run folder, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
 
     def __call__(self) -> int:
         run = hub.local(self.run, say)
@@ -64,7 +71,7 @@ def _describe(run: Path) -> None:
 
 
 def _distilled(about: dict[str, Any]) -> dict[str, str]:
-    """What a student is; nothing of others."""
+    """The line on the distillation of a student; no line for other models."""
     return {"distilled": _named(about["student"])} if "student" in about else {}
 
 
@@ -75,7 +82,7 @@ def _print(lines: dict[str, str]) -> None:
 
 
 def _is_model(folder: Path) -> bool:
-    """Whether it holds a denoiser that was saved, or that diffusers wrote."""
+    """Whether the folder holds a saved denoiser, or one in the format of another library."""
     from fromnoise.weights import native, opening
 
     return (folder / f"{native.DENOISER}.json").is_file() or opening.is_foreign(folder)
@@ -102,7 +109,7 @@ def _of_model(folder: Path, name: str) -> dict[str, str]:
 
 
 def _named(about: Any) -> str:
-    """A part by its name, with its options where it has some."""
+    """The name of a part, and its options if it has any."""
     if not isinstance(about, dict):
         return str(about)
     options = ", ".join(f"{key}={value}" for key, value in about.items() if key not in ("name", "own"))
@@ -110,7 +117,7 @@ def _named(about: Any) -> str:
 
 
 def _shape(about: dict[str, Any]) -> str:
-    """Of what the network sees, where it is fixed."""
+    """The shape of the states of the network, if it is fixed."""
     shape = "x".join(map(str, about.get("shape") or ()))
     return f"{shape} from " if shape else ""
 

@@ -21,6 +21,7 @@ from fromnoise import (
     variances,
 )
 from fromnoise.app import tracking
+from fromnoise.app.cli._options import option
 from fromnoise.errors import unknown
 from fromnoise.metrics import features
 from fromnoise.nn import text
@@ -57,19 +58,32 @@ KINDS: "dict[str, Registry]" = {
 
 @dataclass(frozen=True)
 class List:
-    """What there is to choose from: recipes, samplers, schedules, objectives, networks, data sets, metrics, ..."""
+    """List recipes, samplers, data sets and other parts.
 
-    kind: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[KIND]")] = "all"
-    """recipes, samplers, spacings, schedules, parameterizations, variances, objectives, times, couplings,
-    distillations, optimizers, lr-schedules, networks, text-encoders, augmentations, data, features, metrics, trackers,
-    weight-formats, or all."""
+    examples:
+      fromnoise list
+          Everything, with a line for each name.
+      fromnoise list recipes
+          The recipes, with what each was expected and found to reach.
+      fromnoise list samplers
+          The samplers, with their order and cost.
+
+    kinds:
+      recipes, samplers, spacings, schedules, parameterizations, variances,
+      objectives, times, distillations, couplings, optimizers, lr-schedules,
+      networks, text-encoders, augmentations, data, features, metrics, trackers,
+      weight-formats, all
+    """
+
+    kind: Annotated[str, tyro.conf.Positional, option("[KIND]")] = "all"
+    """What to list; see above."""
 
     def __call__(self) -> int:
         from rich.console import Console
         from rich.table import Table
 
         if self.kind not in KINDS and self.kind != "all":
-            raise unknown("kind of thing", self.kind, [*KINDS, "all"])
+            raise unknown("kind of part", self.kind, [*KINDS, "all"])
         console = Console(highlight=False)
         for kind, registry in KINDS.items():
             if self.kind not in (kind, "all"):
@@ -89,7 +103,7 @@ class List:
 
 
 def _facts(sampler: Any) -> str:
-    """What a person chooses a sampler by."""
+    """The order and the cost of a sampler, on which one chooses it."""
     order = f"order {sampler.order}" if sampler.order else "no order declared"
     calls = sampler.nfe(20)
     cost = f"{calls} network calls in 20 steps" if calls else "as many network calls as its tolerance needs"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fromnoise.app.cli._options import File, Folder, Name, Number, Precision, Run, option
+from fromnoise.app.cli._options import File, Folder, Name, Number, On, Precision, Run, option
 from fromnoise.app.cli._words import writable
 from fromnoise.app.runs.config import read_if_any
 from fromnoise.errors import FromNoiseError
@@ -15,54 +15,65 @@ from fromnoise.weights import hub
 
 @dataclass(frozen=True)
 class Nll:
-    """Bits per dimension: the variational bound of a model on 8-bit images, term by term.
+    """Measure bits per dimension on 8-bit images.
 
-    It costs one network call for every image and step. Printed and, with --out, written as JSON:
-    {bits_per_dim, prior, steps, decoder, standard_error, n}. With --method ode the density of the probability-flow ODE
-    stands beside it, as "ode" in the file: of images with noise in their bins, the divergence by Hutchinson's estimate.
+    examples:
+      fromnoise nll runs/digits --n 64
+          Print the variational bound on 64 images the run was trained on.
+      fromnoise nll runs/mnist --data mnist --split test --out nll.json
+          Measure test images of MNIST, and write every term to nll.json.
+      fromnoise nll runs/digits --method ode --steps 100 --n 32
+          Bound with 100 steps, and the density of the probability-flow ODE.
+
+    details:
+      The bound is printed as the sum of its terms (prior, steps, decoder) and
+      costs one network call per image and step. --out writes
+      {bits_per_dim, prior, steps, decoder, standard_error, n}. With --method ode
+      the file also has the key "ode": the density of images with noise in their
+      bins, its divergence by Hutchinson's estimate.
     """
 
     run: Run
-    """A run's folder, one of its checkpoints, a diffusers folder, or hf://owner/name[@revision]."""
-    data: Name = None
-    """A data set's name or a folder; by default what the run was trained on."""
-    data_root: Folder = None
-    """Where named data sets lie."""
-    split: Annotated[Literal["train", "test"] | None, option("train|test")] = None
-    """Of a data set that has both; by default the run's own."""
+    """A run folder, one of its checkpoints, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
+    data: Annotated[Name, option("NAME|FOLDER", default="the data of the run")] = None
+    """Data set, by its name or as a folder of images."""
+    data_root: Annotated[Folder, option(default="that of the run")] = None
+    """Folder of the named data sets; missing ones are downloaded into it."""
+    split: Annotated[Literal["train", "test"] | None, option("{train,test}", default="that of the run")] = None
+    """Split of a data set that has both."""
     method: Literal["vlb", "ode"] = "vlb"
-    """vlb: the bound; ode: and the probability-flow ODE beside it."""
+    """vlb: the variational bound. ode: also the density of the probability-flow ODE."""
     dequantise: Literal["uniform", "variational"] = "uniform"
-    """Of the ODE: the noise in the bins, even, or normal as the cleanest level's and cut to them: tighter where that
-    level is cleaner than a bin."""
+    """For --method ode, the noise in the bins: uniform, or normal with the noise of the cleanest level, cut to the bin.
+    The latter is tighter where that level is cleaner than a bin."""
     n: int = 256
-    """How many images, the first of a fixed shuffle."""
-    steps: Number = None
-    """Steps of the chain; by default every one of the model's."""
+    """Number of images, the first of a fixed shuffle."""
+    steps: Annotated[Number, option(default="all steps of the model's chain")] = None
+    """Number of steps of the bound."""
     decoder: Literal["exact", "tanh"] = "exact"
-    """The bins of the last step: the normal distribution, or the reference code's approximation of it."""
-    variance: Annotated[str | None, option("NAME")] = None
-    """Another reverse variance than the model's: fixed_small, fixed_large, or optimal, which is estimated first from as
-    many of the images that the run was trained on."""
+    """Probability of a bin in the last step: exact, or by the tanh approximation of the reference code."""
+    variance: Annotated[Name, option(default="that of the model")] = None
+    """Another reverse variance: fixed_small, fixed_large or optimal.
+    optimal is estimated first, from as many of the training images."""
     seed: int = 0
-    """Of the noise and the choice of images."""
+    """Random seed of the noise and of the choice of images."""
     batch_size: int = 64
-    """Images that are looked at together."""
-    out: File = None
+    """Number of images that are evaluated together."""
+    out: Annotated[File, option(default="none")] = None
     """JSON file to write."""
-    figure: File = None
-    """Picture of the terms over t."""
-    ema: bool = True
-    """The averaged weights."""
+    figure: Annotated[File, option(default="none")] = None
+    """Image file for a plot of the terms against t."""
+    ema: On = True
+    """Use the averaged (EMA) weights, as published figures do."""
     precision: Precision = "auto"
-    """auto: bf16 where the hardware multiplies it natively."""
+    """Number format of the network; auto is bf16 where the hardware multiplies it natively."""
 
     def __call__(self) -> int:
         run = hub.local(self.run, say)
         config = read_if_any(run.parent.parent if run.parent.name == "checkpoints" else run)
         if config is None and self.data is None:
             raise FromNoiseError(
-                f"{shown(self.run)}: has no configuration, and so no data of its own: name images with --data"
+                f"{shown(self.run)} has no configuration and so no data of its own: choose images with --data"
             )
         if self.n < 1 or self.batch_size < 1:
             raise FromNoiseError(f"--n and --batch-size must be at least 1, got {self.n} and {self.batch_size}")
@@ -76,7 +87,7 @@ class Nll:
         denoiser = open_model(run, self.precision, self.ema).of_images().denoiser
         other = None if self.variance in (None, "optimal") else variances.build(self.variance)
         if other is not None and other.outputs > denoiser.variance.outputs:
-            raise FromNoiseError(f"--variance {self.variance}: this model has no output for it")
+            raise FromNoiseError(f"--variance {self.variance}: this model has no output for it; choose another")
         chain = denoiser.schedule.steps(self.steps, "uniform") if self.steps is not None else denoiser.schedule.chain
         evaluation.check_bits(denoiser)
         shape, root = denoiser.shape or (0, 0, 0), {"root": self.data_root} if self.data_root else {}
@@ -115,7 +126,7 @@ class Nll:
             figures.bound_terms(report, self.figure)
             print(f"{self.figure}   the terms over t")
         if self.data is None and self.split in (None, own.split):
-            say("these images were trained on; name others with --data")
+            say("the model was trained on these images; choose others with --data")
         return 0
 
     def _print(self, report: dict[str, Any], what: str) -> None:

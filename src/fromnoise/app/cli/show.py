@@ -11,18 +11,27 @@ from fromnoise.system.progress import say
 
 @dataclass(frozen=True)
 class Show:
-    """Draw the pictures of a run: new samples, the forward process on its data, and the denoising.
+    """Draw figures of a run: samples, noising, denoising.
 
-    They are written into RUN/pictures (pictures, of a model on the hub) as samples.png, forward.png and denoising.gif;
-    a model without a run has no data, and so no forward.png.
+    examples:
+      fromnoise show runs/digits
+          Write samples.png, forward.png and denoising.gif into
+          runs/digits/pictures.
+      fromnoise show runs/digits --n 16 --seed 1
+          Show a grid of 16 samples, drawn with another seed.
+
+    details:
+      forward.png shows the forward process on images of the training data. A
+      saved model has no data and gets no forward.png. For a model on the hub the
+      files are written into the folder pictures.
     """
 
     run: Run
-    """A run's folder, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
+    """A run folder, a saved model, a diffusers folder, or hf://owner/name[@revision]."""
     n: int = 64
-    """How many samples the grid has."""
+    """Number of samples in the grid."""
     seed: int = 0
-    """Of the noise."""
+    """Random seed of the samples and of the noise."""
 
     def __call__(self) -> int:
         from fromnoise.app import figures, runs

@@ -6,36 +6,43 @@ from typing import Annotated
 
 import tyro
 
-from fromnoise.app.cli._options import option
+from fromnoise.app.cli._options import On, option
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 
 @dataclass(frozen=True, kw_only=True)
 class Studio:
-    """Draw, train, look inside, edit and measure in a browser, on your own machine.
+    """Draw, train, edit and measure in a browser.
 
-      fromnoise studio                       the runs in runs/
-      fromnoise studio runs/digits           one run
-      fromnoise studio --data ~/photos       with a folder of images that can be trained on
+    examples:
+      fromnoise studio
+          Open the studio with the runs in the folder runs.
+      fromnoise studio runs/digits
+          Open it with a single run.
+      fromnoise studio --data ~/photos --port 8000
+          Offer a folder of images to train on, and choose the port.
 
-    It prints its address. Trainings that are begun in it go on when the page is closed, and when the studio ends; a
-    later one finds them. It listens on this machine alone; --host lets others in, who must know the --token. Needs the
-    extra `studio`: pip install "fromnoise[studio]".
+    details:
+      The command prints the address of the studio. Trainings started there go
+      on when the page or the studio is closed; the next studio finds them again.
+      The studio is reachable from this computer only, unless --host lets other
+      machines in, which then need the --token.
+      It needs the extra `studio`: pip install "fromnoise[studio]".
     """
 
-    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN|FOLDER]")] = Path("runs")
-    """A folder of runs, or one run or saved model; runs by default."""
-    port: Annotated[int, option("P")] = 7860
-    """Where it listens; 0 takes a free one."""
+    folder: Annotated[Path, tyro.conf.Positional, option("[RUN|FOLDER]")] = Path("runs")
+    """Folder of runs, or a single run or saved model."""
+    port: Annotated[int, option("PORT")] = 7860
+    """Port to listen on; 0 takes a free one."""
     host: Annotated[str, option("ADDRESS")] = "127.0.0.1"
-    """Who may come: this machine alone by default; 0.0.0.0 for everybody who knows the token."""
-    token: Annotated[str | None, option("TEXT")] = None
-    """What a browser must know, 8 characters or more; asked for on its first visit."""
-    data: Annotated[tuple[Path, ...], option("FOLDER")] = ()
-    """Folders of images that may be trained on, beside the named data sets and what is dropped on the page."""
-    browser: bool = True
-    """Open a browser, where the command runs in a terminal."""
+    """Address to listen on: 127.0.0.1 is this computer only, 0.0.0.0 lets in everyone who knows the token."""
+    token: Annotated[str | None, option("TEXT", default="none")] = None
+    """Password of 8 characters or more, which a browser asks for on the first visit."""
+    data: Annotated[tuple[Path, ...], option("FOLDER ...", default="none")] = ()
+    """Folders of images to train on, beside the named data sets and images dropped on the page."""
+    browser: On = True
+    """Open a browser, if the command runs in a terminal."""
 
     def __call__(self) -> int:
         root = files.expanded(self.folder)

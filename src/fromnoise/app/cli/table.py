@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from fromnoise.app.cli._options import File, Folder, Name, Precision, Run, option
+from fromnoise.app.cli._options import File, Folder, Name, On, Precision, Run, option
 from fromnoise.app.cli._words import inside, insist_on_samples, writable
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
@@ -20,59 +20,69 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """Figures of one model under many samplers, or scales of guidance, side by side, by the Frechet distance.
+    """Compare samplers, steps or guidance scales.
 
-    steps: eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, for both of DDIM's sub-sequences
-    (Sedykh fig 4.2), with the paper's figures where the data are the same.
+    examples:
+      fromnoise table steps runs/digits --out steps.csv
+          Frechet distance against 10, 20, 50, 100 and 1000 steps, DDIM to DDPM.
+      fromnoise table samplers runs/digits --n 500 --columns 5 10 20
+          Every sampler with 5, 10 and 20 network calls, by 500 samples each.
+      fromnoise table guidance runs/digits --classifier runs/digits/classifier
+          Accuracy, recall and distance against the scale of both kinds of guidance.
 
-    samplers: every sampler against 5, 10, 20, 50, 100 and 1000 network calls, without guidance.
+    tables:
+      steps      eta 0, 0.2, 0.5, 1 and sigma-hat against the number of steps, for
+                 both of DDIM's sub-sequences (Sedykh fig 4.2), beside the figures
+                 of the paper where the data are the same; no guidance
+      samplers   every sampler against 5, 10, 20, 50, 100 and 1000 network calls;
+                 no guidance
+      guidance   class accuracy, recall and distance against the guidance scale;
+                 for text-conditional models, how often a sample shows its caption
+      paths      how straight and how curved the paths from noise to data are, on
+                 grids of 10 and 50 levels; no images are compared
 
-    guidance: class accuracy, recall and distance against the scale, classifier-free and with --classifier; of a
-    text-conditional model, with --agreement, how often samples show their caption.
-
-    paths: how straight the flow's paths from noise to data are, and how curved, on grids of 10 and 50 levels; no
-    images are compared.
-
-    FILE.csv has a line for each entry and FILE.md the tables; both grow with every entry, and a killed table goes on.
-    Processes that make the same table at the same time share the work.
-    FILE.png, at the end, has the curves. The table paths is written at once.
+    output:
+      FILE.csv has one line per entry, FILE.md the tables, and FILE.png the curves
+      once all is measured. The files grow with every entry, and an interrupted
+      table continues; only paths is written all at once. Processes that make the
+      same table at the same time share the work.
     """
 
-    kind: Annotated[Literal["steps", "samplers", "guidance", "paths"],
-                    tyro.conf.Positional, option("steps|samplers|guidance|paths")]  # fmt: skip
-    """Which table."""
+    kind: Annotated[Literal["steps", "samplers", "guidance", "paths"], tyro.conf.Positional, option("KIND")]
+    """Kind of table; see above."""
     run: Run
-    """A run's folder, or one of its checkpoints."""
-    out: File = None
-    """File to write; KIND.csv in the run unless named."""
+    """A run folder, or one of its checkpoints."""
+    out: Annotated[File, option("FILE.csv", default="KIND.csv in the run")] = None
+    """File to write."""
     n: int = 1000
-    """Samples of each entry."""
+    """Number of samples per entry."""
     n_long: int = 128
-    """Samples of entries in columns from 1000 on; not of guidance."""
-    columns: tuple[float, ...] = ()
-    """Steps, network calls, scales or levels; by default those above (scales 0, 1, 2, 3, 5)."""
-    spacings: tuple[str, ...] = ()
-    """Which levels, a table for each: ddim (the paper's uniform one) and quadratic, or uniform and log-snr, unless
-    given."""
-    classifier: Folder = None
-    """Of the table guidance: one made by `fromnoise train-classifier RUN`."""
-    agreement: Folder = None
-    """Of the table guidance, for a text-conditional model: the run of an image-text model that looks for the caption of
-    each sample among 100 (recipe emoji-image-text)."""
-    features: Name = None
-    """See `fromnoise list features`; as the recipe says unless given."""
-    data: Name = None
-    """What samples are compared with; the run's own data unless given."""
-    data_root: Folder = None
-    """Where named data sets lie."""
-    weights: File = None
-    """File with the extractor's weights, where they cannot be downloaded."""
+    """Number of samples per entry in columns of 1000 and more; not for guidance."""
+    columns: Annotated[tuple[float, ...], option("N ...", default="as above; scales 0, 1, 2, 3, 5")] = ()
+    """Columns of the table: steps, network calls, guidance scales or levels."""
+    spacings: Annotated[
+        tuple[str, ...], option("NAME ...", default="ddim quadratic for steps, uniform log-snr for samplers")
+    ] = ()
+    """Spacings of the levels, one table for each; see `fromnoise list spacings`."""
+    classifier: Annotated[Folder, option(default="none")] = None
+    """For guidance: also measure classifier guidance by this classifier, from `fromnoise train-classifier RUN`."""
+    agreement: Annotated[Folder, option("RUN", default="none")] = None
+    """For guidance of a text-conditional model: an image-text run (recipe emoji-image-text).
+    It looks for the caption of each sample among 100."""
+    features: Annotated[Name, option(default="from the recipe")] = None
+    """Feature extractor; see `fromnoise list features`."""
+    data: Annotated[Name, option("NAME|FOLDER", default="the data of the run")] = None
+    """Data set to compare with, by its name or as a folder of images."""
+    data_root: Annotated[Folder, option(default="that of the run")] = None
+    """Folder of the named data sets; missing ones are downloaded into it."""
+    weights: Annotated[File, option(default="downloaded where needed")] = None
+    """File with the weights of the feature extractor, for when they cannot be downloaded."""
     batch_size: int = 64
-    """Samples that are denoised together."""
-    ema: bool = True
-    """The averaged weights."""
+    """Number of images that are denoised together."""
+    ema: On = True
+    """Use the averaged (EMA) weights, as published figures do."""
     precision: Precision = "auto"
-    """auto: bf16 where the hardware multiplies it natively."""
+    """Number format of the network; auto is bf16 where the hardware multiplies it natively."""
 
     def __call__(self) -> int:
         out = self.out or inside(self.run, f"{self.kind}.csv")
@@ -87,21 +97,21 @@ class Table:
             raise FromNoiseError(f"--batch-size must be at least 1, got {self.batch_size}")
         counts = self.kind != "guidance"
         if counts and any(c < 1 or c != int(c) for c in self.columns):
-            raise FromNoiseError("--columns of this table are whole numbers, at least 1")
+            raise FromNoiseError("--columns of this table must be whole numbers, at least 1")
         if self.kind == "paths":
             return self._paths(places)
         if self.spacings and not counts:
-            raise FromNoiseError("--spacings is of the tables of samplers; guidance is measured as the recipe samples")
+            raise FromNoiseError("--spacings is for the tables steps and samplers: guidance uses the recipe's")
         for name, given in (("classifier", self.classifier), ("agreement", self.agreement)):
             if given is not None and counts:
-                raise FromNoiseError(f"--{name} is of the table guidance, not of {self.kind}")
+                raise FromNoiseError(f"--{name} is for the table guidance, not for {self.kind}")
         from fromnoise.app import evaluation
         from fromnoise.app.cli.evaluating import Bench, Subject
         from fromnoise.schedules import spacings
         from fromnoise.weights import native
 
         for spacing in self.spacings:
-            spacings.registry.check(spacing)  # an unknown name is better known now
+            spacings.registry.check(spacing)  # raises for an unknown name before the model is loaded
         kinds = {
             "steps": evaluation.StepsTable,
             "samplers": evaluation.SamplersTable,
@@ -116,7 +126,7 @@ class Table:
         with Bench.opened(asked) as bench:
             if bench.model.before is not None:
                 raise FromNoiseError(
-                    f"a table is of one model, and {shown(self.run)} is a cascade: measure it with fromnoise eval"
+                    f"a table is for one model, and {shown(self.run)} is a cascade: measure it with `fromnoise eval`"
                 )
             if self.kind == "guidance":
                 more |= self._texts(bench)
@@ -136,7 +146,7 @@ class Table:
             )
             if not table.cells:
                 raise FromNoiseError(f"the model's chain has {bench.model.denoiser.schedule.chain.steps} steps, fewer "
-                                     "than every one of --columns")  # fmt: skip
+                                     "than any of --columns")  # fmt: skip
             table.check()
             if bench.processes.is_first:
                 for path in places:
@@ -153,18 +163,17 @@ class Table:
         return 0
 
     def _texts(self, bench: "Bench") -> dict[str, Any]:
-        """What a text-conditional model is asked for, and who looks whether it did it.
+        """The prompts of a text-conditional model, and the image-text model that judges the samples.
 
-        Raises:
-            FromNoiseError: nobody looks, or the model reads no text.
+        Raises FromNoiseError if there is no judge, no captions, or the model is not text-conditional.
         """
         worded = bench.worded(bench.model.choice())
         if not worded.texts:
             if bench.model.denoiser.text is not None:
-                raise FromNoiseError(f"{bench.images.name} has no captions, of which this model could draw: name data "
-                                     "that has, by --data")  # fmt: skip
+                raise FromNoiseError(f"{bench.images.name} has no captions for this model to draw: choose data that "
+                                     "has captions with --data")  # fmt: skip
             if self.agreement is not None:
-                raise FromNoiseError("--agreement is for a text-conditional model, and this one reads no text")
+                raise FromNoiseError("--agreement is for text-conditional models, and this model is not: leave it out")
             return {}
         if self.agreement is None:
             raise FromNoiseError("the table of a text-conditional model needs --agreement RUN, an image-text model: "
@@ -176,7 +185,7 @@ class Table:
                 "--agreement": self.agreement, "--features": self.features,
                 "--data": self.data, "--data-root": self.data_root, "--weights": self.weights}  # fmt: skip
         if given := [name for name, value in idle.items() if value]:
-            raise FromNoiseError(f"{given[0]} does nothing in the table paths, which compares no images: leave it out")
+            raise FromNoiseError(f"{given[0]} has no effect on the table paths, which compares no images: leave it out")
         from fromnoise.app import evaluation, figures
         from fromnoise.app.runs import open_model
         from fromnoise.system.progress import counter
@@ -196,7 +205,7 @@ class Table:
 
 
 def _holds(path: Path, text: str) -> bool:
-    """Whether a file has these lines and more after them: another process that makes the same table is further."""
+    """Whether a file holds these lines and more: another process making the same table is further along."""
     with suppress(FromNoiseError):
         return (there := files.read_text(path)).startswith(text) and there != text
     return False

@@ -2,8 +2,9 @@
 
 import json
 from dataclasses import dataclass
+from typing import Annotated
 
-from fromnoise.app.cli._options import File
+from fromnoise.app.cli._options import File, Off, option
 from fromnoise.app.cli._words import writable
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
@@ -12,23 +13,34 @@ from fromnoise.system.progress import Bar
 
 @dataclass(frozen=True)
 class Verify:
-    """Compute every identity of the theory with this installation and compare: theory equals practice.
+    """Check the equations of the theory against the code.
 
-    No network, no weights, no data; under a minute. Every row is an equation of the texts: what mathematics says, what
-    the shipped code gives, and how far they are apart; where a text prints an equation wrongly, the code must differ
-    from the printed form. The exit status is 1 if any row fails.
+    examples:
+      fromnoise verify
+          Compute every identity with the code that is installed.
+      fromnoise verify --topic samplers
+          Check the samplers only.
+      fromnoise verify --quiet --out report.html
+          Print failures only, and write a page with figures.
+
+    details:
+      This takes about a minute and needs no model, no weights and no data. Each
+      row is one equation of the texts: the value by mathematics, the value by
+      the code, and how far they are apart. Where a text misprints an equation,
+      the code must also differ from the printed form. The exit status is 1 if
+      any row fails.
     """
 
-    out: File = None
-    """report.html: one page with figures; report.json: the rows."""
+    out: Annotated[File, option(default="none")] = None
+    """Report to write: .html is one page with figures, .json the rows."""
     topic: str = "all"
-    """Only the rows of one topic, e.g. levels, bound, samplers."""
-    quiet: bool = False
-    """Print failures and the last line only."""
+    """Check one topic only, such as levels, bound or samplers."""
+    quiet: Off = False
+    """Print only the failures and the last line."""
 
     def __call__(self) -> int:
         if self.out is not None and self.out.suffix.lower() not in (".html", ".json"):
-            raise FromNoiseError(f"--out {self.out}: the report is .html or .json")
+            raise FromNoiseError(f"--out {self.out}: the report must be a .html or a .json file")
         from fromnoise import verify
         from fromnoise.errors import unknown
 

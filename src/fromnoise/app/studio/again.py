@@ -74,7 +74,9 @@ def _by_plan(asked: "Draw", run: Path) -> str:
 
 
 def option(name: str, value: object) -> list[str]:
-    """An option's words; a value that looks like an option itself is joined to its name."""
+    """An option's words: a flag for a truth value; a value that looks like an option itself is joined to its name."""
+    if isinstance(value, bool):
+        return [name if value else name.replace("--", "--no-", 1)]
     return [f"{name}={value}"] if isinstance(value, str) and value.startswith("-") else [name, f"{value}"]
 
 
