@@ -1,4 +1,4 @@
-"""The studio: between its steps a training lets the studio's jobs go first."""
+"""The studio: between two steps, training gives way to the studio's jobs."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +11,7 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.registry import register
 
 FOLDER, TURN = ".studio", "turn.lock"
-"""Beside the runs: what a studio writes down, and the lock that it holds while it computes."""
+"""The studio's folder beside the runs, and in it the lock that the studio holds while it computes."""
 
 
 @register("studio")
@@ -23,11 +23,11 @@ class Studio(Tracker):
         places = [parent / FOLDER for parent in (run.resolve(), *run.resolve().parents[:3])]
         shown = [place for place in places if place.is_dir()]
         if not shown:
-            raise FromNoiseError(f"tracker studio: no studio shows {run}; begin the training in one, or leave it out")
+            raise FromNoiseError(f"tracker studio: no studio shows {run}; start the training in a studio, or leave the tracker out")
         self.locks = [FileLock(place / TURN, poll_interval=0.02) for place in shown]
 
     def __call__(self, line: dict[str, Any]) -> None:
-        for lock in self.locks:  # of a studio of the folder, and of one of this run alone
+        for lock in self.locks:  # of a studio of the parent folder, and of one of this run alone
             with suppress(OSError):
                 lock.acquire()
                 lock.release()
