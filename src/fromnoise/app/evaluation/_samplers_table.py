@@ -42,7 +42,7 @@ class SamplersTable(Table):
         return Cell(spacing, row, column, self.size(column or 0), choice)
 
     def _steps(self, sampler: Sampler, calls: int) -> int | None:
-        """The largest number of steps that needs at most `calls` calls, on this model's chain; None if there is none."""
+        """The largest number of steps on this model's chain that needs at most `calls` calls; None if there is none."""
         length = self.model.denoiser.schedule.chain.steps
         costs = {steps: sampler.nfe(steps) for steps in range(1, min(calls, length) + 1)}
         return max((steps for steps, cost in costs.items() if cost is not None and cost <= calls), default=None)

@@ -102,8 +102,8 @@ class Model:
         shape = self.denoiser.image_shape
         if shape is not None and len(shape) != 3:
             raise FromNoiseError(f"{self.source or self.path}: its model draws states of shape {list(shape)}, and "
-                                 "this command is for images: sample it in Python, fn.sample(fn.load(...), 64), or, for "
-                                 "unCLIP, name the run that it is a stage of")  # fmt: skip
+                                 "this command is for images: sample it in Python, fn.sample(fn.load(...), 64), or, "
+                                 "for unCLIP, name the run that it is a stage of")  # fmt: skip
         return self
 
     def compile(self, how: Compile) -> None:

@@ -16,14 +16,16 @@ FOLDER, TURN = ".studio", "turn.lock"
 
 @register("studio")
 class Studio(Tracker):
-    """Waits, after a step, while a studio that shows this run computes; the end of the studio, however it comes, frees
-    the lock."""
+    """Waits after each step while a studio that shows this run computes.
+
+    The studio holds a file lock, which is released even if the studio is killed.
+    """
 
     def __init__(self, run: Path):
         places = [parent / FOLDER for parent in (run.resolve(), *run.resolve().parents[:3])]
         shown = [place for place in places if place.is_dir()]
         if not shown:
-            raise FromNoiseError(f"tracker studio: no studio shows {run}; start the training in a studio, or leave the tracker out")
+            raise FromNoiseError(f"tracker studio: no studio shows {run}; train it from a studio, or leave this out")
         self.locks = [FileLock(place / TURN, poll_interval=0.02) for place in shown]
 
     def __call__(self, line: dict[str, Any]) -> None:
