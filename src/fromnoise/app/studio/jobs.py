@@ -106,7 +106,7 @@ class Jobs:
 
     def queue(self) -> list[dict[str, Any]]:
         """Running and waiting jobs, and the last few that ended."""
-        shown = [job for job in list(self._jobs.values()) if not job.question]  # copied, since another thread changes it
+        shown = [job for job in list(self._jobs.values()) if not job.question]  # a copy: called from another thread
         alive = [job for job in shown if job.state not in ENDED]
         return [job.about() for job in (*alive, *[j for j in shown if j.state in ENDED][-5:])]
 
@@ -151,7 +151,7 @@ class Jobs:
         threading.Thread(target=self._with_turn, args=(job,), daemon=True).start()
 
     def _with_turn(self, job: Job) -> None:
-        """Wait for the lock: a training may have to finish its step, and meanwhile the job may be cancelled."""
+        """Wait for the lock: a training may have to finish its step; meanwhile the job may be cancelled."""
         with self._gate:
             while job.state == "running" and not self._turn.is_locked:
                 try:
