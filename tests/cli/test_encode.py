@@ -473,7 +473,7 @@ def test_training_from_the_folder_is_training_with_the_runs_own_encoding(tmp_pat
     assert fn.load(own).codec.scale == fn.load(ahead).codec.scale
     shutil.rmtree(data)  # the run is whole
     assert main(["sample", str(ahead), "--n", "1", "--out", str(tmp_path / "a.npz")]) == 0
-    fails(capsys, "set data.flip to" if flip else "holds no mirror images", "train", "digits-latent", "--data",
+    fails(capsys, "set data.flip to" if flip else "has no mirror images", "train", "digits-latent", "--data",
           str(encoded(tmp_path / "again", photos, coder, *batch)), "--out", str(tmp_path / "x"), "--set",
           f"data.flip={str(not flip).lower()}")  # fmt: skip
 

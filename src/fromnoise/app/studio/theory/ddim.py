@@ -8,7 +8,7 @@ from fromnoise.app.studio.theory.base import Chapter, Equation
 from fromnoise.app.studio.theory.controls import Chart, Choice, Drawn, Figure, Series, Slider
 from fromnoise.app.studio.theory.truths import density, histogram, line, normals, schedule, two_peaks
 
-_STARTS = ("separate noise for each path", "the same noise for all paths")
+_STARTS = ("each its own noise", "one noise for all")
 
 
 def walked(x: Any, eta: float, steps: int, seed: int = 1) -> tuple[Any, Any]:
