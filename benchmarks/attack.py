@@ -1,9 +1,10 @@
-"""Attacks on the files and words that fromnoise meets: `python benchmarks/attack.py [--seed 0] [--share 1.0]`.
+"""Attacks on everything fromnoise reads: `python benchmarks/attack.py [--seed 0] [--share 1.0]`.
 
 Kills and errors at every write, damaged and crafted files, hostile command lines, two commands at once, links and
-devices where files are to be written, and a fuzzer. A row for each kind of attack: how many, how many were survived.
-The exit status is 1 unless all were. Each failure is a line of OUT/failures.txt, with the command that repeats it.
-A part is run by --only and the beginning of its name: kills, points-train, flips, ... Linux alone.
+devices where files are to be written, and a fuzzer. The table has one row per kind of attack: the number of trials, and
+how many were survived. The exit status is 0 only if all were. Each failure is a line of OUT/failures.txt, with the
+command that repeats it. `--only` selects stages by the beginning of their names: kills, points-train, flips, ...
+Linux only.
 """
 
 import argparse

@@ -1,15 +1,15 @@
-"""What training costs on any number of devices, predicted: memory, time, money, failures.
+"""Predicts what training costs on any number of devices: memory, time, money, failures.
 
     python benchmarks/scale.py show dit-xl-2 --devices 64 --shard hybrid --batch 32 --recompute
     python benchmarks/scale.py show digits --devices 8 --set network.channels=128 --set train.optimizer=muon
-    python benchmarks/scale.py check           # beside runs of 1, 2 and 4 processes here, and an H200 of before
-    python benchmarks/scale.py published       # beside DiT, ADM, DDPM, EDM and others
+    python benchmarks/scale.py check           # against runs of 1, 2 and 4 local processes, and an earlier H200
+    python benchmarks/scale.py published       # against DiT, ADM, DDPM, EDM and others
     python benchmarks/scale.py plan            # 10^9 images on 1, 8, 64 and 1,024 GPUs
 
-Each of the last three prints its tables; with --write docs/scale_plan.md it replaces its section there. A prediction
-is made from the training step itself: FSDP2 and the trainer's parts run on tensors without memory, in a group of
-processes of which one is there. What they do is counted, operation by operation, and put on a timeline by a device's
-rates and its links. docs/scale_plan.md says how well that holds.
+The last three print tables; with --write docs/scale_plan.md each replaces its section there. Predictions come from the
+training step itself: FSDP2 and the trainer's parts run on fake tensors, in a group of which only one process exists.
+Their operations are counted one by one and put on a timeline, using the rates and links of a device.
+docs/scale_plan.md reports how accurate this is.
 """
 
 import argparse
