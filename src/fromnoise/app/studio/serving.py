@@ -50,8 +50,8 @@ class Settings:
             raise FromNoiseError(f"host {self.host} lets other machines in: set a token to protect the studio")
         if self.token is not None and (len(self.token) < _SHORTEST or not self.token.isascii() or
                                        not self.token.isprintable() or set(self.token) & set(' ";,\\')):  # fmt: skip
-            raise FromNoiseError(f"token: must have {_SHORTEST} or more ASCII letters, digits or signs, without spaces, "
-                                 "quotes, commas, semicolons or backslashes")  # fmt: skip
+            raise FromNoiseError(f"token: must have {_SHORTEST} or more ASCII letters, digits or signs, without "
+                                 "spaces, quotes, commas, semicolons or backslashes")  # fmt: skip
         if not 0 <= self.port < 65536:
             raise FromNoiseError(f"port must be from 0 to 65535, got {self.port}")
         for path in self.data:
