@@ -26,9 +26,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where everything is written")
     parser.add_argument("--only", nargs="+", choices=[s.name for s in STAGES], metavar="STAGE",
                         help="one or more of " + ", ".join(s.name for s in STAGES))  # fmt: skip
-    parser.add_argument("--tiny", action="store_true", help="in miniature on the CPU, to see that it works")
+    parser.add_argument("--tiny", action="store_true", help="run in miniature on the CPU, to check that it works")
     parser.add_argument("--data-root", type=Path, default=HERE.parent.parent / "shared" / "data",
-                        help="where MNIST or CIFAR-10 lie; without them other images are taken")  # fmt: skip
+                        help="folder with MNIST or CIFAR-10; without them, other images are used")  # fmt: skip
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:

@@ -225,7 +225,7 @@ def open_big(folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--big", action="store_true", help="open 2.6 GB in shards, too")
+    parser.add_argument("--big", action="store_true", help="also open 2.6 GB in shards")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()

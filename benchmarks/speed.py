@@ -142,7 +142,7 @@ class Contender:
     def _line(self):
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("a contender stopped; its own message is above")
+            raise SystemExit("a contender stopped; see its message above")
         return line
 
     def once(self, what, batch):
@@ -291,8 +291,8 @@ def write(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", choices=WORKS, help="one alone, and nothing is written")
-    parser.add_argument("--turns", type=int, default=3, help="of each side, after one that does not count")
+    parser.add_argument("--size", choices=WORKS, help="measure only this size, and write nothing")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each side, after a warm-up turn")
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.work:

@@ -54,7 +54,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("teacher", type=Path)
     parser.add_argument("--minutes", type=float, default=4)
-    parser.add_argument("--n", type=int, default=1000, help="samples of each figure")
+    parser.add_argument("--n", type=int, default=1000, help="samples per figure")
     parser.add_argument("--out", type=Path, default=Path("runs/students"))
     parser.add_argument("--only", nargs="*", default=list(ROWS))
     asked = parser.parse_args()

@@ -210,8 +210,8 @@ def _bytes(pixels: Tensor) -> bytes:
 
 @contextmanager
 def _same_kernels() -> Iterator[None]:
-    """Use deterministic CUDA kernels, whatever `tune` has set: choosing the fastest kernel may differ between runs, and
-    with it the last bits."""
+    """Use deterministic CUDA kernels, regardless of `tune`: the fastest kernel may differ between runs, and with it the
+    last bits."""
     cudnn: Any = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic
     try:
