@@ -22,7 +22,7 @@ from gpu_stages.runner import Options, run_all, run_here  # noqa: E402
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, help="for all stages together: 12, or what it takes in miniature")
+    parser.add_argument("--minutes", type=float, help="for all stages together; default: 12, in miniature 60")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where everything is written")
     parser.add_argument("--only", nargs="+", choices=[s.name for s in STAGES], metavar="STAGE",
                         help="one or more of " + ", ".join(s.name for s in STAGES))  # fmt: skip

@@ -13,7 +13,7 @@ export function begin(form, studio, started) {
   const order = [...FIRST.filter((name) => names.includes(name)), ...names.filter((name) => !FIRST.includes(name))];
   const recipe = choice("Recipe", order, { value: "digits", onchange: chose });
   const about = h("p", { class: "soft" });
-  const source = switcher("Images", [["own", "of the recipe"], ["named", "a data set"], ["mine", "my own"]], { value: "own", onchange: sourced });
+  const source = switcher("Images", [["own", "from the recipe"], ["named", "a data set"], ["mine", "my own"]], { value: "own", onchange: sourced });
   const named = choice("Data set", start.data.map((one) => one.name), { onchange: () => survey() });
   const folders = choice("Folder", start.folders, { onchange: () => survey() });
   const place = h("div", { class: "fields" }), seen = h("div", {});
