@@ -48,7 +48,7 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 chapter = Chapter(
     place=3,
     title="The posterior and the reverse step",
-    summary="Given the clean example, the reverse step is a known Gaussian; the model puts its prediction there.",
+    summary="Given the clean example, the reverse step is a known Gaussian; the model uses its prediction instead.",
     paragraphs=(
         "Sampling runs the process backwards. The distribution of a step from $x_t$ to a cleaner $x_s$ is unknown in "
         "general. But if $x_0$ is given, it is a Gaussian, by Bayes' rule and completing the square.",
