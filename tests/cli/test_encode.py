@@ -353,8 +353,8 @@ def test_what_does_not_fit_is_one_line(tmp_path, whole, photos, coder, capsys):
     out, new = tmp_path / "out", str(tmp_path / "new")
     out.mkdir()
     (out / "letter.txt").write_text("dear")
-    fails(capsys, "holds letter.txt, and no encoded data", *words(out, photos, coder))
-    fails(capsys, "letter.txt is a file, and a folder is to be written", *words(out / "letter.txt", photos, coder))
+    fails(capsys, "holds letter.txt and no encoded data", *words(out, photos, coder))
+    fails(capsys, "letter.txt is a file, not a folder", *words(out / "letter.txt", photos, coder))
     fails(capsys, "nothing to encode with: name --autoencoder MODEL", "encode", str(photos), "--out", new)
     fails(capsys, "is encoded already: name the data", *words(new, whole, coder))
     fails(
