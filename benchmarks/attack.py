@@ -1,9 +1,10 @@
-"""Attacks on the files and words that fromnoise meets: `python benchmarks/attack.py [--seed 0] [--share 1.0]`.
+"""Attacks on everything fromnoise reads: `python benchmarks/attack.py [--seed 0] [--share 1.0]`.
 
 Kills and errors at every write, damaged and crafted files, hostile command lines, two commands at once, links and
-devices where files are to be written, and a fuzzer. A row for each kind of attack: how many, how many were survived.
-The exit status is 1 unless all were. Each failure is a line of OUT/failures.txt, with the command that repeats it.
-A part is run by --only and the beginning of its name: kills, points-train, flips, ... Linux alone.
+devices where files are to be written, and a fuzzer. The table has one row per kind of attack: the number of trials, and
+how many were survived. The exit status is 0 only if all were. Each failure is a line of OUT/failures.txt, with the
+command that repeats it. `--only` selects stages by the beginning of their names: kills, points-train, flips, ...
+Linux only.
 """
 
 import argparse
@@ -25,12 +26,12 @@ from faults.workshop import Workshop  # noqa: E402
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--share", type=float, default=1.0, help="of the full number of trials")
-    parser.add_argument("--only", nargs="*", default=[], help="beginnings of the names of stages")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the full number of trials")
+    parser.add_argument("--only", nargs="*", default=[], help="run only stages whose names begin with these")
     parser.add_argument("--quick", action="store_true", help="a few trials of each stage, under a minute")
-    parser.add_argument("--trial", type=int, help="this one of each stage alone")
+    parser.add_argument("--trial", type=int, help="run only this trial of each stage")
     parser.add_argument("--out", type=Path, default=Path("attack"), help="folder for the failures and the table")
-    parser.add_argument("--list", action="store_true", help="the stages and their full numbers")
+    parser.add_argument("--list", action="store_true", help="list the stages and their full numbers of trials")
     asked = parser.parse_args()
     chosen = [stage for stage in STAGES if not asked.only or stage.name.startswith(tuple(asked.only))]
     if asked.list:

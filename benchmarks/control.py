@@ -1,10 +1,10 @@
-"""Whether samples follow the edges they are shown: `python benchmarks/control.py RUN --model MODEL [--n 500]`.
+"""Whether samples follow their edges: `python benchmarks/control.py RUN --model MODEL [--n 500]`.
 
-RUN is a run of the recipe control on edges, MODEL what it stands beside. The edges are those of n held-out images of
-RUN's data (`data.hold_out`; of the first n where none are held out), and every sample is told its image's class where
-the model knows classes. Of each sample: the correlation of its edges with those that were asked for, F1 of the places
-where they are at least half of white, and the mean squared difference from the image itself, in units of white. A table
-as Markdown, figures.json and a grid are left in the folder.
+RUN is a run of the recipe control on edges, and MODEL the model that it steers. The edges are those of n held-out
+images of RUN's data (`data.hold_out`; if none are held out, of n images spread over the data). If the model has
+classes, each sample also gets the class of its image. For each sample: the correlation of its edges with the requested
+ones, the F1 score of the pixels where edges are at least half of white, and the mean squared difference from the image
+itself, in units of white. A Markdown table, figures.json and a grid are written into the folder.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from fromnoise.system.disk import pictures
 
 
 def followed(samples: Tensor, asked: Tensor, images: Tensor) -> dict[str, float]:
-    """Means over uint8 samples [n, C, H, W] whose edges should be `asked`, uint8 [n, 1, H, W]."""
+    """Mean figures of samples, uint8 [n, C, H, W], whose edges should be `asked`, uint8 [n, 1, H, W]."""
     own, wanted = fn.data.edges(samples).flatten(1).double(), asked.flatten(1).double()
     a, b = own - own.mean(1, keepdim=True), wanted - wanted.mean(1, keepdim=True)
     correlation = (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt().clamp_min(1e-9)
@@ -33,7 +33,7 @@ def followed(samples: Tensor, asked: Tensor, images: Tensor) -> dict[str, float]
 
 
 def drawn(model: runs.Model, cond: dict[str, Tensor], n: int) -> Tensor:
-    """As its recipe samples it, uint8."""
+    """Draw samples with the recipe's settings, uint8."""
     plan, known = model.choice(), {k: v for k, v in cond.items() if k != "image" or model.needs_images}
     known = {k: v for k, v in known.items() if k != "label" or model.denoiser.classes}
     x = fn.sample(plan.steered(model.denoiser), n, plan.sampler, plan.steps, 0, known, spacing=plan.spacing,
@@ -56,7 +56,7 @@ def main() -> None:
     numbers = [int(numbers[i * len(numbers) // given.n]) for i in range(min(given.n, len(numbers)))]
     images, told = data.examples(numbers)
     n, asked, label = len(images), fn.data.edges(images), told.get("label")
-    turned = torch.arange(n).roll(n // 2)  # another's edges; of a sorted set, mostly another class
+    turned = torch.arange(n).roll(n // 2)  # edges of another image; in a sorted data set, mostly of another class
     classes = {} if label is None else {"label": label}
     rows = {
         "with the branch": followed(first := drawn(control, {"image": to_unit(asked), **classes}, n), asked, images),

@@ -1,4 +1,4 @@
-"""Our figures beside torch-fidelity's, of the same features: `python benchmarks/fidelity.py`."""
+"""fromnoise's figures beside those of torch-fidelity, from the same features: `python benchmarks/fidelity.py`."""
 
 import torch
 
@@ -8,7 +8,7 @@ from fromnoise.metrics.features import Features
 
 
 def figures(one: Features, other: Features) -> dict[str, tuple[float, float]]:
-    """name -> (torch-fidelity's, ours), for two sets of features with probabilities."""
+    """Map each figure to (torch-fidelity's value, fromnoise's value), for two sets of features with probabilities."""
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
     from torch_fidelity.metric_isc import isc_features_to_metric
     from torch_fidelity.metric_kid import kid_features_to_metric
@@ -19,12 +19,12 @@ def figures(one: Features, other: Features) -> dict[str, tuple[float, float]]:
     summaries = []
     for features in (one, other):
         summary = Summary(len(features.pool))
-        for first in range(0, len(features.pool), 37):  # as a stream
+        for first in range(0, len(features.pool), 37):  # in parts, as from a stream
             part = slice(first, first + 37)
             summary.add(first, Features(features.pool[part], features.probabilities[part]))
         summaries.append(summary)
     statistics = [fid_features_to_statistics(x) for x in (a, b)]
-    dealt = torch.from_numpy(fn.rng.permutation(0, 0, len(a))).argsort()  # to the ten parts, as ours are
+    dealt = torch.from_numpy(fn.rng.permutation(0, 0, len(a))).argsort()  # into the ten splits that fromnoise uses
     n = min(len(a), len(b))
     options = {"prc_neighborhood": 3, "prc_batch_size": 1000, "save_cpu_ram": False, "verbose": False}
     theirs = fid_statistics_to_metric(*statistics, verbose=False)

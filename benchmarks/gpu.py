@@ -1,10 +1,11 @@
 """Everything about a GPU in twelve minutes: `python benchmarks/gpu.py [--minutes 12] [--out DIR] [--only STAGE ...]`.
 
-What the card can do, whether ours is right on it, how fast it trains and samples beside diffusers, where the time goes,
-and what a minute of training gives. Stages run in order of worth, each in a process of its own with a time limit of its
-own; what it has found is in DIR at once, so that one that fails or hangs costs only itself. At the end DIR has a table,
-gpu.md, and a plot, gpu.png. Nothing needs installing but what fromnoise itself imports; what else is missing
-(diffusers, matplotlib, data) leaves out its row and says so. `--tiny` runs every stage on the CPU, in miniature.
+What the GPU can do, whether fromnoise is correct on it, how fast it trains and samples beside diffusers, where the time
+goes, and what a minute of training achieves. Stages run in order of importance, each in its own process with its own
+time limit. Results are written to DIR as they are found, so a stage that fails or hangs loses only itself. At the end
+DIR has a table, gpu.md, and a plot, gpu.png. Only fromnoise's own dependencies are needed; if something optional is
+missing (diffusers, matplotlib, data), its row is left out with a note. `--tiny` runs every stage on the CPU, in
+miniature.
 """
 
 import argparse
@@ -21,13 +22,13 @@ from gpu_stages.runner import Options, run_all, run_here  # noqa: E402
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--minutes", type=float, help="for all stages together: 12, or what it takes in miniature")
+    parser.add_argument("--minutes", type=float, help="for all stages together; default: 12, in miniature 60")
     parser.add_argument("--out", type=Path, default=Path("runs/gpu"), help="where everything is written")
     parser.add_argument("--only", nargs="+", choices=[s.name for s in STAGES], metavar="STAGE",
                         help="one or more of " + ", ".join(s.name for s in STAGES))  # fmt: skip
-    parser.add_argument("--tiny", action="store_true", help="in miniature on the CPU, to see that it works")
+    parser.add_argument("--tiny", action="store_true", help="run in miniature on the CPU, to check that it works")
     parser.add_argument("--data-root", type=Path, default=HERE.parent.parent / "shared" / "data",
-                        help="where MNIST or CIFAR-10 lie; without them other images are taken")  # fmt: skip
+                        help="folder with MNIST or CIFAR-10; without them, other images are used")  # fmt: skip
     parser.add_argument("--child", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:

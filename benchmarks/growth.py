@@ -1,12 +1,12 @@
 """What a long run costs: `python benchmarks/growth.py [lines] [files] [processes] [--lines 1000000]`.
 
-lines: a log of a million lines beside one of ten: seconds until a run goes on, of `fromnoise info`, of `fromnoise show`
-and of the studio's curves; and the memory of opening the log.
-files: a run with a thousand checkpoints and pictures beside one with two.
-processes: images a second of the recipe `digits`, by one process with all cores and by one process for each core.
+lines: a log of a million lines compared with one of ten: the seconds to resume a run, of `fromnoise info`, of
+`fromnoise show` and of the studio's curves, and the memory for opening the log.
+files: a run with a thousand checkpoints and sample grids compared with one that has two.
+processes: images per second of the recipe `digits`, with one process on all cores and with one process per core.
 
-Everything is written below a temporary folder. Commands are processes of their own, of one thread; seconds are those of
-a core, which other work on the machine changes little, and of three times the least.
+Everything is written into a temporary folder. Each command is a process with one thread. Times are CPU seconds, which
+other work on the machine hardly affects, and the smallest of three runs.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def fromnoise(*words, threads=None, launch=()):
 
 
 def seconds(*words, times=3, before=lambda: None):
-    """The least of some."""
+    """The smallest CPU seconds of several runs."""
     found = []
     for _ in range(times):
         before()
@@ -93,7 +93,7 @@ def seconds(*words, times=3, before=lambda: None):
 
 
 def spent():
-    """Seconds of a core that the processes took which have ended."""
+    """CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -110,7 +110,7 @@ def train(run):
 
 
 def grow(run, n):
-    """As if it had been trained for n steps: the log has their lines, and the newest checkpoint is of the last."""
+    """Make a run look trained for n steps: its log has n lines, and its checkpoint is of step n. Returns MiB."""
     from fromnoise.system.disk import storage
     from fromnoise.train.log import MetricsLog
     from fromnoise.weights.checkpoint import Checkpoints

@@ -1,9 +1,9 @@
-"""How well other libraries' models agree here: `python benchmarks/interop.py [--big]`.
+"""How well models of other libraries agree in fromnoise: `python benchmarks/interop.py [--big]`.
 
-A table of the weight formats: read, written, the largest difference of the networks' outputs over all configurations
-that the tests have, that of a whole sampler from the same noise, and the published number of parameters. The other side
-is diffusers' own classes, and for libraries without a package the second implementation that tests/reference keeps.
---big also opens a diffusers folder of 2.6 GB in shards, in a process of its own, and gives the most memory it took.
+A table of the weight formats: read, written, the largest difference of network outputs over all configurations of the
+tests, that of a whole sampler from the same noise, and the published number of parameters. The other side is diffusers'
+own classes; for libraries without a package, it is the second implementation in tests/reference. `--big` also opens a
+diffusers folder of 2.6 GB in shards, in a separate process, and prints its peak memory.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from fromnoise.weights import formats
 from fromnoise.weights.formats.base import Card
 
 ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "reference")]  # of the second implementations
+sys.path += [str(ROOT / "tests"), str(ROOT / "tests" / "reference")]  # for the second implementations
 
 
 def quiet(line):
-    """Where a warning is no news."""
+    """Ignore warnings."""
 
 
 def tensors(network):
@@ -39,7 +39,7 @@ def same(one, two):
 
 
 def written(denoiser, name, folder):
-    """The model again, through the other library's format."""
+    """Write the model in the other library's format and load it again."""
     formats.build(name).write(denoiser, folder, Card())
     return fn.load(folder if name == "diffusers" else folder / "model.pt", warn=quiet)
 
@@ -183,7 +183,7 @@ def table():
 
 
 def make_big(folder):
-    """A UNet2DModel of 2.6 GB in shards of 0.3, random."""
+    """Write a random UNet2DModel of 2.6 GB in shards of 0.3 GB."""
     from safetensors.torch import save_file
 
     from fromnoise.weights.diffusers import to_diffusers
@@ -215,7 +215,7 @@ def open_big(folder):
     assert fromnoise.weights.native
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     denoiser = fn.load(folder)
-    with torch.no_grad():  # pages of a file are read when they are needed: all of them
+    with torch.no_grad():  # memory-mapped pages are read on demand, so touch all of them
         assert all(p.sum().isfinite() for p in denoiser.network.parameters())
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = sum(p.numel() * 4 for p in denoiser.network.parameters())
@@ -225,7 +225,7 @@ def open_big(folder):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--big", action="store_true", help="open 2.6 GB in shards, too")
+    parser.add_argument("--big", action="store_true", help="also open 2.6 GB in shards")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()

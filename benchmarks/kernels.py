@@ -1,7 +1,7 @@
-"""The layers that we compute in another way than PyTorch, beside PyTorch's own: `python benchmarks/kernels.py`.
+"""fromnoise's own layer implementations beside PyTorch's: `python benchmarks/kernels.py`.
 
-Milliseconds of forward and backward pass, medians of interleaved runs; read the ratios, the milliseconds drift with the
-machine. A layer whose ratio is below 1 on your machine is one to tell us of.
+Milliseconds of forward and backward pass, medians of interleaved runs. Read the ratios, since the milliseconds drift
+with the machine. Please report layers whose ratio is below 1 on your machine.
 """
 
 import statistics

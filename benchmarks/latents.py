@@ -1,6 +1,6 @@
-"""Latents against pixels at 64x64: one U-Net, trained and sampled on images, and on latents of f = 4.
+"""Latents against pixels at 64x64: the same U-Net on images, and on latents of f = 4: `python benchmarks/latents.py`.
 
-Ratios of one run, and the peak memory of each, in processes of their own: python benchmarks/latents.py
+Speed of training and sampling, and peak memory; each in its own process.
 """
 
 import resource
@@ -29,7 +29,7 @@ def model(kind: str) -> fn.Denoiser:
 
 
 def measure(kind: str) -> None:
-    """Print images a second in training, of sampling, and the peak memory in MB."""
+    """Print images per second in training and in sampling, and the peak memory in MB."""
     hardware, denoiser = choose("auto"), model(kind)
     images = InMemory("noise", torch.zeros(BATCH, 3, 64, 64, dtype=torch.uint8))
     task = Diffusion(denoiser, fn.objectives.Simple(), Conditioning(denoiser, images, 0.0, 0), 0)

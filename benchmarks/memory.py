@@ -1,8 +1,8 @@
-"""Peak memory against batch, side and number of images: `python benchmarks/memory.py`.
+"""Peak memory against batch size, image size and number of images: `python benchmarks/memory.py`.
 
-Every figure is that of a process of its own which trains five steps, or samples one batch in five steps, with the U-Net
-of the recipe `digits` (`ddpm-cifar10` for the checkpointing). What the process holds before its first step is shown as
-the empty one. Images: a folder of PNG files read as they are needed, and the same in memory.
+Each figure is from its own process, which trains five steps or samples one batch in five steps with the U-Net of the
+recipe `digits` (`ddpm-cifar10` for gradient checkpointing). The memory before the first step is printed separately.
+Images are read from a folder of PNG files on demand, or are held in memory.
 """
 
 import subprocess
@@ -56,7 +56,7 @@ def one(what, n, side, batch, recipe="digits"):
 
 
 def _folder(path, n, side):
-    """n small PNG files in ten classes; hard links, since what is read matters and not what it shows."""
+    """Make n small PNG files in ten classes, as hard links to one file: only reading matters, not the content."""
     import os
 
     from PIL import Image

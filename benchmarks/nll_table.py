@@ -1,12 +1,12 @@
-"""Likelihood of one network trained six ways: L_simple, hybrid and L_vlb with importance sampling, linear and cosine.
+"""Likelihoods of one network trained six ways: L_simple, hybrid and L_vlb with importance sampling, linear and cosine.
 
-A table in the shape of Sedykh fig 4.1, on real digits: the same network, images, steps and optimiser, the variational
-bound on test images. Then few-step ancestral samples of the hybrid with the learned and both fixed variances.
+A table like Sedykh fig 4.1, on real digits: the variational bound on test images, with the same network, images, steps
+and optimiser. Then few-step ancestral samples of the hybrid, with the learned and both fixed variances.
 
     python benchmarks/nll_table.py --data-root DIR [--steps 300] [--n 96] [--out runs/nll]
 
-DIR holds MNIST as torchvision lays it out (downloaded where missing). Every run is an ordinary `fromnoise train`, which
-is printed and resumed; about 40 minutes on one core.
+DIR holds MNIST in torchvision's layout (downloaded if missing). Every run is an ordinary `fromnoise train` command,
+which is printed and can be resumed. Takes about 40 minutes on one core.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def nll(run: Path, data: list, n: int, variance: str | None = None) -> dict:
 
 
 def frechet(run: Path, steps: int, variance: str | None, codec: PCA, reference: tuple[Tensor, Tensor]) -> float:
-    """Between samples and test images, on the 64 leading principal components of the test images."""
+    """Frechet distance of samples and test images, in the 64 leading principal components of the test images."""
     out = run / f"samples-{variance or 'own'}-{steps}.npz"
     if not out.exists():
         options = ["--set", f"variance={variance}"] if variance else []

@@ -1,9 +1,9 @@
-"""The networks that ours are measured beside: libraries' own, at the same size, and the thesis' written plainly.
+"""The networks that fromnoise is compared with: those of other libraries, and the thesis' network in plain PyTorch.
 
-Two sizes: "cifar" is DDPM's U-Net for CIFAR-10 (35.7 M parameters), which diffusers has too, layer for layer, and
-smalldiffusion but for attention and time embedding; "thesis" is the thesis' U-Net for MNIST (7.3 M). Where a library's
-own design differs, its width is chosen so that an image costs the same multiplications within some 10 %; `speed.py`
-prints both counts of every network.
+There are two sizes. "cifar" is DDPM's U-Net for CIFAR-10 (35.7 M parameters); diffusers has the same layers, and
+smalldiffusion the same except for attention and time embedding. "thesis" is the thesis' U-Net for MNIST (7.3 M). If a
+library's design differs, its width is chosen so that an image costs the same number of multiplications within about
+10 %; `speed.py` prints both counts for every network.
 """
 
 import math
@@ -22,7 +22,7 @@ DROPOUT = 0.1
 
 @dataclass(frozen=True)
 class Peer:
-    """A library's network: `build` gives it for a size, `call` runs it on x and times in 0..999."""
+    """A library's network: `build` makes it for a size, `call` runs it on x and times in 0..999."""
 
     build: Callable[[str], nn.Module]
     call: Callable[[nn.Module, Tensor, Tensor], Tensor] = lambda network, x, t: network(x, t)
@@ -66,7 +66,7 @@ def denoising_diffusion_pytorch(size: str) -> nn.Module:
 
 
 class Azula(nn.Module):
-    """azula's U-Net is modulated by a vector; its own tutorials make that of sines and a small perceptron."""
+    """azula's U-Net takes a modulation vector; as in its tutorials, it comes from sines and a small perceptron."""
 
     def __init__(self, size: str):
         super().__init__()
@@ -86,7 +86,7 @@ class Azula(nn.Module):
 
 
 class Plain(nn.Module):
-    """The thesis' network as its notebook has it: torch's own layers, in the order that ours computes."""
+    """The thesis' network as in its notebook: torch's layers, in the same order as in fromnoise."""
 
     def __init__(self):
         super().__init__()
@@ -140,4 +140,4 @@ PEERS = {
     "azula": Peer(Azula),
     "plain torch": Peer(lambda size: Plain()),
 }
-"""By the names of their packages; "plain torch" has the thesis' size only."""
+"""Networks by package name; "plain torch" exists only in the thesis' size."""

@@ -1,15 +1,15 @@
-"""What training costs on any number of devices, predicted: memory, time, money, failures.
+"""Predicts what training costs on any number of devices: memory, time, money, failures.
 
     python benchmarks/scale.py show dit-xl-2 --devices 64 --shard hybrid --batch 32 --recompute
     python benchmarks/scale.py show digits --devices 8 --set network.channels=128 --set train.optimizer=muon
-    python benchmarks/scale.py check           # beside runs of 1, 2 and 4 processes here, and an H200 of before
-    python benchmarks/scale.py published       # beside DiT, ADM, DDPM, EDM and others
+    python benchmarks/scale.py check           # against runs of 1, 2 and 4 local processes, and an earlier H200
+    python benchmarks/scale.py published       # against DiT, ADM, DDPM, EDM and others
     python benchmarks/scale.py plan            # 10^9 images on 1, 8, 64 and 1,024 GPUs
 
-Each of the last three prints its tables; with --write docs/scale_plan.md it replaces its section there. A prediction
-is made from the training step itself: FSDP2 and the trainer's parts run on tensors without memory, in a group of
-processes of which one is there. What they do is counted, operation by operation, and put on a timeline by a device's
-rates and its links. docs/scale_plan.md says how well that holds.
+The last three print tables; with --write docs/scale_plan.md each replaces its section there. Predictions come from the
+training step itself: FSDP2 and the trainer's parts run on fake tensors, in a group of which only one process exists.
+Their operations are counted one by one and put on a timeline, using the rates and links of a device.
+docs/scale_plan.md reports how accurate this is.
 """
 
 import argparse
@@ -36,30 +36,30 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    show = commands.add_parser("show", help="one recipe, spread in one way")
-    show.add_argument("recipe", help="of a denoiser or an autoencoder")
-    show.add_argument("--devices", type=int, default=1, help="processes, one for each")
-    show.add_argument("--per-node", type=int, default=8, help="of them in a machine (8)")
+    show = commands.add_parser("show", help="one recipe with one layout")
+    show.add_argument("recipe", help="recipe of a denoiser or an autoencoder")
+    show.add_argument("--devices", type=int, default=1, help="number of devices, with one process each")
+    show.add_argument("--per-node", type=int, default=8, help="devices per machine (8)")
     show.add_argument("--shard", choices=("none", "full", "hybrid"), default="none", help="DDP, FSDP2 over all, or "
-                      "FSDP2 in a machine and copies across machines")  # fmt: skip
-    show.add_argument("--batch", type=int, help="examples of a step on each device; the recipe's batch over the "
-                      "devices by default")  # fmt: skip
-    show.add_argument("--accumulate", type=int, default=1, help="parts in which a device works through them")
+                      "FSDP2 inside machines and replicas across them")  # fmt: skip
+    show.add_argument("--batch", type=int, help="examples per step and device; default: the recipe's batch "
+                      "size over the devices")  # fmt: skip
+    show.add_argument("--accumulate", type=int, default=1, help="parts in which a device processes its batch")
     show.add_argument("--recompute", action="store_true", help="gradient checkpointing")
     show.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
-    show.add_argument("--optimizer", choices=("adamw", "muon"), help="the recipe's by default")
+    show.add_argument("--optimizer", choices=("adamw", "muon"), help="default: from the recipe")
     show.add_argument("--no-ema", action="store_true", help="no averaged weights")
     show.add_argument("--device", default="h100", help="h100 or h200 (h100)")
-    show.add_argument("--shape", type=_shape, help="of an example, C,H,W, where the recipe takes it from its data")
-    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe, e.g. "
-                      "network.width=512; again for more")  # fmt: skip
-    check = commands.add_parser("check", help="predictions beside runs on this machine")
+    show.add_argument("--shape", type=_shape, help="shape of an example, C,H,W, if the recipe takes it from its data")
+    show.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, e.g. "
+                      "network.width=512; repeatable")  # fmt: skip
+    check = commands.add_parser("check", help="predictions against runs on this machine")
     check.add_argument("--quick", action="store_true", help="two cases, one round")
-    published = commands.add_parser("published", help="predictions beside published trainings")
+    published = commands.add_parser("published", help="predictions against published trainings")
     plan = commands.add_parser("plan", help="10^9 images on 1 to 1,024 GPUs")
     plan.add_argument("--device", default="h100", help="h100 or h200 (h100)")
     for command in (check, published, plan):
-        command.add_argument("--write", type=Path, metavar="FILE", help="replace its section of this document")
+        command.add_argument("--write", type=Path, metavar="FILE", help="replace the section in this document")
     return parser
 
 

@@ -1,13 +1,13 @@
 """Memory and time against the number of images in .tar shards: `python benchmarks/shards.py [--stream] [N ...]`.
 
-Small PNG files in ten folders, a thousand to a shard, are written into a temporary folder (1 KB each on the disk). For
-each N a process of its own opens them with `data.memory=0` and trains a tiny network for some steps with two loaders;
-what is shown of it is the time to open, what its index takes, and the most memory that it and a loader ever held.
+Small PNG files in ten folders, a thousand per shard, are written into a temporary folder (1 KB each on disk). For each
+N, a separate process opens them with `data.memory=0` and trains a tiny network for a few steps with two loaders. It
+reports the time to open, the size of the index, and the peak memory of the process and of a loader.
 
-With --stream they are streamed (`data.stream=true`): the time to open without an index, once more, and with one; images
-a second through two loaders, while nothing else is done; the processor time of an image, over all processes; and the
-memory of a loader after a tenth of that, and in the end. Then the time to open, and to find a step, of indices that
-list up to 100,000 shards, of which one is there.
+With --stream the images are streamed (`data.stream=true`). It reports the time to open without an index, a second time,
+and with an index; images per second through two loaders with nothing else running; CPU time per image over all
+processes; and the memory of a loader after a tenth of the images, and at the end. Then it reports the time to open, and
+to find a step, for indices that list up to 100,000 shards, of which only one exists.
 """
 
 import io
@@ -28,7 +28,7 @@ SIDE, A_SHARD, STEPS, WORKERS = 8, 1000, 8, 2
 
 
 def write(folder, n):
-    """n images in shards; a few hundred different ones, since what is read matters and not what it shows."""
+    """Write n images in shards; only a few hundred are distinct, since only reading matters, not the content."""
     generator = np.random.default_rng(0)
     pictures = []
     for _ in range(256):
@@ -44,7 +44,7 @@ def write(folder, n):
 
 
 def one(folder):
-    """What is measured, of this process."""
+    """Measure in this process, and print the figures as JSON."""
     import resource
 
     import torch
@@ -75,9 +75,9 @@ def one(folder):
 
 
 def of_stream(folder):
-    """The same of a stream."""
+    """Measure a stream in this process, and print the figures as JSON."""
     import fromnoise as fn
-    from fromnoise.data import streamed  # its libraries are loaded before any clock runs
+    from fromnoise.data import streamed  # imported before any timing starts
     from fromnoise.data.feed import Feed
 
     opened = []
@@ -98,12 +98,12 @@ def of_stream(folder):
     rate = batch * (steps - steps // 10) / (time.perf_counter() - started)
     late = _of_loaders()
     feed.close()
-    used = time.process_time() - began + sum(os.times()[2:4]) - others  # the loaders have ended
+    used = time.process_time() - began + sum(os.times()[2:4]) - others  # by now the loaders have ended
     print(json.dumps({"open": opened, "rate": rate, "cpu": 1e6 * used / (batch * steps), "early": early, "late": late}))
 
 
 def _of_loaders():
-    """MB that the larger of the loader processes holds of its own, now."""
+    """Private memory, in MB, that the larger of the loader processes holds now."""
     found = []
     for child in multiprocessing.active_children():
         rows = Path(f"/proc/{child.pid}/smaps_rollup").read_text().splitlines()
@@ -112,10 +112,10 @@ def _of_loaders():
 
 
 def listed(folder, shards):
-    """Opening an index of so many shards, and finding the examples of a late step."""
+    """Time opening an index of `shards` shards, and finding the examples of a late step."""
     import resource
 
-    from fromnoise.data import streamed  # its libraries are loaded before any clock runs
+    from fromnoise.data import streamed  # imported before any timing starts
 
     rows = [{"url": f"part-{k:05d}.tar", "nsamples": A_SHARD} for k in range(shards)]
     content = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "shardlist": rows, "classes": ["0"]}

@@ -1,11 +1,11 @@
-"""Ours beside other libraries' networks: `make bench`, or `python benchmarks/speed.py [--size cifar] [--turns 3]`.
+"""fromnoise beside other libraries: `make bench`, or `python benchmarks/speed.py [--size cifar] [--turns 3]`.
 
-Every contender has a process of its own. Two at a time, ours and a peer's, take turns, so that what else the machine
-does falls on both; read the ratios, the images a second drift. A peer is measured as its users run it (float32, torch's
-layout, Adam), tuned by hand (the number format that this machine multiplies natively, channels_last, fused Adam), and,
-in network calls, tuned and compiled with its weights frozen, as ours then is by `--compile on`.
-Ours is what `fromnoise train` and `sample` do, averaged weights, counted noise and clipping included; a peer's step has
-none of these.
+Each contender runs in its own process. Two at a time, fromnoise and a peer, take turns, so other work on the machine
+affects both alike. Read the ratios, since images per second drift. A peer is measured as its users run it (float32,
+torch's layout, Adam), tuned by hand (the number format that the CPU multiplies natively, channels_last, fused Adam),
+and, for network calls, also tuned and compiled with frozen weights; fromnoise then runs with `--compile on`. fromnoise
+does all that `fromnoise train` and `sample` do, including averaged weights, counter-based noise and clipping; a peer's
+step has none of these.
 
 Writes benchmarks/results.json, the table in docs/performance.md and docs/images/speed.png.
 """
@@ -31,7 +31,7 @@ WAYS = {"default": ("train", "denoise"), "tuned": ("train", "denoise"), "compile
 
 
 class Ours:
-    """What the trainer and a sampler do in a step."""
+    """fromnoise: what the trainer and a sampler do in a step."""
 
     def __init__(self, size, how):
         import fromnoise as fn
@@ -74,7 +74,7 @@ class Ours:
 
 
 class Peer:
-    """The plain loop that every tutorial has, around a peer's network."""
+    """A peer: the plain loop of the usual tutorials around its network."""
 
     def __init__(self, name, size, how):
         from peers import PEERS
@@ -117,7 +117,7 @@ class Peer:
 
 
 def work(name, size, how):
-    """The child process: for every line "WHAT BATCH", do it once and answer with its seconds."""
+    """The child process: for every line "WHAT BATCH", do one step and print its seconds."""
     torch.manual_seed(0)
     side = Ours(size, how) if name == "fromnoise" else Peer(name, size, how)
     from peers import SHAPES
@@ -132,7 +132,7 @@ def work(name, size, how):
 
 
 class Contender:
-    """A child process, asked for one step at a time."""
+    """A child process that takes one step on request."""
 
     def __init__(self, name, size, how):
         command = [sys.executable, str(HERE / "speed.py"), "--work", name, size, how]
@@ -142,7 +142,7 @@ class Contender:
     def _line(self):
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("a contender stopped; its own message is above")
+            raise SystemExit("a contender stopped; see its message above")
         return line
 
     def once(self, what, batch):
@@ -156,7 +156,7 @@ class Contender:
 
 
 def duel(name, size, how, turns):
-    """Seconds of the peer and of ours for every work, step about."""
+    """Measure a peer and fromnoise on every kind of work, taking turns."""
     found = []
     pair = [Contender(name, size, how), Contender("fromnoise", size, how)]
     for what, batch in WORKS[size]:
@@ -181,8 +181,8 @@ def duel(name, size, how, turns):
 
 
 def convolution_limit():
-    """GFLOP/s of one convolution alone, 3x3 and 256 channels at 16x16, the best of the formats: forward, and with
-    its gradients."""
+    """GFLOP/s of a single convolution, 3x3 and 256 channels at 16x16, in the best format: forward, and with its
+    gradients."""
     best = [0.0, 0.0]
     for dtype in (torch.float32, torch.bfloat16):
         layer = torch.nn.Conv2d(256, 256, 3, padding=1).to(memory_format=torch.channels_last, dtype=dtype)
@@ -200,7 +200,7 @@ def convolution_limit():
 
 
 def counts(size):
-    """{network: (parameters, GFLOP of an image forward)}; convolutions and matrix products, 2 for a multiply-add."""
+    """{network: (parameters, forward GFLOP per image)}, for convolutions and matrix products; a multiply-add is 2."""
     from peers import PEERS, SHAPES
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -216,7 +216,7 @@ def counts(size):
 
 
 def table(results):
-    """The figures as Markdown."""
+    """The figures as Markdown tables."""
     lines = [f"{results['machine']}. Of a single convolution's speed: {results['limit'][0]:.0f} GFLOP/s forward, "
              f"{results['limit'][1]:.0f} with its gradients.", ""]  # fmt: skip
     lines += ["| work | peer | parameters | GFLOP an image | as its users run it | tuned by hand | ours | ratio | "
@@ -250,7 +250,7 @@ def table(results):
 
 
 def draw(results, path):
-    """Ratios as bars: how many times as fast as each peer."""
+    """Draw the speed relative to each peer as bars."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -291,8 +291,8 @@ def write(results):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", choices=WORKS, help="one alone, and nothing is written")
-    parser.add_argument("--turns", type=int, default=3, help="of each side, after one that does not count")
+    parser.add_argument("--size", choices=WORKS, help="measure only this size, and write nothing")
+    parser.add_argument("--turns", type=int, default=3, help="turns of each side, after a warm-up turn")
     parser.add_argument("--work", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.work:

@@ -1,7 +1,7 @@
 """Where a training step and a sampling step spend their time: `python benchmarks/step.py [RECIPE ...]`.
 
-The trainer's own steps, with clocks around its parts: everything but the network's forward and backward pass is what
-training costs on top, and should be below 3 %. The same for a sampler's steps, below 2 %.
+Times the parts of the trainer's own steps. Everything except the network's forward and backward pass is overhead, which
+should be below 3 %. For a sampler's steps it should be below 2 %.
 """
 
 import sys
@@ -44,7 +44,7 @@ class Clocks:
 
 
 def training(name, clocks):
-    """A list of {part: seconds}, one for each step."""
+    """Time training steps; returns {part: seconds} for each."""
     config = fn.recipes.load(name)
     denoiser, train = config.build(), config.train.model_copy(update={"steps": STEPS, "minutes": None})
     classes = [str(i) for i in range(denoiser.classes)]

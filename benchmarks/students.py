@@ -1,9 +1,9 @@
-"""Students of one teacher after the same minutes: `python benchmarks/students.py RUN [--minutes 4] [--out FOLDER]`.
+"""Students of one teacher, trained for equal time: `python benchmarks/students.py RUN [--minutes 4] [--out FOLDER]`.
 
-RUN is a run of the recipe digits, or of another. Each recipe of distillation trains from it for so many minutes (a
-ladder's rungs share them), then the Frechet distance of 1,000 samples (--n), and of digits the class accuracy, are
-measured at 1, 2, 4 and 8 steps, beside those of the teacher by DDIM and UniPC and in its recipe's own steps. A table as
-Markdown, a plot and grids are left in the folder; what is there already is not measured again.
+RUN is the teacher: a run of the recipe digits, or of another. Each distillation recipe trains from it for the given
+minutes (the rungs of a ladder share them). Then the Frechet distance of 1,000 samples (--n), and for digits the class
+accuracy, are measured at 1, 2, 4 and 8 steps, beside the teacher with DDIM, with UniPC, and with its recipe's own
+steps. A Markdown table, a plot and grids are written into the folder; existing results are not measured again.
 """
 
 import argparse
@@ -21,23 +21,23 @@ ROWS = {
     "mean-flow": CALLS,
     "reflow": CALLS,
 }
-# of the teacher: a digit's ground is cleaner unclipped, and students are not clipped either
+# for the teacher: the background of digits is cleaner without clipping, and students are not clipped either
 PLAIN = ("--no-clip",)
 
 
 def fromnoise(*words):
-    """A command, whose output is passed on."""
+    """Run a command; its output is passed on."""
     subprocess.run([sys.executable, "-m", "fromnoise", *map(str, words)], check=True)
 
 
 def trained(recipe, teacher, out, minutes):
-    """The run of a student, gone on with where it was interrupted."""
+    """Train a student, or resume its run."""
     rungs = 5 if recipe == "progressive" else 1
     fromnoise("train", recipe, "--teacher", teacher, "--minutes", minutes / rungs, "--out", out, "--resume")
 
 
 def measured(n, run, place, *words):
-    """FD and class accuracy of n samples as text, and FD as a number."""
+    """Return (FD and class accuracy of n samples as text, FD as a number)."""
     if not place.exists():
         fromnoise("eval", run, "--n", n, "--out", place, *words)
     found = json.loads(place.read_text())
@@ -54,7 +54,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("teacher", type=Path)
     parser.add_argument("--minutes", type=float, default=4)
-    parser.add_argument("--n", type=int, default=1000, help="samples of each figure")
+    parser.add_argument("--n", type=int, default=1000, help="samples per figure")
     parser.add_argument("--out", type=Path, default=Path("runs/students"))
     parser.add_argument("--only", nargs="*", default=list(ROWS))
     asked = parser.parse_args()
@@ -85,7 +85,7 @@ def main():
 
 
 def plotted(table, own, n, place):
-    """Distance against steps."""
+    """Plot the Frechet distance against steps."""
     import matplotlib
 
     matplotlib.use("Agg")

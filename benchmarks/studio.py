@@ -1,9 +1,9 @@
-"""What the studio costs: from a click to the first and the last picture, and what ten viewers take from a training.
+"""What the studio costs: the time from a click to the first and last image, and what viewers cost a training.
 
 python benchmarks/studio.py RUN [--n 16] [--steps 50] [--browser] [--viewers 10 --seconds 40]
 
-The network's own time is counted inside the worker, around every call. What the same samples take without a studio is
-measured beside it, in turn. With --browser (playwright and Chromium) the click is a real one, and so is the picture.
+The network's own time is measured inside the worker, around every call. The same samples are also drawn without a
+studio, in alternation. With --browser (playwright and Chromium) the click is a real one, and the image is on screen.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from fromnoise.app.studio.frames import unpack
 
 @contextmanager
 def studio(folder):
-    """Its address, and the seconds until it listened."""
+    """Run a studio; yields its address and the seconds until it listened."""
     started = time.perf_counter()
     words = [sys.executable, "-m", "fromnoise", "studio", str(folder), "--port", "0", "--no-browser"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -47,7 +47,7 @@ class Client:
         try:
             self.connection.request(method, path, json.dumps(body) if body is not None else None)
             return self.connection.getresponse()
-        except http.client.RemoteDisconnected:  # it was idle for long
+        except http.client.RemoteDisconnected:  # the server closed an idle connection
             self.connection.close()
             self.connection.request(method, path, json.dumps(body) if body is not None else None)
             return self.connection.getresponse()
@@ -60,7 +60,7 @@ class Client:
 
 
 def drawn(client, asked):
-    """(seconds to the first picture, to the last, of the network, calls) of one job, from the request on."""
+    """(seconds to the first image, seconds to the last, network seconds, calls) of one job, from its request on."""
     started = time.perf_counter()
     number = client.json("POST", "/api/jobs/draw", asked)["number"]
     answer, held, first, last = client.ask("GET", f"/api/jobs/{number}/frames"), b"", None, None
@@ -76,7 +76,7 @@ def drawn(client, asked):
 
 
 def pictures(run, n, steps, times):
-    """Draw in the studio and without it, in turn."""
+    """Draw in the studio and without it, in alternation."""
     from fromnoise.app import runs
 
     model = runs.open_model(run)
@@ -105,7 +105,7 @@ def pictures(run, n, steps, times):
 
 
 def in_a_browser(run):
-    """From the address to the first content, and from a click to the first and last picture on the screen."""
+    """Time from the address to the first content, and from a click to the first and last image on the screen."""
     from playwright.sync_api import sync_playwright
 
     with studio(run) as (address, _), sync_playwright() as playwright:
@@ -134,7 +134,7 @@ def in_a_browser(run):
 
 
 def viewers(count, seconds):
-    """Images per second of a training that nobody watches, and that `count` pages watch, in turn."""
+    """Steps per second of a training, unwatched and watched by `count` pages, in alternation."""
     folder = Path(tempfile.mkdtemp(prefix="fromnoise-studio-"))
     with studio(folder) as (address, _):
         client = Client(address)
@@ -165,7 +165,7 @@ def viewers(count, seconds):
 
 
 def watch(address, stop):
-    """What an open page asks for."""
+    """Send the requests of an open page."""
     client, last = Client(address), 0
     while not stop.is_set():
         client.json("GET", "/api/state")

@@ -1,8 +1,8 @@
 """What waiting threads cost: `python benchmarks/waiting.py [--steps 12] [--n 192]`.
 
-Samples of the recipe `digits` on all cores, alone and beside one busy process, with threads that wait by spinning
-and by sleeping (OMP_WAIT_POLICY=passive, which the command line sets). In turns, each in a process
-of its own; medians. Read the ratios.
+Samples of the recipe `digits` on all cores, alone and beside one busy process, with threads that wait by spinning and
+by sleeping (OMP_WAIT_POLICY=passive, which the command line sets). The settings alternate, each in its own process;
+figures are medians. Read the ratios.
 """
 
 import argparse
@@ -26,7 +26,7 @@ WAYS = {"spinning": {"OMP_WAIT_POLICY": "active"}, "as OpenMP likes": {}, "sleep
 
 
 def rate(way: str, n: int, steps: int) -> float:
-    """Images a second of one process."""
+    """Images per second of one process."""
     env = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
     command = [sys.executable, "-c", SAMPLE, str(n), str(steps)]
     done = subprocess.run(command, env=env | WAYS[way], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The stages of `benchmarks/attack.py`, one table of all."""
+"""All stages of `benchmarks/attack.py`."""
 
 from attack_stages.commands import LINES, PAIRS, PLANTED
 from attack_stages.fuzzing import FUZZ

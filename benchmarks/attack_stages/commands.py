@@ -1,4 +1,4 @@
-"""Command lines made of hostile words, two commands at once, and things planted where files are to be written."""
+"""Command lines of hostile arguments, two commands at once, and links or devices where files are to be written."""
 
 import functools
 import json
@@ -21,18 +21,18 @@ from faults.workshop import RUN, Workshop
 from attack_stages.stage import Stage, Trial
 
 LIMIT, MEGABYTES = 8.0, 2200
-"""Seconds after which a long command is interrupted; and the most memory that any may use, torch's own included."""
+"""Seconds after which a long command is interrupted, and the most memory a command may use, including torch."""
 
 
 def lines(shop: Workshop, seed: int) -> Trial:
-    """One command line; most of its words are wrong."""
+    """A trial is one command line with mostly wrong arguments."""
     from fromnoise.app.cli import entry
 
     def one(number: int, rng: random.Random) -> str | None:
         name = rng.choice(sorted(entry.COMMANDS))
         line = hostile.words(name, entry.command(name), rng)
         wrong = _tried(shop, line, LIMIT)
-        if wrong and wrong.startswith("not at its end"):  # a machine that is busy with others is no hang
+        if wrong and wrong.startswith("not at its end"):  # a busy machine is not a hang
             wrong = _tried(shop, line, 4 * LIMIT)
         said = " ".join(word if len(word) < 60 else f"{word[:20]}...({len(word)})" for word in line)
         return f"{wrong} | {said!r}" if wrong else None
@@ -71,7 +71,7 @@ def _is_device(path: Path) -> bool:
 
 
 def pairs(shop: Workshop, seed: int) -> Trial:
-    """The second begins while the first waits at one of its writes."""
+    """A trial is two commands: the second starts while the first is paused at one of its writes."""
     ways: dict[str, tuple[Body, Body]] = {
         "train+train": (workshop.train(shop.pics, RUN, 9), workshop.train(shop.pics, RUN, 9)),
         "train+fresh": (workshop.train(shop.pics, "toy-two"), workshop.train(shop.pics, "toy-two")),
@@ -115,7 +115,7 @@ def pairs(shop: Workshop, seed: int) -> Trial:
             where = f"{name}, first at {' '.join(alone.operations[at])}"
             locks = [i for i, (what, path) in enumerate(alone.operations) if what == "open" and path.endswith("lock")]
             if at <= max(locks, default=-1) and {done.status for done in ends} == {0}:
-                name = name.replace("train", "turns")  # it waited before it held anything, and then had nothing to do
+                name = name.replace("train", "turns")  # paused before it took the lock, it had nothing left to do
             wrong = _both(name, ends, (second.pid, first.pid), place, outputs)
             return f"{where}: {wrong}" if wrong else None
         finally:
@@ -132,7 +132,7 @@ def _wait_for(path: Path, process: worker.Started) -> None:
 
 
 def _both(name: str, ends: list[Outcome], pids: tuple[int, int], place: Path, outputs: dict[str, Any]) -> str | None:
-    """What is wrong with how the second and the first ended, in this order, and with what they left."""
+    """What is wrong with how the second and the first command ended (in this order), or with their files."""
     trains = name in ("train+train", "train+fresh")
     for which, done in zip(("the second", "the first"), ends, strict=True):
         if wrong := wrong_ending(done, (0, 2) if trains else (0,)):
@@ -176,7 +176,7 @@ _THINGS = ("link to a file", "link to a folder", "link to nothing", "hard link",
 
 
 def planted(shop: Workshop, seed: int) -> Trial:
-    """At each name that a command writes: a link out of the folder, a pipe or a device."""
+    """A trial puts a link out of the folder, a pipe or a device at a name that a command writes."""
     names = sorted(_WRITERS)
 
     @functools.cache
@@ -205,7 +205,7 @@ def planted(shop: Workshop, seed: int) -> Trial:
             if tree(outside) != before:
                 changed = {k for k in before | tree(outside) if before.get(k) != tree(outside).get(k)}
                 wrong = f"outside, {', '.join(sorted(changed))} changed"
-            # Its temporary files and its old checkpoints a run may remove, whatever was put there.
+            # A run may remove its temporary files and old checkpoints, whatever was put there.
             own = any(part.startswith((".", "step-")) and "checkpoints" in path for part in Path(path).parts)
             if thing == "device" and not own and not _is_device(place / path):
                 wrong = "the device is gone"

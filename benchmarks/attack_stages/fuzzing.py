@@ -1,4 +1,4 @@
-"""The bounded fuzzer on each reader of files from strangers."""
+"""The bounded fuzzer on each reader of third-party files."""
 
 import functools
 import io
@@ -60,7 +60,7 @@ def _tensors(folder: Path) -> tuple[list[bytes], Callable[[bytes], Any], Any]:
     path = folder / SAVED / "model.safetensors"
 
     def read(content: bytes) -> None:
-        path.unlink()  # the old one is mapped
+        path.unlink()  # the old file may be memory-mapped
         path.write_bytes(content)
         damage.fit_manifest(folder / SAVED)
         fn.load(folder / SAVED)
@@ -87,7 +87,7 @@ def _images(folder: Path) -> tuple[list[bytes], Callable[[bytes], Any], Any]:
     (folder / "fuzzed").mkdir(exist_ok=True)
 
     def read(content: bytes) -> None:
-        (folder / "fuzzed" / "x.png").write_bytes(content)  # what it is, Pillow finds in its first bytes
+        (folder / "fuzzed" / "x.png").write_bytes(content)  # Pillow detects the format from the first bytes
         load_folder(DataConfig(name=str(folder / "fuzzed"), size=8))
 
     return list(_valid_images().values()), read, damage.mutated
@@ -121,7 +121,7 @@ _TARGETS = {
 
 
 def fuzzing(name: str) -> Callable[[Workshop, int], Trial]:
-    """A trial is a bounded run of the fuzzer; the first is a short one, for a quick look."""
+    """A trial is a bounded run of the fuzzer; the first one is short, for --quick."""
 
     def prepare(shop: Workshop, seed: int) -> Trial:
         def one(number: int, rng: random.Random) -> str | None:

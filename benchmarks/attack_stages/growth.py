@@ -1,4 +1,4 @@
-"""Thousands of steps with a checkpoint at every tenth: nothing grows."""
+"""Thousands of steps with a checkpoint every ten steps: no resource may grow."""
 
 import functools
 import gc
@@ -13,11 +13,11 @@ from faults.workshop import Workshop
 from attack_stages.stage import Stage, Trial
 
 STEPS = (300, 10_800)
-"""Of the two trials; the first is for a quick look, the second two hours of the recipe digits on two cores."""
+"""Steps of the two trials: the first is for --quick, the second takes two hours of the recipe digits on two cores."""
 
 
 def growth(shop: Workshop, seed: int) -> Trial:
-    """Memory, descriptors, threads and files after the warm-up and at the end."""
+    """A trial compares memory, descriptors, threads and files after the warm-up and at the end."""
 
     def one(number: int, rng: random.Random) -> str | None:
         place = shop.copy()

@@ -1,4 +1,4 @@
-"""Damaged files of every kind, and files made to hurt: read as they are, or refused in a line."""
+"""Damaged and malicious files of every kind: each must be read correctly, or refused with a one-line message."""
 
 import io
 import json
@@ -18,11 +18,11 @@ from attack_stages.stage import Stage, Trial
 
 _SAVED_AS = {"JPEG2000": "jp2", "JPEG": "jpg", "TIFF": "tif", "PPM": "ppm"}
 _HERE: dict[str, Any] = {}
-"""What a process has made once, for its own folder."""
+"""What a process computes once for its own folder."""
 
 
 def flips(reader: Reader) -> Callable[[Workshop, int], Trial]:
-    """One byte of one file."""
+    """A trial changes one byte of one file."""
 
     def prepare(shop: Workshop, seed: int) -> Trial:
         def one(number: int, rng: random.Random) -> str | None:
@@ -54,13 +54,13 @@ def flips(reader: Reader) -> Callable[[Workshop, int], Trial]:
 
 
 def _put(path: Path, content: bytes) -> None:
-    """As a new file: the old one may be mapped into memory."""
+    """Write a new file instead of overwriting: the old one may be memory-mapped."""
     path.unlink(missing_ok=True)
     path.write_bytes(content)
 
 
 def images(shop: Workshop, seed: int) -> Trial:
-    """A mutated file of an allowed format, in a folder that is read as data, and as one image."""
+    """A trial is a mutated file of an allowed format, read in a data folder and as a single image."""
     valid = _valid_images()
 
     def one(number: int, rng: random.Random) -> str | None:
@@ -111,7 +111,7 @@ def _valid_images() -> dict[str, bytes]:
 
 
 def models(shop: Workshop, seed: int) -> Trial:
-    """A saved model with something else in its JSON or tensors, and a manifest that fits."""
+    """A trial is a saved model with altered JSON or tensors, and a matching manifest."""
 
     def one(number: int, rng: random.Random) -> str | None:
         import fromnoise as fn

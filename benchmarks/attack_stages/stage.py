@@ -1,4 +1,4 @@
-"""What a stage is, and how its trials are counted, reported and repeated."""
+"""Stages, and how their trials are counted, reported and repeated."""
 
 import json
 import random
@@ -13,7 +13,7 @@ from faults import worker
 from faults.workshop import Workshop
 
 Trial = Callable[[int, random.Random], str | None]
-"""(number, random numbers of its own) -> what was wrong, or None."""
+"""Maps (number, its own random numbers) to what was wrong, or None."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Stage:
     """A kind of attack.
 
     Attributes:
-        name: of the row.
-        full: trials at --share 1.
-        prepare: makes the trial, once, after what an undisturbed run gives is known.
-        together: so many trials in one process, for what only reads; 0 is each in its own.
-        quick: trials of a quick look.
+        name: name of the row.
+        full: number of trials at --share 1.
+        prepare: makes the trial function, once, after an undisturbed reference run.
+        together: number of trials per process, for attacks that only read; 0 means a process for each.
+        quick: number of trials with --quick.
     """
 
     name: str
@@ -35,14 +35,14 @@ class Stage:
     quick: int = 2
 
     def numbers(self, share: float, quick: bool = False) -> list[int]:
-        """Evenly of all."""
+        """Numbers of the trials to run, evenly spread over all."""
         n = min(self.full, max(1, self.quick if quick else round(self.full * share)))
         return [i * self.full // n for i in range(n)]
 
 
 @dataclass
 class Row:
-    """What came of a stage."""
+    """The result of a stage."""
 
     name: str
     tried: int = 0
@@ -57,7 +57,7 @@ class Row:
 
 
 def run(stage: Stage, shop: Workshop, seed: int, numbers: list[int], failures: Path) -> Row:
-    """Every trial of these numbers; each failure is a line of the file and how to repeat it."""
+    """Run the trials with these numbers; writes each failure to the file, with the command that repeats it."""
     row, began = Row(stage.name), time.monotonic()
     for number, wrong in _answers(stage, shop, seed, numbers):
         row.tried += 1
@@ -75,7 +75,7 @@ def run(stage: Stage, shop: Workshop, seed: int, numbers: list[int], failures: P
 
 
 def rng(seed: int, stage: str, number: int) -> random.Random:
-    """A trial's own random numbers: the same whatever else is run."""
+    """A trial's own random numbers, independent of which other trials run."""
     return random.Random(f"{seed} {stage} {number}")
 
 
@@ -92,13 +92,13 @@ def _answers(stage: Stage, shop: Workshop, seed: int, numbers: list[int]) -> Ite
 
 
 def _kind(wrong: str) -> str:
-    """A failure without what differs from one to the next."""
+    """The kind of a failure: its text without names and numbers."""
     text = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", wrong)
     return re.sub(r"[0-9a-f]{6,}|-?\d[\d.,e+]*", "#", text)[:110]
 
 
 def table(rows: list[Row]) -> str:
-    """Of all stages, in Markdown."""
+    """A Markdown table of all stages."""
     lines = ["| attack | tried | survived | share | seconds |", "|---|---:|---:|---:|---:|"]
     for row in [*rows, _total(rows)]:
         share = 100 * row.survived / max(row.tried, 1)
@@ -107,14 +107,14 @@ def table(rows: list[Row]) -> str:
 
 
 def kinds(row: Row, most: int = 8) -> list[str]:
-    """The commonest failures of a stage, a line each."""
+    """The most common failures of a stage, one line each."""
     found = row.kinds.most_common()
     lines = [f"    {count} x {row.examples[kind][:200]}" for kind, count in found[:most]]
     return lines + ([f"    and {len(found) - most} other kinds"] if len(found) > most else [])
 
 
 def as_json(rows: list[Row]) -> str:
-    """For programs: what each stage tried and survived, and its failures."""
+    """JSON for programs: what each stage tried and survived, and its failures."""
     return json.dumps([vars(row) for row in rows], indent=1) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Kills and errors at every operation of the commands that write."""
+"""Kills and errors at every file operation of commands that write."""
 
 import json
 import random
@@ -15,13 +15,13 @@ from faults.workshop import ENCODED, LATENT, RUN, SAVED, Workshop
 from attack_stages.stage import Stage, Trial
 
 Result = Callable[[Path], Any]
-"""(folder) -> what a command left in it, to compare."""
+"""Maps a folder to what a command left in it, for comparison."""
 FRESH = "toy-fresh"
 KINDS = ("enospc", "enospc", "enospc", "eio", "eio", "short", "eintr", "slow", "clock")
 
 
 def kills(shop: Workshop, seed: int) -> Trial:
-    """SIGKILL at an operation of a new run or of one that goes on, sometimes again; then the end is the same."""
+    """A trial kills a new or resumed run at an operation, maybe twice; after resuming, the result must be the same."""
     ways = {FRESH: workshop.train(shop.pics, FRESH), RUN: workshop.train(shop.pics, RUN, 9)}
     right, counts = {}, {}
     for out, body in ways.items():
@@ -48,7 +48,7 @@ def kills(shop: Workshop, seed: int) -> Trial:
 
 
 def points(name: str) -> Callable[[Workshop, int], Trial]:
-    """An error at an operation of one command."""
+    """A trial raises an error at one operation of a command."""
 
     def prepare(shop: Workshop, seed: int) -> Trial:
         body, without, result = _COMMANDS[name](shop)
@@ -97,7 +97,7 @@ def _after(
         return f"what stands there is broken: {type(error).__name__}: {str(error)[:150]}"
     if isinstance(found, _Parts):
         return None if found.items() <= right.items() else "a part of it is not what it should be"
-    if _is_run(found):  # a run may have come further than before and not to its end
+    if _is_run(found):  # a run may have made progress without finishing
         return None
     return None if found in (old, right) else "what stands there is neither the old nor the new"
 
@@ -107,7 +107,7 @@ def _is_run(value: Any) -> bool:
 
 
 def _difference(result: Result, place: Path, right: Any) -> str | None:
-    """What is another than without the fault."""
+    """What differs from the result without the fault; None if nothing does."""
     try:
         found = result(place)
     except Exception as error:
@@ -143,7 +143,7 @@ def _folder(name: str) -> Result:
 
 
 class _Parts(dict[str, bytes]):
-    """Files by their names, of what is made in parts: some of them are a beginning."""
+    """Files by name of a result that is made in parts: a subset is a valid beginning."""
 
 
 def _parts(name: str) -> Result:
@@ -162,7 +162,7 @@ _COMMANDS: dict[str, Callable[[Workshop], tuple[Body, tuple[str, ...], Result]]]
     "encode-data": lambda shop: (workshop.encode(shop.pics), (ENCODED,), _parts(ENCODED)),
     "convert": lambda shop: (workshop.convert(RUN, SAVED, ema=False), (), _folder(SAVED)),
 }
-"""(what runs, which caches are not there before, what comes of it)"""
+"""(the command, the caches that must not exist before, its result)"""
 
 KILLS = Stage("kills", 200, kills)
 POINTS = tuple(Stage(f"points-{name}", 150, points(name)) for name in _COMMANDS)

@@ -1,4 +1,4 @@
-"""The stages of `benchmarks/gpu.py`, one file each; nothing here imports torch, so that the parent starts at once."""
+"""The stages of `benchmarks/gpu.py`, one file each. This module imports no torch, so the parent starts at once."""
 
 from gpu_stages.runner import Stage
 
@@ -11,4 +11,4 @@ STAGES = (
     Stage("profile", 40),
     Stage("quality", 150),
 )
-"""In order of worth. The numbers are shares of the time: what one leaves over goes to those after it."""
+"""In order of importance. The numbers are shares of the time; time left over goes to the later stages."""

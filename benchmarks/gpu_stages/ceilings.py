@@ -1,4 +1,4 @@
-"""What the device reaches in one large operation: every later rate is given as a share of these."""
+"""The rates that the device reaches in one large operation; later rates are given as shares of these."""
 
 import subprocess
 
@@ -46,7 +46,7 @@ def _copy(context: Context) -> None:
 
 
 def _device(context: Context) -> None:
-    """What all figures are of."""
+    """Record the device that all figures are from."""
     if context.cuda:
         found = torch.cuda.get_device_properties(context.device)
         about = (f"{found.name}, {found.multi_processor_count} multiprocessors, driver {_driver()}, "

@@ -1,4 +1,4 @@
-"""Seconds on a device that works on while Python goes on."""
+"""Timing on a device that computes asynchronously."""
 
 import gc
 import statistics
@@ -9,16 +9,17 @@ import torch
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all it was given."""
+    """Wait until the device has finished all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def median(call: Callable[[], object], device: torch.device, budget: float = 1.0, turns: int = 5,
            warm: int = 2) -> float:  # fmt: skip
-    """Median seconds of a call: `turns` groups of calls that fill the budget, after `warm` calls and one more.
+    """Median seconds of a call, over `turns` groups of calls that fill the budget, after `warm` + 1 calls.
 
-    A network that is a CUDA graph is translated at the first call, recorded at the second and played from the third on.
+    A network that becomes a CUDA graph is compiled at the first call, recorded at the second and replayed from the
+    third on.
     """
     for _ in range(warm):
         call()
@@ -28,7 +29,7 @@ def median(call: Callable[[], object], device: torch.device, budget: float = 1.0
 
 
 def timed(call: Callable[[], object], device: torch.device, times: int = 1) -> float:
-    """Seconds of a call, the mean of so many in a row, from an idle device to an idle device."""
+    """Mean seconds of `times` calls in a row, from an idle device to an idle device."""
     wait(device)
     start = time.perf_counter()
     for _ in range(times):
@@ -38,7 +39,7 @@ def timed(call: Callable[[], object], device: torch.device, times: int = 1) -> f
 
 
 def forget(device: torch.device) -> None:
-    """Give back what nobody holds any more, and forget the peak of it."""
+    """Free unused memory and reset the peak."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -47,5 +48,5 @@ def forget(device: torch.device) -> None:
 
 
 def peak(device: torch.device) -> float:
-    """GB that tensors held at most since `forget`; 0 on a CPU."""
+    """Peak memory of tensors in GB since `forget`; 0 on a CPU."""
     return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0

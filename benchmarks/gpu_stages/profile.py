@@ -1,4 +1,4 @@
-"""Where the device's time goes in a training step and in a network call, and what would give it back."""
+"""Where the device's time goes in a training step and a network call, and what would save it."""
 
 import tempfile
 from collections.abc import Callable
@@ -14,7 +14,7 @@ STEPS, TOP, MUCH = 3, 8, 0.10
 
 
 def run(context: Context) -> None:
-    _traced(context, lambda: torch.randn(2**10, device=context.device).add_(1))  # the first trace wakes the profiler
+    _traced(context, lambda: torch.randn(2**10, device=context.device).add_(1))  # starts the profiler
     cases = (("ddpm-cifar10", False), ("ddpm-cifar10", True), ("dit-xl-2", False))
     for name, compiled in cases[:1] if context.tiny else cases:
         how = f"{name}, {'compiled' if compiled else 'eager'}"
@@ -68,7 +68,7 @@ def _call(context: Context, name: str) -> None:
 
 
 def _tell(context: Context, what: str, work: Callable[[], None], times: int) -> None:
-    """Rows of kinds and kernels, of the gaps and of the copies, from one trace of so many steps."""
+    """Write rows on kernels, gaps and copies from one trace of `times` steps."""
     numbers = formats.usual(context)
     events = _traced(context, work)
     whole, worked = trace.span(events), trace.busy(events)
@@ -105,5 +105,5 @@ def _traced(context: Context, work: Callable[[], None]) -> list[trace.Event]:
 
 
 def _short(name: str) -> str:
-    """A kernel's name without what its templates add."""
+    """A kernel's name without its template arguments."""
     return name.removeprefix("void ").split("(")[0].replace("|", "/")[:90]

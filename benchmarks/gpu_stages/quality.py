@@ -1,4 +1,4 @@
-"""What a minute of training gives: loss, steps, a grid of samples, and their distance from the data."""
+"""What a minute of training achieves: loss, steps, a grid of samples, and their distance from the data."""
 
 import time
 
@@ -15,7 +15,7 @@ from gpu_stages import formats, ours, pictures
 from gpu_stages.context import Context
 
 SETS = {"mnist-fast": pictures.digits, "mnist-fast on colour": pictures.colours}
-MINUTE, AROUND = 60.0, 15.0  # seconds of training, and of all else
+MINUTE, AROUND = 60.0, 15.0  # seconds of training, and of everything else
 
 
 def run(context: Context) -> None:
@@ -62,7 +62,7 @@ def _trained(context: Context, what: str, split: pictures.Split, seconds: float)
 
 
 def _distances(context: Context, what: str, pixels: Tensor, split: pictures.Split, drawn: str) -> None:
-    """Of the samples, and of as many images that the training has not seen, from the training's."""
+    """Distances of the samples, and of as many held-out images, from the training images."""
     known = split.train.pixels[:10_000]
     name, features = _features(context, split)
     reference = _moments(features(known))
@@ -72,7 +72,7 @@ def _distances(context: Context, what: str, pixels: Tensor, split: pictures.Spli
 
 
 def _features(context: Context, split: pictures.Split):
-    """(name, uint8 images -> [N, D]): the digits' classifier where it is at hand, else the means of 8x8 squares."""
+    """(name, function from uint8 images to [N, D]): the digits' classifier if available, else means of 8x8 squares."""
     if split.train.shape[0] == 1 and not context.tiny and context.left() > 30:
         try:
             extractor = fn.features.build("digits")

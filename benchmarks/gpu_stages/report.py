@@ -1,4 +1,4 @@
-"""What the stages found: a JSON file each, one table, one plot, one last line."""
+"""The report: a JSON file for each stage, one table, one plot, and a last line."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ COLUMNS = ("what", "", "number format", "share of the ceiling", "note")
 
 @dataclass(frozen=True)
 class Found:
-    """Of one stage: how it ended, and its rows."""
+    """The result of one stage: how it ended, and its rows."""
 
     name: str
     status: str
@@ -23,7 +23,7 @@ class Found:
 
 
 def write(folder: Path, name: str, status: str, seconds: float, lines: Path) -> Found:
-    """NAME.json, from what the stage had appended when it ended."""
+    """Write NAME.json from the rows that the stage appended before it ended."""
     read = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
     rows = [line for line in read if "what" in line]
     if status != "done" and read and "began" in read[-1]:
@@ -36,7 +36,7 @@ def write(folder: Path, name: str, status: str, seconds: float, lines: Path) -> 
 
 
 def conclude(found: Sequence[Found], folder: Path) -> int:
-    """gpu.md and gpu.png, and the last line; the exit status."""
+    """Write gpu.md and gpu.png, print the last line, and return the exit status."""
     (folder / "gpu.md").write_text(table(found))
     missing = _plot(found, folder / "gpu.png")
     rows = [row for stage in found for row in stage.rows]
@@ -53,7 +53,7 @@ def conclude(found: Sequence[Found], folder: Path) -> int:
 
 
 def table(found: Sequence[Found]) -> str:
-    """All rows as Markdown, a heading a stage."""
+    """All rows as Markdown, with a heading per stage."""
     devices = dict.fromkeys(row["device"] for stage in found for row in stage.rows if row.get("device"))
     lines = [f"# {', '.join(devices) or 'no device'}", ""]
     for stage in found:
@@ -74,7 +74,7 @@ def _line(row: dict) -> str:
 
 
 def _plot(found: Sequence[Found], path: Path) -> str:
-    """Rates as shares of the ceiling, a bar each; what keeps it from being drawn, or ""."""
+    """Draw rates as shares of their ceiling; returns why it could not be drawn, or ""."""
     try:
         import matplotlib
     except ImportError:

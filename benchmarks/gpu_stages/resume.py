@@ -1,4 +1,4 @@
-"""A run that is killed twice and goes on: the same weights bit for bit, or how far apart."""
+"""A run that is killed twice and resumed: the same weights bit for bit, or how far apart they are."""
 
 import multiprocessing
 import os
@@ -16,7 +16,7 @@ from gpu_stages.right import apart
 
 
 def run(context: Context) -> None:
-    """Four runs side by side, whole and killed, with deterministic algorithms and without."""
+    """Four runs in parallel: uninterrupted and killed, with and without deterministic algorithms."""
     steps, kills, every = (6, (3, 5), 2) if context.tiny else (60, (22, 43), 7)
     ways = [(exact, at) for exact in (True, False) for at in ((), kills)]
     with tempfile.TemporaryDirectory() as folder, context.trying("resume"), ThreadPoolExecutor(len(ways)) as pool:
@@ -32,10 +32,10 @@ def run(context: Context) -> None:
 
 
 def _weights(context: Context, folder: Path, exact: bool, steps: int, kills: tuple, every: int) -> torch.Tensor:
-    """The averaged weights of a run, in a process for every part of it."""
+    """The averaged weights of a run, with a process for each part between kills."""
     processes = multiprocessing.get_context("forkserver")
-    # A part then needs no seconds to import torch. On a GPU nothing may be loaded that might ask the driver something:
-    # a process forked after that cannot use it.
+    # Preloading saves each part the seconds to import torch. On a GPU, nothing that might call the driver may be
+    # preloaded: a process forked after that cannot use the GPU.
     processes.set_forkserver_preload(["gpu_stages.resume", *(["torch._dynamo"] if context.tiny else [])])
     for kill in (*kills, 0):
         arguments = (folder, context.tiny, exact, steps, kill, every)
@@ -50,7 +50,7 @@ def _weights(context: Context, folder: Path, exact: bool, steps: int, kills: tup
 
 
 def _part(folder: Path, tiny: bool, exact: bool, steps: int, kill: int, every: int) -> None:
-    """Train or go on; die by kill -9 after step `kill`."""
+    """Train or resume; die by kill -9 after step `kill`."""
     os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(exact)

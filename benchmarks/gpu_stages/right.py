@@ -1,4 +1,4 @@
-"""Whether a GPU computes what the CPU does: networks, gradients, noise, samplers, the tests of a second device."""
+"""Whether a GPU computes the same as the CPU: networks, gradients, noise, samplers, and the second-device tests."""
 
 import copy
 import importlib.util
@@ -37,7 +37,7 @@ def run(context: Context) -> None:
 
 
 def _network(context: Context, name: str) -> None:
-    """Output and gradients of fresh random inputs, in every format, beside the CPU's in fp32."""
+    """Compare output and gradients for random inputs, in every format, with the CPU's in fp32."""
     if name == "DiT-S/2":
         config = ours.recipe(context, "dit-xl-2", **({} if context.tiny else {"network__size": "S"}))
         size = ours.shape(context, "dit-xl-2")
@@ -61,7 +61,7 @@ def _network(context: Context, name: str) -> None:
 
 
 def _computed(network, given, probe, hardware, device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Output and gradients, on the CPU."""
+    """Compute output and gradients on `device`, and return them on the CPU."""
     x, time, told = given
     given = x.to(device), time.to(device), {key: value.to(device) for key, value in told.items()}
     with torch.autocast(device.type, torch.bfloat16, enabled=hardware.dtype == torch.bfloat16):
@@ -79,7 +79,7 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def _noise(context: Context) -> None:
-    """The same bits there as here, in any batch, and whichever device draws them."""
+    """Check that noise has the same bits in any batch and on any device."""
     draw, shape = fn.rng.normal, (3, 32, 32)
     seed = int(torch.randint(2**31, ()))
     wanted = draw(seed, range(8), 5, shape)
@@ -95,7 +95,7 @@ def _noise(context: Context) -> None:
 
 @dataclass(frozen=True)
 class _Problem:
-    """An exact denoiser, whose walk from the same noise ends in the same place on every device."""
+    """An exact denoiser: sampling from the same noise must give the same result on every device."""
 
     denoiser: fn.Denoiser
     start: torch.Tensor
@@ -125,7 +125,7 @@ def _walk(context: Context, name: str) -> None:
 
 
 def _sample(context: Context) -> None:
-    """Of one seed and one network; its weights are not trained, so that nothing pulls the two together."""
+    """Compare samples of one seed and one network; its weights are untrained, so errors are not contracted."""
     config, size = ours.recipe(context, "digits"), ours.shape(context, "digits")
     drawn = {}
     for numbers in ("fp32", "bf16"):
@@ -138,7 +138,7 @@ def _sample(context: Context) -> None:
 
 
 class _Tests:
-    """The tests of a real device, beside everything else here, none of which is timed."""
+    """The tests of a real device, run in parallel with this stage, which times nothing."""
 
     def __init__(self, context: Context):
         self.context, self.process = context, None

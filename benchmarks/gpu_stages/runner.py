@@ -1,4 +1,4 @@
-"""Stages as processes: started in turn, streamed, stopped at their limit, and what they wrote collected."""
+"""Runs stages as processes: starts them in turn, shows their output, stops them at their limit, collects rows."""
 
 import importlib
 import json
@@ -16,19 +16,19 @@ from pathlib import Path
 from gpu_stages import report
 
 SCRIPT = Path(__file__).resolve().parent.parent / "gpu.py"
-GRACE = 5.0  # seconds that a stage gets beyond the deadline it knows, to write its last row
+GRACE = 5.0  # extra seconds after its deadline for a stage to write its last row
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`run(context)` of the module gpu_stages.NAME, or of `module`.
+    """A stage: `run(context)` of the module gpu_stages.NAME, or of `module`.
 
     Attributes:
-        name: also of its files.
-        share: of the time that is left, against the shares of the stages after it.
-        module: where `run` is.
-        beside: for a stage that times nothing: the module that may run at the same time, until one comes that does not
-            name it. In miniature nothing does.
+        name: name of the stage and of its files.
+        share: share of the remaining time, relative to the shares of later stages.
+        module: module that holds `run`; default: gpu_stages.NAME.
+        beside: for a stage that times nothing, a module that runs in parallel until a stage does not name it. Not used
+            in miniature.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for, the same for every stage."""
+    """Command-line options, the same for every stage."""
 
     folder: Path
     minutes: float
@@ -48,7 +48,7 @@ class Options:
 
 
 def run_all(stages: Sequence[Stage], options: Options, environment: Mapping[str, str]) -> int:
-    """Every stage, then the table and the plot; 0 if all ran and all that they checked holds, else 1."""
+    """Run every stage, then write the table and the plot; returns 0 if all ran and all checks passed, else 1."""
     options.folder.mkdir(parents=True, exist_ok=True)
     ends = time.monotonic() + 60 * options.minutes
     found, beside = [], _Beside(options, environment)
@@ -64,14 +64,14 @@ def run_all(stages: Sequence[Stage], options: Options, environment: Mapping[str,
 
 
 class _Beside:
-    """The process that runs beside stages that time nothing; what becomes of it is only in its log."""
+    """The process that runs in parallel with stages that time nothing; its outcome is only in its log."""
 
     def __init__(self, options: Options, environment: Mapping[str, str]):
         self.options, self.environment = options, environment
         self.module, self.process = "", None
 
     def change(self, module: str, seconds: float) -> None:
-        """To this module; "" is none. The one before is stopped."""
+        """Switch to another module ("" for none), stopping the current one."""
         if module == self.module:
             return
         if self.process is not None:
@@ -85,7 +85,7 @@ class _Beside:
 
 
 def _run_one(stage: Stage, options: Options, environment: Mapping[str, str], limit: float) -> report.Found:
-    """One stage in its process; its rows are read from the file that it appends to, whatever became of it."""
+    """Run one stage in its process; its rows are read from its file, however it ended."""
     rows, log = options.folder / f"{stage.name}.jsonl", options.folder / f"{stage.name}.txt"
     rows.unlink(missing_ok=True)
     print(f"== {stage.name}, at most {limit:.0f} s", flush=True)
@@ -100,7 +100,7 @@ def _run_one(stage: Stage, options: Options, environment: Mapping[str, str], lim
         status = "done" if code == 0 else f"failed with exit status {code}"
     except subprocess.TimeoutExpired:
         status = f"stopped at its limit of {limit:.0f} s"
-    finally:  # its own children too, and on Ctrl-C
+    finally:  # also its children, and also on Ctrl-C
         _kill_group(child.pid)
         child.wait()
     lines.join(2)
@@ -108,7 +108,7 @@ def _run_one(stage: Stage, options: Options, environment: Mapping[str, str], lim
 
 
 def _start(stage: Stage, options: Options, environment: Mapping[str, str], limit: float, output) -> subprocess.Popen:
-    """A stage's process, the leader of a group of its own, so that all it starts can be stopped with it."""
+    """Start a stage's process as a group leader, so that its children can be stopped with it."""
     asked = {"module": stage.module or f"gpu_stages.{stage.name}", "name": stage.name, "folder": str(options.folder),
              "tiny": options.tiny, "data_root": str(options.data_root), "seconds": limit}  # fmt: skip
     return subprocess.Popen([sys.executable, str(SCRIPT), "--child", json.dumps(asked)], stdout=output,
@@ -117,7 +117,7 @@ def _start(stage: Stage, options: Options, environment: Mapping[str, str], limit
 
 
 def _environment(environment: Mapping[str, str], tiny: bool) -> dict[str, str]:
-    """The stages find the source tree uninstalled, and their lines come at once."""
+    """Environment in which stages find the source tree without installation, and output is unbuffered."""
     paths = [str(SCRIPT.parent), str(SCRIPT.parent.parent / "src"), environment.get("PYTHONPATH", "")]
     made = dict(environment) | {"PYTHONPATH": os.pathsep.join(p for p in paths if p), "PYTHONUNBUFFERED": "1",
                                 "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}  # asks for a GPU without waking it # fmt: skip
@@ -125,7 +125,7 @@ def _environment(environment: Mapping[str, str], tiny: bool) -> dict[str, str]:
 
 
 def _threads(stage: Stage, tiny: bool) -> dict[str, str]:
-    """A quarter of the cores each for what runs side by side: more threads than cores crawl."""
+    """Give a quarter of the cores to each parallel process: more threads than cores are very slow."""
     if tiny or not (stage.beside or stage.module):
         return {}
     quarter = str(max(1, (os.cpu_count() or 1) // 4))
@@ -146,7 +146,7 @@ def _kill_group(group: int) -> None:
 
 
 def run_here(asked: str) -> int:
-    """The child: one stage, in this process."""
+    """Run one stage in this process, the child."""
     values = json.loads(asked)
     from gpu_stages.context import Context
 

@@ -1,4 +1,4 @@
-"""Sampling: network calls a second, whole walks, what the sampler costs, guidance; diffusers' pipeline beside it."""
+"""Sampling: network calls per second, whole samplers and their overhead, guidance; compared with diffusers."""
 
 import statistics
 import time
@@ -17,7 +17,7 @@ NAME = "ddpm-cifar10"
 
 
 def run(context: Context) -> None:
-    """In order of worth."""
+    """Run the measurements in order of importance."""
     sampling = Sampling(context)
     for batch in sampling.batches:
         with context.trying(f"{NAME}, batch {batch}, eager"):
@@ -68,7 +68,7 @@ class Sampling:
         self._walks("eager", batch, took)
 
     def compiled(self, batch: int) -> None:
-        """As `--compile on` does; a walk is a walk of the compiled network."""
+        """Compile as `--compile on` does, and sample with the compiled network."""
         started = time.perf_counter()
         ours.compile(self.context, self.denoiser.network, inference=True)
         try:
@@ -80,7 +80,7 @@ class Sampling:
             ours.uncompiled(self.denoiser.network)
 
     def compiled_plainly(self) -> None:
-        """Translated, but every kernel started by Python."""
+        """Compiled without CUDA graphs: Python launches every kernel."""
         batch = self.compiled_batches[0]
         self.denoiser.network.compile(dynamic=False, **({"backend": "eager"} if self.context.tiny else {}))
         try:
@@ -89,7 +89,7 @@ class Sampling:
             ours.uncompiled(self.denoiser.network)
 
     def graph(self, batch: int) -> None:
-        """As `--compile auto` does: the network's own kernels, recorded once and started together."""
+        """A CUDA graph as with `--compile auto`: the network's own kernels, recorded once and launched together."""
         if not self.context.cuda:
             self.context.left_out(f"{NAME}, batch {batch}, as a CUDA graph", "a CPU has none")
             return
@@ -147,10 +147,10 @@ def _guided(context: Context) -> None:
 
 
 def _pipeline(context: Context, way: theirs.Way) -> Callable[[int, int], object]:
-    """diffusers' DDIMPipeline around its own network of the same size: draws (batch, steps).
+    """A function of (batch, steps) that draws with diffusers' DDIMPipeline and its own network of the same size.
 
     Raises:
-        ImportError: diffusers is not installed.
+        ImportError: if diffusers is not installed.
     """
     from diffusers import DDIMPipeline, DDIMScheduler
 
@@ -173,7 +173,7 @@ def _pipeline(context: Context, way: theirs.Way) -> Callable[[int, int], object]
 
 
 def _beside_pipeline(context: Context, sampling: Sampling, compiled: bool) -> None:
-    """DDIM, whole, in turns; theirs in fp16, since it cannot hand over bf16."""
+    """Complete DDIM sampling in alternation; diffusers in fp16, since its pipeline cannot return bf16."""
     batch, steps = (2, 3) if context.tiny else (64, WALKS["ddim"])
     if compiled:
         ours.compile(context, sampling.denoiser.network, inference=True)
@@ -190,7 +190,7 @@ def _beside_pipeline(context: Context, sampling: Sampling, compiled: bool) -> No
                 context.left_out(what, str(error))
                 continue
             own, other = [], []
-            for turn in range(4):  # the first of each does not count
+            for turn in range(4):  # the first turn of each does not count
                 mine = clock.timed(lambda: sampling.walk("ddim", steps, batch), context.device)
                 took = clock.timed(lambda: pipeline(batch, steps), context.device)
                 if turn:

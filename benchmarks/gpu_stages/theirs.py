@@ -1,4 +1,4 @@
-"""diffusers' networks, as their users train and sample them, and tuned by hand."""
+"""diffusers' networks, run as their users do, and tuned by hand."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +19,11 @@ class Way:
     """How a peer is run.
 
     Attributes:
-        name: for the row.
-        numbers: the format, for the row.
-        half: whether autocast puts the network into bf16.
-        tuned: channels_last and a fused AdamW.
-        compiled: whether torch.compile translates the network.
+        name: name in the row.
+        numbers: number format in the row.
+        half: whether autocast runs the network in bf16.
+        tuned: whether to use channels_last and a fused AdamW.
+        compiled: whether to use torch.compile.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Way:
 
 
 def ways(context: Context) -> dict[str, Way]:
-    """By name; bf16 where there is a GPU."""
+    """All ways by name; with bf16 on a GPU."""
     numbers, half = ("bf16", True) if context.cuda else ("fp32", False)
     return {
         "default": Way("as its users run it", "fp32"),
@@ -45,7 +45,7 @@ def ways(context: Context) -> dict[str, Way]:
 
 @contextmanager
 def untouched() -> Iterator[None]:
-    """What float32 means where nobody has set it: PyTorch's convolutions in tf32, its matrix products exact."""
+    """PyTorch's defaults for float32: convolutions in tf32, exact matrix products."""
     with exact_float32():
         for place in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
             place.fp32_precision = "tf32"
@@ -53,14 +53,14 @@ def untouched() -> Iterator[None]:
 
 
 class Training:
-    """The plain loop that every tutorial has; its images lie on the device already.
+    """The plain training loop of the usual tutorials; its images are already on the device.
 
     Args:
-        context: where.
-        network: theirs.
-        call: runs it on x, t and labels.
+        context: the context of the stage.
+        network: diffusers' network.
+        call: runs the network on x, t and labels.
         size: (batch, C, H, W).
-        way: how.
+        way: how it is run.
     """
 
     def __init__(self, context: Context, network: nn.Module, call: Callable[..., Tensor], size: tuple, way: Way):
@@ -93,10 +93,10 @@ class Training:
 
 
 def unet(context: Context) -> nn.Module:
-    """UNet2DModel as DDPM's network for CIFAR-10, layer for layer ours.
+    """UNet2DModel as DDPM's network for CIFAR-10, with the same layers as in fromnoise.
 
     Raises:
-        ImportError: diffusers is not installed.
+        ImportError: if diffusers is not installed.
     """
     if not context.tiny:
         from peers import diffusers
@@ -110,10 +110,10 @@ def unet(context: Context) -> nn.Module:
 
 
 def dit(context: Context) -> nn.Module:
-    """DiTTransformer2DModel as DiT-XL/2, drawn where it computes.
+    """DiTTransformer2DModel as DiT-XL/2, initialised on the device.
 
     Raises:
-        ImportError: diffusers is not installed.
+        ImportError: if diffusers is not installed.
     """
     from diffusers import DiTTransformer2DModel
 
@@ -130,7 +130,7 @@ NETWORKS = {"UNet2DModel": unet, "DiTTransformer2DModel": dit}
 
 
 def trainings(context: Context, kind: str, size: tuple, names: tuple[str, ...]) -> list[tuple[Way, Callable]]:
-    """(way, what makes its Training) for each of the ways."""
+    """(way, a function that makes its Training) for each of the named ways."""
     found = ways(context)
 
     def make(way: Way) -> Training:

@@ -1,6 +1,6 @@
-"""What a profiler's trace says: kernels by kind, the gaps between them, the copies between host and device.
+"""Reads a profiler's trace: kernels by kind, the gaps between them, the copies between host and device.
 
-Chrome's trace format is read, which has been the same for years; on a CPU operations stand for kernels.
+The format is Chrome's trace format. On a CPU, operations take the place of kernels.
 """
 
 import json
@@ -24,7 +24,7 @@ KINDS = {
     "sums": r"reduce|sum",
     "element by element": r"elementwise|vectorized|silu|gelu|aten::(add|mul|div|sub|fill)",
 }
-"""Kind -> what the names of its kernels have in common; the first that fits counts."""
+"""Kind -> pattern of its kernels' names; the first match counts."""
 EXPECTED = {"convolution", "matrix product", "attention"}
 REMEDIES = {
     "copies between host and device": "pinned buffers that are kept, and what is constant left on the device",
@@ -43,7 +43,7 @@ REMEDIES = {
 
 @dataclass(frozen=True)
 class Event:
-    """Something that the device did: its name, when it began and how long it took, in seconds, and bytes it copied."""
+    """Something that the device did: its name, start and duration in seconds, and bytes copied."""
 
     name: str
     start: float
@@ -56,7 +56,7 @@ class Event:
 
 
 def read(path: Path, cuda: bool) -> list[Event]:
-    """The device's events in order of their beginning."""
+    """Read the device's events, ordered by start."""
     events = [e for e in json.loads(path.read_text())["traceEvents"] if e.get("ph") == "X" and "dur" in e]
     if cuda:
         chosen = [e for e in events if e.get("cat") in ("kernel", "gpu_memcpy", "gpu_memset")]
@@ -67,12 +67,12 @@ def read(path: Path, cuda: bool) -> list[Event]:
 
 
 def _own(events: list[dict]) -> list[dict]:
-    """Operations with the time that they spend themselves, without those that they call."""
+    """Operations with their own time, excluding the operations that they call."""
     by_thread = defaultdict(list)
     for event in events:
         by_thread[event["pid"], event["tid"]].append(dict(event))
     for found in by_thread.values():
-        above: list[tuple[float, dict]] = []  # the operations that one is inside of, and when they end
+        above: list[tuple[float, dict]] = []  # the enclosing operations, and when they end
         for event in sorted(found, key=lambda e: (e["ts"], -e["dur"])):
             while above and above[-1][0] <= event["ts"]:
                 above.pop()
@@ -84,7 +84,7 @@ def _own(events: list[dict]) -> list[dict]:
 
 
 def busy(events: Sequence[Event]) -> float:
-    """Seconds in which something ran, however many things at once."""
+    """Seconds in which at least one event was running."""
     total, until = 0.0, float("-inf")
     for event in events:
         end = event.start + event.seconds
@@ -94,12 +94,12 @@ def busy(events: Sequence[Event]) -> float:
 
 
 def span(events: Sequence[Event]) -> float:
-    """Seconds from the first beginning to the last end."""
+    """Seconds from the first start to the last end."""
     return max(e.start + e.seconds for e in events) - events[0].start
 
 
 def by(events: Sequence[Event], key: str) -> list[tuple[str, float, int]]:
-    """(name or kind, seconds, how many), the longest first."""
+    """(name or kind, seconds, count), the longest first."""
     seconds, count = defaultdict(float), defaultdict(int)
     for event in events:
         seconds[getattr(event, key)] += event.seconds

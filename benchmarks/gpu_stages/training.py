@@ -1,4 +1,4 @@
-"""The step of `fromnoise train`: images a second, memory, what is outside the network; diffusers' in turns with it."""
+"""The step of `fromnoise train`: images per second, memory, overhead; in alternation with diffusers."""
 
 import statistics
 import time
@@ -15,17 +15,17 @@ from gpu_stages.context import Context
 
 @dataclass(frozen=True)
 class Case:
-    """A recipe's training, and whose beside it.
+    """A recipe's training, and the peer to compare it with.
 
     Attributes:
-        recipe: by name.
-        batches: the first that fits.
-        needs: seconds that it takes, roughly; without them it is left out.
-        compiled: as `--compile on`.
-        peer, ways: of diffusers.
-        together: whether the peer fits beside ours, so that the two take turns.
-        changes: of the recipe's `train`.
-        said: of the changes, for the row.
+        recipe: name of the recipe.
+        batches: batch sizes to try; the first that fits is used.
+        needs: rough number of seconds; with less time left, the case is left out.
+        compiled: whether to compile as `--compile on` does.
+        peer, ways: diffusers' network, and how it is run.
+        together: whether both fit into memory at once, so that they can take turns.
+        changes: changes of the recipe's `train`.
+        said: description of the changes, for the row.
     """
 
     recipe: str
@@ -56,11 +56,11 @@ CASES = (
     Case("dit-xl-2", (64, 32), 60, compiled=True, peer=DIT, ways=("compiled",), together=False),
     Case("adm-imagenet-64", (256, 128, 64, 32), 90, compiled=True),
 )  # fmt: skip
-"""In order of worth."""
+"""In order of importance."""
 
 
 def run(context: Context) -> None:
-    for case in CASES[:-2] if context.tiny else CASES:  # in miniature one network is compiled
+    for case in CASES[:-2] if context.tiny else CASES:  # in miniature only one network is compiled
         label = f"{case.recipe}, {'compiled' if case.compiled else 'eager'}{case.said}"
         needs = 0 if context.tiny else case.needs
         batches = (8 if case.changes else 4,) if context.tiny else case.batches
@@ -73,7 +73,7 @@ def run(context: Context) -> None:
 
 
 def fitting(context: Context, batches: Sequence[int], go: Callable[[int], None]) -> None:
-    """go(batch) with the first batch that the memory holds."""
+    """Call go(batch) with the first batch size that fits into memory."""
     for batch in batches:
         try:
             go(batch)
@@ -82,7 +82,7 @@ def fitting(context: Context, batches: Sequence[int], go: Callable[[int], None])
             if batch == batches[-1]:
                 raise
             print(f"batch {batch} does not fit", flush=True)
-        clock.forget(context.device)  # outside of `except`, which holds the frames that hold the tensors
+        clock.forget(context.device)  # outside `except`, where the traceback still holds the tensors
 
 
 def _ours(context: Context, case: Case, label: str, batch: int) -> None:
@@ -118,7 +118,7 @@ def _ours(context: Context, case: Case, label: str, batch: int) -> None:
 
 
 def _in_turns(context: Context, case: Case, label: str, trained, size: tuple) -> None:
-    """The peers beside ours, step about, so that what else the machine does falls on both."""
+    """Measure peers and fromnoise in alternation, so that other work on the machine affects both alike."""
     if not context.has_time(f"{label}: diffusers' {case.peer}", 0 if context.tiny else case.needs / 2):
         return
     others = _beside(context, case, label, size)
@@ -140,15 +140,15 @@ def _say(context: Context, label: str, numbers: str, what: str, value: float, un
 
 
 class Turns:
-    """Told of every step of the trainer: ends its turn after some half a second, and lets the others have theirs.
+    """A trainer callback that ends the trainer's turn after about half a second, and runs the other contenders.
 
-    The first two steps, in which networks are translated and kernels chosen, do not count, nor do the next two, which
-    decide how long a turn is.
+    The first two steps, which compile networks and choose kernels, do not count; nor do the next two, which decide how
+    long a turn is.
 
     Args:
-        context: where.
-        others: what takes turns with the trainer: their steps.
-        rounds: turns of each that count.
+        context: the context of the stage.
+        others: the steps of the other contenders.
+        rounds: number of turns of each that count.
     """
 
     def __init__(self, context: Context, others: Sequence[Callable[[], None]], rounds: int):
@@ -184,7 +184,7 @@ class Turns:
 
 
 def _network_alone(context: Context, denoiser, hardware, batch: int) -> float:
-    """Seconds of the network's forward and backward pass, with nothing around it."""
+    """Seconds of the network's forward and backward pass alone."""
     network, given = denoiser.network.train(), ours.inputs(denoiser, batch, context.device, one_level=False)
 
     def once() -> None:
@@ -197,7 +197,7 @@ def _network_alone(context: Context, denoiser, hardware, batch: int) -> float:
 
 
 def _host_waits(context: Context, trained) -> float | None:
-    """How often a step waits for the device, by PyTorch's own warnings; None on a CPU."""
+    """How often a step waits for the device, according to PyTorch's warnings; None on a CPU."""
     if not context.cuda:
         return None
     steps, seen = [], []
@@ -221,7 +221,7 @@ def _host_waits(context: Context, trained) -> float | None:
 
 
 def _beside(context: Context, case: Case, label: str, size: tuple) -> list[tuple]:
-    """(way, Training) of the peers; without diffusers none, and a row that says so."""
+    """(way, Training) of the peers; without diffusers, an empty list and a row that says so."""
     found = []
     for way, make in theirs.trainings(context, case.peer, size, case.ways) if case.peer else ():
         try:
@@ -232,7 +232,7 @@ def _beside(context: Context, case: Case, label: str, size: tuple) -> list[tuple
 
 
 def _apart(context: Context, case: Case, label: str, batches: Sequence[int]) -> None:
-    """The peers alone on the device, where both do not fit."""
+    """Measure peers alone on the device, if both do not fit at once."""
     size = ours.shape(context, case.recipe)
 
     def measured(name: str, batch: int) -> None:

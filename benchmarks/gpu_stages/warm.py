@@ -1,7 +1,7 @@
-"""Beside what is not timed: networks are compiled, so that the stages that time them find them in PyTorch's cache.
+"""Compiles networks in parallel with untimed stages, so that timed stages find them in PyTorch's cache.
 
-Compiling takes a CPU a minute a network, and the GPU nothing; found in the cache, a quarter of it. What is compiled is
-what the stages compile, by their own code; what they measure here, beside others, is thrown away.
+Compiling takes a minute of CPU time per network and no GPU time; with the cache, a quarter of that. The stages' own
+code compiles the networks; the figures it measures here are discarded.
 """
 
 import multiprocessing
@@ -12,7 +12,7 @@ from gpu_stages.context import Context
 
 
 def run(context: Context) -> None:
-    """Both in processes of their own, until they are done or stopped."""
+    """Run both jobs in their own processes until they are done or stopped."""
     folder = context.folder / "warm"
     folder.mkdir(exist_ok=True)
     processes = multiprocessing.get_context("spawn")

@@ -1,8 +1,8 @@
-"""What this machine does in a second: each operation of a step at its shapes, memory, and collectives of gloo.
+"""Measures this machine's speed: each operation of a step at its shapes, memory bandwidth, and gloo collectives.
 
-All processes of a group measure at the same time, so that what they take from each other is in the figures. A round
-times each thing once, and is as short as a few steps: what else the machine does falls on a round and on the step
-beside it alike.
+All processes of a group measure at the same time, so the figures include what they take from each other. A round times
+everything once and is as short as a few steps, so other work on the machine affects a round and the neighbouring step
+alike.
 """
 
 import time
@@ -16,13 +16,13 @@ from scale_stages.machines import Timed
 from scale_stages.tracing import COMPUTED, GATHER, REDUCE, SCATTER, Trace, rebuilt
 
 SIZES = (64, 8, 1)
-"""Collectives are timed with a 64th, an eighth and the whole of the largest of their kind."""
+"""Collectives are timed at 1/64, 1/8 and the full size of the largest of their kind."""
 WORDS = 2**22
-"""Numbers of each of two tensors whose sum says how many bytes a second memory reads and writes."""
+"""Elements of each of two tensors; timing their sum gives the memory bandwidth."""
 
 
 def clocked(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of one run, after one that does not count; and those of the processor that this thread was given."""
+    """(wall seconds, CPU seconds of this thread) of one run, after a warm-up run."""
     run()
     started, given = time.perf_counter(), time.thread_time()
     run()
@@ -31,7 +31,7 @@ def clocked(run: Callable[[], object]) -> tuple[float, float]:
 
 @torch.no_grad()
 def operations(trace: Trace) -> tuple[Timed, Timed]:
-    """A round: clocks for the trace, whose events have keys, in seconds and in those of the processor."""
+    """One round: time the operations of a trace whose events have keys; returns clocks in wall and in CPU seconds."""
     wall: dict = {}
     own: dict = {}
     for event in trace.events:
@@ -41,14 +41,14 @@ def operations(trace: Trace) -> tuple[Timed, Timed]:
             func, args, kwargs = rebuilt(event.key)
             wall[event.key], own[event.key] = clocked(lambda: func(*args, **kwargs))
         except (RuntimeError, IndexError, TypeError, ValueError):
-            continue  # one that needs more than numbers: by its bytes
+            continue  # not callable with random numbers: estimated by its bytes
     a, b = torch.ones(WORDS), torch.ones(WORDS)
     seconds, given = clocked(lambda: torch.add(a, b))
     return Timed(wall, 12 * WORDS / seconds), Timed(own, 12 * WORDS / given)
 
 
 def collectives(trace: Trace) -> Measured:
-    """A round: links, from collectives of three sizes of each kind."""
+    """One round: fit the links to collectives of three sizes of each kind."""
     world = dist.get_world_size()
     fits = {}
     for kind in (GATHER, SCATTER, REDUCE):
@@ -69,7 +69,7 @@ def collectives(trace: Trace) -> Measured:
 
 
 class Host:
-    """What FSDP2's own Python costs for each block of a step: of eight tiny blocks and the whole."""
+    """The cost of FSDP2's own Python per block of a step, measured on eight tiny blocks and their parent."""
 
     def __init__(self):
         from torch.distributed.fsdp import fully_shard
@@ -79,6 +79,6 @@ class Host:
             fully_shard(part)
 
     def seconds(self) -> float:
-        """Of the processor, for a block."""
+        """CPU seconds per block."""
         x = torch.ones(2, 8)
         return clocked(lambda: self.blocks(x).sum().backward())[1] / (1 + len(self.blocks))

@@ -1,4 +1,4 @@
-"""Predictions beside what this machine does: DDP and FSDP2 in 1, 2 and 4 processes; and beside an H200 of before."""
+"""Predictions against measurements: DDP and FSDP2 in 1, 2 and 4 local processes, and earlier figures of an H200."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Case:
-    """A recipe, spread in a way that can be run here; rounds 0 compares bytes and collectives alone."""
+    """A recipe with a layout that can run on this machine; rounds = 0 compares only bytes and collectives."""
 
     recipe: str
     layout: Layout
@@ -56,10 +56,10 @@ QUICK = (Case("digits-dit", _here(), 1), Case("digits-dit", _here(2, "full"), 1)
 
 
 def run(case: Case, threads: int = 1) -> dict:
-    """What the first process of a case found.
+    """Run a case, and return what its first process found.
 
     Raises:
-        FromNoiseError: a process failed.
+        FromNoiseError: if a process failed.
     """
     asked = {"recipe": case.recipe, "changes": case.changes, "layout": asdict(case.layout), "rounds": case.rounds,
              "threads": threads}  # fmt: skip
@@ -73,7 +73,7 @@ def run(case: Case, threads: int = 1) -> dict:
 
 
 def cells(case: Case, found: dict) -> list[str]:
-    """A row: what was predicted and measured."""
+    """A table row of predictions and measurements."""
     p, m, layout = found["predicted"], found["measured"], case.layout
     how = [name for name, there in (("checkpointing", layout.recompute), (f"{layout.accumulate} parts",
            layout.accumulate > 1), (layout.optimizer, layout.optimizer != "adamw"), (layout.precision,
@@ -102,7 +102,7 @@ HEAD = ["recipe", "processes", "shard", "with", "most bytes, measured", "predict
 
 
 def here(cases: tuple[Case, ...] = CASES) -> Iterator[tuple[Case, list[str]]]:
-    """Each case and its row, as they are found."""
+    """Yield each case with its row."""
     for case in cases:
         yield case, cells(case, run(case))
 
@@ -128,13 +128,13 @@ BEFORE = (
     ("`ddpm-cifar10`, batch 128: GB at most", "ddpm-cifar10", 128, 3.24, 0.0, "memory",
      "what libraries hold for themselves is not in the prediction"),
 )  # fmt: skip
-"""docs/performance.md, on one H200, beside Roofline and memory."""
+"""Figures of docs/performance.md on one H200, to compare with `Roofline` and with the predicted memory."""
 FAST_DIT = 27_485e6
 """Bytes: chuanyangjin/fast-DiT, README: DiT-XL/2, batch 128, an A100, mixed precision, gradient checkpointing."""
 
 
 def h200() -> str:
-    """What was measured on GPUs before, and what is predicted of it without any fit."""
+    """Earlier measurements on GPUs, with predictions that are not fitted to them."""
     device, rows = machines.device("h200"), []
     for what, recipe, batch, known, launch, kind, note in BEFORE:
         layout = Layout(batch=batch)

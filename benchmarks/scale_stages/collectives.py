@@ -1,8 +1,8 @@
-"""Seconds of collectives: rings, and the latencies that NCCL itself reckons with.
+"""Seconds of collectives: rings, with the latencies of NCCL's own model.
 
-A ring sends a tensor of S bytes over n devices in n - 1 steps of S/n bytes each (gathering, scattering) or in twice as
-many (an all-reduce is both). Source: Patarasuk and Yuan 2009; `doc/PERFORMANCE.md` of nccl-tests, whose bus bandwidth
-is `bandwidth` here.
+A ring sends a tensor of S bytes over n devices in n - 1 steps of S/n bytes each (all-gather, reduce-scatter), or in
+twice as many (an all-reduce is both). Source: Patarasuk and Yuan 2009; `doc/PERFORMANCE.md` of nccl-tests, whose bus
+bandwidth is `bandwidth` here.
 """
 
 import math
@@ -12,12 +12,12 @@ from scale_stages.tracing import EXCHANGE, GATHER, REDUCE, SCATTER
 
 
 def steps(kind: str, n: int) -> int:
-    """Of a ring of n devices."""
+    """Number of steps of a ring of n devices."""
     return 2 * (n - 1) if kind == REDUCE else n - 1
 
 
 def sent(kind: str, size: float, n: int) -> float:
-    """Bytes that each device sends: (n - 1)/n of the tensor for each of gathering and scattering."""
+    """Bytes that each device sends: (n - 1)/n of the tensor for each gather or scatter."""
     return steps(kind, n) * size / n
 
 
@@ -26,17 +26,17 @@ def ring(kind: str, size: float, n: int, bandwidth: float, latency: float = 0.0,
 
     Args:
         size: bytes of the whole tensor.
-        n: devices; 1 costs nothing.
-        bandwidth: bytes a second out of a device, and into it at the same time.
-        latency: seconds of a step.
-        start: seconds before the first.
+        n: number of devices; with 1 the cost is 0.
+        bandwidth: bytes per second out of a device, and at the same time into it.
+        latency: seconds per step.
+        start: seconds before the first step.
     """
     return 0.0 if n == 1 else start + steps(kind, n) * latency + sent(kind, size, n) / bandwidth
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One of NCCL's ways to move bytes: seconds before the first step, and of a step in and between machines."""
+    """An NCCL protocol: seconds before the first step, and latency of a step inside and between machines."""
 
     start: float
     inside: float
@@ -45,20 +45,20 @@ class Protocol:
 
 
 RING = (Protocol(8.4e-6, 3.4e-6, 9.6e-6), Protocol(10e-6, 1.9e-6, 4.0e-6, 0.92))
-"""NCCL's protocols Simple and LL128, as `src/graph/tuning.cc` has them (NVIDIA/nccl, commit 01afd20)."""
+"""NCCL's protocols Simple and LL128, from `src/graph/tuning.cc` (NVIDIA/nccl, commit 01afd20)."""
 TREE = Protocol(4.4e-6, 1.2e-6, 8.5e-6, 0.9)
-"""LL128 along a tree, which only an all-reduce takes; the share is of a ring's bandwidth."""
+"""LL128 along a tree, used only by all-reduce; `share` is relative to a ring's bandwidth."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What links devices.
+    """The links between devices.
 
     Attributes:
-        inside: bytes a second out of a device to others of its machine, as collectives reach them.
-        between: bytes a second out of a machine for each of its devices.
-        protocols: of a ring; the fastest is taken, as NCCL does.
-        tree: of an all-reduce; None where there is none.
+        inside: bytes per second that collectives reach out of a device to others of its machine.
+        between: bytes per second out of a machine, per device.
+        protocols: ring protocols; the fastest is used, as in NCCL.
+        tree: tree protocol of an all-reduce; None if there is none.
     """
 
     inside: float
@@ -67,10 +67,9 @@ class Network:
     tree: Protocol | None = TREE
 
     def seconds(self, kind: str, size: float, per_node: int, nodes: int) -> float:
-        """Of a collective over `nodes` machines with `per_node` devices each.
+        """Seconds of a collective over `nodes` machines with `per_node` devices each.
 
-        A ring enters and leaves each machine once; several rings share the machine's links, so that a machine's whole
-        bandwidth counts.
+        A ring enters and leaves each machine once. Several rings share its links, so the whole bandwidth counts.
         """
         n = per_node * nodes
         if n == 1:
@@ -90,7 +89,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Measured:
-    """Links of this machine: seconds = start + slope x bytes of the whole tensor, of each kind, as measured."""
+    """Measured links of this machine: for each kind, seconds = start + slope * bytes of the whole tensor."""
 
     fits: dict[str, tuple[float, float]]
 
@@ -102,7 +101,7 @@ class Measured:
 
 
 def line(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """(start, slope) with the smallest relative errors at (size, seconds); a start below 0 is 0."""
+    """Fit (start, slope) to points (size, seconds), minimising relative errors; a start below 0 becomes 0."""
     weights = [1 / t**2 for _, t in points]
     total = sum(weights)
     x = sum(w * s for w, (s, _) in zip(weights, points, strict=True)) / total

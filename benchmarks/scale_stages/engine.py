@@ -1,6 +1,7 @@
-"""A training step as the trainer takes it, on tensors without memory and in a group of which one process is there.
+"""A training step as the trainer takes it, on fake tensors and in a group of which only one process exists.
 
-FSDP2, the optimisers and the average are the library's own; DDP, which would need real numbers, is its rule.
+FSDP2, the optimisers and the averaged weights are the library's own code. DDP would need real numbers, so its rule for
+buckets is reimplemented.
 """
 
 import os
@@ -22,27 +23,28 @@ from scale_stages.tracing import REDUCE, Event, Trace, Tracer
 from scale_stages.workloads import Workload, as_on_cuda
 
 AGREED = 8
-"""Numbers of each process that all share once a step: the loss and its parts, the norm, the time, whether to stop."""
+"""Numbers that processes share once per step: the loss and its parts, the norm, the time, whether to stop."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a run is spread.
+    """How a run is distributed over devices.
 
     Attributes:
-        devices: processes, one for each device.
-        per_node: of them in a machine.
-        shard: as `train.shard`: none is DDP, full is FSDP2 over all, hybrid is FSDP2 in a machine, the same on each.
-        batch: examples of a step on a device.
-        accumulate: parts in which a device works through them.
-        recompute: whether blocks are computed again in the backward pass.
+        devices: number of devices, with one process each.
+        per_node: devices per machine.
+        shard: as in `train.shard`: none is DDP, full is FSDP2 over all devices, hybrid is FSDP2 inside each machine
+            and replication across machines.
+        batch: examples per step and device.
+        accumulate: parts in which a device processes its batch.
+        recompute: whether to use gradient checkpointing.
         precision: fp32 or bf16.
         optimizer: adamw or muon.
-        ema: whether weights are averaged.
-        device: cpu or cuda: whose kernels are meant where ours differ.
+        ema: whether to average the weights.
+        device: cpu or cuda, which selects the kernels where fromnoise's differ.
 
     Raises:
-        FromNoiseError: these do not fit together.
+        FromNoiseError: if these do not fit together.
     """
 
     devices: int = 1
@@ -66,7 +68,7 @@ class Layout:
 
     @property
     def inside(self) -> int:
-        """Devices of a machine that take part."""
+        """Devices of a machine that take part in the run."""
         return min(self.devices, self.per_node)
 
     @property
@@ -75,7 +77,7 @@ class Layout:
 
     @property
     def parts(self) -> int:
-        """In how many parts a weight is cut."""
+        """Number of parts into which a weight is sharded."""
         return {"none": 1, "full": self.devices, "hybrid": self.inside}[self.shard]
 
     @property
@@ -84,7 +86,7 @@ class Layout:
 
 
 class Step:
-    """A workload's network, spread as a layout says, with its optimiser and average."""
+    """A workload's network, distributed by a layout, with its optimiser and averaged weights."""
 
     def __init__(self, workload: Workload, layout: Layout):
         self.workload, self.layout, self.network = workload, layout, workload.network
@@ -98,19 +100,19 @@ class Step:
         self.optimizer = build(layout.optimizer, self.weights, TrainConfig())
 
     def held(self) -> Iterator[Tensor]:
-        """What is there before the first step."""
+        """Tensors that exist before the first step."""
         average = self.ema.average if self.ema is not None else []
         for tensor in (*self.network.parameters(), *self.network.buffers(), *average):
             yield local(tensor.detach())
 
     def prime(self) -> None:
-        """The optimiser's state is there from now on, as after a step."""
+        """Create the optimiser's state, as after a first step."""
         for p in self.weights.values():
             p.grad = torch.zeros_like(p)
         self._update(scaled=False)
 
     def take(self, tracer: Tracer) -> None:
-        """A step."""
+        """Take one step."""
         count = self.layout.accumulate
         for _ in range(count):
             tracer.phase = "forward"
@@ -141,11 +143,12 @@ class Step:
 
 
 def traced(workload: Workload, layout: Layout, keys: bool = False) -> Trace:
-    """A step in the steady state.
+    """Trace a step in the steady state.
 
     Args:
-        workload: whose network is used up.
-        keys: whether the forms of arguments are kept, so that operations can be timed.
+        workload: the workload; its network is modified.
+        layout: the layout.
+        keys: whether to keep the shapes of arguments, so that operations can be timed.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -167,7 +170,7 @@ def traced(workload: Workload, layout: Layout, keys: bool = False) -> Trace:
 
 @contextmanager
 def pretended(layout: Layout) -> Iterator[None]:
-    """A group of processes of which only the first is there; its meshes are of real numbers."""
+    """A process group of which only the first process exists; its device meshes hold real numbers."""
     if layout.parts == 1:
         yield
         return
@@ -184,7 +187,7 @@ def pretended(layout: Layout) -> Iterator[None]:
     chunk = torch.chunk
 
     def first(tensor, chunks, dim=0):
-        """The first process' part for all: FSDP2 cuts every weight for each of a thousand, and looks at its own."""
+        """Return the first process' part for all: FSDP2 cuts weights for every process, but uses only its own part."""
         size = max(1, -(-tensor.shape[dim] // chunks))
         return (tensor.narrow(dim, 0, min(size, tensor.shape[dim])),) * -(-tensor.shape[dim] // size)
 
@@ -212,11 +215,11 @@ def _tell_gradients(step: Step, tracer: Tracer) -> None:
 
 
 FIRST, OTHERS = 2**20, 25 * 2**20
-"""Bytes at which a bucket of DDP is full: of the first one, and of the others."""
+"""Bytes at which a DDP bucket is full: the first one, and the others."""
 
 
 def buckets(sizes: list[int]) -> list[list[int]]:
-    """DDP's: gradients of these bytes, in the order in which they are ready; numbers of each bucket."""
+    """DDP's buckets: takes the sizes of gradients in the order they are ready, and returns their indices per bucket."""
     found: list[list[int]] = [[]]
     held = 0
     for number, size in enumerate(sizes):
@@ -229,15 +232,17 @@ def buckets(sizes: list[int]) -> list[list[int]]:
 
 
 def with_others(trace: Trace, sizes: list[int], layout: Layout) -> Trace:
-    """The trace among other processes: DDP's buckets, which are held all the time, with a copy of each gradient into
-    them and back and an all-reduce of each when it is full; and the one small all-reduce of numbers for which every
-    process waits."""
+    """Add to a trace what other processes cause.
+
+    For DDP these are its buckets, which are held all the time, a copy of each gradient into them and back, and an
+    all-reduce of each full bucket. For all layouts, it is the small all-reduce for which every process waits.
+    """
     if layout.devices == 1:
         return trace
     events = list(trace.events)
     more = 0
     if layout.parts == 1:
-        last, at, more = trace.gradients[-len(sizes) :], 0, sum(sizes)  # of the last part
+        last, at, more = trace.gradients[-len(sizes) :], 0, sum(sizes)  # of the last accumulated part
         for bucket in buckets([sizes[number] for number, _ in last]):
             size = sum(sizes[last[i][0]] for i in bucket)
             place = last[bucket[-1]][1] + at

@@ -1,4 +1,4 @@
-"""Devices and what links them: figures of data sheets and measurements, each with its source."""
+"""Devices and their links: data-sheet figures and measurements, each with its source."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from scale_stages.collectives import Network
 from scale_stages.tracing import Event
 
 UTILISATION = 0.28
-"""Of a device's data-sheet rate in 16 bits, over a whole training step. `dit-xl-2` trained with 389 images/s on an H200
-(docs/performance.md: eager, batch 64, 41 % of what a large product reaches there), at 716 GFLOP an image. It is assumed
-for every device and network here, and is fitted to nothing else."""
+"""Share of a device's 16-bit data-sheet rate that a whole training step reaches. `dit-xl-2` trained with 389 images/s
+on an H200 (docs/performance.md: eager, batch 64, 41 % of the rate of a large product), at 716 GFLOP per image. It is
+assumed for every device and network, and fitted to nothing else."""
 OF_PRODUCT = 0.41
-"""The same as a share of what one large product of matrices reaches on that H200."""
+"""The same utilisation, as a share of the rate of one large matrix product on that H200."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Device:
     """An accelerator.
 
     Attributes:
-        peak: FLOP/s of the data sheet in 16 bits, dense.
-        bandwidth: of its memory, bytes a second, of the data sheet.
-        memory: bytes.
-        network: what links it to others; None where no step is simulated.
-        launch: seconds for the host to start an operation, where it is not compiled.
-        price: dollars an hour.
-        source: of the figures.
+        peak: dense 16-bit FLOP/s from the data sheet.
+        bandwidth: memory bandwidth in bytes per second, from the data sheet.
+        memory: memory in bytes.
+        network: its links to other devices; None if no step is simulated on it.
+        launch: seconds for the host to launch an operation without compilation.
+        price: dollars per hour.
+        source: source of the figures.
     """
 
     name: str
@@ -47,8 +47,8 @@ HGX = Network(inside=360e9, between=47e9)
 """NVLink 4: 360 GB/s measured, 370 expected, of 450 (NVIDIA/nccl-tests issues 326 and 212). One NDR InfiniBand port of
 400 Gb/s for each GPU: 46 to 48 GB/s (issue 290)."""
 PRICE = 2.5
-"""Dollars an H100 and hour: the lower end of specialised clouds' offers of May 2026, $2.50 to $3.50 (mercatus-ai.com,
-"Cloud GPU pricing"); large clouds ask for $3.50 to $5.00. Yours will be another: it only scales."""
+"""Dollars per H100 and hour: the lower end of specialised clouds' offers of May 2026, $2.50 to $3.50 (mercatus-ai.com,
+"Cloud GPU pricing"); large clouds ask for $3.50 to $5.00. Your price may differ; costs are proportional to it."""
 
 DEVICES = {
     d.name: d
@@ -65,10 +65,10 @@ DEVICES = {
 
 
 def device(name: str) -> Device:
-    """By name.
+    """Return a device by name.
 
     Raises:
-        FromNoiseError: there is none of that name with links.
+        FromNoiseError: if there is none with this name and known links.
     """
     known = {n: d for n, d in DEVICES.items() if d.network is not None}
     if name not in known:
@@ -78,22 +78,22 @@ def device(name: str) -> Device:
 
 @dataclass(frozen=True)
 class Utilised:
-    """Seconds of an operation from its FLOPs at a share of the peak; the update by what it reads and writes."""
+    """Times an operation by its FLOPs at a share of the peak; the update also by its memory traffic."""
 
     of: Device
     share: float = UTILISATION
     launch: float = 0.0
 
     def seconds(self, event: Event) -> float:
-        if event.phase == "update" or event.name.startswith(("fsdp.", "DDP.")):  # which no measured step held
+        if event.phase == "update" or event.name.startswith(("fsdp.", "DDP.")):  # not part of the measured step
             return event.flops / self.of.product + event.moved / self.of.bandwidth
         return event.flops / (self.of.peak * self.share)
 
 
 @dataclass(frozen=True)
 class Roofline:
-    """Seconds of an operation: its FLOPs at the rate of a large product, or its bytes at the memory's, whichever is
-    longer; and no operation starts before the host has started all before it."""
+    """Times an operation by its FLOPs at the rate of a large product or its bytes at the memory's rate, whichever takes
+    longer. No operation starts before the host has launched all earlier ones."""
 
     of: Device
     launch: float
@@ -104,11 +104,11 @@ class Roofline:
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds as measured here, of each operation at its shapes; of what was not timed by bytes.
+    """Times each operation as measured on this machine at its shapes; operations that were not timed, by their bytes.
 
     Attributes:
-        times: by `Event.key`.
-        bandwidth: bytes a second.
+        times: seconds by `Event.key`.
+        bandwidth: memory bandwidth in bytes per second.
     """
 
     times: dict

@@ -1,4 +1,4 @@
-"""The plan for a thousand million images: memory, time, cost, checkpoints, failures and data, on 1 to 1,024 GPUs."""
+"""The plan for 10^9 images: memory, time, cost, checkpoints, failures and data, on 1 to 1,024 GPUs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ IMAGES = 1e9
 SIZES = (1, 8, 64, 1024)
 LARGE = {"network.size": None, "network.depth": 48, "network.width": 3072, "network.heads": 24}
 MODELS: dict[str, dict[str, Any]] = {"dit-xl-2": {}, "dit-8b": LARGE}
-"""Both of latents [4, 32, 32] of 256 px; the second is DiT's block, 48 times, 3,072 wide."""
+"""Both models take latents [4, 32, 32] of 256 px images; the second has 48 DiT blocks of width 3,072."""
 BATCH = {"dit-xl-2": 32, "dit-8b": 16}
-"""On each device."""
+"""Batch size per device."""
 
 GLOBAL, FIXED = 4096, (64, 256, 1024)
-"""A batch that one would train with, and on how many devices."""
+"""A realistic global batch size, and the numbers of devices that share it."""
 
 OF_DEVICE = 54 * 86400 * 16384 / 419
 """Seconds between unexpected interruptions of a GPU: 419 in 54 days on 16,384 H100s (Llama 3, arXiv 2407.21783,
@@ -28,19 +28,19 @@ section 3.3.4), 5.8 years."""
 RESTART = 600.0
 """Seconds from a failure to the first step after it; assumed."""
 A_NODE, AT_MOST = 2e9, 100e9
-"""Bytes a second that a machine writes to storage, and that storage takes of all; assumed. (Llama 3's took 2,000e9.)"""
+"""Bytes per second that a machine writes to storage, and that storage accepts in total; assumed. (Llama 3: 2,000e9.)"""
 OF_PARAMETER = 16
-"""Bytes of a parameter in a checkpoint: itself, its average, and AdamW's two moments, float32."""
+"""Bytes per parameter in a checkpoint: the parameter, its average and AdamW's two moments, all float32."""
 TO_HOST = 25e9
-"""Bytes a second from a GPU to its host's memory, which is what a step waits for where a checkpoint is written
-asynchronously; assumed, half of PCIe 5's."""
+"""Bytes per second from a GPU to its host's memory. A step waits only for this copy if checkpoints are written
+asynchronously. Assumed: half of PCIe 5."""
 JPEG = 100e3
 """Bytes of a 256 px image as JPEG; assumed."""
 
 
 @dataclass
 class Traces:
-    """Traces of layouts, each made once: batches and machines that hold the same are not traced twice."""
+    """A cache of traces, so that equivalent layouts are traced only once."""
 
     load: Callable[[str], workloads.Workload]
     found: dict[tuple, Trace]
@@ -61,7 +61,7 @@ def plain() -> Traces:
 
 
 def layouts(model: str, devices: Iterable[int] | None = None) -> list[Layout]:
-    """Of a table: none, full and hybrid, each where it differs from those before it."""
+    """The layouts of a table: none, full and hybrid, without those that equal an earlier one."""
     found = []
     for n in devices or SIZES:
         for shard in ("none", "full", "hybrid"):
@@ -72,7 +72,7 @@ def layouts(model: str, devices: Iterable[int] | None = None) -> list[Layout]:
 
 
 def memory_table(traces: Traces, device: Device) -> str:
-    """Peak bytes on each device."""
+    """A table of the peak memory on each device."""
     rows = []
     for model in MODELS:
         for layout in layouts(model):
@@ -92,7 +92,7 @@ def step(traces: Traces, model: str, layout: Layout, device: Device) -> Timeline
 
 
 def chosen(traces: Traces, model: str, devices: int, device: Device) -> tuple[Layout, Timeline] | None:
-    """The fastest layout that fits, of those with and without gradient checkpointing; None where none does."""
+    """The fastest layout that fits into memory, with or without gradient checkpointing; None if none fits."""
     found = []
     for layout in layouts(model, [devices]):
         for again in (False, True):
@@ -106,7 +106,7 @@ def chosen(traces: Traces, model: str, devices: int, device: Device) -> tuple[La
 
 
 def time_table(traces: Traces, device: Device) -> str:
-    """Every layout: how long a step takes, and what of it collectives cost."""
+    """A table of all layouts: the time of a step, and the part that collectives cost."""
     rows = []
     for model in MODELS:
         for layout in layouts(model):
@@ -125,7 +125,7 @@ def time_table(traces: Traces, device: Device) -> str:
 
 
 def plan_table(traces: Traces, device: Device) -> str:
-    """The fastest that fits: days and dollars, with what failures cost."""
+    """A table of the fastest layouts that fit: days and dollars, including failures."""
     rows = []
     for model in MODELS:
         parameters = traces.load(model).parameters
@@ -150,7 +150,7 @@ def plan_table(traces: Traces, device: Device) -> str:
 
 
 def fixed_table(traces: Traces, device: Device) -> str:
-    """One global batch on more and more devices: what each computes shrinks, what it sends does not."""
+    """A table of one global batch on more and more devices: their computation shrinks, their communication does not."""
     rows = []
     for devices in FIXED:
         one = Layout(devices=devices, batch=GLOBAL // devices)
@@ -163,13 +163,13 @@ def fixed_table(traces: Traces, device: Device) -> str:
 
 
 def write_seconds(size: float, layout: Layout) -> float:
-    """To write a checkpoint while the run waits: by the first process, by one machine, or by all machines."""
+    """Seconds to write a checkpoint while the run waits, by one machine or by all machines."""
     nodes = layout.nodes if layout.shard == "full" and layout.parts > 1 else 1
     return size / min(A_NODE * nodes, AT_MOST)
 
 
 def failure_table(traces: Traces, device: Device) -> str:
-    """Checkpoints, and work lost for several intervals."""
+    """A table of checkpoints, and of the work lost for several intervals."""
     rows = []
     for model in MODELS:
         size = traces.load(model).parameters * OF_PARAMETER
@@ -193,7 +193,7 @@ def failure_table(traces: Traces, device: Device) -> str:
 
 
 def data_table(traces: Traces, device: Device) -> str:
-    """What is read, and what making it costs."""
+    """A table of the data that is read, and of the cost of preparing it."""
     shape = traces.load("dit-xl-2").shape
     encoding = published.encoder_flops()
     days = IMAGES * encoding / (device.peak * UTILISATION) / 86400
@@ -219,7 +219,7 @@ def data_table(traces: Traces, device: Device) -> str:
 
 
 def plan(device_name: str = "h100", traces: Traces | None = None) -> str:
-    """All of it, as Markdown."""
+    """The whole plan, as Markdown."""
     device, traces = machines.device(device_name), traces or plain()
     sizes = ", ".join(f"`{m}` {tables.count(traces.load(m).parameters)}" for m in MODELS)
     said = (f"{device.name.upper()}, {device.memory / 1e9:.0f} GB, ${device.price:.2f} an hour; "

@@ -1,8 +1,8 @@
-"""What was published or measured elsewhere, and what is predicted of it.
+"""Published figures, and predictions of them.
 
-Device days are FLOPs over data-sheet rate times one assumed utilisation, that of our own step on an H200; nothing is
-fitted to these figures. Where each figure stands is in `source`; all were looked up, and what was found second-hand
-says so.
+Device days are FLOPs divided by the data-sheet rate and one assumed utilisation, which was measured with fromnoise on
+an H200; nothing is fitted to the published figures. `source` says where each figure is from; all were looked up, and
+second-hand figures are marked.
 """
 
 from dataclasses import dataclass, field
@@ -24,11 +24,11 @@ UP = {"network.channels": 192, "network.mult": [1, 1, 2, 2, 4, 4], "network.bloc
 
 @dataclass(frozen=True)
 class Model:
-    """A published network, in our words.
+    """A published network, described by a recipe.
 
     Attributes:
-        millions: parameters that were published.
-        flops: published, of an image; forward multiply-adds, or both passes where `both`.
+        millions: published number of parameters, in millions.
+        flops: published FLOPs per image: forward multiply-adds, or both passes if `both`.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Model:
 
 
 def _adm(images_a_second: float) -> float:
-    """FLOPs of an image from the rate of a V100 at 120 TFLOP/s that is used whole."""
+    """FLOPs per image, from images per second on a V100 at its full 120 TFLOP/s."""
     return 120e12 / images_a_second
 
 
@@ -76,11 +76,11 @@ class Run:
     """A published training.
 
     Attributes:
-        images: that were trained on.
-        chips: devices of `device`.
-        days: that they took.
-        again: 4/3 where blocks are computed again.
-        encoded: whether each step encodes images with the autoencoder of Stable Diffusion, too.
+        images: number of training images processed.
+        chips: number of devices of the type `device`.
+        days: how many days they took.
+        again: 4/3 with gradient checkpointing.
+        encoded: whether each step also encodes images with Stable Diffusion's autoencoder.
     """
 
     name: str
@@ -119,7 +119,7 @@ RUNS = (
 
 
 def counted(recipe: str, changes: dict[str, Any], shape: tuple[int, ...]) -> tuple[int, float, float]:
-    """(parameters, forward FLOPs, FLOPs of both passes) of an image."""
+    """(parameters, forward FLOPs per image, FLOPs of both passes per image)."""
     workload = workloads.load(recipe, changes, shape)
     parameters, n = workload.parameters, 2
     trace = engine.traced(workload, Layout(batch=n, precision="fp32", ema=False))
@@ -128,7 +128,7 @@ def counted(recipe: str, changes: dict[str, Any], shape: tuple[int, ...]) -> tup
 
 
 def encoder_flops(recipe: str = "kl-f8", side: int = 256) -> float:
-    """Of an image that is encoded."""
+    """FLOPs of encoding one image."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
@@ -168,7 +168,7 @@ def runs_table(found: dict[str, tuple[int, float, float]]) -> str:
 
 
 class _Given:
-    """A clock that reads seconds from the events: in `flops`, as nanoseconds."""
+    """A clock for events that carry their time in `flops`, as nanoseconds."""
 
     launch = 0.0
 
@@ -177,13 +177,13 @@ class _Given:
 
 
 LLAMA = (32, 218_112_000, 525_336_576)
-"""Blocks of Llama 3.1 8B, parameters of each, and of each of its two embeddings."""
+"""Llama 3.1 8B: number of blocks, parameters per block, and parameters of each of its two embeddings."""
 TOKENS = 16_384
 
 
 def llama(step: float) -> Trace:
-    """FSDP2's events of Llama 3.1 8B: the time of a step shared out over its blocks by parameters, a third of it
-    forward, and its collectives (bf16 to gather, float32 to scatter), in FSDP2's order."""
+    """FSDP2's events of Llama 3.1 8B, in FSDP2's order. The time of a step is divided among the blocks by their
+    parameters, a third of it forward; collectives gather in bf16 and scatter in float32."""
     blocks, size, ends = LLAMA
     sizes = [ends, *[size] * blocks, ends]
     events, each = [], [int(1e9 * step * n / sum(sizes)) for n in sizes]
@@ -211,11 +211,11 @@ def llama_seconds(devices: int, computing: float, network: Network) -> float:
 
 
 def links_table() -> str:
-    """Past one machine: what others measured."""
+    """A table of published measurements on several machines."""
     network = machines.HGX
     rows = []
     for name, (few, many) in {"eager": (5762, 5605), "compiled": (6667, 6514)}.items():
-        computing = TOKENS / few  # a step on 8, whose collectives are hidden but for the first and the last
+        computing = TOKENS / few  # a step on 8 devices, where only the first and last collectives are not hidden
         for _ in range(20):
             computing *= TOKENS / few / llama_seconds(8, computing, network)
         slower = llama_seconds(128, computing, network) / llama_seconds(8, computing, network)

@@ -1,4 +1,4 @@
-"""One recipe, spread in one way, in words."""
+"""Describes one recipe with one layout in words."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from scale_stages.timeline import simulate
 
 def show(recipe: str, changes: dict[str, Any], shape: tuple[int, ...] | None, device_name: str, batch: int | None,
          optimizer: str | None, **spread: Any) -> str:  # fmt: skip
-    """Parameters, FLOPs, memory and time of a step.
+    """Describe the parameters, FLOPs, memory and time of a step.
 
     Raises:
-        FromNoiseError: what was asked for does not fit together.
+        FromNoiseError: if the arguments do not fit together.
     """
     workload, device = workloads.load(recipe, changes, shape), machines.device(device_name)
     train = workload.config.train

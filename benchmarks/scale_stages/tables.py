@@ -1,4 +1,4 @@
-"""Tables of Markdown, numbers as people read them, and the section of a document that a command writes."""
+"""Markdown tables, readable numbers, and replacing a section of a document."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def gigabytes(size: float) -> str:
-    """Decimal, with three digits."""
+    """Format bytes in decimal units with three digits."""
     for unit, name in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
         if size >= unit:
             return f"{size / unit:.3g} {name}" if size / unit < 1000 else f"{size / unit:,.0f} {name}"
@@ -30,7 +30,7 @@ def seconds(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """Three digits: 675 M, 8.2 B."""
+    """Format a count with three digits, such as 675 M or 8.2 B."""
     for unit, name in ((1e9, " B"), (1e6, " M"), (1e3, " k")):
         if value >= unit:
             return f"{value / unit:.3g}{name}"
@@ -42,10 +42,10 @@ def ratio(predicted: float, known: float) -> str:
 
 
 def write(path: Path, section: str, text: str) -> None:
-    """Replace what stands in a document between <!-- section --> and <!-- /section -->.
+    """Replace the text between <!-- section --> and <!-- /section --> in a document.
 
     Raises:
-        FromNoiseError: there is no such document, or no such section in it.
+        FromNoiseError: if there is no such document or section.
     """
     first, last = f"<!-- {section} -->", f"<!-- /{section} -->"
     before, found, rest = files.read_text(path).partition(first)

@@ -1,10 +1,10 @@
-"""When a device does what: one stream that computes, one that moves bytes, and what waits for what.
+"""The timeline of a device: a stream that computes, a stream that communicates, and their dependencies.
 
-The order is that of the trace, which is PyTorch's own. FSDP2 gathers the next block while one is computed: in the
-forward pass a gathering starts when the block before the last has taken its own out of the buffer, in the backward pass
-when the last has. Scattering and reducing start when the gradients before them are computed. The device computes on,
-but not past a second scattering before the first is done, whose buffer FSDP2 keeps until then. What hybrid sharding
-reduces between machines has links of its own.
+The order is that of the trace, which is PyTorch's own. FSDP2 gathers the next block while one is computed. In the
+forward pass, a gather starts when the block before the last has copied its weights out of the buffer; in the backward
+pass, when the last block has. Scatters and reductions start when the gradients before them are computed. The device
+computes on, but not past a second scatter before the first is done, since FSDP2 keeps its buffer until then. The
+reductions of hybrid sharding between machines use separate links.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,9 @@ class Timeline:
     """Seconds of a step.
 
     Attributes:
-        step: from the first operation to the last.
-        computing: of all operations.
-        moving: of all collectives.
+        step: from the start of the first operation to the end of the last.
+        computing: total of all operations.
+        moving: total of all collectives.
     """
 
     step: float
@@ -45,7 +45,7 @@ class Timeline:
 
 
 def place(event: Event, layout: Layout) -> tuple[int, int]:
-    """(devices of a machine, machines) over which a collective goes."""
+    """(devices per machine, machines) that a collective spans."""
     inside = layout.inside
     if layout.shard != "hybrid" or event.name == "agreement":
         return inside, layout.nodes
@@ -53,18 +53,18 @@ def place(event: Event, layout: Layout) -> tuple[int, int]:
 
 
 def simulate(trace: Trace, layout: Layout, clock: Clock, links: Links | None, overlap: bool = True) -> Timeline:
-    """The timeline of a trace.
+    """Simulate the timeline of a trace.
 
     Args:
-        links: None where there is one device.
-        overlap: whether collectives run beside what is computed; with gloo on a full CPU they do not.
+        links: the links; None for a single device.
+        overlap: whether collectives overlap with computation; with gloo on a busy CPU they do not.
     """
     now = host = computing = moving = 0.0
     free = {"inside": 0.0, "between": 0.0}
     done: list[float] = []
     kinds: list[str] = []
-    gathered: list[int] = []  # their numbers
-    taken: dict[int, float] = {}  # when a gathering's result was copied out
+    gathered: list[int] = []  # numbers of the gathers
+    taken: dict[int, float] = {}  # when the result of each gather was copied out
     scattered = 0.0
     for event in trace.events:
         if event.kind in COMPUTED:
@@ -99,5 +99,5 @@ def simulate(trace: Trace, layout: Layout, clock: Clock, links: Links | None, ov
         if event.kind == SCATTER:
             scattered = free[lane]
         if event.phase == "update":
-            now = max(now, free[lane])  # an optimiser waits for what it sends
+            now = max(now, free[lane])  # an optimiser waits for its own communication
     return Timeline(max(now, *free.values()), computing, moving)

@@ -1,8 +1,7 @@
-"""What a training step does, operation by operation, and what it holds: recorded from the step itself.
+"""Records a training step: its operations one by one, and its memory.
 
-The tensors may be real, or fake ones, which have shapes and no memory. What is recorded is below autograd and below
-FSDP2: the operations that a device would carry out, the collectives in the order in which they are called, and which
-operation reads what a collective has brought.
+Tensors may be real or fake (shapes without memory). Recording happens below autograd and FSDP2: the operations that a
+device would carry out, the collectives in calling order, and which operations read the results of a collective.
 """
 
 import math
@@ -36,7 +35,7 @@ ON_CPU = {
     aten._scaled_dot_product_flash_attention_for_cpu: _attention_on_cpu,
     aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_on_cpu_backward,
 }
-"""FLOPs of attention's kernel on the CPU, which PyTorch's counter has not: those of the same kernel elsewhere."""
+"""FLOPs of the CPU's attention kernel, which PyTorch's counter lacks; equal to those of the other kernels."""
 _IS_COLLECTIVE = {
     c10d._allgather_base_.default: GATHER,
     functional.all_gather_into_tensor.default: GATHER,
@@ -51,17 +50,17 @@ _MAKES_ONLY = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_s
 
 @dataclass(frozen=True)
 class Event:
-    """An operation, or a collective.
+    """An operation or a collective.
 
     Attributes:
         kind: one of COMPUTED or COLLECTIVES.
-        name: of PyTorch's operation.
+        name: name of PyTorch's operation.
         phase: forward, backward or update.
-        flops: 2 for a multiply-add.
+        flops: FLOPs; a multiply-add is 2.
         moved: bytes that an operation reads and writes.
-        size: bytes of the whole tensor that a collective brings together, reduces or exchanges.
-        waits: numbers of the collectives whose results it reads, counted from 0.
-        key: with which `rebuilt` makes its arguments again, where that was asked for.
+        size: bytes of the whole tensor that a collective gathers, reduces or exchanges.
+        waits: indices, from 0, of the collectives whose results it reads.
+        key: key from which `rebuilt` makes its arguments, if requested.
     """
 
     kind: str
@@ -76,15 +75,14 @@ class Event:
 
 @dataclass
 class Trace:
-    """A step.
+    """The record of a step.
 
     Attributes:
-        events: in order.
-        peak: most bytes that were held at a time, of all that was watched or made.
+        events: the events, in order.
+        peak: peak bytes of all tensors that were watched or created.
         at_rest: bytes held before the step.
         after_forward: bytes held after the last forward pass.
-        gradients: numbers of parameters in the order in which their gradients were ready, each beside how many events
-            came before it.
+        gradients: (parameter index, number of earlier events), in the order in which the gradients were ready.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -94,14 +92,14 @@ class Trace:
     gradients: list[tuple[int, int]] = field(default_factory=list)
 
     def flops(self, kind: str | None = None, phase: str | None = None) -> int:
-        """Of all events of a kind and a phase; None means any."""
+        """Total FLOPs of the events of a kind and a phase; None means any."""
         return sum(e.flops for e in self.events if kind in (None, e.kind) and phase in (None, e.phase))
 
     def moved(self, phase: str | None = None) -> int:
         return sum(e.moved for e in self.events if phase in (None, e.phase))
 
     def operations(self, phase: str | None = None) -> int:
-        """How many kernels are started."""
+        """Number of kernel launches."""
         return sum(e.kind in COMPUTED and e.moved > 0 and phase in (None, e.phase) for e in self.events)
 
     def collectives(self, kind: str | None = None) -> list[Event]:
@@ -109,7 +107,7 @@ class Trace:
 
 
 class Tracer(TorchDispatchMode):
-    """Records into `trace` what is done inside the block, while `recording`; bytes are counted always."""
+    """Records the operations inside the block into `trace` while `recording`; bytes are always counted."""
 
     def __init__(self, keys: bool = False):
         super().__init__()
@@ -119,12 +117,12 @@ class Tracer(TorchDispatchMode):
         self._brought: dict[int, int] = {}
 
     def watch(self, tensors: Iterable[Tensor]) -> None:
-        """Count the memory of these, too."""
+        """Also count the memory of these tensors."""
         for tensor in tensors:
             self._hold(tensor)
 
     def start(self) -> None:
-        """A new step, from now on."""
+        """Start recording a new step."""
         self.trace, self.recording, self.phase, self._collectives = Trace(at_rest=self.bytes), True, "forward", 0
         self.peak = self.bytes
 
@@ -142,7 +140,7 @@ class Tracer(TorchDispatchMode):
                 mode._set(storage._cdata, size)
             return found
 
-        torch.UntypedStorage.resize_ = resize  # FSDP2 takes and gives back the memory of a block in this way alone
+        torch.UntypedStorage.resize_ = resize  # the only way in which FSDP2 allocates and frees a block
         return super().__enter__()
 
     def __exit__(self, *error):
@@ -153,7 +151,7 @@ class Tracer(TorchDispatchMode):
         from torch.distributed.tensor import DTensor
 
         if any(issubclass(kind, DTensor) for kind in types):
-            return NotImplemented  # it calls the operations on its own part, which come here again
+            return NotImplemented  # it calls the operations on its local part, which are recorded
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
         given, made = _tensors((args, kwargs)), _tensors(out)
@@ -170,14 +168,14 @@ class Tracer(TorchDispatchMode):
             for tensor in _brought(func, args, made):
                 self._brought[tensor.untyped_storage()._cdata] = self._collectives
             self._collectives += 1
-            numbers = any(t.dtype == torch.float64 for t in given)  # and no weights
+            numbers = any(t.dtype == torch.float64 for t in given)  # index computations, not weights
             self.trace.events.append(Event(_IS_COLLECTIVE[func], "agreement" if numbers else name, self.phase,
                                            size=size))  # fmt: skip
             return
         if func.namespace in ("c10d", "_c10d_functional"):
             return
         waits = tuple(sorted({self._brought[s] for s in own if s in self._brought}))
-        for one in waits:  # whoever comes after this reads on the same stream
+        for one in waits:  # later operations read on the same stream
             self._brought = {s: i for s, i in self._brought.items() if i != one}
         flops = _flops(func, args, kwargs, out)
         new = [t for t in made if t.untyped_storage()._cdata not in own]
@@ -190,7 +188,7 @@ class Tracer(TorchDispatchMode):
 
     def _hold(self, tensor: Tensor) -> None:
         if tensor.device.type == "meta":
-            return  # what has no memory
+            return  # tensors without memory
         storage = tensor.untyped_storage()
         address = storage._cdata
         if address in self.held:
@@ -214,13 +212,13 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def _size(tensor: Tensor) -> int:
-    """Bytes that are read: of a tensor that repeats numbers, each once."""
+    """Bytes that are read; expanded dimensions count once."""
     places = math.prod(n for n, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
     return places * tensor.element_size()
 
 
 def _brought(func, args, made: list[Tensor]) -> list[Tensor]:
-    """The tensors that a collective fills."""
+    """The output tensors of a collective."""
     if func.namespace == "_c10d_functional":
         return made
     return _tensors(args[0])
@@ -240,7 +238,7 @@ def _kind(func, flops: int) -> str:
 
 
 def _key(func, args, kwargs):
-    """Hashable: the operation and its arguments, with the form of each tensor in its place."""
+    """A hashable key: the operation and its arguments, with tensors replaced by their shape, strides and dtype."""
     forms = tree_map_only(Tensor, lambda t: ("tensor", tuple(t.shape), tuple(t.stride()), t.dtype), (args, kwargs))
     return func, _frozen(forms)
 
@@ -254,7 +252,7 @@ def _frozen(tree):
 
 
 def rebuilt(key):
-    """(the operation, args, kwargs) with random numbers in the tensors."""
+    """(operation, args, kwargs) of a key, with random tensors."""
     func, (_, (args, kwargs)) = key
     return func, _thawed(args), _thawed(kwargs)
 

@@ -1,7 +1,7 @@
-"""One process of a check: predicts a step, lets the trainer take it, and prints both as JSON; under torchrun for many.
+"""One process of a check (under torchrun if several): predicts a step, runs it, and prints both as JSON.
 
-Operations are timed and collectives measured in this same group of processes, between the trainer's steps; nothing is
-fitted to a step.
+Operations and collectives are timed in this same group of processes, between the trainer's steps; nothing is fitted to
+a step.
 """
 
 import json
@@ -28,15 +28,15 @@ from scale_stages.timeline import simulate  # noqa: E402
 from scale_stages.tracing import GATHER, Trace, Tracer  # noqa: E402
 
 WARM = 3
-"""Steps that do not count."""
+"""Warm-up steps."""
 
 
 class Enough(Exception):
-    """Ends a training from the inside."""
+    """Raised to end a training from inside a callback."""
 
 
 class Watched(InMemory):
-    """Random images; `before` is called on every process before it takes those of a step."""
+    """Random images; every process calls `before` before it reads those of a step."""
 
     before: Callable[[], None] | None = None
 
@@ -47,7 +47,7 @@ class Watched(InMemory):
 
 
 def trainer(recipe: str, changes: dict, layout: engine.Layout, processes: Processes, shape: tuple[int, ...]):
-    """(the trainer of a recipe, its images)."""
+    """(trainer of a recipe, its images)."""
     config = fn.recipes.load(recipe).with_changes(changes)
     classes = config.network.get("classes") or 1
     n = 4 * layout.batch
@@ -62,7 +62,7 @@ def trainer(recipe: str, changes: dict, layout: engine.Layout, processes: Proces
 
 
 def memory(recipe: str, changes: dict, layout: engine.Layout, processes: Processes, shape: tuple[int, ...]) -> Trace:
-    """A step of the trainer, traced."""
+    """Trace a step of the real trainer."""
     tracer, steps = Tracer(), []
     with tracer:
         trained, images = trainer(recipe, changes, layout, processes, shape)
@@ -83,8 +83,8 @@ def memory(recipe: str, changes: dict, layout: engine.Layout, processes: Process
 
 def rounds(count: int, predicted: Trace, recipe: str, changes: dict, layout: engine.Layout, processes: Processes,
            shape: tuple[int, ...]) -> list[dict]:  # fmt: skip
-    """Of each round the trainer's seconds of a step, and those of the processor that its thread was given; and both as
-    predicted from what was measured just before."""
+    """For each round, the wall and CPU seconds of a trainer's step, and both as predicted from timings made just before
+    it."""
     trained, images = trainer(recipe, changes, layout, processes, shape)
     host = calibrate.Host() if layout.parts > 1 else None
     units = len([e for e in predicted.collectives(GATHER) if e.phase == "forward"])
@@ -119,7 +119,7 @@ def _predicted(trace: Trace, layout: engine.Layout, host: calibrate.Host | None,
 
 
 def run(recipe: str, changes: dict, layout: engine.Layout, count: int) -> dict:
-    """Predicted and measured: peak bytes and collectives of a step, and rounds of its seconds."""
+    """Predict and measure the peak bytes and collectives of a step, and its seconds in `count` rounds."""
     workload = workloads.load(recipe, changes)
     shape = workload.shape
     predicted = engine.traced(workload, layout, keys=count > 0)

@@ -1,4 +1,4 @@
-"""A recipe's network, its parameters and what a training step gives it: of any size, since no memory is taken."""
+"""A recipe's network, its parameters and the inputs of a training step; of any size, since it takes no memory."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -19,12 +19,12 @@ class Workload:
     """What is trained.
 
     Attributes:
-        name: of the recipe.
-        network: on the meta device, with its weights in the layout of the trainer.
-        shape: of an example.
-        loss: [] from the network, wrapped or not, and n examples of random numbers.
-        config: the recipe's.
-        left_out: what a real step does beside it, in words.
+        name: name of the recipe.
+        network: the network on the meta device, with weights in the trainer's memory format.
+        shape: shape of an example.
+        loss: computes the scalar loss from the network, wrapped or not, and a number n of random examples.
+        config: the recipe's configuration.
+        left_out: parts of a real step that are not simulated, in words.
     """
 
     name: str
@@ -40,19 +40,21 @@ class Workload:
 
 
 def load(recipe: str, changes: Mapping[str, Any] | None = None, shape: tuple[int, ...] | None = None) -> Workload:
-    """The workload of a recipe, by name, with changes by dotted keys.
+    """Return the workload of a recipe, with changes by dotted keys.
 
     Args:
-        shape: of an example, (C, H, W), where the recipe takes it from its data.
+        recipe: name of the recipe.
+        changes: changed values.
+        shape: shape of an example, (C, H, W), if the recipe takes it from its data.
 
     Raises:
-        FromNoiseError: it is none of a denoiser or an autoencoder, or a step of it calls other networks, too.
+        FromNoiseError: if it is not a denoiser or an autoencoder, or its step also calls other networks.
     """
     return of(fn.recipes.load(recipe).with_changes(changes or {}), shape)
 
 
 def of(config, shape: tuple[int, ...] | None = None) -> Workload:
-    """The same of a configuration."""
+    """Return the workload of a configuration. See `load`."""
     if config.kind == "autoencoder":
         return _autoencoder(config, shape)
     if config.kind != "diffusion":
@@ -75,7 +77,7 @@ def of(config, shape: tuple[int, ...] | None = None) -> Workload:
 
 @contextmanager
 def of_any_size() -> Iterator[None]:
-    """Networks larger than this machine's memory are refused, but inside, where they take none."""
+    """Allow networks larger than this machine's memory inside the block, where they take none."""
     before = os.environ.get("FROMNOISE_MEMORY")
     os.environ["FROMNOISE_MEMORY"] = "1e9"
     try:
@@ -87,7 +89,7 @@ def of_any_size() -> Iterator[None]:
 
 
 def _conditions(network: nn.Module, size: tuple[int, ...], n: int) -> dict[str, Tensor]:
-    """What the network is given beside x and the time."""
+    """The conditioning of the network: its inputs besides x and the time."""
     given: dict[str, Tensor] = {}
     if getattr(network, "classes", None):
         given["label"] = torch.randint(network.classes, (n,))
@@ -132,7 +134,7 @@ def _autoencoder(config, shape: tuple[int, ...] | None) -> Workload:
 
 
 def _laid_out(network: nn.Module) -> nn.Module:
-    """Kernels of images in channels_last, as the trainer lays them."""
+    """Put convolution kernels into channels_last, as the trainer does."""
     for p in network.parameters():
         if p.dim() == 4:
             p.data = p.data.to(memory_format=torch.channels_last)
@@ -140,7 +142,7 @@ def _laid_out(network: nn.Module) -> nn.Module:
 
 
 class _Fused(torch.autograd.Function):
-    """Reads, writes and keeps what our kernel on CUDA does; the numbers are others."""
+    """Stands for fromnoise's CUDA kernel: reads, writes and keeps the same tensors, with other numbers."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, groups):
@@ -156,7 +158,7 @@ class _Fused(torch.autograd.Function):
 
 
 class as_on_cuda:
-    """Inside, group normalisation does what it does on CUDA, where it is a kernel of our own, and keeps its input."""
+    """Inside the block, group normalisation behaves as on CUDA, where fromnoise's own kernel keeps its input."""
 
     def __enter__(self):
         self.forward = GroupNormSiLU.forward

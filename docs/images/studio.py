@@ -44,7 +44,7 @@ def train(page: Page) -> None:
 
 
 def plane(page: Page) -> None:
-    page.get_by_role("button", name="Train, then walk").click()
+    page.get_by_role("button", name="Train, then sample").click()
     wait(page, "[...document.querySelectorAll('small')].some((e) => e.textContent.startsWith('done in'))")
     page.get_by_role("button", name="Pause").click()
     page.get_by_label("Time", exact=False).last.fill("28")
@@ -67,7 +67,7 @@ def edit(page: Page) -> None:
     for k in range(4):
         page.mouse.move(x + size * (0.85 if k % 2 == 0 else 0.15), y + size * (0.65 + 0.06 * k), steps=15)
     page.mouse.up()
-    page.get_by_role("button", name="Draw it anew").first.click()
+    page.get_by_role("button", name="Redraw it").first.click()
     wait(page, "document.querySelector('main').textContent.includes('done in')")
 
 

@@ -402,7 +402,7 @@ def test_a_model_without_classes_says_so_before_sampling(tmp_path, refused):
     out = tmp_path / "plain"
     options = (*TINY, "--set", "network.classes=null", "train.label_dropout=0", "sample.guidance=1")
     assert call("train", "digits", "--out", out, "--steps", 1, *options) == 0
-    assert "knows no classes" in refused("sample", out, "--class", "3", "--out", tmp_path / "x.png")
+    assert "has no classes" in refused("sample", out, "--class", "3", "--out", tmp_path / "x.png")
     assert "guidance 2 needs a model" in refused("sample", out, "--guidance", 2, "--out", tmp_path / "x.png")
     assert call("sample", out, "--n", 2, "--steps", 2, "--out", tmp_path / "x.png") == 0
 

@@ -224,7 +224,7 @@ def test_steering_by_words(plain, tmp_path, capsys):
           "--guidance-interval", "0", "1", "--guidance-rescale", "1")  # fmt: skip
     fails(capsys, "a weaker model without guidance", *sample, "--guidance", "1", "--weaker", step)
     fails(capsys, "needs the --classifier", *sample, "--classifier-scale", "2")
-    fails(capsys, "are of what a cascade enlarges", *sample, "--strength", "0.2")
+    fails(capsys, "apply to cascades, and this model is not one", *sample, "--strength", "0.2")
     fails(
         capsys,
         "0 <= low < high",
@@ -270,7 +270,7 @@ def test_a_classifier_steers_a_model_that_is_told_no_class(data, tmp_path, capsy
     assert main([*words, *steer]) == 0
     assert main([*words, *steer, "--class", "right"]) == 0
     fails(capsys, "no such class (did you mean right?)", *words, *steer, "--class", "rihgt")
-    fails(capsys, "this model knows no classes", *words, "--class", "right")
+    fails(capsys, "this model has no classes", *words, "--class", "right")
 
 
 def test_an_interrupted_cascade_and_another_autoencoder_are_noticed(cascade, latent, data, tmp_path, capsys):
@@ -301,7 +301,7 @@ def test_wrong_stages_are_one_line(capsys, tmp_path):
 
 def test_a_cascade_is_steered_by_words_that_fit_it(cascade, plain, tmp_path, capsys):
     out = ["--out", str(tmp_path / "a.npz")]
-    fails(capsys, "this is a cascade of several", "sample", str(cascade), *out, "--weaker", str(plain))
+    fails(capsys, "steer a single model, and this is a cascade", "sample", str(cascade), *out, "--weaker", str(plain))
     fails(capsys, "strengths from 0 to 0.5, got 0.9", "sample", str(cascade), *out, "--strength", "0.9")
     fails(capsys, "a table is for one model", "table", "steps", str(cascade), "--features", "digits")
     fails(capsys, "--spacings is for the tables steps", "table", "guidance", str(plain), "--spacings", "uniform")

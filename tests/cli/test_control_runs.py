@@ -152,7 +152,7 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, refused):
         return refused("train", "control", "--out", tmp_path / "out", "--steps", "1", *words)
 
     model = place / "model"
-    assert "a branch stands beside a model, and the run holds none yet" in said()
+    assert "a branch needs the model that it steers, and the run has none yet" in said()
     fn.save(fn.compose.controlled(fn.load(model)), tmp_path / "branch")
     assert "has a branch already" in said("--model", tmp_path / "branch")
     assert "data.pairs: says what the branch is shown" in said("--model", model, "--set", "data.pairs=null")
@@ -160,7 +160,7 @@ def test_what_cannot_be_trained_is_one_line(place, tmp_path, refused):
     assert "network control reads no words" in said("--model", model, "--set", words)
     assert "starts from its --model: leave --init out" in said("--model", model, "--init", model)
     assert "no such run" in said("--model", tmp_path / "nowhere")
-    assert "has not the network that this branch was made for" in said(
+    assert "does not have the network that this branch steers" in said(
         "--model", model, "--set", "network.of.channels=16"
     )
     small = fn.recipes.load("digits").with_changes({"network.channels": 8, "network.groups": 4})

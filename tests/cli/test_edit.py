@@ -86,7 +86,7 @@ def test_bad_input_is_one_line_before_any_sampling(model, photo, tmp_path, capsy
         (("upscale", model, photo), "no whole multiple"),
         (("image-to-image", model, photo, "--strength", 0.5, "--steps", 1), "is less than one step: give at least 2"),
         (("inpaint", model, photo, "--mask", white), "the mask has no black"),
-        (("inpaint", model, photo, "--mask", wide), "has 30x40 pixels and the picture"),
+        (("inpaint", model, photo, "--mask", wide), "mask: is 30x40 pixels and the image"),
         (("image-to-image", model, photo, "--strength", 2), "strength must lie in (0, 1]"),
         (("image-to-image", model, tmp_path / "none.png"), "no such file"),
         (("image-to-image", model, text), "cannot be read as an image"),

@@ -353,8 +353,8 @@ def test_what_does_not_fit_is_one_line(tmp_path, whole, photos, coder, capsys):
     out, new = tmp_path / "out", str(tmp_path / "new")
     out.mkdir()
     (out / "letter.txt").write_text("dear")
-    fails(capsys, "holds letter.txt, and no encoded data", *words(out, photos, coder))
-    fails(capsys, "letter.txt is a file, and a folder is to be written", *words(out / "letter.txt", photos, coder))
+    fails(capsys, "holds letter.txt and no encoded data", *words(out, photos, coder))
+    fails(capsys, "letter.txt is a file, not a folder", *words(out / "letter.txt", photos, coder))
     fails(capsys, "nothing to encode with: give --autoencoder MODEL", "encode", str(photos), "--out", new)
     fails(capsys, "is encoded already: name the data", *words(new, whole, coder))
     fails(
@@ -473,7 +473,7 @@ def test_training_from_the_folder_is_training_with_the_runs_own_encoding(tmp_pat
     assert fn.load(own).codec.scale == fn.load(ahead).codec.scale
     shutil.rmtree(data)  # the run is whole
     assert main(["sample", str(ahead), "--n", "1", "--out", str(tmp_path / "a.npz")]) == 0
-    fails(capsys, "set data.flip to" if flip else "holds no mirror images", "train", "digits-latent", "--data",
+    fails(capsys, "set data.flip to" if flip else "has no mirror images", "train", "digits-latent", "--data",
           str(encoded(tmp_path / "again", photos, coder, *batch)), "--out", str(tmp_path / "x"), "--set",
           f"data.flip={str(not flip).lower()}")  # fmt: skip
 

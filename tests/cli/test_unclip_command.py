@@ -102,12 +102,12 @@ def test_images_are_changed_by_their_embedding(run, photos, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["edit", "variations", "{run}/prior", "{photo}"], "its model draws states of [6], and this command is for images"),
+        (["edit", "variations", "{run}/prior", "{photo}"], "its model draws states of shape [6], and this command is for images"),
         (["edit", "text-difference", "{run}", "{photo}", "--text", "a"], "needs two texts: --text for what the image"),
         (["edit", "variations", "{run}", "{photo}", "--text", "a"], "edit variations does not take --text; it takes --n, --str"),
         (["edit", "text-difference", "{run}", "{photo}", "--text", "red", "--from", "red"], "are the same to the image"),
         (["edit", "variations", "{run}", "{photo}", "--strength", "2"], "must lie in [0, 1], got 2"),
-        (["edit", "reconstruct", "{run}", "{photo}", "--guidance", "2"], "guidance: steers towards a class"),
+        (["edit", "reconstruct", "{run}", "{photo}", "--guidance", "2"], "guidance: needs a class to steer towards"),
         (["convert", "{run}", "{out}", "--to", "fromnoise"], "is a cascade: convert its stages one by one: "),
         (["train", "progressive", "--teacher", "{run}/decoder", "--out", "{out}"], "is a stage of unCLIP, and its student"),
         (["train", "progressive", "--teacher", "{run}/prior", "--out", "{out}"], "is a stage of unCLIP, and its student"),

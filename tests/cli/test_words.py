@@ -175,7 +175,7 @@ def test_a_model_of_words_is_measured_with_the_captions_of_its_data(run, tmp_pat
         (["--text", " "], "--text is empty"),
         (["--texts", "nowhere.txt"], "nowhere.txt: no such file"),
         (["--negative", "circle", "--guidance", "1"], "give guidance a scale other than 1"),
-        (["--class", "3"], "this model knows no classes"),
+        (["--class", "3"], "this model has no classes"),
         (["--threshold", "120"], "must lie in [0, 100], got 120"),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_run_that_was_stopped_while_it_encoded_goes_on_with_the_parts_that_it_
     calls.clear()
     data.pixels[64] = 255 - data.pixels[64]  # one that the digest of a few examples does not see
     changed, _ = latents_of(data, run, hardware, False)
-    assert "part-000003: its images were changed; they are encoded again" in capsys.readouterr().err
+    assert "part-000003: its images have changed; they are encoded again" in capsys.readouterr().err
     assert calls == [10] * 2
     unscaled = [latents.batch([70, 64])[0] / latents.scale for latents in (kept, changed)]
     torch.testing.assert_close(unscaled[0][0], unscaled[1][0])
@@ -142,7 +142,7 @@ def test_latents_in_one_file_are_encoded_again_and_that_is_said(tmp_path, monkey
     (old / "latents.npy").touch()
     for said in (1, 0):
         latents_of(images(), tmp_path / "run", choose("fp32"), False)
-        assert capsys.readouterr().err.count("are not read any more") == said
+        assert capsys.readouterr().err.count("are no longer read") == said
 
 
 def model(net):

@@ -381,7 +381,7 @@ def test_bits_are_of_8_bits(tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.random.default_rng(1).random((6, 8, 8)))
     network = fn.nn.UNet(in_channels=1, out_channels=1, channels=8, groups=4, mult=(1,), attention=())
     denoiser = fn.Denoiser(network, fn.schedules.Linear(T=50), shape=(1, 8, 8))
-    with pytest.raises(fn.FromNoiseError, match="bits per dimension are of 8-bit images"):
+    with pytest.raises(fn.FromNoiseError, match="bits per dimension need 8-bit images"):
         bits_per_dim(denoiser, opened(tmp_path / "a.npy"), 2)
 
 

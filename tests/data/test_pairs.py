@@ -140,9 +140,9 @@ def test_a_run_of_pairs_from_folders_to_figures(folders, tmp_path, capsys):
     assert main(["sample", str(run), "--pairs", str(tmp_path / "none"), "--out", str(tmp_path / "y.png")]) == 2
     assert "no such folder" in capsys.readouterr().err
     assert main(["edit", "image-to-image", str(run), str(next(folders[0].rglob("*.png")))]) == 2
-    assert "this model is shown images" in capsys.readouterr().err
+    assert "this model is conditioned on images" in capsys.readouterr().err
     assert main(["nll", str(run), "--n", "4"]) == 0
-    with pytest.raises(fn.FromNoiseError, match="here are none to show"):
+    with pytest.raises(fn.FromNoiseError, match="and none are given"):
         runs.draw(runs.open_model(run), 2, model.choice(), 0)
 
 
@@ -173,5 +173,5 @@ def test_what_cannot_be_shown_pairs_says_so(folders):
         fn.fit(denoiser, opened(folders), steps=1, batch_size=2, augment=0.5, progress=False)
     plain = fn.Denoiser(fn.nn.UNet(**options), fn.schedules.Linear(T=20))
     model = runs.Model(plain, folders[0], "", None, None, True, "fp32")
-    with pytest.raises(fn.FromNoiseError, match="this model is shown no images"):
+    with pytest.raises(fn.FromNoiseError, match="this model takes no conditioning images"):
         model.with_images(str(folders[1]))

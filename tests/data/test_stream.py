@@ -280,7 +280,7 @@ def test_a_run_trains_on_them(tmp_path, capsys):
     assert "64 images of 3x16x16" in said
     assert main([*words, "--steps", "4", "--resume"]) == 0
     said = capsys.readouterr().err
-    assert "going on after step 2" in said
+    assert "resuming after step 2" in said
     assert "held-out" in said
     assert main(["info", str(tmp_path / "run")]) == 0
     tar(folder / "part-001.tar", samples(range(20, 39)))

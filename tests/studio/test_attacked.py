@@ -164,7 +164,7 @@ def test_links_in_what_the_studio_keeps_lead_nowhere(root, tmp_path, png):
     house = House(root)
     assert house.trainings.words("tiny") == []
     assert house.uploads.set_names() == []
-    with pytest.raises(FromNoiseError, match="send it again"):
+    with pytest.raises(FromNoiseError, match="upload it again"):
         house.uploads.set_folder("photos")
     for refused in (lambda: house.uploads.begin_set("mine"), lambda: house.uploads.add(png())):
         with pytest.raises(FromNoiseError, match="is a link"):

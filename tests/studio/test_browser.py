@@ -275,7 +275,7 @@ def test_train_for_a_while_pause_reload_and_resume(tab, studio, pictures):
     page.get_by_label("Name of the run").fill("mine")
     page.get_by_label("Minutes", exact=True).fill("0.3")
     page.get_by_text("More", exact=True).click()
-    page.get_by_label("Settings, one a line").fill("\n".join([
+    page.get_by_label("Settings, one per line").fill("\n".join([
         "network.channels=8", "network.groups=4", "network.blocks=1", "network.attention=[]", "train.batch_size=8",
         "train.optimizer=adamw", "train.checkpoint_every=50", "train.sample_every=50", "sample.steps=4"]))  # fmt: skip
     page.get_by_role("button", name="Start training").click()
@@ -312,7 +312,7 @@ def test_images_of_ones_own_are_read_and_what_is_none_is_named(tab, pictures, tm
 def test_look_inside(tab, view):
     page = tab(f"/inside?run=tiny&view={view}&seconds=0.5")
     if view == "plane":
-        page.get_by_role("button", name="Train, then walk").click()
+        page.get_by_role("button", name="Train, then sample").click()
     if view == "schedules":
         until(page, "document.querySelectorAll('.chart path.line').length >= 12")
         return
@@ -328,7 +328,7 @@ def test_a_distribution_can_be_sketched(tab):
     page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] * 0.5, steps=20)
     page.mouse.up()
     page.get_by_text("the exact denoiser").click()
-    page.get_by_role("button", name="Train, then walk").click()
+    page.get_by_role("button", name="Train, then sample").click()
     page.get_by_text(re.compile("^done in")).wait_for()
     until(page, "document.querySelector('.facts').textContent.includes('samples')")
 
@@ -360,7 +360,7 @@ def test_a_mask_is_painted_and_the_rest_stays(tab, png):
     page.mouse.up()
     page.get_by_label("Images").fill("2")
     page.get_by_label("Steps").fill("5")
-    page.get_by_role("button", name="Draw it anew").first.click()
+    page.get_by_role("button", name="Redraw it").first.click()
     page.get_by_text(re.compile("done in")).first.wait_for(timeout=60_000)
     commands = page.locator("pre code").all_text_contents()
     assert any(text.startswith("fromnoise edit inpaint") and "mine.png" in text for text in commands)

@@ -191,12 +191,12 @@ def test_a_control_model_draws_from_the_edges_of_a_picture(place, uploads, branc
         ({"kind": "image-to-image", "steps": -1}, "steps: must be from 1"),
         ({"kind": "image-to-image", "guidance": 1e9}, "guidance: must be from 0 to 100"),
         ({"kind": "image-to-image", "guidance": float("nan")}, "must be finite"),
-        ({"kind": "image-to-image", "image": ""}, "image: choose a picture first"),
-        ({"kind": "interpolate"}, "needs a second picture"),
+        ({"kind": "image-to-image", "image": ""}, "image: choose an image first"),
+        ({"kind": "interpolate"}, "needs a second image"),
         ({"kind": "interpolate", "other": "o", "n": 1}, "at least 2"),
         ({"kind": "inpaint", "mask": "m", "repeats": 1000}, "repeats: must be from 1 to 100"),
-        ({"kind": "text-difference", "text": "a heart"}, "say what the picture shows"),
-        ({"kind": "control", "text": "a" * 2000}, "text: has 2,000 letters"),
+        ({"kind": "text-difference", "text": "a heart"}, "describe what the image shows"),
+        ({"kind": "control", "text": "a" * 2000}, "text: has 2,000 characters"),
         ({"kind": "upscale", "seed": 2**70}, "at most 18 digits"),
         ({"kind": "upscale", "eta": 1}, "has no option 'eta'"),
     ],
@@ -212,16 +212,16 @@ def test_wrong_values_are_one_line(values, says):
     ("model", "values", "says"),
     [
         ("model", {"kind": "inpaint", "mask": "white.png"}, "the mask has no black"),
-        ("model", {"kind": "inpaint", "mask": "wide.png"}, "mask: has 30x40 pixels and the picture 40x30"),
+        ("model", {"kind": "inpaint", "mask": "wide.png"}, "mask: is 30x40 pixels and the image 40x30"),
         ("model", {"kind": "upscale"}, "no whole multiple"),
-        ("model", {"kind": "image-to-image", "guidance": 2}, "guidance: steers towards a class"),
+        ("model", {"kind": "image-to-image", "guidance": 2}, "guidance: needs a class to steer towards"),
         ("model", {"kind": "image-to-image", "label": "bea"}, "did you mean bee?"),
         ("model", {"kind": "image-to-image", "strength": 0.1, "steps": 2}, "less than one step"),
         ("model", {"kind": "image-to-image", "steps": 5000}, "steps"),
         ("model", {"kind": "image-to-image", "sampler": "unipcc"}, "did you mean unipc?"),
-        ("model", {"kind": "variations"}, "shown no embedding"),
-        ("model", {"kind": "control"}, "shown no image beside x"),
-        ("decoder", {"kind": "image-to-image", "label": "bee"}, "knows no classes"),
+        ("model", {"kind": "variations"}, "takes no image embedding"),
+        ("model", {"kind": "control"}, "is not conditioned on an image"),
+        ("decoder", {"kind": "image-to-image", "label": "bee"}, "has no classes"),
     ],
 )
 def test_what_a_model_cannot_do_is_one_line(place, uploads, model, values, says):
@@ -235,7 +235,7 @@ def test_what_a_model_cannot_do_is_one_line(place, uploads, model, values, says)
 
 def test_a_control_model_refuses_the_others(place, uploads, branch):
     work, places = built(uploads, place, branch, kind="image-to-image", image="a.png")
-    with pytest.raises(fn.FromNoiseError, match="this model is shown images"):
+    with pytest.raises(fn.FromNoiseError, match="this model is conditioned on images"):
         frames(work, places)
 
 
@@ -260,5 +260,5 @@ def test_what_is_no_picture_is_one_line(tmp_path, place):
             uploads.add(content)
         assert "\n" not in str(error.value)
         assert str(tmp_path) not in str(error.value)
-    with pytest.raises(fn.FromNoiseError, match="give it again"):
+    with pytest.raises(fn.FromNoiseError, match="upload it again"):
         uploads.path("../../etc/passwd")

@@ -222,7 +222,7 @@ def test_few_images_are_no_blind_test(tmp_path):
             "data.size=8", "sample.steps=2", "train.batch_size=4"]  # fmt: skip
     assert main(["train", "images", "--data", str(tmp_path / "colour"), "--out", str(tmp_path / "run"), "--steps", "1",
                  "--precision", "fp32", "--set", *tiny]) == 0  # fmt: skip
-    with pytest.raises(fn.FromNoiseError, match="k: the data has 6 images; at most so many can be shown"):
+    with pytest.raises(fn.FromNoiseError, match="k: the data has 6 images; choose no more than that"):
         frames(tmp_path, "blind", k=7)
     (_, _), *_, (end, _) = frames(tmp_path, "blind", k=6)
     assert end["held_out"] is False

@@ -300,7 +300,7 @@ def test_another_page_may_ask_nothing(studio):
     body = {"run": "tiny", "n": 1}
     assert studio.ask("POST", "/api/jobs/draw", body, [("Origin", own), ("Host", f"localhost:{studio.port}")])[0] == 200
     for origin in ("http://evil.example", "null", "http://localhost:1", f"https://evil.example:{studio.port}"):
-        assert "another page" in studio.refused("POST", "/api/jobs/draw", body, headers=[("Origin", origin)])
+        assert "other pages" in studio.refused("POST", "/api/jobs/draw", body, headers=[("Origin", origin)])
     for host in ("evil.example", f"evil.example:{studio.port}", "", "localhost.evil.example"):
         status, _, _ = studio.ask("GET", "/api/start", headers=[("Host", host)])
         assert status == 421
@@ -311,7 +311,7 @@ def test_who_listens_elsewhere_needs_a_token(shelf):
         done = subprocess.run([sys.executable, "-m", "fromnoise", "studio", str(shelf), *words], capture_output=True,
                               text=True, timeout=60)  # fmt: skip
         assert done.returncode == 2
-        assert "choose a token" in done.stderr
+        assert "set a token" in done.stderr
         assert done.stderr.count("\n") == 1
     for token in ("short", "with space inside", 'quo"te-quote', "semi;colon;x", ""):
         done = subprocess.run([sys.executable, "-m", "fromnoise", "studio", str(shelf), "--token", token],
@@ -381,7 +381,7 @@ def test_a_worker_that_is_killed_is_replaced(shelf, starting):
             os.kill(child, signal.SIGKILL)
         over = studio.frames(number)[-1][0]
         assert over["state"] == "failed"
-        assert "want of memory" in over["words"]
+        assert "lack of memory" in over["words"]
         again = studio.post("/api/jobs/draw", {"run": "tiny", "n": 1})["number"]
         assert studio.frames(again)[-1][0]["state"] == "done"
 

@@ -229,9 +229,9 @@ def test_the_best_fraction_tends_to_its_limit():
 
 def test_deterministic_paths_from_one_noise_are_one():
     _, facts = drawn("ddim", eta=0, start="one noise for all")
-    assert facts["spread of the ends of these paths"] < 1e-9
+    assert facts["standard deviation of the end points of these paths"] < 1e-9
     _, facts = drawn("ddim", eta=1, start="one noise for all")
-    assert facts["spread of the ends of these paths"] > 0.5
+    assert facts["standard deviation of the end points of these paths"] > 0.5
 
 
 def test_samplers_have_the_slopes_that_they_declare():

@@ -137,7 +137,7 @@ def test_torchrun_goes_on_from_the_last_checkpoint_by_itself(tmp_path):
     words = command(out, steps=20, every=5, settings=("train.shard=full",))[2:]
     done = subprocess.run([*torchrun, *words], env=ENV, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "going on after step 10" in done.stderr
+    assert "resuming after step 10" in done.stderr
     assert steps_logged(out) == list(range(1, 21))
 
 

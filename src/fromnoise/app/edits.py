@@ -1,4 +1,4 @@
-"""Images changed by a model, one way or another: what `fromnoise edit` does."""
+"""Image editing with a model: what `fromnoise edit` does."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from fromnoise.guidance import ImageText
 from fromnoise.system.progress import Bar, say
 
 BY_EMBEDDING = ("interpolate", "variations", "text-difference")
-"""Kinds that show unCLIP's decoder an embedding."""
+"""Kinds that condition unCLIP's decoder on an image embedding."""
 Shown = tuple[Tensor, Tensor]
-"""(what was given, what was made), both in [-1, 1], [N, C, H, W] of one size."""
+"""(input images, edited images), both [N, C, H, W] in [-1, 1] and of the same size."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What an edit is made of; None leaves a choice to the edit."""
+    """The arguments of an edit; where a value is None, the edit uses its default."""
 
     denoiser: Denoiser
     x: Tensor
@@ -45,20 +45,20 @@ class _Job:
 
     @property
     def embedder(self) -> ImageText:
-        """What makes embeddings of images.
+        """The image-text model that computes image embeddings, on the denoiser's device.
 
         Raises:
-            FromNoiseError: the model is shown none, or what makes them is not there.
+            FromNoiseError: if the model is not conditioned on image embeddings, or the image-text model is missing.
         """
         if unclip.embedding_size(self.denoiser) is None:
-            raise FromNoiseError("this model is shown no embedding of an image: train one with recipe emoji-unclip")
+            raise FromNoiseError("this model takes no image embedding: train one with recipe emoji-unclip")
         if self.image_text is None:
-            raise FromNoiseError("the image-text model of this run is missing: put its folder into the run, as "
-                                 "image-text")  # fmt: skip
+            raise FromNoiseError("the image-text model of this run is missing: copy its folder into the run, "
+                                 "as image-text")  # fmt: skip
         return self.image_text.to(self.denoiser.device)
 
     def cond(self) -> Cond | None:
-        """The class that was asked for, else that of none: `sample` would draw every class in turn."""
+        """The requested class, else the null class: without a class, `sample` would draw each in turn."""
         null = self.denoiser.null_label
         asked = self.plan.cond(self.denoiser, self.n)
         return asked or (None if null is None else {"label": torch.full((self.n,), null)})
@@ -85,25 +85,25 @@ def edit(
     image_text: ImageText | None = None,
     words: tuple[str, str] | None = None,
 ) -> Shown:
-    """What was given as it is shown, and what was made of it.
+    """Edit images; returns (the input as it should be shown, the edited images).
 
     Args:
         kind: interpolate, reconstruct, image-to-image, inpaint or upscale, see `fromnoise.editing`; variations or
             text-difference, see `fromnoise.compose.unclip`.
-        denoiser: with its guidance.
-        x: images in [-1, 1], [K, C, H, W]: two for interpolate, else one.
+        denoiser: the denoiser, with guidance applied.
+        x: images [K, C, H, W] in [-1, 1]; K = 2 for interpolate, 1 for all other kinds.
         plan: how to sample.
-        n: how many are made; None is 8.
-        mask: of inpaint, uint8 [1, H, W], at most 127 where the model is to draw.
-        strength: of image-to-image, in (0, 1], None is 0.6; eta of variations, None is 1; of text-difference how far
-            the embedding moves, None is 0.5.
-        repeats: of inpaint; None is 5.
-        seed: of the noise.
-        image_text: of unCLIP: what makes the embeddings.
-        words: of text-difference: (new, old).
+        n: number of images to make; default: 8.
+        mask: for inpaint, uint8 [1, H, W]; the model draws where it is at most 127.
+        strength: for image-to-image, in (0, 1], default: 0.6; for variations, DDIM's eta, default: 1; for
+            text-difference, how far the embedding moves, default: 0.5.
+        repeats: for inpaint, how often each step is repeated; default: 5.
+        seed: seed of the noise.
+        image_text: for unCLIP, the model that computes the embeddings.
+        words: for text-difference, (new text, old text).
 
     Raises:
-        FromNoiseError: an unknown kind, or what the edit itself raises.
+        FromNoiseError: if the kind is unknown, or the edit itself fails.
     """
     if kind not in EDITS:
         raise unknown("edit", kind, EDITS)
@@ -111,47 +111,47 @@ def edit(
 
 
 def decodes(kind: str, model: Model) -> bool:
-    """Whether this kind shows the model an embedding."""
+    """Whether this kind of edit conditions the model on an image embedding."""
     return kind in BY_EMBEDDING and unclip.embedding_size(model.denoiser) is not None
 
 
 def insist_on_fit(kind: str, model: Model, guidance: float | None, label: str | None, way: str) -> None:
-    """That a model can be asked for this.
+    """Check that a model supports an edit.
 
     Args:
-        kind, model, guidance, label: what was asked.
-        way: how a class is named, for the message.
+        kind, model, guidance, label: the requested edit.
+        way: for the message, how the caller is to name a class.
 
     Raises:
-        FromNoiseError: it cannot, with the way out.
+        FromNoiseError: if it does not.
     """
     if model.denoiser.low is not None or model.needs_images:
-        what = "is shown" if model.needs_images else "enlarges"
-        raise FromNoiseError(f"this model {what} images: edit with one that draws them by itself")
+        what = "is conditioned on" if model.needs_images else "enlarges"
+        raise FromNoiseError(f"this model {what} images: edit with one that generates images from noise alone")
     if guidance not in (None, 1.0) and not label and not decodes(kind, model):
-        raise FromNoiseError(f"guidance: steers towards a class; {way}")
+        raise FromNoiseError(f"guidance: needs a class to steer towards; {way}")
     if model.denoiser.classes and model.denoiser.null_label is None and not label:
-        raise FromNoiseError(f"this model needs the class of the images: {way}")
+        raise FromNoiseError(f"this model needs a class: {way}")
 
 
 def read(kind: str, model: Model, paths: Sequence[Path]) -> Tensor:
-    """uint8 [K, C, H, W], at the model's size, or for upscale at the image's own."""
+    """Read images as uint8 [K, C, H, W], resized to the model's size; for upscale at their own size."""
     channels, *size = model.denoiser.image_shape or (3, 64, 64)
     whole = None if kind == "upscale" else (size[0], size[1])
     return torch.stack([read_image(path, channels, whole) for path in paths])
 
 
 def read_mask(mask: Path, image: Path, size: tuple[int, int]) -> Tensor:
-    """uint8 [1, H, W], cut and scaled as the image is, so that they must have one shape.
+    """Read a mask as uint8 [1, H, W], cropped and scaled as the image is; both need the same proportions.
 
     Raises:
-        FromNoiseError: it has another.
+        FromNoiseError: if their proportions differ.
     """
     own, other = (read_image(path, 1, None).shape[1:] for path in (mask, image))
     if abs(own[0] * other[1] - own[1] * other[0]) > max(own[0] * other[1], own[1] * other[0]) / 50:
         sides = [f"{h}x{w}" for h, w in (own, other)]
-        raise FromNoiseError(f"mask: has {sides[0]} pixels and the picture {sides[1]}: paint it over the picture, in "
-                             "its proportions")  # fmt: skip
+        raise FromNoiseError(f"mask: is {sides[0]} pixels and the image {sides[1]}: the mask must have the image's "
+                             "proportions")  # fmt: skip
     return read_image(mask, 1, size)
 
 
@@ -165,7 +165,7 @@ def _interpolate(job: _Job) -> Shown:
 def _reconstruct(job: _Job) -> Shown:
     cond = job.plan.cond(job.denoiser, 1)
     back = editing.decode(job.denoiser, editing.encode(job.denoiser, job.x, cond), cond).cpu()
-    say(f"root mean square difference {(back - job.x).square().mean().sqrt():.4f}, of images in [-1, 1]")
+    say(f"root mean square difference {(back - job.x).square().mean().sqrt():.4f}, for pixel values in [-1, 1]")
     return job.x, back
 
 
@@ -177,10 +177,10 @@ def _image_to_image(job: _Job) -> Shown:
 
 def _inpaint(job: _Job) -> Shown:
     if job.mask is None:
-        raise FromNoiseError("inpaint needs a mask, black where the model is to draw")
+        raise FromNoiseError("inpaint needs a mask that is black where the model should draw")
     known = (job.mask > 127).float()
     if bool(known.all()):
-        raise FromNoiseError("the mask has no black, which says where to draw: nothing would be changed")
+        raise FromNoiseError("the mask has no black pixels, so nothing would change: make it black where to draw")
     sampler = editing.Inpaint(job.x[0], known, job.plan.sampler, 5 if job.repeats is None else job.repeats)
     return torch.cat([job.x, job.x * known - (1 - known)]), job.drawn(job.denoiser, sampler)
 
@@ -199,7 +199,7 @@ def _variations(job: _Job) -> Shown:
 
 def _text_difference(job: _Job) -> Shown:
     if job.words is None:
-        raise FromNoiseError("text-difference needs two texts, what the image shall become and what it is")
+        raise FromNoiseError("text-difference needs two texts: what the image should become, and what it shows now")
     most = 0.5 if job.strength is None else job.strength
     return job.x, unclip.text_difference(job.denoiser, job.embedder, job.x[0], *job.words, job.n, most).cpu()
 

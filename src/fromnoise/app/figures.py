@@ -1,4 +1,4 @@
-"""Figures of what happens inside: matplotlib."""
+"""Matplotlib figures of what happens inside a diffusion model."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,17 +23,17 @@ def forward_process(
     times: Sequence[float] = (0, 50, 100, 200, 400, 600, 800, 1000),
     seed: int = 0,
 ) -> None:
-    """x_t = alpha_t x_0 + sigma_t eps of a few images at chosen t: a row an image, a column a time (Sedykh fig 6.1).
+    """x_t = alpha_t x_0 + sigma_t eps of a few images: one row per image, one column per time t (Sedykh fig 6.1).
 
     Args:
-        x0: [N, C, H, W] in [-1, 1].
-        schedule: which x_t.
-        path: of the picture, in any format of matplotlib's.
-        times: of the schedule.
-        seed: of eps, the same at every t, so that one sees one image vanish.
+        x0: images, [N, C, H, W] in [-1, 1].
+        schedule: the schedule that gives alpha_t and sigma_t.
+        path: where to save the figure, in any format that matplotlib supports.
+        times: times of the schedule.
+        seed: seed of eps; the same eps is used at every t, so a row shows one image vanishing.
 
     Raises:
-        FromNoiseError: matplotlib is not installed.
+        FromNoiseError: if matplotlib is not installed.
     """
     figure = _figure(1.3 * len(times), 1.3 * len(x0) + 0.7)
     eps = rng.normal(seed, range(len(x0)), 0, tuple(x0.shape[1:]))
@@ -52,15 +52,15 @@ def forward_process(
 def bound_terms(report: Mapping[str, Any], path: Path) -> None:
     """The terms of the bound over t, in bits/dim: every L_t, the decoder L_0 at t = 1, and L_T (Sedykh eq. 2.38-2.41).
 
-    Both axes are logarithmic: most of the bound lies in the few cleanest steps, which is why a learned variance
-    and importance sampling pay.
+    Both axes are logarithmic: most of the bound lies in the few cleanest steps. This is why a learned variance and
+    importance sampling pay off.
 
     Args:
-        report: of `likelihood.summary`.
-        path: of the picture.
+        report: the result of `likelihood.summary`.
+        path: where to save the figure.
 
     Raises:
-        FromNoiseError: matplotlib is not installed.
+        FromNoiseError: if matplotlib is not installed.
     """
     figure = _figure(8, 4)
     axes = figure.subplots()
@@ -80,16 +80,16 @@ def bound_terms(report: Mapping[str, Any], path: Path) -> None:
 
 
 def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> None:
-    """A figure of quality against effort: a panel for each spacing, a curve for each row (Sedykh fig 4.2).
+    """Quality against effort: one panel per spacing, one curve per row (Sedykh fig 4.2).
 
     Args:
-        cells: of an `evaluation.Table`.
-        effort: what the columns count: "steps", or "network calls", which are drawn as they were counted.
-        name: of the figure, e.g. FD-digits-1k.
-        path: of the picture.
+        cells: the entries of an `evaluation.Table`.
+        effort: what the columns count: "steps" or "network calls"; network calls are plotted as counted.
+        name: name of the quality measure, e.g. FD-digits-1k.
+        path: where to save the figure.
 
     Raises:
-        FromNoiseError: matplotlib is not installed.
+        FromNoiseError: if matplotlib is not installed.
     """
     spacings = list(dict.fromkeys(c.spacing for c in cells))
     rows = list(dict.fromkeys(c.row for c in cells))
@@ -99,7 +99,7 @@ def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> No
     for axes, spacing in zip(panels, spacings, strict=True):
         for color, row in enumerate(rows):
             own = sorted((c for c in cells if (c.spacing, c.row) == (spacing, row)), key=lambda c: c.column)
-            for n in sizes:  # figures of other numbers of samples are not comparable, and not joined
+            for n in sizes:  # values from different numbers of samples are not comparable, so they are not joined
                 points = [c for c in own if c.n == n]
                 style = {"label": row} if n == sizes[0] else {"markerfacecolor": "none"}
                 x = [c.column if effort == "steps" else c.nfe for c in points]
@@ -118,15 +118,15 @@ def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> No
 
 
 def accuracy(found: Any, chance: float, path: Path) -> None:
-    """A figure of a noisy classifier's accuracy over t.
+    """The accuracy of a noisy classifier over t.
 
     Args:
-        found: of `evaluation.accuracy_over_levels`.
-        chance: of guessing.
-        path: of the picture.
+        found: the result of `evaluation.accuracy_over_levels`.
+        chance: the accuracy of guessing.
+        path: where to save the figure.
 
     Raises:
-        FromNoiseError: matplotlib is not installed.
+        FromNoiseError: if matplotlib is not installed.
     """
     figure = _figure(6, 3.6)
     axes = figure.subplots()
@@ -141,16 +141,16 @@ def accuracy(found: Any, chance: float, path: Path) -> None:
 
 
 def guidance_curves(cells: Sequence[Any], agreement: str, name: str, path: Path) -> None:
-    """A figure of agreement, recall and Frechet distance against the scale of guidance, a curve for each kind.
+    """Agreement, recall and Frechet distance against the guidance scale, one curve per kind of guidance.
 
     Args:
-        cells: of an `evaluation.GuidanceTable`.
-        agreement: with what was asked for, by its name among the figures.
-        name: of the Frechet distance.
-        path: of the picture.
+        cells: the entries of an `evaluation.GuidanceTable`.
+        agreement: the key of the figure that measures agreement with the requested class or caption.
+        name: name of the Frechet distance.
+        path: where to save the figure.
 
     Raises:
-        FromNoiseError: matplotlib is not installed.
+        FromNoiseError: if matplotlib is not installed.
     """
     figure = _figure(11, 3.4)
     parts = {agreement: agreement, "recall": "recall (variety)", "FD": name}
@@ -168,16 +168,17 @@ def guidance_curves(cells: Sequence[Any], agreement: str, name: str, path: Path)
 
 
 def straightness(found: Sequence[Any], path: Path) -> None:
-    """A figure of how far the flow's velocity is from its chord, a curve for each grid; and a few paths with chords.
+    """How far the flow's velocity is from the chord, one curve per grid; beside it a few paths with their chords.
 
-    Paths of two numbers are drawn in their plane; of others the number that differs most among them, over tau.
+    Two-dimensional paths are drawn in their plane. For others, the element with the largest variance among the
+    samples is plotted over tau.
 
     Args:
-        found: of `paths.measure`, the finest grid last.
-        path: of the picture.
+        found: results of `paths.measure`, the finest grid last.
+        path: where to save the figure.
 
     Raises:
-        FromNoiseError: matplotlib is not installed.
+        FromNoiseError: if matplotlib is not installed.
     """
     figure = _figure(9, 3.6)
     left, right = figure.subplots(1, 2)
@@ -201,7 +202,7 @@ def straightness(found: Sequence[Any], path: Path) -> None:
 
 
 def _most_varied(paths: Tensor) -> Tensor:
-    """[levels, N] of [levels, N, D]: the element that differs most among the last states."""
+    """Select, from [levels, N, D], the element with the largest variance among the last states: [levels, N]."""
     spread = paths[-1].var(0, unbiased=False)
     return paths[..., int(spread.argmax())]
 
@@ -220,9 +221,9 @@ def _figure(width: float, height: float) -> Any:
 
 
 def default_times(schedule: Schedule, columns: int = 8) -> list[float]:
-    """Times for `forward_process`, 0 first, at which the noise visibly grows: closer together where it is fast."""
+    """Return times for `forward_process`, starting at 0 and closer together where the noise grows faster."""
     last = getattr(schedule, "T", None)
     if last is None:
-        raise FromNoiseError("this schedule has no steps: give the times")
+        raise FromNoiseError("this schedule has no discrete steps: give the times")
     share = torch.linspace(0, 1, columns, dtype=torch.float64) ** 1.3
     return [float(round(last * s)) for s in share.tolist()]

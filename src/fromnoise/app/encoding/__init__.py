@@ -1,1 +1,1 @@
-"""Latents and encoded captions of whole data sets, made ahead of training by any number of processes."""
+"""Encoding whole data sets into latents and caption embeddings before training, with any number of processes."""

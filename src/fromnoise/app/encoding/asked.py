@@ -1,4 +1,4 @@
-"""What is to be encoded, checked before anything is computed; and the folder that it goes into."""
+"""Encoding a data set: checks the request before anything is computed, and prepares the folder."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -34,13 +34,13 @@ _MOST = 2**20
 
 @dataclass(frozen=True)
 class Encoded:
-    """What there is now.
+    """The result of `encode`.
 
     Attributes:
-        folder: of the encoded data set.
-        description: of it.
-        made: how many parts this process made.
-        hardware: on which it computed.
+        folder: folder of the encoded data set.
+        description: description of the data set.
+        made: number of parts that this process made.
+        hardware: the hardware that it computed on.
     """
 
     folder: Path
@@ -59,32 +59,32 @@ def encode(
     flip: bool = False,
     precision: Precision = "auto",
 ) -> Encoded:
-    """Latents and encoded captions of a data set, for trainings to come; `fromnoise encode` in Python.
+    """Encode a data set into latents, caption embeddings or both; `fromnoise encode` in Python.
 
-    Any number of processes may call it at once, on machines that share the folder, and each makes parts until all are
-    there. What a killed one has made stays.
+    Any number of processes may call this at once, on machines that share the folder; each makes parts until all exist.
+    Parts finished by a killed process are kept.
 
     Args:
-        config: of the data. Without channels, images are brought to those of the autoencoder.
-        folder: of the encoded data set: a new one, or one in which the same was begun.
-        autoencoder: a model with one, in any form that `load_autoencoder` finds it in.
-        words: {"name": ..., option: value} of the text encoder for the captions.
-        part: examples in a part, a multiple of `batch`; None is what the folder has, else about 4096.
-        batch: images that are encoded together; None is what the folder has, else 64.
-        flip: encode the mirror image of every image, too.
-        precision: in which the autoencoder computes; "auto" is what the folder has, else the machine's best.
+        config: the data. If it sets no channels, images are converted to the autoencoder's.
+        folder: folder of the encoded data set: a new one, or one in which the same encoding was begun.
+        autoencoder: an autoencoder, or a model that has one; see `load_autoencoder`.
+        words: {"name": ..., option: value}, the text encoder for the captions.
+        part: number of examples per part, a multiple of `batch`; default: from the folder, else about 4096.
+        batch: number of images encoded together; default: from the folder, else 64.
+        flip: also encode the mirror image of every image.
+        precision: precision of the autoencoder; "auto" is the folder's, else the best of the hardware.
 
     Raises:
-        FromNoiseError: neither an autoencoder nor words; what is asked for does not fit together; or the folder holds
-            something else, which is named.
-        OSError: the disk is full, or the folder cannot be written.
+        FromNoiseError: if neither an autoencoder nor a text encoder is given, the arguments do not fit together, or
+            the folder holds something else.
+        OSError: if the disk is full, or the folder is not writable.
     """
     if autoencoder is None and words is None:
         raise FromNoiseError("nothing to encode with: name an autoencoder, a text encoder, or both")
     if autoencoder is None and flip:
-        raise FromNoiseError("flip: mirror images are encoded by an autoencoder, and none is named: leave it off")
+        raise FromNoiseError("flip: applies to latents, and no autoencoder is named: leave it off")
     if precomputed.named(config.name) is not None:
-        raise FromNoiseError(f"{files.one_line(config.name)}: is encoded already: name the data that it was made of")
+        raise FromNoiseError(f"{files.one_line(config.name)}: is encoded already: name the data that it was made from")
     folder = files.expanded(folder)
     before = _insist_on_room(folder)
     part, batch = _sizes(part, batch, before)
@@ -116,10 +116,10 @@ def encode(
 def describe(
     images: Images, codec: Autoencoded | None, hardware: Hardware, flip: bool, part: int, batch: int
 ) -> Description:
-    """Of the latents of these images.
+    """Describe the latents of a data set.
 
     Raises:
-        FromNoiseError: the autoencoder is of images with other channels, or of other sides.
+        FromNoiseError: if the autoencoder does not fit the channels or the size of the images.
     """
     found = Description(data=images.name, number=len(images), shape=images.shape, classes=tuple(images.classes),
                         content=images.content(), part=part, batch=batch)  # fmt: skip
@@ -127,7 +127,7 @@ def describe(
         return found
     channels = codec.network.in_channels
     if channels != images.shape[0]:
-        raise FromNoiseError(f"the autoencoder is of images with {channels} channels, and {images.name} has "
+        raise FromNoiseError(f"the autoencoder takes images with {channels} channels, and {images.name} has "
                              f"{images.shape[0]}")  # fmt: skip
     precision = str(hardware.dtype).removeprefix("torch.")
     return found.model_copy(update={"autoencoder": codec.sha256, "latent": codec.network.latent_shape(images.shape),
@@ -135,11 +135,13 @@ def describe(
 
 
 def load_autoencoder(path: Path) -> Autoencoder:
-    """That of a run or a saved model of an autoencoder, of a latent model or an encoded data set, which have one, or of
-    a pipeline of diffusers or its VAE alone; float32.
+    """Load the autoencoder of `path`, in float32.
+
+    `path` may be a run or saved model of an autoencoder or of a latent model, an encoded data set, or a diffusers
+    pipeline or its VAE alone.
 
     Raises:
-        FromNoiseError: there is none, or it is damaged.
+        FromNoiseError: if there is no autoencoder, or it is damaged.
     """
     where = hub.local(path, say)
     if opening.is_foreign(where):
@@ -152,10 +154,10 @@ def load_autoencoder(path: Path) -> Autoencoder:
 
 
 def _insist_on_room(folder: Path, hear: Callable[[str], None] = warn) -> Description | None:
-    """What was begun in the folder, if anything was.
+    """Return the description of the data set begun in the folder; None if the folder is new or empty.
 
     Raises:
-        FromNoiseError: it holds something else.
+        FromNoiseError: if the folder holds something else.
     """
     if precomputed.is_one(folder):
         try:
@@ -165,39 +167,39 @@ def _insist_on_room(folder: Path, hear: Callable[[str], None] = warn) -> Descrip
             return None
     if os.path.lexists(folder) and not folder.is_dir():
         what = "a file" if folder.is_file() else files.kind_of(folder.lstat().st_mode)
-        raise FromNoiseError(f"{folder} is {what}, and a folder is to be written: name another")
+        raise FromNoiseError(f"{folder} is {what}, not a folder: name another")
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         begun = entry.name.startswith(files.WRITING) or entry.name in (
             f"{precomputed.DESCRIPTION}.claim",
             native.AUTOENCODER,
         )
-        if not begun and precomputed.is_one(folder):  # by now: another process began it
+        if not begun and precomputed.is_one(folder):  # another process has just begun it
             return _insist_on_room(folder, hear)
         if not begun:
-            raise FromNoiseError(f"{folder} holds {files.one_line(entry.name)}, and no encoded data: name a new folder")
+            raise FromNoiseError(f"{folder} holds {files.one_line(entry.name)} and no encoded data: name a new folder")
     return None
 
 
 def _sizes(part: int | None, batch: int | None, before: Description | None) -> tuple[int, int]:
-    """Of a part and of a batch, as they were asked for, else as the folder was begun.
+    """Return the sizes of a part and of a batch: as requested, else as in the folder, else the defaults.
 
     Raises:
-        FromNoiseError: they are no sizes, or latents would depend on where the parts are cut.
+        FromNoiseError: if a size is invalid, or latents would depend on where the parts are cut.
     """
     batch = checks.whole("batch", (before.batch if before else precomputed.BATCH) if batch is None else batch, 1, _MOST)
     usual = before.part if before else max(precomputed.PART // batch, 1) * batch
     part = checks.whole("part", usual if part is None else part, 1, _MOST)
     if part % batch:
         raise FromNoiseError(f"part must be a multiple of the batch size, {batch}, so that latents do not depend on "
-                             f"it; got {part}: take {max(part // batch, 1) * batch}")  # fmt: skip
+                             f"it; got {part}: use {max(part // batch, 1) * batch}")  # fmt: skip
     return part, batch
 
 
 def _captioned(images: Images, encoder: TextEncoder | None) -> dict[str, Any]:
-    """What a description says of the captions.
+    """The fields of a description that concern the captions.
 
     Raises:
-        FromNoiseError: there are none, and they are to be encoded.
+        FromNoiseError: if captions are to be encoded and there are none.
     """
     captions = [tidy(caption) for caption in images.captions]
     if encoder is not None:
@@ -208,12 +210,12 @@ def _captioned(images: Images, encoder: TextEncoder | None) -> dict[str, Any]:
 def _begun(
     folder: Path, asked: Description, images: Images, encoder: TextEncoder | None, network: Autoencoder | None
 ) -> Description:
-    """The description of the folder, written where there is none, after a copy of the autoencoder.
+    """Return the folder's description; if there is none, copy the autoencoder and write one.
 
     Raises:
-        FromNoiseError: it is of something else.
+        FromNoiseError: if the folder's description is of another encoding.
     """
-    before = _insist_on_room(folder, lambda text: None)  # it was said before
+    before = _insist_on_room(folder, lambda text: None)  # the warning was given before
     if before is not None:
         before.insist_on(asked, folder)
     copy = folder / native.AUTOENCODER

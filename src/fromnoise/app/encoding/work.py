@@ -1,4 +1,4 @@
-"""Encoding in parts that are whole or absent: workers come and go, a kill loses the part it met."""
+"""Encoding in parts, each complete or absent: processes may come and go, and a killed one loses only its part."""
 
 import hashlib
 import time
@@ -28,20 +28,20 @@ _TOGETHER = 256
 
 
 class Work:
-    """The parts of one encoded data set, which any number of processes make at once: each takes those that nobody has.
+    """Makes the parts of an encoded data set; any number of processes share the parts among themselves.
 
-    A part is the same whoever makes it, on machines that compute alike: batches begin at multiples of the batch size
-    in the whole set.
+    A part does not depend on which process makes it, if the machines compute alike: batches begin at multiples of the
+    batch size in the whole data set.
 
     Args:
-        folder: of the data set, in which the description stands or will stand.
-        description: of it.
-        images: which are encoded.
-        encode: images in [-1, 1] -> latents; None where only captions are encoded.
-        encoder: of the captions, ready; None where they are not.
-        talk: whether this process shows bars.
-        first: the share of the parts, in [0, 1), after which this process begins to look for one, so that processes
-            that begin at once do not all ask for the same.
+        folder: folder of the encoded data set.
+        description: its description.
+        images: the images to encode.
+        encode: maps images in [-1, 1] to latents; None if only captions are encoded.
+        encoder: the fitted text encoder; None if captions are not encoded.
+        talk: whether this process shows progress bars.
+        first: where this process starts among the parts, as a share in [0, 1), so that processes that start together
+            do not all begin with the same part.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Work:
         self._claims = Claims()
 
     def look(self, at_images: bool = False) -> list[int]:
-        """The parts that are not there, or are no longer what was written.
+        """Return the numbers of parts that are missing or damaged.
 
         Args:
-            at_images: look at every image, too: a part whose images have changed is removed.
+            at_images: also compare every image, and remove parts whose images have changed.
         """
         numbers = range(self.description.parts)
         there = [part for part in numbers if part not in self._whole and self._place(part).is_dir()]
@@ -67,17 +67,17 @@ class Work:
             for part in there:
                 about = self._about(part)
                 if about is not None and at_images and about.get("pixels") != self._pixels(part):
-                    warn(f"{self._place(part)}: its images were changed; they are encoded again")
+                    warn(f"{self._place(part)}: its images have changed; they are encoded again")
                     self._whole.discard(part)
                     files.remove(self._place(part))
                 bar.advance(len(self.description.numbers(part)))
         return [part for part in numbers if part not in self._whole]
 
     def run(self) -> int:
-        """Make what is missing, and wait for what others are at; returns how many parts this process made.
+        """Make the missing parts, wait for those of other processes, and return how many this process made.
 
         Raises:
-            OSError: the disk is full, or the folder cannot be written.
+            OSError: if the disk is full, or the folder is not writable.
         """
         made, missing = 0, self.look()
         with self._bar(f"encoding {self.images.name}", missing) as bar:
@@ -111,14 +111,14 @@ class Work:
         return Bar(what, max(total, 1)) if self.talk and total else _NoBar()
 
     def _is_there(self, part: int) -> bool:
-        """Whether the part is whole by now; one that is damaged is a warning."""
+        """Whether the part is complete by now; warns if it is damaged."""
         return self._place(part).is_dir() and self._about(part) is not None
 
     def _about(self, part: int) -> dict[str, Any] | None:
         try:
             found = precomputed.about(self.folder, self.description, part)
         except storage.Damaged as error:
-            if self._place(part).is_dir() and part not in self._damaged:  # else it is just being put in place
+            if self._place(part).is_dir() and part not in self._damaged:  # otherwise it is just being put in place
                 self._damaged.add(part)
                 warn(f"{error}; it is made again")
             return None
@@ -133,7 +133,7 @@ class Work:
         try:
             storage.write_folder(self._place(part), {precomputed.TENSORS: tensors}, texts)
         except OSError as error:
-            if not self._is_there(part):  # another process may have put it in place, and cleaned up
+            if not self._is_there(part):  # another process may have put it in place and cleaned up
                 raise OSError(error.errno, error.strerror, str(self._place(part))) from None
         self._whole.add(part)
 
@@ -169,14 +169,14 @@ class Work:
         return {name: torch.cat(parts) for name, parts in found.items()}, {"pixels": digest.hexdigest(), "sums": sums}
 
     def _texts(self, numbers: range, encoder: TextEncoder) -> dict[str, Tensor]:
-        """Each different caption of the part once."""
+        """Encode each distinct caption of the part once."""
         own = [tidy(self.images.captions[i]) for i in numbers]
         rows = {text: i for i, text in enumerate(dict.fromkeys(own))}
         texts = list(rows)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             parts = [encoder(texts[start : start + _TOGETHER]) for start in range(0, len(texts), _TOGETHER)]
-        for one in said[: not self._warned]:  # captions are cut in every part, and it is said once
+        for one in said[: not self._warned]:  # captions may be cut in every part, but one warning is enough
             self._warned = True
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
         table = torch.cat(parts)
@@ -195,10 +195,10 @@ class Work:
         return digest.hexdigest()
 
     def _clean_up(self) -> None:
-        """What killed processes left; not while another still writes."""
+        """Remove what killed processes left, unless another process is still writing."""
         with suppress(OSError):
             for path in self.folder.glob("*.claim"):
-                with self._claims.claimed(path):  # gone after the block, if nobody has it
+                with self._claims.claimed(path):  # entering and leaving removes a claim that no process holds
                     pass
             if not any(self.folder.glob("*.claim")):
                 placing.clean_up(self.folder)
@@ -210,8 +210,8 @@ def _bytes(pixels: Tensor) -> bytes:
 
 @contextmanager
 def _same_kernels() -> Iterator[None]:
-    """On CUDA the kernels that are always the same, whatever `tune` has set: the fastest one may be another each time,
-    and with it the last bits."""
+    """Use deterministic CUDA kernels, regardless of `tune`: the fastest kernel may differ between runs, and with it the
+    last bits."""
     cudnn: Any = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic
     try:
@@ -222,13 +222,13 @@ def _same_kernels() -> Iterator[None]:
 
 
 class _NoBar:
-    """In processes that do not talk."""
+    """The progress bar of processes that print nothing."""
 
     def __enter__(self) -> "_NoBar":
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
     def advance(self, amount: float = 1) -> None:
-        """Nobody sees it."""
+        """Do nothing."""

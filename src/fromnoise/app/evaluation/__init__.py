@@ -1,4 +1,4 @@
-"""A trained model, measured: samples on the disk, figures with all that was done to get them, tables."""
+"""Evaluating a trained model: samples on disk, figures with their full provenance, and tables."""
 
 from typing import TYPE_CHECKING
 

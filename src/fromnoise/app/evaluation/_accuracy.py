@@ -1,4 +1,4 @@
-"""How well a classifier of noisy images does, level by level."""
+"""The accuracy of a noisy-image classifier at each noise level."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,12 @@ from fromnoise.weights import native
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Shares of images that were classified rightly at levels of growing noise.
+    """Accuracies of a classifier at levels of growing noise.
 
     Attributes:
-        times, log_snrs, shares: of each level, the cleanest first.
-        n: images.
-        data: which images.
+        times, log_snrs, shares: time, log-SNR and accuracy in [0, 1] of each level, the cleanest first.
+        n: number of images.
+        data: name of the data set.
     """
 
     times: list[float]
@@ -35,14 +35,14 @@ class Accuracies:
 def accuracy_over_levels(
     classifier: NoisyClassifier, images: Images, n: int = 1000, levels: int = 20, seed: int = 0
 ) -> Accuracies:
-    """Share of y = argmax p(y | x_t) over t, x_t = alpha_t x_0 + sigma_t eps; chance where t = T.
+    """How often argmax p(y | x_t) is right over t, for x_t = alpha_t x_0 + sigma_t eps; near chance at t = T.
 
     Args:
-        classifier: on its device.
-        images: with the classifier's classes; n of them are drawn.
-        n: images, noised anew at every level.
-        levels: even in time, without the clean one.
-        seed: of the choice and the noise.
+        classifier: the classifier, on its device.
+        images: images with the classifier's classes; n of them are chosen at random.
+        n: number of images; they get new noise at every level.
+        levels: number of levels, evenly spaced in time, not counting the clean one.
+        seed: seed of the choice of images and of the noise.
     """
     chosen = rng.permutation(seed, 1, len(images))[:n]
     pixels, labels = images.batch(chosen.tolist())
@@ -50,7 +50,7 @@ def accuracy_over_levels(
     device = next(classifier.parameters()).device
     points = []
     with Bar("accuracy", chain.steps) as bar:
-        for call, t in enumerate(reversed(list(chain)[:-1])):  # the clean level itself is no row that it was trained on
+        for call, t in enumerate(reversed(list(chain)[:-1])):  # it was not trained at the clean level
             eps = rng.normal(seed, range(len(x0)), call, tuple(x0.shape[1:]), rng.Stream.LIKELIHOOD)
             x_t = diffuse(x0, eps, t)
             guess = torch.cat([classifier(part.to(device), t).argmax(1).cpu() for part in x_t.split(250)])
@@ -61,11 +61,11 @@ def accuracy_over_levels(
 
 
 def draw_accuracy(run: Path, images: Images) -> None:
-    """RUN/accuracy.png: a classifier's accuracy over the levels, on images that it was trained with."""
+    """Write RUN/accuracy.png: a classifier's accuracy over the noise levels, on its training images."""
     classifier = native.load_classifier(run, "auto")
     found = accuracy_over_levels(classifier, images)
     path, chance = run / "accuracy.png", 1 / len(classifier.class_names)
     figures.accuracy(found, chance, path)
     middle = found.shares[len(found.shares) // 2]
-    say(f"accuracy {100 * found.shares[0]:.1f} % at the least noise, {100 * middle:.0f} % half way, chance "
-        f"{100 * chance:.0f} % (images that it was trained with): {path}")  # fmt: skip
+    say(f"accuracy {100 * found.shares[0]:.1f} % at the lowest noise, {100 * middle:.0f} % half way, chance "
+        f"{100 * chance:.0f} % (on its training images): {path}")  # fmt: skip

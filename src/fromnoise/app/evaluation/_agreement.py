@@ -1,4 +1,4 @@
-"""Whether samples show what they were asked for: an image-text model looks for their texts among others."""
+"""Whether samples show what their prompts say: an image-text model has to find each prompt among other captions."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,18 +22,18 @@ from fromnoise.weights import guides
 
 AMONG = 100
 CAPTIONS = "caption agreement"
-"""The share of samples whose text is found, by its name."""
+"""Name of the figure: the share of samples whose caption is found."""
 _TOGETHER, _KNOWN = 250, 500
 
 
 @dataclass(frozen=True)
 class Judge:
-    """An image-text model that saw neither the samples nor, where its run held images out, those.
+    """An image-text model that judges samples; it has seen neither them nor its run's held-out images, if any.
 
     Attributes:
-        model: on its device.
-        captions: all different ones of the data, which others are drawn from.
-        images, numbers: real images that it is tried on: those that were held out, else all.
+        model: the image-text model, on its device.
+        captions: the distinct captions of the data, from which the alternatives are drawn.
+        images, numbers: real images to test the judge on: the held-out ones, or all if none were held out.
         about: JSON values for the report.
     """
 
@@ -45,18 +45,18 @@ class Judge:
 
     @classmethod
     def opened(cls, run: Path, shape: tuple[int, ...] | None, progress: Callable[..., Any]) -> "Judge":
-        """From a run, whose data gives the other captions.
+        """Open a run as a judge; the other captions come from its data.
 
         Raises:
-            FromNoiseError: no such run, or it is of images of another shape.
+            FromNoiseError: if there is no such run, or its images have another shape or too few distinct captions.
         """
         config = read(run, ImageTextConfig) if has_any(run) else None
         model = guides.load_image_text(run)
         if config is None:
-            raise FromNoiseError(f"{run}: holds a saved model, and its data is needed: name a run")
+            raise FromNoiseError(f"{run}: is a saved model, and the judge needs its training data: name a run")
         if model.shape != shape:
-            raise FromNoiseError(f"{run} judges images of {list(model.shape)}, and these are {list(shape or ())}: "
-                                 "train one of their size")  # fmt: skip
+            raise FromNoiseError(f"{run} judges images of shape {list(model.shape)}, and these are "
+                                 f"{list(shape or ())}: train one of their size")  # fmt: skip
         images = load(config.data, progress)
         held = config.data.hold_out
         numbers = images.split_numbers(held, config.seed)[1].tolist() if held else range(len(images))
@@ -68,18 +68,18 @@ class Judge:
 
     @cached_property
     def own(self) -> float:
-        """The share of real images whose caption it finds: those that it was tried on."""
+        """The share of test images whose caption the judge finds."""
         return self._of(self.numbers)
 
     @cached_property
     def learned(self) -> float:
-        """The same of images that it learned from, 500 at most."""
+        """The share of its training images (at most 500) whose caption the judge finds."""
         held = set(self.numbers) if self.about["held out"] else set()
         order = rng.permutation(0, 0, len(self.images))
         return self._of([int(i) for i in order if int(i) not in held][:_KNOWN])
 
     def figures(self) -> dict[str, float]:
-        """What its judgement is worth."""
+        """How reliable the judge is: its own agreement on real images."""
         if not self.about["held out"]:
             return {"of real images": self.own}
         return {"of real images, held out": self.own, "of real images, learned from": self.learned}
@@ -91,13 +91,14 @@ class Judge:
 
     @torch.no_grad()
     def share(self, pixels: Tensor, texts: Sequence[str], seed: int = 0) -> float:
-        """How often an image's text is closer to it than each of 99 other captions, in [0, 1]; by chance 0.01. Images
-        of no text are left out; NaN where all are.
+        """Return how often an image is closer to its own text than to 99 other captions, in [0, 1]; chance is 0.01.
+
+        Images without a text are left out; returns NaN if no image has one.
 
         Args:
-            pixels: uint8 [N, C, H, W].
-            texts: what each shows.
-            seed: of the others.
+            pixels: images, uint8 [N, C, H, W].
+            texts: the text of each image.
+            seed: seed of the choice of other captions.
         """
         device = next(self.model.parameters()).device
         t = self.model.schedule.chain[-2]  # the cleanest level that it was trained on

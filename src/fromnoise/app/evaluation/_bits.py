@@ -1,4 +1,4 @@
-"""Bits per dimension of a model on a data set: the variational bound, and the density of the ODE beside it."""
+"""Bits per dimension of a model on a data set: the variational bound, and optionally the density of the ODE."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -29,19 +29,19 @@ def bits_per_dim(
     batch_size: int = 64,
     callback: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """{bits_per_dim, prior, steps, decoder, standard_error, n}, the means over n images; see `likelihood.vlb`.
+    """Return {bits_per_dim, prior, steps, decoder, standard_error, n}, means over n images; see `likelihood.vlb`.
 
-    With `method` "ode" the density of the probability-flow ODE stands beside it, as "ode": of images with noise in the
-    bins, the divergence by Hutchinson's estimate; see `likelihood.ode`.
+    With `method` "ode" the report also has the density of the probability-flow ODE under "ode": the images are
+    dequantised, and the divergence is Hutchinson's estimate; see `likelihood.ode`.
 
     Args:
-        denoiser: of images.
-        images: n of them are taken, the first of a fixed shuffle.
-        chain: the levels of the bound; None is the model's own.
+        denoiser: a denoiser of images.
+        images: the data set; the first n of a fixed shuffle are used.
+        chain: the levels of the bound; default: the model's own chain.
         callback: called after every network call of the bound.
 
     Raises:
-        FromNoiseError: a latent or a super-resolution model, whose bits are not those of images.
+        FromNoiseError: if the model is a latent or super-resolution model, or the images are not 8-bit.
     """
     check_bits(denoiser)
     chain = chain or denoiser.schedule.chain
@@ -51,7 +51,7 @@ def bits_per_dim(
         pixels, conditions = images.examples(chosen[start : start + batch_size].tolist())
         common: dict[str, Any] = {"cond": known(denoiser, images, conditions), "seed": seed, "first": start}
         if pixels.dtype != torch.uint8:
-            raise FromNoiseError(f"bits per dimension are of 8-bit images, whose 256 values the bound's decoder knows, "
+            raise FromNoiseError(f"bits per dimension need 8-bit images, since the bound's decoder has 256 values, "
                                  f"and {images.name} is {str(pixels.dtype).removeprefix('torch.')}")  # fmt: skip
         x = to_unit(pixels)
         bounds.append(likelihood.vlb(denoiser, x, chain=chain, decoder=decoder, callback=callback, **common))
@@ -72,7 +72,7 @@ def variance_from(
     batch_size: int = 64,
     callback: Callable[[], None] = lambda: None,
 ) -> Optimal:
-    """Analytic-DPM's variance from n images, such as those that the model was trained on; see `bound.optimal_variance`.
+    """Estimate Analytic-DPM's variance from n images, e.g. training images; see `bound.optimal_variance`.
 
     Args:
         callback: called after every network call.
@@ -84,7 +84,7 @@ def variance_from(
 
 
 def check_bits(denoiser: Denoiser) -> None:
-    """Raises FromNoiseError for a model whose bits are not those of images."""
+    """Raise FromNoiseError for latent and super-resolution models, whose bits are not those of images."""
     if denoiser.codec is not None or denoiser.low is not None:
         what = "a latent model, whose bits are not those of images" if denoiser.codec else "a super-resolution model"
-        raise FromNoiseError(f"bits per dimension are of images, and this is {what}")
+        raise FromNoiseError(f"bits per dimension are defined for images, and this is {what}")

@@ -1,4 +1,4 @@
-"""CLIP score: how well images agree with their texts, as CLIP sees it."""
+"""CLIP score: how well images agree with their texts, according to CLIP."""
 
 import math
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ _TOGETHER = 250
 
 @dataclass(frozen=True)
 class _Texts(CLIPText):
-    """CLIP's vectors of texts, in the space of its images'."""
+    """CLIP's text embeddings, in the space it shares with image embeddings."""
 
     kind: ClassVar[str] = "CLIPTextModelWithProjection"
 
     @torch.no_grad()
     @exact_float32()
     def vectors(self, texts: Sequence[str]) -> Tensor:
-        """[N, D], as long as CLIP's text tower takes; what is beyond is cut."""
+        """Embed texts as [N, D]; a text longer than CLIP's context is cut."""
         with self._explained():
             found = []
             for text in texts:
@@ -38,15 +38,16 @@ class _Texts(CLIPText):
 
 
 class ClipScore:
-    """100 mean(max(0, cos(image, text))) of CLIP ViT-L/14's vectors, in [0, 100].
+    """100 mean(max(0, cos(image, text))) of CLIP ViT-L/14 embeddings, in [0, 100].
 
     Source: Hessel et al. 2021 (arXiv 2104.08718), eq. 1, without its factor of 2.5.
 
     Args:
-        folder: with config.json, tokenizer.json and model.safetensors of a CLIP; None takes ViT-L/14 from the hub.
+        folder: folder with config.json, tokenizer.json and model.safetensors of a CLIP model; default: ViT-L/14
+            from the hub.
 
     Raises:
-        FromNoiseError: transformers is not installed, or the weights cannot be had.
+        FromNoiseError: if transformers is not installed, or the weights are not available.
     """
 
     def __init__(self, folder: Path | None = None):
@@ -55,7 +56,7 @@ class ClipScore:
         self.about = self._images.about | {"sha256": self._images.hash}
 
     def of(self, pixels: Tensor, texts: Sequence[str]) -> float:
-        """Of images, uint8 [N, C, H, W], each with its text; those of no text are left out; NaN where all are."""
+        """Score images, uint8 [N, C, H, W], each with its text; images without a text are left out, NaN if all are."""
         said = [i for i, text in enumerate(texts) if text]
         if not said:
             return math.nan

@@ -1,4 +1,4 @@
-"""From a model to its figures: sample, summarise, compare."""
+"""From a model to its figures: sample, summarise the features, compare with the reference."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -40,28 +40,28 @@ def evaluate(
     quiet: bool = False,
     learned: Learned | None = None,
 ) -> dict[str, Any]:
-    """The figures of n samples for each seed, with their provenance; a JSON value.
+    """Return the figures of n samples for each seed, with their provenance, as a JSON value.
 
-    What was sampled before under `folder` is not sampled again, so that a killed evaluation goes on. Any number of
-    processes may evaluate the same at the same time, wherever they run and whenever they come and go: they share the
-    work through that folder, each ends with the figures, and these are the same for any number of them.
+    Samples that are already in `folder` are not drawn again, so an interrupted evaluation can be resumed. Any number
+    of processes may run the same evaluation, on any machines that share the folder, and may start and stop at any
+    time: they divide the work, and each returns the same figures.
 
     Args:
-        model: and
-        choice: what is sampled.
-        reference: what it is compared with.
-        name, extractor: of the features.
-        n: samples for each seed, at least 2.
-        seeds: more than one give a spread.
-        folder: for the samples.
-        metrics: names; None means all.
-        batch_size: samples that are denoised together.
-        processes: this one among others.
-        quiet: no bar, for callers that show one of their own.
-        learned: what the model was trained on, where it is to be seen whether the first seed's samples are copies.
+        model: the model to sample from.
+        choice: the sampling plan.
+        reference: summary of the data that the samples are compared with.
+        name, extractor: name of the features, and what extracts them.
+        n: number of samples for each seed, at least 2.
+        seeds: with several seeds, figures have a spread.
+        folder: folder for the samples.
+        metrics: names of the metrics; default: all.
+        batch_size: number of samples denoised together.
+        processes: the processes of this evaluation; default: from the environment.
+        quiet: show no progress bar.
+        learned: the training data, to find out whether the first seed's samples are copies; default: not examined.
 
     Raises:
-        FromNoiseError: what sampling raises, or features that are not numbers.
+        FromNoiseError: if sampling fails, or features are not finite.
     """
     processes = processes or Processes()
     every = [Parts(folder, model, choice, seed, n) for seed in seeds]
@@ -98,7 +98,7 @@ def measure(
     extractor: Extractor,
     metrics: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """The figures of images from anywhere, in the shape of `evaluate`'s."""
+    """Return the figures of given images, in the same format as `evaluate`."""
     if len(samples) < 2:
         raise FromNoiseError(f"{samples.name} holds {len(samples)} image; figures need at least 2")
     with Bar(f"{name} features of {samples.name}", len(samples)) as bar:
@@ -109,7 +109,7 @@ def measure(
 
 
 def _draw(every: Sequence[Parts], batch_size: int, length: int, quiet: bool) -> None:
-    """All samples, with a bar of what all processes have done."""
+    """Draw all samples, with a bar that shows the progress of all processes."""
     todo = [parts.groups(batch_size) for parts in every]
     costs = [[-(-len(group) * parts.size // batch_size) * length for group in groups]
              for parts, groups in zip(every, todo, strict=True)]  # fmt: skip

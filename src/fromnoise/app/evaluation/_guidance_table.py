@@ -1,4 +1,4 @@
-"""What guidance buys and costs: both kinds against the scale."""
+"""What guidance gains and costs: classifier-free and classifier guidance against the scale."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,18 +17,19 @@ from fromnoise.guidance import NoisyClassifier, Steering
 
 @dataclass
 class GuidanceTable(Table):
-    """Classifier-free and classifier guidance against the scale: agreement with what was asked for, recall, distance.
+    """Classifier-free and classifier guidance against the scale: agreement, recall and Frechet distance.
 
-    One model with and without its labels: a column is the same mixture of scores for both kinds, plain + scale
-    (given the class - plain), from 0, no class, over 1, Bayes' rule, upwards. Sampled as the recipe says. Network calls
-    are those of the model; a classifier is called forwards and backwards once beside each.
+    A column is the same mixture of scores for both kinds, unconditional + scale (conditional - unconditional): scale
+    0 is unconditional, 1 is Bayes' rule. Samples are drawn with the recipe's settings. Network calls count the model;
+    the classifier adds one forward and one backward pass to each.
 
-    What was asked for is a class, which a classifier of samples finds or not; or, with a judge, a caption.
+    Agreement is that of samples with the requested class, found by a classifier of clean images; or, with a judge,
+    with the requested caption.
 
     Args:
-        classifier: of noisy images, for the second row; one row without.
-        texts: of a text-conditional model: what samples are asked for, in turn.
-        judge: of captions; none where the model reads no text.
+        classifier: a classifier of noisy images, for the second row; default: no second row.
+        texts: for text-conditional models, the prompts, used in turn.
+        judge: for text-conditional models, the judge of captions.
     """
 
     usual_columns: ClassVar[Sequence[float]] = (0, 1, 2, 3, 5)
@@ -43,13 +44,13 @@ class GuidanceTable(Table):
 
     @property
     def agreement(self) -> str:
-        """How well samples agree with what was asked for, by its name."""
+        """Name of the figure that measures agreement with the requested class or caption."""
         return CAPTIONS if self.judge is not None else "class accuracy"
 
     def entries(self) -> Iterator[Cell]:
         if not self.model.denoiser.null_cond:
-            raise FromNoiseError("the table of guidance needs a model that was trained with some labels or texts "
-                                 "hidden (train.label_dropout, text.dropout)")  # fmt: skip
+            raise FromNoiseError("the table of guidance needs a model that was trained with conditioning dropout "
+                                 "(train.label_dropout, text.dropout)")  # fmt: skip
         usual = replace(self.model.choice(), texts=tuple(self.texts))
         self.spacings = (usual.spacing,)
         for scale in self.columns:
@@ -67,14 +68,14 @@ class GuidanceTable(Table):
         return {CAPTIONS: self.judge.share(pixels, [self.texts[i % len(self.texts)] for i in range(len(pixels))])}
 
     def size(self, column: float) -> int:
-        """The same for every entry."""
+        """Samples of an entry: n in every column."""
         return self.n
 
     def draw(self, cells: Sequence[Cell], path: Path) -> None:
         figures.guidance_curves(cells, self.agreement, self.figure(self.n), path)
 
     def as_markdown(self, cells: Sequence[Cell]) -> str:
-        """One table: accuracy, precision, recall and distance, a line for each scale and kind."""
+        """One table: agreement, precision, recall and distance, one line per scale and kind of guidance."""
         real = f"{self.reference.about['n']:,} reference images of {self.reference.about['data']}"
         lines = [f"n = {self.n} samples of each entry, {real}.", ""]
         if self.judge is not None:

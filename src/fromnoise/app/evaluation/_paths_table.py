@@ -10,7 +10,7 @@ from fromnoise.paths import Straightness, measure
 from fromnoise.system.disk.hub import shown
 
 GRIDS = (10, 50)
-"""Levels of the grid where none are asked for."""
+"""Default numbers of levels."""
 
 
 def straightness(
@@ -21,21 +21,23 @@ def straightness(
     advance: Callable[[int], Any] = lambda n: None,
     progress: Progress | None = None,
 ) -> list[Straightness]:
-    """Of the model alone, without guidance or clipping, by Heun's method; its classes in turn.
+    """Measure the straightness of a model's paths with Heun's method, without guidance or clipping.
+
+    A class-conditional model cycles through its classes.
 
     Args:
-        model: no cascade.
-        n: samples of each grid.
-        grids: numbers of levels, even in sigma / (alpha + sigma); 10 and 50 where none are given.
-        batch_size: samples that are followed together.
-        advance: called with how many more are done.
-        progress: of loading the images that a model is shown beside x.
+        model: a model that is not a cascade.
+        n: number of samples for each grid.
+        grids: numbers of levels, evenly spaced in sigma / (alpha + sigma); default: 10 and 50.
+        batch_size: number of samples followed together.
+        advance: called with the number of samples just finished.
+        progress: progress of loading the conditioning images, for a model that takes some.
 
     Raises:
-        FromNoiseError: it is a cascade; or what `paths.measure` raises.
+        FromNoiseError: if the model is a cascade, or `paths.measure` fails.
     """
     if model.before is not None:
-        raise FromNoiseError(f"a table is of one model, and {shown(model.path)} is a cascade: measure it with "
+        raise FromNoiseError(f"a table needs a single model, and {shown(model.path)} is a cascade: measure it with "
                              "fromnoise eval")  # fmt: skip
     told = model.with_images(None, progress).told(range(n)) if model.needs_images else None
     return [
@@ -45,7 +47,7 @@ def straightness(
 
 
 def paths_as_csv(found: Sequence[Straightness]) -> str:
-    """A line for each level of each grid."""
+    """CSV with one line per level of each grid."""
     lines = ["steps,tau,deviation"]
     for one in found:
         lines += [f"{len(one.taus)},{t:.6f},{d:.6g}" for t, d in zip(one.taus, one.deviation, strict=True)]
@@ -53,7 +55,7 @@ def paths_as_csv(found: Sequence[Straightness]) -> str:
 
 
 def paths_as_markdown(found: Sequence[Straightness]) -> str:
-    """Straightness and curvature, a line for each grid."""
+    """A Markdown table of straightness and curvature, one line per grid."""
     lines = [f"n = {found[0].n} samples, Heun's method, no guidance; straight paths have 0 and 0.", ""]
     lines += ["| steps | network calls | straightness | curvature |", "|--:|--:|--:|--:|"]
     for one in found:

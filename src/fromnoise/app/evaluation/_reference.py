@@ -1,4 +1,4 @@
-"""What samples are compared with, summarised once for each content and extractor."""
+"""The reference that samples are compared with, summarised once per data set and extractor."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,20 +14,20 @@ from fromnoise.system.progress import Bar
 
 @dataclass(frozen=True)
 class Reference:
-    """The summary of a data set, and what a figure must say of it."""
+    """The summary of a data set, with the provenance that figures report."""
 
     summary: Summary
     about: dict[str, Any]
 
 
 def reference(images: Images, name: str, extractor: Extractor, split: str = "train") -> Reference:
-    """From the cache where the same pixels met the same extractor before; else computed, with a bar, and kept there.
+    """Return the summary of a data set, cached by the hashes of the pixels and the extractor.
 
     Args:
-        images: all of the split.
-        name: of the extractor.
-        extractor: the object.
-        split: for the reader of the figure.
+        images: all images of the split.
+        name: name of the extractor.
+        extractor: the extractor itself.
+        split: name of the split, for the report.
     """
     with Bar("hashing the reference", len(images)) as bar:
         content = content_hash(images, bar.advance)

@@ -15,9 +15,9 @@ TOLERANCES = (1e-1, 1e-2, 1e-3)
 class SamplersTable(Table):
     """Every registered sampler with its own defaults against 5, 10, 20, 50, 100 and 1000 network calls.
 
-    A column is a budget: a sampler takes as many steps as it allows, so that Heun's method makes 10 of them with 20
-    calls. An adaptive solver takes a tolerance in place of steps, and stands in the first column that its calls fit.
-    x0 is clipped where the model's recipe says so, and there is no guidance.
+    A column is a budget: each sampler takes as many steps as it allows, e.g. Heun's method takes 10 steps with 20
+    calls. An adaptive solver takes a tolerance instead of steps and is listed in the first column whose budget covers
+    its calls. x0 is clipped if the model's recipe says so, and there is no guidance.
     """
 
     usual_columns: ClassVar[Sequence[int]] = (5, 10, 20, 50, 100, 1000)
@@ -42,7 +42,7 @@ class SamplersTable(Table):
         return Cell(spacing, row, column, self.size(column or 0), choice)
 
     def _steps(self, sampler: Sampler, calls: int) -> int | None:
-        """The most steps of at most so many calls, on this model's chain."""
+        """The largest number of steps on this model's chain that needs at most `calls` calls; None if there is none."""
         length = self.model.denoiser.schedule.chain.steps
         costs = {steps: sampler.nfe(steps) for steps in range(1, min(calls, length) + 1)}
         return max((steps for steps, cost in costs.items() if cost is not None and cost <= calls), default=None)

@@ -12,11 +12,11 @@ from fromnoise.samplers.ddim import DDIM
 
 STEPS = (10, 20, 50, 100, 1000)
 
-# As the reference code samples: x_0 is clipped in the last row alone.
+# As in the reference code, x_0 is clipped only in the last row.
 _ROWS: dict[str, tuple[Sampler, bool]] = {f"eta {eta:.1f}": (DDIM(eta), False) for eta in (0.0, 0.2, 0.5, 1.0)}
 _ROWS["sigma-hat"] = (Ancestral("fixed_large"), True)
 
-# Sedykh fig 4.2, which is DDIM's table 1 (Song et al. 2021): FID of 50,000 samples; quadratic for CIFAR-10 alone.
+# Sedykh fig 4.2, which is DDIM's table 1 (Song et al. 2021): FID of 50,000 samples; quadratic only for CIFAR-10.
 PAPER: dict[str, tuple[str, dict[str, tuple[float, ...]]]] = {
     "cifar10": (
         "quadratic",
@@ -44,7 +44,7 @@ PAPER: dict[str, tuple[str, dict[str, tuple[float, ...]]]] = {
 class StepsTable(Table):
     """eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, without guidance.
 
-    Columns above the length of the model's chain are left out. Source: Sedykh fig 4.2.
+    Columns beyond the length of the model's chain are left out. Source: Sedykh fig 4.2.
     """
 
     usual_columns: ClassVar[Sequence[int]] = STEPS

@@ -1,4 +1,4 @@
-"""What the metrics keep of samples: found by all processes together, and kept beside the samples."""
+"""Feature summaries of samples: computed by all processes together and stored beside the samples."""
 
 import hashlib
 import json
@@ -17,14 +17,15 @@ from fromnoise.system.progress import Bar, warn
 
 
 def summary_of(parts: Parts, name: str, extractor: Extractor, quiet: bool = False) -> Summary:
-    """The summary of all parts, which are drawn. It is kept: asking again extracts nothing.
+    """Return the summary of all parts, which must be drawn already. It is stored, so a second call is cheap.
 
-    Of all processes that ask, each extracts the features of some parts, and one joins those of all parts, in their
-    order. So the summary is the same, to the last bit, however many there are.
+    Each process extracts the features of some parts, and one joins the features of all parts in order. The summary is
+    therefore the same bit for bit for any number of processes.
 
     Args:
-        name, extractor: of the features.
-        quiet: no bar.
+        parts: the samples.
+        name, extractor: name of the features, and what extracts them.
+        quiet: show no progress bar.
     """
     classes = bool(extractor.classes) and tuple(extractor.classes) == parts.model.denoiser.class_names
     work = _Work(parts, name, extractor, parts.classes() if classes else None)
@@ -35,8 +36,8 @@ def summary_of(parts: Parts, name: str, extractor: Extractor, quiet: bool = Fals
 
 
 class _Work:
-    """Two folders beside the parts, named after all that decides what comes into them: the summary, and until it is
-    there, the features of each part."""
+    """Two folders beside the parts, named by the hash of everything that decides their content: the summary, and
+    until that exists, the features of each part."""
 
     def __init__(self, parts: Parts, name: str, extractor: Extractor, wanted: Tensor | None):
         self.parts, self.extractor, self.wanted = parts, extractor, wanted
@@ -53,11 +54,11 @@ class _Work:
         return self.features / f"{part:06d}"
 
     def extract(self, quiet: bool) -> None:
-        """The features of every part, unless they are summarised."""
+        """Extract the features of every part, unless the summary exists."""
         if self.is_summarised():
             return
         if os.path.lexists(self.summary):
-            warn(f"{self.summary}: is damaged; these samples are summarised again")
+            warn(f"{self.summary}: is damaged and is computed again")
             files.remove(self.summary)
         names = {f"{self.features.name}-{part:06d}": part for part in range(len(self.parts))}
 
@@ -79,11 +80,11 @@ class _Work:
         try:
             storage.write_folder(self._place(part), {"features": tensors}, {})
         except OSError:
-            if not os.path.lexists(self.summary):  # which another has made meanwhile, and taken the features away
+            if not os.path.lexists(self.summary):  # another process may have made it and removed the features
                 raise
 
     def summarise(self) -> None:
-        """Join the features of all parts, and let go of them."""
+        """Join the features of all parts into the summary, and delete them."""
         whole = Summary(self.parts.n)
         for part in range(len(self.parts)):
             found = storage.read_tensors(self._place(part), "features")

@@ -1,4 +1,4 @@
-"""Figures of one model under many choices, side by side: what every table shares."""
+"""The base of all tables: figures of one model under many sampling plans, side by side."""
 
 import csv
 import io
@@ -19,21 +19,21 @@ from fromnoise.metrics.features.base import Extractor
 from fromnoise.train.distributed import Processes
 
 LONG = 1000
-"""From this column on a table takes fewer samples."""
+"""From this column on, entries have fewer samples."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry: where it stands, what is sampled, and once it is measured, its figure.
+    """One entry of a table: its position, its sampling plan and, once measured, its figures.
 
     Attributes:
-        spacing: one table each.
-        row, column: within it; a column of None follows from the network calls that were counted: the first that they
-            fit, or none (infinity).
-        n: samples.
+        spacing: the spacing, which has a table of its own.
+        row, column: position in the table. A column of None becomes, after measuring, the first column that covers
+            the counted network calls, or infinity.
+        n: number of samples.
         choice: how they are drawn.
         value: the Frechet distance.
-        nfe, seconds: network calls a sample; of sampling, together.
+        nfe, seconds: network calls per sample; seconds of sampling in total.
         more: other figures, by name.
     """
 
@@ -50,26 +50,26 @@ class Cell:
 
 @dataclass
 class Table(ABC):
-    """Rows of samplers against columns of effort, without guidance; a subclass says which.
+    """A table of rows against columns of effort; subclasses define the entries.
 
-    The cheapest columns come first, so that a table that is stopped early is of use; samples stay on the disk, and
-    asking again goes on.
+    The cheapest columns come first, so a table that is stopped early is still useful. Samples stay on disk, so running
+    it again resumes it.
 
     Args:
-        model, reference, name, extractor, folder: as in `evaluate`.
-        n: samples of each entry.
-        n_long: of entries in columns from 1000 on.
-        columns: numbers; the table's usual ones unless given.
-        spacings: a table for each; the usual ones unless given.
+        model, reference, name, extractor, folder: see `evaluate`.
+        n: number of samples of each entry.
+        n_long: number of samples of entries in columns from 1000 on.
+        columns: the columns; default: `usual_columns`.
+        spacings: one table per spacing; default: `usual_spacings`.
     """
 
     usual_columns: ClassVar[Sequence[float]]
     usual_spacings: ClassVar[Sequence[str]]
     effort: ClassVar[str]
-    """What the columns count, as an axis says it."""
+    """What the columns count, as an axis label."""
     metrics: ClassVar[Sequence[str]] = ("frechet",)
     title: ClassVar[str]
-    """What is tabled and how it was sampled; the figure's name and the reference are said before it."""
+    """What the table shows and how it was sampled, without the name of the figure and the reference."""
 
     model: Model
     reference: Reference
@@ -89,31 +89,31 @@ class Table(ABC):
 
     @abstractmethod
     def entries(self) -> Iterator[Cell]:
-        """What is to be measured, the cheapest first."""
+        """Yield the entries to be measured, the cheapest first."""
 
     def paper(self, cell: Cell) -> float | None:
-        """The published figure of an entry, where the data are the same."""
+        """The published figure of an entry, if there is one for the same data."""
         return None
 
     def found(self, cell: Cell) -> dict[str, float]:
-        """Figures of the samples of an entry, once they are drawn, that are no metrics of features."""
+        """Further figures of an entry's samples, beside the feature metrics."""
         return {}
 
     def size(self, column: float) -> int:
-        """Samples of an entry in that column."""
+        """Number of samples of an entry in that column."""
         return self.n if column < LONG else self.n_long
 
     def check(self) -> None:
-        """Whether every entry can be sampled, before the first is.
+        """Check that every entry can be sampled, before the first one is.
 
         Raises:
-            FromNoiseError: a sampler lacks something, with the way out.
+            FromNoiseError: if a sampler does not support this model.
         """
         for cell in self.cells:
             cell.choice.sampler.check(self.model.denoiser)
 
     def cost(self, batch_size: int) -> float:
-        """Units of `advance` that a run takes when nothing is on the disk yet."""
+        """Total of `advance` for a run that starts with nothing on disk."""
         return sum(self._cost(c, batch_size) for c in self.cells)
 
     def _cost(self, cell: Cell, batch_size: int) -> float:
@@ -123,10 +123,10 @@ class Table(ABC):
     def run(
         self, batch_size: int, processes: Processes, advance: Callable[[float], None] = lambda amount: None
     ) -> Iterator[list[Cell]]:
-        """Measure entry after entry; after each, all entries so far. `advance` gets the share of `cost` that is done.
+        """Measure the entries in order, and yield all finished entries after each one.
 
-        Of several processes, which may come and go as in `evaluate`, each goes on with the samples of the next entry
-        where others still draw those of the last.
+        `advance` is called with the share of `cost` just done. Several processes may work together, as in `evaluate`;
+        each proceeds to the next entry while others are still drawing samples of the last.
         """
         done: list[Cell] = []
         drawn = self._drawn(batch_size)
@@ -138,7 +138,7 @@ class Table(ABC):
             yield done
 
     def _drawn(self, batch_size: int) -> Iterator[Cell]:
-        """Entry after entry, once nothing of its samples is left that no process draws."""
+        """Yield each entry once all of its samples are drawn or being drawn."""
         for cell in self.cells:
             Parts(self.folder, self.model, cell.choice, 0, cell.n).draw(batch_size, wait=False)
             yield cell
@@ -165,11 +165,11 @@ class Table(ABC):
         return replace(cell, column=column, value=found["value"], nfe=how["nfe"], seconds=how["seconds"], more=more)
 
     def figure(self, n: int) -> str:
-        """What an entry of n samples is called."""
+        """Name of the figure for n samples, e.g. FD-digits-1k."""
         return f"{self.extractor.title('FD')}-{short(n)}"
 
     def as_csv(self, cells: Sequence[Cell]) -> str:
-        """One line an entry, with the paper's figure where the data are the same."""
+        """CSV with one line per entry, and the paper's figure if it is for the same data."""
         out = io.StringIO()
         names = ("spacing", "row", "column", "steps", "n", "figure", "value", "nfe", "seconds", "paper")
         writer = csv.writer(out, lineterminator="\n")
@@ -180,11 +180,11 @@ class Table(ABC):
         return out.getvalue()
 
     def draw(self, cells: Sequence[Cell], path: Path) -> None:
-        """The curves of a table that is whole."""
+        """Draw the curves of a finished table."""
         figures.table_curves(cells, self.effort, self.figure(self.n), path)
 
     def as_markdown(self, cells: Sequence[Cell]) -> str:
-        """A table for each spacing; the paper's figure in brackets where the data are the same."""
+        """One table per spacing, with the paper's figure in brackets if it is for the same data."""
         found = {(c.spacing, c.row, c.column): c for c in cells}
         columns = [c for c in self.columns if any(cell.column in (c, None) for cell in self.cells)]
         heads = [f"{c}" if self.size(c) == self.n else f"{c} (n = {self.size(c)})" for c in columns]

@@ -1,4 +1,4 @@
-"""Whether a model draws anew or copies: its samples beside the training images that they are closest to."""
+"""Whether a model memorises: its samples compared with the training images closest to them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,22 +23,22 @@ from fromnoise.system.disk import pictures
 from fromnoise.system.progress import Bar
 
 LOOKED_AT = 500
-"""Samples whose neighbours are looked for, unless another number is asked for."""
+"""Default number of samples whose neighbours are searched."""
 _SHOWN, _BESIDE, _KEPT = 12, 3, 5
 _PART = 512
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What a model learned from.
+    """The data that a model was trained on.
 
     Attributes:
-        images: all of the set.
-        numbers: of those that it was trained on.
-        held_out: of those that it was not; empty where none were held out.
-        mirrored: whether it was shown their mirror images, too.
-        n: samples whose neighbours are looked for.
-        picture: that is drawn of them.
+        images: the whole data set.
+        numbers: indices of the training images.
+        held_out: indices of the held-out images; empty if none were held out.
+        mirrored: whether it was also trained on mirror images.
+        n: number of samples whose neighbours are searched.
+        picture: where to save an image of samples and neighbours; None draws none.
     """
 
     images: Images
@@ -50,14 +50,14 @@ class Learned:
 
     @classmethod
     def of(cls, images: Images, config: Recipe, n: int, picture: Path | None) -> "Learned":
-        """As the run's configuration divides the set."""
+        """Split the data set as the run's configuration does."""
         numbers, held_out = np.arange(len(images)), np.array([], np.int64)
         if config.data.hold_out:
             numbers, held_out = images.split_numbers(config.data.hold_out, config.seed)
         return cls(images, numbers, held_out, config.data.flip, n, picture)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(numbers, images in [-1, 1]) of those that were learned."""
+        """Yield (indices, images in [-1, 1]) of the training images."""
         with Bar("nearest training images", len(self.numbers)) as bar:
             for start in range(0, len(self.numbers), _PART):
                 own = self.numbers[start : start + _PART]
@@ -65,11 +65,11 @@ class Learned:
                 bar.advance(len(own))
 
     def at(self, numbers: Tensor | np.ndarray) -> Tensor:
-        """Images in [-1, 1], [len(numbers), C, H, W]."""
+        """The images with these indices, [len(numbers), C, H, W] in [-1, 1]."""
         return to_unit(self.images.batch(numbers.tolist())[0])
 
     def beside(self, x: Tensor, numbers: Tensor) -> Tensor:
-        """The images of these numbers [N, k], each the way round that is nearer to x [N, ...]: [N, k, ...]."""
+        """The images with indices [N, k], mirrored where that is nearer to x [N, ...]: [N, k, ...]."""
         y = self.at(numbers.flatten()).unflatten(0, numbers.shape)
         if not self.mirrored:
             return y
@@ -81,20 +81,20 @@ class Learned:
 def memorisation(
     samples: Tensor, summary: Summary, learned: Learned, reference: Reference, extractor: Extractor
 ) -> dict[str, Any]:
-    """Shares of samples that are near-copies, in pixels and in features, and the same of held-out images.
+    """Shares of samples that are near-copies, in pixels and in features, and the same for held-out images.
 
-    A near-copy is nearer to a training image than to the next one by a factor of three; see `metrics.near_copies`.
+    A near-copy is closer to one training image than to the next by a factor of three; see `metrics.near_copies`.
 
     Args:
-        samples: uint8 [N, C, H, W], the first ones.
-        summary: of all samples.
-        learned: what the model was trained on.
-        reference: of all its images; the features of at most 10,000 are kept there, and only among these are
-            neighbours in features looked for.
-        extractor: of the features.
+        samples: the first samples, uint8 [N, C, H, W].
+        summary: summary of all samples.
+        learned: the data that the model was trained on.
+        reference: summary of all of that data. It keeps the features of at most 10,000 images, so neighbours in
+            features are searched only among these.
+        extractor: the feature extractor.
 
     Raises:
-        FromNoiseError: samples and images have different shapes.
+        FromNoiseError: if samples and images have different shapes.
     """
     if tuple(samples.shape[1:]) != tuple(learned.images.shape):
         one, other = ("x".join(map(str, shape)) for shape in (samples.shape[1:], learned.images.shape))
@@ -120,7 +120,7 @@ def memorisation(
     if min(len(known.held_out), len(known.learned)) > 1:
         found["held_out"] = _held_out(summary, learned, known, extractor, len(x))
     if learned.picture is not None:
-        share = (far[:, 0] / far.amax(1)).nan_to_num(0)  # of a copy of what is there five times: 0 / 0
+        share = (far[:, 0] / far.amax(1)).nan_to_num(0)  # a copy of an image that occurs five times: 0 / 0
         order = share.argsort(stable=True)[:_SHOWN]
         among = learned.beside(x[order], known.numbers[places[order]][:, :_BESIDE])
         pictures.save(_picture(x[order], images[order, :_BESIDE], among), learned.picture)
@@ -129,7 +129,7 @@ def memorisation(
 
 
 class _Features:
-    """Those that are kept of the reference: of images that were learned, and of those that were not."""
+    """The features that the reference keeps, split into those of training images and of held-out images."""
 
     def __init__(self, reference: Reference, learned: Learned):
         kept = reference.summary.kept
@@ -139,9 +139,10 @@ class _Features:
 
 
 def _held_out(summary: Summary, learned: Learned, known: _Features, extractor: Extractor, most: int) -> dict[str, Any]:
-    """How near images come to the training images that the model never saw, and the distance of the samples to them.
+    """How near held-out images are to the training images, and the distance of the samples to them.
 
-    A distance to few images is too large, by as much for the ones as for as many of the others: they are compared.
+    A Frechet distance to few images is biased upwards. The bias is the same for as many training images, so both
+    distances are reported.
     """
     x = learned.at(learned.held_out[:most])
     copies = near_copies(x, learned.beside(x, nearest(x, learned.batches(), _KEPT, learned.mirrored)))
@@ -163,7 +164,7 @@ def _frechet(summary: Summary, features: Tensor) -> float:
 
 
 def _picture(x: Tensor, near: Tensor, among: Tensor) -> Any:
-    """A row a sample: itself, its nearest in pixels, its nearest in features."""
+    """One row per sample: the sample, its nearest images in pixels, its nearest images in features."""
     gap = torch.full_like(x[:, None], -1)
     rows = to_uint8(torch.cat([x[:, None], gap, near, gap, among], 1))
     return pictures.grid(rows.flatten(0, 1), rows.shape[1])

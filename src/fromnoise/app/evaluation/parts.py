@@ -1,5 +1,5 @@
-"""Samples on the disk in numbered parts, drawn by any number of processes: a kill loses at most one batch of them, and
-asking again costs nothing."""
+"""Samples on disk in numbered parts, drawn by any number of processes. A killed process loses at most one batch, and
+existing samples are not drawn again."""
 
 import hashlib
 import json
@@ -18,20 +18,20 @@ from fromnoise.system.disk import claims, storage
 from fromnoise.system.progress import warn
 
 _TOLD = 500
-"""Images that are looked up together, for their classes alone."""
+"""Conditioning images read together when only their classes are needed."""
 
 
 class Parts:
-    """Samples 0, 1, ... of one model, sampler and seed: uint8, `size` in a folder.
+    """Samples 0, 1, ... of one model, sampling plan and seed, in uint8; each part has `size` samples.
 
-    The folder's name is the hash of everything that decides the samples; n does not, so that a larger n goes on from a
-    smaller one. Each part also holds the seconds and network calls that it took.
+    The folder's name is a hash of everything that decides the samples. n is not part of it, so a larger n extends a
+    smaller one. Each part also stores the seconds and network calls that it took.
 
     Args:
         parent: folder of all evaluations of a run.
         model, choice, seed: what is sampled.
-        n: how many are wanted.
-        size: of a part.
+        n: number of samples wanted.
+        size: number of samples in a part.
     """
 
     def __init__(self, parent: Path, model: Model, choice: SamplingPlan, seed: int, n: int, size: int = 100):
@@ -54,7 +54,7 @@ class Parts:
         return self.folder / f"part-{part:06d}"
 
     def missing(self) -> list[int]:
-        """Parts that are not there, hold too few samples, or are no longer what was written."""
+        """Numbers of parts that do not exist, hold too few samples, or are damaged."""
         return [part for part in range(len(self)) if self._rows(part) < self._wanted(part)]
 
     def _rows(self, part: int) -> int:
@@ -71,10 +71,10 @@ class Parts:
             return 0
 
     def groups(self, batch_size: int) -> list[range]:
-        """Neighbours that are drawn together, as many as one batch of the network holds, where one is missing.
+        """Groups of adjacent parts that are drawn together, one network batch each, if any of them is missing.
 
-        Which belong together does not depend on what is missing: a network's last digits depend on its batch, and
-        samples must not depend on who drew them, and on what was lost on the way.
+        The grouping does not depend on what is missing: a network's last digits depend on the batch, and samples must
+        not depend on which process drew them or on what was lost.
         """
         missing, most = set(self.missing()), max(1, batch_size // self.size)
         every = [range(first, min(first + most, len(self))) for first in range(0, len(self), most)]
@@ -88,17 +88,17 @@ class Parts:
         wait: bool = True,
         todo: Sequence[range] | None = None,
     ) -> None:
-        """Draw what is missing, together with all other processes that draw it now.
+        """Draw the missing parts, together with all other processes that do so.
 
-        Each takes a group that no other works at, and takes over that of one that died; see `claims.shared`.
+        Each process takes a group that no other is working on, or that of a process that died; see `claims.shared`.
 
         Args:
-            batch_size: samples that are denoised together.
-            callback: called after every step of the sampler, with its moment.
-            reached: called before a group is drawn, with how many of the missing ones lie before it: they are drawn,
-                or others are at it.
-            wait: until the groups of others are there.
-            todo: `groups(batch_size)`, from who has just asked for them: to look whether all is whole takes its time.
+            batch_size: number of samples denoised together.
+            callback: called with the `Moment` after every step of the sampler.
+            reached: called before a group is drawn, with the number of missing groups before it, which are drawn or
+                being drawn by others.
+            wait: wait until the groups of other processes are drawn, too.
+            todo: the result of `groups(batch_size)` if the caller has it already: checking all parts takes time.
         """
         todo = self.groups(batch_size) if todo is None else todo
         groups = {self._place(group[0]).name: group for group in todo}
@@ -112,11 +112,11 @@ class Parts:
             self._make(groups[name], batch_size, callback)
 
     def is_drawn(self) -> bool:
-        """Whether every part is there, at a glance: `draw` looks whether they are whole, and large enough."""
+        """Whether every part exists. Only `draw` checks that they are intact and large enough."""
         return all(os.path.lexists(self._place(part)) for part in range(len(self)))
 
     def _make(self, parts: Sequence[int], batch_size: int, callback: Callable[[Any], None] | None = None) -> None:
-        """Sample neighbouring parts together and put each that is missing on the disk in one step."""
+        """Sample adjacent parts together, and write each missing one atomically."""
         calls = 0
 
         def count(module: Any, args: Any, output: Tensor) -> None:
@@ -140,27 +140,27 @@ class Parts:
             storage.write_folder(self._place(part), {"pixels": {"pixels": own}}, {"about": about})
 
     def digest(self, part: int) -> str:
-        """SHA-256 of a part's samples, as they were written."""
+        """SHA-256 of a part's samples as written."""
         return storage.digest(self._place(part), "pixels")
 
     def read(self, parts: range) -> Iterator[Tensor]:
-        """The pixels of each part, whose first sample is number `part * size`."""
+        """Yield the pixels of each part; its first sample has number `part * size`."""
         for part in parts:
             pixels = storage.read_tensors(self._place(part), "pixels")["pixels"]
             yield pixels[: self._wanted(part)]
 
     def classes(self) -> Tensor | None:
-        """The class that each sample was to be, [n]; None for a model that knows none."""
-        steered = self.choice.steered(self.model.denoiser)  # a classifier may lend it its classes
+        """The requested class of each sample, [n]; None for a model without classes."""
+        steered = self.choice.steered(self.model.denoiser)  # with classifier guidance, the classes are the classifier's
         asked = self.choice.cond(steered, self.n) or {}
-        if "label" not in asked and self.model.needs_images:  # drawn as the classes of what the network is shown
+        if "label" not in asked and self.model.needs_images:  # the classes are those of the conditioning images
             told = [self.model.told(range(i, min(i + _TOLD, self.n))) for i in range(0, self.n, _TOLD)]
             asked = {"label": torch.cat([one["label"] for one in told])} if "label" in told[0] else {}
         cond = asked or steered.default_cond(range(self.n))
         return cond["label"] if cond and "label" in cond else None
 
     def cost(self) -> tuple[float, float]:
-        """(seconds of all parts, network calls a sample)."""
+        """(seconds of all parts, network calls per sample)."""
         every = [storage.read_text(self._place(part), "about") for part in range(len(self))]
         seconds, calls, rows = (sum(about[key] for about in every) for key in ("seconds", "calls", "n"))
         return seconds, calls / rows

@@ -1,4 +1,4 @@
-"""Figures and everything that a reader needs to know of how they were made."""
+"""Figures, with everything a reader needs to know about how they were made."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,16 +10,16 @@ import fromnoise
 from fromnoise.metrics.features.base import Extractor
 
 _SHOWN = 100
-"""Texts that a report lists."""
+"""The largest number of texts that a report lists in full."""
 
 
 def short(n: int) -> str:
-    """The number of samples as names of figures have it: 50k for 50,000 and for nothing else."""
+    """Format a number of samples for the name of a figure, e.g. 50k for exactly 50,000."""
     return f"{n // 1000}k" if n >= 1000 and n % 1000 == 0 else str(n)
 
 
 def shortened(described: dict[str, Any]) -> dict[str, Any]:
-    """Without the texts where they are many: how many, and the hash of all."""
+    """Replace a long list of texts by their number and hash."""
     texts = described.get("texts") or ()
     if len(texts) <= _SHOWN:
         return described
@@ -34,14 +34,14 @@ def report(
     name: str,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The content of eval.json.
+    """Return the content of eval.json.
 
     Args:
         values: the figures of each seed.
-        seeds: of the noise.
-        n: samples of each seed.
-        extractor, name: of the features.
-        about: what else was done: sampler, reference, ...
+        seeds: seeds of the noise.
+        n: number of samples for each seed.
+        extractor, name: the feature extractor, and its name.
+        about: further provenance: sampling, reference, ...
     """
     figures: dict[str, Any] = {}
     for key in values[0]:
@@ -68,7 +68,7 @@ def report(
 
 
 def warnings(n: int, extractor: Extractor, reference_n: int) -> list[str]:
-    """What makes a figure unfit for comparison, a line each."""
+    """Reasons why a figure is unfit for comparison, one line each."""
     found = []
     least = min(n, reference_n)
     if least <= extractor.dimensions:

@@ -1,4 +1,4 @@
-"""Runs: a recipe trained into a folder, and that folder opened again to sample from it."""
+"""Runs: train a recipe into a folder, then open that folder to sample from it."""
 
 from typing import TYPE_CHECKING
 

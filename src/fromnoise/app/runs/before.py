@@ -1,4 +1,4 @@
-"""What a run trains first: the stages of a cascade, an autoencoder, an image-text model, the rungs of a ladder."""
+"""What a run trains first: cascade stages, an autoencoder, an image-text model, the rungs of a distillation."""
 
 from pathlib import Path
 
@@ -10,11 +10,17 @@ from fromnoise.recipes.distillation import rungs
 from fromnoise.weights import native
 
 TEACHER = "teacher"
-"""The folder of a student's run with a copy of its teacher."""
+"""Folder name of the teacher's copy inside a student's run."""
 
 
 def before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str, RunConfig]]:
-    """What else is trained, and into which folder."""
+    """Return (folder name, configuration) of everything that is trained before the run itself.
+
+    Args:
+        config: the configuration of the run.
+        out: the run's folder.
+        given: whether an autoencoder is given, so that none is trained.
+    """
     if not isinstance(config, Recipe):
         return []
     own = [config.stage(name) for name in config.stages] or [config]
@@ -36,25 +42,25 @@ def before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str,
 
 
 def shared_image_text(run: Path) -> Path | None:
-    """The image-text model beside a stage, which the stages of one run share; None of what is no stage."""
+    """The image-text model that a stage shares with the other stages of its run; None if `run` is no stage."""
     place = run.parent / native.IMAGE_TEXT
     return place if place.is_dir() and (run.parent / f"{CONFIG}.yaml").is_file() else None
 
 
 def _saved(out: Path, kind: str) -> bool:
-    """Whether a run holds a model of that kind that was given, and is not trained there."""
+    """Whether the run holds a copy of a given model of that kind, rather than one that it trains itself."""
     return (out / kind / f"{kind}.json").exists()
 
 
 def _on_the_same(part: RunConfig, config: Recipe) -> RunConfig:
-    """What is trained first, on the data of what needs it, and reading its words as it does."""
+    """Give a preliminary training the data, text encoder, seed and precision of the run that needs it."""
     data = {f"data.{key}": value for key, value in config.data.model_dump(mode="json").items()}
     words = {"text.encoder": config.text.encoder} if config.text is not None and hasattr(part, "text") else {}
     return part.with_changes(data | words | {"seed": config.seed, "precision": config.precision})
 
 
 def _as_it_was(part: Recipe, place: Path, student: Path) -> Recipe:
-    """A rung that has a student keeps its length: trained longer, it would no longer be what its student learned."""
+    """Keep the length of a rung that already has a student: training longer would change the student's teacher."""
     if not (student / TEACHER).exists() or not (place / f"{CONFIG}.yaml").exists():
         return part
     train = read_config(place).train

@@ -1,4 +1,4 @@
-"""The configuration of a run, read without torch."""
+"""Reading the configuration of a run, without importing torch."""
 
 import hashlib
 import os
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 CONFIG = "config"
-"""The note of a checkpoint that says what it was trained with."""
+"""Name of the checkpoint note that holds the configuration it was trained with."""
 
 
 def read_config(run: Path) -> "Recipe":
-    """The configuration of a diffusion model's run.
+    """Return the configuration of a diffusion model's run.
 
     Raises:
-        FromNoiseError: no run is there, its config.yaml is not one, or something else was trained there.
+        FromNoiseError: if there is no run, its config.yaml is invalid, or it trained another kind of model.
     """
     from fromnoise.recipes.diffusion import Recipe
 
@@ -35,10 +35,10 @@ def read_config(run: Path) -> "Recipe":
 
 
 def read(run: Path, wanted: "type[Config]") -> "Config":
-    """The configuration of a run of that class.
+    """Return the configuration of a run, which must be an instance of `wanted`.
 
     Raises:
-        FromNoiseError: as `read_config`.
+        FromNoiseError: if there is no run, its config.yaml is invalid, or it trained another kind of model.
     """
     config = read_any(run)
     if not isinstance(config, wanted):
@@ -47,17 +47,17 @@ def read(run: Path, wanted: "type[Config]") -> "Config":
 
 
 def read_if_any(run: Path) -> "Recipe | None":
-    """As `read_config`; None for a model that was saved, or trained in Python, and so has no configuration."""
+    """Like `read_config`, but None for a saved model or one trained in Python, which has no configuration."""
     return read_config(run) if has_any(run) else None
 
 
 def has_any(run: Path) -> bool:
-    """Whether a run has a configuration, or is none at all, as whoever reads it will say."""
+    """Whether a run has a configuration. Also True if the folder does not exist: reading it raises a clear error."""
     return os.path.lexists(run / "config.yaml") or not os.path.lexists(run) or _kept(run) is not None
 
 
 def write(config: "RunConfig", run: Path) -> None:
-    """config.yaml, under the hash of what it says: one that was cut or edited would be another model."""
+    """Write config.yaml with a hash of its content, which reveals later truncation and edits."""
     text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     files.write_text(run / "config.yaml", f"# sha256 {_sha256(text)} of what follows; change it by --set\n{text}")
 
@@ -67,13 +67,13 @@ def _sha256(text: str) -> str:
 
 
 def read_any(run: Path) -> "RunConfig":
-    """The configuration of a run, whatever was trained there.
+    """Return the configuration of a run of any kind.
 
-    Where config.yaml is missing, that of its newest whole checkpoint.
+    If config.yaml is missing, the configuration of the newest intact checkpoint is used.
 
     Raises:
-        FromNoiseError: no run is there; or its config.yaml is not one, or was changed after it was written, with the
-            first difference from what the checkpoints were trained with.
+        FromNoiseError: if there is no run, or its config.yaml is invalid or was changed after it was written; the
+            message names the first difference from the checkpoints' configuration.
     """
     from fromnoise.recipes.reading import parsed
 
@@ -91,13 +91,13 @@ def read_any(run: Path) -> "RunConfig":
         return kept
     text = files.read_text(path, 2**20)
     first, _, rest = text.partition("\n")
-    if not text.startswith("#"):  # of before, or written by hand
+    if not text.startswith("#"):  # from an older version, or written by hand
         return _unchanged(parsed(text, path), _kept(run), path)
     if first.split()[:3] != ["#", "sha256", _sha256(rest)]:
         kept = _kept(run)
         if kept is None:
-            raise FromNoiseError(f"{path}: was changed after it was written, and no checkpoint says what it was: put "
-                                 "it back, or train into another folder")  # fmt: skip
+            raise FromNoiseError(f"{path}: was changed after it was written, and no checkpoint holds the original: "
+                                 "restore it, or train into another folder")  # fmt: skip
         try:
             found = parsed(text, path)
         except FromNoiseError as error:
@@ -106,11 +106,11 @@ def read_any(run: Path) -> "RunConfig":
     return parsed(text, path)
 
 
-_WAY_OUT = "put it back, or delete it, and the one in its newest checkpoint is used"
+_WAY_OUT = "restore it, or delete it to use the one in the newest checkpoint"
 
 
 def _kept(run: Path) -> "RunConfig | None":
-    """What the newest whole checkpoint was trained with; those of before do not say."""
+    """The configuration in the newest intact checkpoint; None if there is none (older checkpoints lack it)."""
     from fromnoise.recipes.reading import from_values
     from fromnoise.system.disk import storage
     from fromnoise.weights.checkpoint import Checkpoints
@@ -122,7 +122,7 @@ def _kept(run: Path) -> "RunConfig | None":
 
 
 def _unchanged(found: "RunConfig", kept: "RunConfig | None", path: Path) -> "RunConfig":
-    """Raises: FromNoiseError with the first difference."""
+    """Return the configuration, or raise FromNoiseError with the first difference from the checkpoints'."""
     if kept is None or kept == found:
         return found
     before, after = flat(kept.model_dump(mode="json")), flat(found.model_dump(mode="json"))
@@ -134,7 +134,7 @@ def _unchanged(found: "RunConfig", kept: "RunConfig | None", path: Path) -> "Run
 
 
 def flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested values by dotted keys."""
+    """Flatten nested dictionaries into dotted keys."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{before}{key}.") if isinstance(value, dict) else {before + key: value}

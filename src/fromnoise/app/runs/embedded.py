@@ -1,4 +1,4 @@
-"""The images of unCLIP with their embeddings, computed once."""
+"""unCLIP's training images with their embeddings, which are computed once and cached."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,13 +20,13 @@ from fromnoise.weights import guides, native
 
 
 def image_text_of(run: Path) -> Path | None:
-    """Where the image-text model of a run lies: in it, or beside it as the stages of one run share theirs."""
+    """Folder of a run's image-text model: inside the run, or beside it if the run is a stage."""
     own = run / native.IMAGE_TEXT
     return own if own.is_dir() else shared_image_text(run)
 
 
 def opened(path: Path) -> ImageText | None:
-    """The image-text model of a run, a stage or a checkpoint, in evaluation mode; None where there is none."""
+    """Load the image-text model of a run, stage or checkpoint in evaluation mode; None if there is none."""
     place = image_text_of(path.parent.parent if path.parent.name == "checkpoints" else path)
     return guides.load_image_text(place) if place is not None else None
 
@@ -38,14 +38,14 @@ def embedded(
     hardware: Hardware,
     progress: Callable[[str, int], Callable[[], None]] | None,
 ) -> Embedded | Embeddings:
-    """From the cache where the same image-text model met the same images.
+    """Return the images with their embeddings, cached by the hashes of the image-text model and the images.
 
     Raises:
-        FromNoiseError: there is no image-text model, or it is of other images.
+        FromNoiseError: if there is no image-text model, or it expects other images.
     """
     place = image_text_of(run)
     if place is None:
-        raise FromNoiseError(f"{run}: its image-text model is missing: put its folder at {run / native.IMAGE_TEXT}")
+        raise FromNoiseError(f"{run}: its image-text model is missing: copy its folder to {run / native.IMAGE_TEXT}")
     model = guides.load_image_text(place)
     with Bar("hashing the images", len(images)) as bar:
         content = content_hash(images, bar.advance)

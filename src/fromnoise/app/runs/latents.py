@@ -1,4 +1,4 @@
-"""The images of a latent model as latents: encoded once, by all processes of the training together, or ahead of it."""
+"""Latents for training latent models: encoded once by all training processes together, or in advance."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,39 +24,40 @@ Encoded = tuple[Latents, Autoencoded]
 
 
 def examples_of(config: RunConfig, progress: Progress | None) -> Images:
-    """The images that a configuration names; for a latent model whose data is encoded already, the latents.
+    """Load the data that a configuration names: images, or latents if the data set is already encoded.
 
     Raises:
-        FromNoiseError: the data is encoded, and the model learns images; or as `load`, or `Latents`.
+        FromNoiseError: if the data is encoded but the model trains on images, or if loading fails.
     """
     folder = precomputed.named(config.data.name)
     if folder is None or precomputed.describe(folder).latent is None:
         return load(config.data, progress)
     if getattr(config, "latent", None) is None:
-        raise FromNoiseError(f"{folder} holds latents, and recipe {config.recipe} trains on images: name those, or "
-                             "take a recipe of a latent model, such as digits-latent")  # fmt: skip
+        raise FromNoiseError(f"{folder} holds latents, and recipe {config.recipe} trains on images: name an image "
+                             "data set, or use the recipe of a latent model, such as digits-latent")  # fmt: skip
     found = Latents(folder, progress)
     if found.description.flip != config.data.flip:
-        has = "holds mirror images, too" if found.description.flip else "holds no mirror images"
+        has = "includes mirror images" if found.description.flip else "has no mirror images"
         raise FromNoiseError(f"data.flip is {str(config.data.flip).lower()}, and {folder} {has}: set data.flip to "
                              f"{str(found.description.flip).lower()}, or encode again")  # fmt: skip
     return found
 
 
 def kept_autoencoder(config: RunConfig) -> Path | None:
-    """The autoencoder that the data of a latent model was encoded by, where it is encoded already."""
+    """The autoencoder that encoded a latent model's data; None if the data is not encoded in advance."""
     folder = precomputed.named(config.data.name) if getattr(config, "latent", None) is not None else None
     return folder / native.AUTOENCODER if folder is not None and (folder / native.AUTOENCODER).is_dir() else None
 
 
 def encoding(images: Images, run: Path, hardware: Hardware, flip: bool, processes: Processes) -> Callable[[], Encoded]:
-    """What gives the latents and the scaled codec; all processes of the run are to call it, and each encodes a share.
+    """Return a function that returns the latents and the scaled codec.
 
-    Latents are kept in the cache, in parts, where the same autoencoder met the same images. The first process compares
-    those that are there with the images, all of them: it calls this function before the others do.
+    All processes of the run must call the returned function; each encodes a share of the images. Latents are cached
+    in parts, by the hashes of the autoencoder and the images. The first process compares cached parts with all of the
+    images, so it must call `encoding` before the others do.
 
     Raises:
-        FromNoiseError: the run's autoencoder is of images with other channels, or is not the one that encoded the data.
+        FromNoiseError: if the run's autoencoder expects other channels, or did not encode the data.
     """
     own = native.load_autoencoder(run / native.AUTOENCODER)
     codec = Autoencoded(own)
@@ -81,17 +82,17 @@ def encoding(images: Images, run: Path, hardware: Hardware, flip: bool, processe
 
 
 def latents_of(images: Images, run: Path, hardware: Hardware, flip: bool) -> Encoded:
-    """Both at once, in a run of one process; raises as `encoding`."""
+    """Return the latents and the scaled codec in a run of one process. See `encoding`."""
     return encoding(images, run, hardware, flip, Processes())()
 
 
 def _begin(place: Path, description: precomputed.Description) -> None:
-    """The folder, with its description."""
-    with suppress(FromNoiseError):  # there is none, or it is damaged
+    """Create the folder with its description, unless it exists."""
+    with suppress(FromNoiseError):  # the description is missing or damaged
         if precomputed.describe(place).key == description.key:
             return
     for old in sorted(place.parent.glob(f"{place.name[:16]}-*/latents.npy"))[:1]:
-        say(f"{old.parent}: latents in one file, as they were kept before, are not read any more: the images are "
-            "encoded again, in parts")  # fmt: skip
+        say(f"{old.parent}: latents in a single file, the format of older versions, are no longer read: the images "
+            "are encoded again, in parts")  # fmt: skip
     place.mkdir(parents=True, exist_ok=True)
     storage.write_folder(place / precomputed.DESCRIPTION, {}, {precomputed.STEM: description.model_dump(mode="json")})

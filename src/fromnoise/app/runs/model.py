@@ -1,4 +1,4 @@
-"""A trained model, opened and sampled."""
+"""Opening a trained model and sampling from it."""
 
 import os
 from collections.abc import Callable
@@ -29,19 +29,19 @@ from fromnoise.weights import hub, native, opening
 
 @dataclass(frozen=True)
 class Model:
-    """A denoiser and where it is from.
+    """A denoiser with its provenance.
 
     Attributes:
-        denoiser: the weights that were asked for.
-        path: of the run, the checkpoint or the saved model; of one of the hub, where what is made of it is kept.
-        digest: SHA-256 of the tensors' file.
-        step: of training; None for a model that was saved.
-        config: of the run; None for a model that was saved without one.
+        denoiser: the denoiser with the requested weights.
+        path: the run, checkpoint or saved model. For a model from the hub, the folder that keeps its results.
+        digest: SHA-256 of the tensor file.
+        step: training step; None for a saved model.
+        config: configuration of the run; None for a model saved without one.
         ema: whether these are the averaged weights.
-        precision: "fp32" or "bf16", in which the network computes.
-        before: the model of a cascade that draws what this one enlarges.
-        beside: images that the network is shown while it draws, one after the other.
-        source: of a model of the hub: its address there, with the commit.
+        precision: "fp32" or "bf16", the precision in which the network computes.
+        before: for cascades, the model that draws the images that this one enlarges.
+        beside: conditioning images for a network that takes an image beside x; used in turn.
+        source: for a model from the hub, its address with the commit.
     """
 
     denoiser: Denoiser
@@ -57,29 +57,29 @@ class Model:
 
     @property
     def sampling(self) -> SampleConfig:
-        """How it is best sampled, as its recipe says and as far as it can be."""
+        """The recipe's sampling settings, restricted to what this model supports."""
         usual = self.config.sample if self.config else SampleConfig(clip=self.denoiser.codec is None)
         return fitting(usual, self.denoiser)
 
     def choice(self, asked: SampleOptions | None = None) -> SamplingPlan:
-        """How it is sampled: what was asked for, and the rest as its recipe says; the stages before it likewise."""
+        """Plan the sampling: requested options, with defaults from the recipe; likewise for earlier stages."""
         if asked is not None and self.before is None and not (asked.strength is None and asked.truncated is None):
-            raise FromNoiseError("strength and truncated are of what a cascade enlarges, and here is none")
+            raise FromNoiseError("strength and truncated apply to cascades, and this model is not one")
         if asked is not None and self.before is not None and (asked.weaker or asked.classifier):
-            raise FromNoiseError("weaker and classifier steer one model, and this is a cascade of several")
+            raise FromNoiseError("weaker and classifier steer a single model, and this is a cascade")
         inner = _inner(asked)
         if inner is not None and unclip.embedding_size(self.denoiser) is not None:
             inner = replace(inner, guidance=None)  # a prior that is guided strongly leaves the sphere
         before = self.before.choice(inner) if self.before else None
         if asked is not None and before is not None and self.denoiser.text is None:
-            asked = replace(asked, negative=None)  # words are for the stage that reads them
+            asked = replace(asked, negative=None)  # the negative text is for the stage that reads text
         return SamplingPlan.of(self.sampling, asked, before)
 
     def stages(self, choice: SamplingPlan) -> list[Stage]:
-        """The models of the cascade with their guidance, the smallest first; of a model alone, itself.
+        """Return the stages of the cascade with their guidance, the smallest first; a single model is one stage.
 
         Raises:
-            FromNoiseError: guidance that a model cannot have, a class that it does not know, or stages that do not fit.
+            FromNoiseError: if a model does not support the guidance or the class, or the stages do not fit together.
         """
         before = self.before.stages(choice.before) if self.before and choice.before else []
         denoiser = choice.steered(self.denoiser)
@@ -90,30 +90,30 @@ class Model:
         return found
 
     def steps(self, choice: SamplingPlan) -> int:
-        """Of the samplers of all stages, for one batch; chains may have fewer distinct levels than were asked for."""
+        """Count the sampler steps of all stages for one batch; a chain may have fewer levels than requested."""
         return cascade.steps(self.stages(choice))
 
     def of_images(self) -> "Model":
-        """Itself, where it draws images.
+        """Return the model itself if it generates images.
 
         Raises:
-            FromNoiseError: its states are points, signals or volumes, which no picture shows.
+            FromNoiseError: if its states are points, signals or volumes.
         """
         shape = self.denoiser.image_shape
         if shape is not None and len(shape) != 3:
-            raise FromNoiseError(f"{self.source or self.path}: its model draws states of {list(shape)}, and this "
-                                 "command is for images: sample it in Python, fn.sample(fn.load(...), 64), or, of "
-                                 "unCLIP, the run that it is a stage of")  # fmt: skip
+            raise FromNoiseError(f"{self.source or self.path}: its model draws states of shape {list(shape)}, and "
+                                 "this command is for images: sample it in Python, fn.sample(fn.load(...), 64), or, "
+                                 "for unCLIP, name the run that it is a stage of")  # fmt: skip
         return self
 
     def compile(self, how: Compile) -> None:
-        """Have the networks of all stages compiled where that pays, or where it was asked for."""
+        """Compile the networks of all stages where that pays off or is requested."""
         for denoiser in self.networks():
             compile_network(denoiser.network, how, inference=True)
 
     @property
     def needs_images(self) -> bool:
-        """Whether the network is shown an image beside x, which nobody but a person can give."""
+        """Whether the network is conditioned on an image that the user has to provide."""
         return self._shown > 0 and self.denoiser.low is None
 
     @property
@@ -121,14 +121,14 @@ class Model:
         return getattr(self.denoiser.network, "image_channels", 0)
 
     def with_images(self, folder: str | None = None, progress: Progress | None = None) -> "Model":
-        """The same with the images that its network is shown: of a folder, else those of its own data.
+        """Return a copy with conditioning images: from a folder, or by default from the model's own data.
 
         Raises:
-            FromNoiseError: it is shown none, or there are none.
+            FromNoiseError: if a folder is given but the network takes no images, or if there are no images.
         """
         if not self.needs_images:
             if folder is not None:
-                raise FromNoiseError("pairs: this model is shown no images: leave it out")
+                raise FromNoiseError("pairs: this model takes no conditioning images: leave it out")
             return self
         shape = self.denoiser.shape
         assert shape is not None
@@ -139,14 +139,14 @@ class Model:
             return replace(self, beside=load_images(wanted, progress))
         found = load_images(self.config.data.at(shape), progress) if self.config is not None else None
         if not isinstance(found, Pairs):
-            raise FromNoiseError("this model is shown images beside x: name a folder of them as pairs")
+            raise FromNoiseError("this model is conditioned on images: name a folder of them as pairs")
         return replace(self, beside=Shuffled(found.beside))
 
     def told(self, numbers: range) -> Cond:
-        """The images of samples of these numbers, over and over, and their classes where the model knows them."""
+        """The conditioning images of these sample numbers, repeating in turn, with classes if the model has them."""
         if self.beside is None:
-            raise FromNoiseError("this model is shown images beside x, and here are none to show: name a folder of "
-                                 "them as pairs")  # fmt: skip
+            raise FromNoiseError("this model is conditioned on images, and none are given: name a folder of them "
+                                 "as pairs")  # fmt: skip
         pixels, labels = self.beside.batch([i % len(self.beside) for i in numbers])
         own = self.denoiser.classes and len(self.beside.classes) == self.denoiser.classes
         return {"image": to_unit(pixels)} | ({"label": labels} if own else {})
@@ -156,22 +156,22 @@ class Model:
         return [*(self.before.networks() if self.before else []), self.denoiser]
 
     def digests(self) -> list[str]:
-        """What the weights of all stages are."""
+        """SHA-256 of the weights of all stages."""
         return [*(self.before.digests() if self.before else []), self.digest]
 
 
 def _inner(asked: SampleOptions | None) -> SampleOptions | None:
-    """What was asked for, as it concerns the stages before the last: only the last enlarges by that strength."""
+    """The options for the stages before the last: `strength` and `truncated` apply to the last stage only."""
     return replace(asked, strength=None, truncated=None) if asked is not None else None
 
 
 def open_model(path: Path, precision: Precision = "auto", ema: bool = True) -> Model:
-    """From a run, one of its checkpoints, a saved model or hf://owner/name; a damaged checkpoint is a warning.
+    """Open a run, one of its checkpoints, a saved model or hf://owner/name; warns about damaged checkpoints.
 
-    Of a cascade's run the last stage, which knows the ones before it.
+    For the run of a cascade, returns the last stage, which refers to the earlier ones.
 
     Raises:
-        FromNoiseError: there is no model, or none that is whole.
+        FromNoiseError: if there is no model, or no intact one.
     """
     if hub.is_address(path):
         folder = hub.fetched(path, say)
@@ -217,10 +217,10 @@ def draw(
     first: int = 0,
     callback: Callable[[samplers.Moment], None] | None = None,
 ) -> Tensor:
-    """uint8 samples `first` to `first + n - 1` of the seed, [n, C, H, W], on the CPU.
+    """Draw samples `first` to `first + n - 1` of the seed: uint8 [n, C, H, W] on the CPU.
 
     Raises:
-        FromNoiseError: a choice that the model cannot serve, before any network call; or samples that are not finite.
+        FromNoiseError: if the model does not support the plan (before any network call), or samples are not finite.
     """
     return to_uint8(draw_states(model, n, choice, seed, batch_size, first, callback))
 
@@ -235,14 +235,14 @@ def draw_states(
     callback: Callable[[samplers.Moment], None] | None = None,
     stages: list[Stage] | None = None,
 ) -> Tensor:
-    """The same as they are, [n, ...] of any shape, near [-1, 1] for images.
+    """Draw samples as float tensors of any shape, [n, ...]; images are near [-1, 1].
 
     Args:
-        model, n, choice, seed, batch_size, first, callback: as of `draw`.
-        stages: `model.stages(choice)`, where somebody watches their denoisers.
+        model, n, choice, seed, batch_size, first, callback: see `draw`.
+        stages: `model.stages(choice)`, possibly with wrapped denoisers; default: computed here.
 
     Raises:
-        FromNoiseError: as `draw`.
+        FromNoiseError: see `draw`.
     """
     stages = model.stages(choice) if stages is None else stages
     cond = choice.cond(cascade.reader(stages), n, first)

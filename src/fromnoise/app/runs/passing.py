@@ -1,4 +1,4 @@
-"""The picture of a denoiser in passing: a few samples, drawn as its recipe says."""
+"""Preview samples during training, drawn with the recipe's settings."""
 
 import torch
 from torch import Tensor
@@ -16,14 +16,14 @@ from fromnoise.train.conditions import known
 
 _N, _STEPS = 16, 50
 _SHOWN = ("image_channels", "image_embedding")
-"""What a network has that is shown something of an image."""
+"""Attributes of networks that are conditioned on an image or its embedding."""
 
 
 class Passing:
-    """16 samples in at most 50 steps, a column for each class; not the final picture.
+    """Draws a preview: 16 samples in at most 50 steps, one column per class.
 
     Raises:
-        FromNoiseError: the recipe's sampler has a wrong option, which is better known now than at the first picture.
+        FromNoiseError: if the recipe's sampler has a wrong option; checked here, before training starts.
     """
 
     def __init__(self, recipe: Recipe):
@@ -45,7 +45,7 @@ class Passing:
         return to_uint8(drawn.cpu()), columns(n, steered.classes)
 
     def _enlarged(self, denoiser: Denoiser, source: Examples) -> tuple[Cond, int]:
-        """Small images of the training data."""
+        """The condition of a super-resolution model: a few training images, shrunk; with their number."""
         low = denoiser.low
         assert low is not None
         x, conditions = source.examples(source.few(_N))

@@ -1,4 +1,4 @@
-"""How to sample: the recipe's word, and what a person asked for."""
+"""How to sample: the requested options, with defaults from the recipe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ from fromnoise.system.disk import storage
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """What was said of the sampling; None leaves it to the recipe.
+    """Requested sampling options; None takes the default from the recipe.
 
     Attributes:
-        sampler, options, steps, spacing: how to walk.
-        clip, threshold, guidance, interval, rescale: how to steer; see `guidance.Steering`.
-        weaker: model for autoguidance.
+        sampler, options, steps, spacing: the sampler, its options, and the chain of levels.
+        clip, threshold, guidance, interval, rescale: see `guidance.Steering`.
+        weaker: a weaker model for autoguidance.
         classifier, classifier_scale: for classifier guidance.
-        label: of every sample, a class by name or number.
+        label: the class of every sample, by name or number.
         texts: prompts, used in turn.
-        negative: words that guidance moves away from.
-        strength, truncated: of the augmentation between the stages of a cascade.
+        negative: a text that guidance moves away from.
+        strength, truncated: the augmentation between the stages of a cascade.
     """
 
     sampler: str | None = None
@@ -51,15 +51,15 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Everything that decides how a model is sampled, the stages before it in a cascade included.
+    """Everything that decides how a model is sampled, including the earlier stages of a cascade.
 
     Attributes:
-        sampler, steps, spacing: how to walk.
-        steering: how to steer.
-        label: of every sample; None is every class in turn.
-        texts: of the samples, in turn; none is no text.
-        strength, truncated: of the augmentation of what the model enlarges.
-        before: how what it enlarges is drawn.
+        sampler, steps, spacing: the sampler and its chain of levels.
+        steering: guidance and clipping.
+        label: the class of every sample; None cycles through all classes.
+        texts: prompts, used in turn; empty means no text.
+        strength, truncated: the augmentation of the image that the model enlarges.
+        before: for cascades, how the stage before is sampled.
     """
 
     sampler: samplers.Sampler
@@ -76,10 +76,10 @@ class SamplingPlan:
     def of(
         cls, usual: SampleConfig, asked: SampleOptions | None = None, before: "SamplingPlan | None" = None
     ) -> "SamplingPlan":
-        """What was asked for, and the rest as the recipe says; `before` is how the stage before is sampled.
+        """Combine the requested options with the recipe's defaults; `before` is the plan of the stage before.
 
         Raises:
-            FromNoiseError: something was asked for that would do nothing.
+            FromNoiseError: if a requested option would have no effect.
         """
         a = asked or SampleOptions()
         sampler = samplers.build(({"name": a.sampler} if a.sampler else usual.sampler) | a.options)
@@ -93,7 +93,7 @@ class SamplingPlan:
             weaker=a.weaker,
             classifier=a.classifier,
             classifier_scale=a.classifier_scale,
-            # the stages of a cascade that their recipe does not guide have nothing to move away from
+            # cascade stages without guidance in their recipe have nothing to move away from
             negative=a.negative if before is None or a.guidance is not None or usual.guidance != 1 else None,
             # asking for clipping overrides a recipe's threshold
             threshold=usual.threshold if a.threshold is None and a.clip is None else a.threshold,
@@ -101,7 +101,7 @@ class SamplingPlan:
         idle = [word for word, given in (("a guidance interval", a.interval), ("guidance rescale", a.rescale),
                                          ("a weaker model", a.weaker)) if given]  # fmt: skip
         if idle and steering.scale == 1 and before is None:
-            raise FromNoiseError(f"{' and '.join(idle)} without guidance: give guidance a scale other than 1")
+            raise FromNoiseError(f"{' and '.join(idle)} without guidance: set a guidance scale other than 1")
         return cls(
             sampler,
             usual.steps if a.steps is None else a.steps,
@@ -119,11 +119,12 @@ class SamplingPlan:
         return self.steering.around(denoiser)
 
     def cond(self, denoiser: Denoiser, n: int, first: int = 0) -> Cond | None:
-        """The class that was asked for, n times, and the texts of samples `first` and so on in turn; None leaves the
-        choice to the sampler.
+        """The condition of samples `first` to `first + n - 1`: the requested class and the prompts in turn.
+
+        Returns None if neither is requested, which leaves the choice to the sampler.
 
         Raises:
-            FromNoiseError: a class or a text for a model that has none.
+            FromNoiseError: if the model has no classes, or takes no text.
         """
         found: Cond = {} if self.label is None else {"label": torch.full((n,), class_number(denoiser, self.label))}
         if self.texts:
@@ -134,14 +135,14 @@ class SamplingPlan:
         return found or None
 
     def kinds(self, denoiser: Denoiser) -> Sequence[str]:
-        """Names of what samples 0, 1, ... show, cycling: prompts or classes; empty if all are alike."""
+        """Prompts or class names of samples 0, 1, ..., repeating in turn; empty if all samples are of one kind."""
         if self.texts:
             return self.texts
         classes = self.steered(denoiser).classes if self.label is None else 0
         return (denoiser.class_names or [str(i) for i in range(classes)]) if classes else ()
 
     def described(self) -> dict[str, Any]:
-        """JSON values that say it all; what is off is left out, so that a new option changes no old description."""
+        """JSON values that describe the plan. Options that are off are left out, so old hashes stay valid."""
         s = self.steering
         more = {
             "interval": list(s.interval) if s.interval else None,
@@ -168,8 +169,10 @@ class SamplingPlan:
 
 
 def fitting(usual: SampleConfig, denoiser: Denoiser) -> SampleConfig:
-    """A recipe's sampling as far as this model can have it: no guidance where nothing stands for no condition, and no
-    longer chain than its own."""
+    """Restrict a recipe's sampling to what this model supports.
+
+    Without a null condition there is no guidance, and the chain is no longer than the model's own.
+    """
     if denoiser.student is not None:
         usual = sampling(denoiser.student, usual)
     guidance = usual.guidance if denoiser.null_cond else 1.0
@@ -177,14 +180,14 @@ def fitting(usual: SampleConfig, denoiser: Denoiser) -> SampleConfig:
 
 
 def class_number(denoiser: Denoiser, text: str) -> int:
-    """The class that a person named, or gave the number of.
+    """Return the number of a class that is given by name or number.
 
     Raises:
-        FromNoiseError: the model knows no classes, or none like that.
+        FromNoiseError: if the model has no classes, or none of that name.
     """
     names = denoiser.class_names or tuple(map(str, range(denoiser.classes)))
     if not denoiser.classes:
-        raise FromNoiseError(f"class {text}: this model knows no classes")
+        raise FromNoiseError(f"class {text}: this model has no classes")
     if text in names:
         return names.index(text)
     if text.isdecimal() and int(text) < denoiser.classes:

@@ -1,4 +1,4 @@
-"""A run that starts from another model's weights."""
+"""Starting a run from another model's weights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,22 +14,22 @@ _MEANING = ("schedule", "parameterization", "variance")
 
 
 def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
-    """Take every tensor of the other model (its averaged weights) that has the name and shape of one here, and say so.
+    """Copy every tensor of another model's averaged weights whose name and shape match, and report it.
 
-    What has another shape, as the classes' vectors where their number changed, starts fresh. A branch and what it
-    stands beside both start as the other model, or as those of another branch.
+    Tensors of another shape start fresh, such as the class embeddings if the number of classes changed. A control
+    branch and the network that it steers both start as the other model; if that is a branch, too, as its parts.
 
     Args:
-        place: of a run, a checkpoint or a saved model, or hf://owner/name.
-        task: what will be trained.
-        say: tells a line.
+        place: a run, checkpoint or saved model, or hf://owner/name.
+        task: the task to be trained.
+        say: called with each line of the report.
 
     Raises:
-        FromNoiseError: no denoiser is trained, there is no model, or none of its tensors fits; of a branch, not all of
-            those that it stands beside.
+        FromNoiseError: if the task trains no denoiser, there is no model, or no tensor fits; for a branch, if any
+            tensor of the network that it steers does not fit.
     """
     if not isinstance(task, Diffusion):
-        raise FromNoiseError("init: only denoisers start from another model")
+        raise FromNoiseError("init: only denoisers can start from another model")
     model = open_model(place, "fp32")
     name = model.source or place
     theirs, own = model.denoiser.network.state_dict(), task.network.state_dict()
@@ -37,7 +37,7 @@ def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
         theirs = {f"{part}.{name}": value for part in ("of", "copy") for name, value in theirs.items()}
     fits = {name: value for name, value in theirs.items() if name in own and own[name].shape == value.shape}
     if isinstance(task.network, Control) and any(name.startswith("of.") and name not in fits for name in own):
-        raise FromNoiseError(f"init: {name} has not the network that this branch was made for: name its model")
+        raise FromNoiseError(f"init: {name} does not have the network that this branch steers: name that model")
     if not fits:
         raise FromNoiseError(f"init: {name} has {len(theirs)} tensors, and none of them fits this run's network")
     task.network.load_state_dict(own | fits)
@@ -47,9 +47,9 @@ def start_from(place: Path, task: Task, say: Callable[[str], None]) -> None:
     before, now = native.describe(model.denoiser), native.describe(task.denoiser)
     words = task.denoiser.text
     if words is not None and model.denoiser.text is not None and not words.reads_as(model.denoiser.text):
-        say("fromnoise: warning: init: its text encoder learned from other captions, or is another, so that its "
-            "weights read other words; they learn anew")  # fmt: skip
+        say("fromnoise: warning: init: its text encoder is another one or was fitted to other captions, so its weights "
+            "for text do not carry over and are learned again")  # fmt: skip
     for key in _MEANING:
         if before[key] != now[key]:
-            say(f"fromnoise: warning: init: its {key} is {before[key]} and this run's {now[key]}, so that its "
-                "weights mean something else")  # fmt: skip
+            say(f"fromnoise: warning: init: its {key} is {before[key]} and this run's is {now[key]}, so its "
+                "weights compute something else")  # fmt: skip

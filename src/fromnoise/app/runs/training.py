@@ -1,4 +1,4 @@
-"""A configuration becomes a run."""
+"""Training a configuration into a run."""
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -31,7 +31,7 @@ from fromnoise.train.trainer import Trainer
 from fromnoise.weights import guides, native
 
 PAIRS = "pairs"
-"""The folder of a student's run with the pairs that its teacher draws."""
+"""Folder name, inside a student's run, of the pairs that its teacher draws."""
 
 
 def train(
@@ -43,27 +43,27 @@ def train(
     teacher: Path | None = None,
     image_text: Path | None = None,
 ) -> int:
-    """Train into the folder `out`, or go on with what is there; `fromnoise train` in Python.
+    """Train into the folder `out`, or resume the run that is there; `fromnoise train` in Python.
 
-    A cascade is trained stage by stage, each into a folder of its own below `out`; a latent model after its
-    autoencoder, which is trained into `out`/autoencoder unless one is there.
+    A cascade is trained stage by stage, each stage into its own folder below `out`. A latent model is trained after
+    its autoencoder, which is trained into `out`/autoencoder unless there is one.
 
     Args:
         config: from `recipes.load(name).with_changes({...})`.
-        out: config.yaml, metrics.jsonl, samples/ and checkpoints/ come here.
-        autoencoder: for a latent model, the folder of one that is trained; the run gets a copy, and so stays whole
+        out: the run's folder, which receives config.yaml, metrics.jsonl, samples/ and checkpoints/.
+        autoencoder: for a latent model, the folder of a trained autoencoder. The run keeps a copy, so it is complete
             wherever it is moved.
-        teacher: of a student: a run or a saved model; the run gets a copy of it, and so stays whole.
-        image_text: of unCLIP, a run or a saved model, whose vectors of images are the embeddings; the run gets a copy.
-        init: of another model, whose weights the run starts from where they fit; not where it goes on. A branch needs
-            it: the model that it steers.
-        trackers: each makes, for the folder of a run, what is called with every line of its log.
+        teacher: for a student, a run or saved model of the teacher. The run keeps a copy.
+        image_text: for unCLIP, a run or saved model that computes the image embeddings. The run keeps a copy.
+        init: a model whose weights the run starts from where they fit; ignored when a run resumes. A control branch
+            requires it: the model that it steers.
+        trackers: functions that take the run's folder and return a callable for every line of the log.
 
     Returns:
-        0, or 128 plus the number of the signal that stopped it; a checkpoint is left in any case.
+        0, or 128 plus the number of the signal that stopped training; a checkpoint is written in either case.
 
     Raises:
-        FromNoiseError: the data, the network and the objective do not fit together; or what the trainer raises.
+        FromNoiseError: if the data, the network and the objective do not fit together, or training fails.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -72,11 +72,11 @@ def train(
     own = held(out, "trained") if processes.is_first else nullcontext()
     with own, processes.started(choose(config.precision).device, flat(config.model_dump(mode="json"))):
         if image_text is not None:
-            with processes.first_alone():  # the others look into the run, too
+            with processes.first_alone():  # the other processes look into the run, too
                 _keep(image_text, out / native.IMAGE_TEXT, guides.load_image_text)
         parts = before(config, out, autoencoder is not None or kept_autoencoder(config) is not None)
         if parts and processes.is_first:
-            write(config, out)  # before them, so that --resume knows what was begun
+            write(config, out)  # before the parts, so that --resume knows what was begun
         for name, part in parts:
             if processes.is_first:
                 say(f"{name}, into {out / name}")
@@ -98,8 +98,8 @@ def _train_one(
     talk = say if processes.is_first else _silent
     begun = any(out.glob("checkpoints/step-*"))
     if isinstance(config, Recipe) and config.is_branch and init is None and not begun:
-        raise FromNoiseError(f"{config.recipe}: a branch stands beside a model, and the run holds none yet: name its "
-                             "run or a saved model")  # fmt: skip
+        raise FromNoiseError(f"{config.recipe}: a branch needs the model that it steers, and the run has none yet: "
+                             "name its run or a saved model")  # fmt: skip
     with processes.first_alone():
         taught: dict[str, Any] = {}
         kept: Denoiser | None = None
@@ -123,7 +123,7 @@ def _train_one(
         if (words := getattr(config, "text", None)) is not None:
             encoder = text.build(words.encoder)
             if kept is not None and kept.text is not None and kept.text.options == encoder.options:
-                encoder = kept.text  # a student reads as its teacher, whatever the captions are by now
+                encoder = kept.text  # a student uses its teacher's text encoder, even if the captions have changed
             elif init is not None and not begun:
                 encoder = _of_start(init, encoder)
             source = Worded(source, encoder, images.captions,
@@ -147,7 +147,7 @@ def _train_one(
         seed=config.seed,
         precision=config.precision,
         compile=config.compile,
-        flip=config.data.flip and codec is None,  # latents are mirrored already: half are those of mirror images
+        flip=config.data.flip and codec is None,  # latents include those of mirror images already
         workers=config.data.workers,
         validation=config.data.hold_out or None,
         callbacks=[make(out) for make in trackers] if processes.is_first else (),
@@ -159,37 +159,37 @@ def _train_one(
     )
     status = run.end(fitted)
     if status == 0 and config.kind == "classifier" and processes.is_first:
-        from fromnoise.app.evaluation import draw_accuracy  # here, since evaluation opens runs
+        from fromnoise.app.evaluation import draw_accuracy  # imported here because evaluation opens runs
 
         draw_accuracy(out, images)
     return status
 
 
 def _of_start(init: Path, encoder: TextEncoder) -> TextEncoder:
-    """That of the model whose weights a run starts from, where it is of the same kind: its weights read its tokens."""
+    """The text encoder of the `init` model if it is of the same kind, since the weights were trained on its tokens."""
     theirs = getattr(open_model(init, "fp32").denoiser, "text", None)
     return theirs if type(theirs) is type(encoder) and theirs.options == encoder.options else encoder
 
 
 def _pairs(way: Any, seed: int, out: Path) -> Paired:
-    """Drawn by the teacher, and kept in the run.
+    """Pairs drawn by the teacher and kept in the run.
 
     Raises:
-        FromNoiseError: it is shown an image beside x, of which the pairs keep none.
+        FromNoiseError: if the teacher is conditioned on an image, which the pairs do not store.
     """
     teacher = way.teacher.to(choose().device)
     if getattr(teacher.network, "image_channels", 0):
-        raise FromNoiseError("teacher: it is shown an image beside x: draw the pairs in Python, by data.reflow_pairs "
-                             "with cond={'image': ...}")  # fmt: skip
+        raise FromNoiseError("teacher: it is conditioned on an image: draw the pairs in Python, with "
+                             "data.reflow_pairs and cond={'image': ...}")  # fmt: skip
     return reflow_pairs(teacher, way.pairs, sampler=way.sampler, steps=way.steps, seed=seed, folder=out / PAIRS,
                         progress=True)  # fmt: skip
 
 
 def _teacher(given: Path | None, out: Path) -> Denoiser | None:
-    """The run's copy of its teacher, made where there is none.
+    """Return the run's teacher, and copy it into the run if there is no copy yet.
 
     Raises:
-        FromNoiseError: there is no model, or the run has another teacher.
+        FromNoiseError: if there is no model, or the run already has another teacher.
     """
     place = out / TEACHER
     try:
@@ -207,10 +207,10 @@ def _teacher(given: Path | None, out: Path) -> Denoiser | None:
 
 
 def _keep(model: str | Path, place: Path, load: Callable[[str | Path], Any]) -> None:
-    """A copy of a model in the run, unless it is there.
+    """Copy a model into the run, unless it is already there.
 
     Raises:
-        FromNoiseError: another one is.
+        FromNoiseError: if the run holds another model.
     """
     given = load(model)
     if not place.exists():
@@ -220,11 +220,11 @@ def _keep(model: str | Path, place: Path, load: Callable[[str | Path], Any]) -> 
 
 
 def _silent(text: str) -> None:
-    """For processes that do not talk."""
+    """Used by processes that print nothing."""
 
 
 class _Run:
-    """What a person hears and sees of a run."""
+    """What a run prints and draws for the user."""
 
     def __init__(self, config: RunConfig, out: Path, source: Any, name: str, task: Task, talk: Callable[[str], None]):
         self.config, self.out, self.source, self.name, self.task, self.talk = config, out, source, name, task, talk
@@ -245,7 +245,7 @@ class _Run:
         what = f"{len(self.source):,} {self.config.examples_are} of {shape} from {self.name}"
         self.talk(f"{self.config.recipe}: {counted}, {what}, on {trainer.hardware.why}")
         if resumed:
-            self.talk(f"going on after step {trainer.progress.step}")
+            self.talk(f"resuming after step {trainer.progress.step}")
 
     def sample(self, step: int) -> None:
         looked = self.task.picture(self.source)
@@ -255,7 +255,7 @@ class _Run:
     def end(self, fitted: Fitted) -> int:
         p = fitted.progress
         if fitted.stopped:
-            self.talk(f"stopped after step {p.step}, nothing is lost; go on with the same command and --resume")
+            self.talk(f"stopped after step {p.step}, nothing is lost; continue with the same command and --resume")
             return 128 + fitted.stopped
         if not self.done_before:
             held_out = "" if p.validation is None else f", held-out {p.validation:.4f}"

@@ -1,4 +1,4 @@
-"""The studio: draw, train, look inside, edit and measure in a browser, on one's own machine."""
+"""The studio: draw, train, look inside, edit and measure in the browser, on your own machine."""
 
 from typing import TYPE_CHECKING
 

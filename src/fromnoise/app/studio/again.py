@@ -1,4 +1,4 @@
-"""The command and the Python lines that make a result again, exactly."""
+"""The command and the Python script that reproduce a result exactly."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def command(asked: "Draw", run: Path, out: str = "samples.png") -> str:
-    """`fromnoise sample ...`, with what was chosen and nothing else."""
+    """Return the `fromnoise sample ...` command, with the options that were chosen and no others."""
     words = ["fromnoise", "sample", shown(run), "--n", str(asked.n), "--seed", str(asked.seed)]
     for name in ("sampler", "steps", "spacing", "guidance", "clip", "threshold", "rescale", "label", "negative"):
         value = getattr(asked, name)
@@ -33,7 +33,7 @@ _OPTIONS = {"rescale": "--guidance-rescale", "label": "--class"}
 
 
 def python(asked: "Draw", run: Path, model: "Model", plan: "SamplingPlan") -> str:
-    """The same as a script, whose x is what the page shows."""
+    """Return a Python script whose `x` is what the page shows."""
     if model.before is not None or model.needs_images or plan.texts:
         return _by_plan(asked, run)
     s = plan.steering
@@ -57,7 +57,7 @@ def python(asked: "Draw", run: Path, model: "Model", plan: "SamplingPlan") -> st
 
 
 def _by_plan(asked: "Draw", run: Path) -> str:
-    """Of cascades, of what is shown images, and of prompts: by the function that the command calls."""
+    """The script for cascades, image-conditional models and prompts, which need a sampling plan."""
     words = asked.asked()
     given = {"sampler": words.sampler, "options": words.options or None, "steps": words.steps,
              "spacing": words.spacing, "guidance": words.guidance, "clip": words.clip, "threshold": words.threshold,
@@ -74,14 +74,14 @@ def _by_plan(asked: "Draw", run: Path) -> str:
 
 
 def option(name: str, value: object) -> list[str]:
-    """An option's words: a flag for a truth value; a value that looks like an option itself is joined to its name."""
+    """Command-line arguments of an option: --NAME or --no-NAME for a bool; a value that starts with a dash is joined."""
     if isinstance(value, bool):
         return [name if value else name.replace("--", "--no-", 1)]
     return [f"{name}={value}"] if isinstance(value, str) and value.startswith("-") else [name, f"{value}"]
 
 
 def shown(path: Path) -> str:
-    """A path as one types it where the studio was started."""
+    """A path relative to the folder in which the studio was started, where possible."""
     try:
         near = str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a page may ask of a training, in words that `fromnoise train` takes."""
+"""Checks a page's request for a training and turns it into arguments of `fromnoise train`."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,17 +15,17 @@ _ALLOWED = {"recipe", "name", "data", "folder", "minutes", "steps", "seed", "set
 
 
 def recipe_names() -> list[dict[str, Any]]:
-    """Every recipe with a line about it."""
+    """List every recipe with its one-line summary."""
     return [{"name": name, "summary": recipes.registry.summary(name)} for name in recipes.registry.names()]
 
 
 def data_names() -> list[dict[str, Any]]:
-    """Every data set that has a name."""
+    """List every named data set with its one-line summary."""
     return [{"name": name, "summary": data.registry.summary(name)} for name in data.registry.names()]
 
 
 def recipe(name: str) -> dict[str, Any]:
-    """One recipe: what it needs, how long it takes, what came of it."""
+    """Describe a recipe: what it needs, how long it takes, and its results."""
     found = recipes.registry.load(_known(name))
     return {
         "name": name,
@@ -46,10 +46,10 @@ def recipe(name: str) -> dict[str, Any]:
 
 
 def training(values: Mapping[str, Any], out: Path, shelf: Shelf, folder: Callable[[object], Path]) -> list[str]:
-    """Words of `fromnoise train`, of a run that is to be in that place.
+    """Return the arguments of `fromnoise train` for a run in the folder `out`.
 
     Raises:
-        FromNoiseError: something is missing, or is not what it should be.
+        FromNoiseError: if a value is missing or invalid.
     """
     for key in values:
         if key not in _ALLOWED:
@@ -81,19 +81,19 @@ def training(values: Mapping[str, Any], out: Path, shelf: Shelf, folder: Callabl
         if key.strip() in ("data", "data.name", "data.root") or (
             key.strip() == "data.pairs" and value.strip() != "edges"
         ):
-            raise FromNoiseError("settings: the data is chosen above, not by its name or a path")
+            raise FromNoiseError("settings: choose the data above, not by name or path")
         if any(sign in value for sign in ("/", "\\", "..", "~")):
-            raise FromNoiseError(f"settings: {key.strip()[:40]} may hold no path")
+            raise FromNoiseError(f"settings: {key.strip()[:40]} must not contain a path")
     return words + [part for word in settings for part in ("--set", word)]
 
 
 def longer(values: Mapping[str, Any]) -> dict[str, float]:
-    """How long a run shall be in all, where that is said."""
+    """The requested total length of a run, in minutes or steps."""
     return {key: _number(key, values[key]) for key in ("minutes", "steps") if values.get(key) not in (None, "")}
 
 
 def measured(run: Path) -> dict[str, Any] | None:
-    """What `fromnoise eval` wrote."""
+    """Read the eval.json that `fromnoise eval` wrote; None if there is none."""
     if not within(run, "eval.json"):
         return None
     try:
@@ -104,15 +104,15 @@ def measured(run: Path) -> dict[str, Any] | None:
 
 
 def written(value: float) -> str:
-    """A number as the command takes it: a whole one without a point or an exponent."""
+    """Format a number for the command line: integers without a point or an exponent."""
     return str(int(value)) if value == int(value) else repr(value)
 
 
 def _known(name: str) -> str:
-    """A recipe's name, which a page takes from its list."""
+    """Return the name if it is a recipe; raise FromNoiseError otherwise."""
     if name not in recipes.registry.names():
         hint = nearest(name, recipes.registry.names())
-        raise FromNoiseError(f"no recipe {name[:40]!r}{hint}: choose one of the list")
+        raise FromNoiseError(f"no recipe {name[:40]!r}{hint}: choose one from the list")
     return name
 
 

@@ -1,4 +1,4 @@
-"""What the worker keeps between two works: opened models, and what was drawn last."""
+"""What the worker keeps between two jobs: open models and recent results."""
 
 import os
 from collections import OrderedDict
@@ -13,17 +13,17 @@ _MODELS, _KEPT = 3, 6
 
 
 class Bench:
-    """Kept things, the least used ones dropped first."""
+    """A cache of models and results that drops the least recently used first."""
 
     def __init__(self) -> None:
         self._models: OrderedDict[tuple[str, ...], Model] = OrderedDict()
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def model(self, path: Path) -> "Model":
-        """A model with its averaged weights, opened anew when a newer checkpoint is there.
+        """Return a model with its averaged weights, reopened when there is a newer checkpoint.
 
         Raises:
-            FromNoiseError: there is none.
+            FromNoiseError: if there is no model.
         """
         from fromnoise.app import runs
 
@@ -36,21 +36,21 @@ class Bench:
         return self._models[key]
 
     def keep(self, *key: Any, value: Any) -> None:
-        """For a question that may follow."""
+        """Keep a value for a later question."""
         self._kept[key] = value
         self._kept.move_to_end(key)
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
 
     def kept(self, *key: Any, make: Callable[[], Any] | None = None) -> Any:
-        """What was kept; made and kept where it is not there; None where nothing makes it."""
+        """Return a kept value. If there is none, make and keep it, or return None without `make`."""
         if key not in self._kept and make is not None:
             self.keep(*key, value=make())
         return self._kept.get(key)
 
 
 def _newest(path: Path) -> list[str]:
-    """What changes when there is something newer to open: checkpoints of all stages, and when they were made."""
+    """A key that changes when there is a newer checkpoint: all checkpoints, with their modification times."""
     found = [*path.glob("checkpoints/step-*"), *path.glob("*/checkpoints/step-*")] or [path]
     return sorted(f"{entry} {_made(entry)}" for entry in found)
 

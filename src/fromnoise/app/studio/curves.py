@@ -1,4 +1,4 @@
-"""metrics.jsonl as columns, read on from where the last look ended."""
+"""metrics.jsonl as columns, read incrementally."""
 
 import json
 import os
@@ -14,19 +14,19 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 MOST = 2000
-"""Points of a curve that are sent; longer ones are averaged in equal parts."""
+"""The most points sent of a curve; longer curves are averaged in equal parts."""
 READ = 100_000
-"""Lines that one look takes in, about; of more it takes every second, third, ..., and all that have a number more."""
+"""About how many lines one look parses. Of a longer log it parses every k-th line, and lines with extra numbers."""
 _PART, _END, _TAIL = 4 * 2**20, 2**16, 200
 _MOST_COLUMNS = 200
 _NONE = float("nan")
 
 
 class Curves:
-    """The log of one run, which is not read before somebody looks at it.
+    """The log of one run, read only when somebody looks at it.
 
-    A log of up to `READ` lines is taken in whole. Of a longer one a share is, evenly spread: the points of a curve are
-    means of some 50 lines and more, which is what can be seen, and a million lines are there in a second.
+    A log of up to `READ` lines is parsed completely. Of a longer log an evenly spread share is parsed: each point of
+    a curve is still the mean of some 50 lines or more, and a million lines are read within a second.
     """
 
     def __init__(self, run: Path):
@@ -36,10 +36,11 @@ class Curves:
         self._lock = threading.Lock()
 
     def after(self, step: int) -> dict[str, Any]:
-        """{"step": [...], "loss": [...], ...} of the steps after one, and whether it is all that there is of them.
+        """Return the curves after a step as {"from", "last", "lines", "columns"}.
 
-        Numbers that a step has not are null. Of more than `MOST` steps as many points, each the mean of a part. "lines"
-        are those of the log.
+        "columns" maps names to numbers, e.g. {"step": [...], "loss": [...]}, with null where a step has no value. With
+        more than `MOST` steps, each point is the mean of a part. "from" is 0 if the log was begun anew, so that these
+        are all of its steps. "last" is the last step, "lines" the number of lines in the log.
         """
         with self._lock:
             self._read_on()
@@ -56,7 +57,7 @@ class Curves:
         return {"from": step, "last": last, "lines": count, "columns": columns}
 
     def newest(self) -> dict[str, Any] | None:
-        """The last line, from the end of the file."""
+        """Return the last line of the log, read from the end of the file; None if there is none."""
         with self._lock:
             try:
                 with self._opened() as file:
@@ -72,7 +73,7 @@ class Curves:
 
     def _opened(self) -> BinaryIO:
         if not within(self.path.parent, self.path.name):
-            raise FromNoiseError(f"{self.path}: leads out of the run")
+            raise FromNoiseError(f"{self.path}: is a link that leads out of the run")
         return files.opened(self.path)
 
     def _begin(self, inode: int) -> None:
@@ -100,12 +101,12 @@ class Curves:
             return
 
     def _goes_on(self, file: BinaryIO) -> bool:
-        """Whether the file still is what was read of it: a run that was resumed has cut its log and written on."""
+        """Whether the part already read is unchanged: a resumed run cuts its log and continues it."""
         file.seek(self._offset - len(self._tail))
         return file.read(len(self._tail)) == self._tail
 
     def _take(self, whole: bytes, every: int) -> None:
-        """Of lines, each `every`th, the last, and those with more numbers than most, such as a validation's."""
+        """Parse every `every`-th line, the last one, and lines with extra numbers, such as validation losses."""
         signs = np.frombuffer(whole, np.uint8)
         ends = np.flatnonzero(signs == ord("\n")) + 1
         taken = np.arange(self._lines, self._lines + len(ends)) % every == 0
@@ -140,7 +141,7 @@ def _parsed(text: bytes) -> dict[str, Any] | None:
 
 
 def _thinned(values: np.ndarray) -> list[float | None]:
-    """Means of equal parts, of those that are numbers; six digits, which no screen shows more of."""
+    """Average equal parts, ignoring missing values; six digits are enough for a screen."""
     if len(values) > MOST:
         starts = np.arange(MOST + 1) * len(values) // MOST
         there = ~np.isnan(values)

@@ -1,4 +1,4 @@
-"""How pictures are read, changed and followed while they change. Needs torch."""
+"""Reads and edits images, and sends their progress to the page. Needs torch."""
 
 import math
 from collections.abc import Callable
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from fromnoise.app.studio.works.edit import Edit
 
 FRAMES = 100
-"""About how many are sent of an edit, however many network calls it takes."""
+"""About how many frames are sent of an edit, regardless of its network calls."""
 _LATENT = 3.0
-"""Standard deviations that fill the gray scale where latents are shown as they are."""
+"""Standard deviations that fill the gray scale when latents are shown undecoded."""
 
 
 class Following:
-    """Sends what the network predicts, now and then.
+    """Sends the network's predictions at intervals.
 
     Args:
         send: takes the frames.
-        total: network calls, as far as that is known.
-        scale: that x0hat is divided by to be seen.
+        total: number of network calls; None if unknown.
+        scale: x0hat is divided by this before it is shown.
     """
 
     def __init__(self, send: Send, total: int | None, scale: float = 1.0):
@@ -49,32 +49,32 @@ class Following:
         self.calls += 1
         if self.calls < self._next:
             return
-        # of a solver nobody knows the calls beforehand: a frame for each twentieth more
+        # the calls of an adaptive solver are unknown: send a frame whenever they have grown by a twentieth
         ahead = -(-self.total // FRAMES) if self.total else max(1, self.calls // 20)
         self._next = self.calls + ahead
         self.send({"kind": "step", "calls": self.calls}, {"x0": images(p.x0, self.scale)})
 
 
 def insist_on_fit(asked: "Edit", model: Model) -> None:
-    """That a model can do this kind at all.
+    """Check that a model supports this kind of edit.
 
     Raises:
-        FromNoiseError: it cannot, with the way out.
+        FromNoiseError: if it does not.
     """
     if asked.kind == "control":
         if not model.needs_images:
-            raise FromNoiseError("kind: this model is shown no image beside x; train one with recipe control")
+            raise FromNoiseError("kind: this model is not conditioned on an image; train one with recipe control")
         return
     edits.insist_on_fit(asked.kind, model, asked.guidance, asked.label, "choose one")
 
 
 def plan_of(asked: "Edit", model: Model) -> SamplingPlan:
-    """As the command chooses: guidance is off where no class is given."""
+    """The sampling plan, as the command chooses it: guidance is off if no class is given."""
     return model.choice(options_of(asked))
 
 
 def options_of(asked: "Edit") -> SampleOptions:
-    """The same in the library's words."""
+    """The sampling options of an edit, as `SampleOptions`."""
     control = asked.kind == "control"
     scale = asked.guidance if asked.guidance is not None or control or asked.label else 1.0
     texts = (asked.text.strip(),) if control and asked.text.strip() else ()
@@ -83,7 +83,7 @@ def options_of(asked: "Edit") -> SampleOptions:
 
 
 def changed(asked: "Edit", model: Model, places: Places, send: Send) -> None:
-    """Every kind of `fromnoise edit`."""
+    """Compute an edit of any kind that `fromnoise edit` offers."""
     plan = plan_of(asked, model)
     pixels = edits.read(asked.kind, model, [places[name] for name in ("image", "other") if name in places])
     size = pixels.shape[-2], pixels.shape[-1]
@@ -110,7 +110,7 @@ def changed(asked: "Edit", model: Model, places: Places, send: Send) -> None:
 
 
 def control(asked: "Edit", model: Model, places: Places, send: Send) -> None:
-    """What a model draws beside the picture that it is shown."""
+    """Draw samples that are conditioned on a given image."""
     pixels, told = condition(model, places["image"], asked.sketch)
     model = replace(model, beside=InMemory("yours", told[None]))
     plan, n = plan_of(asked, model), asked.n or 8
@@ -130,7 +130,7 @@ def control(asked: "Edit", model: Model, places: Places, send: Send) -> None:
 
 
 def condition(model: Model, path: Path, sketch: bool) -> tuple[Tensor, Tensor]:
-    """(the picture, what the network is shown of it), uint8 [C, H, W] each, fitted as the training data were."""
+    """Return (image, conditioning image), uint8 [C, H, W] each, fitted to size as in training."""
     channels, height, width = model.denoiser.image_shape or (3, 64, 64)
     data = model.config.data if model.config is not None else None
     fit = data.fit if data is not None else "crop"
@@ -144,12 +144,12 @@ def condition(model: Model, path: Path, sketch: bool) -> tuple[Tensor, Tensor]:
 
 
 def computed(model: Model) -> Callable[[Tensor], Tensor] | None:
-    """What makes the images that a network is shown, where they are computed from the data."""
+    """The function that computes conditioning images from the data (e.g. edges); None if they are given."""
     return COMPUTED.get((model.config.data.pairs if model.config is not None else None) or "")
 
 
 def _calls(asked: "Edit", plan: SamplingPlan, n: int) -> int | None:
-    """Of the network, where no solver decides; a chain may have fewer distinct levels, so it is about that."""
+    """About how many network calls an edit takes; None if a solver decides. Chains may have fewer levels."""
     batches = -(-n // 64)
     if asked.kind in ("interpolate", "reconstruct", "variations", "text-difference"):
         return None

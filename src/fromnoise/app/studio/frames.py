@@ -1,8 +1,8 @@
-"""What travels from the worker to the page: a header and arrays, in one block of bytes.
+"""Frames from the worker to the page: a JSON header and arrays, in one block of bytes.
 
-    bytes of the rest: u32 | bytes of the header: u32 | header: JSON | padding to 8 | arrays, each padded to 8
+    bytes that follow: u32 | bytes of the header: u32 | header: JSON | padding to 8 | arrays, each padded to 8
 
-The header's "arrays" say where each one lies, so that the page looks at the numbers without copying them.
+The header's "arrays" give the offset of each array, so the page can view the numbers without copying them.
 """
 
 import json
@@ -18,11 +18,11 @@ _TYPES = {"uint8": "u1", "float32": "f4", "int32": "i4"}
 
 
 def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> bytes:
-    """A frame.
+    """Pack a header and arrays into a frame.
 
     Args:
-        header: JSON values; "arrays" is taken.
-        arrays: uint8, int32 or floating-point, which becomes float32.
+        header: JSON values; the key "arrays" is reserved.
+        arrays: uint8, int32 or floating-point arrays; floating-point becomes float32.
     """
     parts, places, at = [], [], 0
     for name, array in (arrays or {}).items():
@@ -40,7 +40,7 @@ def pack(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = No
 
 
 def finite(value: Any) -> Any:
-    """JSON values, with null for what no JSON number is."""
+    """Replace infinities and NaN in JSON values by null."""
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Who may ask, and what an answer lets a browser do."""
+"""Access control: who may send requests, and what the answers allow a browser to do."""
 
 import secrets
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -18,24 +18,25 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-"""The page loads nothing from elsewhere, and nobody frames it."""
+"""The page loads nothing from other servers and cannot be embedded in a frame."""
 _ASK = """<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>fromnoise studio</title><link rel="stylesheet" href="/page/style.css">
 <main class="login"><h1>fromnoise studio</h1><form method="get" action="/">
 <label>Token<input name="token" type="password" autofocus autocomplete="current-password"></label>
-<button>Open</button></form><p>The token that the studio was started with.</p></main>"""
+<button>Open</button></form><p>Enter the token that the studio was started with.</p></main>"""
 
 
 class Guard:
-    """Lets through what comes from this machine's own pages, or who knows the token.
+    """Accepts requests from the studio's own pages, and with a token only from those who know it.
 
-    Requests to names that are not ours are refused, so that no foreign page reaches a loopback address by a name of its
-    own; and so are requests that change something and come from another origin.
+    Requests with a foreign host name are refused, so that no other web page can reach the loopback address through a
+    name of its own (DNS rebinding). Requests that change something are refused if they come from another origin.
 
     Args:
-        app: what is guarded.
-        host: where the server listens; any name is taken where that is everywhere, as the token decides.
-        token: what a stranger must know; None asks for none.
+        app: the application to guard.
+        host: the address that the server listens on; if it is a wildcard, any host name is accepted, since a token is
+            required.
+        token: the token that a browser has to present; None requires none.
     """
 
     def __init__(self, app: ASGIApp, host: str, token: str | None):
@@ -61,10 +62,10 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self.names is not None and _split(f"//{host}").hostname not in self.names:
-            return JSONResponse({"error": "this name is not the studio's: open it as localhost"}, 421)
+            return JSONResponse({"error": "this is not the studio's host name: open it as localhost"}, 421)
         origin = headers.get("origin")
         if scope["method"] not in ("GET", "HEAD") and origin is not None and _split(origin).netloc != host:
-            return JSONResponse({"error": "another page may not ask this of the studio"}, 403)
+            return JSONResponse({"error": "requests from other pages are refused"}, 403)
         if self.token is None or scope["path"] == "/page/style.css":
             return None
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
@@ -76,16 +77,16 @@ class Guard:
         if self._knows(cookie_parser(headers.get("cookie", "")).get(COOKIE, "")) or self._knows(bearer):
             return None
         if scope["path"].startswith("/api/"):
-            return JSONResponse({"error": "the studio asks for its token: open its page and give it"}, 401)
+            return JSONResponse({"error": "the studio requires a token: open its page and enter it"}, 401)
         return HTMLResponse(_ASK, 401)
 
     def _knows(self, given: str) -> bool:
-        """In a time that does not say how much of it was right."""
+        """Compare tokens in constant time."""
         return self.token is not None and secrets.compare_digest(given.encode(), self.token.encode())
 
 
 def _split(address: str) -> SplitResult:
-    """The parts of an address; of what is none, empty ones."""
+    """Split a URL; an invalid one has empty parts."""
     try:
         return urlsplit(address)
     except ValueError:

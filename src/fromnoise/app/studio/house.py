@@ -1,4 +1,4 @@
-"""Everything that a studio knows: its runs, its jobs, its trainings, its uploads."""
+"""The state of a studio: its runs, jobs, trainings and uploads."""
 
 import threading
 import time
@@ -22,11 +22,11 @@ _FRESH, _STALE = 0.5, 3.0
 
 
 class House:
-    """A studio without its server.
+    """A studio without its web server.
 
     Args:
         root: a folder of runs, or one run.
-        data: folders of images that may be trained on, beside the named sets and what is uploaded.
+        data: folders of images to offer for training, besides the named data sets and uploads.
     """
 
     def __init__(self, root: Path, data: tuple[Path, ...] = ()):
@@ -42,7 +42,7 @@ class House:
         self._next_look = 0.0
 
     def about(self) -> dict[str, Any]:
-        """What a page needs once."""
+        """What a page loads once."""
         return {
             "version": fromnoise.__version__,
             "root": self.shelf.root.name,
@@ -54,7 +54,7 @@ class House:
         } | self.state()
 
     def state(self) -> dict[str, Any]:
-        """What pages ask for every second; computed anew twice a second at most, and in a huge folder less often."""
+        """What pages poll every second; recomputed at most twice a second, and less often in a huge folder."""
         with self._lock:
             began = time.monotonic()
             if began < self._next_look:
@@ -72,7 +72,7 @@ class House:
             return self._state | {"queue": self.jobs.queue()}
 
     def run(self, name: str) -> dict[str, Any]:
-        """All of one run: its configuration, and the names of its grids."""
+        """Everything about a run, including its configuration and the names of its sample grids."""
         if self._waits(name):
             return {"name": name, "run": True, "state": self.trainings.state(name), "words": self.trainings.words(name)}
         found = self.shelf.get(name)
@@ -85,20 +85,20 @@ class House:
         return about
 
     def log(self, name: str, after: int) -> dict[str, Any]:
-        """The curves of a run, of the steps after one."""
+        """The curves of a run after the step `after`."""
         if self._waits(name):
             return {"from": 0, "last": 0, "lines": 0, "columns": {}}
         return self._curve(self.shelf.get(name).path).after(after)
 
     def grid(self, name: str, file: str) -> bytes:
-        """A picture that training drew."""
+        """Read a sample grid drawn during training."""
         return shelf.read_grid(self.shelf.get(name).path, file)
 
     def places(self, kind: str, values: Mapping[str, Any]) -> dict[str, str]:
-        """Where what a work names lies, looked up.
+        """Look up the paths of the models, uploads and image sets that a work names.
 
         Raises:
-            FromNoiseError: it is not here.
+            FromNoiseError: if one of them does not exist.
         """
         places: dict[str, str] = {}
         if kind in works.names():
@@ -115,22 +115,22 @@ class House:
         return places
 
     def train(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Begin a training."""
+        """Start a training."""
         name = self.trainings.start(values)
         return {"name": name, "state": self.trainings.state(name)}
 
     def resume(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Go on with one."""
+        """Resume a training."""
         name = str(values.get("run", ""))
         self.trainings.resume(name, asking.longer(values))
         return {"name": name, "state": self.trainings.state(name)}
 
     def tick(self) -> None:
-        """Once a second."""
+        """Called once a second: start the next waiting training."""
         self.trainings.tick()
 
     def _folder(self, name: object) -> Path:
-        """Of images to train on: one that the studio was started with, or one that was uploaded."""
+        """Path of an image folder: one that the studio was started with, or an uploaded one."""
         if isinstance(name, str) and name in self.data:
             return self.data[name]
         return self.uploads.set_folder(name)
@@ -146,7 +146,7 @@ class House:
         return about
 
     def _waits(self, name: str) -> bool:
-        """Whether it was asked for, and nothing of it is there yet."""
+        """Whether the run was requested but its folder does not exist yet."""
         return name in self.trainings.names() and name not in {one.name for one in self.shelf.all()}
 
     def _curve(self, path: Path) -> Curves:
@@ -154,7 +154,7 @@ class House:
 
 
 def _named(folders: list[Path]) -> dict[str, Path]:
-    """By their names; a second one of a name gets a number."""
+    """Map names to folders; a repeated name gets a number."""
     found: dict[str, Path] = {}
     for path in dict.fromkeys(folders):
         found[free(path.name or "data", found)] = path

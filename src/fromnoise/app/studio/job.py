@@ -1,4 +1,4 @@
-"""A work on its way."""
+"""A job: a work in the queue, with its state and its frames."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ ENDED = ("done", "failed", "cancelled")
 
 @dataclass
 class Job:
-    """A work on its way.
+    """A work in the queue, with its state and its frames.
 
     Attributes:
-        number: its name.
-        kind, values, places: the work, and where what it names lies.
+        number: identifies the job.
+        kind, values, places: the work, its arguments, and the paths of what it names.
         state: waiting, running, done, failed or cancelled.
         words: why it failed.
-        seconds: that it took.
-        frames: everything that it sent; None once they were dropped.
-        question: whether it is answered between the steps of another.
-        given: whether the worker has it.
+        seconds: how long it took.
+        frames: all frames it sent; None once they are dropped.
+        question: whether it is answered between the steps of another job.
+        given: whether the worker has received it.
     """
 
     number: int
@@ -36,11 +36,11 @@ class Job:
     began: float = 0.0
 
     def about(self) -> dict[str, Any]:
-        """For the page."""
+        """JSON values for the page."""
         return {"number": self.number, "kind": self.kind, "state": self.state, "words": self.words,
                 "run": self.values.get("run", ""), "seconds": self.seconds}  # fmt: skip
 
     def tell(self) -> None:
-        """Wake whoever watches."""
+        """Wake everyone who is waiting for a change."""
         self.changed.set()
         self.changed = asyncio.Event()

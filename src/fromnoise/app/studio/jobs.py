@@ -1,4 +1,4 @@
-"""The queue: one job at a time in the worker, its frames kept so that any page can look at them, from any point on."""
+"""The job queue: the worker runs one job at a time; frames are kept, so pages can read them from any point."""
 
 import asyncio
 import itertools
@@ -19,23 +19,23 @@ from fromnoise.app.studio.job import ENDED, Job
 from fromnoise.errors import FromNoiseError
 
 MOST_WAITING, MOST_ASKED = 20, 100
-"""Jobs, and questions, that wait at a time."""
+"""The most jobs, and questions, that may wait at once."""
 KEPT_BYTES = 512 * 2**20
-"""Of the frames of jobs that have ended; the oldest are dropped first."""
+"""The most bytes kept of the frames of ended jobs; the oldest are dropped first."""
 
 
 class Jobs:
-    """Everything that is computed for pages.
+    """Runs the jobs and questions of all pages.
 
     Args:
-        turn: a lock that is held while a job runs; a training that the studio started waits for it between its steps.
+        turn: path of a lock that is held while a job runs; trainings started by the studio wait for it between steps.
     """
 
     def __init__(self, turn: Path):
         self.hardware = ""
         self._numbers = itertools.count(
             100_000 + secrets.randbelow(900_000)
-        )  # an address of an earlier studio has others
+        )  # so that addresses from an earlier studio match no job
         self._jobs: dict[int, Job] = {}
         self._running: Job | None = None
         self._turn = FileLock(turn, thread_local=False)
@@ -47,18 +47,18 @@ class Jobs:
         self._closing = False
 
     def start(self) -> None:
-        """In the server's loop: begin to work."""
+        """Start the worker; call this in the server's event loop."""
         self._loop = asyncio.get_running_loop()
         self._spawn()
 
     def leave(self) -> None:
-        """End every job, so that no page waits for one."""
+        """Cancel every job, so that no page keeps waiting."""
         self._closing = True
         for job in list(self._jobs.values()):
             self._end(job, "cancelled")
 
     def close(self) -> None:
-        """End the worker."""
+        """Cancel every job and end the worker."""
         self.leave()
         if self._process is not None:
             self._process.terminate()
@@ -67,17 +67,17 @@ class Jobs:
         self._turn.release(force=True)
 
     def add(self, kind: str, values: Mapping[str, Any], places: Mapping[str, str]) -> Job:
-        """Put a work into the queue, or answer a question at once.
+        """Queue a job, or send a question to the worker at once.
 
         Raises:
-            FromNoiseError: no such work, values that are none, or a queue that is full.
+            FromNoiseError: if there is no such work, a value is invalid, or the queue is full.
         """
         question = type(works.made(kind, values)).quick
         waiting = sum(job.state == "waiting" and job.question == question for job in self._jobs.values())
         if question and (waiting >= MOST_ASKED or self._outbox is None):
             raise FromNoiseError("the studio is busy just now: try again in a moment")
         if not question and waiting >= MOST_WAITING:
-            raise FromNoiseError(f"{MOST_WAITING} jobs are waiting already: let some of them end")
+            raise FromNoiseError(f"{MOST_WAITING} jobs are waiting already: wait until some are done")
         job = Job(next(self._numbers), kind, dict(values), dict(places), question)
         self._jobs[job.number] = job
         if question:
@@ -87,17 +87,17 @@ class Jobs:
         return job
 
     def get(self, number: int) -> Job:
-        """The job of that number.
+        """Return the job with this number.
 
         Raises:
-            FromNoiseError: there is none.
+            FromNoiseError: if there is none.
         """
         if number not in self._jobs:
-            raise FromNoiseError("this result is not kept any more: make it again")
+            raise FromNoiseError("this result is no longer kept: compute it again")
         return self._jobs[number]
 
     def cancel(self, number: int) -> None:
-        """Take a job out of the queue, or stop it after its step."""
+        """Remove a job from the queue, or stop it after its current step."""
         job = self.get(number)
         if job.given and job.state == "running":
             self._send(("cancel", number))
@@ -105,13 +105,13 @@ class Jobs:
             self._end(job, "cancelled")
 
     def queue(self) -> list[dict[str, Any]]:
-        """What runs and waits, and what ended last."""
-        shown = [job for job in list(self._jobs.values()) if not job.question]  # of another thread
+        """Running and waiting jobs, and the last few that ended."""
+        shown = [job for job in list(self._jobs.values()) if not job.question]  # a copy: called from another thread
         alive = [job for job in shown if job.state not in ENDED]
         return [job.about() for job in (*alive, *[j for j in shown if j.state in ENDED][-5:])]
 
     async def frames(self, job: Job, start: int = 0) -> AsyncIterator[bytes]:
-        """Frames from one on, as they come, until the job has ended."""
+        """Yield the frames from number `start` on as they come, until the job ends."""
         at = start
         while True:
             changed = job.changed
@@ -127,10 +127,10 @@ class Jobs:
             await changed.wait()
 
     async def answer(self, job: Job) -> bytes:
-        """The frame of a question.
+        """Return the frame that answers a question.
 
         Raises:
-            FromNoiseError: what the work says.
+            FromNoiseError: if the work failed, with its message.
         """
         async for frame in self.frames(job):
             self._jobs.pop(job.number, None)
@@ -151,19 +151,19 @@ class Jobs:
         threading.Thread(target=self._with_turn, args=(job,), daemon=True).start()
 
     def _with_turn(self, job: Job) -> None:
-        """A training may be within a step, which ends first; meanwhile the job may be cancelled."""
+        """Wait for the lock: a training may have to finish its step; meanwhile the job may be cancelled."""
         with self._gate:
             while job.state == "running" and not self._turn.is_locked:
                 try:
                     self._turn.acquire(timeout=0.5)
                 except Timeout:
                     continue
-                except OSError:  # the folder is gone or full, and a job can do without the lock
+                except OSError:  # the folder is gone or full; run the job without the lock
                     break
         self._call(self._give, job)
 
     def _give(self, job: Job) -> None:
-        if job.state == "running" and self._outbox is None:  # the worker died meanwhile; the next one gets it
+        if job.state == "running" and self._outbox is None:  # the worker died meanwhile; the next worker gets the job
             job.state, self._running = "waiting", None
         if job.state != "running":
             self._next()
@@ -172,7 +172,7 @@ class Jobs:
         self._send(("job", job.number, job.kind, job.values, job.places))
 
     def _send(self, message: tuple[Any, ...]) -> None:
-        """By a thread: the worker may be within a step that takes long, and its pipe full."""
+        """Queue a message for the sending thread: the pipe may be full while the worker is in a long step."""
         if self._outbox is not None:
             self._outbox.put(message)
 
@@ -187,7 +187,7 @@ class Jobs:
             self._next()
 
     def _forget(self) -> None:
-        """Drop the oldest results beyond what is kept."""
+        """Drop the oldest results beyond the limit."""
         ended = [job for job in self._jobs.values() if job.state in ENDED and job.frames is not None]
         total = sum(len(frame) for job in ended for frame in job.frames or ())
         for job in ended[:-1]:
@@ -221,7 +221,7 @@ class Jobs:
 
     def _call(self, function: Any, *args: Any) -> None:
         assert self._loop is not None
-        with suppress(RuntimeError):  # the loop is closed: so is the studio
+        with suppress(RuntimeError):  # the loop is closed, and so is the studio
             self._loop.call_soon_threadsafe(function, *args)
 
     def _heard(self, what: str, number: int, value: Any) -> None:
@@ -241,25 +241,25 @@ class Jobs:
             self._end(job, what, value)
 
     def _died(self) -> None:
-        """The worker is gone: the system took it, most likely for its memory."""
+        """The worker is gone, most likely ended by the system for lack of memory."""
         if self._closing:
             return
         assert self._loop is not None
         assert self._outbox is not None
-        words = "the process that computes was ended by the system, most likely for want of memory: draw fewer images"
+        words = "the system ended the computing process, most likely for lack of memory: draw fewer images"
         if self._deaths:
-            words = "the process that computes ended while it started: the terminal of the studio may say why"
+            words = "the computing process ended while starting: see the studio's terminal for the reason"
         self.hardware, self._deaths = "", self._deaths + 1
         self._outbox.put(None)
         self._outbox = None
         lost = [job for job in self._jobs.values() if job.given or job.question]
-        # one that cannot even start is not tried again and again without a pause
+        # a worker that fails to start is retried with growing pauses
         self._loop.call_later(min(60, 2**self._deaths - 2), self._spawn)
         for job in lost:
             self._end(job, "failed", words)
 
 
 def _speak(pipe: Any, outbox: "queue.SimpleQueue[Any]") -> None:
-    with suppress(OSError):  # whoever listens hears of it too
+    with suppress(OSError):  # the listening thread notices it, too
         while (message := outbox.get()) is not None:
             pipe.send(message)

@@ -1,4 +1,4 @@
-"""The command and the Python lines that change a picture again, exactly."""
+"""The command and the Python script that reproduce an edit exactly."""
 
 import re
 import shlex
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from fromnoise.app.studio.works.edit import Edit
 
 FOLDER = "condition"
-"""Where the command of a control model looks for the picture that the network is shown."""
+"""The folder in which the command of a control model expects the conditioning image."""
 _OPTIONS = {"strength": "--strength", "repeats": "--repeats", "text": "--text", "from_text": "--from",
             "label": "--class", "guidance": "--guidance", "sampler": "--sampler", "steps": "--steps"}  # fmt: skip
 
 
 def files_of(asked: "Edit") -> tuple[list[str], str]:
-    """(names of the pictures, of the mask), as they lie where the command is typed; all different."""
+    """Return (names of the images, name of the mask) for the command; all are distinct."""
     first = _plain(asked.image_name) or "a.png"
     names = [first]
     if asked.other:
@@ -28,7 +28,7 @@ def files_of(asked: "Edit") -> tuple[list[str], str]:
 
 
 def command(asked: "Edit", run: Path) -> str:
-    """`fromnoise edit ...`, of a control model `fromnoise sample ...`, with what was chosen and nothing else."""
+    """Return the `fromnoise edit ...` command (for control, `fromnoise sample ...`) with the chosen options only."""
     if asked.kind == "control":
         words = ["fromnoise", "sample", shown(run), "--pairs", FOLDER, "--n", str(asked.n or 8)]
     else:
@@ -45,7 +45,7 @@ def command(asked: "Edit", run: Path) -> str:
 
 
 def python(asked: "Edit", run: Path, model: "Model", masked: bool) -> str:
-    """The same as a script, whose x is what the page shows, in [-1, 1]."""
+    """Return a Python script whose `x` is what the page shows, in [-1, 1]."""
     names, mask = files_of(asked)
     channels, *size = model.denoiser.image_shape or (3, 64, 64)
     fitted = None if asked.kind == "upscale" else tuple(size)
@@ -84,7 +84,7 @@ def python(asked: "Edit", run: Path, model: "Model", masked: bool) -> str:
 
 
 def python_of_control(asked: "Edit", run: Path) -> str:
-    """The same of a control model; x is uint8."""
+    """Return the script for a control model; its `x` is uint8."""
     from fromnoise.app.studio.editing import options_of
 
     n = asked.n or 8
@@ -102,7 +102,7 @@ def _options(options: Any) -> str:
 
 
 def _plain(name: str) -> str:
-    """The last part of a file's name, as a command can have it."""
+    """The base name of a file, made fit for a command line."""
     last = re.split(r"[/\\]", name)[-1].strip()
     last = "".join(letter for letter in last if letter.isprintable())[-120:]
     return f"./{last}" if last.startswith("-") else last

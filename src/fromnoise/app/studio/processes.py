@@ -1,4 +1,4 @@
-"""Which processes train: asked of the system, since a number in a file may be another process's by now."""
+"""Which processes are training. The system is asked, since a recorded process number may have been reused."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ _LARGEST = 2**31
 
 
 def holder(run: Path) -> dict[str, Any] | None:
-    """Who trains a run just now: {"pid", "host", "since"}; None for nobody, or somebody who was killed."""
+    """The process that is training a run: {"pid", "host", "since"}; None if there is none or it was killed."""
     try:
         found = files.read_json(run / ".holder.json", 10_000)
         here = found["host"] == socket.gethostname()
@@ -24,7 +24,7 @@ def holder(run: Path) -> dict[str, Any] | None:
 
 
 def is_training(process: int, run: Path) -> bool:
-    """Whether that process is the training of this run that a studio began."""
+    """Whether the process is a training of this run that a studio started."""
     if not _runs(process):
         return False
     wanted = ("fromnoise", "train", "--out", str(run), "--track", "studio")
@@ -42,7 +42,7 @@ def is_training(process: int, run: Path) -> bool:
 def _runs(process: object) -> bool:
     if type(process) is not int or not 1 < process < _LARGEST:
         return False
-    if sys.platform == "win32":  # where the signal 0 would end it
+    if sys.platform == "win32":  # on Windows, signal 0 would end the process
         return f" {process} " in _listed("tasklist", "/NH", "/FI", f"PID eq {process}")
     try:
         os.kill(process, 0)

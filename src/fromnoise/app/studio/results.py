@@ -1,4 +1,4 @@
-"""What a page can take home: pictures that say how they were made."""
+"""Downloads: PNG files that record how they were made."""
 
 import io
 import json
@@ -11,31 +11,33 @@ from fromnoise.errors import FromNoiseError
 
 
 def last(job: Job) -> bytes:
-    """The frame that ends a stream: how the job ended."""
+    """The last frame of a stream, which says how the job ended."""
     return pack({"kind": "over", "state": job.state, "words": job.words, "seconds": job.seconds})
 
 
 def png(job: Job, image: str = "all") -> bytes:
-    """The samples of a job, in a grid or one alone, with the command, the Python lines and the request in its metadata.
+    """Return the samples of a job, as a grid or a single image, as PNG.
+
+    Its metadata holds the command, the Python script and the request.
 
     Raises:
-        FromNoiseError: it has drawn none, or none of that number.
+        FromNoiseError: if the job has no images, or none with that number.
     """
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     if job.state not in ENDED or not job.frames:
-        raise FromNoiseError("this is not drawn yet")
+        raise FromNoiseError("this job is not finished yet")
     header, _ = unpack(job.frames[0])
     pixels = unpack(job.frames[-1])[1].get("x")
     if pixels is None or pixels.ndim != 4 or pixels.dtype != np.uint8 or pixels.shape[1] not in (1, 3, 4):
-        raise FromNoiseError("this result has no images that a PNG can hold, of 1, 3 or 4 channels")
+        raise FromNoiseError("this result has no images with 1, 3 or 4 channels, which PNG needs")
     if image == "all":
         sheet = _sheet(pixels)
     elif image.isdecimal() and len(image) < 9 and int(image) < len(pixels):
         sheet = pixels[int(image)].transpose(1, 2, 0)
     else:
-        raise FromNoiseError(f"image must be all, or a number from 0 to {len(pixels) - 1}, got {image[:40]!r}")
+        raise FromNoiseError(f"image must be all or a number from 0 to {len(pixels) - 1}, got {image[:40]!r}")
     told = PngInfo()
     told.add_itxt("Software", "fromnoise studio")
     for key in ("command", "python"):
@@ -48,7 +50,7 @@ def png(job: Job, image: str = "all") -> bytes:
 
 
 def _sheet(pixels: np.ndarray) -> np.ndarray:
-    """[N, C, H, W] -> [rows, columns, C], with the pixels as they are."""
+    """Arrange images [N, C, H, W] in a grid [rows * H, columns * W, C], without scaling."""
     n, c, h, w = pixels.shape
     columns = int(np.ceil(np.sqrt(n)))
     rows = -(-n // columns)

@@ -1,4 +1,4 @@
-"""The studio's server: uvicorn, on this machine alone, or with --host and never without a token for others, too."""
+"""The studio's server: uvicorn, local by default; other hosts require a token."""
 
 import contextlib
 import socket
@@ -27,14 +27,14 @@ _SHORTEST = 8
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says.
+    """Settings of the server.
 
     Attributes:
         root: a folder of runs, or one run.
-        host, port: where to listen; port 0 takes a free one.
-        token: what a browser elsewhere must know.
-        data: folders of images that may be trained on.
-        browser: whether to open one.
+        host, port: where to listen; port 0 takes a free port.
+        token: the token that browsers have to present.
+        data: folders of images to offer for training.
+        browser: whether to open a browser.
     """
 
     root: Path
@@ -45,13 +45,13 @@ class Settings:
     browser: bool = True
 
     def check(self) -> None:
-        """Raises: FromNoiseError: what would not be safe, or cannot be."""
+        """Raise FromNoiseError if the settings are invalid or unsafe."""
         if self.host not in _LOOPBACK and self.token is None:
-            raise FromNoiseError(f"host {self.host} lets other machines in: choose a token that they must know")
+            raise FromNoiseError(f"host {self.host} lets other machines in: set a token to protect the studio")
         if self.token is not None and (len(self.token) < _SHORTEST or not self.token.isascii() or
                                        not self.token.isprintable() or set(self.token) & set(' ";,\\')):  # fmt: skip
-            raise FromNoiseError(f"token: must be {_SHORTEST} or more letters, digits or signs, without spaces, "
-                                 "quotes, commas, semicolons and backslashes")  # fmt: skip
+            raise FromNoiseError(f"token: must have {_SHORTEST} or more ASCII letters, digits or signs, without "
+                                 "spaces, quotes, commas, semicolons or backslashes")  # fmt: skip
         if not 0 <= self.port < 65536:
             raise FromNoiseError(f"port must be from 0 to 65535, got {self.port}")
         for path in self.data:
@@ -60,14 +60,14 @@ class Settings:
 
 
 def serve(settings: Settings) -> int:
-    """Until Ctrl-C; trainings that were begun go on.
+    """Serve until Ctrl-C; trainings that were started continue.
 
     Raises:
-        FromNoiseError: the extra `studio` is missing, the port is taken, or the settings are not safe.
+        FromNoiseError: if the extra `studio` is not installed, the port is taken, or the settings are unsafe.
     """
     settings.check()
     try:
-        import latex2mathml.converter  # noqa: F401  (of the theory, which is read when it is first asked for)
+        import latex2mathml.converter  # noqa: F401  (the theory pages need it only when opened)
         import starlette.applications  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
@@ -82,7 +82,7 @@ def serve(settings: Settings) -> int:
             house = House(settings.root, settings.data)
             return _serve(settings, house, application(house, settings.host, settings.token))
     except PermissionError:
-        raise FromNoiseError(f"{settings.root}: cannot be written, and the studio keeps uploads and logs in it: choose "
+        raise FromNoiseError(f"{settings.root}: is not writable, and the studio keeps uploads and logs there: choose "
                              "a folder of your own") from None  # fmt: skip
 
 
@@ -91,11 +91,11 @@ def _serve(settings: Settings, house: "House", app: "Starlette") -> int:
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            house.jobs.leave()  # the pages that follow them are answered, and need not be cut off
+            house.jobs.leave()  # ends the streams of pages that follow jobs
             await super().shutdown(sockets)
 
         def handle_exit(self, sig: int, frame: "FrameType | None") -> None:
-            if not self.should_exit:  # a second Ctrl-C cannot make it quicker, only louder
+            if not self.should_exit:  # a second Ctrl-C would only print errors
                 super().handle_exit(sig, frame)
 
     listening = _listening(settings)
@@ -104,7 +104,7 @@ def _serve(settings: Settings, house: "House", app: "Starlette") -> int:
     name = "localhost" if settings.host == "127.0.0.1" else settings.host
     address = f"http://{f'[{name}]' if ':' in name else name}:{port}/"
     print(address, flush=True)
-    say(f"the studio shows {settings.root}; Ctrl-C ends it, and leaves trainings going")
+    say(f"the studio shows {settings.root}; Ctrl-C ends it and leaves trainings running")
     if settings.browser and sys.stderr.isatty():
         threading.Timer(0.5, webbrowser.open, [address]).start()
     with contextlib.suppress(KeyboardInterrupt):
@@ -114,9 +114,9 @@ def _serve(settings: Settings, house: "House", app: "Starlette") -> int:
 
 def _listening(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # Of this protocol by name: asyncio sends at once only what it knows to be TCP, and waits 40 ms elsewhere.
+    # Name the protocol: asyncio disables Nagle's delay (40 ms) only for sockets that it knows to be TCP.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    if sys.platform != "win32":  # where it would share the port with whoever listens
+    if sys.platform != "win32":  # on Windows, it would share a port that is in use
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
@@ -124,5 +124,5 @@ def _listening(settings: Settings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise FromNoiseError(f"port {settings.port} on {settings.host}: {(error.strerror or str(error)).lower()}; "
-                             "take another, or 0 for any that is free") from None  # fmt: skip
+                             "use another port, or 0 for any free one") from None  # fmt: skip
     return listening

@@ -1,4 +1,4 @@
-"""The runs and saved models of the chosen folder: found, never named by a path that the page made up."""
+"""The runs and saved models of the chosen folder. Pages name them; paths sent by a page are never used."""
 
 import functools
 import os
@@ -12,7 +12,7 @@ from fromnoise.errors import FromNoiseError, unknown
 from fromnoise.system.disk import files
 
 DEPTH = 3
-"""Folders below the chosen one that are looked into: a stage of a cascade lies two below."""
+"""How many levels of folders are searched; the stage of a cascade is two levels below the chosen folder."""
 _NAMED = 20
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{kind}{i}" for kind in ("COM", "LPT") for i in range(1, 10))}
 _PARTS = {"checkpoints", "samples", "pictures", "teacher", "autoencoder", "image-text", "pairs", "studio"}
@@ -23,9 +23,9 @@ class Found:
     """A run or a saved model.
 
     Attributes:
-        name: how the page calls it: its path below the chosen folder.
-        path: where it is.
-        is_run: whether it was trained here, and so has a log.
+        name: its name on the page: the path relative to the chosen folder.
+        path: its folder.
+        is_run: whether it is a run, which has a log, rather than a saved model.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Found:
 
 
 class Shelf:
-    """What lies in the chosen folder; looked for anew whenever it is asked.
+    """The contents of the chosen folder; searched again at every call.
 
     Args:
         root: a folder of runs, or one run.
@@ -45,21 +45,21 @@ class Shelf:
 
     @property
     def is_one(self) -> bool:
-        """Whether the chosen folder is a run itself."""
+        """Whether the chosen folder is itself a run or a saved model."""
         return _kind(self.root) is not None
 
     def all(self) -> list[Found]:
-        """Every run and model, by name."""
+        """All runs and saved models, sorted by name."""
         if (kind := _kind(self.root)) is not None:
             below = [Found(f"{self.root.name}/{f.name}", f.path, f.is_run) for f in _below(self.root, "", 1, True)]
             return [Found(self.root.name, self.root, kind), *below]
         return sorted(_below(self.root, "", DEPTH), key=lambda f: f.name)
 
     def get(self, name: object) -> Found:
-        """The one of that name.
+        """Return the run or model with this name.
 
         Raises:
-            FromNoiseError: none, with the nearest.
+            FromNoiseError: if there is none; the message suggests the nearest name.
         """
         found = {one.name: one for one in self.all()}
         if not isinstance(name, str) or name not in found:
@@ -67,10 +67,10 @@ class Shelf:
         return found[name]
 
     def place(self, name: str) -> Path:
-        """Where a run of that name is, or was, or would be.
+        """Return the path of a run with this name, whether or not it exists.
 
         Raises:
-            FromNoiseError: no run can have that name.
+            FromNoiseError: if the name is not valid.
         """
         parts = name.split("/")
         if len(parts) > DEPTH or not all(_can_be_shown(part) for part in parts):
@@ -78,18 +78,17 @@ class Shelf:
         return self.root.joinpath(*parts)
 
     def new(self, name: str) -> Path:
-        """Where a new run of that name is to be.
+        """Return the path for a new run with this name.
 
         Raises:
-            FromNoiseError: the name is not one, or is taken.
+            FromNoiseError: if the name is not valid, or is taken.
         """
         if self.is_one:
-            raise FromNoiseError("the studio shows one run; start it on a folder of runs to train another")
+            raise FromNoiseError("the studio shows a single run; open it on a folder of runs to train another")
         good = 0 < len(name) <= 60 and name[0].isalnum() and all(c.isalnum() or c in "-_." for c in name)
         if not good or name.endswith(".") or name.split(".")[0].upper() in _DEVICES:
             raise FromNoiseError("name: must have 1 to 60 letters, digits, dots, - and _, begin with a letter or "
-                                 "digit, not end with a dot, and not be a name that Windows reserves, such as "
-                                 "con")  # fmt: skip
+                                 "digit, not end with a dot, and not be reserved by Windows, such as con")  # fmt: skip
         path = self.root / name
         if os.path.lexists(path) and not _is_bare(path):
             raise FromNoiseError(f"name: {name} is taken; choose another")
@@ -97,7 +96,7 @@ class Shelf:
 
 
 def _is_bare(path: Path) -> bool:
-    """Whether a folder is one that a training made and failed in before it began: with its lock at most."""
+    """Whether a folder holds nothing but hidden files, as after a training that failed before it began."""
     plain = path.is_dir() and not path.is_symlink()
     return plain and all(entry.name.startswith(".") for entry in path.iterdir())
 
@@ -110,13 +109,13 @@ def _kind(path: Path) -> bool | None:
 
 
 def _can_be_shown(name: str) -> bool:
-    """Not hidden, in Unicode, and no way to elsewhere."""
+    """Whether a folder name is not hidden, valid Unicode and free of path separators."""
     plain = name.encode(errors="replace").decode() == name and not set(name) & set("/\\\0")
     return bool(name) and not name.startswith(".") and plain
 
 
 def _below(folder: Path, before: str, depth: int, inside: bool = False) -> Iterator[Found]:
-    """Runs and models below a folder; `inside` a run its parts are none."""
+    """Yield runs and models below a folder; `inside` a run, its parts (e.g. checkpoints) are skipped."""
     try:
         entries = sorted((e for e in os.scandir(folder) if e.is_dir(follow_symlinks=False)), key=lambda e: e.name)
     except OSError:
@@ -132,7 +131,7 @@ def _below(folder: Path, before: str, depth: int, inside: bool = False) -> Itera
 
 
 def grids(run: Path) -> list[str]:
-    """Names of the pictures that training drew, the oldest first."""
+    """Names of the sample grids drawn during training, the oldest first."""
     if not within(run, "samples"):
         return []
     try:
@@ -143,23 +142,23 @@ def grids(run: Path) -> list[str]:
 
 
 def within(run: Path, name: str) -> bool:
-    """Whether no link leads from there out of the run."""
+    """Whether `name` resolves to a path inside the run, i.e. no link leads out of it."""
     return (run / name).resolve().is_relative_to(run.resolve())
 
 
 def read_grid(run: Path, name: str) -> bytes:
-    """One of `grids`.
+    """Read one of the files that `grids` lists.
 
     Raises:
-        FromNoiseError: it is none of them.
+        FromNoiseError: if there is none with this name.
     """
     if name not in grids(run):
-        raise FromNoiseError("no such picture in this run")
+        raise FromNoiseError("no such image in this run")
     return files.read_bytes(run / "samples" / name, 32 * 2**20)
 
 
 def about(found: Found) -> dict[str, Any]:
-    """What the list of runs shows of one; a run whose configuration is damaged says so."""
+    """An entry of the list of runs; "broken" says why a configuration cannot be read."""
     known: dict[str, Any] = {"name": found.name, "run": found.is_run}
     if not found.is_run:
         return known | {"what": "a saved model"}
@@ -168,7 +167,7 @@ def about(found: Found) -> dict[str, Any]:
 
 
 def configuration(run: Path) -> dict[str, Any]:
-    """All of a run's configuration, by dotted keys."""
+    """The configuration of a run, with dotted keys."""
     return _configured(run, _age(run / "config.yaml")).get("config", {})
 
 
@@ -181,7 +180,7 @@ def _age(path: Path) -> int:
 
 @functools.lru_cache(1000)
 def _configured(path: Path, age: int) -> dict[str, Any]:
-    """What the configuration says; read again only when it was written again."""
+    """Summarise the configuration; cached until the file changes."""
     from fromnoise.app.runs.config import flat, read_any
 
     if not within(path, "config.yaml"):

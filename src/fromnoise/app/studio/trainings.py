@@ -1,4 +1,4 @@
-"""Trainings: processes of their own, found again by what lies beside their runs."""
+"""Trainings: separate processes, found again after a restart through a record beside the runs."""
 
 import os
 import signal
@@ -25,16 +25,17 @@ _END = 2**16
 
 @dataclass(frozen=True)
 class Record:
-    """A training that was asked for here.
+    """A training that was requested in this studio.
 
     Attributes:
-        name: of the run.
-        asked: what a page asked for, from which the command is made whenever it starts: no command is ever read from a
-            folder. Empty for a run that was begun elsewhere.
-        more: {"minutes": m} or {"steps": n} that it shall have in all.
-        state: waiting, going, paused or stopped, as the page asked; ended or failed, once its process has.
-        process: its number, once it was started.
-        why: it failed.
+        name: name of the run.
+        asked: the page's request. The command is made from it at every start and never read from a file. Empty for a
+            run that was begun elsewhere.
+        more: the new total length, {"minutes": m} or {"steps": n}.
+        state: waiting, going, paused or stopped, as the page requested; ended or failed after its process ended.
+        process: the process number, once started.
+        since: when it was requested.
+        why: why it failed.
     """
 
     name: str
@@ -47,11 +48,11 @@ class Record:
 
 
 class Trainings:
-    """All trainings of the chosen folder, one going at a time.
+    """All trainings of the chosen folder; one runs at a time.
 
     Args:
         shelf: the runs.
-        folder: where the images lie that a page names.
+        folder: maps the name of an image folder to its path.
     """
 
     def __init__(self, shelf: Shelf, folder: Callable[[object], Path]):
@@ -61,14 +62,14 @@ class Trainings:
         self._lock = threading.RLock()
         self._records = self._read()
         for record in list(self._records.values()):
-            if record.state == "waiting":  # of a studio that ended; who wants it presses resume
+            if record.state == "waiting":  # left by an earlier studio; the user can resume it
                 self._write(replace(record, state="paused"))
 
     def start(self, asked: Mapping[str, Any]) -> str:
-        """Begin a run, or have it wait for the one that is going; returns its name.
+        """Start a run, or queue it behind the current one; returns its name.
 
         Raises:
-            FromNoiseError: the name is taken or none, or something else is not what it should be.
+            FromNoiseError: if the name is taken or invalid, or another value is.
         """
         name = str(asked.get("name", ""))
         with self._lock:
@@ -80,37 +81,37 @@ class Trainings:
         return name
 
     def pause(self, name: str, state: str = "paused") -> None:
-        """End its process, which leaves a checkpoint; `resume` goes on from exactly there.
+        """End the training process, which saves a checkpoint; `resume` continues exactly from there.
 
         Raises:
-            FromNoiseError: it is not being trained by a studio.
+            FromNoiseError: if the run is not being trained by a studio.
         """
         with self._lock:
             record = self._records.get(name)
             if record is None:
-                raise FromNoiseError(f"{name}: was not begun in a studio; stop it where it was begun, by Ctrl-C")
+                raise FromNoiseError(f"{name}: was not started in a studio; stop it where it was started, with Ctrl-C")
             if record.state != "waiting" and not self._alive(record):
-                raise FromNoiseError(f"{name} is not being trained just now")
+                raise FromNoiseError(f"{name} is not being trained at the moment")
             if record.state == "going":
                 with suppress(ProcessLookupError):
                     os.kill(record.process, signal.SIGTERM)
             self._write(replace(record, state=state))
 
     def resume(self, name: str, more: Mapping[str, float] | None = None) -> None:
-        """Go on where it ended, as soon as no other is going; begin what never began.
+        """Resume a run, or start one that never began, as soon as no other is running.
 
         Args:
-            name: of a run, begun here or elsewhere.
-            more: {"minutes": m} or {"steps": n} that it shall have in all.
+            name: name of a run, started here or elsewhere.
+            more: the new total length, {"minutes": m} or {"steps": n}.
 
         Raises:
-            FromNoiseError: there is none, or it is being trained.
+            FromNoiseError: if there is no such run, or it is being trained.
         """
         with self._lock:
             record = self._records.get(name)
             if record is None or not record.asked:
                 if not self.shelf.get(name).is_run:
-                    raise FromNoiseError(f"{name} is a saved model, which cannot be trained further: choose a run")
+                    raise FromNoiseError(f"{name} is a saved model and cannot be trained further: choose a run")
                 record = record or Record(name)
             if self._alive(record) or processes.holder(self._path(name)):
                 raise FromNoiseError(f"{name} is being trained already")
@@ -119,7 +120,7 @@ class Trainings:
             self.tick()
 
     def tick(self) -> None:
-        """Start what waits, once nothing is going."""
+        """Record trainings that ended, and start the next waiting one if none is running."""
         with self._lock:
             for record in list(self._records.values()):
                 if record.state == "going" and not self._alive(record):
@@ -130,7 +131,7 @@ class Trainings:
                 self._begin(min(waiting, key=lambda r: r.since))
 
     def state(self, name: str) -> str:
-        """going, waiting, pausing, paused, stopped, ended or failed; "" for a run that no studio began."""
+        """going, waiting, pausing, paused, stopped, ended or failed; "" for a run that no studio started."""
         record = self._records.get(name)
         if record is None:
             return ""
@@ -139,11 +140,11 @@ class Trainings:
         return self._ended(record).state if record.state == "going" else record.state
 
     def names(self) -> list[str]:
-        """Of all that were asked for, those that wait included; not of those whose folder somebody deleted."""
+        """Names of all requested runs, including waiting ones, except finished ones whose folder was deleted."""
         return [n for n, r in list(self._records.items()) if r.state != "ended" or os.path.lexists(self._path(n))]
 
     def words(self, name: str, lines: int = 12) -> list[str]:
-        """The last lines that the process said, and why it failed."""
+        """The last lines of the process's output, and why it failed."""
         record, log = self._records.get(name), self._log(name)
         if record is None:
             return []
@@ -156,7 +157,7 @@ class Trainings:
         return [line for line in (*text.splitlines(), record.why) if line.strip()][-lines:]
 
     def _begin(self, record: Record) -> None:
-        """Its process; what keeps that from starting is why it failed, so that the next one has its turn."""
+        """Start the process. If it cannot start, the training is recorded as failed, so that the next one can run."""
         try:
             arguments = self._arguments(record)
             files.own_folder(self.folder)
@@ -181,7 +182,7 @@ class Trainings:
             if not record.asked:
                 raise FromNoiseError("begun elsewhere")
             words = asking.training(asked, path, self.shelf, self.images)
-        except FromNoiseError:  # images or a teacher that are not here any more: the run knows what it was made of
+        except FromNoiseError:  # the images or the teacher are gone; the run has its own configuration
             if not begun:
                 raise
             from fromnoise.app.runs.config import read_any
@@ -191,14 +192,14 @@ class Trainings:
         return [*words, *(["--resume"] if begun else [])]
 
     def _ended(self, record: Record) -> Record:
-        """The same of a process that is no more: how it ended."""
+        """Return the record of a process that has ended, with how it ended."""
         child = self._children.get(record.name)
         status = child.poll() if child is not None and child.pid == record.process else None
-        stopped = (130, 143, -signal.SIGTERM, -signal.SIGINT)  # by somebody else, with a checkpoint
+        stopped = (130, 143, -signal.SIGTERM, -signal.SIGINT)  # stopped from outside, with a checkpoint
         if status is not None and status < 0 and status not in stopped:
-            why = f"fromnoise: it was ended by signal {-status}, most likely for want of memory; it can be resumed"
+            why = f"fromnoise: ended by signal {-status}, most likely for lack of memory; the run can be resumed"
             return replace(record, state="failed", why=why)
-        if status is None:  # of a studio before this one: what it said last is all that is known
+        if status is None:  # started by an earlier studio: only its last line of output is known
             said = self.words(record.name, 1)
             status = int(bool(said) and said[-1].startswith("fromnoise: ") and "warning" not in said[-1][:19])
         return replace(record, state="stopped" if status in stopped else "failed" if status else "ended")
@@ -223,7 +224,7 @@ class Trainings:
         files.write_json(self.folder / "trainings.json", [asdict(one) for one in self._records.values()])
 
     def _read(self) -> dict[str, Record]:
-        """What a studio wrote down here; whoever made the folder may have written it, too."""
+        """Read the records. They are validated, since the folder may come from someone else."""
         try:
             found = files.read_json(self.folder / "trainings.json", 2**24)
             records = [Record(**one) for one in found if isinstance(one, dict)]

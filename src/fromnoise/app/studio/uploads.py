@@ -1,4 +1,4 @@
-"""Images that come from a page: read by the reader that reads data, limited in size and number."""
+"""Images uploaded from a page: decoded as training data is, and limited in size and number."""
 
 import itertools
 import os
@@ -16,21 +16,23 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 LARGEST = 64 * 2**20
-"""Bytes of one image."""
+"""The most bytes of one image."""
 MOST_IN_SET, LARGEST_SET = 20_000, 4 * 2**30
 _MOST_KEPT = 200
-"""Single images that are kept; the oldest go first."""
+"""The most single images kept; the oldest are removed first."""
 
 
 @dataclass
 class ImageSet:
-    """Images to train on, sent one by one into a folder of their own.
+    """Images to train on, uploaded one by one into a folder of their own.
 
     Attributes:
-        name: of the folder.
-        sent: how many came, to number them.
-        taken, bytes: how much of it is there.
-        left_out: what was sent and is no image, with the reason.
+        name: name of the folder.
+        folder: its path.
+        sent: number of files received, which numbers them.
+        taken, bytes: number and total size of the images that were accepted.
+        left_out: files that are not images, with the reason; only the first ones.
+        count_left_out: number of all files left out.
     """
 
     name: str
@@ -42,13 +44,13 @@ class ImageSet:
     count_left_out: int = 0
 
     def about(self) -> dict[str, Any]:
-        """For the page."""
+        """JSON values for the page."""
         return {"name": self.name, "taken": self.taken, "bytes": self.bytes, "left_out": self.left_out,
                 "count_left_out": self.count_left_out}  # fmt: skip
 
 
 class Uploads:
-    """What pages sent.
+    """All uploaded images and image sets.
 
     Args:
         root: the chosen folder.
@@ -63,14 +65,14 @@ class Uploads:
         self._sets: dict[str, ImageSet] = {}
         self._lock = threading.Lock()
         if within(root, f"{FOLDER}/images") and self.images.is_dir():
-            for left in self.images.iterdir():  # by a studio that ended: nobody knows their keys any more
+            for left in self.images.iterdir():  # left by an earlier studio: their keys are lost
                 files.remove(left)
 
     def add(self, content: bytes) -> dict[str, Any]:
         """Keep one image; returns its key and size.
 
         Raises:
-            FromNoiseError: it is none that can be read.
+            FromNoiseError: if it cannot be read as an image.
         """
         self._make(self.images)
         key = secrets.token_hex(12)
@@ -85,20 +87,20 @@ class Uploads:
         return {"key": key, "width": width, "height": height}
 
     def path(self, key: object) -> Path:
-        """Of an image that was sent.
+        """Return the path of an uploaded image.
 
         Raises:
-            FromNoiseError: none is kept under that key.
+            FromNoiseError: if no image is kept under this key.
         """
         if not isinstance(key, str) or key not in self._paths:
-            raise FromNoiseError("this image is not kept any more: give it again")
+            raise FromNoiseError("this image is no longer kept: upload it again")
         return self._paths[key]
 
     def begin_set(self, name: str) -> ImageSet:
-        """An empty set; the name is made one that a folder can have.
+        """Create an empty set; its name is changed if it is no valid folder name or is taken.
 
         Raises:
-            FromNoiseError: there are too many.
+            FromNoiseError: if there are too many sets.
         """
         base = _plain(name) or "images"
         self._make(self.sets)
@@ -106,7 +108,7 @@ class Uploads:
             taken = {entry.name for entry in self.sets.iterdir()}
             if len(taken) > 500:
                 raise FromNoiseError(f"there are {len(taken)} sets of images in {FOLDER}/data beside the runs: delete "
-                                     "those that you do not need")  # fmt: skip
+                                     "the ones you do not need")  # fmt: skip
             taken |= self.reserved
             found = free(base, taken)
             self._make(self.sets / found)
@@ -114,18 +116,18 @@ class Uploads:
         return self._sets[found]
 
     def add_to_set(self, name: str, sent_as: str, content: bytes) -> ImageSet:
-        """One more image: its folder, if any, is its class. What is no image is counted and named.
+        """Add an image to a set; its folder, if any, is its class. Files that are not images are listed.
 
         Raises:
-            FromNoiseError: no such set, or it is full.
+            FromNoiseError: if there is no such set, or it is full.
         """
         held = self._sets.get(name)
         if held is None:
-            raise FromNoiseError("this set is not being sent: begin anew")
+            raise FromNoiseError("this upload has ended: start it again")
         with self._lock:
             if held.sent >= 2 * MOST_IN_SET or held.taken >= MOST_IN_SET or held.bytes + len(content) > LARGEST_SET:
                 raise FromNoiseError(f"a set has at most {MOST_IN_SET:,} images and {LARGEST_SET >> 30} GB: for more, "
-                                     "start the studio with their folder as its data")  # fmt: skip
+                                     "start the studio with the folder as its data")  # fmt: skip
             held.sent += 1
             number = held.sent
         *folders, file = [part for part in re.split(r"[/\\]+", sent_as) if part] or ["image"]
@@ -150,33 +152,33 @@ class Uploads:
         return held
 
     def set_folder(self, name: object) -> Path:
-        """Of a set that was sent, now or before.
+        """Return the folder of an uploaded set.
 
         Raises:
-            FromNoiseError: none of that name.
+            FromNoiseError: if there is none with this name.
         """
         if not isinstance(name, str) or name not in self.set_names():
-            raise FromNoiseError("no such set of images: send it again")
+            raise FromNoiseError("no such image set: upload it again")
         return self.sets / name
 
     def set_names(self) -> list[str]:
-        """Sets that there are, with something in them."""
+        """Names of all uploaded sets that are not empty."""
         if not within(self.root, f"{FOLDER}/data") or not self.sets.is_dir():
             return []
         found = [entry for entry in os.scandir(self.sets) if entry.is_dir(follow_symlinks=False)]
         return sorted(entry.name for entry in found if any(os.scandir(entry.path)))
 
     def _make(self, folder: Path) -> None:
-        """A folder below .studio, none of whose parts is a link."""
+        """Create a folder below .studio, making sure that no part of its path is a link."""
         for part in reversed([folder, *folder.parents]):
             if part.is_relative_to(self.root / FOLDER):
                 files.own_folder(part)
 
     def _checked(self, path: Path) -> tuple[int, int, str]:
-        """(width, height, ending), by decoding it whole; what cannot be is removed.
+        """Decode an image completely; returns (width, height, file extension), or removes the file.
 
         Raises:
-            FromNoiseError: in words, without the name that it has here.
+            FromNoiseError: if it cannot be decoded; the message does not contain the path.
         """
         from fromnoise.data import decode
 
@@ -188,17 +190,17 @@ class Uploads:
                     str(image.format), f".{str(image.format or 'png').lower()}"
                 )
             return width, height, ending
-        except Exception as error:  # decoders raise a dozen kinds
+        except Exception as error:  # decoders raise many kinds of exceptions
             files.remove(path)
             said = files.one_line(error).replace(str(path), "the file")
             raise FromNoiseError(f"cannot be read as an image ({said[:160]})") from None
 
 
 def free(base: str, taken: Collection[str]) -> str:
-    """The name itself, or with the first number that makes it another one."""
+    """Return the name, with the first free number appended if it is taken."""
     return next(n for n in itertools.chain((base,), (f"{base}-{i}" for i in itertools.count(2))) if n not in taken)
 
 
 def _plain(name: str) -> str:
-    """Letters, digits, - and _ of a name."""
+    """Reduce a name to letters, digits, - and _."""
     return re.sub(r"[^\w-]+", "_", name).strip("_-")[:60]

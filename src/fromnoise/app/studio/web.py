@@ -1,4 +1,4 @@
-"""The studio's addresses. Each handler is a line or two: what it does stands in the module that it calls."""
+"""The studio's URLs. Handlers are a line or two; the work is done by the modules that they call."""
 
 import asyncio
 import errno
@@ -31,7 +31,7 @@ _JSON, _DEEPEST = 2**20, 5
 
 
 class Answer(JSONResponse):
-    """JSON whatever strangers' files say: no letter that is not Unicode, no number that is none."""
+    """A JSON response that is valid for data from any file: NaN and infinity become null."""
 
     def render(self, content: Any) -> bytes:
         try:
@@ -41,7 +41,7 @@ class Answer(JSONResponse):
 
 
 def application(house: House, host: str, token: str | None) -> Starlette:
-    """The studio of a house, as an ASGI application."""
+    """The studio as an ASGI application."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -91,12 +91,12 @@ def application(house: House, host: str, token: str | None) -> Starlette:
 
 
 async def _ticking(house: House) -> None:
-    """Now and then: start the training that waits."""
+    """Once a second, start the next waiting training."""
     while True:
         await asyncio.sleep(1)
         try:
             await run_in_threadpool(house.tick)
-        except Exception as error:  # a full disk now is none in a minute
+        except Exception as error:  # a full disk may be free again in a minute
             in_words(error)
 
 
@@ -122,7 +122,7 @@ def _asked(house: House) -> Handler:
     async def handle(request: Request) -> Response:
         kind = request.path_params["kind"]
         if kind in works.names() and not works.get(kind).quick:
-            raise FromNoiseError(f"{kind} is a job: POST /api/jobs/{kind}")
+            raise FromNoiseError(f"{kind} is a job: use POST /api/jobs/{kind}")
         values = await _json(request)
         job = house.jobs.add(kind, values, await run_in_threadpool(house.places, kind, values))
         return Response(await house.jobs.answer(job), media_type="application/octet-stream")
@@ -134,7 +134,7 @@ def _begun(house: House) -> Handler:
     async def handle(request: Request) -> Response:
         kind = request.path_params["kind"]
         if kind in works.names() and works.get(kind).quick:
-            raise FromNoiseError(f"{kind} is a question: POST /api/ask/{kind}")
+            raise FromNoiseError(f"{kind} is a question: use POST /api/ask/{kind}")
         values = await _json(request)
         places = await run_in_threadpool(house.places, kind, values)
         return Answer(house.jobs.add(kind, values, places).about())
@@ -228,19 +228,19 @@ def _whole(request: Request, name: str) -> int:
 
 
 async def _body(request: Request, most: int) -> bytes:
-    """At most so many bytes, counted as they come.
+    """Read the body of a request, at most `most` bytes.
 
     Raises:
-        FromNoiseError: there are more, or none.
+        FromNoiseError: if the body is larger, or empty.
     """
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > most:
-            raise FromNoiseError(f"what was sent has more than the {most / 2**20:g} MB that are taken")
+            raise FromNoiseError(f"the request is larger than the limit of {most / 2**20:g} MB")
         parts.append(part)
     if not size:
-        raise FromNoiseError("nothing was sent")
+        raise FromNoiseError("the request is empty")
     return b"".join(parts)
 
 
@@ -249,14 +249,14 @@ async def _json(request: Request) -> dict[str, Any]:
     try:
         values = json.loads(content, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        raise FromNoiseError("what was sent is no JSON") from None
+        raise FromNoiseError("the request is not valid JSON") from None
     if not isinstance(values, dict):
-        raise FromNoiseError("what was sent must be a JSON object")
+        raise FromNoiseError("the request must be a JSON object")
     if _is_deep(values, _DEEPEST):
-        raise FromNoiseError("what was sent is nested too deeply")
+        raise FromNoiseError("the request is nested too deeply")
     text = json.dumps(values, ensure_ascii=False)
-    if "\\u0000" in text or text.encode(errors="replace").decode() != text:  # which no file or command can have
-        raise FromNoiseError("what was sent has characters that are no text")
+    if "\\u0000" in text or text.encode(errors="replace").decode() != text:  # which no file name or command can contain
+        raise FromNoiseError("the request has characters that are not text")
     return values
 
 
@@ -275,14 +275,14 @@ async def _said(request: Request, error: Exception) -> Response:
 
 
 async def _system(request: Request, error: Exception) -> Response:
-    """A full disk, a folder that is not there any more."""
+    """Answer an OSError, such as a full disk or a folder that was deleted."""
     full = getattr(error, "errno", 0) in (errno.ENOSPC, errno.EDQUOT)
     return Answer({"error": in_words(error)}, 507 if full else 500)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
-    words = {404: "there is nothing at this address", 405: "this address does not take that method"}
+    words = {404: "there is nothing at this address", 405: "this address does not support that method"}
     if status == 404 and not request.url.path.startswith(("/api/", "/page/")):
         return await _page(request)
     return Answer({"error": words.get(status, str(getattr(error, "detail", error)))}, status)

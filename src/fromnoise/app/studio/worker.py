@@ -1,4 +1,4 @@
-"""The process that computes: one job at a time, and questions between a job's steps."""
+"""The worker process: computes one job at a time, and answers questions between its steps."""
 
 import signal
 import sys
@@ -17,12 +17,12 @@ from fromnoise.errors import FromNoiseError
 
 
 class Cancelled(Exception):
-    """The page wants no more of this job."""
+    """The job was cancelled by the page."""
 
 
 def main(pipe: Connection) -> None:
-    """Until the other end closes: take ("job" | "ask", number, kind, values, places) and ("cancel", number)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, which is for the server
+    """Serve ("job" | "ask", number, kind, values, places) and ("cancel", number) until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the server
     try:
         _Worker(pipe).serve()
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -42,7 +42,7 @@ class _Worker:
             self._do(number, *rest)
 
     def _warm(self) -> None:
-        """What every work needs, imported while nobody waits."""
+        """Import what every work needs while nobody is waiting."""
         from fromnoise.app import runs
         from fromnoise.system.hardware import choose, tune
 
@@ -51,7 +51,7 @@ class _Worker:
         self.pipe.send(("ready", 0, choose("auto").why))
 
     def _next(self) -> tuple[Any, ...]:
-        """The next job; questions before it are answered."""
+        """Wait for the next job, answering questions meanwhile."""
         while True:
             message = self.pipe.recv()
             if message[0] == "job":
@@ -68,7 +68,7 @@ class _Worker:
             self.waiting.append(message)
 
     def _breathe(self, number: int) -> None:
-        """Answer what came in meanwhile."""
+        """Handle messages that arrived during a step."""
         while self.pipe.poll(0):
             self._heard(self.pipe.recv())
         if number in self.cancelled:
@@ -94,15 +94,15 @@ class _Worker:
             self.pipe.send(("failed", number, " ".join(str(error).split())))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
-        except Exception as error:  # the worker must live on, whatever a work runs into
+        except Exception as error:  # the worker must survive any error of a work
             self.pipe.send(("failed", number, in_words(error)))
 
 
 def in_words(error: Exception) -> str:
-    """A sentence for the page; what is a bug of ours also goes, in full, to the terminal."""
+    """Describe an error in a sentence for the page; a bug of fromnoise is also printed to the terminal."""
     said = " ".join(str(error).split())
     if isinstance(error, MemoryError) or any(w in said for w in ("out of memory", "allocate memory")):
-        return "not enough memory: draw fewer images, or close what else uses it"
+        return "not enough memory: draw fewer images, or close other programs that use it"
     if isinstance(error, OSError):
         return f"{error.filename}: {(error.strerror or said).lower()}" if error.filename else said.lower()
     traceback.print_exception(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Where else the lines of a run's log go: `fromnoise train --track NAME`."""
+"""Trackers, which send a run's log elsewhere: `fromnoise train --track NAME`."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a tracker is."""
+"""The base class of trackers."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 
 class Tracker(ABC):
-    """The numbers of every training step, shown elsewhere.
+    """Receives every line of a run's log and sends it elsewhere.
 
     Args:
         run: the folder of the run.
 
     Raises:
-        FromNoiseError: its package is not installed.
+        FromNoiseError: if the tracker's package is not installed.
     """
 
     @abstractmethod
@@ -20,4 +20,4 @@ class Tracker(ABC):
 
     @abstractmethod
     def __call__(self, line: dict[str, Any]) -> None:
-        """One line of the log: "step", and numbers by name."""
+        """Take one line of the log: "step", and other numbers by name."""

@@ -10,7 +10,7 @@ from fromnoise.registry import register
 
 @register("tensorboard")
 class TensorBoard(Tracker):
-    """Every number of every step as a scalar; a run that resumes appends to what is there."""
+    """Writes every number of every step as a scalar; a resumed run appends to its event files."""
 
     def __init__(self, run: Path):
         try:

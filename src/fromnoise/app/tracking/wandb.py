@@ -1,4 +1,4 @@
-"""Weights & Biases: the run's numbers on its site, or offline (WANDB_MODE=offline) in RUN/wandb."""
+"""Weights & Biases: the run's numbers online, or offline in RUN/wandb with WANDB_MODE=offline."""
 
 import os
 from pathlib import Path
@@ -12,9 +12,9 @@ from fromnoise.system.disk import files
 
 @register("wandb")
 class WandB(Tracker):
-    """Every number of every step; the same run is continued where the training resumes.
+    """Logs every number of every step; a resumed training continues the same W&B run.
 
-    Its project is $WANDB_PROJECT, else fromnoise; its name is the folder's.
+    The project is $WANDB_PROJECT (default: fromnoise), and the run's name is that of the folder.
     """
 
     def __init__(self, run: Path):

@@ -1,6 +1,6 @@
-// What is chosen stands in the address, so that a link shows the same and a reload changes nothing.
+// Choices are kept in the address, so a link shows the same page and a reload changes nothing.
 
-const PAUSE = 80; // ms: browsers take only so many changes a second, and a slider makes more
+const PAUSE = 80; // ms: browsers limit the changes per second, and a slider makes more
 let waiting = null, timer = 0;
 
 const now = () => waiting ?? new URLSearchParams(location.search);
@@ -18,7 +18,7 @@ export function write(values) {
   if (!timer) flush();
 }
 
-// What waits stands there before the page is another one.
+// Write what is waiting, before the page changes.
 export function flush() {
   clearTimeout(timer);
   timer = 0;
@@ -30,14 +30,14 @@ export function flush() {
 }
 addEventListener("pagehide", flush);
 
-// When the browser has gone to another one already.
+// Drop what is waiting: the browser has changed the page already.
 export function forget() {
   clearTimeout(timer);
   timer = 0;
   waiting = null;
 }
 
-// The options of a field whose value stands in the address under a name, where it is not the default.
+// Options for a field that keeps its value in the address under a name, unless it is the default.
 export function kept(name, standard, changed = undefined) {
   return { value: read()[name] ?? standard, onchange: (value) => { write({ [name]: String(value) === String(standard) ? "" : value }); changed?.(value); } };
 }

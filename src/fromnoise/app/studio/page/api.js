@@ -1,6 +1,6 @@
-// The server's addresses. What goes wrong is an Error whose message is a sentence for the page.
+// Requests to the server. Failures are Errors whose message is a sentence for the page.
 
-// The address of a run, whose name may have any character.
+// The URL of a run, whose name may contain any character.
 export const of = (run, rest) => `/api/runs/${run.split("/").map(encodeURIComponent).join("/")}/${rest}`;
 
 export async function get(path) {
@@ -26,12 +26,12 @@ export async function ask(kind, values) {
   return unpacked(await answer.arrayBuffer());
 }
 
-// The frames of a job as they come, from one on; ends with the job. Every frame: { header, arrays }.
+// The frames of a job as they come, starting at number `from`; ends with the job. Every frame: { header, arrays }.
 export async function* frames(number, from = 0, signal = undefined) {
   const answer = await reached(fetch(`/api/jobs/${number}/frames?from=${from}`, { signal }));
   if (!answer.ok) throw await said(answer);
   const reader = answer.body.getReader();
-  let parts = [], size = 0, wanted = 4, whole = false; // what came, joined only when there is enough of it for a frame
+  let parts = [], size = 0, wanted = 4, whole = false; // received parts, joined only when they are enough for a frame
   try {
     for (;;) {
       while (size >= wanted) {

@@ -1,4 +1,4 @@
-// Painting with a brush: over a picture, what a model is to draw; or on black, lines that it is to follow.
+// Painting with a brush: over an image, the area that a model should draw; or on black, lines for it to follow.
 
 import { slider } from "./controls.js";
 import { h, typing } from "./dom.js";
@@ -19,7 +19,7 @@ export function brush({ onchange, label = "Mask", width: share = 8 } = {}) {
   const erase = tool("Erase", () => { erasing = !erasing; shown(); }, "E");
   const back = tool("Undo", () => restore(), "Ctrl+Z");
   const tools = h("div", { class: "row" }, erase, back, tool("Clear", () => change(() => mask.fill(0))), tool("Invert", () => change(() => mask.forEach((v, i) => (mask[i] = v ? 0 : 1)))));
-  const box = h("div", { class: "fields" }, view, size.box, tools, h("small", {}, h("kbd", {}, "["), " ", h("kbd", {}, "]"), " size, ", h("kbd", {}, "E"), " erases, ", h("kbd", {}, "Ctrl+Z"), " undoes; with the picture focused, arrows move the brush and ", h("kbd", {}, "Space"), " paints"));
+  const box = h("div", { class: "fields" }, view, size.box, tools, h("small", {}, h("kbd", {}, "["), " ", h("kbd", {}, "]"), " size, ", h("kbd", {}, "E"), " erases, ", h("kbd", {}, "Ctrl+Z"), " undoes; when the image has the focus, arrows move the brush and ", h("kbd", {}, "Space"), " paints"));
 
   function shown() {
     erase.setAttribute("aria-pressed", String(erasing));
@@ -28,7 +28,7 @@ export function brush({ onchange, label = "Mask", width: share = 8 } = {}) {
     paint();
   }
 
-  // `picture` is a canvas or null (black); `shape` [C, H, W] of the model, which cuts the middle out of other proportions.
+  // `picture` is a canvas or null (black). `shape` is the model's [C, H, W]; other proportions are cropped to the middle.
   function load(given, wide, high, shape) {
     const k = Math.min(1, LARGEST / Math.max(wide, high));
     picture = given;
@@ -66,7 +66,7 @@ export function brush({ onchange, label = "Mask", width: share = 8 } = {}) {
     onchange?.();
   }
 
-  // All pixels whose centres are within the brush of a line; at least the one under the pointer.
+  // Set all pixels whose centres the brush covers along a line; at least the one under the pointer.
   function line([x0, y0], [x1, y1], value) {
     const r = radius(), dx = x1 - x0, dy = y1 - y0, length = dx * dx + dy * dy;
     for (let y = Math.max(0, Math.floor(Math.min(y0, y1) - r)); y <= Math.min(height - 1, Math.ceil(Math.max(y0, y1) + r)); y++) {
@@ -119,7 +119,7 @@ export function brush({ onchange, label = "Mask", width: share = 8 } = {}) {
   view.addEventListener("pointerdown", (event) => {
     event.preventDefault();
     view.focus({ preventScroll: true });
-    try { view.setPointerCapture(event.pointerId); } catch { /* a pointer that is gone already */ }
+    try { view.setPointerCapture(event.pointerId); } catch { /* the pointer is gone already */ }
     keep();
     at = last = place(event);
     line(last, last, wiping(event));
@@ -148,7 +148,7 @@ export function brush({ onchange, label = "Mask", width: share = 8 } = {}) {
     else paint();
   });
 
-  // Of the whole page, while the brush is there.
+  // Keys of the whole page, while the brush is shown.
   function keys(event) {
     if (typing(event)) return;
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z") { event.preventDefault(); restore(); }

@@ -14,7 +14,7 @@ export function chart(options = {}) {
   const box = h("figure", { class: "chart-box" }, options.title ? h("figcaption", {}, options.title) : null, h("div", { class: "chart-area" }, picture, tip), options.legend === false ? null : legend);
   const fx = options.logX ? log : same, fy = options.logY ? log : same;
   let shown = [], mark = options.mark, hidden = new Set(), left = 52, width = 220, xs = [0, 1], pointer = null;
-  const watch = new ResizeObserver(() => (box.isConnected ? draw() : watch.disconnect())); // or it would keep the page for ever
+  const watch = new ResizeObserver(() => (box.isConnected ? draw() : watch.disconnect())); // or it would keep the page in memory
   watch.observe(box);
 
   const series = () => shown.filter((one) => !hidden.has(one.name));
@@ -51,7 +51,7 @@ export function chart(options = {}) {
     hover();
   }
 
-  // What moves with the pointer or a slider, without drawing the lines anew.
+  // Draw what moves with the pointer or a slider, without redrawing the lines.
   function hover() {
     const upright = (x) => s("line", { class: "mark", x1: x, x2: x, y1: TOP, y2: height - BOTTOM });
     const seen = series(), parts = [];
@@ -59,7 +59,7 @@ export function chart(options = {}) {
     tip.hidden = pointer === null || !seen.some((one) => one.x.length);
     if (!tip.hidden) {
       const value = xs[0] + ((pointer - left) / (width - left - RIGHT)) * (xs[1] - xs[0]);
-      const near = seen.map((one) => [one, nearest(one, value, fx)]).filter(([one, i]) => i >= 0 && Math.abs(fx(one.x[i]) - value) < 0.03 * (xs[1] - xs[0])); // not of lines that end before
+      const near = seen.map((one) => [one, nearest(one, value, fx)]).filter(([one, i]) => i >= 0 && Math.abs(fx(one.x[i]) - value) < 0.03 * (xs[1] - xs[0])); // skip lines that end before it
       if (!near.length) tip.hidden = true;
       else {
         parts.push(upright(pointer));
@@ -84,7 +84,7 @@ export function chart(options = {}) {
     } }, swatch(k), options.formulas ? formula(one.name) : one.name)) : []);
   }
 
-  function told() { // for who does not see it
+  function told() { // for screen readers
     const ways = series().slice(0, MOST_NAMED).map((one) => { const good = [...one.y].filter((v) => v !== null && Number.isFinite(v)); return good.length ? `${one.name} from ${short(good[0])} to ${short(good.at(-1))}` : ""; }).filter(Boolean);
     picture.setAttribute("aria-label", [title, options.x ? `over ${options.x}` : "", ...ways].filter(Boolean).join(", "));
   }
@@ -132,7 +132,7 @@ function nearest(one, value, fx) {
   return best;
 }
 
-// Round numbers within a range; of a logarithmic one, given by its exponents, powers of ten or 1, 2 and 5 times them.
+// Round numbers within a range. A logarithmic range is given by exponents and gets powers of ten, or 1, 2 and 5 times them.
 function ticks([a, b], logarithmic, count) {
   if (!logarithmic) return even(a, b, count);
   const powers = [], finer = [], every = Math.max(1, Math.ceil((b - a) / count));
@@ -142,7 +142,7 @@ function ticks([a, b], logarithmic, count) {
   return powers.length >= 2 ? powers : even(10 ** a, 10 ** b, count).filter((v) => v > 0);
 }
 
-// With as many digits as tell them apart.
+// With enough digits to tell them apart.
 function labels(values) {
   const texts = [3, 4, 5, 6].map((digits) => values.map((v) => short(v, digits)));
   return texts.find((all) => new Set(all).size === all.length) ?? texts[0];

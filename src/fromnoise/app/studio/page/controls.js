@@ -1,4 +1,4 @@
-// Fields of forms: each { box, value(), set(v) }; `value` is "" where the default holds.
+// Form fields: each is { box, value(), set(v) }; `value` is "" for the default.
 
 import { formula, h, notice, put } from "./dom.js";
 
@@ -27,7 +27,7 @@ export function slider(label, { value = 0, min = 0, max = 1, step = "any", show 
   const shown = h("output", { "aria-hidden": "true" });
   const tell = () => { shown.textContent = show(Number(input.value)); if (shown.textContent) input.setAttribute("aria-valuetext", shown.textContent); };
   const input = h("input", { type: "range", min, max, step, value, oninput: () => { tell(); oninput?.(Number(input.value)); } });
-  input.value = value; // a second time: the limits were not there when it was first set
+  input.value = value; // again, since the limits were not set the first time
   tell();
   const box = labelled(label, input);
   box.querySelector("label").append(" ", shown);
@@ -44,7 +44,7 @@ export function check(label, { value = false, onchange } = {}) {
   return { box: h("label", { class: "check" }, input, " ", label), value: () => input.checked, set: (v) => (input.checked = Boolean(v)), input };
 }
 
-// One of a few, as buttons in a row.
+// A choice among a few options, as buttons in a row.
 export function switcher(label, options, { value, onchange } = {}) {
   const name = `switch-${++count}`, first = options.some(([key]) => key === value) ? value : options[0][0];
   const box = h("fieldset", { class: "switch" }, h("legend", {}, label));
@@ -56,7 +56,7 @@ export function switcher(label, options, { value, onchange } = {}) {
   return { box, value: () => inputs.find((one) => one.checked)?.value, set: (v) => inputs.forEach((one) => (one.checked = one.value === v)), enable(key, on) { const one = inputs.find((input) => input.value === key); if (one) { one.disabled = !on; one.parentElement.classList.toggle("off", !on); } } };
 }
 
-// An image of one's own: dropped, or chosen. `ongiven(file)`.
+// A field for files, dropped or chosen; calls `ongiven(files)`.
 export function dropped(label, { many = false, ongiven }) {
   const input = h("input", { type: "file", accept: "image/*", multiple: many, onchange: () => input.files.length && ongiven([...input.files]) });
   const box = h("label", { class: "drop", tabIndex: -1, ondragover: (e) => { e.preventDefault(); box.classList.add("over"); }, ondragleave: () => box.classList.remove("over"), ondrop: async (e) => { e.preventDefault(); box.classList.remove("over"); const files = await entries(e.dataTransfer); if (files.length) ongiven(files); } }, input, h("span", {}, label));
@@ -66,7 +66,7 @@ export function dropped(label, { many = false, ongiven }) {
 
 const MOST_FILES = 20000;
 
-// Files of what was dropped; of a folder all below it, each with its path.
+// All dropped files; for a folder, all files below it with their paths.
 async function entries(transfer) {
   const roots = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
   if (!roots.length) return [...transfer.files];
@@ -86,6 +86,6 @@ async function entries(transfer) {
     }
   };
   for (const root of roots) await walk(root);
-  if (found.length >= MOST_FILES) notice(`Only the first ${MOST_FILES.toLocaleString("en")} files are taken.`);
+  if (found.length >= MOST_FILES) notice(`Only the first ${MOST_FILES.toLocaleString("en")} files are used.`);
   return found;
 }

@@ -1,4 +1,4 @@
-// Elements, numbers and texts: h("p", { class: "x", onclick: f }, "text", child).
+// Building elements and formatting numbers: h("p", { class: "x", onclick: f }, "text", child).
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -22,7 +22,7 @@ function filled(element, props, children) {
   return element;
 }
 
-// What had the focus keeps it, or leaves it to what is called the same and takes its place.
+// Replace the children. The focused element keeps the focus, or passes it to the new element with the same label.
 export function put(parent, ...children) {
   const held = document.activeElement, within = held !== parent && parent.contains(held), name = within ? called(held) : "";
   parent.replaceChildren(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
@@ -32,7 +32,7 @@ export function put(parent, ...children) {
 
 const called = (element) => element.getAttribute("aria-label") ?? element.labels?.[0]?.textContent ?? element.textContent;
 
-// Buttons that start something rest while it goes on, and one stops it; the focus, which such a button would lose, goes along.
+// While a job runs, its start buttons are disabled and a stop button is shown; the focus moves between them.
 export function working(on, starts, halt) {
   const held = [...starts, halt].includes(document.activeElement);
   starts.forEach((button) => (button.disabled = on));
@@ -40,17 +40,17 @@ export function working(on, starts, halt) {
   if (held) (on ? halt : starts[0]).focus({ preventScroll: true });
 }
 
-// "x_t" with its index below the line.
+// "x_t" with its index as a subscript.
 export function formula(text) {
   return text.split(/_(\w+)/).map((part, i) => (i % 2 ? h("sub", {}, part) : part));
 }
 
-// Text that changes often: nothing happens where it is the same.
+// Set a text that changes often; does nothing if it is the same.
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-// A number as people read it: 3 digits that say something.
+// A number with 3 significant digits.
 export function short(value, digits = 3) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
@@ -75,7 +75,7 @@ export function duration(seconds) {
 }
 
 let hide = 0;
-// A sentence at the foot of the page, for what went wrong. It goes after a while; `lasting` ones when they are called off.
+// A message at the bottom of the page, for errors. It disappears after a while; a `lasting` one when the returned function is called.
 export function notice(text, lasting = false) {
   const box = document.getElementById("notice");
   put(box, h("span", {}, text), h("button", { type: "button", "aria-label": "Close this message", onclick: () => (box.hidden = true) }, "×"));

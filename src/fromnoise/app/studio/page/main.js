@@ -1,4 +1,4 @@
-// The frame around the pages: which one is shown, what is computing, light and dark.
+// The frame around the pages: navigation, the job queue, light and dark.
 
 import { flush, forget } from "./address.js";
 import { get, stop } from "./api.js";
@@ -30,21 +30,21 @@ async function show() {
     const root = h("div", { class: `page page-${name} stack` });
     const held = main.contains(document.activeElement);
     put(main, root);
-    if (held) main.focus({ preventScroll: true }); // what had it is gone
+    if (held) main.focus({ preventScroll: true }); // the focused element is gone
     const left = (await page.show(root, studio)) ?? (() => {});
     if (mine === shown) leave = left;
-    else left(); // another page was chosen while this one was being made
+    else left(); // another page was chosen while this one was being built
   } catch (error) {
-    if (mine === shown) put(main, h("div", { class: "card" }, h("p", { class: "error" }, error.message), name in PAGES ? h("button", { type: "button", onclick: show }, "Try again") : h("a", { href: "/draw" }, "To the first page")));
+    if (mine === shown) put(main, h("div", { class: "card" }, h("p", { class: "error" }, error.message), name in PAGES ? h("button", { type: "button", onclick: show }, "Try again") : h("a", { href: "/draw" }, "To the start page")));
   }
 }
 
-// Of a run, as one types it where the studio was started.
+// The path of a run, relative to the folder in which the studio was started.
 function path(name) {
   return studio.start.base === "." ? name : `${studio.start.base}/${name}`;
 }
 
-// Another page, or the same with other choices.
+// Go to another page, or to the same one with other choices.
 export async function go(address) {
   flush();
   const mine = ++wanted, name = new URL(address, location.href).pathname.split("/")[1] || "draw";
@@ -69,8 +69,8 @@ const isDark = () => (document.documentElement.dataset.theme ? document.document
 document.getElementById("theme").addEventListener("click", () => {
   const now = isDark() ? "light" : "dark";
   document.documentElement.dataset.theme = now;
-  try { localStorage.setItem("theme", now); } catch { /* a browser that keeps nothing */ }
-  dispatchEvent(new Event("theme")); // canvases are drawn in its colours
+  try { localStorage.setItem("theme", now); } catch { /* the browser allows no storage */ }
+  dispatchEvent(new Event("theme")); // canvases are redrawn in its colours
 });
 wishes.addEventListener("change", () => dispatchEvent(new Event("theme")));
 
@@ -95,14 +95,14 @@ function queue(state) {
   if (going.length) parts.push(`training ${going[0].name}`);
   say(button, parts.join(", ") || (state.hardware ? "idle" : "loading…"));
   const now = JSON.stringify([state.hardware, state.queue, going[0]?.name]);
-  if (now === listed) return; // so that the focus stays, and no click is lost
+  if (now === listed) return; // unchanged: keep the elements, so the focus stays and no click is lost
   listed = now;
-  put(list, h("p", { class: "soft" }, state.hardware ? `Computes on ${state.hardware}, one job at a time.` : "The process that computes is starting."),
-    state.queue.length ? h("ul", {}, state.queue.map((job) => h("li", {}, h("span", {}, `${DOING[job.kind] ?? job.kind}${job.run ? ` of ${job.run}` : ""}`), h("span", { class: "row" }, h("small", {}, job.state === "done" ? duration(job.seconds) : job.state), ["running", "waiting"].includes(job.state) ? h("button", { type: "button", class: "quiet small", onclick: () => stop(job.number).then(poll, (e) => notice(e.message)) }, "Cancel") : null)))) : h("p", {}, "Nothing was asked yet."),
-    going.length ? h("p", { class: "soft" }, `${going[0].name} is being trained; it waits while a job runs.`) : null);
+  put(list, h("p", { class: "soft" }, state.hardware ? `Computing on ${state.hardware}, one job at a time.` : "The computing process is starting."),
+    state.queue.length ? h("ul", {}, state.queue.map((job) => h("li", {}, h("span", {}, `${DOING[job.kind] ?? job.kind}${job.run ? ` of ${job.run}` : ""}`), h("span", { class: "row" }, h("small", {}, job.state === "done" ? duration(job.seconds) : job.state), ["running", "waiting"].includes(job.state) ? h("button", { type: "button", class: "quiet small", onclick: () => stop(job.number).then(poll, (e) => notice(e.message)) }, "Cancel") : null)))) : h("p", {}, "No jobs yet."),
+    going.length ? h("p", { class: "soft" }, `${going[0].name} is being trained; training pauses while a job runs.`) : null);
 }
 
-let back = null; // set while nothing answers
+let back = null; // set while the server does not answer
 async function poll() {
   try {
     studio.state = await get("/api/state");
@@ -125,5 +125,5 @@ async function polling() {
   }
 }
 
-show().then(() => Object.values(PAGES).forEach((page) => import(page).catch(() => {}))); // the others are there before they are asked for
+show().then(() => Object.values(PAGES).forEach((page) => import(page).catch(() => {}))); // load the other pages in advance
 polling();

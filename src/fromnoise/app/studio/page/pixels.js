@@ -1,21 +1,21 @@
-// Images [N, C, H, W] of bytes on a canvas, a tile each, with hard pixels.
+// Images [N, C, H, W] of bytes on a canvas, one tile per image, without smoothing.
 
 import { h } from "./dom.js";
 
-// Some of them, from k on.
+// `count` images, starting at number k.
 export function slice({ data, shape }, k, count = 1) {
   const size = shape[1] * shape[2] * shape[3];
   return { data: data.subarray(k * size, (k + count) * size), shape: [count, ...shape.slice(1)] };
 }
 
-// On a canvas of their own, whose name says what they are.
+// Images on a new canvas with a label.
 export function picture(array, label, options = {}) {
   const canvas = h("canvas", { class: "picture", role: "img", "aria-label": label });
   paint(canvas, array, { gap: 0, ...options });
   return canvas;
 }
 
-// Image k as a canvas with the pixels as they are, opacity included.
+// Image k as a canvas with unchanged pixels, including opacity.
 export function canvasOf(array, k = 0) {
   const { data, shape: [, c, height, width] } = slice(array, k), plane = height * width;
   const canvas = h("canvas", { width, height }), context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
@@ -34,7 +34,7 @@ export function tiles(n, wide = undefined) {
   return { columns, rows: Math.ceil(n / columns) };
 }
 
-// Draws them; `signed` shows 128 as nothing, blue as less and red as more.
+// Draw images; with `signed`, 128 is white, less is blue and more is red.
 export function paint(canvas, { data, shape }, { columns, signed = false, gap = 1 } = {}) {
   const [n, c, height, width] = shape;
   const grid = tiles(n, columns);
@@ -53,7 +53,7 @@ export function paint(canvas, { data, shape }, { columns, signed = false, gap = 
           const d = r - 128, size = Math.min(255, Math.abs(d) * 2);
           r = d > 0 ? 255 : 255 - size; g = 255 - size; b = d > 0 ? 255 - size : 255;
         }
-        if (c === 4) { // on gray squares
+        if (c === 4) { // transparent images on a gray checkerboard
           const a = data[from + 3 * plane] / 255, under = ((x >> 2) + (y >> 2)) % 2 ? 255 : 204;
           r = r * a + under * (1 - a); g = g * a + under * (1 - a); b = b * a + under * (1 - a);
         }

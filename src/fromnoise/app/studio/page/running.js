@@ -1,10 +1,10 @@
-// A job from a button: begun, followed frame by frame, stopped; its progress bar and its words.
+// A job behind a button: start it, follow its frames, stop it; with a progress bar and a status text.
 
 import { frames, post, stop } from "./api.js";
 import { duration, h, notice, working } from "./dom.js";
 
-// start(): resolves when the job is over, with its last frame's header; `heard(frame)` gets every other one.
-// While one is going, the button waits; `again()` ends it and begins anew.
+// start() resolves when the job is over, with the header of its last frame; `heard(frame)` gets all other frames.
+// While a job runs, the button is disabled; `again()` stops the job and starts a new one.
 export function runner(label, kind, { values, heard, total } = {}) {
   const go = h("button", { type: "button", onclick: () => start() }, label);
   const halt = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => end() }, "Stop");
@@ -35,7 +35,7 @@ export function runner(label, kind, { values, heard, total } = {}) {
         if (closed) return null;
         const header = frame.header;
         if (header.kind === "over") { last = header; break; }
-        if (header.kind === "passed") continue; // a step of which nothing is shown
+        if (header.kind === "passed") continue; // a step that is not shown
         if (header.kind === "start") { all = header.total ?? 0; words.textContent = ""; }
         else seen += 1;
         const share = total ? total(header, all) : all ? seen / all : 0;

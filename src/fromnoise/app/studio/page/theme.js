@@ -1,5 +1,5 @@
-// Before anything is drawn, so that nothing flashes: the theme that was chosen, or the system's.
+// Runs before anything is drawn, so nothing flashes: sets the chosen theme, if any.
 try {
   const chosen = localStorage.getItem("theme");
   if (chosen) document.documentElement.dataset.theme = chosen;
-} catch { /* a browser that keeps nothing */ }
+} catch { /* the browser allows no storage */ }

@@ -1,4 +1,4 @@
-"""The theory: a file for each chapter, with its equations, its figure and the identities of `verify` that prove it."""
+"""The theory pages: one file per chapter, with its equations, figure and the identities of `verify` that check it."""
 
 import importlib
 from functools import cache
@@ -11,10 +11,10 @@ registry = Registry(__name__, "chapter", shared=("base", "controls", "identities
 
 
 def get(name: str) -> Chapter:
-    """A chapter as it is written.
+    """Return a chapter.
 
     Raises:
-        FromNoiseError: there is none of that name.
+        FromNoiseError: if there is none with this name.
     """
     registry.check(name)
     return importlib.import_module(f"{__name__}.{name.replace('-', '_')}").chapter
@@ -22,7 +22,7 @@ def get(name: str) -> Chapter:
 
 @cache
 def names() -> list[str]:
-    """Every chapter, in the order in which they are read."""
+    """Names of all chapters, in reading order."""
     return sorted(registry.names(), key=lambda name: get(name).place)
 
 
@@ -32,9 +32,9 @@ def chapters() -> list[dict[str, Any]]:
 
 
 def chapter(name: str) -> dict[str, Any]:
-    """All that the page of a chapter shows, its formulas as MathML.
+    """Everything that the page of a chapter shows, with formulas as MathML.
 
     Raises:
-        FromNoiseError: there is none of that name.
+        FromNoiseError: if there is none with this name.
     """
     return {"name": name} | get(name).about()

@@ -1,4 +1,4 @@
-"""What a chapter is."""
+"""The parts of a chapter."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +10,14 @@ from fromnoise.app.studio.theory.mathml import formula, pieces
 
 @dataclass(frozen=True)
 class Equation:
-    """A formula, where it stands, and what computes it.
+    """An equation with its sources and the functions that compute it.
 
     Attributes:
-        latex: the formula, as it is right.
-        says: its name.
-        source: the paper, with its arXiv number first, and the texts' tags.
+        latex: the correct formula.
+        says: what it says, in words.
+        source: the paper, with its arXiv number first, then the tags of the texts.
         code: functions of the library, e.g. "fn.gaussian.diffuse".
-        printed: what a text has in its place, where it errs; with formulas.
+        printed: errors of the texts in this equation; may contain formulas.
     """
 
     latex: str
@@ -27,7 +27,7 @@ class Equation:
     printed: str = ""
 
     def about(self) -> dict[str, Any]:
-        """For the page."""
+        """JSON values for the page."""
         return {
             "mathml": formula(self.latex),
             "caption": pieces(self.says),
@@ -42,12 +42,12 @@ class Chapter:
     """A page of the theory.
 
     Attributes:
-        place: where it stands among the others.
-        title: its name for people.
-        summary: a sentence, plain text.
-        paragraphs: with formulas as $...$ and code as `...`.
-        equations: in the order of the argument.
-        figure: which the reader can change.
+        place: its position among the chapters.
+        title: the heading.
+        summary: one sentence of plain text.
+        paragraphs: text with formulas as $...$ and code as `...`.
+        equations: the equations, in order.
+        figure: the interactive figure.
         rows: the identities of `verify` that belong to it, each "topic" or "topic: part of the name".
     """
 
@@ -60,7 +60,7 @@ class Chapter:
     rows: tuple[str, ...]
 
     def about(self) -> dict[str, Any]:
-        """For the page."""
+        """JSON values for the page."""
         return {
             "title": self.title,
             "summary": self.summary,

@@ -1,4 +1,4 @@
-"""The bound: what a diffusion model's likelihood is at least."""
+"""The variational bound: a lower bound of a diffusion model's likelihood."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +10,11 @@ from fromnoise.app.studio.theory.truths import gaussian, nodes, schedule
 
 _KINDS = ("β̃, small", "β, large", "v*, optimal")
 _LEAST = 1e-5
-"""What lies below is drawn here: an axis of logarithms has no 0."""
+"""Smaller values are drawn at this one, since a logarithmic axis has no 0."""
 
 
 def terms(std: float, steps: int) -> tuple[dict[str, Any], Any, float]:
-    """(E L_t in nats of each variance, from the noisiest step on; their times; L_T), exact by quadrature."""
+    """(E L_t in nats for each variance, noisiest step first; times; L_T), exact by quadrature."""
     import torch
 
     path, truth = schedule("linear"), gaussian(std)
@@ -41,7 +41,7 @@ def best(std: float) -> "fn.variances.Optimal":
 
     def spread(t: "fn.Level") -> Any:
         level = t if t.alpha.dim() else t.expand(1)
-        found = truth.moments(level.alpha[:, None] * 0, level)[1][:, 0, 0]  # a Gaussian's is the same at every x_t
+        found = truth.moments(level.alpha[:, None] * 0, level)[1][:, 0, 0]  # for a Gaussian it is the same at every x_t
         return found if t.alpha.dim() else found[0]
 
     return fn.variances.Optimal(spread)
@@ -60,9 +60,9 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
     found, times, prior = terms(std, values["steps"])
     entropy = math.log(std) + math.log(2 * math.pi * math.e) / 2
     least = found[_KINDS[2]]
-    per_step = [Series(f"{kind}: more than v*", times[:-1], (nats - least)[:-1].clamp_min(_LEAST))
+    per_step = [Series(f"{kind}: excess over v*", times[:-1], (nats - least)[:-1].clamp_min(_LEAST))
                 for kind, nats in found.items() if nats is not least]  # fmt: skip
-    per_step += [Series(f"{_KINDS[2]}: all of it", times[:-1], least[:-1].clamp_min(_LEAST), "dashed")]
+    per_step += [Series(f"{_KINDS[2]}: total", times[:-1], least[:-1].clamp_min(_LEAST), "dashed")]
     counts = [4, 8, 16, 32, 64, 128, 256]
     totals: dict[str, list[float]] = {kind: [] for kind in _KINDS}
     for n in counts:
@@ -79,60 +79,60 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 chapter = Chapter(
     place=5,
     title="The bound and its terms",
-    summary="The likelihood is bounded by a sum of one term for each step, and every term is known in closed form.",
+    summary="The likelihood is bounded by a sum with one term per step, and every term is known in closed form.",
     paragraphs=(
-        "Diffusion models are latent-variable models, and like all of them they have a bound on the likelihood. Here "
-        "the bound splits into a sum: one term for the end of the path, one for each step, and one for the last step "
-        "to the data.",
-        "Each middle term is the distance between two Gaussians, the posterior and the model's step. With the variance "
-        "fixed it is a squared error of $\\hat x_0$ with a weight. That is where the training loss comes from.",
-        "For images of 8 bits the last term asks for the probability of a bin, not for a density. Divided by the "
-        "number of values and by $\\log 2$ the sum is the figure that papers report, in bits per dimension.",
+        "Diffusion models are latent-variable models, and like all of these they have a bound on the likelihood. Here "
+        "the bound is a sum: one term for the end of the path, one for each step, and one for the last step to the "
+        "data.",
+        "Each middle term is the KL divergence between two Gaussians, the posterior and the model's step. With a fixed "
+        "variance it is a weighted squared error of $\\hat x_0$. This is where the training loss comes from.",
+        "For 8-bit images the last term is the probability of a bin, not a density. Divided by the number of values "
+        "and by $\\log 2$, the sum is what papers report as bits per dimension.",
     ),
     equations=(
         Equation(
             r"-\log\, p_\theta(x_0) \le \mathbb{E}_q\left[L_T + \sum_{t=2}^{T} L_{t-1} + L_0\right]",
-            "The bound.",
+            "The variational bound.",
             "arXiv 2006.11239, eq. 5; Sedykh eq. 2.23-2.38; Weng eq. 22-23; Friedman eq. 6 and 21; Notes eq. 5",
             ("fn.likelihood.vlb",),
-            "Friedman's log-likelihood is the logarithm of an integral, not the expectation of the logarithm. And the "
-            "bound is tight only if, beside the steps, $p(x_T) = q(x_T)$.",
+            "Friedman's log-likelihood must be the logarithm of an integral, not the expectation of a logarithm. The "
+            "bound is tight only if the steps are exact and also $p(x_T) = q(x_T)$.",
         ),
         Equation(
             r"L_T = D_{\text{KL}}\left(q(x_T \mid x_0)\,\Vert\,p(x_T)\right) = "
             r"\frac{1}{2}\left(\alpha_T^2 \left|x_0\right|^2 + D\,(\sigma_T^2 - 1 - \log\,\sigma_T^2)\right)",
-            "The end of the path; no network changes it.",
+            "The end of the path, which does not depend on the network.",
             "arXiv 2006.11239, section 3.1; Sedykh eq. 2.39; Weng eq. 24",
             ("fn.bound.prior_kl",),
-            "Sedykh's eq. 2.81 drops $L_T$ and still writes an equality. With $\\sigma_t^2 = \\beta_t$ the constants "
-            "that are dropped come to 0.486 bits per dimension.",
+            "Sedykh's eq. 2.81 drops $L_T$ and still writes an equality. With $\\sigma_t^2 = \\beta_t$ the dropped "
+            "constants amount to 0.486 bits per dimension.",
         ),
         Equation(
             r"L_{t-1} = \frac{D}{2}\left(\frac{\tilde\beta}{v} - 1 - \log\,\frac{\tilde\beta}{v}\right) + "
             r"\frac{c^2}{2v}\,\left|x_0 - \hat{x}_0\right|^2, \qquad c = \frac{\alpha_s b}{\sigma_t^2}",
-            "A step, for a variance $v$.",
+            "The term of a step, for a reverse variance $v$.",
             "arXiv 2006.11239, eq. 8; Sedykh eq. 2.40 and 2.82-2.89; Weng eq. 25; Friedman eq. 32-33",
             ("fn.bound.step_terms", "fn.Gaussian.kl"),
             "Friedman's weights lack the factor $1/2$ and have $1/\\sigma$ for $1/\\sigma^2$.",
         ),
         Equation(
             r"L_{t-1} = \frac{\mathrm{SNR}_s - \mathrm{SNR}_t}{2}\,\left|x_0 - \hat{x}_0\right|^2",
-            "The same with $v = \\tilde\\beta$: only the drop of the SNR is left.",
+            "The same term for $v = \\tilde\\beta$: the weight is half the change of the SNR.",
             "arXiv 2107.00630, section 4; Friedman eq. 35",
             ("fn.bound.step_terms",),
         ),
         Equation(
             r"L_0 = -\log \int_{x_0 - 1/255}^{x_0 + 1/255} \mathcal{N}\left(x;\ \mu_\theta(x_1, 1),\ v_1\right) dx",
-            "The last step, for 8-bit values scaled to $[-1, 1]$; the first and the last bin are open.",
+            "The last step, for 8-bit values scaled to $[-1, 1]$; the first and the last bin extend to infinity.",
             "arXiv 2006.11239, eq. 13; Sedykh eq. 2.95-2.97; Weng eq. 26",
             ("fn.Gaussian.log_bin",),
         ),
     ),
     figure=Figure(
-        "The data are $N(0, s^2)$ and the denoiser is exact, so every term is known. Above: each step for three "
-        "variances. Below: how far the whole bound lies above the entropy, by the number of steps. Only $v^*$ reaches "
-        "the floor, $D_{\\text{KL}}(q(x_T)\\,\\Vert\\,p(x_T))$, at any number of steps. Values below "
-        "$10^{-5}$ are drawn at $10^{-5}$.",
+        "The data are $N(0, s^2)$ and the denoiser is exact, so every term is known. Above: the term of each step, for "
+        "three variances. Below: how far the whole bound lies above the entropy, against the number of steps. Only "
+        "$v^*$ reaches the floor, $D_{\\text{KL}}(q(x_T)\\,\\Vert\\,p(x_T))$, with any number of steps. Values "
+        "below $10^{-5}$ are drawn at $10^{-5}$.",
         (
             Slider("std", "Standard deviation $s$ of the data", 0.1, 2, 0.05, 0.5),
             Slider("steps", "Steps $T$", 2, 200, 1, 50),

@@ -1,4 +1,4 @@
-"""What a reader can change of a figure, and what the figure answers with."""
+"""The controls of a figure, and the data that it draws."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,14 +11,14 @@ from fromnoise.errors import FromNoiseError, unknown
 
 @dataclass(frozen=True)
 class Slider:
-    """A number between two ends.
+    """A number in a range.
 
     Attributes:
-        name: of the value.
-        label: for people, with formulas.
-        low, high: its ends.
-        step: between two of its values; 1 makes it a whole number.
-        default: where it starts.
+        name: key of the value.
+        label: the label, which may contain formulas.
+        low, high: the ends of the range.
+        step: the step between values; 1 makes the value an integer.
+        default: the initial value.
     """
 
     name: str
@@ -29,10 +29,10 @@ class Slider:
     default: float
 
     def checked(self, value: Any) -> float | int:
-        """The value itself.
+        """Return the value if it is valid.
 
         Raises:
-            FromNoiseError: it is no number, or beyond the ends.
+            FromNoiseError: if it is not a number, or out of range.
         """
         good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not good or not self.low <= value <= self.high:
@@ -43,23 +43,23 @@ class Slider:
 
     @property
     def is_whole(self) -> bool:
-        """Whether only whole numbers mean something."""
+        """Whether the value is an integer."""
         return float(self.step).is_integer() and float(self.low).is_integer()
 
     def about(self) -> dict[str, Any]:
-        """For the page."""
+        """JSON values for the page."""
         return {"kind": "slider", "name": self.name, "label": pieces(self.label), "min": self.low, "max": self.high,
                 "step": self.step, "default": self.default}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few names.
+    """A choice among a few options.
 
     Attributes:
-        name: of the value.
-        label: for people, with formulas.
-        options: the names; the first is the default.
+        name: key of the value.
+        label: the label, which may contain formulas.
+        options: the options; the first is the default.
     """
 
     name: str
@@ -68,21 +68,21 @@ class Choice:
 
     @property
     def default(self) -> str:
-        """The first."""
+        """The first option."""
         return self.options[0]
 
     def checked(self, value: Any) -> str:
-        """The value itself.
+        """Return the value if it is valid.
 
         Raises:
-            FromNoiseError: it is none of the options.
+            FromNoiseError: if it is none of the options.
         """
         if value not in self.options:
             raise unknown(self.name, str(value)[:40], self.options)
         return value
 
     def about(self) -> dict[str, Any]:
-        """For the page."""
+        """JSON values for the page."""
         return {"kind": "choice", "name": self.name, "label": pieces(self.label), "options": list(self.options),
                 "default": self.default}  # fmt: skip
 
@@ -92,13 +92,13 @@ Control = Slider | Choice
 
 @dataclass(frozen=True)
 class Chart:
-    """The frame of a line chart, which the page draws before it has the lines.
+    """The axes of a line chart, which the page draws before it has the lines.
 
     Attributes:
         title: what it shows.
-        x, y: names of the axes.
-        log_x, log_y: whether an axis is logarithmic.
-        legend: whether the lines have names that say something.
+        x, y: labels of the axes.
+        log_x, log_y: whether the axis is logarithmic.
+        legend: whether to show the names of the lines.
     """
 
     title: str
@@ -109,18 +109,18 @@ class Chart:
     legend: bool = True
 
     def about(self) -> dict[str, Any]:
-        """For the page."""
+        """JSON values for the page."""
         return {"title": self.title, "x": self.x, "y": self.y, "logX": self.log_x, "logY": self.log_y,
                 "legend": self.legend}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Series:
-    """A line, or points.
+    """A line or a set of points.
 
     Attributes:
-        name: for the legend.
-        x, y: tensors or arrays of one length.
+        name: name in the legend.
+        x, y: tensors or arrays of equal length.
         style: how it is drawn.
     """
 
@@ -132,7 +132,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a figure answers: the series of each chart, and numbers worth reading, their names with formulas."""
+    """What a figure draws: the series of each chart, and single numbers, whose names may contain formulas."""
 
     charts: list[list[Series]]
     facts: Mapping[str, float] = field(default_factory=dict)
@@ -143,13 +143,13 @@ Draw = Callable[[Mapping[str, Any]], Drawn]
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that is computed when somebody moves its controls.
+    """A figure that is recomputed whenever its controls change.
 
     Attributes:
-        what: what to look at, with formulas.
-        controls: what can be changed.
-        charts: their frames.
-        draw: computes the series from a value for each control, with the library's own functions.
+        what: what to look at; may contain formulas.
+        controls: the controls.
+        charts: the axes of the charts.
+        draw: computes the series from the values of the controls, with the library's own functions.
     """
 
     what: str
@@ -159,14 +159,14 @@ class Figure:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """A value for each control."""
+        """The default value of each control."""
         return {control.name: control.default for control in self.controls}
 
     def checked(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A value for each control, the defaults where there is none.
+        """Return a value for each control, with defaults for missing ones.
 
         Raises:
-            FromNoiseError: a value that its control cannot have, or that no control has.
+            FromNoiseError: if a value is invalid, or belongs to no control.
         """
         known = {control.name: control for control in self.controls}
         for name in values:

@@ -12,7 +12,7 @@ _STARTS = ("each its own noise", "one noise for all")
 
 
 def walked(x: Any, eta: float, steps: int, seed: int = 1) -> tuple[Any, Any]:
-    """(times, states [steps + 1, N]) of DDIM with that eta, from x at t = T, for two peaks."""
+    """(times, states [steps + 1, N]) of DDIM with that eta, starting from x at t = T, for two-peak data."""
     import torch
 
     from fromnoise.samplers.base import walk
@@ -40,7 +40,7 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
         Series("data, exact", grid, density(truth, grid, schedule("linear").level(0.0))),
         Series("samples", *histogram(states[-1, n:], -3.0, 3.0), "points"),
     ]
-    facts = {"spread of the ends of these paths": states[-1, :n].std().item(),
+    facts = {"standard deviation of the end points of these paths": states[-1, :n].std().item(),
              "samples right of 0": (states[-1, n:] > 0).double().mean().item(), "exact": 0.65}  # fmt: skip
     return Drawn([paths, ends], facts)
 
@@ -48,15 +48,16 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 chapter = Chapter(
     place=8,
     title="DDIM and its family",
-    summary="The training loss only knows the marginals, so one network serves a whole family of samplers.",
+    summary="The training loss depends only on the marginals, so one network serves a whole family of samplers.",
     paragraphs=(
-        "$L_{\\text{simple}}$ depends on $q(x_t \\mid x_0)$ for each $t$ alone, and not on how the $x_t$ hang "
-        "together. So there are many processes with the same loss. DDIM writes them down: a family with a free "
-        "variance for each step, all with DDPM's marginals.",
-        "The number $\\eta$ scales that variance. At 1 the step is DDPM's. At 0 no noise is added on the way, and a "
-        "sample is a function of its first noise. Then images can be encoded, interpolated, and drawn in few steps.",
-        "Choose one noise for all paths and move $\\eta$. At 0 the paths are one. At 1 they part on their way, and "
-        "reach both peaks.",
+        "$L_{\\text{simple}}$ depends only on the marginals $q(x_t \\mid x_0)$, not on the joint distribution of "
+        "the $x_t$. So many processes share the same loss. DDIM describes a family of them, with a free variance for "
+        "each step; all have DDPM's marginals.",
+        "The parameter $\\eta$ scales that variance. At 1 the step is DDPM's. At 0 no noise is added, and a sample is "
+        "a deterministic function of the initial noise. Images can then be encoded, interpolated, and drawn in few "
+        "steps.",
+        "Choose the same noise for all paths and move $\\eta$. At 0 all paths coincide. At 1 they separate and reach "
+        "both peaks.",
     ),
     equations=(
         Equation(
@@ -65,7 +66,7 @@ chapter = Chapter(
             "The family: every $v$ from 0 to $\\sigma_s^2$ has the same marginals.",
             "arXiv 2010.02502, eq. 7; Sedykh eq. 4.7-4.10",
             ("fn.gaussian.family", "fn.gaussian.family_forward"),
-            "In Sedykh's eq. 4.8-4.19 $\\alpha$ is the cumulative product, as in DDIM's paper. Eq. 4.11 and 4.14 mix "
+            "In Sedykh's eq. 4.8-4.19 $\\alpha$ is the cumulative product, as in the DDIM paper. Eq. 4.11 and 4.14 mix "
             "it with $\\bar\\alpha$.",
         ),
         Equation(
@@ -73,26 +74,26 @@ chapter = Chapter(
             "The sampler's step.",
             "arXiv 2010.02502, eq. 12; Sedykh eq. 4.13-4.14; Notes eq. 17",
             ("fn.samplers.DDIM",),
-            "The Notes take DDPM's step without noise for DDIM's. It is not: DDIM keeps all of $\\hat\\varepsilon$.",
+            "The Notes take DDPM's step without noise for DDIM's. They differ: DDIM keeps all of $\\hat\\varepsilon$.",
         ),
         Equation(
             r"v = \eta^2\,\tilde\beta, \qquad \tilde\beta = \frac{1-\bar\alpha_s}{1-\bar\alpha_t}"
             r"\left(1 - \frac{\bar\alpha_t}{\bar\alpha_s}\right)",
-            "The variance; on a sub-sequence of the chain too.",
+            "The variance, which is also valid on a subsequence of the chain.",
             "arXiv 2010.02502, eq. 16; Sedykh eq. 4.19",
             ("fn.samplers.DDIM", "fn.gaussian.step"),
-            "The larger variance $\\hat\\sigma^2 = 1 - \\bar\\alpha_t/\\bar\\alpha_s$ cannot go into eq. 4.14, where "
+            "The larger variance $\\hat\\sigma^2 = 1 - \\bar\\alpha_t/\\bar\\alpha_s$ does not fit into eq. 4.14: "
             "the radicand would be negative. It belongs to DDPM's mean.",
         ),
         Equation(
             r"J_\sigma = \sum_t \gamma_t\,\mathbb{E}\,\left|\varepsilon - \hat\varepsilon\right|^2 + \text{const}",
-            "Every member's own bound has the form of the loss that the network was trained with.",
+            "The bound of every member of the family has the form of the loss that the network was trained with.",
             "arXiv 2010.02502, theorem 1; Sedykh eq. 4.15-4.18",
             ("fn.bound.family_terms",),
         ),
     ),
     figure=Figure(
-        "Above: 24 paths from noise at the right to data at the left. Below: where 3,000 of them end.",
+        "Above: 24 paths from noise (right) to data (left). Below: the distribution of 3,000 end points.",
         (
             Slider("eta", "$\\eta$", 0, 1, 0.05, 0),
             Slider("steps", "Steps", 2, 60, 1, 30),

@@ -1,4 +1,4 @@
-"""The probability-flow ODE: samplers without noise, and the likelihood."""
+"""The probability-flow ODE: deterministic samplers, and the likelihood."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,14 +10,14 @@ from fromnoise.app.studio.theory.controls import Chart, Choice, Drawn, Figure, S
 from fromnoise.app.studio.theory.truths import quantiles, schedule, two_peaks
 
 TOP, BOTTOM = -7.0, 3.0
-"""Log-SNR where the measured walks begin and end: both are noisy, so that every step has the sampler's order."""
+"""Log-SNR at the ends of the measured paths; both ends are noisy, so every step has the sampler's full order."""
 
 SAMPLERS = {"ddim": 1, "heun": 2, "dpm-solver": 2, "unipc": 3}
 
 
 @lru_cache(maxsize=512)
 def error(sampler: str, steps: int, std: float) -> float:
-    """Largest error of the flow of N(0, C), C = std^2 diag(1/4, 1, 4), whose end is known: C_s^(1/2) C_t^(-1/2) x."""
+    """Largest error of the flow of N(0, C), C = std^2 diag(1/4, 1, 4), against the exact C_s^(1/2) C_t^(-1/2) x."""
     import torch
 
     path, like = schedule("cosine"), {"dtype": torch.float64}
@@ -66,13 +66,14 @@ chapter = Chapter(
     title="The probability-flow ODE",
     summary="A differential equation carries noise to data with the same marginals; samplers are its solvers.",
     paragraphs=(
-        "For every diffusion there is a flow without noise that has the same density at every time. Its velocity is "
-        "made of the score, so the same network gives it. Sampling becomes solving a differential equation.",
-        "That brings a century of numerical mathematics. A solver of order $p$ has an error like $n^{-p}$ in $n$ "
-        "steps. DDIM is of order 1; Heun, DPM-Solver++ and UniPC are higher, and reach the same error with far fewer "
-        "calls.",
-        "The flow can run both ways. Data become codes, and the change of volume on the way gives the likelihood of an "
-        "image, without a bound.",
+        "For every diffusion process there is a deterministic flow that has the same density at every time. Its "
+        "velocity is computed from the score, so the same network provides it. Sampling means solving a differential "
+        "equation.",
+        "This makes a century of numerical mathematics available. The error of a solver of order $p$ falls like "
+        "$n^{-p}$ with $n$ steps. DDIM has order 1; Heun, DPM-Solver++ and UniPC have higher orders and reach the same "
+        "error with far fewer network calls.",
+        "The flow can run in both directions. Running it from data to noise turns an image into a code, and the change "
+        "of volume along the path gives the likelihood of the image itself, not only a bound.",
     ),
     equations=(
         Equation(
@@ -84,14 +85,14 @@ chapter = Chapter(
         Equation(
             r"\frac{du}{d\varphi} = \cos\varphi\;\hat\varepsilon - \sin\varphi\;\hat{x}_0, \qquad \tan\varphi = "
             r"\frac{\sigma}{\alpha}, \quad u = \frac{x}{\sqrt{\alpha^2+\sigma^2}}",
-            "The same in an angle, as the library solves it; no schedule is left in it.",
+            "The same equation in terms of an angle, as the library solves it; the schedule drops out.",
             "arXiv 2202.00512, appendix D; arXiv 2010.02502, eq. 14",
             ("fn.flow.velocity",),
         ),
         Equation(
             r"x_s = \frac{\sigma_s}{\sigma_t}\,x_t - \alpha_s\left(e^{-h} - 1\right) D, \qquad h = "
             r"\frac{1}{2}(\lambda_s - \lambda_t)",
-            "A step that solves the linear part exactly. $D = \\hat x_0$ is DDIM's; an extrapolated $D$ gives order 2.",
+            "A step that solves the linear part exactly. $D = \\hat x_0$ gives DDIM, an extrapolated $D$ order 2.",
             "arXiv 2211.01095, algorithm 2; arXiv 2302.04867, algorithms 7-8",
             ("fn.samplers.DPMSolver", "fn.samplers.UniPC"),
         ),
@@ -104,15 +105,15 @@ chapter = Chapter(
         ),
         Equation(
             r"x_s = F_s^{-1}\left(F_t(x_t)\right), \qquad x_s = \alpha_s m + C_s^{1/2}\,C_t^{-1/2}\,(x_t - \alpha_t m)",
-            "What the flow does exactly: on a line it keeps quantiles; for $N(m, C)$ it is linear.",
+            "The exact flow: in one dimension it preserves quantiles; for $N(m, C)$ it is linear.",
             "arXiv 2011.13456, eq. 13",
             ("fn.samplers.Heun", "fn.samplers.DDIM"),
         ),
     ),
     figure=Figure(
-        "Above: paths of a sampler that start at the quantiles of the noise, and the exact quantiles on the way. With "
-        "few steps they part. Below: the error for Gaussian data with deviations $s/2$, $s$ and $2s$, by the number "
-        "of steps. A line that falls by $2^p$ each time the steps double has order $p$.",
+        "Above: a sampler's paths, which start at quantiles of the noise, and the exact quantiles at each time. With "
+        "few steps they diverge. Below: the error for Gaussian data with standard deviations $s/2$, $s$ and $2s$, "
+        "against the number of steps. With order $p$ it falls by a factor of $2^p$ whenever the steps double.",
         (
             Choice("sampler", "Sampler of the paths", ("ddim", "heun", "dpm-solver", "unipc")),
             Slider("steps", "Steps of the paths", 3, 40, 1, 12),

@@ -1,4 +1,4 @@
-"""The forward process: how data become noise."""
+"""The forward process: how data turn into noise."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,16 +31,16 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 chapter = Chapter(
     place=1,
     title="The forward process",
-    summary="Noise is added in small steps until nothing of the data is left, and any step can be reached at once.",
+    summary="Noise is added in small steps until nothing of the data is left; any step can be reached in one draw.",
     paragraphs=(
         "Diffusion starts with a process that needs no learning. Each step shrinks the state a little and adds a "
-        "little Gaussian noise. After enough steps the state is noise, whatever it was at first.",
-        "A sum of independent Gaussians is a Gaussian. So the steps collapse into one: $x_t$ is a mix of the clean "
-        "example $x_0$ and one draw of noise $\\varepsilon$, with weights $\\alpha_t$ and $\\sigma_t$. This is what "
-        "makes training cheap. A batch needs no chain, only a random $t$ for each example.",
-        "The library keeps $\\alpha_t$ and $\\sigma_t$ as the two numbers of a `Level`. In the notation of DDPM "
-        "$\\alpha_t = \\sqrt{\\bar\\alpha_t}$ and $\\sigma_t = \\sqrt{1-\\bar\\alpha_t}$; other schedules have other "
-        "pairs, and nothing else changes.",
+        "little Gaussian noise. After enough steps the state is pure noise, whatever it was at the start.",
+        "A sum of independent Gaussians is a Gaussian, so the steps collapse into one: $x_t$ is a mix of the clean "
+        "example $x_0$ and a single draw of noise $\\varepsilon$, with weights $\\alpha_t$ and $\\sigma_t$. This "
+        "makes training cheap: a batch needs no chain, only a random $t$ for each example.",
+        "The library stores $\\alpha_t$ and $\\sigma_t$ in a `Level`. In DDPM's notation these are "
+        "$\\alpha_t = \\sqrt{\\bar\\alpha_t}$ and $\\sigma_t = \\sqrt{1-\\bar\\alpha_t}$. Other schedules have "
+        "other pairs; everything else stays the same.",
     ),
     equations=(
         Equation(
@@ -55,27 +55,27 @@ chapter = Chapter(
             "All steps at once.",
             "arXiv 2006.11239, eq. 4; Sedykh eq. 2.9-2.10; Weng eq. 8; Notes eq. 3; Friedman eq. 10",
             ("fn.gaussian.marginal",),
-            "Sedykh lets the product start at 0. It starts at $i = 1$, so that $1 - \\bar\\alpha_1 = \\beta_1$.",
+            "Sedykh starts the product at 0. It must start at $i = 1$, so that $1 - \\bar\\alpha_1 = \\beta_1$.",
         ),
         Equation(
             r"x_t = \alpha_t x_0 + \sigma_t \varepsilon, \qquad \varepsilon \sim \mathcal{N}(0, I)",
-            "The same as a recipe for sampling, which is what training uses.",
+            "The same, written as a way to sample $x_t$; training uses this form.",
             "arXiv 2006.11239, section 3.2; Sedykh eq. 2.9; Weng eq. 7; Shorts eq. 1",
             ("fn.gaussian.diffuse",),
-            "The snippet of the paper shorts multiplies a batch of images by a vector of coefficients. Each "
-            "coefficient needs the axes $[B, 1, 1, 1]$.",
+            "The code in the paper shorts multiplies a batch of images by a vector of coefficients. They need "
+            "the shape $[B, 1, 1, 1]$.",
         ),
         Equation(
             r"a = \frac{\alpha_t}{\alpha_s}, \qquad b = \sigma_t^2 - a^2 \sigma_s^2, \qquad "
             r"q(x_t \mid x_s) = \mathcal{N}(x_t;\ a\,x_s,\ b\,I)",
-            "A step between any two levels $s < t$; for neighbours $b = \\beta_t$.",
+            "A step between any two levels $s < t$; for adjacent levels $b = \\beta_t$.",
             "arXiv 2107.00630, appendix A; Sedykh eq. 2.6-2.8; Weng eq. 9-11; Friedman eq. 8",
             ("fn.gaussian.step",),
         ),
     ),
     figure=Figure(
-        "The line is the exact density of $x_t$ for data with two peaks. The points are samples that were noised with "
-        "one call. Move $t$: the peaks shrink towards 0 and melt into the dashed prior.",
+        "The line is the exact density of $x_t$ for data with two peaks. The points are a histogram of samples, noised "
+        "with one call. Move $t$: the peaks shrink towards 0 and melt into the dashed prior.",
         (
             Slider("t", "Time $t$", 0, 1000, 10, 200),
             Choice("schedule", "Schedule", ("linear", "cosine", "sigmoid", "rectified")),

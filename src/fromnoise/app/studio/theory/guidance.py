@@ -1,4 +1,4 @@
-"""Guidance: asking for one kind of data, and more of it."""
+"""Guidance: sampling one class of data, and strengthening the condition."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,12 +12,12 @@ _WAYS = ("classifier-free", "classifier")
 
 
 def data(width: float) -> "fn.oracle.GaussianMixture":
-    """Two kinds that overlap: the left one, and the one that is asked for."""
+    """Two overlapping classes; the right one is the requested class."""
     return mixture([0.5, 0.5], [-0.8, 0.8], [0.7, width])
 
 
 def guided(truth: "fn.oracle.GaussianMixture", way: str, scale: float) -> "fn.Denoiser":
-    """The exact denoiser, guided to the second kind; what it is called with is label 0, or nothing."""
+    """The exact denoiser, guided to the second class; classifier-free guidance is called with label 0."""
     import torch
 
     path = schedule("cosine")
@@ -51,15 +51,15 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
     tilt = tilted(truth, x, scale)
     densities = [
         Series("data", x, density(truth, x, schedule("cosine").level(0.0)), "dashed"),
-        Series("kind y, scale 1", x, tilted(truth, x, 1.0)),
+        Series("class y, scale 1", x, tilted(truth, x, 1.0)),
         Series("q(x) q(y | x)^g", x, tilt),
         Series("guided samples", *histogram(drawn, -3.0, 3.5), "points"),
     ]
     t = schedule("cosine").level(float(values["t"]))
     cond = {"label": torch.zeros(len(x), dtype=torch.int64)} if way == "classifier-free" else None
     scores = [
-        Series("no condition", x, truth.score(x[:, None], t)[:, 0]),
-        Series("condition", x, truth.given((1,)).score(x[:, None], t)[:, 0]),
+        Series("unconditional", x, truth.score(x[:, None], t)[:, 0]),
+        Series("conditional", x, truth.given((1,)).score(x[:, None], t)[:, 0]),
         Series("guided", x, guided(truth, way, scale)(x[:, None], t, cond).score[:, 0]),
     ]
     mean = torch.trapezoid(tilt * x, x)
@@ -72,15 +72,16 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 chapter = Chapter(
     place=11,
     title="Guidance",
-    summary="Bayes' rule gives conditional samples; a scale above 1 exaggerates the condition at the price of variety.",
+    summary="Bayes' rule gives conditional samples; a scale above 1 strengthens the condition at the cost of variety.",
     paragraphs=(
-        "Bayes' rule splits the score of a conditional model in two: the unconditional score, and the slope of a "
-        "classifier of noisy states. So any model can be steered by a classifier that was trained on noise.",
-        "Classifier-free guidance needs no classifier. One network is trained with the condition and, now and then, "
-        "without; the difference of its two answers is the slope. Here scale 1 is off: it is the conditional model.",
+        "Bayes' rule splits the score of a conditional model in two: the unconditional score, and the gradient of a "
+        "classifier of noisy states. So any model can be steered by a classifier that was trained on noisy data.",
+        "Classifier-free guidance needs no classifier. One network is trained mostly with the condition and sometimes "
+        "without it; the difference of its two predictions replaces the classifier's gradient. Scale 1 means no "
+        "guidance: it is the conditional model.",
         "With a scale $g$ above 1 the scores at each level are those of $q(x_t)\\,q(y \\mid x_t)^g$. It is tempting to "
-        "think that the samples have that density at $t = 0$. They do not, because noise and power do not commute. "
-        "Compare the points with the curve: the samples are narrower.",
+        "think that the samples have this density at $t = 0$. They do not, because adding noise and taking a power do "
+        "not commute. Compare the points with the curve: the samples are narrower.",
     ),
     equations=(
         Equation(
@@ -91,17 +92,17 @@ chapter = Chapter(
         ),
         Equation(
             r"\hat\varepsilon \leftarrow \hat\varepsilon - g\,\sigma_t\,\nabla_{x_t}\log\,p(y \mid x_t)",
-            "Classifier guidance with scale $g$, for samplers that use the noise.",
+            "Classifier guidance with scale $g$, for samplers that use the predicted noise.",
             "arXiv 2105.05233, algorithm 2; Sedykh eq. 4.25 and Algorithm 4",
             ("fn.guidance.Classifier",),
-            "Sedykh's algorithm 4 has the gradient of $p$ for that of $\\log p$, and no scale. It is called training, "
-            "and is sampling, with DDIM alone. The left side of eq. 4.25 is the gradient of $\\log q(x)\\,q(y \\mid "
-            "x)^\\gamma$.",
+            "Sedykh's algorithm 4 has the gradient of $p$ instead of $\\log p$, and no scale. It is called training, "
+            "but it describes sampling, and only with DDIM. The left side of eq. 4.25 is the gradient of "
+            "$\\log q(x)\\,q(y \\mid x)^\\gamma$.",
         ),
         Equation(
             r"p(x_s \mid x_t)\,p(y \mid x_s) \approx \mathcal{N}\left(\mu + v\,g\,\nabla \log\,p(y \mid x_t),\ "
             r"v\,I\right)",
-            "The same for the ancestral step: the mean moves by the variance times the slope.",
+            "The same for the ancestral step: the mean moves by the variance times the gradient.",
             "arXiv 2105.05233, algorithm 1; Sedykh eq. 4.20",
             ("fn.reverse",),
         ),
@@ -110,27 +111,27 @@ chapter = Chapter(
             "Classifier-free guidance.",
             "arXiv 2207.12598, eq. 6; Sedykh eq. 4.26-4.30",
             ("fn.guidance.ClassifierFree",),
-            "The paper's $w$ is $g - 1$. Sedykh's section 4.3.2 does not say that labels are dropped at random in "
-            "training, without which there is no unconditional answer.",
+            "The paper's $w$ is $g - 1$. Sedykh's section 4.3.2 does not mention that labels are dropped at random in "
+            "training; without this there is no unconditional prediction.",
         ),
         Equation(
             r"\operatorname{Var} = c^{2g}\,u^{2(1-g)} \ne \left(\frac{g}{c^2} + \frac{1-g}{u^2}\right)^{-1}",
-            "What guidance draws for $N(0, c^2)$ with and $N(0, u^2)$ without the condition, and what the density "
-            "would have. With $c = 0.5$, $u = 1$, $g = 3$ it is 0.0156 against 0.1.",
+            "The variance of guided samples, for data $N(0, c^2)$ with the condition and $N(0, u^2)$ without it, and "
+            "that of the density. With $c = 0.5$, $u = 1$, $g = 3$ it is 0.0156 against 0.1.",
             "arXiv 2207.12598, section 3; checked by verify",
             ("fn.guidance.ClassifierFree", "fn.flow.solve"),
         ),
     ),
     figure=Figure(
-        "Above: the data are two kinds that overlap, and the right one is asked for. The points are guided samples of "
-        "an exact denoiser. Below: the scores at a time $t$.",
+        "Above: the data are two overlapping classes, and the condition is the right one. The points are guided "
+        "samples of an exact denoiser. Below: the scores at a time $t$.",
         (
             Slider("scale", "Guidance scale $g$", 0, 8, 0.25, 3),
             Choice("way", "Guidance", _WAYS),
-            Slider("width", "Standard deviation of the kind asked for", 0.2, 1, 0.05, 0.7),
+            Slider("width", "Standard deviation of the requested class", 0.2, 1, 0.05, 0.7),
             Slider("t", "Time $t$ of the scores", 20, 980, 20, 400),
         ),
-        (Chart("Density", "x_0", "density"), Chart("Scores", "x_t", "slope of the log-density")),
+        (Chart("Density", "x_0", "density"), Chart("Scores", "x_t", "gradient of the log-density")),
         _draw,
     ),
     rows=("guidance", "mixture: grad log p(y | x_t)", "cascades: score_weak + g", "cascades: outside low"),

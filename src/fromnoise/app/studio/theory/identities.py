@@ -1,4 +1,4 @@
-"""The names and sources of the identities of `verify`, read from its files: the server never imports torch."""
+"""Names and sources of the identities of `verify`, read from its source files so that the server needs no torch."""
 
 import ast
 import importlib.util
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Named:
-    """What is known of an identity before it is run; as `verify.Check` without its function."""
+    """An identity before it is run: a `verify.Check` without its function."""
 
     topic: str
     name: str
@@ -20,7 +20,7 @@ class Named:
 
 @cache
 def named() -> tuple[Named, ...]:
-    """Every identity, in the order of `verify.checks`."""
+    """All identities, in the order of `verify.checks`."""
     spec = importlib.util.find_spec("fromnoise.verify")
     folder = Path(next(iter(spec.submodule_search_locations or ()))) if spec else Path()
     paths = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
@@ -38,11 +38,11 @@ def _of(path: Path) -> Iterable[Named]:
 
 
 def belongs(topic: str, name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the patterns, "topic" or "topic: part of the name", is of this identity."""
+    """Whether any of the patterns, "topic" or "topic: part of the name", matches this identity."""
     return any(matches(topic, name, pattern) for pattern in patterns)
 
 
 def matches(topic: str, name: str, pattern: str) -> bool:
-    """Whether a pattern is of this identity."""
+    """Whether one pattern matches this identity."""
     wanted, _, part = pattern.partition(": ")
     return wanted == topic and part in name

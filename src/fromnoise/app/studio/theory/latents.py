@@ -1,4 +1,4 @@
-"""Latents and cascades: making the problem smaller."""
+"""Latent diffusion and cascades: two ways to make the problem smaller."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -11,11 +11,11 @@ from fromnoise.app.studio.theory.truths import line, schedule
 
 _D = 8
 _SIGMA = ((1.0, 0.6), (0.6, 0.7))
-"""Covariance of the pairs of the cascade."""
+"""Covariance of the two-number data of the cascade."""
 
 
 def signals(decay: float, n: int = 400) -> Any:
-    """[n, 8], the k-th direction with standard deviation decay^k, turned."""
+    """Signals [n, 8] whose k-th direction has standard deviation decay^k, rotated."""
     import torch
 
     z = torch.randn(n, _D, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -24,7 +24,7 @@ def signals(decay: float, n: int = 400) -> Any:
 
 
 def losses(x: Any) -> tuple[Any, Any, Any]:
-    """(squared error, Frechet distance, sum of the dropped eigenvalues) of PCA codecs with 1..8 numbers."""
+    """(squared error, Frechet distance, sum of the dropped eigenvalues) of PCA codecs with 1 to 8 components."""
     import torch
 
     from fromnoise.metrics.frechet import distance
@@ -42,10 +42,10 @@ def losses(x: Any) -> tuple[Any, Any, Any]:
 
 @lru_cache(maxsize=64)
 def cascaded(strength: float) -> float:
-    """Variance that a cascade's second stage adds to what it draws, per variance by which the base is off.
+    """The excess variance of a cascade's output, per unit of excess variance of its base.
 
-    The data are pairs (u, v), the small example is their mean, and the exact sampler of the second stage is linear in
-    the small example: a walk from the middle of the noise says all of it.
+    The data are pairs (u, v), and the low-resolution example is their mean. The exact sampler of the second stage is
+    linear in that example, so one path that starts at zero noise determines it.
     """
     import torch
 
@@ -65,7 +65,7 @@ def cascaded(strength: float) -> float:
 
 
 def expected(strengths: Any) -> Any:
-    """The same in closed form: |K|^2, K = Sigma A' / (A Sigma A' + s^2), s the noise over the signal."""
+    """`cascaded` in closed form: |K|^2, K = Sigma A' / (A Sigma A' + s^2), where s is the ratio of noise to signal."""
     import torch
 
     both = torch.tensor(_SIGMA, dtype=torch.float64).mean(1)
@@ -93,30 +93,30 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
     ]
     k = values["k"]
     scaled = fn.compose.Scaled(fn.compose.PCA(x, k), x)
-    facts = {f"kept of the variance with {k}": 1 - (errors[k - 1] / (errors[0] + _kept(x))).item(),
+    facts = {f"share of the variance kept with {k}": 1 - (errors[k - 1] / (errors[0] + _kept(x))).item(),
              "standard deviation of the latents": 1 / scaled.scale,
              "after scaling": scaled.encode(x).std().item()}  # fmt: skip
     return Drawn([codecs, cascade], facts)
 
 
 def _kept(x: Any) -> Any:
-    """The largest eigenvalue: what a codec of one number keeps."""
+    """The largest eigenvalue: the variance that a codec with one component keeps."""
     return fn.compose.PCA(x, 1).eigenvalues[-1]
 
 
 chapter = Chapter(
     place=12,
     title="Latents and cascades",
-    summary="Diffusion on a compressed example, or small first and enlarged after: both are diffusion, unchanged.",
+    summary="Diffusion on compressed examples, or on small ones that are then enlarged; the theory stays the same.",
     paragraphs=(
-        "Pixels are many and mostly redundant. A latent model compresses images first, learns to draw the codes, and "
-        "decodes what it draws. Nothing in the theory changes: the codes are the data.",
-        "What the codec drops is lost for good. For a linear codec the loss is exact: the sum of the dropped "
+        "Pixels are many and mostly redundant. A latent model first compresses images into latents, learns to generate "
+        "latents, and decodes them. Nothing in the theory changes: the latents are the data.",
+        "What the codec drops is lost for good. For a linear codec the loss is known exactly: the sum of the dropped "
         "eigenvalues, which is also the Fréchet distance between images and reconstructions. It is a floor for the "
-        "whole model's FID.",
-        "A cascade draws a small image and enlarges it with a second model that has the small one as its condition. "
-        "The second was trained on real small images and gets drawn ones. Noise added to the condition hides the "
-        "difference, so that errors of the base shrink on their way.",
+        "FID of the whole model.",
+        "A cascade generates a small image and enlarges it with a second model that is conditioned on the small one. "
+        "The second model was trained on real small images but receives generated ones. Noise added to the condition "
+        "hides the difference, so errors of the base model shrink.",
     ),
     equations=(
         Equation(
@@ -130,41 +130,42 @@ chapter = Chapter(
         Equation(
             r"L_{\text{LDM}} = \mathbb{E}\,\left|\varepsilon - \hat\varepsilon(z_t, t)\right|^2, \qquad "
             r"\min = \frac{1}{D}\operatorname{tr}\left(\alpha_t^2 S\,(\alpha_t^2 S + \sigma_t^2 I)^{-1}\right)",
-            "The loss on latents, and its floor for latents $N(0, S)$.",
+            "The loss on latents, and its minimum for latents $N(0, S)$.",
             "arXiv 2112.10752, eq. 2; Sedykh eq. 5.3",
             ("fn.objectives.Simple",),
         ),
         Equation(
             r"\mathbb{E}\,\left|x - D(E(x))\right|^2 = \sum_{i > k} \lambda_i = \text{FD}",
-            "What the best linear codec of size $k$ loses.",
+            "The loss of the best linear codec with $k$ components.",
             "arXiv 1706.08500, eq. 6 for the distance; Shorts table",
             ("fn.compose.PCA", "fn.metrics.Frechet"),
         ),
         Equation(
             r"\text{FD} = \left|m - n\right|^2 + \operatorname{tr}\left(S + R - 2\,(S R)^{1/2}\right)",
-            "Fréchet distance of two Gaussians. FID is this of Inception's features.",
+            "Fréchet distance of two Gaussians. FID is this distance for Inception features.",
             "arXiv 1706.08500, eq. 6; Shorts table",
             ("fn.metrics.Frechet",),
-            "In the table of the paper shorts some figures stand in the wrong row: 12.26 is ImageNet at $256^2$, 2.92 "
+            "In the table of the paper shorts some figures are in the wrong row: 12.26 is ImageNet at $256^2$, 2.92 "
             "is ImageNet-64, and FID 3.17 and 3.70 bits come from two different models.",
         ),
         Equation(
             r"E \to K E K^{\top}, \qquad K = \Sigma A^{\top}\left(A \Sigma A^{\top} + s^2 I\right)^{-1}",
-            "An error $E$ of the base's covariance after the second stage, with noise $s$ on its condition.",
+            "An error $E$ of the base model's covariance after the second stage, with noise $s$ on its condition.",
             "arXiv 2106.15282, section 4.2; Sedykh 5.1",
             ("fn.augmentations.Noise",),
         ),
     ),
     figure=Figure(
-        "Above: what codecs of 1 to 8 numbers lose of signals with 8. Three ways to compute it, one curve. Below: how "
-        "much of the base's error survives the second stage, by the strength of the noise on its condition.",
+        "Above: the loss of codecs with 1 to 8 components for signals of 8 numbers. Three ways to compute it give one "
+        "curve. Below: how much of the base model's error survives the second stage, against the strength of the "
+        "noise on its condition.",
         (
-            Slider("decay", "How fast the directions shrink", 0.3, 0.95, 0.05, 0.7),
-            Slider("k", "Numbers of the latent", 1, 8, 1, 3),
-            Slider("off", "Error of the base's variance", 0.05, 1, 0.05, 0.4),
+            Slider("decay", "Decay of the standard deviations", 0.3, 0.95, 0.05, 0.7),
+            Slider("k", "Components of the latent", 1, 8, 1, 3),
+            Slider("off", "Error of the base model's variance", 0.05, 1, 0.05, 0.4),
         ),
         (
-            Chart("Loss of the codec", "numbers of the latent", "squared error"),
+            Chart("Loss of the codec", "components of the latent", "squared error"),
             Chart("Error after the cascade", "strength of the noise", "variance"),
         ),
         _draw,

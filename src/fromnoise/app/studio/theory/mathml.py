@@ -1,4 +1,4 @@
-"""Text with formulas, as a page can show it: LaTeX becomes MathML here, so that the browser needs no library."""
+"""Converts text with LaTeX formulas to MathML on the server, so the browser needs no library."""
 
 import re
 from functools import cache
@@ -14,14 +14,14 @@ _PIECES = re.compile(r"(\$[^$]+\$|`[^`]+`)")
 
 @cache
 def formula(latex: str, display: str = "block") -> str:
-    """A formula as MathML.
+    """Convert a formula to MathML.
 
     Args:
-        latex: of our own text alone.
-        display: "block" for a line of its own, "inline" within one.
+        latex: the formula; must come from this package, never from user input.
+        display: "block" for a separate line, "inline" within a line.
 
     Raises:
-        FromNoiseError: the converter is not installed.
+        FromNoiseError: if latex2mathml is not installed.
     """
     try:
         from latex2mathml.converter import convert
@@ -32,7 +32,7 @@ def formula(latex: str, display: str = "block") -> str:
 
 @cache
 def pieces(text: str) -> tuple[Piece, ...]:
-    """Text in which $...$ is a formula and `...` is code, in its parts."""
+    """Split text into plain text, formulas ($...$) and code (`...`)."""
     parts = (part for part in _PIECES.split(text) if part)
     return tuple(_piece(part) for part in parts)
 

@@ -30,12 +30,12 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 
 
 def levels_of(levels: "fn.Level") -> list["fn.Level"]:
-    """Each on its own."""
+    """Split a batch of levels into single levels."""
     return [levels[i] for i in range(len(levels.alpha))]
 
 
 def _weights(path: "fn.schedules.Schedule", denoiser: "fn.Denoiser", levels: "fn.Level", gamma: float) -> list[Series]:
-    """Of |x_0 - x0hat|^2, each 1 at log-SNR 0."""
+    """The weight of |x_0 - x0hat|^2 in each objective, normalised to 1 at log-SNR 0."""
     import torch
 
     zero = torch.zeros(len(levels.alpha), 1, dtype=torch.float64)
@@ -57,23 +57,23 @@ chapter = Chapter(
     summary="Every objective is a squared error with a weight for each level; the weights decide what is learned well.",
     paragraphs=(
         "Each term of the bound is $|x_0 - \\hat x_0|^2$ times a weight. DDPM found that samples look better if the "
-        "weight is dropped and the error of the noise is averaged as it is: $L_{\\text{simple}}$. In terms of $x_0$ "
-        "that is a weight too, the SNR.",
-        "Any positive weights have the same perfect network as their minimum. They matter because no network is "
-        "perfect. The bound's own weight pays for details that nobody sees. Min-SNR caps what the clean levels can "
-        "claim.",
-        "Even a perfect network has a loss above 0, since $x_t$ does not determine $x_0$. The first chart shows that "
-        "floor. A training loss can be compared with it, and not with 0.",
+        "error of the noise is averaged without a weight: $L_{\\text{simple}}$. In terms of $x_0$ this is a weight, "
+        "too: the SNR.",
+        "For any positive weights the minimum is the same perfect network. The weights matter because no network is "
+        "perfect. The bound's own weight spends capacity on invisible details. Min-SNR limits the weight of the clean "
+        "levels.",
+        "Even a perfect network has a loss above 0, since $x_t$ does not determine $x_0$. The first chart shows this "
+        "floor. Compare a training loss with it, not with 0.",
     ),
     equations=(
         Equation(
             r"L_{\text{simple}} = \mathbb{E}_{t,\,x_0,\,\varepsilon}\,\left|\varepsilon - "
             r"\hat\varepsilon\left(\alpha_t x_0 + \sigma_t\varepsilon,\ t\right)\right|^2",
-            "What DDPM trains with.",
+            "DDPM's training loss.",
             "arXiv 2006.11239, eq. 14; Sedykh eq. 2.98 and Algorithm 1; Weng eq. 31-32; Notes eq. 6; Shorts eq. 2",
             ("fn.objectives.Simple",),
-            "Sedykh's algorithm 1 has $\\alpha_t$ under the roots. It is $\\bar\\alpha_t$, or the network never sees "
-            "the noisy states that it is sampled on. Weng's $L_t^{\\text{simple}}$ is an average over $t$.",
+            "Sedykh's algorithm 1 has $\\alpha_t$ under the roots. It must be $\\bar\\alpha_t$, or training never "
+            "shows the network the noisy states of sampling. Weng's $L_t^{\\text{simple}}$ is an average over $t$.",
         ),
         Equation(
             r"L_{t-1} = \frac{\beta_t^2}{2\,v\,(1-\beta_t)(1-\bar\alpha_t)}\,\left|\varepsilon - "
@@ -81,7 +81,7 @@ chapter = Chapter(
             "A term of the bound, in terms of the noise.",
             "arXiv 2006.11239, eq. 12; Sedykh eq. 2.93 and 4.17; Weng eq. 30; Friedman eq. 33",
             ("fn.objectives.WeightedTerm",),
-            "Weng divides by $|\\Sigma|^2$: it is the variance $v$, not its square.",
+            "Weng divides by $|\\Sigma|^2$; it must be the variance $v$, not its square.",
         ),
         Equation(
             r"w_t = \min(\mathrm{SNR}_t,\ \gamma)",
@@ -91,21 +91,21 @@ chapter = Chapter(
         ),
         Equation(
             r"L_{\text{hybrid}} = L_{\text{simple}} + 0.001\,L_{\text{vlb}}",
-            "With a learned variance: the bound teaches the variance only, its mean is held fixed.",
+            "For a learned variance: the bound trains only the variance, and the mean is held fixed.",
             "arXiv 2102.09672, eq. 16; Sedykh eq. 4.2",
             ("fn.objectives.Hybrid",),
             "Sedykh does not mention that no gradient of $L_{\\text{vlb}}$ may reach the mean.",
         ),
         Equation(
             r"p_t \propto \sqrt{\mathbb{E}\,L_t^2}",
-            "Times drawn by importance, for a loss of the bound with less variance.",
+            "Importance sampling of times, which lowers the variance of the bound's loss.",
             "arXiv 2102.09672, eq. 18; Sedykh eq. 4.3",
             ("fn.times.Importance",),
         ),
         Equation(
             r"\mathbb{E}\left[\log\,q(x_t \mid x_{t-1}) - \log\,p_\theta(x_t \mid x_{t+1})\right] = \mathbb{E}\,L_t + "
             r"\frac{D}{2}\,\log\,\frac{\tilde\beta_{t+1}}{\beta_t}",
-            "Another estimate of the same bound, along a path of three neighbours.",
+            "Another estimate of the same bound, from three adjacent states of a path.",
             "Friedman eq. 15-18",
             ("fn.bound.path_terms", "fn.objectives.TwoDraw"),
             "Friedman splits this into divergences as if $x_t$ and $x_{t+1}$ were independent. They are not: the "
@@ -113,8 +113,8 @@ chapter = Chapter(
         ),
     ),
     figure=Figure(
-        "Above: the loss of a perfect network by time, exact and measured. Below: the weight that each objective gives "
-        "to the error of $\\hat x_0$, all of them 1 at log-SNR 0.",
+        "Above: the loss of a perfect network over time, exact and measured. Below: the weight that each objective "
+        "gives to the error of $\\hat x_0$, normalised to 1 at log-SNR 0.",
         (Choice("data", "Data", DATA), Slider("gamma", "$\\gamma$ of min-SNR", 0.5, 20, 0.5, 5)),
         (Chart("Loss of a perfect network", "t", "squared error"), Chart("Weight", "log-SNR", "weight", log_y=True)),
         _draw,

@@ -27,23 +27,23 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
         factors.append(Series(name, levels.log_snr, off))
     eps = fn.Prediction(zero[:1], t.expand(1), zero[:1], fn.parameterizations.Eps(), path)
     facts = {"$\\alpha_t$": t.alpha.item(), "$\\sigma_t$": t.sigma.item(), "log-SNR": t.log_snr.item(),
-             "an error of $\\hat\\varepsilon$ counts in $\\hat x_0$": eps.x0_per_output.abs().item()}  # fmt: skip
+             "error of $\\hat x_0$ per error of $\\hat\\varepsilon$": eps.x0_per_output.abs().item()}  # fmt: skip
     return Drawn([curves, factors], facts)
 
 
 chapter = Chapter(
     place=4,
     title="What the network predicts",
-    summary="Noise, data, velocity or score: each can be computed from any other, and errors weigh differently.",
+    summary="Noise, data, velocity or score: each can be computed from any other, but errors have different effects.",
     paragraphs=(
-        "A network that denoises can be asked for the noise, the clean example, the score, or a mix of them. All are "
-        "linear in $x_t$ and each other, so one gives all the rest. The reverse step is the same whichever is "
-        "predicted.",
-        "What changes is how an error of the output counts. At high noise an error of $\\hat\\varepsilon$ is divided "
-        "by a vanishing $\\alpha_t$: a small slip of the network is a large one of the image. At low noise an error "
-        "of $\\hat x_0$ hurts directly. The velocity $v$ is safe at both ends.",
-        "EDM goes further. It scales input, output and target so that each has variance 1 at every level, if the data "
-        "have the standard deviation that it assumes.",
+        "A denoising network can predict the noise, the clean example, the score, or a mix of them. Each is a linear "
+        "function of $x_t$ and any other, so one prediction gives them all. The reverse step does not depend on which "
+        "one is predicted.",
+        "What differs is the effect of an error. At high noise an error of $\\hat\\varepsilon$ is divided by a "
+        "vanishing $\\alpha_t$: a small error of the network is a large error of the image. At low noise an error of "
+        "$\\hat x_0$ appears directly in the image. The velocity $v$ is well behaved at both ends.",
+        "EDM goes further. It scales input, output and target so that each has variance 1 at every level, provided the "
+        "data have the standard deviation that it assumes.",
     ),
     equations=(
         Equation(
@@ -52,15 +52,15 @@ chapter = Chapter(
             "From the noise to the data.",
             "arXiv 2006.11239, eq. 15; Sedykh eq. 2.70-2.74 and 4.11; Weng eq. 20; Notes eq. 15; Shorts eq. 3",
             ("fn.Prediction.x0", "fn.parameterizations.Eps"),
-            "Sedykh's eq. 2.74 has $1/\\sqrt{\\bar\\alpha_t}$ in front of the mean; it is $1/\\sqrt{\\alpha_t}$. The "
-            "Notes call $\\varepsilon$ the noise of step $t$: it is the whole noise relative to $x_0$.",
+            "Sedykh's eq. 2.74 has $1/\\sqrt{\\bar\\alpha_t}$ before the mean; it must be $1/\\sqrt{\\alpha_t}$. The "
+            "Notes call $\\varepsilon$ the noise of step $t$; it is the total noise added to $x_0$.",
         ),
         Equation(
             r"s(x_t, t) = -\frac{\hat\varepsilon}{\sigma_t} = \frac{\alpha_t \hat{x}_0 - x_t}{\sigma_t^2}",
             "The score.",
             "arXiv 2011.13456, section 3.3; Sedykh eq. 3.22-3.29",
             ("fn.Prediction.score", "fn.parameterizations.Score"),
-            "In eq. 3.25-3.27 Sedykh loses the minus sign, and the expectation of 3.22 is over $q(x_0 \\mid x_t)$.",
+            "Sedykh loses the minus sign in eq. 3.25-3.27. The expectation of eq. 3.22 is over $q(x_0 \\mid x_t)$.",
         ),
         Equation(
             r"v = \alpha_t \varepsilon - \sigma_t x_0, \qquad \hat{x}_0 = \alpha_t x_t - \sigma_t \hat{v}, \qquad "
@@ -79,9 +79,9 @@ chapter = Chapter(
         ),
     ),
     figure=Figure(
-        "Above: what a perfect network would answer at each state, for data with two peaks. Near the data $\\hat x_0$ "
-        "is the state itself; in noise it is almost flat. Below: how far $\\hat x_0$ is off when the output is off by "
-        "1.",
+        "Above: the output of a perfect network for each state, for data with two peaks. At low noise $\\hat x_0$ is "
+        "the state itself; at high noise it is almost flat. Below: the error of $\\hat x_0$ if the output has an "
+        "error of 1.",
         (
             Slider("t", "Time $t$", 20, 980, 10, 500),
             Slider("std", "EDM's standard deviation $d$ of the data", 0.1, 2, 0.1, 0.5),

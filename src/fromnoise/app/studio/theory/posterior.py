@@ -1,4 +1,4 @@
-"""The posterior: one step back."""
+"""The posterior and the reverse step."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -48,14 +48,14 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 chapter = Chapter(
     place=3,
     title="The posterior and the reverse step",
-    summary="Given the clean example, the step back is a known Gaussian; the model uses its own guess of the example.",
+    summary="Given the clean example, the reverse step is a known Gaussian; the model uses its prediction instead.",
     paragraphs=(
-        "Sampling walks backwards. The step from $x_t$ to a cleaner $x_s$ is hard to know in general. But if $x_0$ is "
-        "given, Bayes' rule and a completed square make it a Gaussian.",
-        "The model does not know $x_0$. It puts its prediction $\\hat x_0$ into the same formula. That is the reverse "
-        "step of DDPM: everything but $\\hat x_0$ and the variance is fixed by the schedule.",
-        "A Gaussian is only right while the step is short. Watch the second chart as the step grows: the exact "
-        "distribution of $x_s$ splits into two peaks, and no single Gaussian can follow.",
+        "Sampling runs the process backwards. The distribution of a step from $x_t$ to a cleaner $x_s$ is unknown in "
+        "general. But if $x_0$ is given, it is a Gaussian, by Bayes' rule and completing the square.",
+        "The model does not know $x_0$, so it puts its prediction $\\hat x_0$ into the same formula. This is the "
+        "reverse step of DDPM: everything except $\\hat x_0$ and the variance is fixed by the schedule.",
+        "A Gaussian is accurate only while the step is short. Watch the second chart as the step grows: the exact "
+        "distribution of $x_s$ splits into two peaks, which no single Gaussian can follow.",
     ),
     equations=(
         Equation(
@@ -65,12 +65,12 @@ chapter = Chapter(
             "The posterior of a step.",
             "arXiv 2006.11239, eq. 6-7; Sedykh eq. 2.42-2.69; Weng eq. 16-19; Friedman eq. 22-31",
             ("fn.gaussian.posterior",),
-            "Sedykh's eq. 2.53-2.67 have $1-\\bar\\alpha_{t-1}$ where $1-\\bar\\alpha_t$ belongs, and 2.62-2.66 give "
-            "$x_0$ the factor $1-\\bar\\alpha_t$ for $1-\\alpha_t$. The result, eq. 2.68, is right again.",
+            "Sedykh's eq. 2.53-2.67 have $1-\\bar\\alpha_{t-1}$ instead of $1-\\bar\\alpha_t$, and in 2.62-2.66 "
+            "$x_0$ has the factor $1-\\bar\\alpha_t$ instead of $1-\\alpha_t$. The result, eq. 2.68, is correct.",
         ),
         Equation(
             r"\tilde\beta_t = \frac{1-\bar\alpha_{t-1}}{1-\bar\alpha_t}\,\beta_t",
-            "Its variance, smaller than $\\beta_t$ because $x_0$ is known.",
+            "Its variance, which is smaller than $\\beta_t$ because $x_0$ is known.",
             "arXiv 2006.11239, eq. 7; Sedykh eq. 2.69; Weng eq. 18; Notes eq. 12",
             ("fn.gaussian.step", "fn.variances.FixedSmall"),
             "Below eq. 2.12 Sedykh gives the quotient alone, without $\\beta_t$. Friedman's $\\kappa_t^2$ as printed "
@@ -79,7 +79,7 @@ chapter = Chapter(
         Equation(
             r"p_\theta(x_s \mid x_t) = \mathcal{N}\left(x_s;\ \frac{a\,\sigma_s^2}{\sigma_t^2}\,x_t + "
             r"\frac{\alpha_s b}{\sigma_t^2}\,\hat{x}_0(x_t, t),\ v\,I\right)",
-            "The model's step between any two levels, with a variance $v$ that is still to be chosen.",
+            "The model's step between any two levels; the variance $v$ is a free choice.",
             "arXiv 2006.11239, section 3.2; Sedykh eq. 2.11-2.12; Weng eq. 14-15; Friedman eq. 34",
             ("fn.reverse", "fn.samplers.Ancestral"),
             "Friedman's sampler has the variance $\\sigma_{t-1}^2$ and runs over $0 \\le t \\le T-1$. It must be "
@@ -88,18 +88,18 @@ chapter = Chapter(
         Equation(
             r"x_{t-1} = \frac{1}{\sqrt{1-\beta_t}}\left(x_t - \frac{\beta_t}{\sqrt{1-\bar\alpha_t}}\,"
             r"\hat\varepsilon(x_t, t)\right) + \sqrt{v_t}\,z, \qquad z = 0 \text{ at } t = 1",
-            "The same step as DDPM's algorithm 2 has it.",
+            "The same step in the form of DDPM's algorithm 2.",
             "arXiv 2006.11239, algorithm 2; Sedykh Algorithm 2; Notes eq. 16; Weng eq. 28; Shorts eq. 4",
             ("fn.samplers.Ancestral",),
             "Sedykh's algorithm 2 has $\\sqrt{1-\\alpha_t}$ under $\\hat\\varepsilon$: samples of $N(0, 0.25)$ then "
-            "have variance 0.03. In the Notes $\\alpha_t$ is the cumulative product, so that the leading root makes "
-            "the sampler diverge. The snippet of the paper shorts adds noise to $\\hat x_0$ and never steps to the "
+            "have variance 0.03. In the Notes $\\alpha_t$ is the cumulative product, and with it the leading root "
+            "makes the sampler diverge. The code in the paper shorts adds noise to $\\hat x_0$ and never computes the "
             "mean.",
         ),
     ),
     figure=Figure(
-        "Above: $x_0$ is known, and the formula lies on top of Bayes' rule computed on a grid. Below: $x_0$ is not "
-        "known. The exact step is compared with the model's Gaussian, whose $\\hat x_0$ is exact.",
+        "Above: $x_0$ is known, and the formula agrees with Bayes' rule computed on a grid. Below: $x_0$ is unknown. "
+        "The exact step is compared with the model's Gaussian, whose $\\hat x_0$ is exact.",
         (
             Slider("t", "Time $t$", 20, 1000, 10, 400),
             Slider("step", "Length of the step, $t - s$", 1, 999, 1, 250),
@@ -107,8 +107,8 @@ chapter = Chapter(
             Slider("x0", "Clean value $x_0$", -2, 2, 0.1, 1.0),
         ),
         (
-            Chart("The step back when x_0 is known", "x_s", "density"),
-            Chart("The step back when it is not", "x_s", "density"),
+            Chart("The reverse step when x_0 is known", "x_s", "density"),
+            Chart("The reverse step when x_0 is unknown", "x_s", "density"),
         ),
         _draw,
     ),

@@ -1,4 +1,4 @@
-"""Schedules: how fast the noise comes."""
+"""Schedules: how fast the noise grows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ _SHOWN = ("log-SNR", "signal", "noise")
 
 
 def _made(name: str, shift: float) -> "fn.schedules.Schedule":
-    """With a shift of the log-SNR where the schedule has one."""
+    """Build a schedule, with a shift of the log-SNR if it supports one."""
     import math
 
     options = {"cosine": {"shift": shift}, "rectified": {"shift": math.exp(-shift / 2)}}.get(name, {})
@@ -46,33 +46,33 @@ chapter = Chapter(
     summary="A schedule says how much signal and noise there is at each time; only their ratio matters.",
     paragraphs=(
         "A schedule maps a time to a pair $\\alpha_t, \\sigma_t$. The useful coordinate is the logarithm of the "
-        "signal-to-noise ratio. Two schedules that pass through the same log-SNR show the network the same problem, up "
-        "to the scale of its input.",
+        "signal-to-noise ratio. At the same log-SNR, two schedules pose the same problem to the network, up to the "
+        "scale of its input.",
         "So a schedule decides two things: where the path ends, and how much time is spent at each ratio. DDPM's "
-        "linear schedule hurries through the middle, and its last steps change almost nothing. The cosine schedule "
-        "falls evenly. In EDM the noise grows and the signal stays.",
-        "A sampler takes few of the levels. Which ones is a choice of its own, the spacing. The second chart shows "
-        "the levels that a walk of $n$ steps visits.",
+        "linear schedule passes quickly through the middle, and its last steps change almost nothing. The cosine "
+        "schedule falls evenly. In EDM the noise grows and the signal stays.",
+        "A sampler visits only a few of the levels. Which ones is a separate choice, the spacing. The second chart "
+        "shows the levels that $n$ sampling steps visit.",
     ),
     equations=(
         Equation(
             r"\lambda_t = \log \mathrm{SNR}_t = \log \frac{\alpha_t^2}{\sigma_t^2}",
-            "Log-SNR: infinite for clean data, and falling.",
+            "The log-SNR, which is infinite for clean data and falls with $t$.",
             "arXiv 2107.00630, eq. 2; Notes eq. 20; Weng eq. 12",
             ("fn.Level.log_snr", "fn.schedules.Schedule.at"),
         ),
         Equation(
             r"\beta_t = \beta_1 + (\beta_T - \beta_1)\,\frac{t-1}{T-1}",
-            "Linear, from $10^{-4}$ to 0.02 in a thousand steps.",
+            "The linear schedule, from $10^{-4}$ to 0.02 in a thousand steps.",
             "arXiv 2006.11239, section 4; Weng eq. 3; Notes eq. 21",
             ("fn.schedules.Linear",),
             "Weng says that $T \\to \\infty$ makes $x_T$ forget $x_0$. What has to diverge is $\\sum_t \\beta_t$: with "
-            "$\\beta_t = 1/(t+1)^2$ half of $\\bar\\alpha$ remains for ever.",
+            "$\\beta_t = 1/(t+1)^2$, $\\bar\\alpha$ never falls below one half.",
         ),
         Equation(
             r"\bar\alpha_t = \frac{f(t)}{f(0)}, \qquad f(t) = \cos^2\left(\frac{t/T+s}{1+s}\,\frac{\pi}{2}\right), "
             r"\qquad \beta_t = \min\left(1-\frac{\bar\alpha_t}{\bar\alpha_{t-1}},\ 0.999\right)",
-            "Cosine.",
+            "The cosine schedule.",
             "arXiv 2102.09672, eq. 17; Sedykh eq. 4.4-4.6",
             ("fn.schedules.Cosine",),
             "Sedykh's eq. 4.6 leaves out the clip at 0.999. Without it $\\beta_T = 1$, and the last step divides by 0.",
@@ -92,15 +92,16 @@ chapter = Chapter(
         ),
     ),
     figure=Figure(
-        "Above: every schedule over its time. Choose what is shown, and click a name to hide its line. The shift acts "
-        "on cosine and rectified: larger images need more time at high noise. Below: the levels of a walk, by spacing.",
+        "Above: every schedule over time. Choose the quantity to show, and click a name to hide its line. The shift "
+        "applies to cosine and rectified: larger images need more time at high noise. Below: the levels that a sampler "
+        "visits, for each spacing.",
         (
             Choice("shown", "Show", _SHOWN),
             Slider("shift", "Shift of the log-SNR", -4, 2, 0.5, 0),
-            Choice("schedule", "Schedule of the walk", _NAMES),
-            Slider("steps", "Steps $n$ of the walk", 2, 50, 1, 12),
+            Choice("schedule", "Schedule of the sampler", _NAMES),
+            Slider("steps", "Sampling steps $n$", 2, 50, 1, 12),
         ),
-        (Chart("Schedules", "t", "value"), Chart("Levels that a walk visits", "step", "log-SNR")),
+        (Chart("Schedules", "t", "value"), Chart("Levels that the sampler visits", "step", "log-SNR")),
         _draw,
     ),
     rows=("schedules", "levels: log SNR_t = log"),

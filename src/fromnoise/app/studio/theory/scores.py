@@ -1,4 +1,4 @@
-"""Scores and Langevin dynamics: sampling from the slope of a density."""
+"""Scores and Langevin dynamics: sampling with the gradient of the log-density."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,20 +42,20 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 chapter = Chapter(
     place=9,
     title="Scores and Langevin dynamics",
-    summary="The gradient of the log-density is enough to sample, if noise leads the way; and it is the same network.",
+    summary="The gradient of the log-density is enough for sampling if noise is added; the network is the same.",
     paragraphs=(
-        "The score is the gradient of the log-density. It needs no normalizing constant. A particle that follows it "
-        "and is shaken a little at each step ends up distributed by the density: Langevin dynamics.",
-        "Two things go wrong. Between far peaks the particle never crosses, so the weights of the peaks stay those of "
-        "the start. And where there are no data no score can be learned. Noise heals both. Blurred by enough of it the "
-        "peaks are one, and the sampler follows the noise down.",
+        "The score is the gradient of the log-density. It needs no normalizing constant. Langevin dynamics moves a "
+        "particle along the score and adds a little noise at each step; in the end the particle has this density.",
+        "Two things go wrong. Particles do not cross between distant peaks, so the weights of the peaks stay as they "
+        "were at the start. And where there are no data, no score can be learned. Noise solves both problems. With "
+        "enough noise the peaks merge into one, and the sampler follows as the noise is lowered.",
         "Matching the score of noisy data is the same as predicting the noise. NCSN's loss is DDPM's, term by term, "
         "and its sampler can draw from a DDPM checkpoint.",
     ),
     equations=(
         Equation(
             r"s(x) = \nabla_x \log\,p(x), \qquad p(x) = \frac{e^{-f(x)}}{Z} \Rightarrow s(x) = -\nabla f(x)",
-            "The score, for which $Z$ drops out.",
+            "The score; the constant $Z$ drops out.",
             "arXiv 1907.05600, section 2; Sedykh eq. 3.1-3.7; Weng eq. 13",
             ("fn.oracle.GaussianMixture.score",),
         ),
@@ -74,30 +74,30 @@ chapter = Chapter(
         ),
         Equation(
             r"x \leftarrow x + \frac{\delta}{2}\,s(x) + \sqrt{\delta}\,z",
-            "Langevin dynamics with step $\\delta$. On $N(0, s^2)$ it ends with the variance "
-            "$s^2/(1 - \\delta/(4s^2))$, and it is stable for $\\delta < 4s^2$.",
+            "Langevin dynamics with step size $\\delta$. On $N(0, s^2)$ its stationary variance is "
+            "$s^2/(1 - \\delta/(4s^2))$; it is stable for $\\delta < 4s^2$.",
             "arXiv 1907.05600, eq. 4; Sedykh eq. 3.14-3.15; Weng eq. 13",
             ("fn.langevin.langevin",),
         ),
         Equation(
             r"\delta_i = \delta\,\frac{\sigma_i^2}{\sigma_L^2}, \qquad \sigma_1 > \sigma_2 > \cdots > \sigma_L",
-            "Annealed: level by level, with steps that shrink with the noise.",
+            "Annealed Langevin dynamics: level by level, with steps that shrink with the noise.",
             "arXiv 1907.05600, algorithm 1; Sedykh Algorithm 3",
             ("fn.langevin.annealed", "fn.samplers.AnnealedLangevin"),
-            "As read in Sedykh the ladder rises; then data of variance 0.25 come out with 0.086. The published code "
-            "takes twice the written step.",
+            "In Sedykh the noise levels rise instead of falling; data of variance 0.25 then come out with 0.086. The "
+            "published code takes twice the written step.",
         ),
     ),
     figure=Figure(
-        "Above: the score of the data, and with noise $\\sigma$ added. Each zero is a peak, or a saddle between two. "
-        "Below: particles that start in the right peak, and an annealed walk from pure noise with as many steps in "
-        "all.",
+        "Above: the score of the data, and the score with noise $\\sigma$ added. Each zero is a peak, or the valley "
+        "between two. Below: particles that start in the right peak, and annealed sampling from pure noise with the "
+        "same total number of steps.",
         (
             Slider("sigma", "Noise $\\sigma$ of the score", 0.05, 3, 0.05, 0.8),
-            Slider("steps", "Steps of each walk", 8, 400, 8, 200),
-            Slider("step", "Step $\\delta$ of the plain walk", 0.005, 0.3, 0.005, 0.02),
+            Slider("steps", "Steps of each sampler", 8, 400, 8, 200),
+            Slider("step", "Step size $\\delta$ of plain Langevin", 0.005, 0.3, 0.005, 0.02),
         ),
-        (Chart("Score", "x", "slope of the log-density"), Chart("Where particles end", "x", "density")),
+        (Chart("Score", "x", "gradient of the log-density"), Chart("Where particles end", "x", "density")),
         _draw,
     ),
     rows=(

@@ -1,4 +1,4 @@
-"""Few-step students: learning the whole path at once."""
+"""Few-step students: learning where the whole path leads."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -18,7 +18,7 @@ from fromnoise.app.studio.theory.truths import (
 
 
 def mapped(truth: "fn.oracle.GaussianMixture", x: Any, start: "fn.Level", n: int, sampler: str = "ddim") -> Any:
-    """Where n steps of a sampler take x, [N], from a level to the data."""
+    """Where n sampler steps from the level `start` to the data take x, [N]."""
     import torch
 
     from fromnoise.samplers.base import walk
@@ -31,13 +31,13 @@ def mapped(truth: "fn.oracle.GaussianMixture", x: Any, start: "fn.Level", n: int
 
 
 def exact(truth: "fn.oracle.GaussianMixture", x: Any, t: "fn.Level") -> Any:
-    """F_0^-1(F_t(x)): the end of the path through each x, [N]."""
+    """F_0^-1(F_t(x)), the end of the path through each x, [N]."""
     return quantiles(truth, schedule("edm").level(0.0), shares(truth, t, x), 4.0)
 
 
 @lru_cache(maxsize=256)
 def error(sampler: str, n: int, noise: float) -> float:
-    """Largest error of a map of n steps from that noise for N(0, 0.5^2), whose exact map is known."""
+    """Largest error of the n-step map from noise level `noise`, for N(0, 0.5^2), whose exact map is known."""
 
     t, x = at(noise), line(-2.0, 2.0, 5)
     end = 0.5 / (0.25 + t.sigma**2).sqrt() * x
@@ -45,7 +45,7 @@ def error(sampler: str, n: int, noise: float) -> float:
 
 
 def at(noise: float) -> "fn.Level":
-    """The level of a schedule that keeps the signal, by its noise."""
+    """The level with this sigma in a schedule with alpha = 1."""
     import torch
 
     return schedule("edm").at(-2 * torch.log(torch.tensor(noise, dtype=torch.float64)))
@@ -77,15 +77,15 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
 chapter = Chapter(
     place=14,
     title="Few-step students",
-    summary="A student learns where its teacher's path ends, so that one or a few calls replace fifty.",
+    summary="A student learns where its teacher's path ends, so one or a few network calls replace fifty.",
     paragraphs=(
-        "A denoiser's answer at high noise is a mean over all images that are possible. One step cannot draw with it. "
-        "But the flow leads from each noise to one image, and that map can be learned: by a student.",
-        "Progressive distillation halves the steps again and again: one of the student's steps is two of its "
-        "teacher's. A consistency model learns the end of the path from every point on it, by agreeing with itself a "
-        "little further down. Mean flow learns the mean velocity between any two times.",
-        "Watch the first chart. The mean is a soft curve between the peaks; the exact map is steep where they part. "
-        "No student can be better than the solver that it learns from, and the second chart shows that solver's error.",
+        "At high noise a denoiser predicts the mean of all possible images, so one step with it cannot produce a "
+        "sample. But the flow leads from each noise to one image, and a student network can learn this map.",
+        "Progressive distillation halves the number of steps again and again: each step of the student replaces two of "
+        "its teacher. A consistency model learns to map every point of a path to its end, by agreeing with its own "
+        "prediction at slightly less noise. Mean flow learns the mean velocity between any two times.",
+        "See the first chart. The mean is a smooth curve between the peaks, while the exact map is steep where they "
+        "separate. A student cannot be better than the solver that it learns from; the second chart shows its error.",
     ),
     equations=(
         Equation(
@@ -97,32 +97,33 @@ chapter = Chapter(
         Equation(
             r"f(x, t) = m + \frac{s}{\sqrt{\alpha_t^2 s^2 + \sigma_t^2}}\,(x - \alpha_t m), \qquad f = F_0^{-1} \circ "
             r"F_t",
-            "In closed form, for $N(m, s^2)$ and on a line.",
+            "In closed form, for $N(m, s^2)$ and for any data in one dimension.",
             "arXiv 2303.01469, section 3; arXiv 2011.13456, eq. 13",
             ("fn.distill.ConsistencyDistillation", "fn.distill.ConsistencyTraining"),
         ),
         Equation(
             r"\tilde{x} = \frac{z'' - (\sigma''/\sigma_t)\,z}{\alpha'' - (\sigma''/\sigma_t)\,\alpha_t}",
-            "Progressive distillation: the $\\hat x_0$ with which one step goes where the teacher's two go, to $z''$.",
+            "Progressive distillation: with this $\\hat x_0$, one step reaches $z''$, as the teacher's two steps do.",
             "arXiv 2202.00512, algorithm 2",
             ("fn.distill.Progressive",),
         ),
         Equation(
             r"\sqrt{\left|e\right|^2 + c^2} - c",
-            "The pseudo-Huber distance, less swayed by outliers than the square.",
+            "The pseudo-Huber distance, which is less sensitive to outliers than the square.",
             "arXiv 2310.14189, eq. 7",
             ("fn.distill.ConsistencyTraining", "fn.distill.EasyConsistency"),
         ),
         Equation(
             r"u = v - (\tau_t - \tau_s)\,\frac{du}{d\tau}, \qquad y_s = y_t - (\tau_t - \tau_s)\,u(y_t, s, t)",
-            "Mean flow: the identity that it is trained on, and its step.",
+            "Mean flow: the identity it is trained with, and its sampling step.",
             "arXiv 2505.13447, eq. 6 and 12",
             ("fn.distill.MeanFlow", "fn.samplers.MeanFlow"),
         ),
     ),
     figure=Figure(
-        "Above: where $x_t$ goes. The exact map is a student's goal; the mean is what a denoiser answers at once. "
-        "Below: the error of a teacher's map of $n$ steps for Gaussian data, which a student inherits.",
+        "Above: where $x_t$ is mapped to. The exact map is the student's target; the mean is the denoiser's "
+        "prediction in one call. Below: the error of a teacher with $n$ steps for Gaussian data, which the student "
+        "inherits.",
         (
             Slider("noise", "Noise $\\sigma$ of $x_t$", 0.2, 20, 0.2, 2),
             Slider("steps", "Steps of the teacher", 1, 32, 1, 4),

@@ -1,4 +1,4 @@
-"""Exact distributions that figures share, so that theory and practice stand side by side."""
+"""Exact distributions and numerical helpers shared by the figures."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ DATA = ("two peaks", "one Gaussian")
 
 
 def data(name: str, std: float = 0.5) -> "GaussianMixture":
-    """One of DATA on a line; the Gaussian is N(0, std^2)."""
+    """One of DATA, in one dimension; the Gaussian is N(0, std^2)."""
     return two_peaks() if name == "two peaks" else gaussian(std)
 
 
@@ -24,12 +24,12 @@ def two_peaks() -> "GaussianMixture":
 
 
 def gaussian(std: float, mean: float = 0.0) -> "GaussianMixture":
-    """N(mean, std^2) on a line."""
+    """N(mean, std^2) in one dimension."""
     return mixture([1.0], [mean], [std])
 
 
 def mixture(weights: list[float], means: list[float], stds: list[float]) -> "GaussianMixture":
-    """Any on a line."""
+    """A Gaussian mixture in one dimension."""
     import torch
 
     like = {"dtype": torch.float64}
@@ -38,12 +38,12 @@ def mixture(weights: list[float], means: list[float], stds: list[float]) -> "Gau
 
 
 def schedule(name: str) -> "fn.schedules.Schedule":
-    """One with a thousand rows."""
+    """A schedule with 1000 steps."""
     return fn.schedules.build({"name": name, "T": 1000})
 
 
 def line(low: float, high: float, n: int = 241) -> "Tensor":
-    """An even grid, float64."""
+    """An evenly spaced grid, float64."""
     import torch
 
     return torch.linspace(low, high, n, dtype=torch.float64)
@@ -55,7 +55,7 @@ def density(truth: "GaussianMixture", x: "Tensor", t: "Level") -> "Tensor":
 
 
 def histogram(samples: "Tensor", low: float, high: float, bins: int = 48) -> tuple["Tensor", "Tensor"]:
-    """(middles, density) of samples of any shape; those outside count as samples, in no bin."""
+    """(bin centres, density) of samples of any shape; samples out of range count in the total, but in no bin."""
     import torch
 
     edges = torch.linspace(low, high, bins + 1, dtype=torch.float64)
@@ -64,14 +64,14 @@ def histogram(samples: "Tensor", low: float, high: float, bins: int = 48) -> tup
 
 
 def normals(n: int, seed: int = 0) -> "Tensor":
-    """Standard normal numbers [n, 1], the same every time."""
+    """Standard normal numbers [n, 1], the same at every call."""
     import torch
 
     return torch.randn(n, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def quantiles(truth: "GaussianMixture", t: "Level", shares: "Tensor", reach: float = 12.0) -> "Tensor":
-    """F_t^-1 of shares in (0, 1), by summing the exact density over a fine grid: what the flow of a line must do."""
+    """F_t^-1 of shares in (0, 1), by integrating the exact density on a fine grid; the 1-D flow preserves these."""
     import torch
 
     wide = reach * max(1.0, float(torch.hypot(t.alpha, t.sigma)))
@@ -82,7 +82,7 @@ def quantiles(truth: "GaussianMixture", t: "Level", shares: "Tensor", reach: flo
 
 
 def shares(truth: "GaussianMixture", t: "Level", x: "Tensor", reach: float = 12.0) -> "Tensor":
-    """F_t(x), the same way."""
+    """F_t(x), by integrating the exact density on a fine grid."""
     import torch
 
     wide = reach * max(1.0, float(torch.hypot(t.alpha, t.sigma)))
@@ -93,7 +93,7 @@ def shares(truth: "GaussianMixture", t: "Level", x: "Tensor", reach: float = 12.
 
 
 def interpolated(at: "Tensor", x: "Tensor", y: "Tensor") -> "Tensor":
-    """y at those x, linear between; x rises."""
+    """Interpolate y linearly at the points `at`; x is increasing."""
     import torch
 
     above = torch.searchsorted(x, at.contiguous()).clamp(1, len(x) - 1)
@@ -103,7 +103,7 @@ def interpolated(at: "Tensor", x: "Tensor", y: "Tensor") -> "Tensor":
 
 
 def nodes(n: int) -> tuple["Tensor", "Tensor"]:
-    """Gauss and Hermite's: E f(z) = sum w f(node), exact for polynomials below degree 2n."""
+    """Gauss-Hermite quadrature: E f(z) = sum w f(node), exact for polynomials of degree below 2n."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""Reverse variances: how much noise a step back should add."""
+"""Reverse variances: how much noise a reverse step should add."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from fromnoise.app.studio.theory.truths import DATA, data, line, schedule
 
 
 def spreads(truth: "fn.oracle.GaussianMixture", levels: "fn.Level", n: int = 161) -> Any:
-    """E Cov[x_0 | x_t] at each level, by summing the oracle's over x_t."""
+    """E Cov[x_0 | x_t] at each level, by averaging the exact covariance over x_t."""
     import torch
 
     found = []
@@ -23,7 +23,7 @@ def spreads(truth: "fn.oracle.GaussianMixture", levels: "fn.Level", n: int = 161
 
 
 def variances(name: str, std: float, steps: int) -> tuple["fn.Level", dict[str, Any], Any]:
-    """(levels of the chain but its last two, log of each variance, E Cov[x_0 | x_t])."""
+    """(levels of the chain without the last two, log of each variance, E Cov[x_0 | x_t])."""
     import torch
 
     path, truth = schedule("cosine"), data(name, std)
@@ -51,22 +51,23 @@ def _draw(values: Mapping[str, Any]) -> Drawn:
         Series("β̃", t.time, torch.zeros_like(limit), "faint"),
     ]
     sizes = [Series(kind, t.time, torch.exp(log_var)) for kind, log_var in found.items()]
-    facts = {"fraction at the start": fraction[0].item(), "fraction near the data": fraction[-1].item()}
+    facts = {"fraction at high noise": fraction[0].item(), "fraction near the data": fraction[-1].item()}
     return Drawn([lines, sizes], facts)
 
 
 chapter = Chapter(
     place=6,
     title="The variance of the reverse step",
-    summary="The step's variance lies between two fixed choices for most data; a network can learn where.",
+    summary="For most data the best variance lies between two fixed choices; a network can learn where.",
     paragraphs=(
-        "The mean of the reverse step comes from the network. The variance is a choice. DDPM knew two: $\\beta_t$, "
-        "right if the data are $N(0, I)$, and $\\tilde\\beta_t$, right if they are a single point. With a thousand "
-        "steps the two are nearly equal, and samples hardly care. The likelihood does, and so does a short walk.",
-        "The best variance adds to $\\tilde\\beta$ what is still unknown of $x_0$. It can be learned: improved DDPM's "
-        "network puts out, for every value, a place between the two on a logarithmic scale.",
-        "The interval is no law. For data with a variance above 1 the best value lies beyond $\\beta_t$. Raise $s$ "
-        "above 1 and watch the curve cross the line.",
+        "The mean of the reverse step comes from the network. The variance is a choice. DDPM considers two: "
+        "$\\beta_t$, right if the data are $N(0, I)$, and $\\tilde\\beta_t$, right if they are a single point. With a "
+        "thousand steps the two are nearly equal and give similar samples. But the variance matters for the "
+        "likelihood and for sampling in few steps.",
+        "The best variance adds to $\\tilde\\beta$ the remaining uncertainty about $x_0$. It can be learned: the "
+        "network of improved DDPM outputs, for every value, a position between the two on a logarithmic scale.",
+        "The best value need not lie in between. For data with a variance above 1 it lies beyond $\\beta_t$. Raise "
+        "$s$ above 1 and watch the curve cross the line.",
     ),
     equations=(
         Equation(
@@ -75,32 +76,32 @@ chapter = Chapter(
             "arXiv 2102.09672, eq. 15; Sedykh eq. 4.1",
             ("fn.variances.LearnedRange",),
             "Sedykh calls $\\tilde\\beta_t$ learned; it is fixed, and $f$ is learned. $\\tilde\\beta_1 = 0$ has no "
-            "logarithm: that of $\\tilde\\beta_2$ takes its place.",
+            "logarithm, so that of $\\tilde\\beta_2$ is used instead.",
         ),
         Equation(
             r"v^{*} = \tilde\beta + \frac{c^2}{D}\,\mathbb{E}\,\operatorname{tr}\,\operatorname{Cov}[x_0 \mid x_t], "
             r"\qquad c = \frac{\alpha_s b}{\sigma_t^2}",
-            "The best variance that is one number: the minimum of $L_{t-1}$.",
+            "The best variance that is a single number: it minimises $L_{t-1}$.",
             "arXiv 2201.06503, theorem 1; Friedman eq. 37",
             ("fn.variances.Optimal", "fn.bound.optimal_variance"),
         ),
         Equation(
             r"\mathbb{E}\,\operatorname{tr}\,\operatorname{Cov}[x_0 \mid x_t] = \frac{\sigma_t^2}{\alpha_t^2}"
             r"\left(D - \sigma_t^2\,\mathbb{E}\,\left|\nabla \log\, q(x_t)\right|^2\right)",
-            "What is unknown of $x_0$, from the score alone.",
+            "The uncertainty about $x_0$, from the score alone.",
             "arXiv 2201.06503, theorem 1",
             ("fn.oracle.GaussianMixture.moments",),
         ),
         Equation(
             r"f^{*} \to \frac{S}{\alpha_t^2 S + \sigma_t^2}",
-            "Where the best value lies for $N(0, S)$ when steps are short: at 1 near the data, at $S$ in noise.",
+            "The best fraction for $N(0, S)$ and short steps: 1 near the data, $S$ near pure noise.",
             "Sedykh eq. 4.1; checked by verify",
             ("fn.variances.Optimal",),
         ),
     ),
     figure=Figure(
         "Above: the best variance as a fraction of the way from $\\tilde\\beta$ (0) to $\\beta$ (1). Below: the three "
-        "variances themselves. The slider for $s$ acts on one Gaussian.",
+        "variances themselves. The slider for $s$ applies to the single Gaussian.",
         (
             Choice("data", "Data", tuple(reversed(DATA))),
             Slider("std", "Standard deviation $s$", 0.05, 2, 0.05, 0.5),

@@ -1,4 +1,4 @@
-"""What the studio can be asked to compute: a file each, named as the page asks for it."""
+"""Works: what pages can ask the studio to compute; one file each, under the name that pages use."""
 
 import inspect
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ names, get, build = registry.names, registry.get, registry.build
 
 
 def made(kind: str, values: Mapping[str, Any]) -> "Work":
-    """A work from what a page sent.
+    """Build a work from a page's request.
 
     Raises:
-        FromNoiseError: there is no such work, something is missing, or a value is not what it should be.
+        FromNoiseError: if there is no such work, or a value is missing or invalid.
     """
     if kind not in names():
         raise FromNoiseError(f"the studio has no work {kind[:40]!r}; it has {', '.join(names())}")
@@ -31,11 +31,11 @@ def made(kind: str, values: Mapping[str, Any]) -> "Work":
             raise FromNoiseError(f"{kind} has no {name[:40]!r}; it has {', '.join(fields)}")
     try:
         return build({**values, "name": kind})
-    except FromNoiseError as error:  # whose words are for files, and say what kind of thing it is
+    except FromNoiseError as error:  # drop the prefix that is meant for configuration files
         raise FromNoiseError(str(error).removeprefix(f"work {kind}: ").removeprefix("work.")) from None
 
 
 def needed(kind: str) -> list[str]:
-    """Fields of a work that have no default."""
+    """Names of the fields of a work that have no default."""
     fields = inspect.signature(get(kind)).parameters
     return [name for name, field in fields.items() if field.default is inspect.Parameter.empty]

@@ -1,5 +1,4 @@
-"""What measuring shares: the data of a run, samples in parts with their progress, features that are followed. Needs
-torch."""
+"""Shared by all measuring works: the data of a run, samples with progress, features with progress. Needs torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
     from fromnoise.app.studio.bench import Bench
 
 BATCH = 64
-"""Samples that are denoised together, as the commands have it."""
+"""Number of samples denoised together, as in the commands."""
 SHOWN = 16
-"""Samples that a page is shown while more of them are measured."""
+"""Number of samples shown on the page while measuring."""
 _FRAMES = 100
 
 
 class Heard(Extractor):
-    """An extractor that says after every batch how many images it has seen; all else is the inner one's."""
+    """Wraps an extractor and reports the number of images after every batch."""
 
     suffix = ""
 
@@ -54,12 +53,12 @@ class Heard(Extractor):
 
 
 class Stepping:
-    """Sends how far a stage is, at most about a hundred times; each time the job can be stopped.
+    """Sends the progress of a stage, about a hundred times at most; the job can be stopped at each.
 
     Args:
         send: takes the frames.
-        stage: in words for the page.
-        total: units of work; None where nobody knows.
+        stage: name of the stage, for the page.
+        total: units of work; None if unknown.
     """
 
     def __init__(self, send: Send, stage: str, total: int | None = None):
@@ -80,10 +79,13 @@ class Stepping:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A model, the words that it draws by, and what it learned from.
+    """A model with its sampling plan and its training data.
 
     Attributes:
-        asked: the same as the studio draws, for the command.
+        model: the model.
+        plan: how it is sampled.
+        learned: the data it was trained on.
+        asked: the sampling as a request of the studio, from which the command is made.
     """
 
     model: Model
@@ -92,7 +94,7 @@ class Drawn:
     asked: Draw
 
     def states(self, send: Send) -> Tensor:
-        """n samples, uint8, with their progress."""
+        """Draw n samples, uint8, and send the progress."""
         n = self.asked.n
         stepping = Stepping(send, "drawing", -(-n // BATCH) * self.model.steps(self.plan))
 
@@ -103,10 +105,10 @@ class Drawn:
 
 
 def drawn(bench: "Bench", run: Path, name: str, n: int, seed: int) -> Drawn:
-    """Everything that is needed to put samples beside the data, checked.
+    """Collect everything needed to compare samples with the training data.
 
     Raises:
-        FromNoiseError: a model whose data is not known, or of no images.
+        FromNoiseError: if the model's data is unknown, or it does not generate images.
     """
     model = bench.model(run).of_images()
     images = images_of(bench, model)
@@ -122,10 +124,10 @@ def drawn(bench: "Bench", run: Path, name: str, n: int, seed: int) -> Drawn:
 
 
 def images_of(bench: "Bench", model: Model) -> Images:
-    """What a run was trained on, kept on the bench.
+    """Load the training data of a run; it is kept on the bench.
 
     Raises:
-        FromNoiseError: it has no configuration that says so, or the data is not there any more.
+        FromNoiseError: if there is no configuration that names the data, or the data is gone.
     """
     config, shape = model.config, model.denoiser.image_shape
     if config is None or shape is None:
@@ -134,14 +136,14 @@ def images_of(bench: "Bench", model: Model) -> Images:
 
 
 def texts(model: Model, images: Images, n: int) -> tuple[str, ...]:
-    """Captions of the data for a model that reads text, in the order in which `fromnoise eval` takes them."""
+    """For a text-conditional model, captions of the data in the order in which `fromnoise eval` takes them."""
     if all(denoiser.text is None for denoiser in model.networks()):
         return ()
     return tuple(images.captions[i] for i in rng.permutation(0, 0, len(images.captions))[:n])
 
 
 def sampled(folder: Path, model: Model, plan: SamplingPlan, n: int, seed: int, send: Send, stage: str) -> None:
-    """Draw what an evaluation needs into its folder, where it finds it; with progress and the first few as images."""
+    """Draw the samples of an evaluation into its folder, with progress, and send the first few as images."""
     parts = Parts(folder, model, plan, seed, n)
     groups = parts.groups(BATCH)
     total = sum(-(-min(len(group) * parts.size, n) // BATCH) for group in groups) * model.steps(plan)

@@ -1,4 +1,4 @@
-"""What a work is."""
+"""The base class of works."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from fromnoise.app.studio.bench import Bench
 
 Places = Mapping[str, Path]
-"""Where what a work's fields name lies, by the field."""
+"""Paths of the models, uploads and sets that a work names, by field."""
 
 
 class Send(Protocol):
-    """Gives a frame to the page; between two frames the worker answers questions, and may be asked to stop."""
+    """Sends a frame to the page. Between two frames the worker answers questions, and may cancel the job."""
 
     def __call__(self, header: Mapping[str, Any], arrays: "Mapping[str, np.ndarray] | None" = None) -> None: ...
 
 
 class Work(ABC):
-    """A request: subclasses are frozen dataclasses whose fields are what the page sends, and import torch in `compute`.
+    """A request. Subclasses are frozen dataclasses with the fields that the page sends; they import torch in `compute`.
 
     Attributes:
         models: fields that name a run or a saved model.
         uploads: fields that name uploaded images.
         sets: fields that name a folder of images to train on.
-        quick: whether it is a question, which is answered between the steps of a job and waits for no turn.
+        quick: whether it is a question, which is answered between the steps of a job instead of being queued.
     """
 
     models: ClassVar[tuple[str, ...]] = ()
@@ -39,28 +39,28 @@ class Work(ABC):
 
     @abstractmethod
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
-        """Compute, sending frames; a question sends one.
+        """Compute and send frames; a question sends exactly one.
 
         Raises:
-            FromNoiseError: in words for the page.
+            FromNoiseError: if the work fails, with a message for the page.
         """
 
 
 def whole(name: str, value: int, least: int, most: int) -> None:
-    """That a number lies between two.
+    """Check that an integer is in [least, most].
 
     Raises:
-        FromNoiseError: it does not.
+        FromNoiseError: if it is not.
     """
     if not least <= value <= most:
         raise FromNoiseError(f"{name}: must be from {least} to {most:,}, got {value}")
 
 
 def between(name: str, value: float, least: float, most: float) -> None:
-    """The same of a number that need not be whole, and is one.
+    """Check that a number is in [least, most] and not NaN.
 
     Raises:
-        FromNoiseError: it is not between them.
+        FromNoiseError: if it is not.
     """
     if not least <= value <= most:
         raise FromNoiseError(f"{name}: must be from {least:g} to {most:g}, got {value:g}")

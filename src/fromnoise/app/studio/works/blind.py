@@ -1,4 +1,4 @@
-"""Real images and generated ones, mixed: can a person tell them apart?"""
+"""A blind test: real and generated images, mixed. Can a person tell them apart?"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -18,9 +18,9 @@ MOST = 50
 @register("blind")
 @dataclass(frozen=True)
 class Blind(Work):
-    """k real images, held-out ones where there are enough, and k generated ones.
+    """k real images (held-out ones if there are enough) and k generated ones.
 
-    Images 2 i and 2 i + 1 are a pair, one of each kind; which comes first is drawn anew for every pair.
+    Images 2 i and 2 i + 1 are a pair with one of each kind, in random order.
     """
 
     run: str
@@ -46,12 +46,12 @@ class Blind(Work):
         unseen = len(held_out) >= self.k
         among = held_out if unseen else learned
         if len(among) < self.k:
-            raise FromNoiseError(f"k: the data has {len(among)} images; at most so many can be shown")
+            raise FromNoiseError(f"k: the data has {len(among)} images; choose no more than that")
         send({"kind": "start", "command": again.command(both.asked, places["run"]), "held_out": unseen,
               "python": again.python(both.asked, places["run"], both.model, both.plan)})  # fmt: skip
         chosen = among[rng.permutation(self.seed, 1, len(among))[: self.k]]
         pictures = to_uint8(both.learned.at(chosen))
-        order = rng.permutation(self.seed, 3, self.k)  # classes that come in turn would give them away
+        order = rng.permutation(self.seed, 3, self.k)  # the order of the classes would give them away
         generated = both.states(send)[order.tolist()]
         real = sides(self.seed, self.k)
         mixed = torch.stack([(pictures if real[i] else generated)[i // 2] for i in range(2 * self.k)])
@@ -61,7 +61,7 @@ class Blind(Work):
 
 
 def sides(seed: int, k: int) -> "np.ndarray":
-    """Which of 2 k images are real, int [2 k]: of every pair one, by a fair coin."""
+    """Which of the 2 k images are real, int [2 k]: one of every pair, at random."""
     import numpy as np
 
     from fromnoise.system import rng

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @register("bound")
 @dataclass(frozen=True)
 class Bound(Work):
-    """L_T + sum L_t + L_0 in bits per dimension, on n images and a chain of so many steps."""
+    """L_T + sum L_t + L_0 in bits per dimension, on n images and a chain of `steps` steps."""
 
     run: str
     n: int = 8
@@ -36,7 +36,7 @@ class Bound(Work):
 
         denoiser = (model := bench.model(places["run"]).of_images()).denoiser
         if denoiser.codec is not None:
-            raise FromNoiseError("a latent model has no bound on images: look into one that works on pixels")
+            raise FromNoiseError("a latent model has no bound for images: choose a model that works on pixels")
         x0, cond = some_data(bench, model, self.n, self.seed, places)
         steps = min(self.steps, denoiser.schedule.chain.steps)
         chain = denoiser.schedule.steps(steps, "uniform")

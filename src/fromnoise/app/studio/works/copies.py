@@ -1,4 +1,4 @@
-"""Samples beside the training images that they are nearest to, and how many are copies."""
+"""Samples beside their nearest training images, and how many of them are copies."""
 
 import shlex
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _BESIDE, _KEPT, _SAME = 3, 5, 0.01
 @register("copies")
 @dataclass(frozen=True)
 class Copies(Work):
-    """n samples, those that are most like a copy first."""
+    """n samples, the most copy-like first."""
 
     run: str
     n: int = 64
@@ -46,7 +46,7 @@ class Copies(Work):
         send({"kind": "start", "command": self.command(places["run"]), "training_images": len(learned.numbers)})
         pixels = both.states(send)
         x = to_unit(pixels)
-        looking = _measuring.Stepping(send, "looking among the training images", len(learned.numbers))
+        looking = _measuring.Stepping(send, "searching the training images", len(learned.numbers))
 
         def parts() -> "Iterator[tuple[Tensor, Tensor]]":
             for numbers, images in learned.batches():
@@ -68,7 +68,7 @@ class Copies(Work):
         send(finite(end), {"x": pixels[order].numpy(), "near": near.numpy()})
 
     def command(self, run: "Path") -> str:
-        """Which prints the same share, and draws nearest.png."""
+        """The command that prints the same share and draws nearest.png."""
         from fromnoise.app.studio.again import shown
 
         words = ["fromnoise", "eval", shown(run), "--n", str(self.n), "--nearest", str(self.n), "--seed",
@@ -77,9 +77,9 @@ class Copies(Work):
 
 
 def ratio(x: "Tensor", neighbours: "Tensor") -> "Tensor":
-    """|x - y_1| / |x - y_2|, y_1 the nearest and y_2 the nearest that differs from it, as `near_copies` has it, [N].
+    """|x - y_1| / |x - y_2|, [N]: y_1 is the nearest neighbour, y_2 the nearest that differs from y_1.
 
-    NaN where all neighbours are one image.
+    The definition is that of `near_copies`. NaN if all neighbours are the same image.
     """
     import torch
 

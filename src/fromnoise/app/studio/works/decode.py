@@ -1,4 +1,4 @@
-"""A step of a latent model's walk, decoded."""
+"""A sampling step of a latent model, decoded into images."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @register("decode")
 @dataclass(frozen=True)
 class Decode(Work):
-    """x_t and x0hat of step `index` of the walk with that number, as images."""
+    """x_t and x0hat of step `index` as images; `latents` is the number of the job that drew them."""
 
     latents: int
     index: int
@@ -28,7 +28,7 @@ class Decode(Work):
 
         kept = bench.kept("latents", self.latents)
         if kept is None or self.index not in kept:
-            raise FromNoiseError("these latents are not kept any more: draw them again")
+            raise FromNoiseError("these latents are no longer kept: draw them again")
         codec, x, x0 = kept[self.index]
         with torch.no_grad():
             send(

@@ -1,4 +1,4 @@
-"""What a model is and what can be asked of it: everything that the page's controls are made of."""
+"""Describes a model and what it supports; the page builds its controls from this."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @register("describe")
 @dataclass(frozen=True)
 class Describe(Work):
-    """The model of a run."""
+    """Describes the model of a run."""
 
     run: str
 
@@ -56,7 +56,7 @@ class Describe(Work):
 
 
 def _samplers(model: "Model") -> list[dict[str, Any]]:
-    """Those that this model can be drawn with, and their options."""
+    """The samplers that this model supports, with their options."""
     from fromnoise import samplers
     from fromnoise.samplers.base import insist_on_match
 

@@ -1,4 +1,4 @@
-"""Samples, and every step on the way to them."""
+"""Samples, with every step of sampling."""
 
 import math
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ MOST, MOST_POINTS, _MOST_NUMBERS = 64, 4000, 2**22
 @register("draw")
 @dataclass(frozen=True)
 class Draw(Work):
-    """n samples of a model; what is left out is as its recipe says."""
+    """n samples of a model; defaults come from its recipe."""
 
     run: str
     n: int = 4
@@ -43,10 +43,10 @@ class Draw(Work):
         if not 1 <= self.n <= MOST_POINTS:
             raise FromNoiseError(f"n: must be from 1 to {MOST} images, or {MOST_POINTS:,} points, got {self.n:,}")
         if self.interval and len(self.interval) != 2:
-            raise FromNoiseError("interval: must be two numbers, the lowest and the highest noise over signal")
+            raise FromNoiseError("interval: must be two numbers, the lowest and the highest ratio of noise to signal")
 
     def asked(self) -> "SampleOptions":
-        """The same in the library's words."""
+        """The request as `SampleOptions`."""
         from fromnoise.app.runs.plan import SampleOptions
 
         return SampleOptions(
@@ -60,13 +60,13 @@ class Draw(Work):
             interval=(float(self.interval[0]), float(self.interval[1])) if self.interval else None,
             rescale=self.rescale,
             label=self.label or None,
-            # a command takes what begins with - for an option, but for the space before it
+            # the command would take a text that begins with - for an option; a leading space prevents that
             texts=tuple(f" {t}" if t.startswith("-") else t for t in map(str.strip, self.text.splitlines()) if t),
             negative=self.negative or None,
         )
 
     def opened(self, bench: "Bench", places: Places) -> "Model":
-        """The model, with the images that it is shown beside x where it is shown any."""
+        """Open the model, with conditioning images if it takes any."""
         model = bench.model(places["run"])
         return bench.kept("beside", model.digest, make=model.with_images) if model.needs_images else model
 

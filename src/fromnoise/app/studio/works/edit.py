@@ -1,4 +1,4 @@
-"""One's own picture, changed by a model: what `fromnoise edit` does, and what a sketch becomes."""
+"""Editing one's own image with a model: all that `fromnoise edit` does, and images drawn from a sketch."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -21,7 +21,7 @@ TAKES = {
     "text-difference": ("n", "strength", "text", "from_text"),
     "control": ("n", "sampler", "steps", "text", "sketch"),
 }
-"""What only some kinds take; class, guidance and seed are of all."""
+"""The fields that each kind uses; all kinds use class, guidance and seed."""
 _RANGES = {"n": (1, MOST), "strength": (0, 1), "steps": (1, 100_000), "repeats": (1, 100), "guidance": (0, 100)}
 _WORDS = 1000
 
@@ -29,14 +29,15 @@ _WORDS = 1000
 @register("edit")
 @dataclass(frozen=True)
 class Edit(Work):
-    """n images made of a picture; what is left out is as the command has it.
+    """n images made from an image; defaults are those of the command.
 
     Attributes:
-        run, kind: who changes it, and how: a key of `TAKES`.
-        image, other, mask: keys of uploads; `other` is where an interpolation ends.
-        image_name, other_name: of the files, for the command.
-        sketch: of control: the picture is what the network is shown, not what that is computed from.
-        text, from_text: what the image becomes, and what it is; of control the prompt.
+        run, kind: the model, and the kind of edit: a key of `TAKES`.
+        image, other, mask: keys of uploads; `other` is the second image of an interpolation.
+        image_name, other_name: file names, for the command.
+        sketch: for control, whether the image itself is the conditioning image, instead of being the image from which
+            that is computed.
+        text, from_text: what the image should become, and what it shows now; for control, `text` is the prompt.
     """
 
     run: str
@@ -65,7 +66,7 @@ class Edit(Work):
         if self.kind not in TAKES:
             raise unknown("kind", self.kind[:40], TAKES)
         if not self.image:
-            raise FromNoiseError("image: choose a picture first")
+            raise FromNoiseError("image: choose an image first")
         for name in sorted(set().union(*TAKES.values()) - set(TAKES[self.kind])):
             if getattr(self, name) not in (None, "", False):
                 raise FromNoiseError(f"{name}: {self.kind} does not use it; it uses "
@@ -75,22 +76,22 @@ class Edit(Work):
             if value is not None and not low <= value <= high:
                 raise FromNoiseError(f"{name}: must be from {low:g} to {high:,}, got {value:g}")
         if self.strength == 0 and self.kind != "variations":
-            raise FromNoiseError("strength: must be above 0; at 0 nothing would change")
+            raise FromNoiseError("strength: must be above 0; with 0 nothing would change")
         if self.kind == "interpolate" and self.n == 1:
             raise FromNoiseError("n: an interpolation has at least 2 images, its two ends")
         self._complete()
 
     def _complete(self) -> None:
-        """Raises FromNoiseError where something that this kind needs is missing, or words are too long."""
+        """Raise FromNoiseError if a field that this kind needs is missing, or a text is too long."""
         if self.kind == "inpaint" and not self.mask:
-            raise FromNoiseError("mask: paint over what the model is to draw")
+            raise FromNoiseError("mask: paint over the area that the model should draw")
         if self.kind == "interpolate" and not self.other:
-            raise FromNoiseError("other: an interpolation needs a second picture")
+            raise FromNoiseError("other: an interpolation needs a second image")
         if self.kind == "text-difference" and not (self.text.strip() and self.from_text.strip()):
-            raise FromNoiseError("text: say what the picture shows, and what it is to become")
+            raise FromNoiseError("text: describe what the image shows, and what it should become")
         for name in ("text", "from_text", "image_name", "other_name", "label", "sampler"):
             if len(getattr(self, name)) > _WORDS:
-                raise FromNoiseError(f"{name}: has {len(getattr(self, name)):,} letters; at most {_WORDS:,} are taken")
+                raise FromNoiseError(f"{name}: has {len(getattr(self, name)):,} characters; the limit is {_WORDS:,}")
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
         from fromnoise.app.studio import editing

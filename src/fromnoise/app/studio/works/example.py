@@ -1,4 +1,4 @@
-"""One image of those that a model was trained on."""
+"""One image of a model's training data."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @register("example")
 @dataclass(frozen=True)
 class Example(Work):
-    """Image `number` of the data of a run, counted on from the first after the last."""
+    """Image `number` of a run's data; numbers beyond the last start over from the first."""
 
     run: str
     number: int = 0

@@ -1,4 +1,4 @@
-"""A picture of one's own, as it is and as a model takes it."""
+"""An uploaded image: in full, and as the model receives it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from fromnoise.app.studio.bench import Bench
 
 _LARGEST = 640
-"""Pixels of a side of the picture that is painted over."""
+"""The largest side, in pixels, of the image that the page shows for painting."""
 
 
 @register("fit")
 @dataclass(frozen=True)
 class Fit(Work):
-    """The picture whole, the picture at the model's size, and what a control model is shown of it."""
+    """The whole image, the image at the model's size, and the conditioning image of a control model."""
 
     run: str
     image: str

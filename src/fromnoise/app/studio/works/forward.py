@@ -1,4 +1,4 @@
-"""The forward process on images of a run's data, and what the network makes of each level in one call."""
+"""The forward process on images of a run's data, and the network's prediction at each level in one call."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -18,7 +18,7 @@ LEVELS = 41
 @register("forward")
 @dataclass(frozen=True)
 class Forward(Work):
-    """x_t = alpha x_0 + sigma eps at many levels, and x0hat at each: a frame a level, from data to noise."""
+    """x_t = alpha x_0 + sigma eps and x0hat at many levels: one frame per level, from data to noise."""
 
     run: str
     n: int = 4
@@ -56,7 +56,7 @@ class Forward(Work):
 
 
 def at(t: "object") -> dict[str, float | None]:
-    """A level's numbers for the page; JSON has no infinity."""
+    """A level's numbers for the page; infinity becomes None, since JSON has none."""
     import math
 
     found = {}
@@ -69,10 +69,10 @@ def at(t: "object") -> dict[str, float | None]:
 def some_data(
     bench: "Bench", model: "Model", n: int, seed: int, places: Places
 ) -> "tuple[Tensor, dict[str, Tensor] | None]":
-    """n images of the run's data in [-1, 1], with their conditions; or the one that was uploaded, n times.
+    """Return n images of the run's data in [-1, 1] with their conditions, or the uploaded image n times.
 
     Raises:
-        FromNoiseError: the model does not say what it was trained on, and none was uploaded.
+        FromNoiseError: if no image was uploaded and the training data is unknown, or the model takes images itself.
     """
     import torch
 
@@ -83,7 +83,7 @@ def some_data(
 
     denoiser = model.denoiser
     if denoiser.low is not None or model.needs_images:
-        raise FromNoiseError("this model's network is shown an image beside x: look into one that draws by itself")
+        raise FromNoiseError("this model's network is conditioned on an image: choose one that is not")
     if "image" in places:
         channels, *size = denoiser.image_shape or (3, 64, 64)
         x = to_unit(read_image(places["image"], channels, (size[0], size[1])))[None].expand(n, -1, -1, -1)
@@ -91,7 +91,7 @@ def some_data(
     else:
         config = model.config
         if config is None:
-            raise FromNoiseError("this model does not say what it was trained on: give an image of your own")
+            raise FromNoiseError("this model does not record its training data: give an image of your own")
         shape = denoiser.image_shape
         assert shape is not None
         data = bench.kept("data", model.digest, make=lambda: load(config.data.at(shape)))

@@ -1,4 +1,4 @@
-"""The identities of `verify` that prove a chapter of the theory, one after the other."""
+"""Checks the identities of `verify` that belong to a chapter of the theory, one after the other."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @register("identities")
 @dataclass(frozen=True)
 class Identities(Work):
-    """Theory against practice for every row of a chapter; a frame for each."""
+    """Theory against practice for every row of a chapter; one frame per row."""
 
     chapter: str
 

@@ -1,4 +1,4 @@
-"""How well a network predicts at each level, on its own data, and where the reverse variance lies."""
+"""How well a network predicts at each level on its own data, and where the reverse variance lies."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 @register("levels")
 @dataclass(frozen=True)
 class Levels(Work):
-    """Errors of eps and x0, the learned variance's fraction and the optimal one's: a frame a level, from noise to data.
+    """Errors of eps and x0, and the fractions of the learned and the optimal variance: one frame per level.
 
-    The fraction is that of log v between log beta-tilde (0) and log beta (1) of the step to the next level of the
-    chain; the optimal variance is beta-tilde + c^2 E |x_0 - x0hat|^2 / D (Analytic-DPM).
+    Levels run from noise to data. The fraction is the position of log v between log beta-tilde (0) and log beta (1)
+    for the step to the next level; the optimal variance is beta-tilde + c^2 E |x_0 - x0hat|^2 / D (Analytic-DPM).
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""The figures of a run: what `fromnoise eval` does, and writes."""
+"""The figures of a run, computed and written as `fromnoise eval` does."""
 
 import shlex
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MOST = 50_000
 @register("measure")
 @dataclass(frozen=True)
 class Measure(Work):
-    """n samples, by default as many as the recipe says, compared with the data; eval.json in the run."""
+    """Compares n samples with the data and writes eval.json into the run; default n: from the recipe."""
 
     run: str
     n: int | None = None

@@ -1,4 +1,4 @@
-"""Points in the plane: a distribution, sketched or chosen; a model of it; particles on their way from noise."""
+"""Points in the plane: a chosen or sketched distribution, a model of it, and particles moving from noise to data."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,9 +23,9 @@ _REACH, _SIDE, _PARTICLES, _SPREAD, _BATCH = 3.0, 22, 500, 0.08, 256
 @register("plane")
 @dataclass(frozen=True)
 class Plane(Work):
-    """Train on points, or take the exact denoiser of them; then walk particles from noise to data.
+    """Train on points or use their exact denoiser, then move particles from noise to data.
 
-    The field is the score of q(x_t), on a grid, at every level of the walk; of the exact one where `exact`.
+    Every frame has the score on a grid at that level, both of the denoiser and exact.
     """
 
     shape: str = "moons"
@@ -45,7 +45,7 @@ class Plane(Work):
             good = all(isinstance(p, list) and len(p) == 2 and all(
                 isinstance(v, int | float) and -_REACH <= v <= _REACH for v in p) for p in self.points)  # fmt: skip
             if not good or not 3 <= len(self.points) <= MOST_POINTS:
-                raise FromNoiseError(f"points: sketch from 3 to {MOST_POINTS:,} of them, each two numbers from -3 to 3")
+                raise FromNoiseError(f"points: sketch 3 to {MOST_POINTS:,} points, each two numbers from -3 to 3")
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
         import torch
@@ -108,7 +108,7 @@ class Plane(Work):
         return x + 0.06 * noise
 
     def _trained(self, data: "Tensor", schedule: "Schedule", send: Send) -> "Denoiser":
-        """Algorithm 1 as it stands, without what `fn.fit` keeps for resuming: more steps in the same seconds."""
+        """Train with DDPM's algorithm 1 in a bare loop, which takes more steps per second than `fn.fit`."""
         import time
 
         import torch
@@ -145,7 +145,7 @@ class Plane(Work):
 
 
 def _truth(data: "Tensor") -> "GaussianMixture":
-    """The exact distribution: a narrow normal one about every point, of the fewest that are quick to compute with."""
+    """The exact distribution: a narrow Gaussian about each of at most 300 points, for speed."""
     import torch
 
     from fromnoise import oracle

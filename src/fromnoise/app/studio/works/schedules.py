@@ -1,4 +1,4 @@
-"""Schedules beside each other: log-SNR, alpha, sigma, and the sizes of the steps that a spacing takes."""
+"""Schedules compared: log-SNR, alpha, sigma, and the steps of a spacing."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @register("schedules")
 @dataclass(frozen=True)
 class Schedules(Work):
-    """Of registered schedules by name, and of a run's own; the steps of one spacing on each."""
+    """Registered schedules by name, and that of a run, with the steps of one spacing on each."""
 
     names: list[str] = field(default_factory=list)
     run: str = ""
@@ -27,7 +27,7 @@ class Schedules(Work):
     def __post_init__(self) -> None:
         whole("steps", self.steps, 1, 200)
         if not 1 <= len(self.names) + bool(self.run) <= 8:
-            raise FromNoiseError("schedules: choose from 1 to 8 of them")
+            raise FromNoiseError("schedules: choose 1 to 8")
 
     def compute(self, bench: "Bench", places: Places, send: Send) -> None:
         import numpy as np

@@ -1,4 +1,4 @@
-"""States as a page shows them, and a denoiser that is watched. Needs torch."""
+"""Converts states for display, and wraps denoisers to watch their predictions. Needs torch."""
 
 import time
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from fromnoise.guidance.base import Wrapper
 from fromnoise.parameterizations.prediction import Prediction
 
 LARGEST = 128
-"""Pixels of a side; what is larger is shown smaller while it is drawn, and whole at the end."""
+"""The largest side, in pixels, of images shown during sampling; at the end they are shown in full size."""
 
 
 class Watched(Wrapper):
-    """The denoiser itself; the first prediction of every step is kept, and the seconds of all calls are counted."""
+    """Wraps a denoiser: keeps the first prediction of every step, and counts the calls and their seconds."""
 
     guides = False
 
@@ -41,22 +41,22 @@ class Watched(Wrapper):
         return p
 
     def taken(self) -> Prediction | None:
-        """The first prediction since this was last asked."""
+        """Return the first prediction since the last call of `taken`, and forget it."""
         found, self.first = self.first, None
         return found
 
 
 def images(x: Tensor, scale: float = 1.0) -> np.ndarray:
-    """[N, C, H, W] / scale as bytes [N, C', H', W'], at most `LARGEST` pixels wide; other channels than 1, 3 and 4: 3.
+    """Convert [N, C, H, W] / scale to bytes [N, C', H', W'], at most `LARGEST` pixels a side.
 
-    Latents have no colours of their own: their first three channels are shown as red, green and blue.
+    1, 3 or 4 channels are kept. Of other latents, the first three channels are shown as red, green and blue.
     """
     kept = x if x.shape[1] in (1, 3, 4) else x[:, : 3 if x.shape[1] > 3 else 1]
     return to_uint8(smaller(kept.float() / scale)).cpu().numpy()
 
 
 def smaller(x: Tensor) -> Tensor:
-    """Images of at most `LARGEST` pixels a side."""
+    """Shrink images to at most `LARGEST` pixels a side."""
     most = max(x.shape[-2:])
     if most <= LARGEST:
         return x
@@ -65,15 +65,15 @@ def smaller(x: Tensor) -> Tensor:
 
 
 def spread(level: Level) -> float:
-    """What x_t is divided by to be seen: sqrt(alpha^2 + sigma^2), where noise is added without shrinking the data."""
+    """The divisor for showing x_t: sqrt(alpha^2 + sigma^2), but at least 1."""
     return max(1.0, float((level.alpha**2 + level.sigma**2).sqrt().max()))
 
 
 def numbers(x: Tensor) -> np.ndarray:
-    """Points and signals as they are, float32."""
+    """Points and signals as float32."""
     return x.detach().float().cpu().numpy()
 
 
 def root_mean_square(x: Tensor) -> np.ndarray:
-    """Of each example, [N]."""
+    """Root mean square of each example, [N]."""
     return x.flatten(1).float().square().mean(1).sqrt().cpu().numpy()

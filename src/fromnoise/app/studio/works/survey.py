@@ -1,4 +1,4 @@
-"""What a folder of images holds, as training would read it: how many, which classes, what is left out and why."""
+"""What training would read from a folder of images: how many, which classes, what is left out and why."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -17,7 +17,7 @@ _SHOWN, _SIDE = 32, 64
 @register("survey")
 @dataclass(frozen=True)
 class Survey(Work):
-    """Of a folder that was uploaded or named on the command line; or of a data set that has a name."""
+    """Surveys a folder that was uploaded or given at the start, or a named data set."""
 
     folder: str = ""
     data: str = ""

@@ -1,4 +1,4 @@
-"""Quality against effort, one entry after the other: rows of `fromnoise table steps` and `fromnoise table samplers`."""
+"""Quality against effort: chosen rows of `fromnoise table steps` and `fromnoise table samplers`."""
 
 import shlex
 from dataclasses import dataclass, field
@@ -20,12 +20,12 @@ KINDS = ("steps", "samplers")
 @register("table")
 @dataclass(frozen=True)
 class Table(Work):
-    """Frechet distances of n samples each.
+    """A table of Frechet distances, each of n samples.
 
     Attributes:
-        kind: steps (DDIM's eta and sigma-hat), or samplers (each with its own defaults).
-        rows: of that table, as the command names them.
-        columns: steps, or network calls.
+        kind: "steps" (DDIM's eta and sigma-hat) or "samplers" (each with its own defaults).
+        rows: rows of that table, named as the command names them.
+        columns: numbers of steps or of network calls.
     """
 
     run: str
@@ -62,7 +62,7 @@ class Table(Work):
         opening = _measuring.Stepping(send, "opening the model, its data and the features")
         with Evaluation.opened(Subject(place, None, None, None, None, None, True, "auto")) as own:
             if own.model.before is not None:
-                raise FromNoiseError("a table is of one model, and this is a cascade: measure it as it is")
+                raise FromNoiseError("a table needs a single model, and this is a cascade: measure it without a table")
             opening.advance()
             looking = _measuring.Stepping(send, f"{own.name} features of the data")
             own.extractor = _measuring.Heard(own.extractor, looking.advance)
@@ -78,16 +78,16 @@ class Table(Work):
             send({"kind": "end", **finite(head | about)})
 
     def command(self, run: Path) -> str:
-        """Which makes these entries, and those of the rows that were not chosen."""
+        """The command that computes these entries, and those of all other rows."""
         columns = [str(column) for column in sorted(set(self.columns))]
         words = ["fromnoise", "table", self.kind, str(run), "--n", str(self.n), "--n-long", str(self.n)]
         return " ".join(map(shlex.quote, [*words, "--columns", *columns, "--spacings", _SPACINGS[self.kind]]))
 
     def _entries(self, own: Any) -> "Entries":
-        """The table with the chosen rows alone.
+        """Build the table with only the chosen rows.
 
         Raises:
-            FromNoiseError: a row that it has not, or that this model cannot have.
+            FromNoiseError: if the table has no such row, or this model does not support it.
         """
         from fromnoise.app import evaluation
 
@@ -96,7 +96,7 @@ class Table(Work):
                     sorted(set(self.columns)), [_SPACINGS[self.kind]])  # fmt: skip
         for row in self.rows:
             if row not in found.rows:
-                there = ", ".join(found.rows[:20]) or "none: the chain of this model is shorter than every column"
+                there = ", ".join(found.rows[:20]) or "none, since this model's chain is shorter than every column"
                 raise FromNoiseError(f"rows: no row {row[:40]!r} with these columns; there is {there}")
         found.cells = [cell for cell in found.cells if cell.row in self.rows]
         found.rows = [row for row in found.rows if row in self.rows]
@@ -104,7 +104,7 @@ class Table(Work):
         return found
 
     def _run(self, entries: "Entries", processes: Any, send: Send) -> Any:
-        """Entry after entry; each is drawn beforehand, so that it can be followed and stopped."""
+        """Measure the entries in order; their samples are drawn first, with progress, so the job can be stopped."""
         from fromnoise.app.studio.works import _measuring
 
         runner = entries.run(_measuring.BATCH, processes)

@@ -1,4 +1,4 @@
-"""A figure of the theory, for the values that its controls have now."""
+"""The figure of a theory chapter, for the current values of its controls."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @register("theory-figure")
 @dataclass(frozen=True)
 class TheoryFigure(Work):
-    """The lines of a chapter's figure; controls without a value have their default."""
+    """The lines of a chapter's figure; controls without a value take their default."""
 
     figure: str
     values: dict[str, Any] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class TheoryFigure(Work):
 
 
 def _told(value: float) -> float | str:
-    """A number as JSON has it, or a sign for it."""
+    """A finite number, or a symbol for NaN or infinity, which JSON lacks."""
     if math.isfinite(value):
         return float(value)
     if math.isnan(value):

@@ -1,4 +1,4 @@
-"""One checkpoint walked in several ways: DDPM's chain, NCSN's annealed Langevin dynamics, and the ODE."""
+"""One checkpoint sampled in several ways: DDPM's chain, NCSN's annealed Langevin dynamics, and the ODE."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +24,7 @@ _SHOWN = 12
 @register("walks")
 @dataclass(frozen=True)
 class Walks(Work):
-    """n samples of each walk from the same noise, each as a row of x0hat and of x_t on the way."""
+    """n samples of each sampler from the same noise; each is shown as a row of x_t and a row of x0hat."""
 
     run: str
     n: int = 2
@@ -47,20 +47,20 @@ class Walks(Work):
 
         model = bench.model(places["run"]).of_images()
         if model.before is not None or model.needs_images or model.denoiser.student is not None:
-            raise FromNoiseError("choose a model of one stage, with no image beside x, that is not distilled")
+            raise FromNoiseError("choose a model that is not a cascade, not image-conditional and not distilled")
         steps = min(self.steps, model.denoiser.schedule.chain.steps)
         send({"kind": "start", "walks": list(WALKS), "total": len(WALKS)})
         for number, (name, (sampler, options)) in enumerate(WALKS.items()):
             kept: list[tuple[Any, Any]] = []
-            if "n" in options:  # a step as large as this ladder's levels are apart
+            if "n" in options:  # the step size that fits the distance between this ladder's levels
                 ladder = model.denoiser.schedule.steps(steps, "log-snr").levels.log_snr
-                apart = ladder[ladder.isfinite()].diff().abs().amax() / 2  # of noise alone, and of data, it is infinite
+                apart = ladder[ladder.isfinite()].diff().abs().amax() / 2  # it is infinite for pure noise and for data
                 options = options | {"size": best_size(float(apart.exp()), options["n"])}
             plan = model.choice(SampleOptions(sampler=sampler, options=options, steps=steps))
 
             def keep(header: Any, arrays: Any = None, kept: Any = kept) -> None:
                 kept.append((header, arrays))
-                send({"kind": "passed"})  # so that it can be stopped here, too
+                send({"kind": "passed"})  # so that the job can be stopped here, too
 
             watch = Watch(model, plan, self.n, keep)
             watch.end(draw_states(model, self.n, plan, self.seed, self.n, callback=watch.after, stages=watch.stages))

@@ -1,4 +1,4 @@
-"""What a page is shown of a walk: after every step x_t, x0hat, eps, the score's size, and what guidance changes."""
+"""Watches sampling for the page: after every step x_t, x0hat, eps, the score's size, and the effect of guidance."""
 
 import itertools
 import math
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from fromnoise.app.runs.plan import SamplingPlan
 
 BUDGET = 256 * 2**20
-"""Bytes of all frames of a walk, here, in the server and in the page; a longer walk is shown every so many steps."""
+"""The most bytes for the frames of one job; with more steps, only every k-th is shown."""
 _EPS = 3.0
 """Standard deviations of eps that fill the gray scale."""
 _NUMBERS = itertools.count(1)
 
 
 class Watch:
-    """Wraps a model's stages, is called after every step, and sends frames.
+    """Wraps a model's stages and sends a frame after every step.
 
-    The prediction that a frame shows is the one that its step began with: x_t is the state before the step. The last
-    frame has the samples themselves.
+    A frame shows the first prediction of its step, so x_t is the state before the step. The last frame has the
+    samples themselves.
 
     Args:
-        model: to be drawn from, with what guides it in `plan`.
-        plan: how.
-        n: samples.
+        model: the model to sample from.
+        plan: how to sample it, including guidance.
+        n: number of samples.
         send: takes the frames.
     """
 
@@ -53,16 +53,16 @@ class Watch:
         self.latents: dict[int, tuple[Any, Tensor, Tensor]] = {}
 
     def after(self, moment: Moment) -> None:
-        """A frame of the step that was just done."""
+        """Send the frame of the step just done."""
         self.stage += moment.index == 1
         guided, plain = self.stages[self.stage].denoiser, self.plain[self.stage]
         assert isinstance(guided, Watched)
         p, unguided = guided.taken(), plain.taken()
         index, self.step = self.step, self.step + 1
         if index % self.every:
-            self.send({"kind": "passed", "index": index})  # so that it can be stopped here, too
+            self.send({"kind": "passed", "index": index})  # so that the job can be stopped here, too
             return
-        if p is None:  # a walk of no network call
+        if p is None:  # a step without a network call
             return
         header: dict[str, Any] = {"kind": "step", "index": index, "stage": self.stage, "time": _number(p.t.time),
                                   "log_snr": _number(p.t.log_snr), "alpha": _number(p.t.alpha),
@@ -70,19 +70,19 @@ class Watch:
         self.send(header, self._arrays(index, p, unguided, guided))
 
     def end(self, x: Tensor) -> None:
-        """The samples, [N, ...]: images at their full size."""
+        """Send the samples, [N, ...]; images have their full size."""
         shown = to_uint8(x).numpy() if x.dim() == 4 else numbers(x)
         self.send({"kind": "end", "index": self.step, "network_seconds": self.seconds, "calls": self.calls},
                   {"x": shown})  # fmt: skip
 
     @property
     def seconds(self) -> float:
-        """Spent in the networks."""
+        """Seconds spent in the networks."""
         return sum(w.seconds for w in self.plain)
 
     @property
     def calls(self) -> int:
-        """Of the networks, for the batch; guidance doubles the batch of a call, not their number."""
+        """Network calls for the batch; guidance doubles the batch of a call, not the number of calls."""
         return sum(w.calls for w in self.plain)
 
     def _arrays(self, index: int, p: Prediction, unguided: Prediction | None, own: Watched) -> dict[str, np.ndarray]:
@@ -102,14 +102,14 @@ class Watch:
 
 
 def _watched(model: "Model", plain: list[Watched]) -> "Model":
-    """The same with every stage's own network watched, below its guidance; `plain` gets them, the first stage first."""
+    """Wrap every stage's network below its guidance, and append the wrappers to `plain`, the first stage first."""
     before = _watched(model.before, plain) if model.before is not None else None
     plain.append(Watched(model.denoiser))
     return replace(model, denoiser=plain[-1], before=before)
 
 
 def _size(denoiser: Denoiser, n: int) -> int:
-    """About the bytes of a frame: three states or four, as bytes where they are images, and latents as they are."""
+    """Approximate size of a frame in bytes: three or four states (one byte per pixel of an image), and latents."""
     shape = denoiser.image_shape or ()
     if len(shape) != 3:
         return 12 * n * math.prod(shape)
@@ -119,6 +119,6 @@ def _size(denoiser: Denoiser, n: int) -> int:
 
 
 def _number(x: Tensor) -> float | None:
-    """Of all examples, which share it; JSON has no infinity."""
+    """The number that all examples share; None if it is infinite, which JSON lacks."""
     value = float(x.flatten()[0])
     return value if np.isfinite(value) else None

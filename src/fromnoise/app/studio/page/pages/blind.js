@@ -1,4 +1,4 @@
-// The blind test: which images are real? With the interval of the share that was right.
+// The blind test: which images are real? Reports the share of right answers with its confidence interval.
 
 import * as address from "../address.js";
 import { number, switcher } from "../controls.js";
@@ -22,7 +22,7 @@ export async function blind({ body, name, wanted }) {
       if (frame.header.kind === "end") (way.value() === "pairs" ? pairs : all)(frame);
     },
   });
-  const intro = () => put(board, h("p", { class: "soft" }, "Real and generated images are mixed, and you say which are real. If you do no better than chance, you cannot tell them apart. Press Start."));
+  const intro = () => put(board, h("p", { class: "soft" }, "Real and generated images are mixed, and you pick the real ones. If you do no better than chance, you cannot tell them apart. Press Start."));
 
   function pairs({ header, arrays }) {
     const count = header.real.length / 2, answers = [];
@@ -38,7 +38,7 @@ export async function blind({ body, name, wanted }) {
       if (answers.length < count) return next();
       keys = () => {};
       const right = answers.filter((chosen, i) => header.real[2 * i + chosen] === 1).length;
-      verdict(right, count, "pairs", header, answers.map((chosen, i) => h("figure", {}, h("div", { class: "row" }, [0, 1].map((one) => { const canvas = picture(slice(arrays.x, 2 * i + one), header.real[2 * i + one] ? "real" : "generated"); return h("div", { class: "grow" }, canvas, h("small", {}, header.real[2 * i + one] ? "real" : "generated")); })), h("figcaption", {}, h("span", { class: header.real[2 * i + chosen] ? "good" : "error" }, header.real[2 * i + chosen] ? "✓ right" : "✗ you took the other")))), 220);
+      verdict(right, count, "pairs", header, answers.map((chosen, i) => h("figure", {}, h("div", { class: "row" }, [0, 1].map((one) => { const canvas = picture(slice(arrays.x, 2 * i + one), header.real[2 * i + one] ? "real" : "generated"); return h("div", { class: "grow" }, canvas, h("small", {}, header.real[2 * i + one] ? "real" : "generated")); })), h("figcaption", {}, h("span", { class: header.real[2 * i + chosen] ? "good" : "error" }, header.real[2 * i + chosen] ? "✓ right" : "✗ wrong")))), 220);
     }
     keys = (event) => { const side = { 1: 0, 2: 1, ArrowLeft: 0, ArrowRight: 1 }[event.key]; if (side !== undefined) { event.preventDefault(); answer(side); } };
     const stand = h("div", { class: "row" }, sides);
@@ -49,7 +49,7 @@ export async function blind({ body, name, wanted }) {
   }
 
   function all({ header, arrays }) {
-    const order = header.real.map((_, i) => i); // pairs lie beside each other: mix them
+    const order = header.real.map((_, i) => i); // pairs are adjacent: shuffle them
     for (let i = order.length - 1; i > 0; i--) { const j = random(i + 1); [order[i], order[j]] = [order[j], order[i]]; }
     const chosen = new Set(), count = order.length;
     const left = h("span", { role: "status" });
@@ -61,7 +61,7 @@ export async function blind({ body, name, wanted }) {
       const right = order.filter((i) => chosen.has(i) === (header.real[i] === 1)).length;
       verdict(right, count, "images", header, order.map((i) => { const ok = chosen.has(i) === (header.real[i] === 1); return h("figure", {}, picture(slice(arrays.x, i), header.real[i] ? "real" : "generated"), h("figcaption", {}, h("span", { class: ok ? "good" : "error" }, `${ok ? "✓" : "✗"} ${header.real[i] ? "real" : "generated"}`))); }), 84);
     } }, "Done");
-    keys = (event) => { // arrows go from image to image; Space and Enter choose, as of any button
+    keys = (event) => { // arrows move between images; Space and Enter choose, as for any button
       const i = buttons.indexOf(document.activeElement), step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) { event.preventDefault(); buttons[Math.min(count - 1, Math.max(0, i + step))]?.focus(); }
     };
@@ -73,11 +73,11 @@ export async function blind({ body, name, wanted }) {
 
   function verdict(right, count, what, header, truth, width) {
     const [low, high] = wilson(right, count);
-    const words = low > 0.5 ? "Better than chance: you can tell them apart." : high < 0.5 ? "Worse than chance: you took the generated ones for real." : `That fits chance: ${count} ${what} do not show that you see a difference. More of them would tell more.`;
+    const words = low > 0.5 ? "Better than chance: you can tell them apart." : high < 0.5 ? "Worse than chance: you mistook the generated images for real ones." : `Consistent with chance: ${count} ${what} do not show that you see a difference. More ${what} would give a clearer answer.`;
     const gallery = h("div", { class: "gallery" }, truth);
     gallery.style.gridTemplateColumns = `repeat(auto-fill, minmax(${width}px, 1fr))`;
-    put(board, h("h2", { tabIndex: -1 }, `${right} of ${count} right: ${percent(right / count)}`), h("p", {}, `95 % interval ${percent(low)} to ${percent(high)}, chance 50 %. ${words}`), h("p", { class: "soft" }, header.held_out ? "The real images were held out: the model never saw them." : "The real images are from the training data."), gallery);
-    put(again, h("div", { class: "card" }, h("h2", {}, "The generated images again"), copyable(start.command, "command"), copyable(start.python, "Python")));
+    put(board, h("h2", { tabIndex: -1 }, `${right} of ${count} right: ${percent(right / count)}`), h("p", {}, `95 % interval ${percent(low)} to ${percent(high)}, chance 50 %. ${words}`), h("p", { class: "soft" }, header.held_out ? "The real images were held out: the model has never seen them." : "The real images are from the training data."), gallery);
+    put(again, h("div", { class: "card" }, h("h2", {}, "Reproduce the generated images"), copyable(start.command, "command"), copyable(start.python, "Python")));
     const head = board.querySelector("h2");
     head.style.outline = "none";
     head.focus();

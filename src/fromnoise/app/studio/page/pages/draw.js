@@ -1,4 +1,4 @@
-// Draw: the image as it is denoised, step by step, with a time line; two panels with one control changed.
+// Draw: watch an image being denoised step by step, on a time line; or compare two panels that differ in one control.
 
 import { ask, frames, get, post, stop } from "../api.js";
 import * as address from "../address.js";
@@ -8,14 +8,14 @@ import { paint, plot, tiles } from "../pixels.js";
 
 export const title = "Draw";
 
-const SHOWN = [["x", "x_t", "the noisy state"], ["x0", "x̂₀", "the clean image that the network predicts"], ["eps", "ε̂", "the noise that it predicts"], ["change", "guidance", "what guidance and clipping change of the predicted image"]];
+const SHOWN = [["x", "x_t", "the noisy state"], ["x0", "x̂₀", "the clean image as the network predicts it"], ["eps", "ε̂", "the noise as the network predicts it"], ["change", "guidance", "how guidance and clipping change the predicted image"]];
 const COMPARED = { seed: "seed", sampler: "sampler", steps: "steps", spacing: "spacing", guidance: "guidance scale", label: "class", text: "text" };
 
 export async function show(root, studio) {
   const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false));
   if (!models.length) { await demo(root, studio); return; }
   const at = address.read();
-  if (at.run && !models.some((one) => one.name === at.run)) notice(`There is no model ${at.run} here; this is ${models[0].name}.`);
+  if (at.run && !models.some((one) => one.name === at.run)) notice(`There is no model ${at.run}; this is ${models[0].name}.`);
   const run = choice("Model", models.map((one) => one.name), { value: at.run ?? models[0].name, onchange: () => opened() });
   const side = h("form", { class: "card side fields", id: "draw-form", "aria-label": "What to draw", onsubmit: (event) => { event.preventDefault(); draw(); } });
   const right = h("div", { class: "stack" });
@@ -30,7 +30,7 @@ export async function show(root, studio) {
   const bar = h("progress", { class: "idle", max: 1, value: 0, "aria-label": "Drawing" });
   const board = h("div", { class: "panels" });
   const about = h("div", { class: "card" });
-  const below = h("button", { type: "submit", form: "draw-form", class: "narrow" }, "Draw"); // where the form is far below the picture
+  const below = h("button", { type: "submit", form: "draw-form", class: "narrow" }, "Draw"); // shown on narrow screens, where the form is far below the image
   put(right, h("h1", { class: "out" }, "Draw"), h("div", { class: "card" }, board, bar, h("div", { class: "timeline" }, play, position, where), h("div", { class: "row apart end" }, quantity.box, below, h("small", {}, h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " a step, ", h("kbd", {}, "Space"), " plays"))), about);
 
   const draw_ = h("button", { type: "submit" }, "Draw");
@@ -40,14 +40,14 @@ export async function show(root, studio) {
   async function opened() {
     halt();
     following.abort();
-    if (model) { end(); address.write({ job: "", label: "" }); } // of the model before, whose result nobody will see
+    if (model) { end(); address.write({ job: "", label: "" }); } // a job of the previous model, whose result will not be shown
     const mine = (following = new AbortController());
     panels = [];
     position.max = position.value = 1;
     where.textContent = "";
     address.write({ run: run.value() });
     if (!side.children.length || model) put(side, run.box, h("p", { class: "soft" }, "opening…"));
-    if (!model) { put(board, panel("A").box); put(about, h("h2", {}, run.value()), h("p", { class: "soft" }, "opening…")); } // the place that it will take
+    if (!model) { put(board, panel("A").box); put(about, h("h2", {}, run.value()), h("p", { class: "soft" }, "opening…")); } // keep the layout while it loads
     try {
       const found = (await ask("describe", { run: run.value() })).header;
       if (mine.signal.aborted) return;
@@ -57,7 +57,7 @@ export async function show(root, studio) {
       put(board);
       put(about);
       const name = run.value(), going = studio.state.runs.some((one) => one.name === name && ["going", "waiting"].includes(one.state));
-      put(side, run.box, h("p", { class: going ? "soft" : "error" }, going ? "It is being trained, and can be drawn from when its first checkpoint is there. This page waits for it." : error.message));
+      put(side, run.box, h("p", { class: going ? "soft" : "error" }, going ? "This model is being trained. You can draw from it as soon as it has a checkpoint; this page waits for that." : error.message));
       if (going) setTimeout(() => !mine.signal.aborted && opened(), 4000);
       return;
     }
@@ -77,14 +77,14 @@ export async function show(root, studio) {
       seed: number("Seed", { value: was.seed ?? 0, step: 1, onchange: keep("seed") }),
       sampler,
       steps: number("Steps", { value: was.steps ?? "", min: 1, max: model.steps, step: 1, placeholder: `${plan.steps} (recipe)`, onchange: keep("steps") }),
-      spacing: choice("Spacing", [["", "the sampler's own"], ...model.spacings], { value: was.spacing ?? "", onchange: keep("spacing") }),
+      spacing: choice("Spacing", [["", "default of the sampler"], ...model.spacings], { value: was.spacing ?? "", onchange: keep("spacing") }),
       guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, step: "any", placeholder: `${plan.guidance} (recipe)`, onchange: keep("guidance") }),
-      label: choice("Class", [["", "all in turn"], ...model.classes], { value: was.label ?? "", onchange: keep("label") }),
-      text: text("Text, a line each", { value: was.text ?? "", lines: 2, placeholder: "a red apple", onchange: keep("text") }),
-      negative: text("Away from", { value: was.negative ?? "", placeholder: "no words", onchange: keep("negative") }),
+      label: choice("Class", [["", "all, in turn"], ...model.classes], { value: was.label ?? "", onchange: keep("label") }),
+      text: text("Text, one prompt per line", { value: was.text ?? "", lines: 2, placeholder: "a red apple", onchange: keep("text") }),
+      negative: text("Negative text", { value: was.negative ?? "", placeholder: "none", onchange: keep("negative") }),
       clip: choice("Clip to [−1, 1]", [["", `${plan.clip ? "yes" : "no"} (recipe)`], ["yes", "yes"], ["no", "no"]], { value: was.clip ?? "", onchange: keep("clip") }),
-      low: number("Guide where noise over signal is above", { value: was.low ?? "", min: 0, placeholder: "everywhere", onchange: keep("low") }),
-      high: number("and at most", { value: was.high ?? "", min: 0, placeholder: "everywhere", onchange: keep("high") }),
+      low: number("Guide where noise / signal is above", { value: was.low ?? "", min: 0, placeholder: "everywhere", onchange: keep("low") }),
+      high: number("and up to", { value: was.high ?? "", min: 0, placeholder: "everywhere", onchange: keep("high") }),
     };
     const locked = check("lock the seed", { value: was.locked !== "0", onchange: (on) => address.write({ locked: on ? "" : "0" }) });
     fields.locked = locked;
@@ -95,7 +95,7 @@ export async function show(root, studio) {
     fields.options = { box: optional, inputs: {} };
     put(side, run.box, model.text ? fields.text.box : null, model.classes.length ? fields.label.box : null,
       h("div", { class: "fields two" }, fields.n.box, fields.seed.box), h("div", { class: "row apart" }, locked.box, h("button", { type: "button", class: "quiet small", onclick: () => { if (!drawing) { another(); draw(); } } }, "Another seed")),
-      fields.sampler.box, optional, h("div", { class: "fields two" }, fields.steps.box, model.can_guide ? fields.guidance.box : null), model.can_guide ? h("small", {}, "Guidance: 1 is off; more is surer and less varied.") : null,
+      fields.sampler.box, optional, h("div", { class: "fields two" }, fields.steps.box, model.can_guide ? fields.guidance.box : null), model.can_guide ? h("small", {}, "Guidance: 1 is off; a higher scale follows the condition more closely, with less variety.") : null,
       compare.box, fields.b,
       h("details", {}, h("summary", {}, "More"), h("div", { class: "fields" }, fields.spacing.box, model.latent ? null : fields.clip.box, model.can_guide ? [h("div", { class: "fields two" }, fields.low.box, fields.high.box), model.text ? fields.negative.box : null] : null)),
       h("div", { class: "row act" }, draw_, cancel));
@@ -137,7 +137,7 @@ export async function show(root, studio) {
     address.write({ seed: fields.seed.value() });
   }
 
-  // The second panel's one difference.
+  // The control in which the second panel differs.
   function compared() {
     const key = fields.compare.value();
     for (const p of panels.slice(1)) if (p.job && p.state !== "over") stop(p.job).catch(() => {});
@@ -181,7 +181,7 @@ export async function show(root, studio) {
     try {
       const given = values(), key = fields.compare.value();
       const all = [given];
-      if (key) { const b = fields.other.value(); if (b === "") throw new Error(`Choose the ${COMPARED[key]} of B.`); all.push({ ...given, [key]: key === "text" || key === "label" || key === "sampler" || key === "spacing" ? b : Number(b) }); if (key === "sampler") delete all[1].options; }
+      if (key) { const b = fields.other.value(); if (b === "") throw new Error(`Choose the ${COMPARED[key]} for B.`); all.push({ ...given, [key]: key === "text" || key === "label" || key === "sampler" || key === "spacing" ? b : Number(b) }); if (key === "sampler") delete all[1].options; }
       const jobs = [];
       for (const one of all) jobs.push((await post("/api/jobs/draw", one)).number);
       address.write({ job: jobs.join(",") });
@@ -200,7 +200,7 @@ export async function show(root, studio) {
     if (!on) bar.className = "idle";
   }
 
-  // Jobs in their panels: those just begun, or those of the address, which may be gone.
+  // Follow jobs in their panels: jobs just started, or those in the address, which may be gone.
   async function follow(jobs, fresh = false) {
     const mine = following;
     busy(true);
@@ -216,7 +216,7 @@ export async function show(root, studio) {
     }
   }
 
-  // Follow a job, from its first frame on, whether it is going or done.
+  // Follow a job from its first frame on, whether it is running or done.
   async function watch(p, job, mine) {
     Object.assign(p, { job, film: [], start: null, end: null, over: null, state: "", decoded: new Map() });
     p.empty.textContent = "waiting…";
@@ -224,10 +224,10 @@ export async function show(root, studio) {
     put(p.links);
     put(p.facts);
     scrubbed = false;
-    let onward = true; // until somebody plays or scrubs
+    let onward = true; // until the user plays or scrubs
     for await (const frame of frames(job, 0, mine.signal)) {
       const kind = frame.header.kind;
-      if (kind === "start" && (!frame.header.plan || String(frame.header.shape) !== String(model.shape))) throw new Error("this result is of another model"); // numbers begin anew with the studio
+      if (kind === "start" && (!frame.header.plan || String(frame.header.shape) !== String(model.shape))) throw new Error("this result belongs to another model"); // job numbers start over with the studio
       if (kind === "start") { p.start = frame.header; position.max = Math.max(1, ...panels.map((q) => q.start?.total ?? 0)); p.empty.hidden = true; caption(); }
       else if (kind === "step") p.film.push(frame);
       else if (kind === "end") p.end = frame;
@@ -247,10 +247,10 @@ export async function show(root, studio) {
     caption();
   }
 
-  // Links to the file, and to each image alone.
+  // Links to the PNG of all images, and of each one.
   function taken(job, n) {
-    const one = (i) => h("a", { href: `/api/jobs/${job}/result.png?image=${i}`, download: "", "aria-label": `Download image ${i + 1} alone` }, i + 1);
-    return [h("a", { href: `/api/jobs/${job}/result.png`, download: "" }, "Download PNG"), n > 1 ? h("details", {}, h("summary", {}, h("small", {}, "one image alone")), h("div", { class: "each" }, Array.from({ length: n }, (_, i) => one(i)))) : null];
+    const one = (i) => h("a", { href: `/api/jobs/${job}/result.png?image=${i}`, download: "", "aria-label": `Download image ${i + 1}` }, i + 1);
+    return [h("a", { href: `/api/jobs/${job}/result.png`, download: "" }, "Download PNG"), n > 1 ? h("details", {}, h("summary", {}, h("small", {}, "single images")), h("div", { class: "each" }, Array.from({ length: n }, (_, i) => one(i)))) : null];
   }
 
   let asked = false, scrubbed = false;
@@ -285,11 +285,11 @@ export async function show(root, studio) {
 
   function points(p, array) {
     if (p.canvas.width !== 512) { p.canvas.width = 512; p.canvas.height = 512; }
-    if (array.shape.length > 3 || (array.shape.length === 2 && array.shape[1] !== 2)) { p.empty.textContent = `states of ${p.start.shape.join(" × ")} numbers have no picture`; p.empty.hidden = false; return; }
+    if (array.shape.length > 3 || (array.shape.length === 2 && array.shape[1] !== 2)) { p.empty.textContent = `states of shape ${p.start.shape.join(" × ")} cannot be shown as an image`; p.empty.hidden = false; return; }
     plot(p.canvas, array, { reach: 3, trail: p.film.slice(0, p.at + 1).map((one) => one.arrays.x.data) });
   }
 
-  // Latents become images when somebody looks at them.
+  // Latents are decoded when they are shown.
   function decoded(p, index) {
     const known = p.decoded.get(index);
     if (known) return known.arrays;
@@ -312,9 +312,9 @@ export async function show(root, studio) {
     const done = panels.filter((p) => p.start);
     const open = done.map((_, i) => about.querySelectorAll("details")[i]?.open ?? panels.length === 1);
     put(about, h("h2", {}, run.value()), h("p", { class: "soft" }, `${model.parameters.toLocaleString("en")} parameters, ${model.shape.join(" × ")}, schedule ${model.schedule.toLowerCase()}, predicts ${model.parameterization}${model.trained ? `, ${model.trained.toLocaleString("en")} steps of training` : ""}${model.latent ? ", on latents" : ""}${model.cascade ? ", a cascade" : ""}.`),
-      model.beside ? h("p", { class: "soft" }, "Its network is shown an image beside x: those of its own data are used here; your own can be used under Edit.") : null,
-      done.map((p, i) => h("details", { open: open[i] }, h("summary", {}, panels.length > 1 ? `Make ${p.name} again` : "Make it again"), copyable(p.start.command, "command"), copyable(p.start.python, "Python"))),
-      done.some((p) => p.start.every > 1) ? h("p", { class: "soft" }, `Of so many large steps one in ${Math.max(...done.map((p) => p.start.every))} is shown.`) : null);
+      model.beside ? h("p", { class: "soft" }, "This model is conditioned on an image. Here these come from its own data; use Edit to provide your own.") : null,
+      done.map((p, i) => h("details", { open: open[i] }, h("summary", {}, panels.length > 1 ? `Reproduce ${p.name}` : "Reproduce it"), copyable(p.start.command, "command"), copyable(p.start.python, "Python"))),
+      done.some((p) => p.start.every > 1) ? h("p", { class: "soft" }, `To save memory, only one step in ${Math.max(...done.map((p) => p.start.every))} is shown.`) : null);
   }
 
   function toggle() { scrubbed = true; playing.timer ? halt() : start(); }
@@ -339,11 +339,11 @@ export async function show(root, studio) {
   return () => { document.removeEventListener("keydown", keys); removeEventListener("theme", repaint); following.abort(); halt(); };
 }
 
-// No model yet: one click trains a first one.
+// No model yet: offer to train a first one.
 async function demo(root, studio) {
   const button = h("button", { type: "button", onclick: async () => {
     button.disabled = true;
     try { await post("/api/train", { recipe: "digits", name: "digits", minutes: 1, settings: ["train.checkpoint_every=30", "train.sample_every=30"] }); await studio.refresh(); await studio.go("/train?run=digits"); } catch (error) { notice(error.message); button.disabled = false; }
   } }, "Train a first model");
-  put(root, h("div", { class: "card" }, h("h1", {}, "Nothing is trained here yet"), h("p", {}, "One click trains a small model of handwritten digits for a minute on this machine. You see it learn, and can draw from it before it is done."), h("div", { class: "row" }, button, h("a", { href: "/train" }, "or choose what to train"))));
+  put(root, h("div", { class: "card" }, h("h1", {}, "No model has been trained yet"), h("p", {}, "One click trains a small model of handwritten digits for a minute on this machine. You can watch it learn, and draw from it before it is done."), h("div", { class: "row" }, button, h("a", { href: "/train" }, "or choose another recipe"))));
 }

@@ -1,4 +1,4 @@
-// Edit: one's own picture, changed by a model; before and after beside each other.
+// Edit: an image of your own, changed by a model; before and after side by side.
 
 import { ask, frames, post, send, stop } from "../api.js";
 import * as address from "../address.js";
@@ -10,16 +10,16 @@ import { KINDS, STRENGTH, unable } from "./edits.js";
 
 export const title = "Edit";
 
-const LARGEST = 64; // MB of a picture
+const LARGEST = 64; // MB per image
 const range = (n) => Array.from({ length: n }, (_, i) => i);
 export async function show(root, studio) {
   const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false));
   if (!models.length) {
-    put(root, h("div", { class: "card" }, h("h1", {}, "Edit"), h("p", {}, "There is no trained model yet that could change a picture. ", h("a", { href: "/train" }, "Train one"), " first.")));
+    put(root, h("div", { class: "card" }, h("h1", {}, "Edit"), h("p", {}, "There is no trained model yet. ", h("a", { href: "/train" }, "Train one"), " first.")));
     return;
   }
   const at = address.read(), names = models.map((one) => one.name);
-  if (at.run && !names.includes(at.run)) notice(`There is no model ${at.run} here; this is ${names[0]}.`);
+  if (at.run && !names.includes(at.run)) notice(`There is no model ${at.run}; this is ${names[0]}.`);
   const urls = [], leaving = new AbortController();
   const side = h("form", { class: "card side fields", id: "edit-form", "aria-label": "What to change", onsubmit: (event) => { event.preventDefault(); change(); } });
   const before = h("section", { class: "grow", "aria-label": "Before" }), after = h("section", { class: "grow", "aria-label": "After" });
@@ -30,15 +30,15 @@ export async function show(root, studio) {
   const run = choice("Model", names, { value: at.run ?? names[0], onchange: () => { address.write({ job: "", label: "" }); opened(); } });
   const kind = choice("What to do", [["inpaint", "Inpaint"]], { onchange: () => { address.write({ kind: kind.value(), job: "" }); chosen(); } });
   const go = h("button", { type: "submit" }, "Change it");
-  const below = h("button", { type: "submit", form: "edit-form", class: "narrow" }, "Change it"); // where the form is far above the picture
+  const below = h("button", { type: "submit", form: "edit-form", class: "narrow" }, "Change it"); // shown on narrow screens, where the form is far above the image
   const halt = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => job && stop(job).catch(() => {}) }, "Stop");
   const about = h("p", { class: "soft" });
   const pictures = h("div", { class: "fields" }), options = h("div", { class: "fields" });
   let model = null, fields = {}, given = { image: null, other: null }, job = 0, closed = false, following = 0;
   const mask = brush({});
   const lines = brush({ label: "Drawing", width: 4 });
-  let source = "picture"; // of control: picture, sketch or lines
-  let factor = 0; // of upscale: by how much the picture is shrunk; 0: not at all
+  let source = "picture"; // for control: picture, sketch or lines
+  let factor = 0; // for upscale: the factor by which the image is shrunk first; 0: not at all
 
   async function opened() {
     const name = run.value(), ours = () => !closed && run.value() === name;
@@ -59,7 +59,7 @@ export async function show(root, studio) {
     for (const option of kind.input.options) option.disabled = Boolean(reasons[option.value]);
     const able = Object.keys(KINDS).filter((key) => !reasons[key]);
     if (!able.length) {
-      put(side, run.box, h("p", { class: "error" }, `This model cannot edit pictures: ${reasons.inpaint}.`));
+      put(side, run.box, h("p", { class: "error" }, `This model cannot edit images: ${reasons.inpaint}.`));
       put(before);
       put(after);
       return;
@@ -76,7 +76,7 @@ export async function show(root, studio) {
     if (at.job) { const old = Number(at.job); at.job = ""; watch(old).catch(() => { if (closed) return; address.write({ job: "" }); results(null); }); }
   }
 
-  // What goes on for other choices than those that are made now.
+  // Stop following a job of earlier choices.
   function drop() {
     following += 1;
     if (job) stop(job).catch(() => {});
@@ -98,12 +98,12 @@ export async function show(root, studio) {
       seed: number("Seed", { value: was.seed ?? 0, step: 1, onchange: keep("seed") }),
       sampler: choice("Sampler", [["", `${model.plan.sampler.name} (recipe)`], ...samplers], { value: was.sampler ?? "", onchange: keep("sampler") }),
       steps: number("Steps", { value: was.steps ?? "", min: 1, max: model.steps, step: 1, placeholder: key === "variations" ? `${model.plan.steps}` : `${model.plan.steps} (recipe)`, onchange: keep("steps") }),
-      strength: slider({ "image-to-image": "Strength: share of the steps", variations: "Strength: share of noise", "text-difference": "How far towards the new text" }[key] ?? "Strength", { value: was.strength ?? STRENGTH[key] ?? 0.5, min: key === "variations" ? 0 : 0.02, max: 1, step: 0.02, show: (v) => v.toFixed(2), oninput: keep("strength") }),
-      repeats: number("Repeats", { value: was.repeats ?? "", min: 1, max: 100, step: 1, placeholder: "5", hint: "of each step; more make the parts fit better, and take longer", onchange: keep("repeats") }),
-      label: choice("Class", [["", key === "control" ? "all in turn" : "none"], ...model.classes], { value: was.label ?? "", onchange: () => { keep("label")(); guided(); } }),
-      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, hint: "1 is off; more is surer and less varied", onchange: keep("guidance") }),
+      strength: slider({ "image-to-image": "Strength: share of the steps", variations: "Strength: amount of noise (eta)", "text-difference": "How far towards the new text" }[key] ?? "Strength", { value: was.strength ?? STRENGTH[key] ?? 0.5, min: key === "variations" ? 0 : 0.02, max: 1, step: 0.02, show: (v) => v.toFixed(2), oninput: keep("strength") }),
+      repeats: number("Repeats", { value: was.repeats ?? "", min: 1, max: 100, step: 1, placeholder: "5", hint: "of each step; with more, the parts fit together better, but it takes longer", onchange: keep("repeats") }),
+      label: choice("Class", [["", key === "control" ? "all, in turn" : "none"], ...model.classes], { value: was.label ?? "", onchange: () => { keep("label")(); guided(); } }),
+      guidance: number("Guidance scale", { value: was.guidance ?? "", min: 0, max: 50, hint: "1 is off; a higher scale follows the condition more closely, with less variety", onchange: keep("guidance") }),
       text: text("What it should become", { value: was.text ?? "", placeholder: "blue heart", onchange: keep("text") }),
-      from: text("What it is", { value: was.from ?? "", placeholder: "red heart", onchange: keep("from") }),
+      from: text("What it shows now", { value: was.from ?? "", placeholder: "red heart", onchange: keep("from") }),
       prompt: text("Text", { value: was.prompt ?? "", placeholder: "a red apple", onchange: keep("prompt") }),
     };
     const on = (name) => takes.includes(name);
@@ -121,14 +121,14 @@ export async function show(root, studio) {
     results(null);
   }
 
-  // Guidance steers towards a class, or what the model is shown; without either there is nothing to steer to.
+  // Guidance needs a class or a conditioning image to steer towards.
   function guided() {
     const key = kind.value(), towards = key === "control" || Boolean(fields.label.value());
     fields.guidance.box.hidden = !model.can_guide || !(towards || (model.embedding && ["interpolate", "variations", "text-difference"].includes(key)));
     fields.guidance.input.placeholder = towards ? `${model.plan.guidance} (recipe)` : "1 (off)";
   }
 
-  // Where the pictures come from.
+  // The sources of the images.
   function sources() {
     const key = kind.value(), two = key === "interpolate";
     const place = (name, label) => {
@@ -139,12 +139,12 @@ export async function show(root, studio) {
         h("button", { type: "button", class: "quiet small", onclick: (event) => example(name, event.target) }, "From the training data"),
         h("button", { type: "button", class: "quiet small", onclick: (event) => drawn(name, event.target) }, "Draw one")));
     };
-    const ways = key === "control" ? switcher(given.image?.computed === false ? "The model follows" : "The model follows edges", given.image?.computed === false ? [["picture", "a picture"], ["lines", "a drawing"]] : [["picture", "of a picture"], ["sketch", "in a picture"], ["lines", "drawn here"]], { value: source, onchange: (now) => { source = now; refit(); } }) : null;
+    const ways = key === "control" ? switcher(given.image?.computed === false ? "The model follows" : "The model follows edges", given.image?.computed === false ? [["picture", "an image"], ["lines", "a drawing"]] : [["picture", "of an image"], ["sketch", "given as an image"], ["lines", "drawn here"]], { value: source, onchange: (now) => { source = now; refit(); } }) : null;
     const shapes = key === "upscale" && given.image ? divisors(model.shape) : [];
     const fits = given.image && shapes.some((f) => f * given.image.height === model.shape[1] && f * given.image.width === model.shape[2]);
     if (key === "upscale") factor = fits ? 0 : shapes.includes(factor) ? factor : shapes[shapes.length > 1 ? 1 : 0] ?? 0;
-    const shrink = shapes.length ? choice("The small picture", [...(fits ? [[0, `as it is, ${given.image.width} × ${given.image.height}`]] : []), ...shapes.map((f) => [f, `shrunk to ${model.shape[2] / f} × ${model.shape[1] / f}`])], { value: factor, onchange: (f) => { factor = Number(f); shown(); } }) : null;
-    put(pictures, ways?.box ?? null, source === "lines" && key === "control" ? null : place("image", two ? "Drop the first picture here, or choose one" : "Drop a picture here, or choose one"), two ? place("other", "Drop the second picture here, or choose one") : null, shrink?.box ?? null);
+    const shrink = shapes.length ? choice("The small image", [...(fits ? [[0, `unchanged, ${given.image.width} × ${given.image.height}`]] : []), ...shapes.map((f) => [f, `shrunk to ${model.shape[2] / f} × ${model.shape[1] / f}`])], { value: factor, onchange: (f) => { factor = Number(f); shown(); } }) : null;
+    put(pictures, ways?.box ?? null, source === "lines" && key === "control" ? null : place("image", two ? "Drop the first image here, or choose one" : "Drop an image here, or choose one"), two ? place("other", "Drop the second image here, or choose one") : null, shrink?.box ?? null);
   }
 
   const divisors = ([, high, wide]) => range(Math.min(high, wide)).map((i) => i + 1).filter((f) => f > 1 && high % f === 0 && wide % f === 0 && high / f > 1);
@@ -157,13 +157,13 @@ export async function show(root, studio) {
 
   async function upload(name, blob, as) {
     try {
-      if (blob.size > LARGEST * 2 ** 20) throw new Error(`has ${Math.round(blob.size / 2 ** 20)} MB; at most ${LARGEST} MB are taken`);
+      if (blob.size > LARGEST * 2 ** 20) throw new Error(`has ${Math.round(blob.size / 2 ** 20)} MB; the limit is ${LARGEST} MB`);
       const { key } = await send("/api/images", blob);
       await take(name, key, as);
     } catch (error) { notice(`${as}: ${error.message}`); }
   }
 
-  // A picture that lies on the server: as the model sees it.
+  // Get an uploaded image as the model sees it.
   async function take(name, key, as, quiet = false) {
     const { header, arrays } = await ask("fit", { run: run.value(), image: key, sketch: kind.value() === "control" && source === "sketch" });
     if (closed) return;
@@ -174,7 +174,7 @@ export async function show(root, studio) {
 
   async function busy(button, what) {
     if (button.ariaBusy === "true") return;
-    button.ariaBusy = "true"; // not disabled: it would lose the focus
+    button.ariaBusy = "true"; // not disabled, since it would lose the focus
     try { await what(); } catch (error) { if (!closed) notice(error.message); } finally { button.ariaBusy = "false"; }
   }
 
@@ -195,7 +195,7 @@ export async function show(root, studio) {
     if (last) await upload(name, await blobOf(canvasOf(last.arrays.x)), `drawn-${seed}.png`);
   });
 
-  // The left side: what is given.
+  // The left side: the input.
   function shown() {
     const key = kind.value(), image = given.image, other = given.other;
     const figure = (array, caption) => h("figure", { class: "chart-box" }, h("figcaption", {}, caption), picture(array, caption));
@@ -205,18 +205,18 @@ export async function show(root, studio) {
       put(before, h("h2", {}, "Draw the lines"), lines.box, below);
       return;
     }
-    const empty = h("div", { class: "stage" }, h("div", { class: "empty" }, key === "interpolate" ? "Choose two pictures." : "Choose a picture."));
+    const empty = h("div", { class: "stage" }, h("div", { class: "empty" }, key === "interpolate" ? "Choose two images." : "Choose an image."));
     if (!image && !(key === "interpolate" && other)) { put(before, h("h2", {}, "Before"), empty); return; }
     if (key === "inpaint") {
       mask.load(canvasOf(image.whole), image.width, image.height, model.shape);
-      put(before, h("h2", {}, "Paint what to draw"), mask.box, below);
-    } else if (key === "interpolate") put(before, h("h2", {}, "Before"), h("div", { class: "gallery" }, [image, other].map((one, i) => (one ? figure(one.seen, `${i ? "to" : "from"} ${one.name}`) : h("p", { class: "soft" }, `Choose the ${i ? "second" : "first"} picture.`)))));
+      put(before, h("h2", {}, "Paint the area to redraw"), mask.box, below);
+    } else if (key === "interpolate") put(before, h("h2", {}, "Before"), h("div", { class: "gallery" }, [image, other].map((one, i) => (one ? figure(one.seen, `${i ? "to" : "from"} ${one.name}`) : h("p", { class: "soft" }, `Choose the ${i ? "second" : "first"} image.`)))));
     else if (key === "upscale") put(before, h("h2", {}, "Before"), factor ? figure(shrunk(), `${image.name}, shrunk to ${model.shape[2] / factor} × ${model.shape[1] / factor}`) : figure(image.seen, image.name));
-    else if (key === "control") put(before, h("h2", {}, "Before"), h("div", { class: "gallery" }, image.computed && source === "picture" ? figure(image.seen, image.name) : null, figure(image.condition, "what the model is shown")));
+    else if (key === "control") put(before, h("h2", {}, "Before"), h("div", { class: "gallery" }, image.computed && source === "picture" ? figure(image.seen, image.name) : null, figure(image.condition, "conditioning image")));
     else put(before, h("h2", {}, "Before"), figure(image.seen, image.name));
   }
 
-  // The fitted picture averaged over squares, [1, C, H / f, W / f].
+  // The fitted image averaged over squares, [1, C, H / f, W / f].
   function shrunk() {
     const { data, shape: [, c, height, width] } = given.image.seen, high = height / factor, wide = width / factor, out = new Uint8Array(c * high * wide);
     for (let k = 0; k < c; k++) for (let y = 0; y < high; y++) for (let x = 0; x < wide; x++) {
@@ -227,7 +227,7 @@ export async function show(root, studio) {
     return { data: out, shape: [1, c, high, wide] };
   }
 
-  const extras = new Map(); // files that the command needs beside one's own: name -> blob
+  const extras = new Map(); // files that the command needs besides the user's own: name -> blob
 
   async function values() {
     const key = kind.value(), takes = KINDS[key].takes, on = (name) => takes.includes(name), f = fields;
@@ -238,13 +238,13 @@ export async function show(root, studio) {
       const blob = await lines.blob(255, 0);
       Object.assign(asked, { image: (await send("/api/images", blob)).key, image_name: "lines.png", sketch: true });
     } else {
-      if (!given.image) throw new Error("Choose a picture first.");
+      if (!given.image) throw new Error("Choose an image first.");
       Object.assign(asked, { image: given.image.key, image_name: given.image.name });
       if (key === "control" && (source === "sketch" || given.image.computed === false)) asked.sketch = true;
       if (/^(example|drawn|result)-/.test(given.image.name)) extras.set(given.image.name, await blobOf(canvasOf(given.image.whole)));
     }
     if (key === "interpolate") {
-      if (!given.other) throw new Error("Choose a second picture.");
+      if (!given.other) throw new Error("Choose a second image.");
       Object.assign(asked, { other: given.other.key, other_name: given.other.name });
       if (/^(example|drawn|result)-/.test(given.other.name)) extras.set(given.other.name, await blobOf(canvasOf(given.other.whole)));
     }
@@ -295,7 +295,7 @@ export async function show(root, studio) {
       for await (const frame of frames(own, 0, leaving.signal)) {
         if (closed || mine !== following) return;
         const { header, arrays } = frame;
-        if (header.kind === "start" && header.edit === undefined) throw new Error("this is another result"); // numbers begin anew with the studio
+        if (header.kind === "start" && header.edit === undefined) throw new Error("this is the result of another job"); // job numbers start over with the studio
         if (header.kind === "start") { start = header; results(start); put(again); }
         else if (header.kind === "step") {
           if (start.total) bar.value = Math.min(1, header.calls / start.total); else bar.removeAttribute("value");
@@ -313,7 +313,7 @@ export async function show(root, studio) {
   }
 
   let tiles = [];
-  // The right side: a place for every image.
+  // The right side: a tile for every image.
   function results(start) {
     if (!start) { tiles = []; put(after, h("h2", {}, "After"), h("div", { class: "stage" }, h("div", { class: "empty" }, `Press ${KINDS[kind.value()].go}.`))); put(facts); put(again); return; }
     tiles = range(start.n).map((k) => ({ canvas: h("canvas", { class: "picture", role: "img", "aria-label": `Result ${k + 1}`, width: start.shape[2], height: start.shape[1] }), caption: h("figcaption", {}, " ") }));
@@ -328,7 +328,7 @@ export async function show(root, studio) {
       paint(tile.canvas, slice(arrays.x, k), { gap: 0 });
       put(tile.caption, h("a", { href: `/api/jobs/${own}/result.png?image=${k}`, download: "" }, "PNG"), " ", h("button", { type: "button", class: "link", onclick: () => canvasBlob(arrays.x, k).then((blob) => upload("image", blob, `result-${own}-${k}.png`)) }, "edit this"));
     });
-    put(facts, h("span", {}, "done in ", h("b", {}, duration(header.at))), h("span", {}, "network ", h("b", {}, duration(header.network_seconds))), h("span", {}, "network calls ", h("b", {}, header.calls)), header.difference === undefined ? null : h("span", {}, "root mean square difference ", h("b", {}, short(header.difference)), " of images in [−1, 1]"), tiles.length > 1 ? h("a", { href: `/api/jobs/${own}/result.png`, download: "" }, "all as one PNG") : null);
+    put(facts, h("span", {}, "done in ", h("b", {}, duration(header.at))), h("span", {}, "network ", h("b", {}, duration(header.network_seconds))), h("span", {}, "network calls ", h("b", {}, header.calls)), header.difference === undefined ? null : h("span", {}, "root mean square difference ", h("b", {}, short(header.difference)), " for pixels in [−1, 1]"), tiles.length > 1 ? h("a", { href: `/api/jobs/${own}/result.png`, download: "" }, "Download all as one PNG") : null);
     if (arrays.condition) canvasBlob(arrays.condition, 0).then((blob) => { extras.clear(); extras.set("condition.png", blob); recipe(start); });
     else recipe(start);
   }
@@ -336,8 +336,8 @@ export async function show(root, studio) {
 
   function recipe(start) {
     const links = [...extras].flatMap(([name, blob]) => { const href = URL.createObjectURL(blob); urls.push(href); return [h("a", { href, download: name }, name), " "]; });
-    put(again, h("div", { class: "card" }, h("h2", {}, "Make it again"),
-      start.edit === "control" ? h("p", { class: "soft" }, "Save ", links, "into a folder called condition: it is what the model is shown.") : links.length ? h("p", { class: "soft" }, "Beside your own files the command needs ", links.slice(0, -1), ".") : h("p", { class: "soft" }, `Typed where your picture lies, this makes the same pixels${start.edit === "inpaint" ? "; it needs the mask that you painted" : ""}.`),
+    put(again, h("div", { class: "card" }, h("h2", {}, "Reproduce it"),
+      start.edit === "control" ? h("p", { class: "soft" }, "Save ", links, "into a folder called condition: this is the conditioning image.") : links.length ? h("p", { class: "soft" }, "Besides your own files, the command needs ", links.slice(0, -1), ".") : h("p", { class: "soft" }, `Run in the folder of your image, this reproduces the same pixels${start.edit === "inpaint" ? "; it also needs the mask that you painted" : ""}.`),
       copyable(start.command, "command"), copyable(start.python, "Python")));
   }
 

@@ -1,4 +1,4 @@
-// Quality against effort: samplers or etas, each at a few numbers of steps.
+// Quality against effort: samplers or values of eta, each at a few numbers of steps.
 
 import { ask } from "../api.js";
 import * as address from "../address.js";
@@ -19,9 +19,9 @@ export async function table({ body, name, wanted }) {
   const second = choice("Second row", [["", "none"], ...rows[kind.value()]], { value: was.b ?? "", onchange: (v) => address.write({ b: v }) });
   const usual = (key) => { first.set(key === "steps" ? "eta 0.0" : rows[key].includes("unipc") ? "unipc" : rows[key][0]); second.set(key === "steps" ? "eta 1.0" : rows[key].includes("ddim") ? "ddim" : ""); };
   if (!was.a) usual(kind.value());
-  const columns = text("Steps (of samplers: network calls)", { value: was.columns ?? "5 10 20 50", hint: "at most 12 numbers", onchange: (v) => address.write({ columns: v }) });
-  const n = number("Samples of each entry", { value: was.m ?? 200, min: 2, max: 5000, step: 1, onchange: (v) => address.write({ m: v }) });
-  const picture = chart({ title: "Quality against effort", x: "steps (of samplers: network calls)", y: "Fréchet distance, lower is better", logX: true, height: 300, empty: "Points appear as they are measured." });
+  const columns = text("Steps (for samplers: network calls)", { value: was.columns ?? "5 10 20 50", hint: "at most 12 numbers", onchange: (v) => address.write({ columns: v }) });
+  const n = number("Samples per entry", { value: was.m ?? 200, min: 2, max: 5000, step: 1, onchange: (v) => address.write({ m: v }) });
+  const picture = chart({ title: "Quality against effort", x: "steps (for samplers: network calls)", y: "Fréchet distance, lower is better", logX: true, height: 300, empty: "Points appear as they are measured." });
   const said = h("p", { class: "soft", role: "status" }), grid = h("div", { class: "scroll" }), again = h("div", {});
   let url = "";
   const going = runner("Measure", "table", {
@@ -29,7 +29,7 @@ export async function table({ body, name, wanted }) {
     total: (header) => (header.kind === "cell" ? (done = header.number / header.of) : (done + (header.kind === "step" && header.total && of ? header.done / header.total / of : 0))),
     heard: ({ header }) => {
       if (!wanted()) return;
-      if (header.kind === "start") { done = 0; of = 0; put(again, copyable(header.command, "command: it makes these entries, and those of the other rows")); put(grid); picture.set([]); }
+      if (header.kind === "start") { done = 0; of = 0; put(again, copyable(header.command, "command: computes these entries and those of all other rows")); put(grid); picture.set([]); }
       if (header.kind === "step") said.textContent = stage(header, " images");
       if (header.kind === "cell" || header.kind === "end") { of = header.of ?? of; entries(header); }
       if (header.kind === "end") {
@@ -49,7 +49,7 @@ export async function table({ body, name, wanted }) {
       h("tbody", {}, all.map((row) => h("tr", {}, h("th", { scope: "row" }, row), wide.map((column) => { const one = cell(row, column); return h("td", { class: "n" }, one ? short(one.value, 4) : "", one ? h("small", {}, ` ${duration(one.seconds)}`) : null); }))))));
   }
   put(body, h("div", { class: "layout" },
-    h("div", { class: "card side fields" }, h("p", { class: "soft" }, "How good are samples that cost less? Every entry draws its own samples, without guidance, and measures their distance to the data."), kind.box, first.box, second.box, columns.box, n.box, going.box),
+    h("div", { class: "card side fields" }, h("p", { class: "soft" }, "How good are cheaper samples? Every entry draws its own samples, without guidance, and measures their distance to the data."), kind.box, first.box, second.box, columns.box, n.box, going.box),
     h("div", { class: "stack" }, h("div", { class: "card" }, picture.box, said, grid, again))));
   picture.set([]);
   return () => { URL.revokeObjectURL(url); going.close(); };
@@ -57,6 +57,6 @@ export async function table({ body, name, wanted }) {
 
 const numbers = (words) => {
   const found = words.split(/[\s,;]+/).filter(Boolean).map(Number);
-  if (!found.length || found.some((v) => !Number.isInteger(v) || v < 1)) throw new Error("Steps: whole numbers from 1 on, such as 5 10 20 50.");
+  if (!found.length || found.some((v) => !Number.isInteger(v) || v < 1)) throw new Error("Steps: must be integers of at least 1, such as 5 10 20 50.");
   return found;
 };

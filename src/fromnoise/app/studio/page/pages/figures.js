@@ -1,4 +1,4 @@
-// The figures of eval.json: what they mean, whether two runs can be compared, and how to measure now.
+// The figures of eval.json: what they mean, whether two runs can be compared, and a form that measures.
 
 import { get, of } from "../api.js";
 import * as address from "../address.js";
@@ -8,20 +8,20 @@ import { picture, slice } from "../pixels.js";
 import { runner } from "../running.js";
 import { share, stage } from "./measuring.js";
 
-// [name, whether less is better, what it means]
+// [name, whether lower is better, what it means]
 const MEANING = [
-  [/^(FID|FD)/, true, "Fréchet distance: how far the samples as a whole lie from the real images, by their features. 0 would be the data itself. Few samples make it too large."],
-  [/^s(FID|FD)/, true, "The same distance by features that keep where things are in the image."],
-  [/^KID/, true, "Kernel distance between samples and real images. Unbiased even with few samples, so it can fall slightly below 0."],
-  [/^IS/, false, "How sure a classifier is of each sample, times how varied its answers are. At most the number of classes; real images are not looked at."],
-  [/^precision/, false, "Share of samples that lie among the real images: how many look real."],
-  [/^recall/, false, "Share of real images that lie among the samples: how much of the variety is covered."],
-  [/^density/, false, "Precision that counts how many real neighbours a sample has; it can exceed 1."],
+  [/^(FID|FD)/, true, "Fréchet distance between the features of samples and real images. 0 would be the data itself. With few samples it is too large."],
+  [/^s(FID|FD)/, true, "Fréchet distance of spatial features, which preserve positions in the image."],
+  [/^KID/, true, "Kernel distance between samples and real images. It is unbiased even with few samples, so it can be slightly below 0."],
+  [/^IS/, false, "Inception score: how confident a classifier is about each sample, times how varied its predictions are. At most the number of classes; real images are not used."],
+  [/^precision/, false, "Share of samples that lie within the real images: how many look real."],
+  [/^recall/, false, "Share of real images that lie within the samples: how much of the variety is covered."],
+  [/^density/, false, "Like precision, but counting how many real neighbours each sample has; it can exceed 1."],
   [/^coverage/, false, "Share of real images with a sample nearby."],
-  [/^class accuracy/, false, "How often a classifier sees the class that was asked for."],
+  [/^class accuracy/, false, "How often a classifier recognises the requested class."],
   [/^caption agreement/, false, "How often an image-text model finds the right caption among 100. Chance is 0.01."],
-  [/^CLIP score/, false, "100 times the cosine of image and text, as CLIP sees them."],
-  [/^of real images/, undefined, "The same of real images, for comparison."],
+  [/^CLIP score/, false, "100 times the cosine similarity of image and text in CLIP's embedding."],
+  [/^of real images/, undefined, "The same figure for real images, for comparison."],
 ];
 
 export async function figures({ body, name, beside, studio, wanted }) {
@@ -44,7 +44,7 @@ export async function figures({ body, name, beside, studio, wanted }) {
   seen.style.gridTemplateColumns = "repeat(auto-fill, minmax(64px, 1fr))";
   const typed = () => put(command, copyable(`fromnoise eval ${studio.path(name)}${n.value() === "" ? "" : ` --n ${n.value()}`}`, "command"));
   said.style.margin = ".5rem 0";
-  put(now, h("h2", {}, "Measure"), h("p", { class: "soft" }, "Draws new samples as the recipe says and compares them with the run's data. What was drawn before is used again, so it goes on where it was stopped. Published figures take 50,000 samples."), n.box, going.box, said, seen, command);
+  put(now, h("h2", {}, "Measure"), h("p", { class: "soft" }, "Draws new samples with the recipe's settings and compares them with the run's data. Existing samples are reused, so a stopped measurement can be resumed. Published figures use 50,000 samples."), n.box, going.box, said, seen, command);
   put(body, h("div", { class: "card" }, h("p", { class: "soft" }, "loading…")));
 
   async function load() {
@@ -63,7 +63,7 @@ export async function figures({ body, name, beside, studio, wanted }) {
   typed();
   put(body, h("div", { class: "layout" }, h("div", { class: "side" }, now), h("div", { class: "stack" }, table, how)));
   let alive = false;
-  return studio.onstate((state) => { // a measurement that was begun before this page was opened
+  return studio.onstate((state) => { // a measurement that was started before this page was opened
     const job = state.queue.find((one) => one.kind === "measure" && one.run === name && ["running", "waiting"].includes(one.state));
     if (alive && !job) load().catch(() => {});
     alive = Boolean(job);
@@ -72,7 +72,7 @@ export async function figures({ body, name, beside, studio, wanted }) {
 
 // The table of figures, and when they can be compared.
 function story([a, b], [name, beside]) {
-  if (!a && !b) return [h("p", {}, "Not measured yet. ", beside ? "Neither of the two runs has an eval.json." : "Press Measure now: a few hundred samples give a first idea in minutes.")];
+  if (!a && !b) return [h("p", {}, "Not measured yet. ", beside ? "Neither of the two runs has an eval.json." : "Press Measure now: a few hundred samples give a first impression within minutes.")];
   const rows = [...lines(a), ...lines(b).filter(([key]) => !lines(a).some(([own]) => own === key))];
   const value = (report, key) => lines(report).find(([own]) => own === key)?.[1];
   const unequal = a && b ? differences(a, b) : [];
@@ -88,10 +88,10 @@ function story([a, b], [name, beside]) {
         h("td", {}, less === undefined ? "" : less ? "lower" : "higher"));
     }))))];
   found[0].style.marginBottom = ".75rem";
-  for (const [report, whose] of [[a, name], [b, beside]]) if (report && report.n <= report.features.dimensions) found.push(h("p", { class: "error" }, `${beside ? `${whose}: ` : ""}${report.n.toLocaleString("en")} samples for ${report.features.dimensions} features make the Fréchet distance far too high. Take more than ${report.features.dimensions}; published figures take 50,000.`));
-  if (beside && a && b) found.push(h("p", {}, unequal.length ? h("span", { class: "error" }, `These figures cannot be compared: ${unequal.join("; ")}. Measure both in the same way.`) : "These figures can be compared: same features, same reference images, same number of samples. Small differences may be noise: another seed moves every figure a little."));
+  for (const [report, whose] of [[a, name], [b, beside]]) if (report && report.n <= report.features.dimensions) found.push(h("p", { class: "error" }, `${beside ? `${whose}: ` : ""}${report.n.toLocaleString("en")} samples for ${report.features.dimensions} features make the Fréchet distance far too high. Use more than ${report.features.dimensions}; published figures use 50,000.`));
+  if (beside && a && b) found.push(h("p", {}, unequal.length ? h("span", { class: "error" }, `These figures cannot be compared: ${unequal.join("; ")}. Measure both runs in the same way.`) : "These figures can be compared: they have the same features, reference images and number of samples. Small differences may be noise: every figure changes a little with the seed."));
   else if (beside) found.push(h("p", {}, `${a ? beside : name} is not measured yet: choose it as the run and press Measure now.`));
-  else found.push(h("p", { class: "soft" }, "Compare these figures only with others of the same features, the same reference images and the same number of samples. Only FID, sFID, IS and KID of Inception can be set beside published ones."));
+  else found.push(h("p", { class: "soft" }, "Compare these figures only with others that use the same features, reference images and number of samples. Only FID, sFID, IS and KID of Inception can be compared with published ones."));
   return found;
 }
 
@@ -101,7 +101,7 @@ function numeral(kind, ...content) {
   return cell;
 }
 
-// [key, value, spread, less is better, meaning] of a report
+// [key, value, spread, lower is better, meaning] for each figure of a report
 function lines(report) {
   if (!report) return [];
   const place = (key) => { const i = MEANING.findIndex(([pattern]) => pattern.test(key)); return i < 0 ? MEANING.length : i; };
@@ -111,9 +111,9 @@ function lines(report) {
   });
   const copies = report.memorisation;
   if (copies) {
-    found.push(["near-copies, pixels", copies.near_copies.pixels, undefined, true, `Share of ${copies.n} samples that are three times nearer to one training image than to the next${copies.held_out ? `; of images that were held out ${short(copies.held_out.near_copies.pixels)}` : ""}.`]);
-    found.push(["near-copies, features", copies.near_copies.features, undefined, true, "The same by features instead of pixels."]);
-    for (const [key, value] of Object.entries(copies.held_out ?? {})) if (typeof value === "number" && key !== "n") found.push([key.includes("of as many") ? key : `${key} to held-out images`, value, undefined, undefined, key.includes("of as many") ? "For comparison with the line above: if that is much larger, the model has learned its images by heart." : "Distance to images that the model never saw."]);
+    found.push(["near-copies, pixels", copies.near_copies.pixels, undefined, true, `Share of ${copies.n} samples that are three times nearer to one training image than to the next${copies.held_out ? `; for held-out images it is ${short(copies.held_out.near_copies.pixels)}` : ""}.`]);
+    found.push(["near-copies, features", copies.near_copies.features, undefined, true, "The same share, by features instead of pixels."]);
+    for (const [key, value] of Object.entries(copies.held_out ?? {})) if (typeof value === "number" && key !== "n") found.push([key.includes("of as many") ? key : `${key} to held-out images`, value, undefined, undefined, key.includes("of as many") ? "For comparison with the line above: if that is much larger, the model has memorised its training images." : "Distance to images that the model has never seen."]);
   }
   return found;
 }
@@ -121,18 +121,18 @@ function lines(report) {
 // Why two reports cannot be compared; empty if they can.
 function differences(a, b) {
   const found = [];
-  if (a.features.sha256 !== b.features.sha256) found.push(`other features (${a.features.name}, ${b.features.name})`);
-  if (a.reference.sha256 !== b.reference.sha256) found.push(`other reference images (${a.reference.data}, ${b.reference.data})`);
-  if (a.n !== b.n) found.push(`other numbers of samples (${a.n.toLocaleString("en")}, ${b.n.toLocaleString("en")})`);
+  if (a.features.sha256 !== b.features.sha256) found.push(`different features (${a.features.name}, ${b.features.name})`);
+  if (a.reference.sha256 !== b.reference.sha256) found.push(`different reference images (${a.reference.data}, ${b.reference.data})`);
+  if (a.n !== b.n) found.push(`different numbers of samples (${a.n.toLocaleString("en")}, ${b.n.toLocaleString("en")})`);
   return found;
 }
 
 function manner(reports, all) {
   const rows = [
-    ["samples", (r) => `${r.n.toLocaleString("en")}${r.seeds.length > 1 ? ` of each of ${r.seeds.length} seeds` : ""}`],
-    ["features", (r) => `${r.features.name}, ${r.features.dimensions} numbers an image (${r.features.sha256.slice(0, 12)})`],
+    ["samples", (r) => `${r.n.toLocaleString("en")}${r.seeds.length > 1 ? ` for each of ${r.seeds.length} seeds` : ""}`],
+    ["features", (r) => `${r.features.name}, ${r.features.dimensions} numbers per image (${r.features.sha256.slice(0, 12)})`],
     ["reference", (r) => `${r.reference.n.toLocaleString("en")} images of ${r.reference.data} (${r.reference.sha256.slice(0, 12)})`],
-    ["sampler", (r) => (r.sampling ? `${r.sampling.sampler.name}, ${r.sampling.steps} steps, ${short(r.sampling.nfe)} network calls an image, guidance ${r.sampling.guidance}` : "images from elsewhere")],
+    ["sampler", (r) => (r.sampling ? `${r.sampling.sampler.name}, ${r.sampling.steps} steps, ${short(r.sampling.nfe)} network calls per image, guidance ${r.sampling.guidance}` : "images from files")],
     ["time", (r) => (r.sampling ? duration(r.sampling.seconds) : "–")],
     ["training", (r) => (r.model?.step ? `after ${r.model.step.toLocaleString("en")} steps${r.model.ema ? ", averaged weights" : ""}` : "–")],
     ["version", (r) => `fromnoise ${r.version}`],

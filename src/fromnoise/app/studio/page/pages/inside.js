@@ -1,4 +1,4 @@
-// Look inside: the forward process, schedules, errors and variances by level, the bound, the plane, walks of one model.
+// Look inside: the forward process, schedules, errors and variances by level, the bound, the plane, samplers compared.
 
 import { ask } from "../api.js";
 import * as address from "../address.js";
@@ -10,15 +10,15 @@ import { runner } from "../running.js";
 
 export const title = "Look inside";
 
-const VIEWS = [["forward", "Forward process"], ["schedules", "Schedules"], ["levels", "Errors and variances"], ["bound", "The bound"], ["plane", "In the plane"], ["walks", "Three ways to walk"]];
-const OWN = ["n", "steps", "seed", "level", "show", "names", "spacing", "own", "shape", "seconds", "sampler", "exact"]; // of one view each
+const VIEWS = [["forward", "Forward process"], ["schedules", "Schedules"], ["levels", "Errors and variances"], ["bound", "The bound"], ["plane", "In the plane"], ["walks", "Samplers compared"]];
+const OWN = ["n", "steps", "seed", "level", "show", "names", "spacing", "own", "shape", "seconds", "sampler", "exact"]; // address fields that belong to single views
 const SHOW = { forward, schedules, levels, bound, plane, walks };
 
 export async function show(root, studio) {
   const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false)).map((run) => run.name);
   const at = address.read();
   const view = switcher("Look at", VIEWS, { value: SHOW[at.view] ? at.view : models.length ? "forward" : "plane", onchange: (key) => { address.write({ view: key, ...Object.fromEntries(OWN.map((name) => [name, ""])) }); open(); } });
-  if (at.run && !models.includes(at.run)) notice(models.length ? `There is no model ${at.run} here; this is ${models[0]}.` : `There is no model ${at.run} here.`);
+  if (at.run && !models.includes(at.run)) notice(models.length ? `There is no model ${at.run}; this is ${models[0]}.` : `There is no model ${at.run}.`);
   const run = choice("Model", models, { value: at.run ?? models[0], onchange: () => { address.write({ run: run.value() }); open(); } });
   const body = h("div", { class: "stack" });
   let leave = () => {};
@@ -26,7 +26,7 @@ export async function show(root, studio) {
     leave();
     const key = view.value(), needs = key !== "plane" && key !== "schedules";
     run.box.hidden = !models.length || key === "plane";
-    if (needs && !models.length) { put(body, h("div", { class: "card" }, h("p", {}, "This needs a trained model. ", h("a", { href: "/train" }, "Train one"), ", or look at the schedules and the plane, which need none."))); leave = () => {}; return; }
+    if (needs && !models.length) { put(body, h("div", { class: "card" }, h("p", {}, "This needs a trained model. ", h("a", { href: "/train" }, "Train one"), ", or look at the schedules and the plane, which need no model."))); leave = () => {}; return; }
     leave = SHOW[key](body, models.length ? run.value() : "", studio) ?? (() => {});
   }
   put(root, h("h1", { class: "out" }, "Look inside"), h("div", { class: "card" }, h("div", { class: "row apart end" }, view.box, h("div", {}, run.box))), body);
@@ -66,7 +66,7 @@ function forward(root, run) {
     error.mark(log_snr ?? undefined);
   }
   const keys = arrows(at, moved);
-  put(root, h("div", { class: "card" }, h("h2", {}, "The forward process, and one call of the network"), h("p", { class: "soft" }, formula("Above: images of the run's data with noise added, x_t = α x₀ + σ ε, with the same ε at every level. Below: what the network makes of each in a single call, E[x₀ | x_t]. Where little is left, it draws the average of all that it could be.")), h("div", { class: "row end" }, h("div", {}, seed.box), job.box)),
+  put(root, h("div", { class: "card" }, h("h2", {}, "The forward process and one network call"), h("p", { class: "soft" }, formula("Above: images of the run's data with noise added, x_t = α x₀ + σ ε, with the same ε at every level. Below: the network's prediction for each in a single call, E[x₀ | x_t]. Where little of the image is left, it is the average of all possible images.")), h("div", { class: "row end" }, h("div", {}, seed.box), job.box)),
     h("div", { class: "card beside" }, h("div", { class: "strips" }, h("div", {}, formula("x_t")), noisy, h("div", {}, "x̂₀"), guess), h("div", {}, at.box, facts, error.box)));
   job.start();
   return () => { job.close(); keys(); };
@@ -77,7 +77,7 @@ function schedules(root, run) {
   let chosen = new Set((at.names ?? "linear,cosine,rectified").split(",").filter(Boolean)), known = null;
   const steps = slider("Steps", { value: Number(at.steps ?? 20), min: 2, max: 100, step: 1, oninput: later });
   const spacing = choice("Spacing", ["uniform"], { onchange: later });
-  const names = h("div", { class: "row" }), own = check(run ? `that of ${run}` : "", { value: at.own === "1", onchange: later });
+  const names = h("div", { class: "row" }), own = check(run ? `schedule of ${run}` : "", { value: at.own === "1", onchange: later });
   const snr = chart({ title: "log-SNR", x: "share of time", height: 230 }), alpha = chart({ title: "Signal, α", x: "share of time", height: 200 }), sigma = chart({ title: "Noise, σ", x: "share of time", height: 200 }), sizes = chart({ title: "Size of each step in log-SNR", x: "step", height: 230 });
   let waiting = 0;
   let closed = false, asked = 0;
@@ -94,7 +94,7 @@ function schedules(root, run) {
       sizes.set(header.names.map((name, i) => { const v = [...arrays[`${i}.steps`].data]; return { name, x: v.slice(1).map((_, k) => k + 1), y: v.slice(1).map((value, k) => Math.abs(value - v[k])), points: v.length < 40 }; }));
     } catch (error) { if (!closed) notice(error.message); }
   }
-  put(root, h("div", { class: "card" }, h("h2", {}, "Schedules beside each other"), h("p", { class: "soft" }, "A schedule says how much signal, α, and noise, σ, there is at each time. What counts for a network is their ratio: log-SNR = log(α²/σ²). Schedules that reach the same log-SNR differ only in where they spend their steps, which the second figure shows."), h("div", { class: "fields" }, names, h("div", { class: "fields two" }, steps.box, spacing.box))), h("div", { class: "card charts" }, snr.box, sizes.box, alpha.box, sigma.box));
+  put(root, h("div", { class: "card" }, h("h2", {}, "Schedules compared"), h("p", { class: "soft" }, "A schedule says how much signal, α, and noise, σ, there is at each time. For the network only their ratio matters: log-SNR = log(α²/σ²). Schedules that reach the same log-SNR differ only in where they spend their steps; the second figure shows this."), h("div", { class: "fields" }, names, h("div", { class: "fields two" }, steps.box, spacing.box))), h("div", { class: "card charts" }, snr.box, sizes.box, alpha.box, sigma.box));
   load();
   return () => { closed = true; clearTimeout(waiting); };
 }
@@ -105,15 +105,15 @@ function levels(root, run) {
   const errors = chart({ title: "Errors on the run's own data", x: "log-SNR", logY: true, height: 260 }), fraction = chart({ title: "Where the reverse variance lies: 0 is β̃, 1 is β", x: "t", height: 260 });
   const learned = h("p", { class: "soft" });
   const job = runner("Measure", "levels", { values: () => ({ run, n: n.value() || 32, steps: steps.value() || 50 }), heard: ({ header }) => {
-    if (header.kind === "start") { found = []; learned.textContent = header.learned ? "This model learned its variance: the fraction that it gives is drawn beside the best one." : `This model's variance is fixed (${header.variance.replaceAll("_", " ")}); the best one is drawn.`; return; }
+    if (header.kind === "start") { found = []; learned.textContent = header.learned ? "This model has a learned variance: its fraction is drawn beside the optimal one." : `This model's variance is fixed (${header.variance.replaceAll("_", " ")}); the optimal one is drawn.`; return; }
     found.push(header);
     if (found.length % 4 && found.length < Number(steps.value()) - 1) return;
     const snr = found.filter((one) => one.log_snr !== null);
     errors.set([{ name: "|ε̂ − ε|² / D", x: snr.map((o) => o.log_snr), y: snr.map((o) => o.eps_error) }, { name: "|x̂₀ − x₀|² / D", x: snr.map((o) => o.log_snr), y: snr.map((o) => o.x0_error) }]);
     const some = (key) => found.filter((one) => one[key] !== undefined);
-    fraction.set([{ name: "the best, by Analytic-DPM", x: some("optimal").map((o) => o.time), y: some("optimal").map((o) => o.optimal) }, ...(some("fraction").length ? [{ name: "learned", x: some("fraction").map((o) => o.time), y: some("fraction").map((o) => o.fraction) }] : [])]);
+    fraction.set([{ name: "optimal (Analytic-DPM)", x: some("optimal").map((o) => o.time), y: some("optimal").map((o) => o.optimal) }, ...(some("fraction").length ? [{ name: "learned", x: some("fraction").map((o) => o.time), y: some("fraction").map((o) => o.fraction) }] : [])]);
   } });
-  put(root, h("div", { class: "card" }, h("h2", {}, "Errors and variances, level by level"), h("p", { class: "soft" }, "At low noise the noise is hard to see, and at high noise the image is: the two errors cross. The variance of a reverse step lies between β̃, right if the image were known, and β, right if it were pure noise. In many small steps it hardly matters which is taken; in few it does."), learned, h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), job.box)), h("div", { class: "card charts" }, errors.box, fraction.box));
+  put(root, h("div", { class: "card" }, h("h2", {}, "Errors and variances at each level"), h("p", { class: "soft" }, "At low noise the noise is hard to predict, and at high noise the image is, so the two errors cross. The variance of a reverse step lies between β̃, which is right if the image is known, and β, which is right if it is pure noise. With many small steps the choice hardly matters; with few it does."), learned, h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), job.box)), h("div", { class: "card charts" }, errors.box, fraction.box));
   job.start();
   return () => job.close();
 }
@@ -126,9 +126,9 @@ function bound(root, run) {
     if (header.kind !== "end") return;
     const sum = header.steps.reduce((a, b) => a + b, 0);
     terms.set([{ name: "L_t", x: header.times, y: header.steps, points: header.times.length < 60 }, { name: "L_0, the decoder", x: [1], y: [header.decoder], points: true, only: true }, { name: "L_T, the prior", x: [Math.max(...header.times)], y: [header.prior], points: true, only: true }]);
-    put(words, h("table", {}, h("tbody", {}, [["L_T, the prior", header.prior, "what is left of the image at the noisiest level"], ["L_t, the steps together", sum, "what each denoising step pays"], ["L_0, the decoder", header.decoder, "from the cleanest level to 256 gray values"], ["Together", header.bits_per_dim, `± ${short(header.standard_error)} over ${header.n} images`]].map(([name, value, why], i) => h("tr", { class: i === 3 ? "sum" : "" }, h("th", { scope: "row" }, formula(name)), h("td", { class: "n" }, h("b", {}, short(value, 4))), h("td", { class: "soft" }, why))))));
+    put(words, h("table", {}, h("tbody", {}, [["L_T, the prior", header.prior, "what is left of the image at the noisiest level"], ["L_t, sum of the steps", sum, "the cost of the denoising steps"], ["L_0, the decoder", header.decoder, "from the cleanest level to 256 gray values"], ["Total", header.bits_per_dim, `± ${short(header.standard_error)} over ${header.n} images`]].map(([name, value, why], i) => h("tr", { class: i === 3 ? "sum" : "" }, h("th", { scope: "row" }, formula(name)), h("td", { class: "n" }, h("b", {}, short(value, 4))), h("td", { class: "soft" }, why))))));
   } });
-  put(root, h("div", { class: "card" }, h("h2", {}, "The bound, term by term"), h("p", { class: "soft" }, formula("−log p(x₀) is at most L_T + Σ L_t + L_0. Nearly all of it lies in the few cleanest steps, which is why L_simple, which weighs them down, makes better pictures and worse likelihoods. A shorter chain has a looser bound.")), h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), job.box)), h("div", { class: "card" }, terms.box, words));
+  put(root, h("div", { class: "card" }, h("h2", {}, "The bound, term by term"), h("p", { class: "soft" }, formula("−log p(x₀) is at most L_T + Σ L_t + L_0. Nearly all of it lies in the few cleanest steps. L_simple gives them little weight, so it leads to better images but worse likelihoods. A shorter chain has a looser bound.")), h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), job.box)), h("div", { class: "card" }, terms.box, words));
   job.start();
   return () => job.close();
 }
@@ -139,8 +139,8 @@ function plane(root) {
   const shape = switcher("Distribution", [["moons", "two moons"], ["ring", "ring"], ["spiral", "spiral"], ["grid", "grid"], ["sketch", "sketch your own"]], { value: at.shape ?? "moons", onchange: (key) => { address.write({ shape: key }); hint.hidden = wipe.hidden = key !== "sketch"; forget(); } });
   const forget = () => { stop(); steps = []; data = null; put(facts); redraw(); };
   const seconds = number("Seconds of training", { min: 0.5, max: 120, ...address.kept("seconds", 6) });
-  const exact = check("the exact denoiser instead of a trained one", { value: at.exact === "1", onchange: (on) => address.write({ exact: on }) });
-  const sampler = choice("Sampler", [["ddim", "DDIM: the ODE's path"], ["ancestral", "DDPM: with noise"], ["heun", "Heun, second order"], ["euler-maruyama", "Euler-Maruyama: the SDE"]], address.kept("sampler", "ddim"));
+  const exact = check("the exact denoiser instead of a trained network", { value: at.exact === "1", onchange: (on) => address.write({ exact: on }) });
+  const sampler = choice("Sampler", [["ddim", "DDIM: follows the ODE"], ["ancestral", "DDPM: with noise"], ["heun", "Heun, second order"], ["euler-maruyama", "Euler-Maruyama: the SDE"]], address.kept("sampler", "ddim"));
   const field = check("score field", { value: true, onchange: () => redraw() }), trails = check("trails", { value: true, onchange: () => redraw() });
   const canvas = h("canvas", { width: 640, height: 640, role: "img", "aria-label": "Particles and the score field" });
   const hint = h("p", { class: "soft", hidden: shape.value() !== "sketch" }, "Draw with the mouse, a pen or a finger: every stroke scatters points.");
@@ -148,8 +148,8 @@ function plane(root) {
   const pick = slider("Time", { value: 0, min: 0, max: 1, step: 1, show: () => "", oninput: () => { stop(); redraw(); } });
   const play = h("button", { type: "button", class: "quiet", onclick: () => (timer ? stop() : start()) }, "Play");
   const facts = h("div", { class: "facts" });
-  const curve = chart({ title: "Loss while it trains", x: "step", logY: true, height: 150 });
-  const job = runner("Train, then walk", "plane", {
+  const curve = chart({ title: "Training loss", x: "step", logY: true, height: 150 });
+  const job = runner("Train, then sample", "plane", {
     values: () => {
       if (shape.value() === "sketch" && !points.length) throw new Error("Draw some points first.");
       return { shape: shape.value(), seconds: Number(seconds.value() || 6), exact: exact.value(), sampler: sampler.value(), ...(shape.value() === "sketch" ? { points } : {}) };
@@ -197,7 +197,7 @@ function plane(root) {
     const h_ = one.header;
     let apart = null;
     if (one.arrays.score && one.arrays.exact) { let a = 0, b = 0; for (let k = 0; k < one.arrays.score.data.length; k++) { a += (one.arrays.score.data[k] - one.arrays.exact.data[k]) ** 2; b += one.arrays.exact.data[k] ** 2; } apart = Math.sqrt(a / b); }
-    put(facts, h_.last ? h("span", {}, "samples") : [h("span", {}, "t ", h("b", {}, short(h_.time))), h("span", {}, "log-SNR ", h("b", {}, short(h_.log_snr))), h("span", { title: "of the field on the grid, relative to the exact one" }, "network's score is ", h("b", {}, `${short(100 * apart, 2)} %`), " from the exact one")]);
+    put(facts, h_.last ? h("span", {}, "samples") : [h("span", {}, "t ", h("b", {}, short(h_.time))), h("span", {}, "log-SNR ", h("b", {}, short(h_.log_snr))), h("span", { title: "root mean square difference on the grid, relative to the exact score" }, "the network's score differs by ", h("b", {}, `${short(100 * apart, 2)} %`), " from the exact one")]);
   }
   let sketching = false;
   const scatter = (event) => {
@@ -211,7 +211,7 @@ function plane(root) {
   canvas.style.touchAction = "none";
   const keys = arrows(pick, redraw, () => (timer ? stop() : start()));
   put(root, h("div", { class: "layout" },
-    h("div", { class: "card side fields" }, h("h2", {}, "A distribution in the plane"), h("p", { class: "soft" }, formula("Every image model does this in thousands of dimensions; in two one can watch. Gray: the data. Green: the score, σ ∇ log q(x_t), which points to where data is likely. Blue: particles on their way from noise.")), shape.box, hint, h("div", {}, wipe), seconds.box, sampler.box, exact.box, field.box, trails.box, job.box, curve.box),
+    h("div", { class: "card side fields" }, h("h2", {}, "A distribution in the plane"), h("p", { class: "soft" }, formula("Image models do this in thousands of dimensions; in two dimensions you can watch. Gray: the data. Green: the score, σ ∇ log q(x_t), which points to where data is likely. Blue: particles moving from noise to data.")), shape.box, hint, h("div", {}, wipe), seconds.box, sampler.box, exact.box, field.box, trails.box, job.box, curve.box),
     h("div", { class: "card" }, h("div", { class: "stage" }, canvas), h("div", { class: "timeline" }, play, h("div", { class: "grow" }, pick.box)), h("div", { class: "row apart" }, facts, h("small", {}, h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " a step, ", h("kbd", {}, "Space"), " plays")))));
   redraw();
   addEventListener("theme", redraw);
@@ -222,7 +222,7 @@ function walks(root, run) {
   const n = number("Images", { min: 1, max: 4, step: 1, ...address.kept("n", 2) }), steps = number("Steps", { min: 2, max: 1000, step: 1, ...address.kept("steps", 30) }), seed = number("Seed", { step: 1, ...address.kept("seed", 0) });
   let found = [];
   const show = switcher("Show", [["x0", "x̂₀"], ["x", "x_t"]], { value: address.read().show === "x" ? "x" : "x0", onchange: (key) => { address.write({ show: key === "x0" ? "" : key }); draw(); } }), out = h("div", {});
-  const job = runner("Walk", "walks", { values: () => ({ run, n: n.value() || 2, steps: steps.value() || 30, seed: seed.value() || 0 }), heard: (frame) => { if (frame.header.kind === "start") found = []; else found.push(frame); draw(); } });
+  const job = runner("Sample", "walks", { values: () => ({ run, n: n.value() || 2, steps: steps.value() || 30, seed: seed.value() || 0 }), heard: (frame) => { if (frame.header.kind === "start") found = []; else found.push(frame); draw(); } });
   function draw() {
     put(out, found.map(({ header, arrays }) => {
       const strip = arrays[show.value()], [count, k, c, height, width] = strip.shape, plane_ = c * height * width, end = arrays.end;
@@ -233,14 +233,14 @@ function walks(root, run) {
       return h("section", {}, h("h3", {}, header.name, " ", h("small", {}, `${header.sampler}, ${header.calls} network calls`)), canvas);
     }));
   }
-  put(root, h("div", { class: "card" }, h("h2", {}, "One network, walked as DDPM, as NCSN and as an ODE"), h("p", { class: "soft" }, "The score and the noise are one thing, score = −ε̂/σ, so one checkpoint serves them all. The rows go from noise at the left to the sample at the right, at the same levels of noise where the walks share them. DDPM and NCSN add noise on the way; DDIM and the ODE add none, and end at nearly the same image."), h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), h("div", {}, seed.box), job.box)), h("div", { class: "card" }, show.box, out));
+  put(root, h("div", { class: "card" }, h("h2", {}, "One network, sampled as DDPM, as NCSN and as an ODE"), h("p", { class: "soft" }, "The score and the predicted noise are equivalent, score = −ε̂/σ, so one checkpoint serves all samplers. Each row runs from noise on the left to the sample on the right, at the same noise levels where the samplers share them. DDPM and NCSN add noise at each step; DDIM and the ODE add none and end at nearly the same image."), h("div", { class: "row end" }, h("div", {}, n.box), h("div", {}, steps.box), h("div", {}, seed.box), job.box)), h("div", { class: "card" }, show.box, out));
   job.start();
   return () => job.close();
 }
 
 const mean = (a) => a.reduce((x, y) => x + y, 0) / a.length;
 
-// The arrow keys move a slider wherever the focus is, and space calls `space`.
+// The arrow keys move a slider regardless of the focus, and the space bar calls `space`.
 function arrows(field, moved, space = undefined) {
   const hear = (event) => {
     if (typing(event) || event.altKey || event.ctrlKey || event.metaKey || event.target === field.input) return;

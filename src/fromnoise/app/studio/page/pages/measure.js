@@ -1,4 +1,4 @@
-// Measure: the figures of a run and what they mean, tables of effort, a blind test, and copies.
+// Measure: the figures of a run and what they mean, quality against effort, a blind test, and copies.
 
 import * as address from "../address.js";
 import { choice, switcher } from "../controls.js";
@@ -16,13 +16,13 @@ const VIEWS = { figures, table, blind, copies };
 export async function show(root, studio) {
   const models = studio.state.runs.filter((run) => !run.broken && run.run !== false && run.kind === "diffusion");
   if (!models.length) {
-    put(root, h("div", { class: "card" }, h("h1", {}, "Measure"), h("p", {}, "There is no trained run yet that could be measured. ", h("a", { href: "/train" }, "Train one"), " first.")));
+    put(root, h("div", { class: "card" }, h("h1", {}, "Measure"), h("p", {}, "There is no trained run yet. ", h("a", { href: "/train" }, "Train one"), " first.")));
     return;
   }
   const at = address.read(), names = models.map((one) => one.name);
-  if (at.run && !names.includes(at.run)) notice(`There is no run ${at.run} here that can be measured; this is ${names[0]}.`);
+  if (at.run && !names.includes(at.run)) notice(`There is no run ${at.run} that can be measured; this is ${names[0]}.`);
   const run = choice("Run", names, { value: at.run ?? names[0], onchange: () => opened() });
-  const other = choice("Beside it", [["", "no other run"], ...names], { value: at.other ?? "", onchange: () => { address.write({ other: other.value() }); opened(); } });
+  const other = choice("Compare with", [["", "no other run"], ...names], { value: at.other ?? "", onchange: () => { address.write({ other: other.value() }); opened(); } });
   const tabs = switcher("Show", SHOWN, { value: SHOWN.some(([key]) => key === at.view) ? at.view : "figures", onchange: (key) => { address.write({ view: key === "figures" ? "" : key }); tab(); } });
   const body = h("div", { class: "stack" });
   put(root, h("h1", { class: "out" }, "Measure"), h("div", { class: "card" }, h("div", { class: "row end" }, h("div", { class: "grow" }, run.box), h("div", { class: "grow" }, other.box), tabs.box)), body);

@@ -1,4 +1,4 @@
-// Theory: the chapters, each with its equations, a figure that is computed live, and the identities that prove it.
+// Theory: the chapters, each with its equations, a live figure, and the identities that check it.
 
 import { ask, frames, get, post, stop } from "../api.js";
 import * as address from "../address.js";
@@ -18,7 +18,7 @@ export async function show(root, studio) {
 
 function contents(root, all) {
   put(root, h("div", { class: "theory stack" },
-    h("div", { class: "card" }, h("h1", {}, "Theory"), h("p", { class: "soft" }, "Each chapter has the equations with their sources, a figure that the library computes as you move its controls, and the identities that hold theory against the shipped code.")),
+    h("div", { class: "card" }, h("h1", {}, "Theory"), h("p", { class: "soft" }, "Each chapter has equations with their sources, a figure that the library computes as you move its controls, and identities that compare the theory with the library's code.")),
     h("section", { class: "card toc", "aria-label": "Chapters" }, h("ol", {}, all.map((one) => h("li", {}, h("a", { href: `/theory/${one.name}` }, one.title), h("small", {}, one.summary)))))));
 }
 
@@ -46,7 +46,7 @@ function turning(place, all) {
   return h("div", { class: "card row apart", role: "navigation", "aria-label": "Chapters before and after" }, link(all[place - 1], (t) => `← ${t}`, "prev"), link(all[place + 1], (t) => `${t} →`, "next"));
 }
 
-// Formulas come from the server, which makes them of the library's own text.
+// Formulas come from the server, which makes them only from the library's own text.
 function math(source) {
   return document.importNode(new DOMParser().parseFromString(source, "text/html").body.firstElementChild, true);
 }
@@ -59,7 +59,7 @@ function equation(one) {
     one.printed.length ? h("p", { class: "slip" }, h("b", {}, "In the texts: "), words(one.printed)) : null);
 }
 
-// One question at a time: while one is out, only the newest values wait.
+// One request at a time: while it is pending, only the newest values wait.
 function figure(name, about) {
   const was = address.read(), fields = {};
   const charts = about.charts.map((one) => chart({ ...one, formulas: true, height: about.charts.length > 2 ? 190 : 235 }));
@@ -104,7 +104,7 @@ function figure(name, about) {
 
 function identities(name, rows, studio) {
   let job = 0, over = false;
-  const said = h("p", { class: "soft", role: "status" }, `${rows.length} identities, each computed with the shipped code and compared with mathematics.`);
+  const said = h("p", { class: "soft", role: "status" }, `${rows.length} identities, each computed with the library's code and compared with exact mathematics.`);
   const bar = h("progress", { class: "idle", max: rows.length, value: 0, "aria-label": "Identities checked" });
   const lines = new Map();
   const body = h("tbody", {}, rows.map((row) => {

@@ -1,4 +1,4 @@
-// Train: the runs in a table, a form that starts one (training.js), and the one that is looked at (trained.js).
+// Train: a table of the runs, a form that starts one (training.js), and the selected run (trained.js).
 
 import * as address from "../address.js";
 import { duration, h, put, say, short } from "../dom.js";
@@ -26,12 +26,12 @@ export async function show(root, studio) {
     table(studio.state);
   }
 
-  // Its rows are made once, so that the focus stays and no click is lost while numbers change each second.
+  // Rows are made once, so the focus stays and no click is lost while the numbers change.
   const rows = new Map(), body = h("tbody", {});
   const grid = h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, COLUMNS.map(([name, kind]) => h("th", { class: kind }, name)))), body));
   function table(state) {
     const trained = state.runs.filter((run) => run.run);
-    if (!trained.length) { put(runs, h("h2", {}, "Runs"), h("p", { class: "soft" }, "None yet. What you start appears here.")); return; }
+    if (!trained.length) { put(runs, h("h2", {}, "Runs"), h("p", { class: "soft" }, "No runs yet. A run that you start appears here.")); return; }
     if (!grid.isConnected) put(runs, h("h2", {}, "Runs"), grid);
     const names = trained.map((run) => run.name);
     for (const name of names) if (!rows.has(name)) rows.set(name, row(name));
@@ -70,7 +70,7 @@ export async function show(root, studio) {
     last = now;
     table(state);
     const run = state.runs.find((one) => one.name === chosen);
-    run && shown?.missing ? choose(chosen) : shown?.state(run); // what was just started is there a moment later
+    run && shown?.missing ? choose(chosen) : shown?.state(run); // a run that was just started appears a moment later
   });
   const known = studio.state.runs.filter((run) => run.run);
   choose(chosen || ((known.find((run) => run.state === "going") ?? known[0])?.name ?? ""));

@@ -1,4 +1,4 @@
-// One run: how far it is, its curves, its samples, what can be done with it; others beside it.
+// One run: progress, curves, samples and actions, compared with other runs.
 
 import { get, of, post } from "../api.js";
 import * as address from "../address.js";
@@ -6,7 +6,7 @@ import { chart } from "../chart.js";
 import { number, slider, switcher } from "../controls.js";
 import { duration, h, notice, put, say, short } from "../dom.js";
 
-const RANGES = [["loss_clean", "above 4, almost clean"], ["loss_clear", "0 to 4"], ["loss_noisy", "−4 to 0"], ["loss_noise", "below −4, almost noise"]];
+const RANGES = [["loss_clean", "above 4, nearly clean"], ["loss_clear", "0 to 4"], ["loss_noisy", "−4 to 0"], ["loss_noise", "below −4, nearly pure noise"]];
 const WORDS = { going: "training", waiting: "waiting", pausing: "stopping…", paused: "paused", stopped: "stopped", failed: "failed", elsewhere: "training elsewhere" };
 const MOST_POINTS = 4000;
 
@@ -14,7 +14,7 @@ export function badge(run) {
   return WORDS[run.state] ? h("span", { class: `badge ${run.state === "elsewhere" ? "going" : run.state}` }, WORDS[run.state]) : null;
 }
 
-// Seconds until the run has what it was to have.
+// Seconds until the run reaches its planned length.
 export function left(run) {
   const p = run.progress;
   if (!p) return NaN;
@@ -27,29 +27,29 @@ const share = (run) => (run?.progress ? Math.min(1, run.minutes ? run.progress.s
 export function followed(root, name, others, studio) {
   const at = address.read();
   let closed = false, run = studio.state.runs.find((one) => one.name === name);
-  if (!run) { put(root, h("div", { class: "card" }, h("p", { class: "soft" }, `There is no run ${name} here yet.`))); return { missing: true, state() {}, close() {} }; }
+  if (!run) { put(root, h("div", { class: "card" }, h("p", { class: "soft" }, `There is no run ${name} yet.`))); return { missing: true, state() {}, close() {} }; }
   const logs = new Map([name, ...others].map((one) => [one, { last: 0, columns: {} }]));
   const smooth = slider("Smoothing", { value: Number(at.smooth ?? 0.9), min: 0, max: 0.99, step: 0.01, show: (v) => v.toFixed(2), oninput: (v) => { address.write({ smooth: v === 0.9 ? "" : v }); curves(); } });
   const axis = switcher("Over", [["step", "steps"], ["seconds", "time"], ["images", "images"]], { value: ["seconds", "images"].includes(at.over) ? at.over : "step", onchange: (key) => { address.write({ over: key === "step" ? "" : key }); curves(); } });
   let charts = null;
-  const old = h("small", { hidden: true }, "Losses by noise level are not in this run's log.");
+  const old = h("small", { hidden: true }, "This run's log has no losses by noise level.");
   const place = h("div", { class: "charts" });
   const head = state_();
-  const samples = h("div", { class: "card" }, h("h2", {}, "Samples on the way"), h("p", { class: "soft" }, "The first grid comes with the first checkpoint."));
+  const samples = h("div", { class: "card" }, h("h2", {}, "Samples during training"), h("p", { class: "soft" }, "The first grid appears with the first checkpoint."));
   const copies = h("div", { class: "card" });
   memory(null);
   put(root, head.box, h("div", { class: "card" }, h("div", { class: "row apart end" }, axis.box, h("div", { class: "grow" }, smooth.box)), place, old), samples, copies);
   axes();
 
-  // Its elements are made once, so that the focus stays and no click is lost while numbers change each second.
+  // Elements are made once, so the focus stays and no click is lost while the numbers change.
   function state_() {
-    let busy = false; // a button that is disabled would lose the focus
+    let busy = false; // a disabled button would lose the focus
     const act = (text, what, quiet = true) => h("button", { type: "button", class: quiet ? "quiet" : "", onclick: async () => {
       if (busy || run.state === "pausing") return;
       busy = true;
       try { await what(); await studio.refresh(); } catch (error) { notice(error.message); } finally { busy = false; }
     } }, text);
-    const longer = number("Minutes in all", { min: 0 });
+    const longer = number("Total minutes", { min: 0 });
     const pause = act("Pause", () => post(of(name, "pause"))), stop = act("Stop", () => post(of(name, "stop")));
     const resume = act("Resume", () => post("/api/resume", { run: name, ...(longer.value() === "" ? {} : { minutes: longer.value() }) }), false);
     const mark = h("span", {}), bar = h("progress", { max: 1, value: 0, "aria-label": "Progress" });
@@ -72,7 +72,7 @@ export function followed(root, name, others, studio) {
       if (held?.hidden) (ended ? resume : pause).focus();
       say(resume, share(run) >= 1 ? "Train longer" : "Resume");
       longer.input.placeholder = run.minutes ? `${run.minutes}` : "";
-      for (const link of links) link.style.visibility = p ? "" : "hidden"; // so that nothing moves when they come
+      for (const link of links) link.style.visibility = p ? "" : "hidden"; // so that nothing moves when they appear
       fact("step", p ? p.step.toLocaleString("en") : "–");
       fact("loss", p ? short(p.loss) : "–");
       fact("held-out", p?.validation_loss ? short(p.validation_loss) : null);
@@ -88,7 +88,7 @@ export function followed(root, name, others, studio) {
     return { box, set };
   }
 
-  // The charts, whose horizontal axis is what was chosen.
+  // The charts, over the chosen horizontal axis.
   function axes() {
     const x = { step: "step", seconds: "seconds of training", images: "images seen" }[axis.value()];
     charts = { loss: chart({ title: "Loss", x, logY: true, height: 260 }), levels: chart({ title: "Loss by noise level (log-SNR)", x, logY: true, height: 260 }), rate: chart({ title: "Images per second", x, height: 160 }), norm: chart({ title: "Norm of the gradient", x, logY: true, height: 160 }), x };
@@ -123,7 +123,7 @@ export function followed(root, name, others, studio) {
           thin(held.columns);
         }
         held.last = found.last;
-      } catch { /* the server is away, which the foot of the page says; or the run is, which its state says */ }
+      } catch { /* the server or the run is gone, which the page shows elsewhere */ }
     }
     if (changed && !closed) curves();
   }
@@ -137,7 +137,7 @@ export function followed(root, name, others, studio) {
       const follow = shown === null || shown === files.length - 1;
       files = now;
       if (files.length) {
-        if (!pick.box.isConnected) put(samples, h("h2", {}, "Samples on the way"), image, pick.box, label);
+        if (!pick.box.isConnected) put(samples, h("h2", {}, "Samples during training"), image, pick.box, label);
         pick.limit(files.length - 1);
         pick.box.hidden = files.length < 2;
         turn(follow ? files.length - 1 : Math.min(shown, files.length - 1));
@@ -160,8 +160,8 @@ export function followed(root, name, others, studio) {
     if (copies.dataset.now === now) return;
     copies.dataset.now = now;
     put(copies, h("h2", {}, "Memorisation"), shares
-      ? [h("p", {}, `${(100 * shares.pixels).toFixed(1)} % of ${found.n} samples are near-copies of a training image in pixels, ${(100 * shares.features).toFixed(1)} % in features.`), h("a", { href }, "Look at them")]
-      : [h("p", { class: "soft" }, "Does it draw anew, or copy?"), h("a", { href }, "Compare samples with their nearest training images")]);
+      ? [h("p", {}, `${(100 * shares.pixels).toFixed(1)} % of ${found.n} samples are near-copies of a training image in pixels, ${(100 * shares.features).toFixed(1)} % in features.`), h("a", { href }, "Show them")]
+      : [h("p", { class: "soft" }, "Does the model generate new images, or copy its training images?"), h("a", { href }, "Compare samples with their nearest training images")]);
   }
 
   (async function live() {
@@ -173,13 +173,13 @@ export function followed(root, name, others, studio) {
   return { state(now) { if (now) { run = now; head.set(); } }, close() { closed = true; } };
 }
 
-// Exponential means, started without bias; gaps stay gaps.
+// Exponential moving averages with bias correction; gaps stay gaps.
 function smoothed(values, weight) {
   let mean = 0, power = 1;
   return values.map((v) => { if (v === null) return null; mean = weight * mean + (1 - weight) * v; power *= weight; return mean / (1 - power); });
 }
 
-// No more points than a screen shows: neighbours become their mean.
+// Keep no more points than a screen shows: average neighbours.
 function thin(columns) {
   while (columns.step.length >= MOST_POINTS) for (const [key, values] of Object.entries(columns)) columns[key] = Array.from({ length: Math.ceil(values.length / 2) }, (_, i) => { const two = values.slice(2 * i, 2 * i + 2).filter((v) => v !== null); return two.length ? two.reduce((a, b) => a + b) / two.length : null; });
 }

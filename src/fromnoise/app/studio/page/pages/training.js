@@ -1,4 +1,4 @@
-// The form that starts a run: a recipe, images, what was read of them.
+// The form that starts a run: a recipe, images, and what was read from them.
 
 import { ask, get, post, send } from "../api.js";
 import { choice, dropped, number, switcher, text } from "../controls.js";
@@ -13,21 +13,21 @@ export function begin(form, studio, started) {
   const order = [...FIRST.filter((name) => names.includes(name)), ...names.filter((name) => !FIRST.includes(name))];
   const recipe = choice("Recipe", order, { value: "digits", onchange: chose });
   const about = h("p", { class: "soft" });
-  const source = switcher("Images", [["own", "recipe's"], ["named", "a data set"], ["mine", "my own"]], { value: "own", onchange: sourced });
+  const source = switcher("Images", [["own", "from the recipe"], ["named", "a data set"], ["mine", "my own"]], { value: "own", onchange: sourced });
   const named = choice("Data set", start.data.map((one) => one.name), { onchange: () => survey() });
   const folders = choice("Folder", start.folders, { onchange: () => survey() });
   const place = h("div", { class: "fields" }), seen = h("div", {});
   const name = text("Name of the run", { value: "" });
-  const minutes = number("Minutes", { min: 0, placeholder: "as the recipe says" });
+  const minutes = number("Minutes", { min: 0, placeholder: "from the recipe" });
   const seed = number("Seed", { value: 0, step: 1 });
   const hold = number("Share of images held out", { min: 0, max: 0.5, placeholder: "none", hint: "for a held-out loss" });
-  const settings = text("Settings, one a line", { lines: 3, placeholder: "train.lr=1e-3\nnetwork.channels=64", hint: "any key of config.yaml" });
-  const model = choice("Steers the model of", []), teacher = choice("Learns from", []), init = choice("Starts from the weights of", []);
+  const settings = text("Settings, one per line", { lines: 3, placeholder: "train.lr=1e-3\nnetwork.channels=64", hint: "any key of config.yaml" });
+  const model = choice("Model to steer", []), teacher = choice("Teacher", []), init = choice("Start from the weights of", []);
   const needs = h("div", { class: "fields" });
   const button = h("button", { type: "submit" }, "Start training");
   let known = null, sending = false, asking = 0;
 
-  // Sets that were sent before are there still.
+  // Sets that were uploaded earlier still exist.
   get("/api/sets").then((names) => { folders.fill([...new Set([...start.folders, ...names])]); if (source.value() === "mine") sourced(); }).catch(() => {});
 
   async function chose() {
@@ -41,11 +41,11 @@ export function begin(form, studio, started) {
     minutes.input.placeholder = known.minutes ? `${known.minutes} (recipe)` : known.steps ? `${known.steps.toLocaleString("en")} steps (recipe)` : "how long?";
     if (!name.touched) name.set(free(recipe.value()));
     const models = studio.state.runs.filter((run) => !run.broken && (run.kind === "diffusion" || run.run === false)).map((run) => run.name);
-    model.fill(models.map((one) => [one, one])); teacher.fill(models.map((one) => [one, one])); init.fill([["", "none: it starts fresh"], ...models]);
+    model.fill(models.map((one) => [one, one])); teacher.fill(models.map((one) => [one, one])); init.fill([["", "none: new weights"], ...models]);
     put(needs, known.model ? model.box : null, known.teacher ? teacher.box : null);
     source.enable("own", recipe.value() !== "images");
     if (recipe.value() === "images" && source.value() === "own") source.set("mine");
-    put(facts, known.reproduced && known.reproduced !== "not on this hardware" ? `What came of it: ${known.reproduced}.` : known.expected ? `Published: ${known.expected}. Not reproduced on a small machine.` : "");
+    put(facts, known.reproduced && known.reproduced !== "not on this hardware" ? `Result: ${known.reproduced}.` : known.expected ? `Published: ${known.expected}. Not reproduced on a small machine.` : "");
     sourced();
   }
   name.input.addEventListener("input", () => (name.touched = true));
@@ -60,20 +60,20 @@ export function begin(form, studio, started) {
     if (which === "named" || (which === "mine" && folders.value())) survey();
   }
 
-  // Images of one's own, sent one by one; what is no image is counted and named.
+  // The user's own images, uploaded one by one; files that are not images are listed.
   const pick = dropped("Drop a folder of images here, or choose files", { many: true, ongiven: sendAll });
   const whole = h("input", { type: "file", hidden: true, webkitdirectory: true, "aria-label": "A folder of images", onchange: () => sendAll([...whole.files]), onclick: () => (whole.value = "") });
   const chooser = h("div", {}, whole, h("button", { type: "button", class: "quiet small", onclick: () => whole.click() }, "Choose a folder"), h("small", {}, " Sub-folders become classes."));
   async function sendAll(files) {
     if (!files.length) return;
-    if (sending) { notice("Images are being sent already: wait until they are there."); return; }
+    if (sending) { notice("Images are already being uploaded: wait until that is done."); return; }
     sending = true;
     asking++;
     const bar = h("progress", { max: files.length, value: 0 }), words = h("small", {}, "");
     put(seen, bar, words);
     try {
       const paths = files.map((file) => (file.place ?? (file.webkitRelativePath || file.name)).split("/"));
-      const base = paths.every((parts) => parts.length > 1 && parts[0] === paths[0][0]) ? paths[0][0] : ""; // one folder, which is no class
+      const base = paths.every((parts) => parts.length > 1 && parts[0] === paths[0][0]) ? paths[0][0] : ""; // a single folder, which is not a class
       const made = await post("/api/sets", { name: base || "images" });
       const failed = [];
       let last = made, next = 0, sent = 0;
@@ -81,12 +81,12 @@ export function begin(form, studio, started) {
         while (next < files.length) {
           const k = next++, file = files[k], where = paths[k].slice(base ? 1 : 0).join("/");
           if (!file.name.startsWith(".")) {
-            if (!file.size) failed.push(`${where}: is empty`);
-            else if (file.size > SIZE) failed.push(`${where}: has more than ${SIZE >> 20} MB`);
+            if (!file.size) failed.push(`${where}: the file is empty`);
+            else if (file.size > SIZE) failed.push(`${where}: is larger than ${SIZE >> 20} MB`);
             else { const now = await send(`/api/sets/${encodeURIComponent(made.name)}?as=${encodeURIComponent(where)}`, file); if (now.taken + now.count_left_out >= last.taken + last.count_left_out) last = now; }
           }
           bar.value = ++sent;
-          words.textContent = `${sent.toLocaleString("en")} of ${files.length.toLocaleString("en")} sent`;
+          words.textContent = `${sent.toLocaleString("en")} of ${files.length.toLocaleString("en")} uploaded`;
         }
       };
       await Promise.all([worker(), worker(), worker()]);
@@ -103,7 +103,7 @@ export function begin(form, studio, started) {
       sending = false;
     }
   }
-  const left_out = (made) => (made.count_left_out ? h("details", { open: true }, h("summary", {}, `${made.count_left_out} left out`), h("ul", {}, made.left_out.map((line) => h("li", {}, line))), made.left_out.length < made.count_left_out ? h("small", {}, "and others like these") : null) : null);
+  const left_out = (made) => (made.count_left_out ? h("details", { open: true }, h("summary", {}, `${made.count_left_out} left out`), h("ul", {}, made.left_out.map((line) => h("li", {}, line))), made.left_out.length < made.count_left_out ? h("small", {}, "and others") : null) : null);
 
   async function survey(sent = null) {
     const mine = ++asking, which = source.value(), asked = which === "named" ? { data: named.value() } : { folder: folders.value() };
@@ -124,13 +124,13 @@ export function begin(form, studio, started) {
     event.preventDefault();
     button.disabled = true;
     try {
-      if (sending) throw new Error("The images are still being sent: wait until they are there.");
+      if (sending) throw new Error("The images are still being uploaded: wait until that is done.");
       const values = { recipe: recipe.value(), name: name.value().trim(), settings: settings.value().split("\n").map((line) => line.trim()).filter(Boolean) };
       if (minutes.value() !== "") values.minutes = minutes.value();
       if (seed.value() !== "" && seed.value() !== 0) values.seed = seed.value();
       if (hold.value() !== "") values.hold_out = hold.value();
       if (source.value() === "named") values.data = named.value();
-      if (source.value() === "mine") { values.folder = folders.value(); if (!values.folder) throw new Error("Drop a folder of images first, or choose another source."); }
+      if (source.value() === "mine") { values.folder = folders.value(); if (!values.folder) throw new Error("Drop a folder of images first, or choose another source of images."); }
       if (known?.model) values.model = model.value();
       if (known?.teacher) values.teacher = teacher.value();
       if (init.value()) values.init = init.value();
