@@ -74,7 +74,7 @@ def _by_plan(asked: "Draw", run: Path) -> str:
 
 
 def option(name: str, value: object) -> list[str]:
-    """Command-line arguments of an option: --NAME or --no-NAME for a bool; a value that starts with a dash is joined."""
+    """Command-line arguments of an option: --NAME or --no-NAME for a bool, --NAME=VALUE for a leading dash."""
     if isinstance(value, bool):
         return [name if value else name.replace("--", "--no-", 1)]
     return [f"{name}={value}"] if isinstance(value, str) and value.startswith("-") else [name, f"{value}"]
