@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import reference
 
 from fromnoise import recipes
 from fromnoise.app.cli.entry import COMMANDS
+from fromnoise.app.studio.theory.identities import named
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -89,6 +91,12 @@ def test_the_evidence_is_of_the_pages_and_every_table_of_figures_has_a_command()
     text, missing = made.page()
     assert not missing
     assert (DOCS / "evidence.md").read_text() == text, "python docs/evidence/make.py"
+
+
+def test_the_identities_of_the_evidence_are_those_of_the_code():
+    rows = json.loads((DOCS / "evidence" / "verify.json").read_text())
+    assert {row["name"] for row in rows} == {one.name for one in named()}, "make evidence"
+    assert all(row["passed"] for row in rows)
 
 
 @pytest.mark.long

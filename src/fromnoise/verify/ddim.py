@@ -127,7 +127,7 @@ def ddims_forward_step_by_bayes() -> Sides:
 
 @check("Song et al. 2021 eq. 13; math: probability-flow ODE", 5e-4)
 def ddim_follows_the_probability_flow() -> Sides:
-    """DDIM in 4000 small steps follows the flow alpha_s m + sqrt(C_s/C_t) (x - alpha_t m) of N(m, C)"""
+    """DDIM in 3700 small steps follows the flow alpha_s m + sqrt(C_s/C_t) (x - alpha_t m) of N(m, C)"""
     schedule = COSINE.__class__(T=4000)
     truth = GaussianMixture(torch.ones(1), torch.tensor([[0.5]]), torch.full((1, 1, 1), 0.25)).denoiser(schedule)
     levels = schedule.level(torch.arange(3800, 99, -1))

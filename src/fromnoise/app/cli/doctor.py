@@ -14,10 +14,17 @@ _MARKS = {"ok": "  ok ", "missing": "  -  ", "broken": "FAIL "}
 
 @dataclass(frozen=True)
 class Doctor:
-    """Show what is installed, what hardware is used, which extras work, and the cache.
+    """Check the installation, the extras, the hardware and the cache.
 
-    Installed extras are imported, each in a process of its own, which takes some seconds. The exit status is 1 if one
-    of them is broken. Attach the output to a bug report.
+    examples:
+      fromnoise doctor
+          Show versions, devices, extras and the cache, with advice.
+      fromnoise doctor > doctor.txt
+          Write it into a file, for a bug report.
+
+    details:
+      Every extra that is installed is imported in a process of its own, which
+      takes some seconds. The exit status is 1 if one of them is broken.
     """
 
     def __call__(self) -> int:

@@ -125,5 +125,5 @@ chapter = Chapter(
         ),
         _draw,
     ),
-    rows=("flow", "mixture: div score", "ddim: DDIM in 4000 small steps"),
+    rows=("flow", "mixture: div score", "ddim: DDIM in 3700 small steps"),
 )
