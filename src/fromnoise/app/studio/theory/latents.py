@@ -112,8 +112,8 @@ chapter = Chapter(
         "Pixels are many and mostly redundant. A latent model first compresses images into latents, learns to generate "
         "latents, and decodes them. Nothing in the theory changes: the latents are the data.",
         "What the codec drops is lost for good. For a linear codec the loss is known exactly: the sum of the dropped "
-        "eigenvalues, which is also the Fréchet distance between images and reconstructions. It is a floor for the "
-        "FID of the whole model.",
+        "eigenvalues, which is also the Fréchet distance between images and reconstructions. Compare the FID of a "
+        "latent model with that of its reconstructions.",
         "A cascade generates a small image and enlarges it with a second model that is conditioned on the small one. "
         "The second model was trained on real small images but receives generated ones. Noise added to the condition "
         "hides the difference, so errors of the base model shrink.",

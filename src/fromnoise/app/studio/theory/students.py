@@ -85,7 +85,7 @@ chapter = Chapter(
         "its teacher. A consistency model learns to map every point of a path to its end, by agreeing with its own "
         "prediction at slightly less noise. Mean flow learns the mean velocity between any two times.",
         "See the first chart. The mean is a smooth curve between the peaks, while the exact map is steep where they "
-        "separate. A student cannot be better than the solver that it learns from; the second chart shows its error.",
+        "separate. A distilled student inherits the error of its teacher's solver, which the second chart shows.",
     ),
     equations=(
         Equation(
