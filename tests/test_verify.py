@@ -78,7 +78,8 @@ def test_the_command_writes_both_reports(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"), [(["--out", "report.pdf"], "html or .json"), (["--topic", "bond"], "did you mean bound")]
+    ("arguments", "says"),
+    [(["--out", "report.pdf"], "must be a .html or a .json file"), (["--topic", "bond"], "did you mean bound")],
 )
 def test_bad_input_is_one_line(arguments, says, capsys):
     assert main(["verify", *arguments]) == 2

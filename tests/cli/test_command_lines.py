@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from fromnoise.app.cli import entry, main
 
 MISSING = "no-such-run"
-WORKS_WITHOUT_A_RUN = {"list", "verify", "train", "train-autoencoder", "index"}
+WORKS_WITHOUT_A_RUN = {"list", "verify", "train", "train-autoencoder", "index", "doctor"}
 
 NUMBERS = st.one_of(
     st.integers().map(str),

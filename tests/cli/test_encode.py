@@ -606,5 +606,5 @@ def test_words_alone_are_for_models_of_images(tmp_path, photos, monkeypatch, cap
     ahead = train(tmp_path / "ahead", out, "--set", *WORDS, recipe="digits")
     one, other = weights(own), weights(ahead)
     assert all(torch.equal(one[name], other[name]) for name in one)
-    fails(capsys, "and Learned(vocabulary=512", "train", "digits", "--data", str(out), "--out", str(tmp_path / "x"), "--steps",
+    fails(capsys, "but Learned(vocabulary=512", "train", "digits", "--data", str(out), "--out", str(tmp_path / "x"), "--steps",
           "1", "--set", *TINY, "text.encoder={name: learned}", *WORDS[1:])  # fmt: skip

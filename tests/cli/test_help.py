@@ -67,7 +67,7 @@ def test_help_begins_with_examples_that_parse(name, capsys, monkeypatch):
     assert (empty, blank, heading) == ("", "", "examples:")
     assert about.endswith(".")
     found = examples(text)
-    assert len(found) == 2 or len(found) == 3
+    assert len(found) in (2, 3) or (name == "doctor" and len(found) == 1)  # which has no option
     assert any(line.split()[1] == name for line in found)
     for line, does in found.items():
         assert does.endswith("."), line

@@ -299,7 +299,7 @@ def test_guidance_in_every_shape(shape):
 
 def test_there_is_no_deviation_of_one_number():
     lone = fn.oracle.GaussianMixture(torch.ones(1), torch.zeros(1, 1), torch.ones(1, 1, 1)).denoiser(SCHEDULE)
-    with pytest.raises(fn.FromNoiseError, match="these states have one number: leave it 0"):
+    with pytest.raises(fn.FromNoiseError, match="these states have one number: leave it at 0"):
         fn.guidance.ClassifierFree(lone, {}, 2.0, rescale=0.5)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from train.test_trainer import assert_same, images, trainer
 
-from fromnoise.data.examples import examples_of
+from fromnoise.data.examples import Batches
 from fromnoise.data.feed import Feed
 from fromnoise.errors import FromNoiseError
 from fromnoise.train import suitable
@@ -96,7 +96,8 @@ def test_images_are_normalised_and_mirrored_where_they_are():
 def test_processes_take_their_parts_of_the_same_batches():
     """Of an iterable, which each reads for itself."""
     x, label = torch.arange(24.0).view(24, 1), torch.arange(24)
-    batches = examples_of([(x[i : i + 8], label[i : i + 8]) for i in (0, 8, 16)] + [(x[:3], label[:3])])
+    whole = [(x[i : i + 8], label[i : i + 8]) for i in (0, 8, 16)]
+    batches = Batches([*whole, (x[:3], label[:3])], "data")
     parts = [itertools.islice(Feed(batches, 0, 8, part).from_step(1), 4) for part in (range(4), range(4, 8))]
     for k, ((a, of_a), (b, of_b)) in enumerate(zip(*parts, strict=True)):
         rows = [8 * (k % 3) + i for i in range(8)]

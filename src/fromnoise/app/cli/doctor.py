@@ -14,15 +14,14 @@ _MARKS = {"ok": "  ok ", "missing": "  -  ", "broken": "FAIL "}
 
 @dataclass(frozen=True)
 class Doctor:
-    """Check the installation, the extras, the hardware and the cache.
+    """Check the installation, hardware, extras and cache.
 
     examples:
       fromnoise doctor
           Show versions, devices, extras and the cache, with advice.
-      fromnoise doctor > doctor.txt
-          Write it into a file, for a bug report.
 
     details:
+      Attach the output to a bug report (`fromnoise doctor > doctor.txt`).
       Every extra that is installed is imported in a process of its own, which
       takes some seconds. The exit status is 1 if one of them is broken.
     """
