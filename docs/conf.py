@@ -61,12 +61,11 @@ def _made(app: Sphinx, config: object) -> None:
 
 
 def _moved(app: Sphinx, page: str, source: list[str]) -> None:
-    """Notebooks lie beside docs, where they are run; the site has copies inside."""
-    source[0] = (
-        source[0]
-        .replace("](../notebooks/", "](notebooks/")
-        .replace("](notebooks/", f"]({'../' * page.count('/')}notebooks/")
-    )
+    """Links to notebooks and pages beside docs, which the site has copies of inside."""
+    up = "../" * page.count("/")
+    for name in ("CONTRIBUTING", "SECURITY", "CHANGELOG"):
+        source[0] = source[0].replace(f"](../{up}{name}.md", f"]({up}{name.lower()}.md")
+    source[0] = source[0].replace(f"](../{up}notebooks/", f"]({up}notebooks/")
 
 
 def setup(app: Sphinx) -> None:
