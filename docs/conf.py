@@ -25,6 +25,7 @@ nb_execution_excludepatterns = ["notebooks/*"]
 exclude_patterns = ["_build", "_ext", "atlas", "images", "evidence"]
 html_math_renderer = "mathml"
 nitpicky = False
+toc_object_entries = False
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist", "attrs_inline"]
 myst_heading_anchors = 4
