@@ -95,7 +95,7 @@ def fit(
     Args:
         model: a Denoiser around any network, or another Task.
         data: a tensor or array x [N, ...]; a tuple of x and labels, or of x and {name: condition}; a map-style Dataset;
-            a DataLoader or another iterable of batches, in its own order (no exact resume; each process takes its part of
+            a DataLoader or another iterable of batches, in its own order (no exact resume; a process takes its part of
             every batch); or the name of a data set or folder. An example is x, (x, label) or (x, {name: condition}); x
             is uint8 (0..255) or floating point (images in [-1, 1]); conditions reach the network as keyword arguments.
         objective: an object, or a registered name; `distill.Progressive(teacher)` and other distillations make `model`
