@@ -17,7 +17,9 @@ HERE = Path(__file__).parent
 DOCS = HERE.parent
 PAGES = ("metrics", "samplers", "few_steps", "steering", "text", "control", "straight", "likelihood", "weights",
          "performance", "scale", "scale_plan", "data", "export", "studio")  # fmt: skip
-_COMMAND = re.compile(r"(?:fromnoise [a-z]|python (?:benchmarks|notebooks)/|make [a-z]|tests/)[^`\n]*")
+_COMMANDS = ("(?:train|train-autoencoder|train-classifier|sample|show|edit|eval|table|nll|info|encode|index|convert|"
+             "export) \\S|verify|list|doctor")  # fmt: skip
+_COMMAND = re.compile(rf"(?:fromnoise (?:{_COMMANDS})|python (?:benchmarks|notebooks)/|make [a-z]|tests/)[^`\n]*")
 _FIGURES = 0.4
 """Share of cells with a number from which on a table is one of figures."""
 
@@ -50,7 +52,10 @@ def sections(page: str) -> Iterator[Section]:
         if heading:
             found.append(now)
             now = Section(page, heading[2], len(heading[1]))
-        now.commands += [one.strip().rstrip(".,;:)") for one in _COMMAND.findall(line)]
+        spans = [line] if fenced else re.findall(r"`([^`]+)`", line)  # prose is no command
+        now.commands += [
+            one.split("  #")[0].strip().rstrip(".,;:)") for span in spans for one in _COMMAND.findall(span)
+        ]
     yield from [*found, now]
 
 
@@ -96,7 +101,7 @@ def _identities() -> list[str]:
     passed = sum(row["passed"] for row in rows)
     worst = max((row["error"] or 0) / row["tolerance"] for row in rows if row["tolerance"])
     return [f"`fromnoise verify` computed {len(rows)} identities with the shipped code; {passed} hold. The largest "
-            f"difference was {worst:.2f} of what its identity allows. Each of them stands in its chapter of the "
+            f"difference was {worst:.2f} of that identity's tolerance. Each of them stands in its chapter of the "
             "[theory](theory/index.md), with the equation, the source and the difference."]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Streamed data sets: .tar or .parquet shards, local or at addresses, that are read one after the other."""
+"""Streamed data sets: .tar or .parquet shards, local or remote, a few of which are read side by side."""
 
 import hashlib
 import os
@@ -36,8 +36,8 @@ class Stream(Images):
     """The images in shards, of which only a few are open at a time; made by `stream` or `load`.
 
     Reading an image by its number opens its shard. Training reads images in the order of `Lanes`, which goes through
-    the shards one after the other. An image that cannot be decoded is always replaced by the next one of its shard that
-    can, and is named in a warning.
+    the shards one after the other. An image that cannot be decoded is always replaced by the next readable one of
+    its shard; warnings name the first three of them, then the 10th, the 100th and so on.
 
     Args:
         shards: the shards, which are opened on demand.
@@ -262,7 +262,7 @@ def stream(
     cache_gb: float = 50.0,
     progress: Progress | None = None,
 ) -> Stream:
-    """Stream images from .tar or .parquet shards, which are read one after the other.
+    """Stream images from .tar or .parquet shards, a few of which are read side by side.
 
     The same as `load` with `data.stream=true`.
 

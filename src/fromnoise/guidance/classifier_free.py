@@ -15,12 +15,13 @@ class ClassifierFree(Contrast):
     """F <- F_null + scale (F_cond - F_null), in one call with twice the batch; scale 1 is the conditional model.
 
     The score becomes scale grad log q(x_t | y) + (1 - scale) grad log q(x_t), that of q(x_t) q(y | x_t)^scale (Sedykh
-    eq. 4.26-4.30; Ho and Salimans 2022, whose w is scale - 1). This is not the score of any diffused density, and the
-    samples are narrower than q(x_0) q(y | x_0)^scale. A learned variance is taken from the conditional prediction.
+    eq. 4.26-4.30; Ho and Salimans 2022, whose w is scale - 1). Except at scale 0 and 1 this is in general not the
+    score of a diffused density; above 1 the samples are usually narrower than q(x_0) q(y | x_0)^scale. A learned
+    variance is taken from the conditional prediction.
 
     Args:
         denoiser: a conditional model.
-        null: the null conditions, by name, each [...] without a batch axis. Conditions that it does not name (such as
+        null: the null conditions, by name, each [...] without a batch axis. Conditions that are not in `null` (such as
             the low-resolution image of a super-resolution model) are the same in both predictions.
         scale: guidance scale; 1 is off, 0 is the unconditional model.
         options: `interval`, (low, high): guide only where low < sigma/alpha <= high. `rescale`, in [0, 1]: how far the

@@ -13,7 +13,7 @@ from fromnoise.system import checks
 class Cosine(Discrete):
     """f(t) = cos((t/T + s)/(1 + s) pi/2)^2, beta_t = min(1 - f(t)/f(t - 1), max_beta).
 
-    Source: Sedykh eq. 4.4-4.6, which omits the clipping at 0.999.
+    Source: Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 17; Sedykh eq. 4.4-4.6, which omits the clipping at 0.999.
 
     Args:
         T: number of steps.

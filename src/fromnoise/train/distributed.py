@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -80,9 +80,8 @@ class Processes:
         from fromnoise.train.alike import insist_on_alike
         from fromnoise.train.pulse import Pulse
 
-        whole = next(dist.rendezvous("env://"))[0]
-        # torchrun's store outlives a restart, and so would what an earlier start has written into it.
-        store = dist.PrefixStore(_agreed_start(whole, self.rank, self.world), whole)
+        # The store outlives a start, and torchrun's a restart; what an earlier one wrote into it must not be read.
+        store = dist.PrefixStore(_agreed_start(_store(), self.rank, self.world), _store())
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
@@ -202,6 +201,12 @@ class Processes:
         yield
         if self.world > 1 and self.is_first:
             dist.barrier()
+
+
+@cache
+def _store() -> Any:
+    """The store in which the processes meet; one for all starts, since a second one would find the first one's port."""
+    return next(dist.rendezvous("env://"))[0]
 
 
 def _agreed_start(store: Any, rank: int, world: int) -> str:

@@ -76,7 +76,7 @@ def fit(
     validation: Any = None,
     out: str | Path | None = None,
     resume: bool = False,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Callback | Sequence[Callback] = (),
     seed: int = 0,
     precision: Precision = "auto",
     compile: Compile = "off",
@@ -118,7 +118,7 @@ def fit(
             Its loss with the averaged weights is logged at every checkpoint, and selects the best checkpoint.
         out: folder for metrics.jsonl and checkpoints/; None writes nothing.
         resume: continue exactly from the checkpoints in `out`; starts from scratch if there are none.
-        callbacks: functions that are called after every step with {"step", "loss", "grad_norm", "lr", "images",
+        callbacks: a function, or several, called after every step with {"step", "loss", "grad_norm", "lr", "images",
             "seconds", ...}; if one returns True, training ends.
         seed: seed of noise, times, order and dropout.
         precision: "auto" computes the network in bf16 if the hardware supports it natively.

@@ -33,7 +33,7 @@ class Training:
     """How long to train, on what data, and where to write."""
 
     data: Annotated[str | None, option("NAME|FOLDER", default="from the recipe")] = None
-    """Data set name, or a folder of images in which each sub-folder is a class."""
+    """Data set name, folder of images (each sub-folder is a class), archive, array, table or hf://owner/name."""
     data_root: Annotated[Folder, option(default="~/.cache/fromnoise")] = None
     """Folder of the named data sets; missing ones are downloaded into it."""
     out: Annotated[Folder, option(default="runs/RECIPE; for a classifier, RUN/classifier")] = None

@@ -19,9 +19,9 @@ class Train(Training):
 
     examples:
       fromnoise train digits
-          Train on the bundled handwritten digits for 4 minutes, into runs/digits.
+          Train on 5,000 handwritten digits for 4 minutes, into runs/digits.
       fromnoise train images --data ~/photos --minutes 60 --out runs/photos
-          Train on a folder of images for an hour.
+          Train on a folder of images, at 32x32, for an hour.
       fromnoise train images --out runs/photos --resume --minutes 120
           Continue that run until it has been trained for two hours in all.
 
