@@ -34,14 +34,14 @@ notebooks: .venv/ready-dev
 
 # The site, in docs/_build/html; every warning is an error.
 docs: .venv/ready-dev
-	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going -q -d docs/_build/doctrees -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 docs-serve: docs
 	$(BIN)/python -m http.server --directory docs/_build/html 8000
 
 docs-links: .venv/ready-dev
-	$(BIN)/sphinx-build -W --keep-going -q -b linkcheck docs docs/_build/links
+	$(BIN)/sphinx-build -W --keep-going -q -d docs/_build/doctrees -b linkcheck docs docs/_build/links
 
 evidence: .venv/ready-dev
 	$(BIN)/fromnoise verify --quiet --out docs/evidence/verify.json

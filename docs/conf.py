@@ -1,11 +1,13 @@
 """How Sphinx builds the site: `make docs`."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the tutorials: two threads on a busy machine are many times slower
 sys.path.insert(0, str(HERE / "_ext"))
 
 import reference
