@@ -47,7 +47,8 @@ def step_terms(
 ) -> Tensor:
     """L_t in nats, [B]: the KL divergence of the step, or -log p(x_0 | x_1) of the decoder where s is clean.
 
-    Source: Sedykh eq. 2.40-2.41 and 2.81-2.89; DDPM eq. 5 and 13; Friedman eq. 33 and 35; Weng eq. 25-26.
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 5 and 13; Sedykh eq. 2.40-2.41 and 2.81-2.89; Friedman eq. 33 and 35;
+    Weng eq. 25-26.
 
     Args:
         denoiser: the model, whose reverse variance is used.

@@ -46,8 +46,8 @@ class Codec(ABC):
 class Denoiser(nn.Module):
     """x_t, t -> E[x_0 | x_t] (and eps, score, v: see `Prediction`): one network for all levels.
 
-    Source: Sedykh eq. 3.17-3.18 and 3.21, where the level is given as sigma; Sedykh eq. 2.12, where it is given as the
-    step number.
+    Source: Song and Ermon 2019, arXiv 1907.05600, section 3, and Ho et al. 2020, arXiv 2006.11239; Sedykh eq. 3.17-3.18
+    and 3.21, where the level is given as sigma; Sedykh eq. 2.12, where it is given as the step number.
 
     Args:
         network: F(x_t, time, **cond), which takes and returns plain tensors; kept unwrapped as `Denoiser.network`.

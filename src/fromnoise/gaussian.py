@@ -175,7 +175,8 @@ def marginal(x0: Tensor, t: Level) -> Gaussian:
 def forward(x_s: Tensor, s: Level, t: Level) -> Gaussian:
     """q(x_t | x_s) = N(a x_s, b I), s < t; for s = t - 1 this is the usual forward step with b = beta_t.
 
-    Source: Sedykh eq. 2.2-2.5; Friedman eq. 2, 8 and 14; Weng eq. 2 and 4; Notes eq. 1 and 8.
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 2; Sedykh eq. 2.2-2.5; Friedman eq. 2, 8 and 14; Weng eq. 2 and 4;
+    Notes eq. 1 and 8.
     """
     k = step(t, s)
     checks.floats(x_s=x_s)
@@ -185,8 +186,8 @@ def forward(x_s: Tensor, s: Level, t: Level) -> Gaussian:
 def posterior(x0: Tensor, x_t: Tensor, t: Level, s: Level) -> Gaussian:
     """q(x_s | x_t, x_0), s < t, by Bayes' rule; log_var is -inf at s = 0.
 
-    Source: Sedykh eq. 2.42-2.69 (with errors in 2.53-2.67), DDPM eq. 6-7; Friedman eq. 19-20, 22-23, 26-27 and 31;
-    Weng eq. 16-17 and 19.
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 6-7; Sedykh eq. 2.42-2.69 (with errors in 2.53-2.67); Friedman eq.
+    19-20, 22-23, 26-27 and 31; Weng eq. 16-17 and 19.
     """
     k = step(t, s)
     checks.floats(x0=x0, x_t=x_t)
@@ -197,7 +198,7 @@ def family(x0: Tensor, eps: Tensor, s: Level, variance: Tensor) -> Gaussian:
     """q_v(x_s | x_t, x_0) = N(alpha_s x_0 + sqrt(sigma_s^2 - v) eps, v I), eps = (x_t - alpha_t x_0) / sigma_t.
 
     DDIM's family: for every v in [0, sigma_s^2] the marginals are those of DDPM, and at v = beta-tilde it is the
-    posterior. Source: Sedykh eq. 4.7-4.9 (whose alpha is alpha_bar), DDIM eq. 7.
+    posterior. Source: Song et al. 2020, arXiv 2010.02502, eq. 7; Sedykh eq. 4.7-4.9 (whose alpha is alpha_bar).
 
     Args:
         x0, eps: the data and the noise in x_t, [B, ...].
@@ -224,7 +225,8 @@ def family_forward(x0: Tensor, x_s: Tensor, s: Level, t: Level, variance: Tensor
 def diffuse(x0: Tensor, noise: Tensor, t: Level) -> Tensor:
     """x_t = alpha_t x_0 + sigma_t eps, with the coefficients broadcast over the axes of each example.
 
-    Source: Sedykh eq. 2.9; Friedman eq. 9; Weng eq. 7, 20 and 29; Notes eq. 2 and 9; Shorts eq. 1 (without the axes).
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 4; Sedykh eq. 2.9; Friedman eq. 9; Weng eq. 7, 20 and 29; Notes eq. 2
+    and 9; Shorts eq. 1 (without the axes).
     """
     check_levels(t=t)
     checks.floats(x0=x0, noise=noise)

@@ -17,9 +17,9 @@ Noise = Callable[[], Tensor]
 def langevin(score: Score, x: Tensor, step: float, n: int, noise: Noise) -> Tensor:
     """x <- x + step/2 score(x) + sqrt(step) z, repeated n times.
 
-    On N(0, s^2) the stationary variance is s^2 / (1 - step/(4 s^2)): the bias vanishes with the step, and for
-    step >= 4 s^2 the iteration diverges. The chain does not cross between distant modes, so their weights stay those of
-    the starting points. Source: Sedykh eq. 3.14-3.15; Weng eq. 13.
+    On N(0, s^2) the stationary variance is s^2 / (1 - step/(4 s^2)): the bias vanishes with the step, and for step >= 4
+    s^2 the iteration diverges. The chain does not cross between distant modes, so their weights stay those of the
+    starting points. Source: Song and Ermon 2019, arXiv 1907.05600, eq. 4; Sedykh eq. 3.14-3.15; Weng eq. 13.
 
     Args:
         score: the score, [B, ...] -> [B, ...].
@@ -44,7 +44,8 @@ def annealed(
 ) -> Tensor:
     """Langevin dynamics level by level, with falling sigma and step sizes a_i = step sigma_i^2 / sigma_L^2.
 
-    Source: Sedykh Algorithm 3, except that the ladder must fall, not rise.
+    Source: Song and Ermon 2019, arXiv 1907.05600, Algorithm 1; Sedykh Algorithm 3, except that the ladder must fall,
+    not rise.
 
     Args:
         score: the score of q(x_t): (x_t, level) -> [B, ...].

@@ -126,7 +126,7 @@ class GaussianMixture:
     def log_class(self, x: Tensor, level: Level, components: Sequence[int]) -> Tensor:
         """log p(y | x_t), the log of the summed responsibilities of `components`: [N, ...] -> [N].
 
-        Source: Sedykh eq. 4.21-4.24.
+        Source: Dhariwal and Nichol 2021, arXiv 2105.05233, section 4; Sedykh eq. 4.21-4.24.
         """
         return torch.logsumexp(torch.log_softmax(self._parts(x, level)[0], 1)[:, list(components)], 1)
 

@@ -16,7 +16,7 @@ from fromnoise.system import checks
 class NoisyClassifier(nn.Module):
     """x_t, t -> log p(y | x_t) for all classes, [B, K]; classifier guidance uses its gradient.
 
-    Source: Sedykh 4.3.1 (eq. 4.20-4.25); Dhariwal and Nichol 2021, section 4.
+    Source: Dhariwal and Nichol 2021, arXiv 2105.05233, section 4; Sedykh 4.3.1 (eq. 4.20-4.25).
 
     Args:
         network: x, time -> logits [B, K].

@@ -62,8 +62,8 @@ def vlb(
 ) -> Bound:
     """The variational bound for each example, with one draw of x_t for each term.
 
-    Source: Sedykh eq. 2.13-2.41 (the bound, its gap, its factors and its terms) and 2.95-2.97; Friedman eq. 5-6, 13-14,
-    19-21 and 36-37; Weng eq. 22-26; Notes eq. 5.
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 3 and 5; Sedykh eq. 2.13-2.41 (the bound, its gap, its factors and its
+    terms) and 2.95-2.97; Friedman eq. 5-6, 13-14, 19-21 and 36-37; Weng eq. 22-26; Notes eq. 5.
 
     The noise of example i is a function of (seed, first + i, step), so it does not depend on the batch.
 

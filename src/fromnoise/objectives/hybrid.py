@@ -20,8 +20,8 @@ from fromnoise.schedules.base import Chain
 class Hybrid(Objective):
     """L = L_simple + weight sum_t L_t in bits/dim, with a stop-gradient on the mean inside L_t.
 
-    Because of the stop-gradient the bound trains only the variance. Source: Sedykh eq. 4.2 (lambda = 0.001; the
-    stop-gradient, not mentioned there, is from improved DDPM, section 3.1).
+    Because of the stop-gradient the bound trains only the variance. Source: Nichol and Dhariwal 2021, arXiv 2102.09672,
+    eq. 16; Sedykh eq. 4.2 (lambda = 0.001; the stop-gradient, not mentioned there, is from improved DDPM, section 3.1).
 
     Args:
         weight: lambda, the weight of the bound.

@@ -20,7 +20,8 @@ class Vlb(Objective):
     """L = T L_t in bits/dim. Its mean over uniform t is the bound without L_T; a learned schedule adds L_T.
 
     It trains the mean and, with "learned_range", the variance. Its gradient is noisy: use it with importance sampling
-    of t (times "importance"). Source: Sedykh eq. 2.38 and 4.3 with p_t = 1/T; improved DDPM section 3.3.
+    of t (times "importance"). Source: Ho et al. 2020, arXiv 2006.11239, eq. 5, and Nichol and Dhariwal 2021, arXiv
+    2102.09672, section 3.3; Sedykh eq. 2.38 and 4.3 with p_t = 1/T.
     """
 
     bound: ClassVar[bool] = True

@@ -26,8 +26,8 @@ class WeightedTerm(Weighted):
     loss differs from L_vlb in the terms that depend on the variance alone and in the decoder's bins. The variance must
     be fixed: with a learned one the weight would be learned too.
 
-    Source: Sedykh eq. 2.89-2.94 and 4.17; Friedman eq. 33, 35 (with the 1/2 and the variance that are missing there);
-    Weng eq. 30 (sigma^2 for |Sigma|^2).
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 12; Sedykh eq. 2.89-2.94 and 4.17; Friedman eq. 33, 35 (with the 1/2
+    and the variance that are missing there); Weng eq. 30 (sigma^2 for |Sigma|^2).
     """
 
     needs_chain: ClassVar[bool] = True

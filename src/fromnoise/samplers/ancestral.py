@@ -21,10 +21,10 @@ from fromnoise.variances.reverse import reverse
 class Ancestral(Sampler):
     """x_s = mean + sqrt(var) z, p(x_s | x_t) = N(mean, var I); no noise in the last step, to s = 0.
 
-    For s = t - 1 this is Algorithm 2, with alpha_bar under the root in front of eps:
-    x_{t-1} = (x_t - beta_t / sqrt(1 - abar_t) eps) / sqrt(1 - beta_t) + sigma_t z, z = 0 at t = 1. On a sub-sequence,
-    "fixed_large" is the row sigma-hat of Sedykh fig 4.2. Source: Sedykh Algorithm 2 and Sedykh eq. 2.80, DDPM Algorithm
-    2; Notes eq. 7, 16 and 18 (with 1/sqrt(1 - beta_t)), Shorts eq. 4 (which must step to this mean).
+    For s = t - 1 this is Algorithm 2, with alpha_bar under the root in front of eps: x_{t-1} = (x_t - beta_t / sqrt(1 -
+    abar_t) eps) / sqrt(1 - beta_t) + sigma_t z, z = 0 at t = 1. On a sub-sequence, "fixed_large" is the row sigma-hat
+    of Sedykh fig 4.2. Source: Ho et al. 2020, arXiv 2006.11239, Algorithm 2; Sedykh Algorithm 2 and Sedykh eq. 2.80;
+    Notes eq. 7, 16 and 18 (with 1/sqrt(1 - beta_t)), Shorts eq. 4 (which must step to this mean).
 
     Args:
         variance: "fixed_small" or "fixed_large"; default: the variance of the denoiser.

@@ -110,7 +110,8 @@ def sample(
 ) -> Tensor:
     """Draw samples: x_T from the schedule's prior, then one step of the sampler for each pair of levels.
 
-    Source: Sedykh eq. 2.11 and 4.12-4.13; Friedman eq. 4 (t = T..1) and 13; Weng eq. 14; Notes eq. 7.
+    Source: Ho et al. 2020, arXiv 2006.11239, Algorithm 2; Sedykh eq. 2.11 and 4.12-4.13; Friedman eq. 4 (t = T..1) and
+    13; Weng eq. 14; Notes eq. 7.
 
     The noise of sample i depends only on the seed and on i: bit for bit the same for every `batch_size` and on every
     device. The samples then agree to the accuracy of the network's kernels (1e-4 in float32).

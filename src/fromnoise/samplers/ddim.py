@@ -19,7 +19,8 @@ class DDIM(Sampler):
 
     beta-tilde = b sigma_s^2 / sigma_t^2 is the variance of the posterior: eta = 1 is the ancestral sampler with
     "fixed_small", and eta = 0 a first-order solver of the probability-flow ODE. The latter is not DDPM's step with the
-    noise left out (Notes eq. 17). Source: Sedykh eq. 4.13-4.14 and 4.19 (whose alpha is alpha_bar), DDIM eq. 12 and 16.
+    noise left out (Notes eq. 17). Source: Song et al. 2020, arXiv 2010.02502, eq. 12 and 16; Sedykh eq. 4.13-4.14 and
+    4.19 (whose alpha is alpha_bar).
 
     Args:
         eta: factor of the noise's standard deviation, in [0, 1].

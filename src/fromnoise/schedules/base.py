@@ -104,7 +104,8 @@ class Discrete(Schedule):
     def betas(cls, beta: Tensor) -> tuple[Tensor, Tensor]:
         """alpha_t = sqrt(abar_t), sigma_t = sqrt(1 - abar_t), abar_t = prod (1 - beta_i), i = 1..t.
 
-        Source: Sedykh eq. 2.9 (whose product starts at 0); Weng eq. 3 and 6; Notes eq. 3, 10 and 19.
+        Source: Ho et al. 2020, arXiv 2006.11239, eq. 4; Sedykh eq. 2.9 (whose product starts at 0); Weng eq. 3 and 6;
+        Notes eq. 3, 10 and 19.
         """
         log_alpha_bar = torch.cumsum(torch.log1p(-beta.double()), 0)
         return torch.exp(log_alpha_bar / 2), torch.sqrt(-torch.expm1(log_alpha_bar))

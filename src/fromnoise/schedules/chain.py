@@ -15,8 +15,9 @@ class GeneralChain(Discrete):
     """x_t = gamma_t x_{t-1} + sigma_t eps_t, hence q(x_t | x_0) = N(gammabar_t x_0, sigmabar_t^2 I) with
     gammabar_t = prod gamma_i and sigmabar_t^2 = gamma_t^2 sigmabar_{t-1}^2 + sigma_t^2.
 
-    Source: Friedman eq. 2 and 8-10 (with the product over gamma_i). The prior is N(0, sigmabar_T^2 I), the covariance
-    that Friedman eq. 7 and 11-12 require of p_T.
+    Source: Ho et al. 2020, arXiv 2006.11239, eq. 2, for gamma_i = sqrt(1 - beta_i); Friedman eq. 2 and 8-10 (with the
+    product over gamma_i). The prior is N(0, sigmabar_T^2 I), the covariance that Friedman eq. 7 and 11-12 require of
+    p_T.
 
     Args:
         gamma: scales of the T steps, positive.

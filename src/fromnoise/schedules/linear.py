@@ -11,7 +11,7 @@ from fromnoise.system import checks
 class Linear(Discrete):
     """beta_t = beta_start + (beta_end - beta_start) (t - 1) / (T - 1), t = 1..T.
 
-    Source: Sedykh 2.1, DDPM section 4; Weng eq. 3; Notes eq. 21.
+    Source: Ho et al. 2020, arXiv 2006.11239, section 4; Sedykh 2.1; Weng eq. 3; Notes eq. 21.
 
     Args:
         T: number of steps.

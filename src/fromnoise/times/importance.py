@@ -15,8 +15,8 @@ class Importance(TimeSampling):
     """t ~ p_t proportional to sqrt(E L_t^2), weight 1 / (T p_t): the same mean loss with less variance.
 
     E L_t^2 is the mean square of the last `history` losses of row t; until every row has that many, t is uniform. p is
-    mixed with the uniform distribution, so that every row continues to be drawn. Source: Sedykh eq. 4.3; improved DDPM
-    section 3.3 and its code.
+    mixed with the uniform distribution, so that every row continues to be drawn. Source: Nichol and Dhariwal 2021,
+    arXiv 2102.09672, eq. 18; Sedykh eq. 4.3; improved DDPM section 3.3 and its code.
 
     Args:
         history: number of recent losses kept for each row.

@@ -16,7 +16,7 @@ from fromnoise.variances.base import Variance
 class FixedLarge(Variance):
     """b: beta_t if s = t - 1, and sigma-hat^2 on a sub-sequence; the step to s = 0 has the variance of FixedSmall.
 
-    Source: Sedykh eq. 2.12 and 4.19; Notes eq. 12 and 17.
+    Source: Ho et al. 2020, arXiv 2006.11239, section 3.2; Sedykh eq. 2.12 and 4.19; Notes eq. 12 and 17.
     """
 
     def log_var(self, p: Prediction, k: Step, small: Tensor) -> Tensor:

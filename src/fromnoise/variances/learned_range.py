@@ -18,8 +18,8 @@ from fromnoise.variances.base import Variance
 class LearnedRange(Variance):
     """exp(f log b + (1 - f) log beta-tilde), the fraction f = (o + 1)/2 from the network's second half o.
 
-    Source: Sedykh eq. 4.1 (which calls beta-tilde learned; it is not) and improved DDPM eq. 15. f = 0 gives beta-tilde
-    and f = 1 gives b; f is not bounded to [0, 1].
+    Source: Nichol and Dhariwal 2021, arXiv 2102.09672, eq. 15; Sedykh eq. 4.1 (which calls beta-tilde learned; it is
+    not). f = 0 gives beta-tilde and f = 1 gives b; f is not bounded to [0, 1].
     """
 
     outputs: ClassVar[int] = 2

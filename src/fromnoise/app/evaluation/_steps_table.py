@@ -44,7 +44,8 @@ PAPER: dict[str, tuple[str, dict[str, tuple[float, ...]]]] = {
 class StepsTable(Table):
     """eta 0, 0.2, 0.5, 1 and sigma-hat against 10, 20, 50, 100 and 1000 steps, without guidance.
 
-    Columns beyond the length of the model's chain are left out. Source: Sedykh fig 4.2.
+    Columns beyond the length of the model's chain are left out. Source: Song et al. 2020, arXiv 2010.02502, table 1;
+    Sedykh fig 4.2.
     """
 
     usual_columns: ClassVar[Sequence[int]] = STEPS
