@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import fromnoise as fn
+from fromnoise.data import _members
 from fromnoise.data.config import DataConfig
 from fromnoise.data.feed import Feed
 from fromnoise.data.loading import load
@@ -433,3 +434,14 @@ def test_transparent_pixels_do_not_darken_what_is_shrunk(tmp_path):
     assert found[0, :, 0, 1].tolist() == [255, 0, 0, 128]
     assert found[0, :, 0, 2].tolist() == [255, 0, 0, 255]
     assert found[0, 3, 0, 0] == 0
+
+
+def test_members_are_read_where_there_is_no_pread(tmp_path, monkeypatch):
+    """As on Windows."""
+    (tmp_path / "file").write_bytes(bytes(range(100)))
+    monkeypatch.delattr(_members.os, "pread")
+    with (tmp_path / "file").open("rb") as file:
+        window = _members.Window(file.fileno(), 10, 20)
+        assert window.read(5) == bytes(range(10, 15))
+        window.seek(15)
+        assert window.read(50) == bytes(range(25, 30))

@@ -160,7 +160,7 @@ def opened(path: Path, member: Member) -> Iterator[BinaryIO]:
     with files.opened(path) as file:
         start = member.offset
         if member.kind != PLAIN:
-            header = os.pread(file.fileno(), _LOCAL_HEADER, start)
+            header = _read_at(file.fileno(), _LOCAL_HEADER, start)
             if len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
                 raise ValueError("damaged: no file begins there")
             start += _LOCAL_HEADER + int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
@@ -193,7 +193,15 @@ class Window(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # pyrefly: ignore[bad-override]
         count = max(0, min(len(buffer), self.length - self.at))
-        content = os.pread(self.descriptor, count, self.start + self.at)
+        content = _read_at(self.descriptor, count, self.start + self.at)
         buffer[: len(content)] = content
         self.at += len(content)
         return len(content)
+
+
+def _read_at(descriptor: int, count: int, offset: int) -> bytes:
+    """`os.pread`; on Windows, which has none, a seek and a read."""
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, count, offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    return os.read(descriptor, count)
