@@ -173,7 +173,7 @@ def marginal(x0: Tensor, t: Level) -> Gaussian:
 
 
 def forward(x_s: Tensor, s: Level, t: Level) -> Gaussian:
-    """q(x_t | x_s) = N(a x_s, b I), s < t; for s = t - 1 this is the usual forward step with b = beta_t.
+    """q(x_t | x_s) = N(a x_s, b I), s < t; for s = t - 1 this is the forward step with b = beta_t.
 
     Source: Ho et al. 2020, arXiv 2006.11239, eq. 2; Sedykh eq. 2.2-2.5; Friedman eq. 2, 8 and 14; Weng eq. 2 and 4;
     Notes eq. 1 and 8.

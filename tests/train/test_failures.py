@@ -28,8 +28,7 @@ from forked import (
 import fromnoise as fn
 from fromnoise.errors import FromNoiseError, TrainingError
 from fromnoise.system.hardware import choose
-from fromnoise.train.distributed import Processes, is_of_a_peer
-from fromnoise.train.distributed import _agreed_start as agreed_start
+from fromnoise.train.distributed import Processes, agreed_start, is_of_a_peer
 from fromnoise.train.progress import Watcher
 from fromnoise.train.pulse import Pulse
 from fromnoise.train.stragglers import Stragglers

@@ -274,3 +274,27 @@ def test_an_optimizer_of_ones_own():
     assert isinstance(build(Sign, weights, CONFIG), Sign)
     assert isinstance(build(lambda p: Sign(dict(enumerate(p)), CONFIG), weights, CONFIG), Sign)
     assert isinstance(build(torch.optim.SGD, weights, CONFIG), Wrapped)
+
+
+class Fails(torch.optim.SGD):
+    error: RuntimeError
+
+    def step(self, closure=None):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "CUDA out of memory"),
+        (RuntimeError("[/b/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer"), "closed by peer"),
+        (RuntimeError("aten.pow_: no sharding"), "optimizer Fails cannot step weights that are sharded"),
+    ],
+)
+def test_what_fails_in_the_first_step_of_sharded_weights_is_blamed_on_its_cause(error, says):
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.to_local = lambda: weight.detach()  # as a sharded one has it
+    Fails.error = error
+    wrapped = Wrapped(Fails([weight], lr=0.1), {"weight": weight}, 0.1)
+    with pytest.raises(RuntimeError if "cannot step" not in says else fn.FromNoiseError, match=says):
+        wrapped.step(0.1)

@@ -81,7 +81,7 @@ class Processes:
         from fromnoise.train.pulse import Pulse
 
         # The store outlives a start, and torchrun's a restart; what an earlier one wrote into it must not be read.
-        store = dist.PrefixStore(_agreed_start(_store(), self.rank, self.world), _store())
+        store = dist.PrefixStore(agreed_start(_store(), self.rank, self.world), _store())
         on_cuda = device.type == "cuda"
         if on_cuda:
             torch.cuda.set_device(device)
@@ -209,7 +209,7 @@ def _store() -> Any:
     return next(dist.rendezvous("env://"))[0]
 
 
-def _agreed_start(store: Any, rank: int, world: int) -> str:
+def agreed_start(store: Any, rank: int, world: int) -> str:
     """A name for this start, the same in all processes and new each time: what an earlier one left in the store, which
     torchrun keeps over restarts, is not read.
 

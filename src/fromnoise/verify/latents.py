@@ -56,7 +56,7 @@ def latents_are_scaled_to_unit_variance() -> Sides:
 
 @check("Sedykh eq. 5.3; Sedykh eq. 2.98")
 def simple_loss_on_latents() -> Sides:
-    """the exact denoiser of latents N(0, S) has L_LDM = E|eps - epshat|^2 = tr(alpha^2 S/(alpha^2 S + sigma^2))/D"""
+    """for latents N(0, S) the exact denoiser has L_LDM = E|eps - epshat|^2 = tr(alpha^2 S/(alpha^2 S + sigma^2))/D"""
     t, var = LINEAR.level(300), torch.tensor([2.0, 0.5], dtype=torch.float64)
     truth = GaussianMixture(torch.ones(1), torch.zeros(1, 2), torch.diag(var)[None]).denoiser(LINEAR)
     nodes, weights = hermite(4)

@@ -98,7 +98,7 @@ def the_notes_sampler_diverges() -> Sides:
 
 @check("Shorts eq. 4", 5e-3)
 def the_snippet_must_step_to_the_posterior_mean() -> Sides:
-    """x0hat plus noise in place of the posterior mean does not sample N(0, 0.25): its variance is 0.01"""
+    """x0hat plus noise instead of the posterior mean does not sample N(0, 0.25): its variance is 0.01"""
     denoiser = normal(0.25).denoiser(LINEAR)
     printed = torch.ones((), dtype=torch.float64)
     for t in range(1000, 0, -1):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fromnoise.errors import FromNoiseError
+from fromnoise.train.distributed import is_of_a_peer
 from fromnoise.train.optimizers.base import Optimizer
 
 _NUMBER, _GROUP = "#", "#"
@@ -65,8 +66,9 @@ class Wrapped(Optimizer):
             return
         try:
             self.torch.step()
-        except (RuntimeError, NotImplementedError) as error:
-            if not any(hasattr(p, "to_local") for p in self.parameters.values()):
+        except RuntimeError as error:
+            sharded = any(hasattr(p, "to_local") for p in self.parameters.values())
+            if not sharded or isinstance(error, torch.OutOfMemoryError) or is_of_a_peer(error):
                 raise
             raise FromNoiseError(f"{self._kind} cannot step weights that are sharded: leave train.shard at none, or "
                                  "choose another optimizer") from error  # fmt: skip

@@ -127,7 +127,7 @@ chapter = Chapter(
         "samplers: ancestral steps with v*",
         "samplers: Algorithm 2 on N(0, 0.25)",
         "samplers: with the cumulative product",
-        "samplers: x0hat plus noise in place",
+        "samplers: x0hat plus noise instead",
         "samplers: z = 0 at t = 1",
     ),
 )
