@@ -33,25 +33,31 @@ import os, signal, subprocess, sys
 words = sys.argv[1:]
 while words[0].startswith("--"):
     words.pop(0)
-nodes = [subprocess.Popen(words, env=os.environ | {{"SLURM_NODEID": str(i), "SLURM_PROCID": str(i)}})
-         for i in range(int(os.environ["SLURM_JOB_NUM_NODES"]))]
 
 
 def below(pid):
     found = []
-    for task in os.listdir(f"/proc/{{pid}}/task"):
-        with open(f"/proc/{{pid}}/task/{{task}}/children") as file:
-            for child in map(int, file.read().split()):
-                found += [child, *below(child)]
+    try:
+        for task in os.listdir(f"/proc/{{pid}}/task"):
+            with open(f"/proc/{{pid}}/task/{{task}}/children") as file:
+                for child in map(int, file.read().split()):
+                    found += [child, *below(child)]
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has ended since it was listed
     return found
 
 
 def pass_on(number, frame):
     for pid in below(os.getpid()):
-        os.kill(pid, number)
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 signal.signal(signal.SIGTERM, pass_on)
+nodes = [subprocess.Popen(words, env=os.environ | {{"SLURM_NODEID": str(i), "SLURM_PROCID": str(i)}})
+         for i in range(int(os.environ["SLURM_JOB_NUM_NODES"]))]
 statuses = [node.wait() for node in nodes]
 sys.exit(max(128 - status if status < 0 else status for status in statuses))
 '''
@@ -162,20 +168,29 @@ def test_two_nodes_are_preempted_and_go_on_when_they_are_queued_again(slurm, war
     [
         ("exit 3", False, 3, 0),
         ("exit 0", False, 0, 0),
-        ("touch $QUEUE.there; trap 'exit 1' TERM; while :; do sleep 0.05; done", True, 1, 1),
-        ("touch $QUEUE.there; trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done", True, 0, 0),
+        ("trap 'exit 1' TERM; touch $QUEUE.$SLURM_NODEID; while :; do sleep 0.05; done", True, 1, 1),
+        ("trap 'sleep 0.5; exit 0' TERM; touch $QUEUE.$SLURM_NODEID; while :; do sleep 0.05; done", True, 0, 0),
     ],
     ids=["a crash", "the end", "a signal", "a signal at the end"],
 )
 def test_only_what_was_stopped_is_queued_again(slurm, tmp_path, torchrun, signalled, status, again):
     job = slurm("train.sbatch", "digits", programs_of_ours={"torchrun": f"#!/bin/sh\n{torchrun}\n"})
     if signalled:
-        until(lambda: (tmp_path / "queue.there").exists(), job, tmp_path / "job.log")
-        time.sleep(0.2)
+        until(lambda: all((tmp_path / f"queue.{node}").exists() for node in (0, 1)), job, tmp_path / "job.log")
         job.send_signal(signal.SIGTERM)
         job.send_signal(signal.SIGUSR1)  # whatever comes on top
     assert job.wait(60) == status
     assert len(queued(tmp_path)) == again
+
+
+def test_a_signal_before_the_nodes_start_is_passed_on_to_them(slurm, tmp_path):
+    """bash runs a trap between two commands: here after `scontrol`, which sends the signal itself."""
+    job = slurm("train.sbatch", "digits", programs_of_ours={
+        "scontrol": '#!/bin/sh\nif [ "$1" = show ]; then kill -TERM $(cut -d " " -f 4 /proc/$PPID/stat); echo localhost\n'
+                    'else echo "$@" >> "$QUEUE"; fi\n',
+        "torchrun": "#!/bin/sh\nsleep 30\n"})  # fmt: skip
+    assert job.wait(60) > 128
+    assert queued(tmp_path) == [f"requeue {os.getpid()}"]
 
 
 def test_what_the_nodes_are_started_with(slurm, tmp_path):
