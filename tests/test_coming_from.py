@@ -104,7 +104,7 @@ def test_the_lines_are_short(page):
 
 def test_the_commands_and_their_options_exist(capsys):
     from fromnoise.app.cli import main
-    from fromnoise.app.cli.entry import COMMANDS
+    from fromnoise.app.cli.parsing import COMMANDS
 
     asked: dict[str, set[str]] = {}
     for page in ALL:

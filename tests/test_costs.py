@@ -191,7 +191,7 @@ def test_outside_the_network_a_training_step_is_a_few_operations_on_all_weights_
     inside = Costs()
     x, t = torch.randn(4, 1, 8, 8).to(memory_format=LAST), torch.full((4,), 5.0)
     with inside:
-        toy.trainer.network(x, t).square().mean().backward()
+        toy.trainer.trained.network(x, t).square().mean().backward()
     ops, _ = toy.run()[-1]
     assert sum(ops.values()) - inside.total < 220
     assert ops["_fused_adamw_"] == ops["_foreach_lerp_"] == 1

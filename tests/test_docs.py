@@ -16,7 +16,7 @@ import pytest
 import reference
 
 from fromnoise import recipes
-from fromnoise.app.cli.entry import COMMANDS
+from fromnoise.app.cli.parsing import COMMANDS
 from fromnoise.app.studio.theory.identities import named
 
 ROOT = Path(__file__).parents[1]

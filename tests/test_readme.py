@@ -24,7 +24,7 @@ def test_the_python_blocks_run(tmp_path, monkeypatch):
 
 
 def test_the_commands_exist():
-    from fromnoise.app.cli.entry import COMMANDS
+    from fromnoise.app.cli.parsing import COMMANDS
 
     for command in re.findall(r"^(?:.*bin/)?fromnoise ([a-z]+) ", README.read_text(), re.MULTILINE):
         assert command in COMMANDS

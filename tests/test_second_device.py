@@ -326,8 +326,8 @@ def test_training_saving_and_going_on(name, tmp_path, both):
             trainer = Trainer(TASKS[name](), images(), config, 0, tmp_path / device.type, hardware)
             trainer.resume()
             trainer.run()
-        assert {weight.device for weight in trainer.weights.values()} == {device}
-        return torch.cat([average.flatten() for average in trainer.ema.average])
+        assert {weight.device for weight in trainer.trained.weights.values()} == {device}
+        return torch.cat([average.flatten() for average in trainer.trained.ema.average])
 
     both(trained, atol=1e-3 if name == "muon" else 2e-4, overall=2e-3)  # each has an orthogonalisation of its own
 

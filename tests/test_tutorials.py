@@ -94,7 +94,7 @@ def test_every_relative_link_exists(path):
 
 @every
 def test_commands_and_recipes_exist(path):
-    from fromnoise.app.cli.entry import COMMANDS
+    from fromnoise.app.cli.parsing import COMMANDS
 
     for code in blocks(path, "bash"):
         for command, word in re.findall(r"\bfromnoise ([a-z-]+) +(\S+)", code):

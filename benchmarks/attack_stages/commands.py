@@ -26,11 +26,11 @@ LIMIT, MEGABYTES = 8.0, 2200
 
 def lines(shop: Workshop, seed: int) -> Trial:
     """A trial is one command line with mostly wrong arguments."""
-    from fromnoise.app.cli import entry
+    from fromnoise.app.cli import parsing
 
     def one(number: int, rng: random.Random) -> str | None:
-        name = rng.choice(sorted(entry.COMMANDS))
-        line = hostile.words(name, entry.command(name), rng)
+        name = rng.choice(sorted(parsing.COMMANDS))
+        line = hostile.words(name, parsing.command(name), rng)
         wrong = _tried(shop, line, LIMIT)
         if wrong and wrong.startswith("not at its end"):  # a busy machine is not a hang
             wrong = _tried(shop, line, 4 * LIMIT)

@@ -80,11 +80,11 @@ class Enough(Exception):
     """Raised in a callback to end a run of the trainer that saves nothing."""
 
 
-def run(trained: Trainer, each: Callable[[dict], None]) -> None:
+def run(made: Trainer, each: Callable[[dict], None]) -> None:
     """Run the trainer's own loop; `each` is called after every step and ends it by raising Enough."""
-    trained.callbacks = [each]
+    made.callbacks = [each]
     with suppress(Enough):
-        trained.run()
+        made.run()
 
 
 def compile(context: Context, network: torch.nn.Module, inference: bool) -> None:

@@ -33,9 +33,9 @@ def _training(context: Context, name: str, how: str, compiled: bool) -> None:
     denoiser = ours.built(context, config, size, context.device)
     images = ours.random_images(denoiser, 4 * batch, name == "dit-xl-2")
     hardware = formats.hardware(formats.usual(context))
-    with ours.trainer(config, denoiser, images, hardware, batch_size=batch) as trained:
+    with ours.trainer(config, denoiser, images, hardware, batch_size=batch) as made:
         if compiled:
-            ours.compile(context, trained.network, inference=False)
+            ours.compile(context, made.trained.network, inference=False)
 
         def steps(n: int) -> None:
             done = []
@@ -45,7 +45,7 @@ def _training(context: Context, name: str, how: str, compiled: bool) -> None:
                 if len(done) == n:
                     raise ours.Enough
 
-            ours.run(trained, each)
+            ours.run(made, each)
 
         steps(4)
         _tell(context, f"{how}, training step, batch {batch}", lambda: steps(STEPS), STEPS)

@@ -39,18 +39,18 @@ def _trained(context: Context, what: str, split: pictures.Split, seconds: float)
     numbers = formats.usual(context)
     hardware = formats.hardware(numbers)
     n = 40 if context.tiny else 1000
-    with ours.trainer(config, denoiser, images, hardware, steps=None, minutes=seconds / 60) as trained:
-        trained.run()
-        progress = trained.progress
+    with ours.trainer(config, denoiser, images, hardware, steps=None, minutes=seconds / 60) as made:
+        made.run()
+        progress = made.progress
         note = f"{seconds:.0f} s on {len(images):,} images of {images.name}, not compiled"
         context.row(f"{what}: steps", progress.step, "steps", numbers=numbers, note=note)
         context.row(f"{what}: images a second", progress.images / progress.seconds, "images/s", numbers=numbers,
-                    note=f"batch {trained.config.batch_size}, loading and drawing included")  # fmt: skip
+                    note=f"batch {made.config.batch_size}, loading and drawing included")  # fmt: skip
         context.row(f"{what}: loss", progress.loss, "averaged", numbers=numbers)
         sampled = config.sample
         steered = fn.guidance.steer(denoiser, clip=sampled.clip)
         started = time.perf_counter()
-        with trained.ema.applied(), hardware.autocast():
+        with made.trained.ema.applied(), hardware.autocast():
             x = fn.sample(steered, n, fn.samplers.build(sampled.sampler), sampled.steps, batch_size=min(n, 250))
         pixels = to_uint8(x.cpu())
     took = time.perf_counter() - started

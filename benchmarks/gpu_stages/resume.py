@@ -60,10 +60,10 @@ def _part(folder: Path, tiny: bool, exact: bool, steps: int, kill: int, every: i
     images = ours.random_images(denoiser, 256, latents=False)
     hardware = formats.hardware(formats.usual(context))
     torch.backends.cudnn.benchmark = not exact  # kernels chosen by timing may differ from process to process
-    with ours.trainer(config, denoiser, images, hardware, folder, steps=steps, checkpoint_every=every) as trained:
-        trained.resume()
-        ours.run(trained, partial(_kill, kill))
-        torch.save(torch.cat([v.flatten().cpu() for v in trained.ema.state().values()]), folder / "weights.pt")
+    with ours.trainer(config, denoiser, images, hardware, folder, steps=steps, checkpoint_every=every) as made:
+        made.resume()
+        ours.run(made, partial(_kill, kill))
+        torch.save(torch.cat([v.flatten().cpu() for v in made.trained.ema.state().values()]), folder / "weights.pt")
 
 
 def _kill(after: int, line: dict) -> None:

@@ -93,12 +93,12 @@ def _ours(context: Context, case: Case, label: str, batch: int) -> None:
     flop = ours.gigaflop(denoiser, device, backward=True)
     clock.forget(device)
     images = ours.random_images(denoiser, 4 * batch, case.latents)
-    with ours.trainer(config, denoiser, images, hardware, batch_size=batch, **case.changes) as trained:
+    with ours.trainer(config, denoiser, images, hardware, batch_size=batch, **case.changes) as made:
         if case.compiled:
-            ours.compile(context, trained.network, inference=False)
+            ours.compile(context, made.trained.network, inference=False)
         started = time.perf_counter()
         turns = Turns(context, (), rounds=2)
-        ours.run(trained, turns)
+        ours.run(made, turns)
         first = turns.began - started
         say = partial(_say, context, f"{label}, batch {batch}", numbers)
         seconds = statistics.median(turns.own)
@@ -107,17 +107,17 @@ def _ours(context: Context, case: Case, label: str, batch: int) -> None:
             note=f"its first two steps took {first:.0f} s" if case.compiled else "")  # fmt: skip
         if context.cuda:
             say("peak memory", clock.peak(device), "GB")
-        parts = trained.config.accumulate
+        parts = made.config.accumulate
         alone = parts * _network_alone(context, denoiser, hardware, batch // parts)
         say("outside the network", 100 * (1 - alone / seconds), "%", note=f"of {1e3 * seconds:.1f} ms a step")
-        waits = _host_waits(context, trained)
+        waits = _host_waits(context, made)
         if waits is not None:
             say("host waits", waits, "a step", note="times that Python waited for the device, as PyTorch warns of them")
         if case.together and case.peer:
-            _in_turns(context, case, f"{label}, batch {batch}", trained, (batch, *size))
+            _in_turns(context, case, f"{label}, batch {batch}", made, (batch, *size))
 
 
-def _in_turns(context: Context, case: Case, label: str, trained, size: tuple) -> None:
+def _in_turns(context: Context, case: Case, label: str, made, size: tuple) -> None:
     """Measure peers and fromnoise in alternation, so that other work on the machine affects both alike."""
     if not context.has_time(f"{label}: diffusers' {case.peer}", 0 if context.tiny else case.needs / 2):
         return
@@ -125,7 +125,7 @@ def _in_turns(context: Context, case: Case, label: str, trained, size: tuple) ->
     if not others:
         return
     turns = Turns(context, [other.step for _, other in others], rounds=2 if context.tiny else 5)
-    ours.run(trained, turns)
+    ours.run(made, turns)
     seconds = statistics.median(turns.own)
     for (way, _), found in zip(others, turns.others, strict=True):
         took = statistics.median(found)
@@ -196,7 +196,7 @@ def _network_alone(context: Context, denoiser, hardware, batch: int) -> float:
     return clock.median(once, context.device, 0.05 if context.tiny else 1.0, turns=2 if context.tiny else 4)
 
 
-def _host_waits(context: Context, trained) -> float | None:
+def _host_waits(context: Context, made) -> float | None:
     """How often a step waits for the device, according to PyTorch's warnings; None on a CPU."""
     if not context.cuda:
         return None
@@ -214,7 +214,7 @@ def _host_waits(context: Context, trained) -> float | None:
 
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            ours.run(trained, each)
+            ours.run(made, each)
         finally:
             torch.cuda.set_sync_debug_mode("default")
     return sum("synchronizing" in message for message in seen) / 4

@@ -16,7 +16,7 @@ from docstrings import escaped, markdown, summary
 
 import fromnoise
 from fromnoise import recipes
-from fromnoise.app.cli.entry import COMMANDS, main
+from fromnoise.app.cli.parsing import COMMANDS, main
 from fromnoise.registry import Registry
 
 _QUALIFIED = re.compile(r"\b(?:[a-zA-Z_]\w*\.)+([A-Za-z_]\w*)")

@@ -8,6 +8,7 @@ import unicodedata
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
+from unittest import mock
 
 import pytest
 
@@ -17,7 +18,7 @@ from faults.hostile import plain
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fromnoise.app.cli import entry, main
+from fromnoise.app.cli import main, parsing
 
 MISSING = "no-such-run"
 WORKS_WITHOUT_A_RUN = {"list", "verify", "train", "train-autoencoder", "index", "doctor"}
@@ -61,7 +62,7 @@ def option(name: str, hint: Any) -> st.SearchStrategy[list[str]]:
 
 def lines(name: str) -> st.SearchStrategy[list[str]]:
     """Command lines of one command: its positional words, and any of its options."""
-    cls = entry.command(name)
+    cls = parsing.command(name)
     hints = typing.get_type_hints(cls, include_extras=True)
     positional, options, needed = [], [], [st.just([])]
     for field in dataclasses.fields(cls):
@@ -94,8 +95,13 @@ def check(status: int, out: str, err: str) -> None:
 
 def parse(arguments: list[str]) -> int:
     """Understand a command line, and do not run it."""
-    assert callable(entry._parse(arguments))
-    return 0
+
+    def understood(arguments: list[str]) -> Any:
+        assert callable(parsing.parse(arguments))
+        return lambda: 0
+
+    with mock.patch("fromnoise.app.cli.entry.parse", understood):
+        return main(arguments)
 
 
 def called(function: Any, arguments: list[str]) -> tuple[int, str, str]:
@@ -114,7 +120,7 @@ def called(function: Any, arguments: list[str]) -> tuple[int, str, str]:
     return status if isinstance(status, int) else int(status is not None), said[0], said[1]
 
 
-@pytest.mark.parametrize("name", sorted(entry.COMMANDS))
+@pytest.mark.parametrize("name", sorted(parsing.COMMANDS))
 def test_any_words_are_parsed_or_refused(name):
     @EXAMPLES
     @given(lines(name))
@@ -124,7 +130,7 @@ def test_any_words_are_parsed_or_refused(name):
     parsed()
 
 
-@pytest.mark.parametrize("name", sorted(set(entry.COMMANDS) - WORKS_WITHOUT_A_RUN))
+@pytest.mark.parametrize("name", sorted(set(parsing.COMMANDS) - WORKS_WITHOUT_A_RUN))
 def test_any_words_about_a_run_that_is_not_there(name, tmp_path, monkeypatch):
     """The whole command: it ends before it does anything, in a line."""
     monkeypatch.chdir(tmp_path)
@@ -145,6 +151,6 @@ def test_any_words_about_a_run_that_is_not_there(name, tmp_path, monkeypatch):
 @given(st.lists(st.one_of(WORDS, st.sampled_from(["--help", "-h", "sample", "--set"])), max_size=4))
 def test_any_words_at_all(words):
     """Whatever stands where the command should be; a real command is tried above."""
-    if any(word in entry.COMMANDS and word not in ("sample",) for word in words):
+    if any(word in parsing.COMMANDS and word not in ("sample",) for word in words):
         return
     check(*called(parse, words))

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 from faults.hostile import plain
 
-from fromnoise.app.cli import entry
+from fromnoise.app.cli import main, parsing
+from fromnoise.errors import FromNoiseError
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = sorted(entry.COMMANDS)
+COMMANDS = sorted(parsing.COMMANDS)
 
 
 def page(capsys, monkeypatch, *words: str) -> str:
     """What `fromnoise WORDS --help` prints on a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit) as stop:
-        entry._parse([*words, "--help"])
+        parsing.parse([*words, "--help"])
     assert not stop.value.code
     return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
 
@@ -54,9 +55,9 @@ def parsed(line: str) -> object:
     words = shlex.split(line)
     assert words[0] == "fromnoise"
     try:
-        return entry._parse(words[1:])
-    except SystemExit as stop:
-        pytest.fail(f"{line}: does not parse ({stop.code})")
+        return parsing.parse(words[1:])
+    except FromNoiseError as error:
+        pytest.fail(f"{line}: does not parse ({error})")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -86,7 +87,7 @@ def test_help_fits_80_columns_and_its_defaults_say_something(name, capsys, monke
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_are_described_in_sentences_which_no_line_of_the_source_breaks(name):
     """tyro ends a line where the source does."""
-    cls = entry.command(name)
+    cls = parsing.command(name)
     sources = [(base, inspect.getsource(base)) for base in cls.__mro__ if dataclasses.is_dataclass(base)]
     for field in dataclasses.fields(cls):
         source = next(text for base, text in sources if field.name in base.__annotations__)
@@ -98,14 +99,14 @@ def test_options_are_described_in_sentences_which_no_line_of_the_source_breaks(n
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_may_be_on_off_or_left_alone_is_a_pair_of_flags(name):
-    cls = entry.command(name)
+    cls = parsing.command(name)
     hints = typing.get_type_hints(cls, include_extras=True)
     flags = [field for field in dataclasses.fields(cls) if plain(hints[field.name])[0] == bool | None]
     needed = {"info": ["RUN"], "convert": ["RUN", "OUT"], "export": ["RUN", "OUT"]}.get(name, ["RUN"])
     for field in flags:
         option = field.name.replace("_", "-")
         for words, value in ([f"--{option}"], True), ([f"--no-{option}"], False), ([], None):
-            assert getattr(entry._parse([name, *needed, *words]), field.name) is value
+            assert getattr(parsing.parse([name, *needed, *words]), field.name) is value
     assert {field.name for field in flags} == {"sample": {"clip", "truncated"}, "eval": {"clip", "truncated"},
                                                "export": {"clip"}}.get(name, set())  # fmt: skip
 
@@ -122,7 +123,7 @@ def test_the_page_of_all_commands_has_a_line_for_each(capsys, monkeypatch):
     text = page(capsys, monkeypatch)
     assert max(map(len, text.splitlines())) <= 80
     listed = text.split("\ncommands:\n")[1].split("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in listed] == list(entry.COMMANDS)
+    assert [line.split()[0] for line in listed] == list(parsing.COMMANDS)
     assert all(re.fullmatch(r"  [a-z-]+ +[A-Z].*\.", line) for line in listed)
     for line, does in examples(text).items():
         assert does
@@ -163,9 +164,7 @@ def test_the_command_lines_of_the_documentation_parse(path):
 @pytest.mark.parametrize("frames", [True, False])
 def test_the_parser_says_plainly_what_is_wrong(words, line, frames, capsys, monkeypatch):
     monkeypatch.setattr("tyro._fmtlib._FORCE_UTF8_BOXES", frames, raising=False)
-    with pytest.raises(SystemExit) as stop:
-        entry._parse(words)
-    assert stop.value.code == 2
+    assert main(words) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith(f"fromnoise: {line}")

@@ -70,7 +70,7 @@ def test_labels_that_do_not_fit_are_refused(model, classes, dropout, says):
 def test_a_trained_model_draws_the_class_that_it_is_asked_for(tmp_path):
     made = trainer(tmp_path, steps=80, data=two_shades(), denoiser=denoiser(), batch_size=16, label_dropout=0.2, checkpoint_every=1000, flip=False)  # fmt: skip
     made.run()
-    with made.ema.applied():
+    with made.trained.ema.applied():
         for scale in (1.0, 2.0):
             model = steer(made.task.denoiser, scale, clip=True)
             mean = fn.sample(model, 8, "ddim", 10).flatten(1).mean(1)  # no condition: the classes in turn

@@ -136,13 +136,13 @@ def test_resume_is_exact_with_every_kind_of_state(tmp_path, accumulate):
 @pytest.mark.parametrize("clip", [1e-3, 1e3])
 def test_the_gradient_is_clipped_to_its_norm_and_only_then(tmp_path, clip):
     made, seen = trainer(tmp_path, steps=4, clip=clip), []
-    step = made.optimizer.step
+    step = made.trained.optimizer.step
 
     def watched(lr):
-        seen.append(torch.nn.utils.get_total_norm([w.grad for w in made.weights.values()]).item())
+        seen.append(torch.nn.utils.get_total_norm([w.grad for w in made.trained.weights.values()]).item())
         step(lr)
 
-    made.optimizer.step = watched
+    made.trained.optimizer.step = watched
     made.run()
     norms = [norm for *_, norm, _ in losses(tmp_path)]
     assert seen == pytest.approx([min(norm, clip) for norm in norms], rel=1e-4)
@@ -196,13 +196,13 @@ def test_a_resume_that_forgets_one_state_is_noticed(tmp_path, forgotten):
     again, fresh = start("part"), start("other")
     again.resume()
     if forgotten == "ema":
-        again.ema.load(fresh.ema.state())
+        again.trained.ema.load(fresh.trained.ema.state())
     elif forgotten == "optimizer":
-        again.optimizer = fresh.optimizer.__class__(again.weights, again.config)
+        again.trained.optimizer = fresh.trained.optimizer.__class__(again.trained.weights, again.config)
     elif forgotten == "times":
         again.task.times = fn.times.Importance(history=2)
     elif forgotten == "model":
-        again.network.load_state_dict(network(seed=3).state_dict())
+        again.trained.network.load_state_dict(network(seed=3).state_dict())
     else:
         again.progress.images = 0
     again.run()
@@ -287,8 +287,8 @@ def test_nan_stops_the_run_and_never_reaches_weights(tmp_path):
     poisoned.task.objective = Poison()
     with pytest.raises(fn.errors.TrainingError, match=r"step 3: the loss is nan and the gradient of \S+ is not finite"):
         poisoned.run()
-    assert all(p.isfinite().all() for p in poisoned.network.parameters())
-    assert all(p.isfinite().all() for p in poisoned.ema.average)
+    assert all(p.isfinite().all() for p in poisoned.trained.network.parameters())
+    assert all(p.isfinite().all() for p in poisoned.trained.ema.average)
     state, progress = end_state(tmp_path)
     assert progress["step"] == 2
     assert all(t.isfinite().all() for stem in state.values() for t in stem.values())
@@ -300,7 +300,7 @@ def test_nan_may_be_skipped_where_asked_counted_and_capped(tmp_path):
     poisoned.task.objective = Poison()
     assert poisoned.run() == 0
     assert end_state(tmp_path)[1]["skipped"] == 1
-    assert all(p.isfinite().all() for p in poisoned.network.parameters())
+    assert all(p.isfinite().all() for p in poisoned.trained.network.parameters())
 
 
 def test_keep_holds_the_last_and_the_best(tmp_path):
@@ -469,12 +469,12 @@ def test_bf16_follows_fp32_and_keeps_its_weights_in_float32(tmp_path):
     low = trainer(tmp_path / "bf16", steps=10, dropout=0.0)
     low.hardware = Hardware(torch.device("cpu"), torch.bfloat16, "test")
     low.run()
-    assert {p.dtype for p in low.network.parameters()} == {torch.float32}
+    assert {p.dtype for p in low.trained.network.parameters()} == {torch.float32}
     pairs = zip(losses(tmp_path / "fp32"), losses(tmp_path / "bf16"), strict=True)
     assert all(b[2] == pytest.approx(a[2], rel=0.03) for a, b in pairs)
     assert [r[2] for r in losses(tmp_path / "fp32")] != [r[2] for r in losses(tmp_path / "bf16")]
     seen = []
-    network = low.hardware.prepare(low.network, inference=True)
+    network = low.hardware.prepare(low.trained.network, inference=True)
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
     drawn = fn.sample(low.task.denoiser, 2, steps=2)
     assert (seen[0], drawn.dtype) == (torch.bfloat16, torch.float32)

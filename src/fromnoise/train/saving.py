@@ -12,11 +12,9 @@ from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import files, in_parts, placing, storage
 from fromnoise.train import suitable
 from fromnoise.train.distributed import Processes
-from fromnoise.train.ema import EMA
-from fromnoise.train.optimizers.base import Optimizer
 from fromnoise.train.progress import Progress
-from fromnoise.train.sharding import Sharding
 from fromnoise.train.task import Task
+from fromnoise.train.trained import Trained
 from fromnoise.weights.checkpoint import Checkpoints
 
 
@@ -25,21 +23,21 @@ class Saving:
 
     Args:
         checkpoints: the folder of checkpoints.
-        task, ema, optimizer: the objects whose state is saved.
-        weights: all parameters by name.
+        task, trained: the objects whose state is saved.
         notes: JSON values to store in each checkpoint, as NAME.json.
         processes: the processes of the run. All of them read; with sharding all write, otherwise only the first one.
-        sharding: the sharding of the weights; None if every process holds all of them.
         say: shows a line to the user.
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, task: Task, ema: EMA, optimizer: Optimizer, weights: dict[str, nn.Parameter],
-        notes: Mapping[str, Any], processes: Processes, sharding: Sharding | None, say: Callable[[str], None],
+        self, checkpoints: Checkpoints, task: Task, trained: Trained, notes: Mapping[str, Any], processes: Processes,
+        say: Callable[[str], None],
     ):  # fmt: skip
-        self.checkpoints, self.task, self.ema, self.optimizer = checkpoints, task, ema, optimizer
-        self.weights = weights | dict(task.network.named_parameters(remove_duplicate=False))  # tied ones by each name
-        self.notes, self.processes, self.sharding, self.say = notes, processes, sharding, say
+        self.checkpoints, self.task, self.ema, self.optimizer = checkpoints, task, trained.ema, trained.optimizer
+        tied = dict(task.network.named_parameters(remove_duplicate=False))
+        self.weights = trained.every | tied  # by each of its names
+        self.notes, self.processes, self.say = notes, processes, say
+        self.sharding = sharding = trained.sharding
         self.network = task.network if sharding is None else sharding.blank
         self.written = 0
         """The step of the last complete checkpoint."""

@@ -4,34 +4,32 @@ import errno
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fromnoise.data.examples import Batches, Examples
 from fromnoise.data.feed import Feed
 from fromnoise.errors import FromNoiseError, TrainingError
-from fromnoise.nn.recompute import recompute_blocks
+from fromnoise.system import rng
 from fromnoise.system.hardware import Hardware
 from fromnoise.train import lr_schedules, suitable
 from fromnoise.train.by_level import gathered, read
 from fromnoise.train.config import TrainConfig
 from fromnoise.train.distributed import Processes
-from fromnoise.train.ema import EMA
-from fromnoise.train.gradients import Gradients
 from fromnoise.train.log import MetricsLog
 from fromnoise.train.lr_schedules.base import LRSchedule
-from fromnoise.train.optimizers.making import build as build_optimizer
 from fromnoise.train.pipeline import Pipeline, Ready
 from fromnoise.train.progress import Progress, Watcher
 from fromnoise.train.saving import Saving
-from fromnoise.train.sharding import Sharding, agreed
 from fromnoise.train.signals import StopRequest
 from fromnoise.train.stragglers import Stragglers
 from fromnoise.train.task import Task
+from fromnoise.train.trained import Trained
 from fromnoise.train.validation import held_out_loss
 from fromnoise.weights.checkpoint import Checkpoints
 
@@ -90,34 +88,19 @@ class Trainer:
             raise FromNoiseError("this learning rate schedule must know its end: give the number of steps, not minutes")
         if self.folder is not None:
             self.task.describe()  # raises now, not at a checkpoint, if the model cannot be saved
-        self.enough = False  # whether a watcher asked to end
-        self.log_mark: dict[str, Any] | None = None
-        self.late = 0.0  # seconds of the last step after its time was shared
-        self.progress = Progress()
-        self.network = self.task.network  # not wrapped; with many processes, the task calls it through DDP
-        suitable.check_weights(self.task.weights())
-        shard = agreed(c.shard, self.task, self.hardware.device, self.processes)
-        if c.gradient_checkpointing:
-            recompute_blocks(self.network)
-        self.sharding: Sharding | None = None
-        if shard == "none":
-            self.hardware.prepare(self.network, inference=False)
-            self.processes.alike(self.network)  # before it is averaged
-        else:
-            self.sharding = Sharding(self.network, shard, self.hardware.device, self.hardware.dtype)
-        weights = self.task.weights()
-        self.weights = {name: p for name, p in weights.items() if p.requires_grad}
+        self.trained = Trained(self.task, c, self.hardware, self.processes, self.own_optimizer)
         if isinstance(self.source, Examples):
             suitable.check_batch(c.batch_size, self.source.shape, self.processes.on_node / world)
-        self.ema = EMA(self.weights, c.ema, weights)
-        self.optimizer = build_optimizer(self.own_optimizer or c.optimizer, self.weights, c)
+        self.progress = Progress()
         self.saving: Saving | None = None
+        self.log_mark: dict[str, Any] | None = None
         if self.folder is not None:
             checkpoints = Checkpoints(self.folder / "checkpoints", c.keep)
-            self.saving = Saving(checkpoints, self.task, self.ema, self.optimizer, weights, self.notes,
-                                 self.processes, self.sharding, self.watcher.say)  # fmt: skip
+            self.saving = Saving(checkpoints, self.task, self.trained, self.notes, self.processes, self.watcher.say)
         pulse = self.processes.pulse if self.processes.is_first else None
         self.stragglers = Stragglers(pulse.host, self.watcher.say) if pulse is not None else None
+        self.enough = False  # whether a watcher asked to end
+        self.late = 0.0  # seconds of the last step after its time was shared
         self.longest, self.plain = 0.0, False  # longest step, in seconds; whether only steps have run since
         self.places = range(*(rank * c.batch_size // world for rank in (self.processes.rank, self.processes.rank + 1)))
 
@@ -150,10 +133,9 @@ class Trainer:
                 log = MetricsLog(self.folder / "metrics.jsonl", self.progress.step, self.log_mark, self.watcher.say)
             feed = Feed(self.source, self.seed, self.config.batch_size, self.places, self.flip, self.workers)
             pipeline = Pipeline(feed, self.task, self.hardware)
-            self.task.network = self.network if self.sharding is not None else self.processes.wrap(self.network)
+            if self.trained.sharding is None:
+                self.task.network = self.processes.wrap(self.task.network)
             self.task.train()
-            self.gradients = Gradients(self.task, self.weights, self.config, self.seed, self.hardware, self.processes,
-                                       self.places, self.sharding)  # fmt: skip
             try:
                 with pipeline.from_step(self.progress.step + 1) as steps:
                     while not self.is_finished():
@@ -177,9 +159,9 @@ class Trainer:
                 if self.saving is None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
                     raise
                 folder = self.saving.checkpoints.folder.parent
-                raise suitable.no_room(error, self.weights, folder, self.saving.written) from None
+                raise suitable.no_room(error, self.trained.weights, folder, self.saving.written) from None
             finally:
-                self.task.network = self.network
+                self.task.network = self.trained.network
                 if log is not None:
                     log.close()
         return 0
@@ -187,33 +169,31 @@ class Trainer:
     def _one_step(self, steps: Iterator[Ready], log: MetricsLog | None, request: StopRequest) -> tuple[int, bool]:
         """(the number of a signal that asked to stop, or 0; whether a callback asked to end)."""
         started = time.perf_counter()
-        c, p, step = self.config, self.progress, self.progress.step + 1
+        c, p, trained, step = self.config, self.progress, self.trained, self.progress.step + 1
         self.processes.step_began(self.longest, self.plain)
         ready = next(steps)
         waited = time.perf_counter() - started
-        values = self.gradients.accumulate(ready, step)
-        numbers = read([self.gradients.size(), self.ema.largest, *values.values()], self.task.seen())
+        values, computed = self._gradient(ready, step)
+        numbers = read([trained.size(), trained.ema.largest, *values.values()], self.task.seen())
         # The time is shared, too; otherwise processes would stop at different steps.
         asked, took = request.number + _ENOUGH * self.enough, self.late + time.perf_counter() - started
-        means, flag, seconds, own = self.processes.agree(numbers, asked, took, waited + self.gradients.seconds)
+        means, flag, seconds, own = self.processes.agree(numbers, asked, took, waited + computed)
         self.processes.step_began(None)  # anything until the next step may take any time
         stop, enough = flag % _ENOUGH, flag >= _ENOUGH
         shared = time.perf_counter()
         figures = gathered(values, means[2:])
-        self.ema.settle(means[1])
+        trained.ema.settle(means[1])
         mean, lr = figures["loss"], self.lr(step)
-        size = self.gradients.clip(means[0])
+        size = trained.clip(means[0])
         if math.isfinite(mean) and math.isfinite(size):
-            self.optimizer.step(lr)
-            self.ema.update(step)
-            self.progress.follow(mean)
+            trained.step(step, lr)
+            p.follow(mean)
         else:
             self._refuse(step, mean)
-        for weight in self.weights.values():
-            weight.grad = None
+        trained.forget_gradient()
         self.late = time.perf_counter() - shared
         p.step, p.images, p.seconds = step, p.images + c.batch_size, p.seconds + seconds
-        line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr * self.optimizer.scale,
+        line = {"step": step, "images": p.images, "loss": mean, "grad_norm": size, "lr": lr * trained.optimizer.scale,
                 "images_per_second": c.batch_size / max(seconds, 1e-9), "seconds": p.seconds, **figures,
                 **(self.stragglers.line(own) if self.stragglers else {})}  # fmt: skip
         self.longest, self.plain = max(self.longest, seconds), True
@@ -226,6 +206,34 @@ class Trainer:
             self.enough = any(a is True for a in answers)  # others learn it with the next step's numbers
         return stop, enough or (self.enough and self.processes.world == 1)
 
+    def _gradient(self, ready: Ready, step: int) -> tuple[dict[str, Tensor], float]:
+        """The gradient of the mean loss, over this process's examples in `accumulate` parts and over the processes.
+
+        Returns:
+            The mean of each value of the task; the seconds that this process computed before it waited for others.
+        """
+        x0, drawn, count = ready.states(), ready.drawn, self.config.accumulate
+        size, seconds = len(x0) // count, 0.0
+        totals: dict[str, Tensor] = {}
+        for i in range(count):
+            own = slice(i * size, (i + 1) * size)
+            place = self.processes.rank * count + i
+            torch.manual_seed(rng.integer(self.seed, place, step, rng.Stream.DROPOUT))
+            last = i + 1 == count
+            with nullcontext() if last else self.processes.local_gradients(self.task.network):
+                started = time.perf_counter()
+                with self.hardware.autocast():
+                    values = self.task.losses(x0[own], {k: v[own] for k, v in drawn.items()})
+                if self.trained.sharding is None:  # otherwise processes wait for each other while blocks are gathered
+                    seconds += time.perf_counter() - started
+                means = {name: value.mean() / count for name, value in values.items()}
+                means["loss"].backward()
+            for name, mean in means.items():
+                totals[name] = totals[name] + mean.detach() if name in totals else mean.detach()
+        self.processes.average_gradients(self.task.extra_parameters())
+        self.task.finish(step, self.places, self.config.batch_size, self.processes)
+        return totals, seconds
+
     def lr(self, step: int) -> float:
         """The learning rate of a step (from 1): linear warm-up times schedule."""
         c = self.config
@@ -235,8 +243,8 @@ class Trainer:
     def _validate(self) -> float:
         """The loss of the averaged weights on held-out examples; each process evaluates its share."""
         if self.validation is not None:
-            self._settle()
-            with self._averaged():
+            self.trained.settle()
+            with self.trained.averaged():
                 loss = held_out_loss(self.task, self.validation, self.hardware, self.config.batch_size, self.processes)
             self.progress.validation, self.plain = loss, False
         return self.progress.validation or 0.0
@@ -249,48 +257,23 @@ class Trainer:
         if self.progress.skipped < self.config.skip_nonfinite:
             self.progress.skipped += 1
             return
-        raise suitable.not_finite(step, loss, self.weights)
+        raise suitable.not_finite(step, loss, self.trained.weights)
 
     def _save(self, log: MetricsLog | None, last: bool) -> None:
         if self.saving is not None:
-            self._settle()
+            self.trained.settle()
             self.saving.save(self.progress, {} if log is None else log.mark(), last)
             self.processes.wait()  # otherwise the others' next step would include the time of writing
             self.plain = False
 
-    def _settle(self) -> None:
-        """Update the average together: a weight that is not finite in one process stops all at the same point."""
-        if self.processes.world > 1:
-            self.ema.settle(self.processes.sum(self.ema.largest.double().reshape(1)).item())
-
     def _look(self, at: int) -> None:
         """Draw a sample grid: in the first process, or in all of them if the weights are sharded."""
-        self._settle()
-        if self.processes.is_first or self.sharding is not None:
-            with self._averaged():
+        self.trained.settle()
+        if self.processes.is_first or self.trained.sharding is not None:
+            with self.trained.averaged():
                 self.watcher.sample(at)
         self.processes.wait()
         self.plain = False
-
-    @contextmanager
-    def _averaged(self) -> Iterator[None]:
-        """Use the averaged weights inside the block, without DDP's wrapper, which would wait for other processes."""
-        wrapped, self.task.network = self.task.network, self.network
-        try:
-            with self.ema.applied(), self.hardware.autocast():
-                yield
-        finally:
-            self.task.network = wrapped
-            self.task.train()
-
-    def leave_averaged(self) -> None:
-        """Leave the model with its averaged weights, in evaluation mode; sharded ones are gathered on the CPU if the
-        watcher wants the model. All processes must call this."""
-        self._settle()
-        self.ema.apply()
-        if self.sharding is not None and self.watcher.wants_model:
-            self.task.network = self.sharding.gathered(self.network.state_dict())
-        self.task.model.eval()
 
     @contextmanager
     def _own_random_state(self) -> Iterator[None]:

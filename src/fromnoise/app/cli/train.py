@@ -8,8 +8,8 @@ import tyro
 
 from fromnoise import recipes
 from fromnoise.app.cli._options import Folder, option
+from fromnoise.app.cli._trained_for import branch_for, classifier_for, shows_embeddings, student_for
 from fromnoise.app.cli._training import Training
-from fromnoise.app.runs.config import read_config
 from fromnoise.errors import FromNoiseError
 
 
@@ -59,77 +59,28 @@ class Train(Training):
         if self.model is not None and getattr(base, "is_branch", False):
             if init is not None:
                 raise FromNoiseError("--init: a control branch starts from its --model: leave --init out")
-            base, init = _controlled(base, self.model), self.model
+            base, init = branch_for(base, self.model), self.model
         elif self.model is not None:
             if base.kind != "classifier":
                 raise FromNoiseError(f"--model is for the recipes noisy-classifier and control; recipe {base.recipe} "
                                      f"trains {base.what}")  # fmt: skip
-            base, out = _steering(self.model), out or self.model / "classifier"
+            base, out = classifier_for(self.model), out or self.model / "classifier"
         if out is None and (Path(base.recipe).name != base.recipe or base.recipe.startswith(".")):
             raise FromNoiseError(f"recipe {base.recipe!r} cannot name the run's folder: choose one with --out")
         out = out or Path("runs", base.recipe)
         if self.teacher is not None:
-            base = _taught(base, self.teacher)
+            base = student_for(base, self.teacher)
         config = self.config(base, out)
         if self.autoencoder is not None and getattr(config, "latent", None) is None:
             raise FromNoiseError(f"--autoencoder: recipe {base.recipe} trains on images, not on latents; to make it a "
                                  "latent model, add --set latent.autoencoder=digits-kl sample.clip=false")  # fmt: skip
         if init is not None and (base.kind != "diffusion" or getattr(config, "stages", None)):
             raise FromNoiseError("--init works only for recipes of a single denoiser: leave it out")
-        if self.image_text is not None and not _shown_embeddings(config):
+        if self.image_text is not None and not shows_embeddings(config):
             raise FromNoiseError(f"--image-text: recipe {base.recipe} uses no image embeddings; emoji-unclip does")
         from fromnoise.app.runs import train
 
         return train(config, out, self.autoencoder, self.trackers(), init, self.teacher, self.image_text)
-
-
-def _shown_embeddings(config) -> bool:  # noqa: ANN001  (a RunConfig, whose module needs pydantic)
-    parts = [config.stage(name) for name in getattr(config, "stages", ())] or [config]
-    return any(getattr(part, "unclip", None) is not None for part in parts)
-
-
-def _steering(run: Path):  # noqa: ANN202  (a ClassifierConfig, whose module needs pydantic)
-    """The recipe of a classifier for the model of a run.
-
-    Raises FromNoiseError if there is no run, or if it is of a cascade or a latent model.
-    """
-    from fromnoise.recipes.classifier import for_model
-
-    recipe = read_config(run)
-    if recipe.stages or recipe.latent is not None:
-        what = "a cascade: name one of its stages" if recipe.stages else "a latent model, which has no classifier yet"
-        raise FromNoiseError(f"{run} is {what}")
-    return for_model(recipe)
-
-
-def _controlled(base, model: Path):  # noqa: ANN001, ANN202  (RunConfigs, whose module needs pydantic)
-    """The recipe of a control branch for this model. Raises FromNoiseError if the model cannot have one."""
-    from fromnoise.app.runs.model import open_model
-    from fromnoise.recipes.controlled import for_controlled
-
-    found = open_model(model, "fp32")
-    if found.before is not None:
-        raise FromNoiseError(f"--model: {model} is a cascade: name one of its stages")
-    return for_controlled(base, found.denoiser, found.config, model)
-
-
-def _taught(base, teacher: Path):  # noqa: ANN001, ANN202  (RunConfigs, whose module needs pydantic)
-    """The recipe of a student of this teacher.
-
-    Raises FromNoiseError if the recipe is no distillation, or the teacher cannot have a student.
-    """
-    if getattr(base, "distill", None) is None:
-        from fromnoise import distill
-
-        raise FromNoiseError(f"--teacher: recipe {base.recipe} is no distillation; use progressive or another recipe "
-                             f"with one of `fromnoise list distillations`: {', '.join(distill.names())}")  # fmt: skip
-    from fromnoise.app.runs.model import open_model
-    from fromnoise.recipes.distillation import for_teacher
-
-    found = open_model(teacher, "fp32")
-    if found.before is not None:
-        raise FromNoiseError(f"--teacher: {teacher} is a cascade: name one of its stages")
-    return for_teacher(base, found.denoiser, found.config, teacher)
 
 
 def as_train(command: Training, recipe: str, model: Path | None = None) -> Train:
