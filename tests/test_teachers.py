@@ -7,7 +7,8 @@ from test_distill import COSINE, consistency, losses, teacher, way
 
 import fromnoise as fn
 from fromnoise.app.cli import main
-from fromnoise.recipes.distillation import for_teacher, rungs, sampling
+from fromnoise.app.runs.plan import student_sampling
+from fromnoise.recipes.distillation import for_teacher, rungs
 
 
 def student_of(name, **options):
@@ -194,7 +195,7 @@ def test_a_student_walks_as_its_recipe_says_where_it_can():
         ({"name": "consistency", "n": 1}, 1),
         ({"name": "progressive", "steps": 4, "of": 8}, 4),
     ]:
-        assert sampling(fn.students.build(kind), usual).steps == steps
+        assert student_sampling(fn.students.build(kind), usual).steps == steps
 
 
 def test_pairs_whose_description_is_damaged_are_made_again(tmp_path, capsys):

@@ -11,10 +11,8 @@ from fromnoise.distill.progressive import Progressive as Halving
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn.control import Control
 from fromnoise.parameterizations import students
-from fromnoise.parameterizations.students.base import Student
 from fromnoise.parameterizations.students.progressive import Progressive
 from fromnoise.recipes.diffusion import Recipe
-from fromnoise.recipes.sections import SampleConfig
 from fromnoise.weights import describing
 
 
@@ -108,12 +106,3 @@ def rungs(recipe: Recipe) -> dict[int, Recipe]:
         found[steps] = recipe.with_changes({"distill.way": own | {"steps": steps}})
         steps, own = steps // 2, {"name": "progressive"}  # other options come from its teacher
     return found
-
-
-def sampling(student: Student, usual: SampleConfig) -> SampleConfig:
-    """The sampling options of a student: its own sampler and steps; guidance is off unless it is a denoiser."""
-    if student.sampler == usual.sampler["name"]:
-        own: dict[str, Any] = {"steps": student.walks(usual.steps)}
-    else:
-        own = {"sampler": {"name": student.sampler}, "steps": student.calls, "spacing": None}
-    return usual.model_copy(update=own if student.is_denoiser else own | {"guidance": 1.0})

@@ -15,7 +15,7 @@ from fromnoise.system import rng
 from fromnoise.train.distributed import raw
 from fromnoise.train.perceptual import perceptual
 from fromnoise.train.task import Drawn, Task
-from fromnoise.weights import native
+from fromnoise.weights import describing
 
 
 class Pair(nn.Module):
@@ -91,7 +91,7 @@ class Autoencoding(Task):
         return self.pair.autoencoder
 
     def describe(self) -> dict[str, Any]:
-        return {native.AUTOENCODER: native.describe(self.pair.autoencoder)}
+        return {describing.AUTOENCODER: describing.describe(self.pair.autoencoder)}
 
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
         eps = rng.normal(self.seed, places, step, self.shape, rng.Stream.LATENT)

@@ -13,7 +13,7 @@ from fromnoise.guidance.noisy_classifier import NoisyClassifier
 from fromnoise.system import rng
 from fromnoise.times.base import TimeSampling
 from fromnoise.train.task import Drawn, Task
-from fromnoise.weights import native
+from fromnoise.weights import describing
 
 
 class Classifying(Task):
@@ -51,7 +51,7 @@ class Classifying(Task):
         return self.classifier
 
     def describe(self) -> dict[str, Any]:
-        return {native.CLASSIFIER: native.describe(self.classifier)}
+        return {describing.CLASSIFIER: describing.describe(self.classifier)}
 
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
         if "label" not in conditions or bool((conditions["label"] < 0).any()):

@@ -13,7 +13,7 @@ from fromnoise.guidance.image_text import ImageText, contrastive
 from fromnoise.system import rng
 from fromnoise.times.base import TimeSampling
 from fromnoise.train.task import Drawn, Task
-from fromnoise.weights import native
+from fromnoise.weights import describing
 
 _COMPARED = 512
 """Most held-out examples that are compared with each other, for any number of processes."""
@@ -57,7 +57,7 @@ class Contrasting(Task):
         return self.image_text
 
     def describe(self) -> dict[str, Any]:
-        return {native.IMAGE_TEXT: native.describe(self.image_text)}
+        return {describing.IMAGE_TEXT: describing.describe(self.image_text)}
 
     def check_parts(self, size: int) -> None:
         if size < 2:

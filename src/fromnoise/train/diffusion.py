@@ -21,7 +21,7 @@ from fromnoise.train.by_level import Seen
 from fromnoise.train.conditions import Conditioning, insist_on_augment
 from fromnoise.train.distributed import Processes, raw
 from fromnoise.train.task import Drawn, Task
-from fromnoise.weights import native
+from fromnoise.weights import describing
 
 _RESERVED = {"u", "eps", "low_strength", "low_noise", "augment_by", "moment", "guidance", "span"}
 """Names of random numbers in `draw`, which conditions cannot have."""
@@ -124,7 +124,7 @@ class Diffusion(Task):
             self.times.load(tensors["times"])
 
     def describe(self) -> dict[str, Any]:
-        return {native.DENOISER: native.describe(self.denoiser)}
+        return {describing.DENOISER: describing.describe(self.denoiser)}
 
     def draw(self, shape: tuple[int, ...], conditions: Conditions, places: range, step: int, batch_size: int) -> Drawn:
         draws = (self.objective.draws,) if self.objective.draws > 1 else ()

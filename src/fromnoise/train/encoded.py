@@ -12,7 +12,7 @@ from fromnoise.data.worded import Worded
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.system.disk import storage
-from fromnoise.weights import native
+from fromnoise.weights.describing import AUTOENCODER
 
 
 def scaled(latents: Latents, codec: Autoencoded) -> Autoencoded:
@@ -55,8 +55,10 @@ def suit(model: Denoiser, source: Examples | Batches) -> None:
     if latents is None:
         return
     if model.codec is None:
-        place: Path = latents.folder / native.AUTOENCODER
+        place: Path = latents.folder / AUTOENCODER
         if place.is_dir():
+            from fromnoise.weights import native
+
             model.codec = scaled(latents, Autoencoded(native.load_autoencoder(place)))
         return
     if not isinstance(model.codec, Autoencoded):
@@ -69,10 +71,12 @@ def suit(model: Denoiser, source: Examples | Batches) -> None:
 def keep_autoencoder(model: object, run: Path | None) -> None:
     """Save a latent model's autoencoder in the folder of its run, where `load` finds it, unless it is there already."""
     codec = model.codec if isinstance(model, Denoiser) else None
-    if run is None or not isinstance(codec, Autoencoded) or (run / native.AUTOENCODER).exists():
+    if run is None or not isinstance(codec, Autoencoded) or (run / AUTOENCODER).exists():
         return
     if storage.fingerprint(codec.network.state_dict()) == codec.sha256:  # not if it was converted to half precision
-        native.save(codec.network, run / native.AUTOENCODER)
+        from fromnoise.weights import native
+
+        native.save(codec.network, run / AUTOENCODER)
 
 
 def _insist_on_maker(latents: Latents, codec: Autoencoded) -> None:

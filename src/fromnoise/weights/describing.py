@@ -26,6 +26,9 @@ from fromnoise.parameterizations import students
 
 About = dict[str, Any]
 
+DENOISER, CLASSIFIER, IMAGE_TEXT, AUTOENCODER = "denoiser", "classifier", "image-text", "autoencoder"
+"""Stems of the files that describe a model; a latent model keeps its autoencoder in a folder of the last name."""
+
 _OWN = "own"
 """The key that marks a user's own class; its value is the class's name, for messages."""
 
@@ -220,10 +223,10 @@ class _Kind:
 
 
 _KINDS = (
-    _Kind(Denoiser, "denoiser", _denoiser),
-    _Kind(NoisyClassifier, "classifier", _classifier),
-    _Kind(ImageText, "image-text", _image_text),
-    _Kind(Autoencoder, "autoencoder", _autoencoder),
+    _Kind(Denoiser, DENOISER, _denoiser),
+    _Kind(NoisyClassifier, CLASSIFIER, _classifier),
+    _Kind(ImageText, IMAGE_TEXT, _image_text),
+    _Kind(Autoencoder, AUTOENCODER, _autoencoder),
 )
 
 

@@ -20,6 +20,10 @@ from fromnoise.system.hardware import Precision, choose
 from fromnoise.weights import hub, opening
 from fromnoise.weights.checkpoint import Checkpoints
 from fromnoise.weights.describing import (
+    AUTOENCODER,
+    CLASSIFIER,
+    DENOISER,
+    IMAGE_TEXT,
     Given,
     build_autoencoder,
     build_classifier,
@@ -31,9 +35,6 @@ from fromnoise.weights.describing import (
     stem_of,
     tensors_of,
 )
-
-DENOISER, CLASSIFIER, IMAGE_TEXT, AUTOENCODER = "denoiser", "classifier", "image-text", "autoencoder"
-"""Stems of the files that describe a model; a latent model keeps its autoencoder in a folder of the last name."""
 
 _MADE_BY = {
     DENOISER: "train digits --out",

@@ -6,8 +6,7 @@ from fromnoise import recipes
 from fromnoise.app.runs.config import CONFIG, read_config
 from fromnoise.recipes.config import RunConfig
 from fromnoise.recipes.diffusion import Recipe
-from fromnoise.recipes.distillation import rungs
-from fromnoise.weights import native
+from fromnoise.weights.describing import AUTOENCODER, IMAGE_TEXT
 
 TEACHER = "teacher"
 """Folder name of the teacher's copy inside a student's run."""
@@ -26,24 +25,26 @@ def before(config: RunConfig, out: Path, given: bool = False) -> list[tuple[str,
     own = [config.stage(name) for name in config.stages] or [config]
     seen = next((part.unclip for part in own if part.unclip is not None), None)
     first: list[tuple[str, RunConfig]] = []
-    if seen is not None and shared_image_text(out) is None and not _saved(out, native.IMAGE_TEXT):
-        first = [(native.IMAGE_TEXT, _on_the_same(recipes.load(seen.image_text), config))]
+    if seen is not None and shared_image_text(out) is None and not _saved(out, IMAGE_TEXT):
+        first = [(IMAGE_TEXT, _on_the_same(recipes.load(seen.image_text), config))]
     if config.stages:
         return [*first, *zip(config.stages, own, strict=True)]
     if first:
         return first
     if config.distill is not None:
+        from fromnoise.recipes.distillation import rungs
+
         ladder = {f"steps-{steps}": part for steps, part in rungs(config).items()}
         places = [*(out / name for name in ladder), out]
         return [(name, _as_it_was(ladder[name], out / name, then)) for name, then in zip(ladder, places[1:])]  # noqa: B905
-    if config.latent is None or given or _saved(out, native.AUTOENCODER):
+    if config.latent is None or given or _saved(out, AUTOENCODER):
         return []
-    return [(native.AUTOENCODER, _on_the_same(recipes.load(config.latent.autoencoder), config))]
+    return [(AUTOENCODER, _on_the_same(recipes.load(config.latent.autoencoder), config))]
 
 
 def shared_image_text(run: Path) -> Path | None:
     """The image-text model that a stage shares with the other stages of its run; None if `run` is no stage."""
-    place = run.parent / native.IMAGE_TEXT
+    place = run.parent / IMAGE_TEXT
     return place if place.is_dir() and (run.parent / f"{CONFIG}.yaml").is_file() else None
 
 

@@ -7,7 +7,7 @@ from fromnoise.data.images import Images, Progress
 from fromnoise.data.loading import load
 from fromnoise.errors import FromNoiseError
 from fromnoise.recipes.config import RunConfig
-from fromnoise.weights import native
+from fromnoise.weights.describing import AUTOENCODER
 
 
 def examples_of(config: RunConfig, progress: Progress | None) -> Images:
@@ -35,4 +35,4 @@ def examples_of(config: RunConfig, progress: Progress | None) -> Images:
 def kept_autoencoder(config: RunConfig) -> Path | None:
     """The autoencoder that encoded a latent model's data; None if the data is not encoded in advance."""
     folder = precomputed.named(config.data.name) if getattr(config, "latent", None) is not None else None
-    return folder / native.AUTOENCODER if folder is not None and (folder / native.AUTOENCODER).is_dir() else None
+    return folder / AUTOENCODER if folder is not None and (folder / AUTOENCODER).is_dir() else None

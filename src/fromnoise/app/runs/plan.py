@@ -10,7 +10,7 @@ from fromnoise import registry, samplers
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError, nearest
 from fromnoise.guidance import ImageText, NoisyClassifier, Steering
-from fromnoise.recipes.distillation import sampling
+from fromnoise.parameterizations.students.base import Student
 from fromnoise.recipes.sections import SampleConfig
 from fromnoise.system.disk import storage
 
@@ -174,9 +174,18 @@ def fitting(usual: SampleConfig, denoiser: Denoiser) -> SampleConfig:
     Without a null condition there is no guidance, and the chain is no longer than the model's own.
     """
     if denoiser.student is not None:
-        usual = sampling(denoiser.student, usual)
+        usual = student_sampling(denoiser.student, usual)
     guidance = usual.guidance if denoiser.null_cond else 1.0
     return usual.model_copy(update={"guidance": guidance, "steps": min(usual.steps, denoiser.schedule.chain.steps)})
+
+
+def student_sampling(student: Student, usual: SampleConfig) -> SampleConfig:
+    """The sampling options of a student: its own sampler and steps; guidance is off unless it is a denoiser."""
+    if student.sampler == usual.sampler["name"]:
+        own: dict[str, Any] = {"steps": student.walks(usual.steps)}
+    else:
+        own = {"sampler": {"name": student.sampler}, "steps": student.calls, "spacing": None}
+    return usual.model_copy(update=own if student.is_denoiser else own | {"guidance": 1.0})
 
 
 def class_number(denoiser: Denoiser, text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from fromnoise.app.runs.before import TEACHER
 from fromnoise.app.runs.examples import examples_of, kept_autoencoder
 from fromnoise.app.runs.passing import Passing
-from fromnoise.app.runs.taught import keep, pairs_of, teacher_of, words_of
+from fromnoise.app.runs.taught import keep_autoencoder, pairs_of, teacher_of, words_of
 from fromnoise.data.examples import Examples
 from fromnoise.data.images import Images
 from fromnoise.denoise import Denoiser
@@ -19,7 +19,7 @@ from fromnoise.system.hardware import choose
 from fromnoise.system.progress import counter
 from fromnoise.train.distributed import Processes
 from fromnoise.train.task import Task
-from fromnoise.weights import native
+from fromnoise.weights.describing import AUTOENCODER
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ def prepare(
         kept: Denoiser | None = None
         if isinstance(config, Recipe) and config.distill is not None:
             taught["teacher"] = kept = teacher_of(teacher, out)
-            autoencoder = autoencoder or (out / TEACHER / native.AUTOENCODER if kept and kept.codec else None)
+            autoencoder = autoencoder or (out / TEACHER / AUTOENCODER if kept and kept.codec else None)
         if (autoencoder := autoencoder or kept_autoencoder(config)) is not None:
-            keep(autoencoder, out / native.AUTOENCODER, native.load_autoencoder)
+            keep_autoencoder(autoencoder, out)
         images = examples_of(config, bar)
         config, notes = config.for_images(images, talk), images.notes
         encode = None

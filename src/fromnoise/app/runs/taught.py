@@ -1,41 +1,58 @@
-"""The models that a run learns from: it keeps copies of them, so that it is complete wherever it is moved."""
+"""The models that a run learns from: it keeps copies of them, so that it is complete wherever it is moved.
+
+What loads models is imported inside the functions, because most runs learn from no other model.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fromnoise.app.runs.before import TEACHER
-from fromnoise.app.runs.model import open_model
-from fromnoise.data.paired import Paired, reflow_pairs
 from fromnoise.denoise import Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.nn import text
 from fromnoise.nn.text.base import TextEncoder
 from fromnoise.system.disk import storage
 from fromnoise.system.hardware import choose
-from fromnoise.weights import native
-from fromnoise.weights.guides import load_image_text
+from fromnoise.weights.describing import AUTOENCODER, IMAGE_TEXT
+
+if TYPE_CHECKING:
+    from fromnoise.data.paired import Paired
 
 PAIRS = "pairs"
 """Folder name, inside a student's run, of the pairs that its teacher draws."""
 
 
-def keep(model: str | Path, place: Path, load: Callable[[str | Path], Any]) -> None:
-    """Copy a model into the run, unless it is already there.
+def keep_autoencoder(model: str | Path, out: Path) -> None:
+    """Copy an autoencoder into the run `out`, unless it is already there.
 
     Raises:
-        FromNoiseError: if the run holds another model.
+        FromNoiseError: if the run holds another one.
     """
+    from fromnoise.weights.native import load_autoencoder
+
+    _keep(model, out / AUTOENCODER, load_autoencoder)
+
+
+def keep_image_text(model: str | Path, out: Path) -> None:
+    """Copy an image-text model into the run `out`, unless it is already there.
+
+    Raises:
+        FromNoiseError: if the run holds another one.
+    """
+    from fromnoise.weights.guides import load_image_text
+
+    _keep(model, out / IMAGE_TEXT, load_image_text)
+
+
+def _keep(model: str | Path, place: Path, load: Callable[[str | Path], Any]) -> None:
+    from fromnoise.weights import native
+
     given = load(model)
     if not place.exists():
         native.save(given, place)
     elif storage.fingerprint(load(place).state_dict()) != storage.fingerprint(given.state_dict()):
         raise FromNoiseError(f"{place} holds another {place.name} than {model}: name another folder for the run")
-
-
-def keep_image_text(model: str | Path, out: Path) -> None:
-    """Copy an image-text model into the run `out`; see `keep`."""
-    keep(model, out / native.IMAGE_TEXT, load_image_text)
 
 
 def teacher_of(given: Path | None, out: Path) -> Denoiser | None:
@@ -44,6 +61,9 @@ def teacher_of(given: Path | None, out: Path) -> Denoiser | None:
     Raises:
         FromNoiseError: if there is no model, or the run already has another teacher.
     """
+    from fromnoise.app.runs.model import open_model
+    from fromnoise.weights import native
+
     place = out / TEACHER
     try:
         kept = native.load(place) if place.exists() else None
@@ -69,16 +89,20 @@ def words_of(encoder: Mapping[str, Any], teacher: Denoiser | None, init: Path | 
         return teacher.text
     if init is None:
         return fresh
+    from fromnoise.app.runs.model import open_model
+
     theirs = getattr(open_model(init, "fp32").denoiser, "text", None)
     return theirs if type(theirs) is type(fresh) and theirs.options == fresh.options else fresh
 
 
-def pairs_of(way: Any, seed: int, out: Path) -> Paired:
+def pairs_of(way: Any, seed: int, out: Path) -> "Paired":
     """Pairs drawn by the teacher and kept in the run.
 
     Raises:
         FromNoiseError: if the teacher is conditioned on an image, which the pairs do not store.
     """
+    from fromnoise.data.paired import reflow_pairs
+
     teacher = way.teacher.to(choose().device)
     if getattr(teacher.network, "image_channels", 0):
         raise FromNoiseError("teacher: it is conditioned on an image: draw the pairs in Python, with "
