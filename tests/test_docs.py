@@ -1,5 +1,6 @@
 """The site: every public name has its page, every link its target, every figure its command."""
 
+import ast
 import importlib.util
 import inspect
 import json
@@ -81,6 +82,21 @@ def test_links_lead_somewhere(page):
         place = (page.parent / target).resolve()
         made = place.is_relative_to(DOCS) and place.relative_to(DOCS).parts[0] in MADE
         assert place.exists() or made, f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_included_code_exists(page):
+    for target, options in re.findall(r"```{literalinclude} (\S+)\n(.*?)```", page.read_text(), re.DOTALL):
+        source, said = (
+            (page.parent / target).read_text(),
+            dict(re.findall(r"^:([a-z-]+): (.+)$", options, re.MULTILINE)),
+        )
+        *_, name = said["pyobject"].split(".")
+        found = [n for n in ast.walk(ast.parse(source)) if getattr(n, "name", None) == name]
+        assert len(found) == 1, f"{target}: {name}"
+        lines = ast.get_source_segment(source, found[0])
+        assert said.get("start-at", "") in lines
+        assert said.get("end-before", "") in lines
 
 
 def test_the_evidence_is_of_the_pages_and_every_table_of_figures_has_a_command():

@@ -2,6 +2,7 @@
 
 import ast
 import operator
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,8 @@ main()
     readme = (SRC.parents[1] / "docs" / "architecture.md").read_text()
     said = readme[readme.index("From `fromnoise train digits` to the loss") :].split(";")[0].split("`")[3::2]
     assert said == [*passed, "objectives/simple.py"], done.stderr
+    page = (SRC.parents[1] / "docs" / "reading.md").read_text()
+    assert list(dict.fromkeys(re.findall(r"literalinclude} ../src/fromnoise/(\S+)", page))) == said
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))

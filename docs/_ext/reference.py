@@ -16,7 +16,8 @@ from docstrings import escaped, markdown, summary
 
 import fromnoise
 from fromnoise import recipes
-from fromnoise.app.cli.parsing import COMMANDS, main
+from fromnoise.app.cli import main
+from fromnoise.app.cli.parsing import COMMANDS
 from fromnoise.registry import Registry
 
 _QUALIFIED = re.compile(r"\b(?:[a-zA-Z_]\w*\.)+([A-Za-z_]\w*)")

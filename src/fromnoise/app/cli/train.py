@@ -55,6 +55,15 @@ class Train(Training):
     Weights that do not fit start from random values and are listed."""
 
     def __call__(self) -> int:
+        base, out, init = self._base()
+        config = self.config(base, out)
+        self._insist_on_a_use(config)
+        from fromnoise.app.runs import train
+
+        return train(config, out, self.autoencoder, self.trackers(), init, self.teacher, self.image_text)
+
+    def _base(self):  # noqa: ANN202  (a RunConfig, whose module needs pydantic)
+        """(the recipe, made for the given models if there are any; the run's folder; the model to start from)."""
         base, out, init = recipes.load(self.recipe), self.out, self.init
         if self.model is not None and getattr(base, "is_branch", False):
             if init is not None:
@@ -68,19 +77,19 @@ class Train(Training):
         if out is None and (Path(base.recipe).name != base.recipe or base.recipe.startswith(".")):
             raise FromNoiseError(f"recipe {base.recipe!r} cannot name the run's folder: choose one with --out")
         out = out or Path("runs", base.recipe)
-        if self.teacher is not None:
-            base = student_for(base, self.teacher)
-        config = self.config(base, out)
+        return base if self.teacher is None else student_for(base, self.teacher), out, init
+
+    def _insist_on_a_use(self, config) -> None:  # noqa: ANN001  (a RunConfig, whose module needs pydantic)
+        """Raise FromNoiseError if a given model has no use in this training."""
         if self.autoencoder is not None and getattr(config, "latent", None) is None:
-            raise FromNoiseError(f"--autoencoder: recipe {base.recipe} trains on images, not on latents; to make it a "
-                                 "latent model, add --set latent.autoencoder=digits-kl sample.clip=false")  # fmt: skip
-        if init is not None and (base.kind != "diffusion" or getattr(config, "stages", None)):
+            raise FromNoiseError(
+                f"--autoencoder: recipe {config.recipe} trains on images, not on latents; to make it a latent model, "
+                "add --set latent.autoencoder=digits-kl sample.clip=false"
+            )
+        if self.init is not None and (config.kind != "diffusion" or getattr(config, "stages", None)):
             raise FromNoiseError("--init works only for recipes of a single denoiser: leave it out")
         if self.image_text is not None and not shows_embeddings(config):
-            raise FromNoiseError(f"--image-text: recipe {base.recipe} uses no image embeddings; emoji-unclip does")
-        from fromnoise.app.runs import train
-
-        return train(config, out, self.autoencoder, self.trackers(), init, self.teacher, self.image_text)
+            raise FromNoiseError(f"--image-text: recipe {config.recipe} uses no image embeddings; emoji-unclip does")
 
 
 def as_train(command: Training, recipe: str, model: Path | None = None) -> Train:
