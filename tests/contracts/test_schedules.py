@@ -162,6 +162,9 @@ def test_spacings_are_the_papers():
     assert rows(4, "uniform") == [1, 334, 667, 1000]
     assert rows(1, "uniform") == [1000]
     assert rows(1000, "uniform") == list(range(1, 1001))
+    assert rows(50, "trailing") == list(range(20, 1001, 20))
+    assert rows(3, "trailing") == [333, 667, 1000]
+    assert rows(1000, "trailing") == list(range(1, 1001))
 
 
 def test_uniform_rounds_as_the_reference_does():

@@ -49,6 +49,7 @@ def test_its_kind_is_one_of_two(name):
 def test_fractional_times_are_those_that_whole_ones_stand_for():
     assert fn.spacings.Uniform().times(4, 11, False) == pytest.approx([1, 1 + 10 / 3, 1 + 20 / 3, 11])
     assert fn.spacings.DDIM().times(4, 11, False) == pytest.approx([1, 3.5, 6, 8.5])
+    assert fn.spacings.Trailing().times(4, 11, False) == pytest.approx([11, 8.5, 6, 3.5])
     root = math.sqrt(0.8 * 11)
     assert fn.spacings.Quadratic().times(3, 11, False) == pytest.approx([1, 1 + (root / 2) ** 2, 1 + root**2])
 

@@ -106,6 +106,8 @@ MUTANTS: list[tuple[str, ...]] = [
     ("schedules/spacings/quadratic.py", "math.sqrt(0.8 * T)", "math.sqrt(T)"),
     ("schedules/spacings/quadratic.py", "(i * root / (n - 1)) ** 2", "(i * root / (n - 1)) * root"),
     ("schedules/spacings/log_snr.py", "low + i * (high - low)", "high + i * (low - high)"),
+    ("schedules/spacings/trailing.py", "round(T - i * T / n)", "int(T - i * T / n)"),
+    ("schedules/spacings/trailing.py", "T - i * (T - 1) / n for", "T - i * (T - 1) / (n - 1 or 1) for"),
     ("schedules/spacings/karras.py", "math.exp(-low / 14), math.exp(-high / 14)", "math.exp(-low / 2), math.exp(-high / 2)"),
     ("schedules/spacings/karras.py", "-14 * math.log", "-2 * math.log"),
     # samplers

@@ -241,7 +241,7 @@ def waiting_for_pictures():
     denoiser = fn.Denoiser(fn.nn.MLP(2, width=8, depth=1), "cosine", "eps", shape=(2,))
     fitted = fn.fit(denoiser, torch.randn(16, 2), steps=6, batch_size=4, progress=False, precision="fp32",
                     sample_every=2, watcher=Watcher(sample=lambda step: time.sleep(2)))  # fmt: skip
-    assert fitted.progress.seconds < 2
+    assert fitted.progress.seconds < 3.5  # the first two pictures alone take 4
 
 
 def test_waiting_for_the_first_ones_pictures_is_no_training(tmp_path):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fromnoise.schedules.spacings.karras import Karras as Karras
     from fromnoise.schedules.spacings.log_snr import LogSNR as LogSNR
     from fromnoise.schedules.spacings.quadratic import Quadratic as Quadratic
+    from fromnoise.schedules.spacings.trailing import Trailing as Trailing
     from fromnoise.schedules.spacings.uniform import Uniform as Uniform
 else:
     __getattr__, __dir__ = lazy_registry(registry, Spacing="base", ByTime="base", ByNoise="base")
