@@ -65,8 +65,8 @@ def memory(recipe: str, changes: dict, layout: engine.Layout, processes: Process
     """Trace a step of the real trainer."""
     tracer, steps = Tracer(), []
     with tracer:
-        trained, images = trainer(recipe, changes, layout, processes, shape)
-        tracer.watch(p.detach() for p in trained.weights.values() if not hasattr(p, "to_local"))
+        made, images = trainer(recipe, changes, layout, processes, shape)
+        tracer.watch(p.detach() for p in made.trained.weights.values() if not hasattr(p, "to_local"))
 
         def before():
             steps.append(0)
@@ -77,7 +77,7 @@ def memory(recipe: str, changes: dict, layout: engine.Layout, processes: Process
 
         images.before = before
         with suppress(Enough):
-            trained.run()
+            made.run()
         return tracer.finish()
 
 
@@ -85,7 +85,7 @@ def rounds(count: int, predicted: Trace, recipe: str, changes: dict, layout: eng
            shape: tuple[int, ...]) -> list[dict]:  # fmt: skip
     """For each round, the wall and CPU seconds of a trainer's step, and both as predicted from timings made just before
     it."""
-    trained, images = trainer(recipe, changes, layout, processes, shape)
+    made, images = trainer(recipe, changes, layout, processes, shape)
     host = calibrate.Host() if layout.parts > 1 else None
     units = len([e for e in predicted.collectives(GATHER) if e.phase == "forward"])
     found: list[dict] = []
@@ -103,7 +103,7 @@ def rounds(count: int, predicted: Trace, recipe: str, changes: dict, layout: eng
 
     images.before = before
     with suppress(Enough):
-        trained.run()
+        made.run()
     return found
 
 

@@ -447,15 +447,19 @@ def test_the_usual_sampler_is_as_good_in_20_steps_as_in_1000():
         assert (few - exact).abs().mean() < (many - exact).abs().mean() + 0.05
 
 
-@pytest.mark.parametrize("churn", [0.0, 0.3])
-def test_heun_is_karras_algorithm_where_the_signal_is_kept(churn):
+@pytest.mark.parametrize(
+    ("churn", "low", "high", "inflated"),
+    [(0.0, 0, None, 1), (0.3, 0, None, 1), (0.3, 0.05, 50, 1.003), (0.3, 1, None, 0.9)],
+)
+def test_heun_is_karras_algorithm_where_the_signal_is_kept(churn, low, high, inflated):
     """Algorithm 2 of Karras et al. 2022 written out, D the denoiser, on EDM's own grid."""
     schedule, truth = fn.schedules.EDM(), plane_mixture()
     chain = schedule.steps(12)
     draws = [torch.randn(6, 2, generator=torch.Generator().manual_seed(i), dtype=torch.float64) for i in range(13)]
     mine, noises = 80 * draws[12], iter(draws)
     for t, s in chain.pairs():
-        mine, _ = fn.samplers.Heun(churn).step(truth.denoiser(schedule), mine, t, s, None, lambda: next(noises), None)
+        sampler = fn.samplers.Heun(churn, low, high, inflated)
+        mine, _ = sampler.step(truth.denoiser(schedule), mine, t, s, None, lambda: next(noises), None)
 
     def denoised(x, sigma):
         return truth.denoiser(schedule)(x, schedule.at(-2 * torch.log(sigma))).x0
@@ -463,10 +467,10 @@ def test_heun_is_karras_algorithm_where_the_signal_is_kept(churn):
     x, noises = 80 * draws[12], iter(draws)
     for t, s in chain.pairs():
         hat = t.sigma
-        if churn:
+        if churn and t.sigma >= low and (high is None or t.sigma <= high):
             hat = torch.minimum(t.sigma * (1 + churn), chain[0].sigma)
             if hat > t.sigma:
-                x = x + torch.sqrt(hat**2 - t.sigma**2) * next(noises)
+                x = x + torch.sqrt(hat**2 - t.sigma**2) * inflated * next(noises)
         d = (x - denoised(x, hat)) / hat
         ahead = x + (s.sigma - hat) * d
         if not s.is_clean:

@@ -187,6 +187,9 @@ MUTANTS: list[tuple[str, ...]] = [
     # samplers' promises, the score side, dequantisation
     ("samplers/heun.py", "torch.expm1((t.log_snr - s.log_snr) / 2)", "torch.expm1(t.log_snr - s.log_snr)"),
     ("samplers/heun.py", "(s.sigma - t.sigma) / 2, x)", "s.sigma - t.sigma, x)"),
+    ("samplers/heun.py", "self.churn_noise * added", "added"),
+    ("samplers/heun.py", "self.churn_min <= t.sigma / t.alpha <=", "t.sigma / t.alpha <="),
+    ("samplers/heun.py", "math.inf if self.churn_max is None else self.churn_max", "math.inf"),
     ("samplers/heun.py", "return 2 * steps - 1", "return 2 * steps"),
     ("samplers/predictor_corrector.py", "steps + (steps - 1) * self.corrections", "steps * (1 + self.corrections)"),
     ("samplers/annealed_langevin.py", '2 if self.convention == "code" else 1', '1 if self.convention == "code" else 2'),

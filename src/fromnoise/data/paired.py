@@ -1,6 +1,7 @@
 """Pairs of noise and the sample that a model makes from it: the training data of reflow."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fromnoise import samplers
 from fromnoise.data.examples import Conditions, Examples, digest
 from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError
@@ -190,7 +192,11 @@ def _start(folder: Path, about: dict[str, Any]) -> None:
 
 
 def _of(before: Any, key: str) -> Any:
-    return before.get(key) if isinstance(before, dict) else None
+    found = before.get(key) if isinstance(before, dict) else None
+    if key == "sampler" and isinstance(found, dict):
+        with suppress(FromNoiseError):  # a sampler has got options since then, which are at their defaults
+            return spec(samplers.build(found))
+    return found
 
 
 def _same(one: Any, other: Any) -> bool:

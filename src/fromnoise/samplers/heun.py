@@ -1,5 +1,6 @@
 """Heun's method on the probability-flow ODE: second order with two network calls per step."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,17 +30,29 @@ class Heun(Sampler):
     Args:
         churn: noise added before each step, and removed by it, relative to r = sigma / alpha: r_t is raised to
             (1 + churn) r_t, but not above the schedule's last level (gamma in algorithm 2); 0 is deterministic.
+        churn_min, churn_max: the smallest and the largest r_t at which noise is added (S_tmin and S_tmax there);
+            default: no limit.
+        churn_noise: standard deviation of the added noise, relative to what the raised level needs (S_noise there).
 
     Raises:
-        FromNoiseError: churn is negative.
+        FromNoiseError: churn or a limit is negative, churn_max is below churn_min, or churn_noise is not positive.
     """
 
     order: ClassVar[int | None] = 2
     churn: float = 0.0
+    churn_min: float = 0.0
+    churn_max: float | None = None
+    churn_noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.churn < 0:
-            raise FromNoiseError(f"sampler.churn must not be negative, got {self.churn}")
+        for name in ("churn", "churn_min"):
+            if getattr(self, name) < 0:
+                raise FromNoiseError(f"sampler.{name} must not be negative, got {getattr(self, name)}")
+        if self.churn_max is not None and self.churn_max < self.churn_min:
+            least = f"churn_min, {self.churn_min}"
+            raise FromNoiseError(f"sampler.churn_max must be at least {least}, got {self.churn_max}")
+        if self.churn_noise <= 0:
+            raise FromNoiseError(f"sampler.churn_noise must be above 0, got {self.churn_noise}")
 
     def nfe(self, steps: int) -> int:
         return 2 * steps - 1
@@ -47,7 +60,8 @@ class Heun(Sampler):
     def step(
         self, denoiser: Denoiser, x: Tensor, t: Level, s: Level, state: Any, noise: Noise, cond: Cond | None
     ) -> tuple[Tensor, Any]:
-        if self.churn:
+        most = math.inf if self.churn_max is None else self.churn_max
+        if self.churn and self.churn_min <= t.sigma / t.alpha <= most:
             x, t = self._raised(denoiser, x, t, noise)
         p = denoiser(x, t, cond)
         ahead = family(p.x0, p.eps, s, torch.zeros_like(s.sigma)).mean
@@ -67,5 +81,5 @@ class Heun(Sampler):
             return x, t
         higher = denoiser.schedule.at(wanted)
         added = torch.sqrt((higher.sigma / higher.alpha) ** 2 - (t.sigma / t.alpha) ** 2)
-        y = x / like(t.alpha, x) + like(added, x) * noise()
+        y = x / like(t.alpha, x) + like(self.churn_noise * added, x) * noise()
         return like(higher.alpha, x) * y, higher

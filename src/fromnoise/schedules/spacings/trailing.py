@@ -11,7 +11,7 @@ from fromnoise.schedules.spacings.base import ByTime
 class Trailing(ByTime):
     """T - i T / S, rounded, i = 0..S - 1: from T in equally long steps, of which the last one ends at t = 0.
 
-    Like "uniform" it includes T, which few steps and zero terminal SNR need; unlike it, the last step is no shorter than
+    Like "uniform" it includes T, as few steps and zero terminal SNR require; unlike there, the last step is as long as
     the others.
 
     Source: Lin et al. 2024 (arXiv 2305.08891), section 3.3 and table 2.
