@@ -92,6 +92,7 @@ def test_bad_input_is_one_line_before_any_sampling(model, photo, tmp_path, capsy
         (("image-to-image", model, text), "cannot be read as an image"),
         (("image-to-image", model, photo, "--class", "bea"), "no such class (did you mean bee)"),
         (("image-to-image", model, photo, "--n", 0), "--n must be at least 1"),
+        (("interpolate", model, photo, photo, "--n", 1), "--n must be at least 2"),
         (("image-to-image", tmp_path / "nothing", photo), "nothing"),
     ]:
         assert call("edit", *words) == 2

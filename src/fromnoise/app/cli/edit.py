@@ -102,8 +102,9 @@ class Edit:
         if self.kind == "text-difference" and (self.text is None or self.from_ is None):
             raise FromNoiseError("edit text-difference needs two texts: --text for what the image is to become, "
                                  "--from for what it is now")  # fmt: skip
-        if self.n is not None and self.n < 1:
-            raise FromNoiseError(f"--n must be at least 1, got {self.n}")
+        least = 2 if self.kind == "interpolate" else 1  # its two ends
+        if self.n is not None and self.n < least:
+            raise FromNoiseError(f"--n must be at least {least}, got {self.n}")
         import torch
 
         from fromnoise.app import edits, runs
