@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,13 +90,16 @@ def slurm(tmp_path):
             "SLURM_CPUS_PER_TASK": options["cpus-per-task"], "SLURM_RESTART_COUNT": str(restarts),
         }  # fmt: skip
         log = (tmp_path / "job.log").open("a")  # open-mode=append
-        job = subprocess.Popen(["bash", str(CLUSTER / script), *arguments], env=env, stdout=log, stderr=log)
+        job = subprocess.Popen(["bash", str(CLUSTER / script), *arguments], env=env, stdout=log, stderr=log,
+                               start_new_session=True)  # fmt: skip
         started.append(job)
         return job
 
     yield submit
     for job in started:
-        job.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)  # and what it has started
+        job.wait()
 
 
 @pytest.fixture
