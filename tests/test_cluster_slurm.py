@@ -187,6 +187,24 @@ def test_only_what_was_stopped_is_queued_again(slurm, tmp_path, torchrun, signal
     assert len(queued(tmp_path)) == again
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_the_status_is_that_of_the_training_even_if_it_ends_while_the_shell_passes_the_signal_on(
+    slurm, tmp_path, monkeypatch, status
+):
+    monkeypatch.setenv("BASH_FUNC_kill%%", '() { builtin kill "$@"; set -- $?; sleep 0.5; return $1; }')  # the shell is slow
+    job = slurm(
+        "train.sbatch",
+        "digits",
+        programs_of_ours={
+            "torchrun": f"#!/bin/sh\ntrap 'exit {status}' TERM; touch $QUEUE.$SLURM_NODEID; while :; do sleep 0.05; done\n"
+        },
+    )
+    until(lambda: all((tmp_path / f"queue.{node}").exists() for node in (0, 1)), job, tmp_path / "job.log")
+    job.send_signal(signal.SIGTERM)
+    assert job.wait(60) == status
+    assert len(queued(tmp_path)) == (status != 0)
+
+
 def test_a_signal_before_the_nodes_start_is_passed_on_to_them(slurm, tmp_path):
     """bash runs a trap between two commands: here after `scontrol`, which sends the signal itself."""
     job = slurm("train.sbatch", "digits", programs_of_ours={
