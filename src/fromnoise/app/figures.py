@@ -97,6 +97,7 @@ def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> No
     spacings = list(dict.fromkeys(c.spacing for c in cells))
     rows = list(dict.fromkeys(c.row for c in cells))
     sizes = sorted({c.n for c in cells}, reverse=True)
+    columns = sorted({c.column for c in cells})
     figure = _figure(4.5 * len(spacings) + (2 if len(rows) > 6 else 0), 3.8)
     panels = figure.subplots(1, len(spacings), squeeze=False, sharey=True)[0]
     for axes, spacing in zip(panels, spacings, strict=True):
@@ -110,6 +111,8 @@ def table_curves(cells: Sequence[Any], effort: str, name: str, path: Path) -> No
                 axes.loglog(x, [c.value for c in points], f"{mark}-", color=f"C{color % 10}", markersize=4, **style)
         axes.set_title(spacing)
         axes.set_xlabel(effort)
+        axes.set_xticks(columns, [str(column) for column in columns])
+        axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3, which="both")
     panels[0].set_ylabel(name if len(sizes) == 1 else f"{name} (hollow: fewer samples)")
     handles, labels = panels[0].get_legend_handles_labels()
