@@ -191,7 +191,9 @@ def test_only_what_was_stopped_is_queued_again(slurm, tmp_path, torchrun, signal
 def test_the_status_is_that_of_the_training_even_if_it_ends_while_the_shell_passes_the_signal_on(
     slurm, tmp_path, monkeypatch, status
 ):
-    monkeypatch.setenv("BASH_FUNC_kill%%", '() { builtin kill "$@"; set -- $?; sleep 0.5; return $1; }')  # the shell is slow
+    monkeypatch.setenv(
+        "BASH_FUNC_kill%%", '() { builtin kill "$@"; set -- $?; sleep 0.5; return $1; }'
+    )  # the shell is slow
     job = slurm(
         "train.sbatch",
         "digits",

@@ -447,6 +447,22 @@ def test_the_usual_sampler_is_as_good_in_20_steps_as_in_1000():
         assert (few - exact).abs().mean() < (many - exact).abs().mean() + 0.05
 
 
+def test_heuns_later_options_leave_older_descriptions_valid():
+    """Evaluations and pairs are found by the description of their sampler; an older one is `{"name", "churn"}`."""
+    assert fn.registry.spec(fn.samplers.Heun()) == {"name": "heun", "churn": 0.0}
+    whole = fn.samplers.Heun(0.3, 0.05, 50.0, 1.003)
+    told = {"name": "heun", "churn": 0.3, "churn_min": 0.05, "churn_max": 50.0, "churn_noise": 1.003}
+    assert fn.registry.spec(whole) == told
+    assert fn.samplers.build(told) == whole
+
+
+@pytest.mark.parametrize("option", [{"churn_min": -1.0}, {"churn_max": math.inf}, {"churn_noise": 0.0},
+                                    {"churn_noise": math.nan}, {"churn_min": 2.0, "churn_max": 1.0}])  # fmt: skip
+def test_heun_refuses_limits_that_are_none(option):
+    with pytest.raises(fn.FromNoiseError, match=f"sampler.{list(option)[-1]}"):
+        fn.samplers.Heun(churn=0.1, **option)
+
+
 @pytest.mark.parametrize(
     ("churn", "low", "high", "inflated"),
     [(0.0, 0, None, 1), (0.3, 0, None, 1), (0.3, 0.05, 20, 1.003), (0.3, 1, None, 0.9)],

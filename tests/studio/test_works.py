@@ -200,6 +200,13 @@ def test_the_bounds_terms_make_the_bound(tiny):
     assert end["times"] == chain.levels.time[:-2].tolist()
 
 
+def test_every_number_of_a_sampler_can_be_set_on_the_page(tiny):
+    """Also one without a default, such as an upper limit."""
+    ((header, _),) = computed("describe", None, tiny, run="tiny")
+    options = {one["name"]: {o["name"]: o["default"] for o in one["options"]} for one in header["samplers"]}
+    assert options["heun"] == {"churn": 0.0, "churn_min": 0.0, "churn_max": None, "churn_noise": 1.0}
+
+
 def test_walks_end_where_their_samplers_do(tiny):
     (start, _), *frames = computed("walks", places=tiny, run="tiny", n=2, steps=6, seed=3)
     walks = [frame for frame in frames if frame[0]["kind"] == "walk"]

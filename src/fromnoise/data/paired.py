@@ -1,7 +1,6 @@
 """Pairs of noise and the sample that a model makes from it: the training data of reflow."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fromnoise import samplers
 from fromnoise.data.examples import Conditions, Examples, digest
 from fromnoise.denoise import Denoiser, Given
 from fromnoise.errors import FromNoiseError
@@ -192,11 +190,7 @@ def _start(folder: Path, about: dict[str, Any]) -> None:
 
 
 def _of(before: Any, key: str) -> Any:
-    found = before.get(key) if isinstance(before, dict) else None
-    if key == "sampler" and isinstance(found, dict):
-        with suppress(FromNoiseError):  # a sampler has got options since then, which are at their defaults
-            return spec(samplers.build(found))
-    return found
+    return before.get(key) if isinstance(before, dict) else None
 
 
 def _same(one: Any, other: Any) -> bool:

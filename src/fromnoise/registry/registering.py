@@ -162,6 +162,9 @@ def is_entry(cls: type) -> bool:
 def spec(thing: Any) -> dict[str, Any]:
     """The description of an object, in plain JSON values, from which `Registry.build` makes an equal object.
 
+    Options that the class got later, as its attribute `later` names them, are left out at their defaults, so that the
+    descriptions and hashes of older versions stay valid.
+
     Raises:
         FromNoiseError: the object's class is not registered.
     """
@@ -169,6 +172,10 @@ def spec(thing: Any) -> dict[str, Any]:
     if name is None:
         raise FromNoiseError(f"{type(thing).__name__} is not registered: give it @register and a file of its own")
     options = {k: list(v) if isinstance(v, tuple) else v for k, v in getattr(thing, _OPTIONS).items()}
+    allowed = inspect.signature(type(thing)).parameters
+    for key in getattr(type(thing), "later", ()):
+        if options[key] == allowed[key].default:
+            del options[key]
     return {"name": name, **options}
 
 

@@ -127,8 +127,8 @@ def sample(
         cond: conditions, each [N, ...], or a number for all N. Default for a model with K classes: sample i has class
             i mod K.
         callback: called after every step of every batch.
-        spacing: the choice of levels: a Spacing, or a name: "uniform", "ddim" or "quadratic" in time, "log-snr" or
-            "karras" in noise. Default: that of the sampler.
+        spacing: the choice of levels: a Spacing, or a name: "uniform", "trailing", "ddim" or "quadratic" in time,
+            "log-snr" or "karras" in noise. Default: that of the sampler.
         batch_size: samples per network call.
         first: number of the first sample: samples `first` to `first + n - 1` of the seed are drawn.
         until: log-SNR of a noisy level to stop at, from which something else continues (a truncated cascade).

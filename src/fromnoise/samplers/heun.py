@@ -1,7 +1,7 @@
 """Heun's method on the probability-flow ODE: second order with two network calls per step."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from fromnoise.denoise import Cond, Denoiser
 from fromnoise.errors import FromNoiseError
 from fromnoise.gaussian import Level, family, like
-from fromnoise.registry import register
+from fromnoise.registry import insist_on_numbers, register
 from fromnoise.samplers.base import Noise, Sampler
 
 
@@ -33,18 +33,22 @@ class Heun(Sampler):
         churn_min, churn_max: the smallest and the largest r_t at which noise is added (S_tmin and S_tmax there);
             default: no limit.
         churn_noise: standard deviation of the added noise, relative to what the raised level needs (S_noise there).
+            These three have no effect while churn is 0.
 
     Raises:
-        FromNoiseError: churn or a limit is negative, churn_max is below churn_min, or churn_noise is not positive.
+        FromNoiseError: a number is not finite, churn or a limit is negative, churn_max is below churn_min, or
+            churn_noise is not positive.
     """
 
     order: ClassVar[int | None] = 2
+    later: ClassVar[tuple[str, ...]] = ("churn_min", "churn_max", "churn_noise")
     churn: float = 0.0
     churn_min: float = 0.0
     churn_max: float | None = None
     churn_noise: float = 1.0
 
     def __post_init__(self) -> None:
+        insist_on_numbers(asdict(self), "sampler")
         for name in ("churn", "churn_min"):
             if getattr(self, name) < 0:
                 raise FromNoiseError(f"sampler.{name} must not be negative, got {getattr(self, name)}")

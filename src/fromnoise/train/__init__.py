@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fromnoise.train.fit import Fitted as Fitted
     from fromnoise.train.progress import Watcher as Watcher
     from fromnoise.train.task import Task as Task
+    from fromnoise.train.trained import Trained as Trained
     from fromnoise.train.trainer import Trainer as Trainer
 else:
     __getattr__, __dir__ = lazy_attributes(
@@ -34,6 +35,7 @@ else:
         Processes="distributed",
         Task="task",
         TrainConfig="config",
+        Trained="trained",
         Trainer="trainer",
         Watcher="progress",
         lr_schedules="lr_schedules:*",

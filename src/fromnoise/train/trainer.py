@@ -59,6 +59,10 @@ class Trainer:
         own_optimizer, own_lr_schedule: objects that override the names in the configuration.
         notes: JSON values to store in every checkpoint, each as NAME.json.
         callbacks: functions called after every step with the line of the log; if one returns True, training ends.
+
+    Attributes:
+        trained: the network and its weights, with their optimiser and average.
+        progress: steps, examples, seconds and losses.
     """
 
     task: Task

@@ -1,6 +1,7 @@
 """Describes a model and what it supports; the page builds its controls from this."""
 
 import dataclasses
+import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,10 +69,11 @@ def _samplers(model: "Model") -> list[dict[str, Any]]:
             sampler.check(model.denoiser)
         except FromNoiseError:
             continue
+        kinds = typing.get_type_hints(type(sampler))
         options = [
             {"name": f.name, "default": getattr(sampler, f.name)}
             for f in dataclasses.fields(sampler)
-            if isinstance(getattr(sampler, f.name), bool | int | float | str)
+            if isinstance(getattr(sampler, f.name), bool | int | float | str) or kinds[f.name] == float | None
         ]
         found.append({"name": name, "summary": samplers.registry.summary(name), "options": options,
                       "spacing": sampler.default_spacing, "order": sampler.order})  # fmt: skip

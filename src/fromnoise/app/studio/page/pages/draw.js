@@ -108,8 +108,8 @@ export async function show(root, studio) {
     const sampler = model.samplers.find((one) => one.name === fields.sampler.value());
     const own = model.plan.sampler.name === sampler.name ? model.plan.sampler : {};
     fields.options.inputs = {};
-    put(fields.options.box, h("small", {}, formula(sampler.summary)), sampler.options.filter((one) => typeof one.default === "number").map((one) => {
-      const field = number(one.name, { value: "", placeholder: `${own[one.name] ?? one.default}`, onchange: () => address.write({ [`o.${one.name}`]: field.value() }) });
+    put(fields.options.box, h("small", {}, formula(sampler.summary)), sampler.options.filter((one) => typeof one.default === "number" || one.default === null).map((one) => {
+      const field = number(one.name, { value: "", placeholder: `${own[one.name] ?? one.default ?? "no limit"}`, onchange: () => address.write({ [`o.${one.name}`]: field.value() }) });
       field.set(address.read()[`o.${one.name}`] ?? "");
       fields.options.inputs[one.name] = field;
       return field.box;
