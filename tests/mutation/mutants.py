@@ -691,6 +691,8 @@ MUTANTS: list[tuple[str, ...]] = [
     ("data/feed.py", "signal.signal(signal.SIGINT, signal.SIG_IGN)", "pass"),
     ("train/stragglers.py", "self.steps < _STEPS or", ""),
     ("train/distributed.py", "return next((line for line in found if line), \"\")", "return next(found)"),
+    ("app/cli/_interrupts.py", 'for name in ("torch", "numpy")', 'for name in ("numpy",)'),
+    ("app/cli/_interrupts.py", "_thread.interrupt_main, (number,)", "int, (number,)"),
     ("app/cli/_training.py", 'os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"', "False"),
     ("train/distributed.py", "return start\n    start, others", "return 'start'\n    start, others"),
     ("train/distributed.py", "if asked and asked not in answered:", "if asked and not answered:"),

@@ -79,6 +79,7 @@ OTHERS = {  # tests of what is not the mathematics of diffusion
     "train/stragglers.py": FAILURES,
     "train/distributed.py": FAILURES,
     "app/cli/_training.py": FAILURES,
+    "app/cli/_interrupts.py": ["tests/cli/test_interrupts.py"],
     "system/disk/holding.py": TRUST,
     "system/disk/room.py": ["tests/reference/test_pipelines.py"],
     "registry/registering.py": TRUST,

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from fromnoise.app.cli._interrupts import after_imports
 from fromnoise.app.cli.parsing import parse
 from fromnoise.errors import FromNoiseError, printable
 from fromnoise.registry import insist_on_numbers
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = parse(list(sys.argv[1:] if arguments is None else arguments))
         for name, value in vars(command).items():
             insist_on_numbers(value, f"--{name.replace('_', '-')}")
-        with _warnings_as_lines():
+        with _warnings_as_lines(), after_imports():
             return command()
     except FromNoiseError as error:
         return _say(str(error), error.exit_code)
