@@ -15,6 +15,7 @@ class Interrupts:
             sys.meta_path.remove(self)
             os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs behind a shell's & inherits that it is ignored
 sys.meta_path.insert(0, Interrupts())
 from fromnoise.app.cli import main
 sys.exit(main(["train", "digits", "--steps", "1", "--out", sys.argv[2]]))
