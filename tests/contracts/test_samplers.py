@@ -458,7 +458,7 @@ def test_heuns_later_options_leave_older_descriptions_valid():
 
 @pytest.mark.parametrize("option", [{"churn_min": -1.0}, {"churn_max": math.inf}, {"churn_noise": 0.0},
                                     {"churn_noise": math.nan}, {"churn_min": 2.0, "churn_max": 1.0}])  # fmt: skip
-def test_heun_refuses_limits_that_are_none(option):
+def test_heun_refuses_limits_that_make_no_sense(option):
     with pytest.raises(fn.FromNoiseError, match=f"sampler.{list(option)[-1]}"):
         fn.samplers.Heun(churn=0.1, **option)
 

@@ -1,6 +1,6 @@
 """The models that a run learns from: it keeps copies of them, so that it is complete wherever it is moved.
 
-What loads models is imported inside the functions, because most runs learn from no other model.
+Modules that load models are imported inside the functions, because most runs learn from no other model.
 """
 
 from collections.abc import Callable, Mapping

@@ -11,8 +11,8 @@ from fromnoise.schedules.spacings.base import ByTime
 class Trailing(ByTime):
     """T - i T / S, rounded, i = 0..S - 1: from T in equally long steps, of which the last one ends at t = 0.
 
-    Like "uniform" it includes T, which zero terminal SNR needs; unlike there, the last step is as long as the others,
-    which helps if there are few. Between rows, where times need not be whole, it is T - i (T - 1) / S.
+    Like "uniform", it includes T, which zero terminal SNR needs. Its last step is as long as the others, which helps
+    when there are few. Where times need not be whole, they are T - i (T - 1) / S.
 
     Source: Lin et al. 2024 (arXiv 2305.08891), section 3.3 and table 2.
     """
